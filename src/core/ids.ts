@@ -1,0 +1,112 @@
+import { MatrixClientManagerError } from './errors.js';
+
+const MAX_ID_BYTES = 255;
+
+/**
+ * Checks a full Matrix user id: `@localpart:server`, 255 bytes at most.
+ * Historical localparts (any printable ASCII but `:`) pass, because such users exist.
+ * @see https://spec.matrix.org/v1.16/appendices/#user-identifiers
+ */
+export function assertUserId(userId: unknown): asserts userId is string {
+  const problem = userIdProblem(userId);
+  if (problem) {
+    throw new MatrixClientManagerError('INVALID_USER_ID', `expected a user id like @alice:example.org: ${problem}`);
+  }
+}
+
+function userIdProblem(userId: unknown): string | undefined {
+  if (typeof userId !== 'string') return `got ${userId === null ? 'null' : typeof userId}`;
+  if (!userId.startsWith('@')) return `${quote(userId)} does not start with "@"`;
+  const colon = userId.indexOf(':');
+  if (colon === -1) return `${quote(userId)} has no ":server"`;
+  if (!/^[\x21-\x39\x3b-\x7e]+$/.test(userId.slice(1, colon))) {
+    return `the localpart of ${quote(userId)} is empty or has characters that no user id can have`;
+  }
+  if (!isServerName(userId.slice(colon + 1))) return `${quote(userId)} has no valid server name after the ":"`;
+  if (Buffer.byteLength(userId) > MAX_ID_BYTES) return `it is longer than ${MAX_ID_BYTES} bytes`;
+  return undefined;
+}
+
+/**
+ * A hostname, IPv4 or bracketed IPv6 address with an optional port.
+ * @see https://spec.matrix.org/v1.16/appendices/#server-name
+ */
+export function isServerName(name: string): boolean {
+  return /^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,255})(:\d{1,5})?$/.test(name);
+}
+
+/**
+ * The user id of a new account. The localpart has to obey today's grammar (`a-z 0-9 . _ = - / +`), and what
+ * homeservers add to it: it cannot start with `_` nor be all digits. Nothing is lower-cased here.
+ * @see https://spec.matrix.org/v1.16/appendices/#user-identifiers
+ */
+export function newUserId(username: unknown, serverName: string): string {
+  const fail = (rule: string): never => {
+    const got = typeof username === 'string' ? quote(username) : typeof username;
+    throw new MatrixClientManagerError('INVALID_USER_ID', `expected \`username\` ${rule}, got ${got}`);
+  };
+  if (typeof username !== 'string') return fail('to be a string');
+  if (username === '') return fail('to have at least one character');
+  if (username.startsWith('@') || username.includes(':')) {
+    return fail('to be the localpart alone, without "@" and ":server"');
+  }
+  if (/[A-Z]/.test(username)) return fail('in lower case (normalizeUsername() or the option of that name makes it so)');
+  if (!/^[a-z0-9._=\-/+]+$/.test(username)) return fail('of the characters a-z 0-9 . _ = - / + only');
+  if (username.startsWith('_')) return fail('not to start with "_", which homeservers reserve');
+  if (/^\d+$/.test(username)) return fail('not to be all digits, which homeservers reserve for guests');
+  const userId = `@${username}:${serverName}`;
+  if (Buffer.byteLength(userId) > MAX_ID_BYTES) return fail(`short enough for a user id of ${MAX_ID_BYTES} bytes`);
+  return userId;
+}
+
+/**
+ * Maps any string to a valid username the way the specification recommends: lower case, and every byte outside of
+ * the grammar as `=xx`. Upper-case letters are lower-cased, so two spellings of one name map to the same username.
+ * @see https://spec.matrix.org/v1.16/appendices/#mapping-from-other-character-sets
+ */
+export function normalizeUsername(name: string): string {
+  let username = '';
+  for (const byte of Buffer.from(name.normalize('NFC').toLowerCase())) {
+    const char = String.fromCharCode(byte);
+    username += /[a-z0-9._\-/+]/.test(char) ? char : `=${byte.toString(16).padStart(2, '0')}`;
+  }
+  return username.startsWith('_') ? `=5f${username.slice(1)}` : username;
+}
+
+/** The server's name in a user id. */
+export function serverNameOf(userId: string): string {
+  return userId.slice(userId.indexOf(':') + 1);
+}
+
+/**
+ * Checks a room id. Since room version 12 it has no server part.
+ * @see https://spec.matrix.org/v1.16/appendices/#room-ids
+ */
+export function assertRoomId(roomId: unknown): asserts roomId is string {
+  const ok = typeof roomId === 'string' && /^![^\s\0]+$/.test(roomId) && Buffer.byteLength(roomId) <= MAX_ID_BYTES;
+  if (ok) return;
+  const hint = typeof roomId === 'string' && roomId.startsWith('#') ? ' (an alias has to be resolved first)' : '';
+  throw new MatrixClientManagerError(
+    'INVALID_OPTIONS',
+    `expected \`roomId\` to be a room id like !abc:example.org, got ${describe(roomId)}${hint}`,
+  );
+}
+
+/** Checks an event id. @see https://spec.matrix.org/v1.16/appendices/#event-ids */
+export function assertEventId(eventId: unknown): asserts eventId is string {
+  const ok = typeof eventId === 'string' && /^\$[^\s\0]+$/.test(eventId) && Buffer.byteLength(eventId) <= MAX_ID_BYTES;
+  if (ok) return;
+  throw new MatrixClientManagerError(
+    'INVALID_OPTIONS',
+    `expected \`eventId\` to be an event id like $abc, got ${describe(eventId)}`,
+  );
+}
+
+/** A short description of a caller's value, safe to print. */
+export function describe(value: unknown): string {
+  return typeof value === 'string' ? quote(value) : value === null ? 'null' : typeof value;
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}
