@@ -1,0 +1,27 @@
+import { isManagerError } from '../core/errors.js';
+
+/**
+ * What a failure means for whoever sees it. Decided once, here and in `errorFromResponse`; retries, sync loops and
+ * lifecycles only read it.
+ */
+export type FailureClass = 'rate-limited' | 'transient' | 'unauthorised' | 'aborted' | 'permanent';
+
+/** The class of an error thrown by `HomeserverHttp`. Anything unknown is permanent: a bug must not be retried. */
+export function failureClass(error: unknown): FailureClass {
+  if (!isManagerError(error)) return 'permanent';
+  switch (error.code) {
+    case 'RATE_LIMITED':
+      return 'rate-limited';
+    case 'NETWORK':
+    case 'TIMEOUT':
+    case 'HOMESERVER_UNAVAILABLE':
+    case 'INVALID_RESPONSE':
+      return 'transient';
+    case 'UNKNOWN_TOKEN':
+      return 'unauthorised';
+    case 'ABORTED':
+      return 'aborted';
+    default:
+      return 'permanent';
+  }
+}

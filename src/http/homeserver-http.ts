@@ -1,0 +1,191 @@
+import ky from 'ky';
+import type { KyInstance } from 'ky';
+import * as v from 'valibot';
+import { abortedError, throwIfAborted } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { sameOriginFetch } from './fetch.js';
+import type { Fetch } from './fetch.js';
+import { errorFromAnswer, invalidResponse } from './response-error.js';
+import type { Answer, Subject } from './response-error.js';
+import { defaultRetryPolicy, withRetries } from './retry.js';
+import type { RetryPolicy } from './retry.js';
+import type { Session } from './session.js';
+
+export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
+
+export interface HttpRequest extends Subject {
+  readonly method: Method;
+  /** From the origin on, percent-encoded, such as `/_matrix/client/v3/sync`. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  readonly body?: unknown;
+  /** Whose access token to send; a dead one is renewed once, and the request repeated. */
+  readonly session?: Session;
+  /** Whether the request may be sent again after a failure in which it may have been carried out. */
+  readonly repeatable: boolean;
+  readonly signal?: AbortSignal | undefined;
+  /** Time for one attempt, body included, in milliseconds. */
+  readonly timeoutMs?: number;
+  readonly retry?: Partial<RetryPolicy>;
+}
+
+export interface HomeserverHttpOptions {
+  readonly homeserverUrl: string;
+  readonly fetch: Fetch;
+  readonly clock: Clock;
+  /** Time for one attempt, in milliseconds. */
+  readonly requestTimeoutMs: number;
+}
+
+/**
+ * Every request of the library to the homeserver: sent with a deadline, classified once, repeated where that is safe.
+ * Rejects with a {@link MatrixClientManagerError} and nothing else.
+ */
+export class HomeserverHttp {
+  readonly homeserverUrl: string;
+  readonly #ky: KyInstance;
+  readonly #options: HomeserverHttpOptions;
+
+  constructor(options: HomeserverHttpOptions) {
+    this.#options = options;
+    this.homeserverUrl = options.homeserverUrl.replace(/\/+$/, '');
+    // ky's own retries, timer and errors are off: ours know Matrix, the injected clock and what is safe to repeat.
+    this.#ky = ky.create({ retry: 0, timeout: false, throwHttpErrors: false, fetch: sameOriginFetch(options.fetch) });
+  }
+
+  /** Sends `request` and returns the answer's body, checked against `schema`. */
+  async request<Schema extends v.GenericSchema>(schema: Schema, request: HttpRequest): Promise<v.InferOutput<Schema>> {
+    return (await this.requestWithStatus(schema, request)).body;
+  }
+
+  /** {@link request} for endpoints whose status says more than "done", such as 201 for a new account. */
+  async requestWithStatus<Schema extends v.GenericSchema>(
+    schema: Schema,
+    request: HttpRequest,
+  ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
+    const attempt = async (): Promise<{ status: number; body: v.InferOutput<Schema> }> => {
+      const answer = await this.#authorised(request);
+      return { status: answer.status, body: parseBody(schema, answer, request) };
+    };
+    // A rate limit and a refusal to connect say that nothing was done, but a lost answer does not.
+    const policy = { ...defaultRetryPolicy, ...request.retry };
+    if (request.repeatable) return withRetries(attempt, policy, this.#options.clock, request.signal, request.operation);
+    return withRetries(
+      () => attempt().catch((error: unknown) => Promise.reject(isUndone(error) ? error : new Final(error))),
+      policy,
+      this.#options.clock,
+      request.signal,
+      request.operation,
+    ).catch((error: unknown) => Promise.reject(error instanceof Final ? error.cause : error));
+  }
+
+  /** Sends once (twice when the token had to be renewed) and returns the answer of a success. */
+  async #authorised(request: HttpRequest): Promise<Answer> {
+    if (!request.session) return this.#success(request, undefined);
+    const { accessToken } = await request.session.credentials();
+    try {
+      return await this.#success(request, accessToken);
+    } catch (error) {
+      if (!isManagerError(error, 'UNKNOWN_TOKEN')) throw error;
+      const renewed = await request.session.replace(accessToken, error);
+      return this.#success(request, renewed.accessToken);
+    }
+  }
+
+  async #success(request: HttpRequest, accessToken: string | undefined): Promise<Answer> {
+    const answer = await this.#exchange(request, accessToken);
+    if (answer.status >= 200 && answer.status < 300) return answer;
+    throw errorFromAnswer(answer, request);
+  }
+
+  async #exchange(request: HttpRequest, accessToken: string | undefined): Promise<Answer> {
+    throwIfAborted(request.signal, request.operation);
+    const controller = new AbortController();
+    const abort = (): void => controller.abort();
+    const timeoutMs = request.timeoutMs ?? this.#options.requestTimeoutMs;
+    let timedOut = false;
+    const timer = this.#options.clock.setTimeout(() => {
+      timedOut = true;
+      controller.abort();
+    }, timeoutMs);
+    request.signal?.addEventListener('abort', abort, { once: true });
+    try {
+      const response = await this.#ky(this.#url(request), {
+        method: request.method,
+        headers: accessToken === undefined ? {} : { authorization: `Bearer ${accessToken}` },
+        ...(request.body !== undefined && { json: request.body }),
+        signal: controller.signal,
+      });
+      return { status: response.status, headers: response.headers, text: await response.text() };
+    } catch (error) {
+      if (isManagerError(error)) throw error;
+      if (request.signal?.aborted) throw abortedError(request.operation, request.signal.reason);
+      const { operation, userId, roomId } = request;
+      if (timedOut) {
+        const message = `${operation} got no answer within ${timeoutMs} ms`;
+        throw new MatrixClientManagerError('TIMEOUT', message, { userId, roomId });
+      }
+      const reason = networkReason(error);
+      throw new MatrixClientManagerError(
+        'NETWORK',
+        `${operation} failed: no connection to ${this.homeserverUrl} (${reason})`,
+        // The outer errors of fetch and ky hold the request, and that its token.
+        { userId, roomId, cause: rootCause(error) },
+      );
+    } finally {
+      this.#options.clock.clearTimeout(timer);
+      request.signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  #url(request: HttpRequest): string {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(request.query ?? {})) {
+      if (value !== undefined) query.set(name, String(value));
+    }
+    const search = query.toString();
+    return `${this.homeserverUrl}${request.path}${search && `?${search}`}`;
+  }
+}
+
+/** Wraps a failure that must not be repeated, so that the retry loop lets it through. */
+class Final extends Error {
+  constructor(override readonly cause: unknown) {
+    super();
+  }
+}
+
+function isUndone(error: unknown): boolean {
+  return isManagerError(error, 'RATE_LIMITED') || networkReason(isManagerError(error) && error.cause) === 'ECONNREFUSED';
+}
+
+/** The system's code for a failed connection, such as `ECONNREFUSED`, found where fetch hides it. */
+function networkReason(error: unknown): string {
+  const root = rootCause(error);
+  if (!(root instanceof Error)) return 'unknown reason';
+  return 'code' in root && typeof root.code === 'string' ? root.code : root.message;
+}
+
+function rootCause(error: unknown): unknown {
+  let root = error;
+  while (root instanceof Error && root.cause !== undefined) root = root.cause;
+  return root;
+}
+
+function parseBody<Schema extends v.GenericSchema>(
+  schema: Schema,
+  answer: Answer,
+  subject: Subject,
+): v.InferOutput<Schema> {
+  let body: unknown;
+  try {
+    body = JSON.parse(answer.text);
+  } catch {
+    throw invalidResponse(subject, answer.text.trimStart().startsWith('<') ? 'HTML' : 'no whole JSON', answer.status);
+  }
+  const parsed = v.safeParse(schema, body, { abortEarly: true });
+  if (parsed.success) return parsed.output;
+  const at = v.getDotPath(parsed.issues[0]) ?? 'the body';
+  throw invalidResponse(subject, `${at}: ${parsed.issues[0].message}`, answer.status);
+}

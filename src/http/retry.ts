@@ -1,0 +1,60 @@
+import { randomInt } from 'node:crypto';
+import { delay } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
+import { isManagerError } from '../core/errors.js';
+import { failureClass } from './failure-class.js';
+
+export interface RetryPolicy {
+  /** How many times a request is sent at most. */
+  readonly attempts: number;
+  /** The first back-off, in milliseconds; it doubles with every further one. */
+  readonly baseDelayMs: number;
+  /** The longest back-off of our own, in milliseconds. */
+  readonly maxDelayMs: number;
+  /** The longest Retry-After that is waited for, in milliseconds; a longer one is the caller's to know. */
+  readonly maxRetryAfterMs: number;
+}
+
+export const defaultRetryPolicy: RetryPolicy = {
+  attempts: 4,
+  baseDelayMs: 500,
+  maxDelayMs: 10_000,
+  maxRetryAfterMs: 60_000,
+};
+
+/** Half of the exponential back-off fixed, half random, so that many clients do not come back in step. */
+export function backoffMs(failures: number, policy: Pick<RetryPolicy, 'baseDelayMs' | 'maxDelayMs'>): number {
+  const full = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** Math.min(failures - 1, 30));
+  return Math.round(full / 2) + randomInt(Math.max(1, Math.round(full / 2)));
+}
+
+/** What to wait after `error`, in milliseconds: the homeserver's word first, our back-off next. */
+export function retryDelayMs(
+  error: unknown,
+  failures: number,
+  policy: Pick<RetryPolicy, 'baseDelayMs' | 'maxDelayMs'>,
+): number {
+  const asked = isManagerError(error) ? error.retryAfterMs : undefined;
+  return asked ?? backoffMs(failures, policy);
+}
+
+/** Repeats `attempt` while its failures are transient or rate limits within `policy`. Only for what is safe to repeat. */
+export async function withRetries<T>(
+  attempt: () => Promise<T>,
+  policy: RetryPolicy,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+  operation: string,
+): Promise<T> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const kind = failureClass(error);
+      if (kind !== 'transient' && kind !== 'rate-limited') throw error;
+      const delayMs = retryDelayMs(error, failures, policy);
+      if (failures >= policy.attempts || (kind === 'rate-limited' && delayMs > policy.maxRetryAfterMs)) throw error;
+      await delay(clock, delayMs, signal, operation);
+    }
+  }
+}

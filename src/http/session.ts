@@ -1,0 +1,54 @@
+import { inspect } from 'node:util';
+import type { Credentials } from '../core/credentials.js';
+import { MatrixClientManagerError } from '../core/errors.js';
+
+/** Makes new credentials for the same user and device, or rejects when that cannot be done. */
+export type Renew = (dead: Credentials | undefined) => Promise<Credentials>;
+
+/**
+ * An access token in use, renewed once for everybody who waits when it turns out to be dead. Its printed form shows
+ * no token.
+ */
+export class Session {
+  readonly userId: string;
+  #credentials: Credentials | undefined;
+  #renewal: Promise<Credentials> | undefined;
+  readonly #renew: Renew | undefined;
+
+  /** @param credentials - undefined to log in with `renew` at the first use */
+  constructor(userId: string, credentials: Credentials | undefined, renew?: Renew) {
+    this.userId = userId;
+    this.#credentials = credentials;
+    this.#renew = renew;
+  }
+
+  /** The credentials to use now; logs in when there are none yet. */
+  async credentials(): Promise<Credentials> {
+    return this.#credentials ?? this.#renewOnce();
+  }
+
+  /**
+   * Called with a token that the homeserver called unknown. Resolves with credentials that hold another one: those of
+   * a renewal that is under way or over already, or of a new one. Rejects with `cause` where nothing can renew.
+   */
+  async replace(deadToken: string, cause: MatrixClientManagerError): Promise<Credentials> {
+    if (this.#credentials && this.#credentials.accessToken !== deadToken) return this.#credentials;
+    if (!this.#renew) throw cause;
+    return this.#renewOnce();
+  }
+
+  #renewOnce(): Promise<Credentials> {
+    if (!this.#renew) {
+      const message = `there is no access token for ${this.userId}`;
+      return Promise.reject(new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId: this.userId }));
+    }
+    this.#renewal ??= this.#renew(this.#credentials)
+      .then((credentials) => (this.#credentials = credentials))
+      .finally(() => (this.#renewal = undefined));
+    return this.#renewal;
+  }
+
+  [inspect.custom](): string {
+    return `Session(${this.userId})`;
+  }
+}
