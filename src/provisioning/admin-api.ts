@@ -1,0 +1,234 @@
+import { randomBytes } from 'node:crypto';
+import * as v from 'valibot';
+import { assertRoomId, assertUserId, newUserId, serverNameOf } from '../core/ids.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { path } from '../http/path.js';
+import type { Provisioner } from './provisioner.js';
+import type { SynapseAdminHttp } from './synapse-admin-http.js';
+
+/** A user as the Admin API shows it. */
+export interface AdminUser {
+  readonly userId: string;
+  readonly displayName: string | undefined;
+  readonly avatarUrl: string | undefined;
+  readonly admin: boolean;
+  readonly deactivated: boolean;
+  readonly locked: boolean;
+  /** Milliseconds since the Unix epoch. */
+  readonly createdAt: number | undefined;
+}
+
+export interface AdminDevice {
+  readonly deviceId: string;
+  readonly displayName: string | undefined;
+  /** Milliseconds since the Unix epoch. */
+  readonly lastSeenAt: number | undefined;
+  readonly lastSeenIp: string | undefined;
+}
+
+export interface ListUsersOptions {
+  /** Where the page before ended: its `next`. */
+  readonly from?: string;
+  /** Users per page. @default 100 */
+  readonly limit?: number;
+  /** Only users whose id or display name contains this. */
+  readonly name?: string;
+  /** @default false */
+  readonly deactivated?: boolean;
+}
+
+/** SQLite homeservers say 0 and 1 in places. */
+const flag = v.nullish(v.union([v.boolean(), v.number()]));
+const userSchema = v.object({
+  name: v.string(),
+  displayname: v.nullish(v.string()),
+  avatar_url: v.nullish(v.string()),
+  admin: flag,
+  deactivated: flag,
+  locked: flag,
+  creation_ts: v.nullish(v.number()),
+});
+const usersSchema = v.object({
+  users: v.array(userSchema),
+  total: v.number(),
+  next_token: v.optional(v.union([v.string(), v.number()])),
+});
+const devicesSchema = v.object({
+  devices: v.array(
+    v.object({
+      device_id: v.string(),
+      display_name: v.nullish(v.string()),
+      last_seen_ts: v.nullish(v.number()),
+      last_seen_ip: v.nullish(v.string()),
+    }),
+  ),
+});
+
+/**
+ * The Admin API calls that a backend needs besides provisioning, on the same connection and pool.
+ * @see https://element-hq.github.io/synapse/latest/admin_api/user_admin_api.html
+ */
+export class AdminApi {
+  readonly #admin: SynapseAdminHttp;
+  readonly #provisioner: Provisioner;
+  readonly #serverName: string;
+
+  /** @internal Use `manager.admin`. */
+  constructor(admin: SynapseAdminHttp, provisioner: Provisioner, serverName: string) {
+    this.#admin = admin;
+    this.#provisioner = provisioner;
+    this.#serverName = serverName;
+  }
+
+  /** The user, or undefined when the homeserver has no such account. */
+  async getUser(userId: string): Promise<AdminUser | undefined> {
+    assertUserId(userId);
+    try {
+      return toUser(await this.#call(userSchema, 'GET', path`/_synapse/admin/v2/users/${userId}`, 'reading', userId));
+    } catch (error) {
+      if (isManagerError(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    }
+  }
+
+  /** One page of the homeserver's users; `next` is there when more follow. */
+  async listUsers(options: ListUsersOptions = {}): Promise<{ users: AdminUser[]; total: number; next?: string }> {
+    const { body } = await this.#pooled(usersSchema, {
+      operation: 'listing users',
+      method: 'GET',
+      path: '/_synapse/admin/v2/users',
+      query: {
+        from: options.from,
+        limit: options.limit ?? 100,
+        name: options.name,
+        deactivated: options.deactivated,
+        guests: false,
+      },
+      repeatable: true,
+    });
+    const next = body.next_token;
+    return {
+      users: body.users.map(toUser),
+      total: body.total,
+      ...(next !== undefined && { next: String(next) }),
+    };
+  }
+
+  async setDisplayName(userId: string, displayName: string): Promise<void> {
+    await this.#existing(userId, 'renaming');
+    const body = { displayname: displayName };
+    await this.#call(userSchema, 'PUT', path`/_synapse/admin/v2/users/${userId}`, 'renaming', userId, body);
+  }
+
+  /** Ends the account: it leaves its rooms and every session of it dies. `erase` also hides its messages from newcomers. */
+  async deactivateUser(userId: string, options: { erase?: boolean } = {}): Promise<void> {
+    assertUserId(userId);
+    await this.#provisioner.deactivateUser(userId, options);
+  }
+
+  /** Brings a deactivated account back, with a random password that nobody knows; `provisionUser` then logs it in. */
+  async reactivateUser(userId: string): Promise<AdminUser> {
+    await this.#existing(userId, 'reactivating');
+    const body = { deactivated: false, password: randomBytes(32).toString('base64url'), logout_devices: false };
+    const at = path`/_synapse/admin/v2/users/${userId}`;
+    return toUser(await this.#call(userSchema, 'PUT', at, 'reactivating', userId, body));
+  }
+
+  async listDevices(userId: string): Promise<AdminDevice[]> {
+    assertUserId(userId);
+    const at = path`/_synapse/admin/v2/users/${userId}/devices`;
+    const { devices } = await this.#call(devicesSchema, 'GET', at, 'listing the devices of', userId);
+    return devices.map((device) => ({
+      deviceId: device.device_id,
+      displayName: device.display_name ?? undefined,
+      lastSeenAt: device.last_seen_ts ?? undefined,
+      lastSeenIp: device.last_seen_ip ?? undefined,
+    }));
+  }
+
+  /** Removes a device and its session; resolves also when it is gone already. */
+  async deleteDevice(userId: string, deviceId: string): Promise<void> {
+    assertUserId(userId);
+    const at = path`/_synapse/admin/v2/users/${userId}/devices/${deviceId}`;
+    await this.#call(v.object({}), 'DELETE', at, 'deleting a device of', userId);
+  }
+
+  /**
+   * Makes a local user join a room. The admin has to be in a room that is not public (`FORBIDDEN` otherwise).
+   * Resolves with the room id, also when the user is in the room already.
+   */
+  async joinRoom(userId: string, roomIdOrAlias: string): Promise<string> {
+    assertUserId(userId);
+    if (typeof roomIdOrAlias !== 'string' || !roomIdOrAlias.startsWith('#')) assertRoomId(roomIdOrAlias);
+    const at = path`/_synapse/admin/v1/join/${roomIdOrAlias}`;
+    try {
+      const joined = await this.#call(v.object({ room_id: v.string() }), 'POST', at, 'joining a room for', userId, {
+        user_id: userId,
+      });
+      return joined.room_id;
+    } catch (error) {
+      // Synapse answers a repeat with 403 and nothing but these words.
+      if (isManagerError(error, 'FORBIDDEN') && /already in the room/i.test(error.message)) return roomIdOrAlias;
+      throw error;
+    }
+  }
+
+  /** Whether a new account may have the username. A username that no account can have rejects with `INVALID_USER_ID`. */
+  async isUsernameAvailable(username: string): Promise<boolean> {
+    newUserId(username, this.#serverName);
+    try {
+      const { body } = await this.#pooled(v.object({ available: v.boolean() }), {
+        operation: 'checking a username',
+        method: 'GET',
+        path: '/_synapse/admin/v1/username_available',
+        query: { username },
+        repeatable: true,
+      });
+      return body.available;
+    } catch (error) {
+      if (isManagerError(error, 'USER_EXISTS')) return false;
+      throw error;
+    }
+  }
+
+  /** A PUT on a user who does not exist would make one. */
+  async #existing(userId: string, doing: string): Promise<void> {
+    if (await this.getUser(userId)) return;
+    const where = serverNameOf(userId) === this.#serverName ? '' : ` (this homeserver is ${this.#serverName})`;
+    throw new MatrixClientManagerError('NOT_FOUND', `${doing} ${userId} failed: there is no such user${where}`, {
+      userId,
+    });
+  }
+
+  async #call<Schema extends v.GenericSchema>(
+    schema: Schema,
+    method: 'GET' | 'PUT' | 'POST' | 'DELETE',
+    at: string,
+    doing: string,
+    userId: string,
+    body?: Record<string, unknown>,
+  ): Promise<v.InferOutput<Schema>> {
+    const operation = `${doing} ${userId}`;
+    return (await this.#pooled(schema, { operation, userId, method, path: at, body, repeatable: true })).body;
+  }
+
+  #pooled<Schema extends v.GenericSchema>(
+    schema: Schema,
+    request: Parameters<SynapseAdminHttp['request']>[1],
+  ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
+    return this.#admin.pooled(() => this.#admin.request(schema, request));
+  }
+}
+
+function toUser(user: v.InferOutput<typeof userSchema>): AdminUser {
+  return {
+    userId: user.name,
+    displayName: user.displayname ?? undefined,
+    avatarUrl: user.avatar_url ?? undefined,
+    admin: Boolean(user.admin),
+    deactivated: Boolean(user.deactivated),
+    locked: Boolean(user.locked),
+    // The list has milliseconds, the single user seconds; no account is from before September 2001.
+    createdAt: user.creation_ts == null ? undefined : user.creation_ts < 1e12 ? user.creation_ts * 1000 : user.creation_ts,
+  };
+}

@@ -1,0 +1,95 @@
+import PQueue from 'p-queue';
+import type * as v from 'valibot';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
+import { loginWithPassword } from '../http/login.js';
+import { Session } from '../http/session.js';
+
+/** The account that Admin API calls are made with: a server admin. */
+export type AdminAccount =
+  | { readonly userId: string; readonly accessToken: string; readonly password?: string }
+  | { readonly userId: string; readonly password: string; readonly accessToken?: string };
+
+/** The admin's device: one and the same at every login, so that logins leave no trail of devices. */
+const ADMIN_DEVICE_ID = 'matrix-client-manager';
+
+/** The session of an admin: by token, or by password, which logs in once and again whenever the token has died. */
+export function adminSession(http: HomeserverHttp, admin: AdminAccount): Session {
+  const { userId, accessToken, password } = admin;
+  const credentials = accessToken === undefined ? undefined : { userId, accessToken, deviceId: '' };
+  if (password === undefined) return new Session(userId, credentials);
+  const deviceName = 'matrix-client-manager (admin)';
+  return new Session(userId, credentials, () =>
+    loginWithPassword(http, { userId, password, deviceId: ADMIN_DEVICE_ID, deviceName }),
+  );
+}
+
+/** Sends Admin API calls with the admin's token, through a pool of their own. */
+export class SynapseAdminHttp {
+  readonly #http: HomeserverHttp;
+  readonly #session: Session;
+  readonly #pool: PQueue;
+
+  /** @param adminConcurrency - how many calls may be under way at once */
+  constructor(http: HomeserverHttp, session: Session, adminConcurrency: number) {
+    this.#http = http;
+    this.#session = session;
+    this.#pool = new PQueue({ concurrency: adminConcurrency });
+  }
+
+  get http(): HomeserverHttp {
+    return this.#http;
+  }
+
+  /** The admin's own session. */
+  get session(): Session {
+    return this.#session;
+  }
+
+  /** Runs `task` in a place of the pool. */
+  pooled<T>(task: () => Promise<T>): Promise<T> {
+    return this.#pool.add(task);
+  }
+
+  async request<Schema extends v.GenericSchema>(
+    schema: Schema,
+    request: Omit<HttpRequest, 'session'>,
+  ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
+    try {
+      return await this.#http.requestWithStatus(schema, { ...request, session: this.#session });
+    } catch (error) {
+      throw explain(error, request);
+    }
+  }
+}
+
+/** Says what an admin needs to know where the homeserver's own words do not. */
+function explain(error: unknown, request: Omit<HttpRequest, 'session'>): unknown {
+  if (!isManagerError(error)) return error;
+  const context = { ...error, cause: error };
+  if (error.code === 'UNSUPPORTED') {
+    return new MatrixClientManagerError(
+      'UNSUPPORTED',
+      `${request.operation} failed: this homeserver has no Synapse Admin API at ${request.path.split('/').slice(0, 4).join('/')}. ` +
+        'Synapse serves it, so do Tuwunel and in part Palpo; Synapse behind MAS, Dendrite and Conduit do not. ' +
+        'For those, pass a `provisioner` of your own (interface Provisioner), for instance one on an application service',
+      context,
+    );
+  }
+  if (error.errcode === 'M_FORBIDDEN' && error.status === 403) {
+    return new MatrixClientManagerError(
+      'FORBIDDEN',
+      `${request.operation} failed: ${error.message}. The user of \`admin\` has to be a server admin`,
+      context,
+    );
+  }
+  if (error.code === 'UNKNOWN_TOKEN') {
+    return new MatrixClientManagerError(
+      'UNKNOWN_TOKEN',
+      `${request.operation} failed: the admin's access token is not valid (any more); ` +
+        'pass `admin: { userId, password }` and it is renewed when it dies',
+      context,
+    );
+  }
+  return error;
+}

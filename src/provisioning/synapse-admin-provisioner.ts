@@ -1,0 +1,172 @@
+import { randomBytes } from 'node:crypto';
+import * as v from 'valibot';
+import { delay } from '../core/abort.js';
+import { systemClock } from '../core/clock.js';
+import type { Clock } from '../core/clock.js';
+import type { Credentials } from '../core/credentials.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { globalFetch } from '../http/fetch.js';
+import type { Fetch } from '../http/fetch.js';
+import { HomeserverHttp } from '../http/homeserver-http.js';
+import { path } from '../http/path.js';
+import { loginWithPassword } from '../http/login.js';
+import { backoffMs } from '../http/retry.js';
+import { Session } from '../http/session.js';
+import type {
+  EnsuredUser,
+  EnsureUserRequest,
+  OpenSessionRequest,
+  Provisioner,
+  ProvisionerCapabilities,
+} from './provisioner.js';
+import { adminSession, SynapseAdminHttp } from './synapse-admin-http.js';
+import type { AdminAccount } from './synapse-admin-http.js';
+
+const userSchema = v.object({ name: v.string(), deactivated: v.optional(v.union([v.boolean(), v.number()])) });
+
+export interface SynapseAdminProvisionerOptions {
+  /** Where the homeserver's client API answers, such as `https://matrix.example.org`. */
+  readonly homeserverUrl: string;
+  readonly admin: AdminAccount;
+  /** How many requests may be under way at once. @default 4 */
+  readonly adminConcurrency?: number;
+  /** Time for one request, in milliseconds. @default 30_000 */
+  readonly requestTimeoutMs?: number;
+  /** @default the global fetch */
+  readonly fetch?: Fetch;
+  /** @default systemClock */
+  readonly clock?: Clock;
+}
+
+/** How often a race with another provisioner of the same user is run again. */
+const MAX_RACES = 12;
+const RACE_BACKOFF = { baseDelayMs: 20, maxDelayMs: 1_000 };
+
+/**
+ * Provisions through Synapse's Admin API: `PUT /_synapse/admin/v2/users/{userId}` with a random password, then the
+ * standard login. The password lives only between the two.
+ * @see https://element-hq.github.io/synapse/latest/admin_api/user_admin_api.html#create-or-modify-account
+ */
+export class SynapseAdminProvisioner implements Provisioner {
+  readonly capabilities: ProvisionerCapabilities = { renewsSessions: true, deactivatesUsers: true };
+  readonly #admin: SynapseAdminHttp;
+  readonly #clock: Clock;
+
+  /** @param options - the manager, which makes one from its `admin` option, passes the connection it has already */
+  constructor(options: SynapseAdminProvisionerOptions | { readonly connection: SynapseAdminHttp; clock: Clock }) {
+    this.#clock = options.clock ?? systemClock;
+    if ('connection' in options) {
+      this.#admin = options.connection;
+      return;
+    }
+    const http = new HomeserverHttp({
+      homeserverUrl: options.homeserverUrl,
+      fetch: options.fetch ?? globalFetch,
+      clock: this.#clock,
+      requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
+    });
+    this.#admin = new SynapseAdminHttp(http, adminSession(http, options.admin), options.adminConcurrency ?? 4);
+  }
+
+  async ensureUser(request: EnsureUserRequest): Promise<EnsuredUser> {
+    return this.#admin.pooled(() => this.#putUser(request));
+  }
+
+  async openSession(request: OpenSessionRequest): Promise<Credentials> {
+    // One place of the pool for both requests, so that fewer accounts are half made at a time.
+    return this.#admin.pooled(() => this.#openSession(request));
+  }
+
+  async closeSession(credentials: Credentials): Promise<void> {
+    const session = new Session(credentials.userId, credentials);
+    await this.#admin.http
+      .request(v.object({}), {
+        operation: `logging out ${credentials.userId}`,
+        userId: credentials.userId,
+        method: 'POST',
+        path: '/_matrix/client/v3/logout',
+        body: {},
+        session,
+        repeatable: true,
+      })
+      .catch((error: unknown) => {
+        if (!isManagerError(error, 'UNKNOWN_TOKEN')) throw error;
+      });
+  }
+
+  async deactivateUser(userId: string, options: { erase?: boolean; signal?: AbortSignal } = {}): Promise<void> {
+    await this.#admin.pooled(() =>
+      this.#admin.request(v.object({}), {
+        operation: `deactivating ${userId}`,
+        userId,
+        method: 'POST',
+        path: path`/_synapse/admin/v1/deactivate/${userId}`,
+        body: { erase: options.erase ?? false },
+        repeatable: true,
+        signal: options.signal,
+      }),
+    );
+  }
+
+  async #putUser(request: EnsureUserRequest): Promise<EnsuredUser> {
+    const { userId, signal } = request;
+    const operation = `provisioning ${userId}`;
+    const password = randomBytes(32).toString('base64url');
+    const put = (body: Record<string, unknown>): Promise<{ status: number; body: v.InferOutput<typeof userSchema> }> =>
+      this.#admin.request(userSchema, {
+        operation,
+        userId,
+        method: 'PUT',
+        path: path`/_synapse/admin/v2/users/${userId}`,
+        body,
+        repeatable: true, // harmless to an existing user: logout_devices is false
+        signal,
+      });
+    const body = {
+      password,
+      logout_devices: false,
+      ...(request.displayName !== undefined && { displayname: request.displayName }),
+      ...(request.admin === true && { admin: true }),
+    };
+    for (let races = 0; ; races++) {
+      try {
+        const { status, body: user } = await put(body);
+        if (user.deactivated) {
+          throw new MatrixClientManagerError(
+            'USER_DEACTIVATED',
+            `${operation} failed: the account is deactivated; manager.admin.reactivateUser() brings it back`,
+            { userId },
+          );
+        }
+        return { created: status === 201, password };
+      } catch (error) {
+        // Somebody else is making the same user right now: the next PUT finds it made.
+        if (!isManagerError(error, 'USER_EXISTS') || races >= MAX_RACES) throw error;
+        await delay(this.#clock, backoffMs(races + 1, RACE_BACKOFF), signal, operation);
+      }
+    }
+  }
+
+  async #openSession(request: OpenSessionRequest): Promise<Credentials> {
+    const { userId, deviceId, signal } = request;
+    let user = request.user?.password === undefined ? undefined : request.user;
+    for (let races = 0; ; races++) {
+      user ??= await this.#putUser({ userId, signal });
+      const password = user.password ?? '';
+      try {
+        return await loginWithPassword(this.#admin.http, {
+          userId,
+          password,
+          deviceId,
+          deviceName: 'matrix-client-manager',
+          signal,
+        });
+      } catch (error) {
+        // Another process set another password between our PUT and our login: set ours again.
+        if (!isManagerError(error, 'FORBIDDEN') || error.errcode !== 'M_FORBIDDEN' || races >= MAX_RACES) throw error;
+        await delay(this.#clock, backoffMs(races + 1, RACE_BACKOFF), signal, `logging in ${userId}`);
+        user = undefined;
+      }
+    }
+  }
+}
