@@ -1,0 +1,203 @@
+import type { Credentials } from '../core/credentials.js';
+import type {
+  CheckpointChange,
+  DeliveredPosition,
+  JournalChange,
+  JournalEntry,
+  StoredCheckpoint,
+} from './checkpoint.js';
+import type { DeadLetter, StoredError } from './dead-letter.js';
+import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './queued-send.js';
+import { closedError } from './storage-errors.js';
+import { defaultDeadLetterLimit, storageLimits } from './storage-limits.js';
+import type { Storage } from './storage.js';
+
+/** What is held of one user. Maps keep insertion order, which is the order everything is listed and trimmed in. */
+interface UserRecord {
+  credentials?: Credentials | undefined;
+  since?: string | undefined;
+  accountData?: string | undefined;
+  readonly rooms: Map<string, string>;
+  readonly lastDelivered: Map<string, DeliveredPosition>;
+  readonly journal: Map<string, JournalEntry>;
+  readonly deadLetters: Map<string, DeadLetter>;
+  readonly sends: Map<string, SequencedSend>;
+}
+
+interface SequencedSend {
+  readonly sequence: number;
+  readonly send: QueuedSend;
+}
+
+/** A storage that lives as long as the process: the default, and what tests want. */
+export function memoryStorage(): Storage {
+  return new MemoryStorage();
+}
+
+class MemoryStorage implements Storage {
+  readonly #users = new Map<string, UserRecord>();
+  #sequence = 0;
+  #closed = false;
+
+  async getCredentials(userId: string): Promise<Credentials | undefined> {
+    return structuredClone(this.#read(userId)?.credentials);
+  }
+
+  async setCredentials(credentials: Credentials): Promise<void> {
+    this.#write(credentials.userId).credentials = structuredClone(credentials);
+  }
+
+  async deleteCredentials(userId: string): Promise<void> {
+    const user = this.#read(userId);
+    if (user) user.credentials = undefined;
+  }
+
+  async loadCheckpoint(userId: string): Promise<StoredCheckpoint> {
+    const user = this.#read(userId);
+    return {
+      ...(user?.since !== undefined && { since: user.since }),
+      ...(user?.accountData !== undefined && { accountData: user.accountData }),
+      rooms: new Map(user?.rooms),
+      lastDelivered: structuredClone(user?.lastDelivered ?? new Map()),
+      journal: structuredClone([...(user?.journal.values() ?? [])]),
+    };
+  }
+
+  async commit(userId: string, change: CheckpointChange): Promise<void> {
+    const user = this.#write(userId);
+    if (change.since !== undefined) user.since = change.since ?? undefined;
+    if (change.accountData !== undefined) user.accountData = change.accountData ?? undefined;
+    applyToMap(user.rooms, change.rooms);
+    applyToMap(user.lastDelivered, change.lastDelivered);
+    if (change.journal) applyToJournal(user.journal, change.journal);
+  }
+
+  async addDeadLetter(userId: string, letter: DeadLetter): Promise<void> {
+    const { deadLetters } = this.#write(userId);
+    deadLetters.set(letter.id, structuredClone(letter));
+    dropOldest(deadLetters, storageLimits.deadLetters);
+  }
+
+  async listDeadLetters(userId: string, options: { readonly limit?: number } = {}): Promise<DeadLetter[]> {
+    const letters = [...(this.#read(userId)?.deadLetters.values() ?? [])];
+    return structuredClone(letters.slice(0, Math.max(0, options.limit ?? defaultDeadLetterLimit)));
+  }
+
+  async deleteDeadLetter(userId: string, id: string): Promise<boolean> {
+    return this.#read(userId)?.deadLetters.delete(id) ?? false;
+  }
+
+  async enqueueSend(userId: string, send: OutgoingSend): Promise<EnqueueResult> {
+    const { sends } = this.#write(userId);
+    const known = sends.get(send.txnId);
+    if (known) return { added: false, send: structuredClone(known.send) };
+    const queued: QueuedSend = { ...structuredClone(send), userId, state: 'queued' };
+    sends.set(send.txnId, { sequence: this.#sequence++, send: queued });
+    return { added: true, send: structuredClone(queued) };
+  }
+
+  async listSends(filter: { readonly userId?: string; readonly state?: SendState } = {}): Promise<QueuedSend[]> {
+    const { userId, state = 'queued' } = filter;
+    const user = userId === undefined ? undefined : this.#read(userId);
+    const users = userId === undefined ? this.#all() : user ? [user] : [];
+    return [...users]
+      .flatMap((user) => Array.from(user.sends.values()))
+      .filter(({ send }) => send.state === state)
+      .toSorted((a, b) => a.sequence - b.sequence)
+      .map(({ send }) => structuredClone(send));
+  }
+
+  async completeSend(userId: string, txnId: string, eventId: string): Promise<boolean> {
+    return this.#settle(userId, txnId, ['queued', 'failed'], ({ roomId, type, enqueuedAt }) => {
+      return { txnId, roomId, type, enqueuedAt, userId, state: 'sent', eventId };
+    });
+  }
+
+  async failSend(userId: string, txnId: string, error: StoredError): Promise<boolean> {
+    return this.#settle(userId, txnId, ['queued'], (send) => {
+      return { ...(send as OutgoingSend), userId, state: 'failed', error: structuredClone(error) };
+    });
+  }
+
+  async deleteSend(userId: string, txnId: string): Promise<boolean> {
+    return this.#read(userId)?.sends.delete(txnId) ?? false;
+  }
+
+  async deleteUser(userId: string): Promise<void> {
+    this.#read(userId);
+    this.#users.delete(userId);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#users.clear();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #settle(userId: string, txnId: string, from: SendState[], to: (send: QueuedSend) => QueuedSend): boolean {
+    const sends = this.#read(userId)?.sends;
+    const known = sends?.get(txnId);
+    if (!sends || !known || !from.includes(known.send.state)) return false;
+    const send = to(known.send);
+    sends.set(txnId, { sequence: known.sequence, send });
+    const settled = [...sends].filter(([, other]) => other.send.state === send.state);
+    for (const [oldest] of settled.slice(0, -storageLimits.settledSends)) sends.delete(oldest);
+    return true;
+  }
+
+  #all(): Iterable<UserRecord> {
+    if (this.#closed) throw closedError();
+    return this.#users.values();
+  }
+
+  #read(userId: string): UserRecord | undefined {
+    if (this.#closed) throw closedError();
+    return this.#users.get(userId);
+  }
+
+  #write(userId: string): UserRecord {
+    let user = this.#read(userId);
+    if (!user) {
+      user = {
+        rooms: new Map(),
+        lastDelivered: new Map(),
+        journal: new Map(),
+        deadLetters: new Map(),
+        sends: new Map(),
+      };
+      this.#users.set(userId, user);
+    }
+    return user;
+  }
+}
+
+function applyToMap<T>(map: Map<string, T>, changes: ReadonlyMap<string, T | null> = new Map()): void {
+  for (const [key, value] of changes) {
+    if (value === null) map.delete(key);
+    else map.set(key, structuredClone(value));
+  }
+}
+
+function applyToJournal(journal: Map<string, JournalEntry>, { prune = [], add = [] }: JournalChange): void {
+  if (prune === 'all') journal.clear();
+  else for (const entry of prune) journal.delete(journalKey(entry));
+  for (const entry of add) {
+    const key = journalKey(entry);
+    if (!journal.has(key)) journal.set(key, { roomId: entry.roomId, eventId: entry.eventId });
+  }
+  dropOldest(journal, storageLimits.journalEntries);
+}
+
+function journalKey({ roomId, eventId }: JournalEntry): string {
+  return JSON.stringify([roomId, eventId]);
+}
+
+function dropOldest(map: Map<string, unknown>, limit: number): void {
+  for (const key of map.keys()) {
+    if (map.size <= limit) return;
+    map.delete(key);
+  }
+}
