@@ -1,0 +1,164 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { delay } from '../core/abort.js';
+import type { ClientEvent } from '../core/client-event.js';
+import type { Clock } from '../core/clock.js';
+import { KeyedQueue } from '../core/keyed-queue.js';
+import { RecentIds } from '../core/recent-ids.js';
+import { assertCallback, CallbackFilter } from './callback.js';
+import type { CallbackOptions, ClientCallback } from './callback.js';
+
+/** How many handled events of one user a callback is remembered by; a repetition comes within one sync. */
+const REMEMBERED_EVENTS = 2_000;
+
+interface Subscription {
+  readonly callback: ClientCallback;
+  readonly filters: Set<CallbackFilter>;
+  readonly rooms: KeyedQueue;
+  readonly handled: RecentIds;
+}
+
+export interface CallbackRegistryOptions {
+  readonly clock: Clock;
+  /** How often a failing callback gets an event. */
+  readonly attempts: number;
+  /** The pause before attempt 2, in milliseconds; it doubles with each further one. */
+  readonly retryDelayMs: number;
+  readonly onError: (event: ClientEvent, error: unknown, attempt: number) => void;
+  /** The callback has failed as often as it may; the event counts as handled once this has resolved. */
+  readonly onDeadLetter: (event: ClientEvent, error: unknown, attempts: number) => Promise<void>;
+}
+
+/**
+ * The callbacks of every user, whether a client runs or not. Each callback gets the events of a room one after the
+ * other; callbacks wait neither for each other nor for other rooms.
+ */
+export class CallbackRegistry {
+  readonly #options: CallbackRegistryOptions;
+  readonly #users = new Map<string, Map<ClientCallback, Subscription>>();
+  /** One promise per callback that runs now, per user. */
+  readonly #calls = new Map<string, Set<Promise<void>>>();
+  readonly #running = new AsyncLocalStorage<{ readonly userId: string; done: boolean }>();
+
+  constructor(options: CallbackRegistryOptions) {
+    this.#options = options;
+  }
+
+  /** Registers; the same callback registered twice gets an event once. Returns what undoes this registration. */
+  add(userId: string, callback: ClientCallback, options?: CallbackOptions): () => void {
+    assertCallback(callback);
+    const filter = new CallbackFilter(options);
+    const subscriptions = this.#users.get(userId) ?? new Map<ClientCallback, Subscription>();
+    this.#users.set(userId, subscriptions);
+    const subscription = subscriptions.get(callback) ?? {
+      callback,
+      filters: new Set(),
+      rooms: new KeyedQueue(),
+      handled: new RecentIds(REMEMBERED_EVENTS),
+    };
+    subscriptions.set(callback, subscription);
+    subscription.filters.add(filter);
+    return () => {
+      if (subscription.filters.delete(filter) && subscription.filters.size === 0) this.#drop(userId, subscription);
+    };
+  }
+
+  /** Undoes all registrations of the callback for the user; returns whether there was one. */
+  remove(userId: string, callback: ClientCallback): boolean {
+    const subscription = this.#users.get(userId)?.get(callback);
+    if (!subscription) return false;
+    subscription.filters.clear(); // what is queued for it sees that nothing wants it any more
+    this.#drop(userId, subscription);
+    return true;
+  }
+
+  /** How many callbacks the user has. */
+  count(userId: string): number {
+    return this.#users.get(userId)?.size ?? 0;
+  }
+
+  clear(): void {
+    for (const subscriptions of this.#users.values()) {
+      for (const subscription of subscriptions.values()) subscription.filters.clear();
+    }
+    this.#users.clear();
+  }
+
+  /**
+   * Queues the event for every callback that wants it. Resolves to true when all of them are finished with it, and
+   * to false when `signal` ended the wait: then the event has to come again.
+   */
+  async dispatch(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
+    const waiting: Promise<boolean>[] = [];
+    for (const subscription of this.#users.get(event.userId)?.values() ?? []) {
+      if (!wants(subscription, event)) continue;
+      waiting.push(subscription.rooms.run(event.roomId, () => this.#deliver(subscription, event, signal)));
+    }
+    if (waiting.length === 0) return true;
+    return (await Promise.all(waiting)).every(Boolean);
+  }
+
+  /** Resolves when no callback of the user runs. Called from inside of one, it does not wait, which would be for ever. */
+  async settled(userId: string): Promise<void> {
+    if (this.isInside(userId)) return;
+    await Promise.all(this.#calls.get(userId) ?? []);
+  }
+
+  /** Whether the caller is a callback of the user (of any user by default), which must not be waited for by itself. */
+  isInside(userId?: string): boolean {
+    const call = this.#running.getStore();
+    return call !== undefined && !call.done && (userId === undefined || call.userId === userId);
+  }
+
+  async #deliver(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<boolean> {
+    const id = 'eventId' in event && event.type !== 'receipt' ? event.eventId : undefined;
+    for (let attempt = 1; ; attempt++) {
+      if (!wants(subscription, event)) return true; // removed meanwhile
+      if (id !== undefined && subscription.handled.has(id)) return true;
+      if (signal.aborted) return false;
+      try {
+        await this.#call(subscription.callback, event);
+        if (id !== undefined) subscription.handled.add(id);
+        return true;
+      } catch (error) {
+        this.#options.onError(event, error, attempt);
+        if (attempt >= this.#options.attempts) {
+          await this.#options.onDeadLetter(event, error, attempt);
+          if (id !== undefined) subscription.handled.add(id);
+          return true;
+        }
+        const delayMs = this.#options.retryDelayMs * 2 ** (attempt - 1);
+        const waited = delay(this.#options.clock, delayMs, signal, 'retrying a callback').then(() => true);
+        if (!(await waited.catch(() => false))) return false; // stopped: the event comes again with the next start
+      }
+    }
+  }
+
+  async #call(callback: ClientCallback, event: ClientEvent): Promise<void> {
+    const { userId } = event;
+    const call = { userId, done: false };
+    const calls = this.#calls.get(userId) ?? new Set();
+    this.#calls.set(userId, calls);
+    const over = Promise.withResolvers<void>();
+    calls.add(over.promise);
+    try {
+      await this.#running.run(call, () => callback(event));
+    } finally {
+      call.done = true; // what the callback left running is not inside any more
+      over.resolve();
+      calls.delete(over.promise);
+      if (calls.size === 0) this.#calls.delete(userId);
+    }
+  }
+
+  #drop(userId: string, subscription: Subscription): void {
+    const subscriptions = this.#users.get(userId);
+    if (subscriptions?.get(subscription.callback) !== subscription) return;
+    subscriptions.delete(subscription.callback);
+    if (subscriptions.size === 0) this.#users.delete(userId);
+  }
+}
+
+function wants(subscription: Subscription, event: ClientEvent): boolean {
+  for (const filter of subscription.filters) if (filter.matches(event)) return true;
+  return false;
+}

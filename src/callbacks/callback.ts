@@ -1,0 +1,56 @@
+import { clientEventTypes } from '../core/client-event.js';
+import type { ClientEvent } from '../core/client-event.js';
+import { MatrixClientManagerError } from '../core/errors.js';
+import { assertRoomId, describe } from '../core/ids.js';
+
+/** Gets a user's events. An asynchronous one is awaited before the next event of the same room reaches it. */
+export type ClientCallback = (event: ClientEvent) => void | Promise<void>;
+
+export interface CallbackOptions {
+  /**
+   * Which events to deliver: kinds (`message`, `typing` ...) and Matrix event types (`m.room.message` ...).
+   * @default all
+   */
+  readonly types?: readonly string[];
+  /** Only events of these rooms. @default all */
+  readonly rooms?: readonly string[];
+  /** Deliver the history of a client's first sync as well. @default false */
+  readonly backlog?: boolean;
+}
+
+/** One registration: which events of a user a callback wants. */
+export class CallbackFilter {
+  readonly #types: ReadonlySet<string> | undefined;
+  readonly #rooms: ReadonlySet<string> | undefined;
+  readonly #backlog: boolean;
+
+  constructor(options: CallbackOptions = {}) {
+    const { types, rooms, backlog = false } = options;
+    this.#types = types && new Set(types.map(checkType));
+    rooms?.forEach((roomId) => assertRoomId(roomId));
+    this.#rooms = rooms && new Set(rooms);
+    if (typeof backlog !== 'boolean') throw invalid(`expected \`backlog\` to be a boolean, got ${describe(backlog)}`);
+    this.#backlog = backlog;
+  }
+
+  matches(event: ClientEvent): boolean {
+    if (event.provenance === 'backlog' && !this.#backlog) return false;
+    if (this.#rooms && !this.#rooms.has(event.roomId)) return false;
+    return !this.#types || this.#types.has(event.type) || ('eventType' in event && this.#types.has(event.eventType));
+  }
+}
+
+export function assertCallback(callback: unknown): asserts callback is ClientCallback {
+  if (typeof callback !== 'function') throw invalid(`expected a callback to be a function, got ${describe(callback)}`);
+}
+
+/** A word that is neither a kind nor looks like an event type is a typing error that would never match. */
+function checkType(type: unknown): string {
+  const known: readonly string[] = clientEventTypes;
+  if (typeof type === 'string' && (known.includes(type) || /^[^\s.]+(\.[^\s.]+)+$/.test(type))) return type;
+  throw invalid(`expected \`types\` to hold ${known.join(', ')} or Matrix event types, got ${describe(type)}`);
+}
+
+function invalid(message: string): MatrixClientManagerError {
+  return new MatrixClientManagerError('INVALID_OPTIONS', message);
+}

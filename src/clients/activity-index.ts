@@ -1,0 +1,34 @@
+/** Users in the order of their last activity, so that looking for idle ones costs in proportion to those found. */
+export class ActivityIndex {
+  /** In order: a Map keeps the order of insertion, and every touch inserts anew. */
+  readonly #lastActivity = new Map<string, number>();
+
+  get size(): number {
+    return this.#lastActivity.size;
+  }
+
+  /** @param at - not before the time of any earlier touch */
+  touch(userId: string, at: number): void {
+    this.#lastActivity.delete(userId);
+    this.#lastActivity.set(userId, at);
+  }
+
+  delete(userId: string): void {
+    this.#lastActivity.delete(userId);
+  }
+
+  /** The user who has been inactive for longest. */
+  oldest(): string | undefined {
+    return this.#lastActivity.keys().next().value;
+  }
+
+  /** Users last active at `deadline` or before, oldest first. */
+  until(deadline: number): string[] {
+    const users: string[] = [];
+    for (const [userId, at] of this.#lastActivity) {
+      if (at > deadline) break;
+      users.push(userId);
+    }
+    return users;
+  }
+}

@@ -1,0 +1,396 @@
+import type { MatrixClient } from 'matrix-js-sdk';
+import PQueue from 'p-queue';
+import { abortedError } from '../core/abort.js';
+import type { Clock, TimerHandle } from '../core/clock.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { ActivityIndex } from './activity-index.js';
+import type { ClientInfo, ClientState, StopReason } from './client-state.js';
+
+/** A user's client as the registry sees it. */
+export interface ManagedClient {
+  readonly matrixClient: MatrixClient;
+  readonly deviceId: string;
+  readonly lastSyncAt: number | undefined;
+  /** Resolves when the client is live. After a rejection it is stopped. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Resolves when nothing of the client is left. */
+  stop(): Promise<void>;
+}
+
+/** Credentials that the caller of a start brings. */
+export interface GivenCredentials {
+  readonly accessToken?: string | undefined;
+  readonly deviceId?: string | undefined;
+}
+
+/** How a client tells what happens to it. */
+export interface ClientHooks {
+  readonly onConnection: (connected: boolean) => void;
+  readonly onFatal: (error: MatrixClientManagerError) => void;
+}
+
+export interface ClientRegistryOptions {
+  /** Makes a client that is not started yet. */
+  readonly create: (
+    userId: string,
+    given: GivenCredentials,
+    hooks: ClientHooks,
+    signal: AbortSignal,
+  ) => Promise<ManagedClient>;
+  readonly clock: Clock;
+  readonly idleTimeoutMs: number;
+  readonly sweepIntervalMs: number;
+  readonly maxClients: number;
+  readonly startConcurrency: number;
+  readonly onStateChanged: (userId: string, from: ClientState, to: ClientState) => void;
+  readonly onStarted: (userId: string) => void;
+  readonly onStopped: (userId: string, reason: StopReason, error?: MatrixClientManagerError) => void;
+}
+
+type Phase =
+  | {
+      readonly state: 'starting';
+      readonly flight: Promise<ManagedClient>;
+      readonly abort: AbortController;
+      /** Waiting under `maxClients`: nothing of it exists yet. */
+      waiting: boolean;
+    }
+  | { readonly state: 'live' | 'reconnecting'; readonly client: ManagedClient }
+  | { readonly state: 'stopping'; readonly flight: Promise<void>; readonly client: ManagedClient }
+  | { readonly state: 'failed'; readonly error: MatrixClientManagerError };
+
+interface Slot {
+  readonly userId: string;
+  phase: Phase;
+  since: number;
+  lastActivityAt: number;
+  leases: number;
+}
+
+/** What keeps a client from being idle or evicted until it is released. */
+export interface Lease extends Disposable {
+  readonly client: ManagedClient;
+}
+
+/**
+ * One client per user at most: starts, watches, evicts and stops them. Every change of a user's state goes through
+ * `#enter`.
+ */
+export class ClientRegistry {
+  readonly #options: ClientRegistryOptions;
+  readonly #slots = new Map<string, Slot>();
+  /** Clients that may be stopped for want of activity or room: live and without a lease. */
+  readonly #activity = new ActivityIndex();
+  readonly #starts: PQueue;
+  /** Starts that wait for room, first come first served. */
+  readonly #waiting: (() => void)[] = [];
+  #occupied = 0;
+  #evicting = 0;
+  #sweep: TimerHandle | undefined;
+  #closed = false;
+
+  constructor(options: ClientRegistryOptions) {
+    this.#options = options;
+    this.#starts = new PQueue({ concurrency: options.startConcurrency });
+  }
+
+  /** The user's live client; started if there is none, joined if it is starting, awaited if it is stopping. */
+  async start(userId: string, given: GivenCredentials = {}): Promise<ManagedClient> {
+    const slot = await this.#ensure(userId, given);
+    this.#touch(slot);
+    return slot.phase.state === 'starting' ? slot.phase.flight : this.#client(slot);
+  }
+
+  /** {@link start}, held: the client is neither idle nor evicted until the lease is disposed of. */
+  async lease(userId: string): Promise<Lease> {
+    const slot = await this.#ensure(userId, {});
+    slot.leases++; // before the client is live, or it could be evicted in the same breath
+    this.#activity.delete(userId);
+    try {
+      const client = slot.phase.state === 'starting' ? await slot.phase.flight : this.#client(slot);
+      return { client, [Symbol.dispose]: () => this.#release(slot) };
+    } catch (error) {
+      this.#release(slot);
+      throw error;
+    }
+  }
+
+  /** Stops the user's client; waits for a start that is under way. Resolves to whether there was a client. */
+  async stop(userId: string, reason: StopReason = 'requested'): Promise<boolean> {
+    for (;;) {
+      const slot = this.#slots.get(userId);
+      if (!slot) return false;
+      const { phase } = slot;
+      switch (phase.state) {
+        case 'failed':
+          this.#slots.delete(userId);
+          return false;
+        case 'stopping':
+          await phase.flight;
+          return true;
+        case 'starting':
+          if (phase.waiting || this.#closed) phase.abort.abort();
+          await phase.flight.catch(() => {}); // whoever started it is told
+          if (this.#slots.get(userId) === slot && slot.phase.state === 'failed') {
+            this.#slots.delete(userId);
+            return true;
+          }
+          break; // it is live now, or somebody else has stopped it
+        default:
+          await this.#close(slot, phase.client, reason);
+          return true;
+      }
+    }
+  }
+
+  /** Ends every start and client. No start is accepted any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#options.clock.clearTimeout(this.#sweep);
+    await Promise.all([...this.#slots.keys()].map((userId) => this.stop(userId, 'shutdown')));
+    this.#slots.clear();
+  }
+
+  /** Notes that the user does something; returns whether they have a client. */
+  touch(userId: string): boolean {
+    const slot = this.#slots.get(userId);
+    if (!slot || !isUp(slot.phase.state)) return false;
+    this.#touch(slot);
+    return true;
+  }
+
+  /** The user's client while it is live or reconnecting. */
+  get(userId: string): ManagedClient | undefined {
+    const phase = this.#slots.get(userId)?.phase;
+    return phase?.state === 'live' || phase?.state === 'reconnecting' ? phase.client : undefined;
+  }
+
+  /** Whether the user has a client that is or will be live. */
+  has(userId: string): boolean {
+    const slot = this.#slots.get(userId);
+    return slot !== undefined && isUp(slot.phase.state);
+  }
+
+  info(userId: string): ClientInfo | undefined {
+    const slot = this.#slots.get(userId);
+    return slot && this.#describe(slot);
+  }
+
+  list(): ClientInfo[] {
+    return [...this.#slots.values()].map((slot) => this.#describe(slot));
+  }
+
+  /** The user's slot, starting or up. */
+  async #ensure(userId: string, given: GivenCredentials): Promise<Slot> {
+    for (;;) {
+      if (this.#closed) throw closedError();
+      const slot = this.#slots.get(userId);
+      if (!slot || slot.phase.state === 'failed') return this.#launch(userId, given);
+      if (slot.phase.state !== 'stopping') return slot;
+      await slot.phase.flight;
+    }
+  }
+
+  #launch(userId: string, given: GivenCredentials): Slot {
+    const now = this.#options.clock.now();
+    const abort = new AbortController();
+    const begin = Promise.withResolvers<void>();
+    const slot: Slot = {
+      userId,
+      since: now,
+      lastActivityAt: now,
+      leases: 0,
+      phase: {
+        state: 'starting',
+        flight: begin.promise.then(() => this.#run(slot, given, abort.signal)),
+        abort,
+        waiting: false,
+      },
+    };
+    if (slot.phase.state === 'starting') slot.phase.flight.catch(() => {}); // a caller may have left
+    this.#slots.set(userId, slot);
+    this.#options.onStateChanged(userId, 'stopped', 'starting');
+    begin.resolve();
+    return slot;
+  }
+
+  async #run(slot: Slot, given: GivenCredentials, signal: AbortSignal): Promise<ManagedClient> {
+    const { userId } = slot;
+    try {
+      await this.#takeRoom(slot, signal);
+    } catch (error) {
+      this.#enter(slot, { state: 'failed', error: error as MatrixClientManagerError });
+      throw error;
+    }
+    let fatal: MatrixClientManagerError | undefined;
+    const hooks: ClientHooks = {
+      onConnection: (connected) => this.#connection(slot, connected),
+      onFatal: (error) => {
+        fatal = error;
+        this.#fatal(slot, error);
+      },
+    };
+    try {
+      const client = await this.#starts.add(async () => {
+        const created = await this.#options.create(userId, given, hooks, signal);
+        await created.start(signal);
+        return created;
+      });
+      this.#enter(slot, { state: 'live', client });
+      this.#touch(slot);
+      this.#options.onStarted(userId);
+      if (fatal) this.#fatal(slot, fatal);
+      this.#makeRoom();
+      return client;
+    } catch (error) {
+      const failure = this.#closed ? closedError() : asManagerError(error, userId);
+      this.#giveRoom();
+      this.#enter(slot, { state: 'failed', error: failure });
+      throw failure;
+    }
+  }
+
+  #close(slot: Slot, client: ManagedClient, reason: StopReason, error?: MatrixClientManagerError): Promise<void> {
+    const { userId } = slot;
+    const begin = Promise.withResolvers<void>();
+    const flight = begin.promise
+      .then(() => client.stop())
+      .then(() => {
+        this.#giveRoom();
+        if (reason === 'failed' && error) this.#enter(slot, { state: 'failed', error });
+        else {
+          this.#slots.delete(userId);
+          this.#options.onStateChanged(userId, 'stopping', 'stopped');
+        }
+        this.#options.onStopped(userId, reason, error);
+      });
+    this.#activity.delete(userId);
+    this.#enter(slot, { state: 'stopping', flight, client });
+    begin.resolve();
+    return flight;
+  }
+
+  #fatal(slot: Slot, error: MatrixClientManagerError): void {
+    const { phase } = slot;
+    if (phase.state !== 'live' && phase.state !== 'reconnecting') return;
+    void this.#close(slot, phase.client, error.code === 'UNKNOWN_TOKEN' ? 'loggedOut' : 'failed', error);
+  }
+
+  #connection(slot: Slot, connected: boolean): void {
+    const { phase } = slot;
+    if (phase.state !== 'live' && phase.state !== 'reconnecting') return;
+    this.#enter(slot, { state: connected ? 'live' : 'reconnecting', client: phase.client });
+  }
+
+  #enter(slot: Slot, phase: Phase): void {
+    const from = slot.phase.state;
+    slot.phase = phase;
+    if (from === phase.state) return;
+    slot.since = this.#options.clock.now();
+    this.#options.onStateChanged(slot.userId, from, phase.state);
+  }
+
+  #touch(slot: Slot): void {
+    slot.lastActivityAt = this.#options.clock.now();
+    const evictable = slot.leases === 0 && (slot.phase.state === 'live' || slot.phase.state === 'reconnecting');
+    if (!evictable) return;
+    this.#activity.touch(slot.userId, slot.lastActivityAt);
+    this.#armSweep();
+  }
+
+  #release(slot: Slot): void {
+    slot.leases--;
+    this.#touch(slot);
+    this.#makeRoom();
+  }
+
+  #armSweep(): void {
+    if (this.#sweep !== undefined || this.#closed) return;
+    const { clock, sweepIntervalMs, idleTimeoutMs } = this.#options;
+    this.#sweep = clock.setTimeout(() => {
+      this.#sweep = undefined;
+      for (const userId of this.#activity.until(clock.now() - idleTimeoutMs)) void this.stop(userId, 'idle');
+      if (this.#activity.size > 0) this.#armSweep();
+    }, sweepIntervalMs);
+  }
+
+  /** Waits until there is room under `maxClients`. */
+  async #takeRoom(slot: Slot, signal: AbortSignal): Promise<void> {
+    if (this.#occupied < this.#options.maxClients && this.#waiting.length === 0) {
+      this.#occupied++;
+      return;
+    }
+    const { phase } = slot;
+    if (phase.state === 'starting') phase.waiting = true;
+    await new Promise<void>((resolve, reject) => {
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(enter), 1);
+        reject(this.#closed ? closedError() : abortedError(`starting ${slot.userId}`, signal.reason));
+      };
+      const enter = (): void => {
+        signal.removeEventListener('abort', leave);
+        if (phase.state === 'starting') phase.waiting = false;
+        resolve();
+      };
+      signal.addEventListener('abort', leave, { once: true });
+      this.#waiting.push(enter);
+      this.#makeRoom();
+    });
+  }
+
+  #giveRoom(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#occupied--;
+  }
+
+  /** Evicts as many clients as starts wait and are not being made room for yet. */
+  #makeRoom(): void {
+    while (this.#waiting.length > this.#evicting) {
+      const userId = this.#activity.oldest();
+      if (userId === undefined) return; // all leased: a release will come by here
+      this.#evicting++;
+      void this.stop(userId, 'evicted').finally(() => {
+        this.#evicting--;
+        this.#makeRoom();
+      });
+    }
+  }
+
+  #client(slot: Slot): ManagedClient {
+    const { phase } = slot;
+    if (phase.state === 'live' || phase.state === 'reconnecting') return phase.client;
+    throw new MatrixClientManagerError('CLIENT_FAILED', `the client of ${slot.userId} is ${phase.state}`, {
+      userId: slot.userId,
+    });
+  }
+
+  #describe(slot: Slot): ClientInfo {
+    const { userId, phase, since, lastActivityAt, leases } = slot;
+    const client = 'client' in phase ? phase.client : undefined;
+    const lastSyncAt = client?.lastSyncAt;
+    return {
+      userId,
+      state: phase.state,
+      since,
+      lastActivityAt,
+      leases,
+      ...(client && { deviceId: client.deviceId }),
+      ...(lastSyncAt !== undefined && { lastSyncAt, syncLagMs: this.#options.clock.now() - lastSyncAt }),
+      ...(phase.state === 'failed' && { error: phase.error }),
+    };
+  }
+}
+
+function isUp(state: ClientState): boolean {
+  return state === 'starting' || state === 'live' || state === 'reconnecting';
+}
+
+function closedError(): MatrixClientManagerError {
+  return new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
+}
+
+function asManagerError(error: unknown, userId: string): MatrixClientManagerError {
+  if (isManagerError(error)) return error;
+  return new MatrixClientManagerError('CLIENT_FAILED', `starting ${userId} failed`, { userId, cause: error });
+}

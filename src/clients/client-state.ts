@@ -1,0 +1,30 @@
+import type { MatrixClientManagerError } from '../core/errors.js';
+
+/** `starting -> live <-> reconnecting -> stopping -> stopped`, and `failed` with its error. */
+export type ClientState = 'starting' | 'live' | 'reconnecting' | 'stopping' | 'stopped' | 'failed';
+
+/**
+ * Why a client stopped: `requested` by stopClient, `idle` for too long, `evicted` to make room under `maxClients`,
+ * `shutdown` of the manager, `loggedOut` because its token is dead and could not be renewed, `failed` by a fault.
+ */
+export type StopReason = 'requested' | 'idle' | 'evicted' | 'shutdown' | 'loggedOut' | 'failed';
+
+/** A client as `clientInfo` and `listClients` show it. All times are in milliseconds since the Unix epoch. */
+export interface ClientInfo {
+  readonly userId: string;
+  readonly state: ClientState;
+  /** When it came into this state. */
+  readonly since: number;
+  /** When the user last did something through the manager. */
+  readonly lastActivityAt: number;
+  /** How many calls hold it, so that it is neither idle nor evicted. */
+  readonly leases: number;
+  /** The device it is on, once known. */
+  readonly deviceId?: string;
+  /** When the homeserver last answered a sync. */
+  readonly lastSyncAt?: number;
+  /** How long ago that was, in milliseconds; up to the poll's timeout is normal. */
+  readonly syncLagMs?: number;
+  /** What ended it, when `state` is `failed`. */
+  readonly error?: MatrixClientManagerError;
+}

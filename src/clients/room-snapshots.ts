@@ -1,0 +1,79 @@
+import type { IInvitedRoom, IJoinedRoom, IStrippedState, MatrixClient, Room } from 'matrix-js-sdk';
+import type { ISavedSync } from 'matrix-js-sdk/lib/store/index.js';
+import type { EventBatch, ResumeData } from '../core/event-source.js';
+import { isObject } from '../core/raw-event.js';
+import type { StoredCheckpoint } from '../storage/checkpoint.js';
+
+/** What is stored of a room: as much as the SDK needs to go on from a sync position as if it had never stopped. */
+interface RoomSnapshot {
+  readonly membership: 'join' | 'invite';
+  readonly state: unknown[];
+  readonly summary?: unknown;
+}
+
+/** The resume data that goes with a batch: the rooms whose state it changed, and account data when that changed. */
+export function resumeData(
+  client: MatrixClient,
+  batch: EventBatch,
+  stateChanged: ReadonlySet<string>,
+  accountDataChanged: boolean,
+): ResumeData | undefined {
+  const rooms = new Map<string, string | null>();
+  for (const { roomId, membership } of batch.rooms) {
+    if (membership === 'leave') rooms.set(roomId, null);
+    else if (stateChanged.has(roomId)) rooms.set(roomId, snapshot(client.getRoom(roomId), 'join'));
+  }
+  for (const { roomId } of batch.invites) rooms.set(roomId, snapshot(client.getRoom(roomId), 'invite'));
+  if (rooms.size === 0 && !accountDataChanged) return undefined;
+  return { rooms, ...(accountDataChanged && { accountData: accountData(client) }) };
+}
+
+/** What the SDK's store answers for a saved sync; undefined when there is no position to resume from. */
+export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
+  if (stored.since === undefined) return undefined;
+  const join: Record<string, IJoinedRoom> = {};
+  const invite: Record<string, IInvitedRoom> = {};
+  for (const [roomId, text] of stored.rooms) {
+    const room = JSON.parse(text) as RoomSnapshot;
+    if (room.membership === 'invite') {
+      invite[roomId] = { invite_state: { events: room.state as IStrippedState[] } };
+      continue;
+    }
+    join[roomId] = {
+      summary: room.summary,
+      state: { events: room.state },
+      timeline: { events: [], prev_batch: null },
+      ephemeral: { events: [] },
+      account_data: { events: [] },
+      unread_notifications: {},
+    } as unknown as IJoinedRoom;
+  }
+  return {
+    nextBatch: stored.since,
+    roomsData: { join, invite, leave: {}, knock: {} },
+    accountData: stored.accountData === undefined ? [] : JSON.parse(stored.accountData),
+  };
+}
+
+function snapshot(room: Room | null, membership: RoomSnapshot['membership']): string | null {
+  if (!room) return null;
+  const state: unknown[] = [];
+  for (const byKey of room.currentState.events.values()) {
+    for (const event of byKey.values()) {
+      const { unsigned, ...raw } = event.event;
+      // Of what the homeserver adds, resuming needs nothing; dropping it halves the size.
+      state.push(raw);
+    }
+  }
+  const joined = room.getJoinedMemberCount();
+  const heroes = room.getMembers().length > 8 ? undefined : room.getMembers().map(({ userId }) => userId);
+  const summary = { 'm.joined_member_count': joined, 'm.invited_member_count': room.getInvitedMemberCount() };
+  const withHeroes = heroes ? { ...summary, 'm.heroes': heroes.filter((id) => id !== room.myUserId).slice(0, 5) } : summary;
+  return JSON.stringify({ membership, state, summary: withHeroes } satisfies RoomSnapshot);
+}
+
+function accountData(client: MatrixClient): string {
+  return JSON.stringify(
+    [...client.store.accountData.values()].map((event) => event.event).filter((event) => isObject(event)),
+  );
+}

@@ -1,0 +1,334 @@
+import { ClientEvent, createClient, Filter, SyncState } from 'matrix-js-sdk';
+import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
+import * as v from 'valibot';
+import { abortedError, delay } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
+import type { Credentials } from '../core/credentials.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { EventSink, EventSource } from '../core/event-source.js';
+import { isObject } from '../core/raw-event.js';
+import type { StoredCheckpoint } from '../storage/checkpoint.js';
+import type { Logger } from '../core/logger.js';
+import { failureClass } from '../http/failure-class.js';
+import type { Fetch } from '../http/fetch.js';
+import type { HomeserverHttp } from '../http/homeserver-http.js';
+import { errorFromAnswer, invalidResponse } from '../http/response-error.js';
+import { retryDelayMs } from '../http/retry.js';
+import { sdkFetch } from '../http/sdk-fetch.js';
+import type { Session } from '../http/session.js';
+import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
+import { resumeData, savedSync } from './room-snapshots.js';
+import { MalformedSync, readSyncResponse } from './sync-response.js';
+import { SyncStore } from './sync-store.js';
+import { trimTimelines } from './trim-timelines.js';
+
+export interface SyncClientOptions {
+  readonly credentials: Credentials;
+  readonly session: Session;
+  /** Where to resume from. */
+  readonly stored: StoredCheckpoint;
+  readonly http: HomeserverHttp;
+  readonly fetch: Fetch;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Events kept in memory per room. */
+  readonly timelineLimit: number;
+  /** How long the homeserver may hold a sync without news, in milliseconds. */
+  readonly pollTimeoutMs: number;
+  /** Time for the first sync, and for an answer beyond `pollTimeoutMs`, in milliseconds. */
+  readonly startTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  /** Called when the connection to the homeserver is lost and when it is back. */
+  readonly onConnection: (connected: boolean) => void;
+  /** Called when the homeserver rejects the position; the client goes on with a fresh sync. */
+  readonly onPositionLost: (error: MatrixClientManagerError) => void;
+  /** Called once when a running client cannot go on: its token is dead for good, or the homeserver refuses it. */
+  readonly onFatal: (error: MatrixClientManagerError) => void;
+}
+
+/** Sync failures in a row, each with a back-off before the next try, that a client takes before its start fails. */
+const START_ATTEMPTS = 3;
+const SYNC_BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
+
+type Phase = 'new' | 'starting' | 'running' | 'closing';
+
+/**
+ * One user's matrix-js-sdk client, with a sync loop that never ends by itself and always ends when told.
+ *
+ * The SDK asks for each `/sync` through {@link MatrixClient.http}; that one call is answered here instead, with our
+ * deadline, back-off and checks, and rejects only after the SDK has been told to stop. So the SDK's own recovery,
+ * which waits on timers of its own for up to ten seconds, never runs, and its 110-second timer per poll is never set.
+ */
+export class SyncClient implements EventSource {
+  readonly matrixClient: MatrixClient;
+  readonly #options: SyncClientOptions;
+  readonly #userId: string;
+  /** Ends every request but the poll. */
+  readonly #requests = new AbortController();
+  /** Ends the poll; fired after the SDK was told to stop, so that its loop takes the failure for the end. */
+  readonly #poll = new AbortController();
+  readonly #firstSync = Promise.withResolvers<void>();
+  readonly #loopEnded = Promise.withResolvers<void>();
+  #phase: Phase = 'new';
+  #sink: EventSink = async () => {};
+  #started: Promise<void> = Promise.resolve();
+  #stopped: Promise<void> | undefined;
+  #polled = false;
+  #connected = false;
+  #pending: ReturnType<typeof readSyncResponse> | undefined;
+  /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
+  #lostPosition: string | undefined;
+  #lastSyncAt: number | undefined;
+
+  constructor(options: SyncClientOptions) {
+    this.#options = options;
+    const { credentials, session, clock, logger } = options;
+    this.#userId = credentials.userId;
+    this.#firstSync.promise.catch(() => {}); // start() may not be waiting any more
+    silenceSdkRootLogger();
+    this.matrixClient = createClient({
+      baseUrl: options.http.homeserverUrl,
+      userId: credentials.userId,
+      deviceId: credentials.deviceId,
+      accessToken: credentials.accessToken,
+      store: new SyncStore(savedSync(options.stored), (data) => this.#processed(data)),
+      fetchFn: this.#watched(sdkFetch({ fetch: options.fetch, clock, session, signal: this.#requests.signal })),
+      logger: sdkLogger(logger, credentials.userId),
+      disableVoip: true,
+    });
+    this.#takeOverSync();
+    this.matrixClient.on(ClientEvent.Sync, (state) => {
+      if (state === SyncState.Stopped) this.#loopEnded.resolve();
+    });
+  }
+
+  /** When the homeserver last answered a sync, in milliseconds since the Unix epoch. */
+  get lastSyncAt(): number | undefined {
+    return this.#lastSyncAt;
+  }
+
+  connect(sink: EventSink): void {
+    this.#sink = sink;
+  }
+
+  /** Resolves when the first sync has been processed. After a rejection, call {@link stop}. */
+  async start(signal: AbortSignal): Promise<void> {
+    const { clock, startTimeoutMs, timelineLimit, pollTimeoutMs } = this.#options;
+    this.#phase = 'starting';
+    const abort = (): void => this.#firstSync.reject(abortedError(`starting ${this.#userId}`, signal.reason));
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    const timer = clock.setTimeout(() => {
+      const message = `starting ${this.#userId} took longer than ${startTimeoutMs} ms; startTimeoutMs allows more`;
+      this.#firstSync.reject(new MatrixClientManagerError('TIMEOUT', message, { userId: this.#userId }));
+    }, startTimeoutMs);
+    try {
+      if (!signal.aborted) {
+        this.#started = this.matrixClient.startClient({
+          initialSyncLimit: initialLimit(timelineLimit),
+          pollTimeout: pollTimeoutMs,
+          lazyLoadMembers: true,
+          disablePresence: true,
+          filter: Filter.fromJson(this.#userId, '', { room: { timeline: { limit: syncLimit(timelineLimit) } } }),
+        });
+      }
+      await this.#firstSync.promise;
+      this.#phase = 'running';
+    } finally {
+      clock.clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Resolves when no request, timer or listener of the client is left. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    const { matrixClient } = this;
+    this.#phase = 'closing';
+    this.#firstSync.reject(abortedError(`starting ${this.#userId}`));
+    this.#requests.abort();
+    // stopClient() during startClient() would be undone by it, and a start-up request that has just failed sets a
+    // keep-alive timer a few steps later: let both get there, so that stopClient() finds all there is to end.
+    await this.#started;
+    await turnOfTheEventLoop();
+    matrixClient.stopClient();
+    this.#poll.abort();
+    if (this.#polled) await this.#loopEnded.promise;
+    await turnOfTheEventLoop();
+    matrixClient.http.abort();
+    for (const room of matrixClient.store.getRooms()) {
+      room.removeAllListeners();
+      room.currentState.removeAllListeners();
+    }
+    matrixClient.removeAllListeners();
+  }
+
+  /** Answers the SDK's `/sync` calls; every other request of the SDK goes its usual way. */
+  #takeOverSync(): void {
+    const { http } = this.matrixClient;
+    const authedRequest = http.authedRequest.bind(http) as (...args: unknown[]) => Promise<unknown>;
+    Object.assign(http, {
+      authedRequest: (...args: unknown[]): Promise<unknown> => {
+        const [method, endpoint, query] = args;
+        if (method !== 'GET' || endpoint !== '/sync') return authedRequest(...args);
+        this.#polled = true;
+        return this.#sync(query as Readonly<Record<string, string | number | undefined>>);
+      },
+    });
+  }
+
+  /** One sync that succeeds, however long that takes. Rejects when the client is stopped. */
+  async #sync(query: Readonly<Record<string, string | number | undefined>>): Promise<ISyncResponse> {
+    for (let failures = 0; ; ) {
+      const asked = query.since === undefined ? undefined : String(query.since);
+      const since = asked === this.#lostPosition ? undefined : asked;
+      try {
+        const response = await this.#pollOnce(query, since, failures > 0);
+        this.#lastSyncAt = this.#options.clock.now();
+        this.#connection(true);
+        return response;
+      } catch (error) {
+        this.#throwIfClosing(error);
+        if (since !== undefined && isManagerError(error) && error.status === 400) {
+          this.#lostPosition = since;
+          this.#options.onPositionLost(error);
+          continue;
+        }
+        failures++;
+        this.#connection(false);
+        await this.#handleFailure(error, failures);
+      }
+    }
+  }
+
+  /** Waits before the next try, or gives up: then only a stop ends the call. */
+  async #handleFailure(error: unknown, failures: number): Promise<void> {
+    const { clock, logger } = this.#options;
+    const kind = failureClass(error);
+    const hopeless = kind !== 'transient' && kind !== 'rate-limited';
+    if (hopeless || (this.#phase === 'starting' && failures >= START_ATTEMPTS)) {
+      this.#fail(asManagerError(error, this.#userId));
+      await aborted(this.#poll.signal);
+      throw error;
+    }
+    const delayMs = retryDelayMs(error, failures, SYNC_BACKOFF);
+    logger.warn({ userId: this.#userId, err: error, failures, delayMs }, 'sync failed, trying again');
+    await delay(clock, delayMs, this.#poll.signal, 'sync');
+  }
+
+  async #pollOnce(
+    query: Readonly<Record<string, string | number | undefined>>,
+    since: string | undefined,
+    retrying: boolean,
+  ): Promise<ISyncResponse> {
+    const { http, session, clock, requestTimeoutMs, startTimeoutMs, logger, stored, timelineLimit } = this.#options;
+    // After a failure the answer must come at once, so that everybody knows that the connection is back. A first sync
+    // is answered at once whatever the timeout; a new one each time keeps Synapse from answering with an old response.
+    const timeout = since === undefined ? clock.now() % 100_000 : retrying ? 0 : Number(query.timeout ?? 0);
+    const subject = { operation: `sync of ${this.#userId}`, userId: this.#userId };
+    const data = await http.request(v.unknown(), {
+      ...subject,
+      method: 'GET',
+      path: '/_matrix/client/v3/sync',
+      query: { ...query, since, timeout },
+      session,
+      repeatable: false, // repeated here, with a back-off that has no end
+      retry: { attempts: 1 },
+      timeoutMs: since === undefined ? startTimeoutMs : timeout + requestTimeoutMs,
+      signal: this.#poll.signal,
+    });
+    try {
+      const read = readSyncResponse(data, {
+        since,
+        catchUp: since === undefined ? this.#lostPosition !== undefined : since === stored.since,
+        timelineLimit: query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit),
+      });
+      const { malformedEvents } = read;
+      if (malformedEvents > 0) logger.warn({ userId: this.#userId, malformedEvents }, 'sync held malformed events');
+      this.#pending = read;
+      return read.response;
+    } catch (error) {
+      if (error instanceof MalformedSync) throw invalidResponse(subject, error.message, 200);
+      throw error;
+    }
+  }
+
+  /** The SDK has processed what {@link #sync} returned last. */
+  async #processed(data: ISyncResponse): Promise<void> {
+    const read = this.#pending;
+    this.#pending = undefined;
+    if (this.#phase === 'closing' || read?.response !== data) return;
+    trimTimelines(this.matrixClient, read.batch, this.#options.timelineLimit);
+    try {
+      const accountDataChanged = Boolean(isObject(data.account_data) && data.account_data.events?.length);
+      const resume = resumeData(this.matrixClient, read.batch, read.stateChanged, accountDataChanged);
+      await this.#sink({ ...read.batch, ...(resume && { resume }) });
+    } catch (error) {
+      this.#fail(asManagerError(error, this.#userId));
+    }
+    this.#firstSync.resolve();
+  }
+
+  #connection(connected: boolean): void {
+    if (connected === this.#connected || this.#phase === 'closing') return;
+    this.#connected = connected;
+    this.#options.onConnection(connected);
+  }
+
+  #fail(error: MatrixClientManagerError): void {
+    if (this.#phase === 'closing') return;
+    if (this.#phase === 'running') this.#options.onFatal(error);
+    else this.#firstSync.reject(error);
+  }
+
+  #throwIfClosing(error: unknown): void {
+    if (this.#poll.signal.aborted) throw error;
+  }
+
+  /** Lets a start fail with the first refusal of a request without which the SDK does not get to its first sync. */
+  #watched(fetch: Fetch): Fetch {
+    return async (input, init) => {
+      const { pathname } = new URL(input instanceof Request ? input.url : input);
+      const needed = /\/(pushrules\/|filter)$/.test(pathname);
+      const operation = `starting ${this.#userId}`;
+      try {
+        const response = await fetch(input, init);
+        if (response.ok || !needed || this.#phase !== 'starting') return response;
+        const text = await response.clone().text();
+        const { status, headers } = response;
+        this.#fail(errorFromAnswer({ status, headers, text }, { operation, userId: this.#userId }));
+        return response;
+      } catch (error) {
+        if (needed && this.#phase === 'starting') this.#fail(asManagerError(error, this.#userId));
+        throw error;
+      }
+    };
+  }
+}
+
+/** How many timeline events per room a first sync asks for, and a further one. */
+function initialLimit(timelineLimit: number): number {
+  return Math.min(20, timelineLimit);
+}
+
+function syncLimit(timelineLimit: number): number {
+  return Math.min(50, timelineLimit);
+}
+
+function asManagerError(error: unknown, userId: string): MatrixClientManagerError {
+  if (isManagerError(error)) return error;
+  return new MatrixClientManagerError('CLIENT_FAILED', `the client of ${userId} failed`, { userId, cause: error });
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+function turnOfTheEventLoop(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,22 @@
+import type { MatrixClient } from 'matrix-js-sdk';
+import { EventTimeline } from 'matrix-js-sdk';
+import type { EventBatch } from '../core/event-source.js';
+
+/**
+ * Keeps the SDK's live timelines short. It never does so itself, and its cost per event grows with their length.
+ * A timeline may grow to twice `limit` before it is cut back, so that the cost of cutting is shared by many events.
+ */
+export function trimTimelines(client: MatrixClient, batch: EventBatch, limit: number): void {
+  for (const { roomId } of batch.rooms) {
+    const room = client.getRoom(roomId);
+    const events = room?.getLiveTimeline().getEvents();
+    if (!room || !events || events.length <= 2 * limit) continue;
+    const timelineSet = room.getUnfilteredTimelineSet();
+    for (const event of events.slice(0, events.length - limit)) {
+      const eventId = event.getId();
+      if (eventId !== undefined) timelineSet.removeEvent(eventId);
+    }
+    // What the token pointed before is gone from the timeline; nothing may paginate from it any more.
+    room.getLiveTimeline().setPaginationToken(null, EventTimeline.BACKWARDS);
+  }
+}

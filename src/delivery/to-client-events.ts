@@ -1,0 +1,98 @@
+import type { ClientEvent, Provenance, ReceiptEvent } from '../core/client-event.js';
+import type { InviteBatch, RoomBatch } from '../core/event-source.js';
+import { isObject } from '../core/raw-event.js';
+import type { RawEvent } from '../core/raw-event.js';
+
+/** What callbacks get for a timeline event. */
+export function toTimelineEvent(userId: string, roomId: string, raw: RawEvent, provenance: Provenance): ClientEvent {
+  const transactionId = raw.unsigned?.transaction_id;
+  const common = {
+    userId,
+    roomId,
+    provenance,
+    eventId: raw.event_id,
+    sender: raw.sender,
+    timestamp: raw.origin_server_ts,
+    content: raw.content,
+    eventType: raw.type,
+    encrypted: raw.type === 'm.room.encrypted',
+    ...(typeof transactionId === 'string' && raw.sender === userId && { transactionId }),
+  };
+  if (raw.state_key !== undefined) {
+    if (raw.type !== 'm.room.member') return { ...common, type: 'state', stateKey: raw.state_key };
+    const membership = typeof raw.content.membership === 'string' ? raw.content.membership : 'leave';
+    return { ...common, type: 'membership', stateKey: raw.state_key, membership };
+  }
+  if (raw.type === 'm.room.redaction') {
+    const redacts = raw.content.redacts ?? raw.redacts;
+    return { ...common, type: 'redaction', redacts: typeof redacts === 'string' ? redacts : undefined };
+  }
+  if (raw.type === 'm.reaction') {
+    const relation = raw.content['m.relates_to'];
+    const { event_id: relatesTo, key } = isObject(relation) ? relation : {};
+    return {
+      ...common,
+      type: 'reaction',
+      relatesTo: typeof relatesTo === 'string' ? relatesTo : undefined,
+      key: typeof key === 'string' ? key : undefined,
+    };
+  }
+  return { ...common, type: 'message' };
+}
+
+/** What callbacks get for a room's typing notifications and receipts. */
+export function toEphemeralEvents(userId: string, room: RoomBatch, provenance: Provenance): ClientEvent[] {
+  const { roomId } = room;
+  return room.ephemeral.flatMap(({ type, content }): ClientEvent[] => {
+    if (type === 'm.receipt') return toReceipts(userId, roomId, content, provenance);
+    if (type !== 'm.typing' || !Array.isArray(content.user_ids)) return [];
+    const userIds = content.user_ids.filter((id): id is string => typeof id === 'string');
+    return [{ type: 'typing', userId, roomId, provenance, userIds }];
+  });
+}
+
+/** @see https://spec.matrix.org/v1.16/client-server-api/#mreceipt */
+function toReceipts(
+  userId: string,
+  roomId: string,
+  content: Readonly<Record<string, unknown>>,
+  provenance: Provenance,
+): ReceiptEvent[] {
+  const receipts: ReceiptEvent[] = [];
+  for (const [eventId, byType] of Object.entries(content)) {
+    for (const [receiptType, byUser] of Object.entries(isObject(byType) ? byType : {})) {
+      for (const [sender, receipt] of Object.entries(isObject(byUser) ? byUser : {})) {
+        if (!isObject(receipt)) continue;
+        const { ts, thread_id: threadId } = receipt;
+        receipts.push({
+          type: 'receipt',
+          userId,
+          roomId,
+          provenance,
+          eventId,
+          sender,
+          receiptType,
+          timestamp: typeof ts === 'number' ? ts : 0,
+          ...(typeof threadId === 'string' && { threadId }),
+        });
+      }
+    }
+  }
+  return receipts;
+}
+
+/** What callbacks get for an invitation, or undefined when it does not say who invites. */
+export function toInvite(userId: string, invite: InviteBatch, provenance: Provenance): ClientEvent | undefined {
+  const own = invite.state.find((event) => event.type === 'm.room.member' && event.state_key === userId);
+  if (!own) return undefined;
+  const name = invite.state.find((event) => event.type === 'm.room.name')?.content.name;
+  return {
+    type: 'invite',
+    userId,
+    roomId: invite.roomId,
+    provenance,
+    sender: own.sender,
+    roomName: typeof name === 'string' ? name : undefined,
+    isDirect: own.content.is_direct === true,
+  };
+}
