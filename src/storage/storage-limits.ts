@@ -4,7 +4,7 @@ export const storageLimits = {
   journalEntries: 10_000,
   deadLetters: 1_000,
   /** Sent and failed sends, each counted for itself. Queued ones are never dropped. */
-  settledSends: 1_000,
+  settledSends: 200,
 } as const;
 
 /** How many dead letters are listed where the caller names no limit. */

@@ -1,0 +1,145 @@
+import type { DatabaseSync } from 'node:sqlite';
+import type { Clock, TimerHandle } from '../../core/clock.js';
+
+/**
+ * What a task has to outlive. `process`: the end of the process in whatever way, which handing it to the operating
+ * system is enough for. `power`: a power cut too, which takes an fsync.
+ */
+export type Durability = 'process' | 'power';
+
+export interface Task<T> {
+  readonly userId: string | undefined;
+  readonly durability: Durability;
+  /** Whether it may wait for the flush interval; what does not wait takes all before it along. */
+  readonly mayWait: boolean;
+  /** Runs inside a transaction, and again if that one failed. */
+  readonly run: () => T;
+}
+
+interface QueuedTask extends Task<unknown> {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface QueueOptions {
+  readonly database: DatabaseSync;
+  readonly clock: Clock;
+  readonly flushIntervalMs: number;
+  /** Makes the error that a task is rejected with. */
+  readonly toError: (error: unknown) => Error;
+  /** Called before each transaction. */
+  readonly onBegin: () => void;
+  /** Called after each transaction that is on disk. */
+  readonly onCommitted: () => void;
+}
+
+/** More than this in one transaction would hold up the event loop. */
+const TASKS_PER_TRANSACTION = 200;
+
+/**
+ * Runs tasks in order, many in one transaction. A task's promise settles after its transaction is on disk; a
+ * transaction that fails is tried again task by task, so that one bad task fails alone, and after it only those of
+ * the same user that were queued behind it.
+ */
+export class CommitQueue {
+  readonly #options: QueueOptions;
+  #tasks: QueuedTask[] = [];
+  #timer: { readonly handle: TimerHandle } | undefined;
+  #immediate: NodeJS.Immediate | undefined;
+  #synchronous: 'FULL' | 'NORMAL' | undefined;
+
+  constructor(options: QueueOptions) {
+    this.#options = options;
+  }
+
+  add<T>(task: Task<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#tasks.push({ ...task, resolve: resolve as (value: unknown) => void, reject });
+      this.#schedule(task.mayWait);
+    });
+  }
+
+  /** Runs all that is queued now. */
+  drain(): void {
+    while (this.#tasks.length > 0) this.#runNext();
+    this.#cancel();
+  }
+
+  #schedule(mayWait: boolean): void {
+    if (this.#immediate) return;
+    const { clock, flushIntervalMs } = this.#options;
+    if (mayWait && flushIntervalMs > 0) {
+      this.#timer ??= { handle: clock.setTimeout(() => this.#flush(), flushIntervalMs) };
+      return;
+    }
+    this.#cancel();
+    this.#immediate = setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#cancel();
+    this.#runNext();
+    if (this.#tasks.length > 0) this.#schedule(false);
+  }
+
+  #cancel(): void {
+    if (this.#timer) this.#options.clock.clearTimeout(this.#timer.handle);
+    clearImmediate(this.#immediate);
+    this.#timer = undefined;
+    this.#immediate = undefined;
+  }
+
+  #runNext(): void {
+    const tasks = this.#tasks.splice(0, TASKS_PER_TRANSACTION);
+    try {
+      const results = this.#transaction(tasks);
+      for (const [i, task] of tasks.entries()) task.resolve(results[i]);
+    } catch (error) {
+      const [only] = tasks;
+      if (tasks.length === 1 && only) only.reject(this.#options.toError(error));
+      else this.#runOneByOne(tasks);
+    }
+  }
+
+  #runOneByOne(tasks: readonly QueuedTask[]): void {
+    const failed = new Map<string | undefined, unknown>();
+    for (const task of tasks) {
+      try {
+        if (failed.has(task.userId)) throw failed.get(task.userId);
+        const [result] = this.#transaction([task]);
+        task.resolve(result);
+      } catch (error) {
+        failed.set(task.userId, error);
+        task.reject(this.#options.toError(error));
+      }
+    }
+  }
+
+  #transaction(tasks: readonly QueuedTask[]): unknown[] {
+    const { database, onBegin, onCommitted } = this.#options;
+    this.#setSynchronous(tasks.some((task) => task.durability === 'power') ? 'FULL' : 'NORMAL');
+    onBegin();
+    database.exec('BEGIN');
+    let results: unknown[];
+    try {
+      results = tasks.map((task) => task.run());
+      database.exec('COMMIT');
+    } catch (error) {
+      try {
+        database.exec('ROLLBACK');
+      } catch {
+        // SQLite has rolled back by itself, as it does when the disk is full
+      }
+      throw error;
+    }
+    onCommitted();
+    return results;
+  }
+
+  /** In WAL mode both survive a kill; FULL adds the fsync, which takes everything before it along. */
+  #setSynchronous(mode: 'FULL' | 'NORMAL'): void {
+    if (this.#synchronous === mode) return;
+    this.#options.database.exec(`PRAGMA synchronous = ${mode}`);
+    this.#synchronous = mode;
+  }
+}

@@ -1,0 +1,198 @@
+import { chmodSync, closeSync, openSync, realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
+import { MatrixClientManagerError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { NormalizedSqliteOptions } from '../sqlite-storage-options.js';
+import { reportCorruption } from './report-corruption.js';
+import { lockedError, lockFile } from './file-lock.js';
+import { createKeyring, openKeyring } from './keyring.js';
+import { applicationId, migrate, probeSchema, schemaVersion } from './schema.js';
+import { setAside } from './set-aside.js';
+import { isBusy, isDamage, storageError } from './sqlite-errors.js';
+import { openConnection } from './sqlite-module.js';
+import { Vault } from './vault.js';
+
+/** A database that this process alone holds, checked, migrated and unlocked. */
+export interface OpenDatabase {
+  readonly path: string;
+  readonly database: DatabaseSync;
+  readonly vault: Vault;
+  /** Closes the file and lets go of it. */
+  close(): void;
+}
+
+/** Ends the attempt to open a file that has to be set aside. */
+class Damage extends Error {}
+
+/**
+ * Opens the file of `options`, or makes it. A damaged one is set aside and reported, and a new one begun. Throws
+ * `STORAGE_LOCKED` where another holds it, `INVALID_OPTIONS` for a wrong secret, a missing folder or a file of
+ * something else, and `STORAGE` otherwise; the file is then as it was.
+ */
+export function openDatabase(options: NormalizedSqliteOptions): OpenDatabase {
+  if (options.path === ':memory:') return attempt(options.path, options);
+  const path = canonicalPath(options.path);
+  const lock = lockFile(path);
+  try {
+    const opened = attemptTwice(path, options);
+    const close = (): void => {
+      try {
+        opened.close();
+      } finally {
+        lock.release();
+      }
+    };
+    return { ...opened, close };
+  } catch (error) {
+    lock.release();
+    throw storageError('open', path, error);
+  }
+}
+
+function attemptTwice(path: string, options: NormalizedSqliteOptions): OpenDatabase {
+  try {
+    return attempt(path, options);
+  } catch (error) {
+    if (!(error instanceof Damage)) throw error;
+    const movedTo = setAside(path, options.clock.now());
+    reportCorruption(options, { scope: 'file', path, reason: error.message, movedTo });
+    return attempt(path, options);
+  }
+}
+
+/** The same path for every way to write it, so that two ways get one lock. */
+function canonicalPath(given: string): string {
+  const path = resolve(given);
+  try {
+    const file = statSync(path, { throwIfNoEntry: false });
+    if (file?.isFile()) return realpathSync(path);
+    if (file) throw invalidPath(`to be a file, but ${path} is none`);
+    if (!statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory()) {
+      throw invalidPath(`to lie in an existing folder, but ${dirname(path)} is none: create it first`);
+    }
+    return join(realpathSync(dirname(path)), basename(path));
+  } catch (error) {
+    throw storageError('open', path, error);
+  }
+}
+
+function invalidPath(expected: string): MatrixClientManagerError {
+  return new MatrixClientManagerError('INVALID_OPTIONS', `sqliteStorage: expected \`path\` ${expected}`);
+}
+
+function attempt(path: string, options: NormalizedSqliteOptions): OpenDatabase {
+  if (path !== ':memory:') prepareFile(path, options.logger);
+  const database = openConnection(path);
+  try {
+    // Before the first read: SQLite then takes the whole file for this connection, and needs no -shm file.
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON');
+    const version = recognise(database, path);
+    if (version > 0) checkIntegrity(database, version);
+    const kept = version > 0 ? unlock(database, path, options.secret) : undefined;
+    configure(database);
+    const dataKey = inTransaction(database, () => {
+      if (version < schemaVersion) migrate(database, version);
+      return kept ?? begin(database, options.secret);
+    });
+    return { path, database, vault: new Vault(dataKey), close: () => database.close() };
+  } catch (error) {
+    database.close();
+    if (isBusy(error)) throw lockedError(path, error);
+    throw isDamage(error) ? new Damage((error as Error).message) : error;
+  }
+}
+
+function prepareFile(path: string, logger: Logger): void {
+  if (sizeOf(path) === 0 && sizeOf(`${path}-wal`) > 0) throw new Damage('the file is empty, but its log is not');
+  try {
+    closeSync(openSync(path, 'wx', 0o600));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    keepPrivate(path, logger);
+  }
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+function keepPrivate(path: string, logger: Logger): void {
+  if (process.platform === 'win32' || (statSync(path).mode & 0o077) === 0) return;
+  try {
+    chmodSync(path, 0o600);
+  } catch (error) {
+    logger.warn({ path, error }, 'the storage file can be read by other users of this machine');
+  }
+}
+
+/** The file's schema version, 0 where it is empty. Reads only. */
+function recognise(database: DatabaseSync, path: string): number {
+  const pragma = (name: string): unknown => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+  const version = Number(pragma('user_version'));
+  const application = Number(pragma('application_id'));
+  const tables = database.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'];
+  if (application === 0 && version === 0 && tables === 0) return 0;
+  if (application !== applicationId) {
+    throw new MatrixClientManagerError(
+      'INVALID_OPTIONS',
+      `sqliteStorage: ${path} is a database of another application: name a file of its own`,
+    );
+  }
+  if (version > schemaVersion) {
+    throw new MatrixClientManagerError(
+      'STORAGE',
+      `${path} has schema version ${version}, and this release knows versions up to ${schemaVersion}: ` +
+        'use the release that wrote it or a later one; the file was not changed',
+    );
+  }
+  if (version < 1) throw new Damage('the schema version is missing');
+  return version;
+}
+
+function checkIntegrity(database: DatabaseSync, version: number): void {
+  const [problem] = Object.values(database.prepare('PRAGMA quick_check(1)').get() ?? {});
+  if (problem !== 'ok') throw new Damage(`quick_check: ${String(problem).replaceAll('\n', ' ')}`);
+  try {
+    probeSchema(database, version);
+  } catch (error) {
+    throw new Damage(`the tables are not those of schema version ${version}: ${(error as Error).message}`);
+  }
+}
+
+function unlock(database: DatabaseSync, path: string, secret: string | Uint8Array): Buffer {
+  const row = database.prepare(`SELECT value FROM meta WHERE name = 'keyring'`).get();
+  const opened = openKeyring(row?.['value'] as Uint8Array, secret);
+  if (opened.outcome === 'damaged') throw new Damage('the keyring is damaged');
+  if (opened.outcome === 'opened') return opened.dataKey;
+  throw new MatrixClientManagerError(
+    'INVALID_OPTIONS',
+    `sqliteStorage: \`secret\` is not the one that ${path} was made with: use that one, or name a new file`,
+  );
+}
+
+function configure(database: DatabaseSync): void {
+  // fullfsync: on macOS a plain fsync stops at the drive's cache. It means nothing elsewhere.
+  database.exec(
+    `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
+     PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 16777216`,
+  );
+}
+
+function begin(database: DatabaseSync, secret: string | Uint8Array): Buffer {
+  const { keyring, dataKey } = createKeyring(secret);
+  database.prepare(`INSERT INTO meta (name, value) VALUES ('keyring', ?)`).run(keyring);
+  return dataKey;
+}
+
+function inTransaction<T>(database: DatabaseSync, run: () => T): T {
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    const result = run();
+    database.exec('COMMIT');
+    return result;
+  } catch (error) {
+    database.exec('ROLLBACK');
+    throw error;
+  }
+}

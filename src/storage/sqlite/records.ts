@@ -1,0 +1,170 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { Vault } from './vault.js';
+
+/** What a record is. A send's kind is its state. */
+export type RecordKind =
+  | 'credentials'
+  | 'since'
+  | 'accountData'
+  | 'room'
+  | 'delivered'
+  | 'journal'
+  | 'deadLetter'
+  | 'queued'
+  | 'failed'
+  | 'sent';
+
+export interface StoredRecord {
+  readonly seq: number;
+  readonly userId: string;
+  readonly kind: RecordKind;
+  readonly key: string;
+  readonly value: string;
+}
+
+/** A record that did not unseal and was moved to quarantine. */
+export interface DamagedRecord {
+  readonly userId: string;
+  readonly kind: string;
+}
+
+interface Row {
+  readonly seq: number;
+  readonly user_id: string;
+  readonly kind: RecordKind;
+  readonly idx: Uint8Array;
+  readonly sealed: Uint8Array;
+}
+
+const COLUMNS = 'seq, user_id, kind, idx, sealed';
+/** Set aside for an examination; beyond it the oldest go. */
+const QUARANTINED_RECORDS = 1_000;
+
+/**
+ * The sealed records of a file: per user and kind, a map of key to value in the order that keys were first put in.
+ * Of a record only user, kind and sequence can be read in the file. All of it is synchronous; the caller holds the
+ * transaction. A record that does not unseal is quarantined, told to `onDamage`, and counts as absent.
+ */
+export class Records {
+  readonly #database: DatabaseSync;
+  readonly #vault: Vault;
+  readonly #now: () => number;
+  readonly #onDamage: (record: DamagedRecord) => void;
+  readonly #statements = new Map<string, StatementSync>();
+
+  constructor(database: DatabaseSync, vault: Vault, now: () => number, onDamage: (record: DamagedRecord) => void) {
+    this.#database = database;
+    this.#vault = vault;
+    this.#now = now;
+    this.#onDamage = onDamage;
+  }
+
+  get(userId: string, kind: RecordKind, key = ''): StoredRecord | undefined {
+    const row = this.#prepare(`SELECT ${COLUMNS} FROM records WHERE user_id = ? AND kind = ? AND idx = ?`).get(
+      userId,
+      kind,
+      this.#vault.index(userId, key),
+    );
+    return row && this.#unseal(row as unknown as Row);
+  }
+
+  /** A new value for a known key keeps its place in the order. */
+  put(userId: string, kind: RecordKind, key: string, value: string): void {
+    const index = this.#vault.index(userId, key);
+    const sealed = this.#vault.seal({ userId, kind, index }, pack(key, value));
+    this.#prepare(
+      `INSERT INTO records (user_id, kind, idx, sealed) VALUES (?, ?, ?, ?)
+       ON CONFLICT (user_id, kind, idx) DO UPDATE SET sealed = excluded.sealed`,
+    ).run(userId, kind, index, sealed);
+  }
+
+  /** Adds a key without a value, unless it is there. */
+  add(userId: string, kind: RecordKind, key: string): void {
+    const index = this.#vault.index(userId, key);
+    const known = this.#prepare('SELECT 1 FROM records WHERE user_id = ? AND kind = ? AND idx = ?');
+    if (!known.get(userId, kind, index)) this.put(userId, kind, key, '');
+  }
+
+  /** The record becomes one of another kind, in the same place of the order. */
+  change(record: StoredRecord, kind: RecordKind, value: string): void {
+    const { userId, key, seq } = record;
+    const sealed = this.#vault.seal({ userId, kind, index: this.#vault.index(userId, key) }, pack(key, value));
+    this.#prepare('UPDATE records SET kind = ?, sealed = ? WHERE seq = ?').run(kind, sealed, seq);
+  }
+
+  /** @returns whether there was one */
+  delete(userId: string, kind: RecordKind, key = ''): boolean {
+    const statement = this.#prepare('DELETE FROM records WHERE user_id = ? AND kind = ? AND idx = ?');
+    return statement.run(userId, kind, this.#vault.index(userId, key)).changes > 0;
+  }
+
+  deleteKind(userId: string, kind: RecordKind): void {
+    this.#prepare('DELETE FROM records WHERE user_id = ? AND kind = ?').run(userId, kind);
+  }
+
+  deleteUser(userId: string): void {
+    this.#prepare('DELETE FROM records WHERE user_id = ?').run(userId);
+    this.#prepare('DELETE FROM quarantine WHERE user_id = ?').run(userId);
+  }
+
+  /** The user's records of a kind in order. @param limit - how many at most; -1, the default, is all */
+  list(userId: string, kind: RecordKind, limit = -1): StoredRecord[] {
+    const rows = this.#prepare(`SELECT ${COLUMNS} FROM records WHERE user_id = ? AND kind = ? ORDER BY seq LIMIT ?`);
+    return this.#readable(rows.all(userId, kind, limit));
+  }
+
+  /** The records of a kind of every user, in order. Only sends are indexed for it. */
+  listOfAllUsers(kind: 'queued' | 'failed' | 'sent'): StoredRecord[] {
+    // The kind stands in the text because SQLite uses a partial index for a literal only.
+    return this.#readable(this.#prepare(`SELECT ${COLUMNS} FROM records WHERE kind = '${kind}' ORDER BY seq`).all());
+  }
+
+  /** Keeps the newest `limit` records of a kind. */
+  trim(userId: string, kind: RecordKind, limit: number): void {
+    const count = this.#prepare('SELECT count(*) AS n FROM records WHERE user_id = ? AND kind = ?').get(userId, kind);
+    const excess = Number(count?.['n']) - limit;
+    if (excess <= 0) return;
+    this.#prepare(
+      `DELETE FROM records WHERE seq IN
+         (SELECT seq FROM records WHERE user_id = ? AND kind = ? ORDER BY seq LIMIT ?)`,
+    ).run(userId, kind, excess);
+  }
+
+  #readable(rows: unknown[]): StoredRecord[] {
+    return rows.map((row) => this.#unseal(row as Row)).filter((record) => record !== undefined);
+  }
+
+  #unseal(row: Row): StoredRecord | undefined {
+    const { seq, user_id: userId, kind, idx: index, sealed } = row;
+    const text = this.#vault.unseal({ userId, kind, index }, sealed);
+    if (text !== undefined) return { seq, userId, kind, ...unpack(text) };
+    this.#prepare(
+      `INSERT INTO quarantine (user_id, kind, idx, sealed, found_at)
+         SELECT user_id, kind, idx, sealed, ? FROM records WHERE seq = ?`,
+    ).run(this.#now(), seq);
+    this.#prepare('DELETE FROM records WHERE seq = ?').run(seq);
+    this.#prepare('DELETE FROM quarantine WHERE seq <= (SELECT max(seq) FROM quarantine) - ?').run(QUARANTINED_RECORDS);
+    this.#onDamage({ userId, kind });
+    return undefined;
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      statement = this.#database.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+/** The key's length, the key and the value: room states are long texts that JSON would have to escape. */
+function pack(key: string, value: string): string {
+  return `${key.length}:${key}${value}`;
+}
+
+function unpack(text: string): { key: string; value: string } {
+  const start = text.indexOf(':') + 1;
+  const end = start + Number(text.slice(0, start - 1));
+  return { key: text.slice(start, end), value: text.slice(end) };
+}

@@ -1,0 +1,72 @@
+import type { KeyObject } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey, randomBytes } from 'node:crypto';
+
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const INDEX_BYTES = 16;
+const USER_KEYS_KEPT = 10_000;
+
+/** Where a record stands in the file. Sealing binds to it, so that a record moved elsewhere does not unseal. */
+export interface RecordPlace {
+  readonly userId: string;
+  readonly kind: string;
+  readonly index: Uint8Array;
+}
+
+/**
+ * Seals records with AES-256-GCM as `nonce | sealed | tag`. Every user has a key of their own, derived from the
+ * file's, so that no key comes near the number of random nonces (2^32) that GCM allows.
+ */
+export class Vault {
+  readonly #dataKey: KeyObject;
+  readonly #userKeys = new Map<string, KeyObject>();
+
+  constructor(dataKey: Uint8Array) {
+    this.#dataKey = createSecretKey(dataKey);
+  }
+
+  /** What stands in the file for `key` (a room id, an event id): the same for the same, and not to be read back. */
+  index(userId: string, key: string): Buffer {
+    return this.#derive('index', userId, key).subarray(0, INDEX_BYTES);
+  }
+
+  seal(place: RecordPlace, text: string): Buffer {
+    const nonce = randomBytes(NONCE_BYTES);
+    const cipher = createCipheriv('aes-256-gcm', this.#userKey(place.userId), nonce);
+    cipher.setAAD(associatedData(place));
+    return Buffer.concat([nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]);
+  }
+
+  /** The sealed text, or undefined where a bit of it or its place has changed. */
+  unseal(place: RecordPlace, sealed: Uint8Array): string | undefined {
+    if (sealed.length < NONCE_BYTES + TAG_BYTES) return undefined;
+    const nonce = sealed.subarray(0, NONCE_BYTES);
+    const decipher = createDecipheriv('aes-256-gcm', this.#userKey(place.userId), nonce, { authTagLength: TAG_BYTES });
+    decipher.setAAD(associatedData(place));
+    decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
+    const text = decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES));
+    try {
+      return Buffer.concat([text, decipher.final()]).toString('utf8');
+    } catch {
+      return undefined;
+    }
+  }
+
+  #userKey(userId: string): KeyObject {
+    let key = this.#userKeys.get(userId);
+    if (!key) {
+      if (this.#userKeys.size >= USER_KEYS_KEPT) this.#userKeys.clear();
+      key = createSecretKey(this.#derive('user', userId));
+      this.#userKeys.set(userId, key);
+    }
+    return key;
+  }
+
+  #derive(...purpose: string[]): Buffer {
+    return createHmac('sha256', this.#dataKey).update(JSON.stringify(purpose)).digest();
+  }
+}
+
+function associatedData({ userId, kind, index }: RecordPlace): Buffer {
+  return Buffer.from(JSON.stringify([userId, kind, Buffer.from(index).toString('base64')]));
+}
