@@ -151,8 +151,10 @@ function recognise(database: DatabaseSync, path: string): number {
 }
 
 function checkIntegrity(database: DatabaseSync, version: number): void {
-  const [problem] = Object.values(database.prepare('PRAGMA quick_check(1)').get() ?? {});
-  if (problem !== 'ok') throw new Damage(`quick_check: ${String(problem).replaceAll('\n', ' ')}`);
+  // Not quick_check: it misses a damaged index, and so records that are there and cannot be found. Half a second for
+  // 400 MB and 400,000 records, where quick_check takes two thirds of it.
+  const [problem] = Object.values(database.prepare('PRAGMA integrity_check(1)').get() ?? {});
+  if (problem !== 'ok') throw new Damage(`integrity_check: ${String(problem).replaceAll('\n', ' ')}`);
   try {
     probeSchema(database, version);
   } catch (error) {
