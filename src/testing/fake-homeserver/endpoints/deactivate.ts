@@ -1,0 +1,18 @@
+import { changeMembership } from '../rooms/membership.js';
+import { closeUserSessions } from '../world/log-in-out.js';
+import type { User } from '../world/user.js';
+import type { World } from '../world/world.js';
+
+/** Ends an account: its sessions, its password, its place in every room. */
+export function deactivate(world: World, user: User, erase: boolean): void {
+  user.deactivated = true;
+  user.password = undefined;
+  user.erased ||= erase;
+  if (erase) user.displayName = undefined;
+  closeUserSessions(world, user.userId);
+  for (const [roomId, { membership }] of user.rooms) {
+    const room = world.rooms.get(roomId);
+    if (!room || (membership !== 'join' && membership !== 'invite')) continue;
+    changeMembership(world, room, { sender: user.userId, target: user.userId, membership: 'leave' });
+  }
+}

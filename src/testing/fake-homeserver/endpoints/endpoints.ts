@@ -1,0 +1,40 @@
+import type { Endpoint } from '../server/endpoint.js';
+import type { World } from '../world/world.js';
+import { accountEndpoints } from './account.js';
+import { adminActionEndpoints } from './admin-actions.js';
+import { adminUserListEndpoints } from './admin-user-list.js';
+import { adminUserEndpoints } from './admin-users.js';
+import { ephemeralEndpoints } from './ephemeral.js';
+import type { LoginLimit } from './login.js';
+import { loginEndpoints } from './login.js';
+import { membershipEndpoints } from './membership.js';
+import { messagesEndpoints } from './messages.js';
+import { roomStateEndpoints } from './room-state.js';
+import { sendEndpoints } from './send.js';
+import { serverInfoEndpoints } from './server-info.js';
+import type { SyncBehaviour } from './sync.js';
+import { syncEndpoints } from './sync.js';
+import { unsupportedEndpoints } from './unsupported.js';
+
+export interface EndpointOptions {
+  readonly adminApi: boolean;
+  readonly loginLimit: LoginLimit | undefined;
+  readonly behaviour: SyncBehaviour;
+}
+
+/** Everything that the homeserver serves. */
+export function allEndpoints(world: World, { adminApi, loginLimit, behaviour }: EndpointOptions): Endpoint[] {
+  return [
+    ...serverInfoEndpoints,
+    ...loginEndpoints(loginLimit),
+    ...accountEndpoints,
+    ...syncEndpoints(world, behaviour),
+    ...messagesEndpoints,
+    ...sendEndpoints,
+    ...roomStateEndpoints,
+    ...membershipEndpoints,
+    ...ephemeralEndpoints,
+    ...unsupportedEndpoints,
+    ...(adminApi ? [...adminUserEndpoints, ...adminUserListEndpoints, ...adminActionEndpoints] : []),
+  ];
+}

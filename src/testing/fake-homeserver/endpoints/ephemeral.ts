@@ -1,0 +1,63 @@
+import type { JsonObject } from '../json.js';
+import { MatrixError, forbidden } from '../matrix-error.js';
+import { markFullyRead, setReceipt, setTyping } from '../rooms/room-signals.js';
+import type { ReceiptType } from '../rooms/receipts.js';
+import { canSee } from '../rooms/visibility.js';
+import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
+
+const DEFAULT_TYPING_TIMEOUT_MS = 30_000;
+
+/** Typing and reading. */
+export const ephemeralEndpoints: readonly Endpoint[] = [
+  { method: 'PUT', path: '/rooms/{roomId}/typing/{userId}', auth: 'user', handle: putTyping },
+  { method: 'POST', path: '/rooms/{roomId}/receipt/{receiptType}/{eventId}', auth: 'user', handle: postReceipt },
+  { method: 'POST', path: '/rooms/{roomId}/read_markers', auth: 'user', handle: postReadMarkers },
+];
+
+function putTyping(request: EndpointRequest): JsonObject {
+  const { typing, timeout } = request.json();
+  const { userId } = request.user;
+  if (request.param('userId') !== userId) {
+    throw new MatrixError(400, 'M_FORBIDDEN', "Cannot set another user's typing state");
+  }
+  const room = request.joinedRoom();
+  const timeoutMs = typeof timeout === 'number' ? timeout : DEFAULT_TYPING_TIMEOUT_MS;
+  setTyping(request.world, room, userId, typing === true ? timeoutMs : undefined);
+  return {};
+}
+
+function postReceipt(request: EndpointRequest): JsonObject {
+  const { thread_id: threadId } = request.json();
+  const type = request.param('receiptType');
+  if (type !== 'm.read' && type !== 'm.read.private' && type !== 'm.fully_read') {
+    throw new MatrixError(400, 'M_UNKNOWN', 'Receipt type must be m.read.private, m.read, m.fully_read');
+  }
+  mark(request, type, request.param('eventId'), typeof threadId === 'string' ? threadId : undefined);
+  return {};
+}
+
+function postReadMarkers(request: EndpointRequest): JsonObject {
+  const body = request.json();
+  for (const type of ['m.fully_read', 'm.read', 'm.read.private'] as const) {
+    const eventId = body[type];
+    if (typeof eventId === 'string') mark(request, type, eventId, undefined);
+  }
+  return {};
+}
+
+function mark(
+  request: EndpointRequest,
+  type: ReceiptType | 'm.fully_read',
+  eventId: string,
+  threadId: string | undefined,
+): void {
+  const { world, user } = request;
+  const room = world.rooms.get(request.param('roomId'));
+  const event = room?.event(eventId);
+  if (room && event && !canSee(room, user.userId, event)) {
+    throw forbidden("You don't have permission to access that event.");
+  }
+  const joined = request.joinedRoom();
+  if (type === 'm.fully_read') markFullyRead(world, joined, user, eventId);
+  else setReceipt(world, joined, { userId: user.userId, type, eventId, threadId });
+}

@@ -1,0 +1,19 @@
+import { unrecognized } from '../matrix-error.js';
+import type { Endpoint } from '../server/endpoint.js';
+
+const PATHS = [
+  '/_matrix/client/unstable/org.matrix.msc4143/rtc/transports',
+  '/_matrix/client/unstable/org.matrix.msc2965/auth_metadata',
+  '/_matrix/client/v1/auth_metadata',
+  '/_matrix/client/v1/rtc/transports',
+];
+
+/** What matrix-js-sdk asks for and Synapse does not serve either: 404, without counting as unhandled. */
+export const unsupportedEndpoints: readonly Endpoint[] = PATHS.map((path) => ({
+  method: 'GET',
+  path,
+  auth: 'none',
+  handle: () => {
+    throw unrecognized();
+  },
+}));

@@ -1,0 +1,20 @@
+import { randomBytes, randomInt } from 'node:crypto';
+
+const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
+
+/** An event id as rooms since version 4 have it: `$` and 43 characters. */
+export function randomEventId(): string {
+  return `$${randomBytes(32).toString('base64url')}`;
+}
+
+/** Ten capital letters, as Synapse names devices. */
+export function randomDeviceId(): string {
+  let id = '';
+  while (id.length < 10) id += LETTERS[randomInt(LETTERS.length)];
+  return id;
+}
+
+/** @param kind - `syt` for access tokens, `syr` for refresh tokens */
+export function randomToken(kind: 'syt' | 'syr'): string {
+  return `${kind}_${randomBytes(24).toString('base64url')}`;
+}

@@ -1,0 +1,51 @@
+import { firstAfter } from '../world/stream.js';
+import type { EventFilter } from './event-filter.js';
+import type { Room } from './room.js';
+import type { RoomEvent } from './room-event.js';
+import { canSee } from './visibility.js';
+
+export interface PageRequest {
+  readonly direction: 'b' | 'f';
+  /** Where to start; itself not part of the page when going forwards. */
+  readonly from: number;
+  readonly to?: number | undefined;
+  readonly limit: number;
+  readonly filter: EventFilter;
+}
+
+export interface Page {
+  /** In the direction asked for. */
+  readonly events: RoomEvent[];
+  /** Where the next page starts; missing when there is nothing beyond, which only an empty page can know. */
+  readonly next?: number;
+}
+
+/** A page of a room's history. Like Synapse it filters by visibility last, so that a page can be short or empty. */
+export function readPage(room: Room, userId: string, request: PageRequest): Page {
+  const { direction, limit, filter } = request;
+  const step = direction === 'b' ? -1 : 1;
+  let index = firstAfter(room.events, request.from) + (direction === 'b' ? -1 : 0);
+  const found: RoomEvent[] = [];
+  let more = false;
+  for (; index >= 0 && index < room.events.length; index += step) {
+    const event = room.events[index];
+    if (!event || isBeyond(event, request)) break;
+    if (!filter.accepts(event)) continue;
+    if (found.length === limit) {
+      more = true;
+      break;
+    }
+    found.push(event);
+  }
+  const last = found.at(-1);
+  if (!last) return more ? { events: [], next: request.from } : { events: [] };
+  return {
+    events: found.filter((event) => canSee(room, userId, event)),
+    next: direction === 'b' ? last.stream - 1 : last.stream,
+  };
+}
+
+function isBeyond(event: RoomEvent, { direction, to }: PageRequest): boolean {
+  if (to === undefined) return false;
+  return direction === 'b' ? event.stream <= to : event.stream > to;
+}

@@ -1,0 +1,59 @@
+import type { JsonObject } from '../json.js';
+import { assertCanonical } from '../json.js';
+import { MatrixError, forbidden, notFound } from '../matrix-error.js';
+import type { World } from '../world/world.js';
+import { assertMaySend, levelFor, powerOf } from './power-levels.js';
+import type { Room } from './room.js';
+import type { EventDraft, RoomEvent } from './room-event.js';
+import { relationOf } from './room-event.js';
+
+/** Sends an event as a user would: what is not allowed is refused in Synapse's words. */
+export function sendEvent(world: World, room: Room, draft: EventDraft): RoomEvent {
+  assertCanonical(draft.content);
+  assertMaySend(room, draft.sender, draft.type, draft.stateKey !== undefined);
+  if (draft.stateKey !== undefined) return sendState(world, room, draft);
+  if (draft.type === 'm.room.redaction') return redactEvent(world, room, draft);
+  const relation = relationOf(draft.content);
+  if (
+    relation?.relType === 'm.annotation' &&
+    room.relations.hasAnnotation(relation.eventId, draft.type, draft.sender, relation.key)
+  ) {
+    throw new MatrixError(400, 'M_DUPLICATE_ANNOTATION', "Can't send same reaction twice");
+  }
+  return world.append(room, draft);
+}
+
+function sendState(world: World, room: Room, draft: EventDraft): RoomEvent {
+  const { stateKey = '', sender } = draft;
+  if (stateKey.startsWith('@') && stateKey !== sender && draft.type !== 'm.room.member') {
+    throw forbidden('You are not allowed to set others state');
+  }
+  const current = room.state.current.get(draft.type, stateKey);
+  // Synapse answers with the old event when nothing changes
+  if (current && current.sender === sender && sameContent(current.content, draft.content)) return current;
+  return world.append(room, draft);
+}
+
+/** Redacts: one's own events freely, others' with the power for it. */
+function redactEvent(world: World, room: Room, draft: EventDraft): RoomEvent {
+  const redacts = draft.redacts ?? draft.content['redacts'];
+  if (typeof redacts !== 'string') throw new MatrixError(400, 'M_MISSING_PARAM', "Missing params: ['redacts']");
+  const target = room.event(redacts);
+  if (powerOf(room, draft.sender) < levelFor(room, 'redact')) {
+    if (!target) throw notFound(`Could not find event ${redacts}`);
+    if (target.sender !== draft.sender) throw forbidden("You don't have permission to redact events");
+  }
+  return world.append(room, { ...draft, redacts, content: { ...draft.content, redacts } });
+}
+
+function sameContent(a: JsonObject, b: JsonObject): boolean {
+  return canonical(a) === canonical(b);
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) =>
+    typeof item === 'object' && item !== null && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).toSorted(([x], [y]) => (x < y ? -1 : 1)))
+      : item,
+  );
+}

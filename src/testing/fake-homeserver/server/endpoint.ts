@@ -1,0 +1,112 @@
+import type { JsonObject } from '../json.js';
+import { isJsonObject } from '../json.js';
+import { MatrixError, invalidParam } from '../matrix-error.js';
+import type { Room } from '../rooms/room.js';
+import type { Viewer } from '../rooms/client-event.js';
+import type { Session } from '../world/sessions.js';
+import type { User } from '../world/user.js';
+import type { World } from '../world/world.js';
+
+export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+
+/** An answer with a status other than 200. */
+export class Reply {
+  constructor(
+    readonly status: number,
+    readonly body: unknown,
+  ) {}
+}
+
+/** Answers one kind of request. Throws a `MatrixError` to refuse; returns the body of a 200, or a `Reply`. */
+export type Handler = (request: EndpointRequest) => unknown;
+
+export interface Endpoint {
+  readonly method: Method;
+  /** Template such as `/rooms/{roomId}/messages`; what does not start with `/_` lies under `/_matrix/client/v3`. */
+  readonly path: string;
+  /** Who may call it: anyone, a user, an admin of the server. */
+  readonly auth: 'none' | 'user' | 'admin';
+  readonly handle: Handler;
+}
+
+/** A request that an endpoint answers. */
+export class EndpointRequest {
+  constructor(
+    readonly world: World,
+    readonly params: Readonly<Record<string, string>>,
+    readonly query: URLSearchParams,
+    readonly signal: AbortSignal,
+    readonly accessToken: string | undefined,
+    readonly bodyText: string,
+    readonly path: string,
+  ) {}
+
+  /** Who asks; 401 when nobody does. */
+  get session(): Session {
+    return this.world.sessions.use(this.accessToken);
+  }
+
+  get user(): User {
+    return this.world.knownUser(this.session.userId);
+  }
+
+  /** What tells the asking device from all others: its id, or its token when it has none. */
+  get device(): string {
+    const { userId, deviceId, accessToken } = this.session;
+    return `${userId}\n${deviceId ?? accessToken}`;
+  }
+
+  get viewer(): Viewer {
+    return { userId: this.session.userId, device: this.device, now: this.world.clock.now() };
+  }
+
+  param(name: string): string {
+    return this.params[name] ?? '';
+  }
+
+  /** The room in the path, if the user is in it; otherwise 403. */
+  joinedRoom(): Room {
+    return this.world.joinedRoom(this.param('roomId'), this.session.userId);
+  }
+
+  /** The body, which has to be a JSON object. */
+  json(options: { allowEmpty?: boolean } = {}): JsonObject {
+    if (this.bodyText === '' && options.allowEmpty) return {};
+    let body: unknown;
+    try {
+      body = JSON.parse(this.bodyText);
+    } catch {
+      throw new MatrixError(400, 'M_NOT_JSON', 'Content not JSON.');
+    }
+    if (!isJsonObject(body)) throw new MatrixError(400, 'M_BAD_JSON', 'Content must be a JSON object.');
+    return body;
+  }
+
+  /** A query parameter that has to be a whole number, zero or more. */
+  integer(name: string, otherwise: number): number {
+    const value = this.query.get(name);
+    if (value === null) return otherwise;
+    if (!/^-?\d+$/.test(value)) throw invalidParam(`Query parameter ${name} must be an integer`);
+    if (value.startsWith('-')) throw invalidParam(`Query parameter ${name} must be a positive integer.`);
+    return Number(value);
+  }
+
+  boolean(name: string, otherwise: boolean): boolean {
+    const value = this.query.get(name);
+    if (value === null) return otherwise;
+    if (value === 'true' || value === 'false') return value === 'true';
+    throw invalidParam(`Boolean query parameter '${name}' must be one of ['true', 'false']`);
+  }
+
+  /** A query parameter that has to be one of `allowed`. */
+  oneOf<T extends string>(name: string, allowed: readonly T[], otherwise: T): T {
+    const value = this.query.get(name);
+    if (value === null) return otherwise;
+    const found = allowed.find((candidate) => candidate === value);
+    if (found === undefined) {
+      const list = allowed.map((candidate) => `'${candidate}'`).join(', ');
+      throw invalidParam(`Query parameter '${name}' must be one of [${list}]`);
+    }
+    return found;
+  }
+}

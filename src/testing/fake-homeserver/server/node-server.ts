@@ -1,0 +1,57 @@
+import type { Server } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ConnectionDropped } from './connection-dropped.js';
+
+type Answer = (request: Request) => Promise<Response>;
+
+/** The fake homeserver on a real port of the loopback interface. */
+export class NodeServer {
+  readonly #server: Server;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /** @param port - 0 for any that is free */
+  static async listen(answer: Answer, port: number): Promise<NodeServer> {
+    const { getRequestListener } = await import('@hono/node-server');
+    const listener = getRequestListener(
+      async (request, { incoming, outgoing }) => {
+        try {
+          return await answer(request);
+        } catch (error) {
+          if (!(error instanceof ConnectionDropped)) throw error;
+          incoming.socket?.destroy();
+          outgoing.destroy();
+          return new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
+        }
+      },
+      { overrideGlobalObjects: false },
+    );
+    const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
+    // long polls keep connections open for longer than Node expects
+    server.keepAliveTimeout = 120_000;
+    server.requestTimeout = 0;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(port, '127.0.0.1', resolve);
+    });
+    return new NodeServer(server);
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Breaks every connection; new ones are accepted. */
+  dropConnections(): void {
+    this.#server.closeAllConnections();
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+}

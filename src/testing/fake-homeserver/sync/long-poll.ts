@@ -1,0 +1,36 @@
+import type { World } from '../world/world.js';
+import type { SyncResponse } from './sync-response.js';
+
+/**
+ * Answers as soon as there is something to tell, or with nothing after `timeoutMs`. Ends with its timer and its place
+ * among the waiters when `signal` fires.
+ */
+export async function longPoll(
+  world: World,
+  userId: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+  look: () => SyncResponse,
+): Promise<SyncResponse> {
+  const deadline = world.clock.now() + timeoutMs;
+  for (;;) {
+    const response = look();
+    const left = deadline - world.clock.now();
+    if (!response.isEmpty || left <= 0 || signal.aborted) return response;
+    await somethingHappens(world, userId, left, signal);
+  }
+}
+
+function somethingHappens(world: World, userId: string, timeoutMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = (): void => {
+      world.clock.clearTimeout(timer);
+      stopWaiting();
+      signal.removeEventListener('abort', finish);
+      resolve();
+    };
+    const timer = world.clock.setTimeout(finish, timeoutMs);
+    const stopWaiting = world.waiters.add(userId, finish);
+    signal.addEventListener('abort', finish, { once: true });
+  });
+}

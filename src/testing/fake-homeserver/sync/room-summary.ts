@@ -1,0 +1,52 @@
+import type { JsonObject } from '../json.js';
+import type { Room } from '../rooms/room.js';
+import type { RoomEvent } from '../rooms/room-event.js';
+import { membershipIn } from '../rooms/room-event.js';
+import type { SyncContext } from './sync-context.js';
+import type { Timeline, TimelineRange } from './timeline.js';
+
+const MAX_HEROES = 5;
+
+/**
+ * How many are in the room and, when it has no name, who: for clients that load members lazily. Adds the membership
+ * events of those it names to `state` when the client lacks them.
+ */
+export function roomSummary(
+  context: SyncContext,
+  room: Room,
+  range: TimelineRange,
+  timeline: Timeline,
+  state: RoomEvent[],
+): JsonObject {
+  if (!context.filter.lazyLoadMembers || !isDue(range, timeline, state)) return {};
+  const members = room.state.current.ofType('m.room.member');
+  const count = (membership: string): number => members.filter((event) => membershipIn(event) === membership).length;
+  const summary: JsonObject = { 'm.joined_member_count': count('join'), 'm.invited_member_count': count('invite') };
+  const name = room.state.current.get('m.room.name')?.content['name'];
+  const alias = room.state.current.get('m.room.canonical_alias')?.content['alias'];
+  if (name || alias) return summary;
+  const heroes = heroesOf(members, context.user.userId);
+  const known = new Set([...state, ...timeline.events].filter(isMember));
+  for (const hero of heroes) {
+    const { viewer, since, upTo, lazyMembers } = context;
+    if (known.has(hero) || lazyMembers.wasSent(viewer.device, hero.eventId, since ?? -1)) continue;
+    lazyMembers.markSent(viewer.device, hero.eventId, upTo);
+    state.push(hero);
+  }
+  return { ...summary, 'm.heroes': heroes.map(({ stateKey }) => stateKey) };
+}
+
+function isDue({ since }: TimelineRange, timeline: Timeline, state: readonly RoomEvent[]): boolean {
+  return since === undefined || timeline.events.some(isMember) || (timeline.limited && state.some(isMember));
+}
+
+function isMember({ type }: RoomEvent): boolean {
+  return type === 'm.room.member';
+}
+
+function heroesOf(members: readonly RoomEvent[], self: string): RoomEvent[] {
+  const others = members.filter(({ stateKey }) => stateKey !== self);
+  const present = others.filter((event) => ['join', 'invite'].includes(membershipIn(event)));
+  const heroes = present.length > 0 ? present : others;
+  return heroes.toSorted((a, b) => a.stream - b.stream).slice(0, MAX_HEROES);
+}

@@ -1,0 +1,23 @@
+import type { Viewer } from '../rooms/client-event.js';
+import type { User } from '../world/user.js';
+import type { World } from '../world/world.js';
+import type { LazyMembers } from './lazy-members.js';
+import type { SyncFilter } from './sync-filter.js';
+import type { TimelineLimit } from './timeline.js';
+
+/** One sync: who asks, for what, from where to where. */
+export interface SyncContext {
+  readonly world: World;
+  readonly user: User;
+  readonly viewer: Viewer;
+  readonly filter: SyncFilter;
+  /** The position that the client has; undefined on an initial sync. */
+  readonly since: number | undefined;
+  /** The position that this sync leads to. */
+  readonly upTo: number;
+  readonly fullState: boolean;
+  /** Whether the client wants the state after the timeline (MSC4222). */
+  readonly useStateAfter: boolean;
+  readonly timelineLimit: TimelineLimit | undefined;
+  readonly lazyMembers: LazyMembers;
+}

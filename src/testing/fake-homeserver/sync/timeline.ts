@@ -1,0 +1,87 @@
+import type { Room } from '../rooms/room.js';
+import type { RoomEvent } from '../rooms/room-event.js';
+import { canSee } from '../rooms/visibility.js';
+import type { SyncContext } from './sync-context.js';
+
+/** A bound on incremental timelines that a test has set. */
+export interface TimelineLimit {
+  readonly limit: number;
+  /** Leave `limited` out of the answer, as happens with Synapse (synapse#16463). */
+  readonly omitLimited: boolean;
+}
+
+/** The part of a room's timeline that a sync returns. */
+export interface Timeline {
+  readonly events: readonly RoomEvent[];
+  readonly limited: boolean;
+  /** Where to go on backwards, as a position. */
+  readonly prevBatch: number;
+}
+
+export interface TimelineRange {
+  /** What the client has of the room; undefined to start it anew. */
+  readonly since: number | undefined;
+  /** Where the client's knowledge ended before a new join: what came after it bounds `prev_batch`. */
+  readonly joinedSince?: number | undefined;
+  readonly upTo: number;
+}
+
+/** Picks the newest events in the range. The places of `prev_batch` are Synapse's, odd ones included. */
+export function loadTimeline(context: SyncContext, room: Room, range: TimelineRange): Timeline {
+  const { since, upTo, joinedSince } = range;
+  const limit = limitOf(context, since);
+  if (since === undefined) {
+    const fresh = joinedSince === undefined ? [] : room.eventsBetween(joinedSince, upTo);
+    const { events, cut } = newest(context, room, 0, upTo, limit);
+    const restart = fresh.length === 0 ? upTo : before(fresh.slice(-(limit + 1)), upTo);
+    return {
+      events,
+      limited: cut || joinedSince !== undefined,
+      prevBatch: cut ? before(events, upTo) : restart,
+    };
+  }
+  const all = room.eventsBetween(since, upTo);
+  if (all.length <= limit) {
+    const events = all.filter((event) => isWanted(context, room, event));
+    return { events, limited: false, prevBatch: before(events, before(all, since)) };
+  }
+  const { events, cut } = newest(context, room, since, upTo, limit);
+  return { events, limited: cut, prevBatch: cut ? before(events, upTo) : before(all.slice(-(limit + 1)), since) };
+}
+
+function limitOf({ filter, timelineLimit }: SyncContext, since: number | undefined): number {
+  if (since === undefined || !timelineLimit) return filter.timelineLimit;
+  return Math.min(filter.timelineLimit, timelineLimit.limit);
+}
+
+/** The newest `limit` wanted events after `since`, oldest first, and whether there were more. */
+function newest(
+  context: SyncContext,
+  room: Room,
+  since: number,
+  upTo: number,
+  limit: number,
+): { events: RoomEvent[]; cut: boolean } {
+  const found: RoomEvent[] = [];
+  for (let index = lastIndexUpTo(room, upTo); index >= 0; index--) {
+    const event = room.events[index];
+    if (!event || event.stream <= since) break;
+    if (!isWanted(context, room, event)) continue;
+    if (found.length === limit) return { events: found.toReversed(), cut: true };
+    found.push(event);
+  }
+  return { events: found.toReversed(), cut: false };
+}
+
+function lastIndexUpTo(room: Room, upTo: number): number {
+  return room.events.length - 1 - room.eventsBetween(upTo, Infinity).length;
+}
+
+function isWanted({ filter, user }: SyncContext, room: Room, event: RoomEvent): boolean {
+  return filter.timeline.accepts(event) && canSee(room, user.userId, event);
+}
+
+function before(events: readonly RoomEvent[], otherwise: number): number {
+  const first = events[0];
+  return first ? first.stream - 1 : otherwise;
+}

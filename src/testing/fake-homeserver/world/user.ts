@@ -1,0 +1,45 @@
+import { AccountData } from './account-data.js';
+
+export interface Device {
+  readonly deviceId: string;
+  displayName: string | null;
+  lastSeenAt: number | null;
+}
+
+export type Membership = 'join' | 'invite' | 'leave' | 'ban' | 'knock';
+
+/** An account and everything that is the user's alone. */
+export class User {
+  displayName: string | undefined;
+  avatarUrl: string | undefined;
+  password: string | undefined;
+  admin = false;
+  deactivated = false;
+  locked = false;
+  suspended = false;
+  erased = false;
+  readonly devices = new Map<string, Device>();
+  readonly accountData = new AccountData();
+  /** Filters as they were stored; the index is the filter's id. */
+  readonly filters: string[] = [];
+  /** Where the user stands in every room they ever had to do with, and since when. */
+  readonly rooms = new Map<string, { membership: Membership; stream: number; forgotten: boolean }>();
+  readonly #roomAccountData = new Map<string, AccountData>();
+
+  constructor(
+    readonly userId: string,
+    readonly createdAt: number,
+  ) {
+    this.displayName = this.localpart;
+  }
+
+  get localpart(): string {
+    return this.userId.slice(1, this.userId.indexOf(':'));
+  }
+
+  roomAccountData(roomId: string): AccountData {
+    let data = this.#roomAccountData.get(roomId);
+    if (!data) this.#roomAccountData.set(roomId, (data = new AccountData()));
+    return data;
+  }
+}

@@ -1,0 +1,99 @@
+import type { Clock } from '../../../core/clock.js';
+import { forbidden, notFound } from '../matrix-error.js';
+import { randomEventId } from '../random-ids.js';
+import { Room } from '../rooms/room.js';
+import type { EventDraft, RoomEvent } from '../rooms/room-event.js';
+import { membershipIn } from '../rooms/room-event.js';
+import { PositionTokens } from './position-tokens.js';
+import { RefreshTokens } from './refresh-tokens.js';
+import { Sessions } from './sessions.js';
+import { Stream } from './stream.js';
+import { User } from './user.js';
+import { Waiters } from './waiters.js';
+
+/** Everything that the homeserver knows. */
+export class World {
+  readonly stream = new Stream();
+  readonly positions = new PositionTokens();
+  readonly sessions: Sessions;
+  readonly refreshTokens = new RefreshTokens();
+  readonly waiters = new Waiters();
+  readonly users = new Map<string, User>();
+  readonly rooms = new Map<string, Room>();
+  readonly aliases = new Map<string, string>();
+  /** What each device's transactions led to, for those who repeat them. */
+  readonly transactions = new Map<string, string>();
+
+  constructor(
+    readonly clock: Clock,
+    readonly serverName: string,
+  ) {
+    this.sessions = new Sessions(clock);
+  }
+
+  addUser(userId: string): User {
+    const user = new User(userId, this.clock.now());
+    this.users.set(userId, user);
+    return user;
+  }
+
+  /** The user with that id; 404 when there is none. */
+  knownUser(userId: string): User {
+    const user = this.users.get(userId);
+    if (!user) throw notFound('User not found');
+    return user;
+  }
+
+  /** The room, if `userId` is in it; otherwise 403, as for rooms that do not exist. */
+  joinedRoom(roomId: string, userId: string): Room {
+    const room = this.rooms.get(roomId);
+    if (!room?.joined.has(userId)) throw forbidden(`User ${userId} not in room ${roomId}`);
+    return room;
+  }
+
+  addRoom(roomId: string, version: string): Room {
+    const room = new Room(roomId, version);
+    this.rooms.set(roomId, room);
+    return room;
+  }
+
+  /** Adds an event to a room and wakes everyone whom it concerns. Whether it is allowed is the caller's business. */
+  append(room: Room, draft: EventDraft): RoomEvent {
+    const { stateKey, redacts, sentBy } = draft;
+    const replaces = stateKey === undefined ? undefined : room.state.current.get(draft.type, stateKey);
+    const event: RoomEvent = {
+      eventId: draft.eventId ?? randomEventId(),
+      roomId: room.roomId,
+      type: draft.type,
+      sender: draft.sender,
+      content: draft.content,
+      timestamp: this.clock.now(),
+      stream: this.stream.next(),
+      ...(stateKey !== undefined && { stateKey }),
+      ...(redacts !== undefined && { redacts }),
+      ...(sentBy && { sentBy }),
+      ...(replaces && { replaces }),
+    };
+    room.add(event);
+    if (event.type === 'm.room.member') this.#noteMembership(event);
+    this.waiters.wakeAll(room.joined);
+    return event;
+  }
+
+  /** Tells the members of a room of something that is no event: typing, receipts. */
+  notify(room: Room): void {
+    this.waiters.wakeAll(room.joined);
+  }
+
+  /** Stops every timer that the world holds. */
+  dispose(): void {
+    for (const room of this.rooms.values()) room.typing.clear(this.clock);
+  }
+
+  #noteMembership(event: RoomEvent): void {
+    const user = this.users.get(event.stateKey ?? '');
+    if (!user) return;
+    user.rooms.set(event.roomId, { membership: membershipIn(event), stream: event.stream, forgotten: false });
+    this.waiters.wake(user.userId);
+  }
+}
