@@ -4,7 +4,7 @@ import { MatrixError, forbidden, notFound } from '../matrix-error.js';
 import { changeMembership } from '../rooms/membership.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 import { closeDevice } from '../world/log-in-out.js';
-import type { User } from '../world/user.js';
+import type { Device, User } from '../world/user.js';
 import { deviceBody } from './account.js';
 import { localUserId } from './admin-users.js';
 import { deactivate } from './deactivate.js';
@@ -73,10 +73,7 @@ function joinUser(request: EndpointRequest): JsonObject {
 
 function listDevices(request: EndpointRequest): JsonObject {
   const user = ownerOf(request);
-  const devices = [...user.devices.values()].map((device) => ({
-    ...deviceBody(user, device),
-    last_seen_user_agent: null,
-  }));
+  const devices = [...user.devices.values()].map((device) => adminDeviceBody(user, device));
   return { devices, total: devices.length };
 }
 
@@ -84,6 +81,10 @@ function getDevice(request: EndpointRequest): JsonObject {
   const user = ownerOf(request);
   const device = user.devices.get(request.param('deviceId'));
   if (!device) throw notFound('No device found');
+  return adminDeviceBody(user, device);
+}
+
+function adminDeviceBody(user: User, device: Device): JsonObject {
   return { ...deviceBody(user, device), last_seen_user_agent: null };
 }
 

@@ -25,7 +25,9 @@ export class StateMap {
 
   /** Every event, or every event but those of one type. */
   all(exceptType?: string): RoomEvent[] {
-    return [...this.#byType].flatMap(([type, byKey]) => (type === exceptType ? [] : [...byKey.values()]));
+    const events: RoomEvent[] = [];
+    for (const [type, byKey] of this.#byType) if (type !== exceptType) events.push(...byKey.values());
+    return events;
   }
 }
 
