@@ -71,9 +71,8 @@ export class CallbackRegistry {
     return true;
   }
 
-  /** How many callbacks the user has. */
-  count(userId: string): number {
-    return this.#users.get(userId)?.size ?? 0;
+  has(userId: string, callback: ClientCallback): boolean {
+    return this.#users.get(userId)?.has(callback) ?? false;
   }
 
   clear(): void {
@@ -97,16 +96,15 @@ export class CallbackRegistry {
     return (await Promise.all(waiting)).every(Boolean);
   }
 
-  /** Resolves when no callback of the user runs. Called from inside of one, it does not wait, which would be for ever. */
-  async settled(userId: string): Promise<void> {
-    if (this.isInside(userId)) return;
+  /** Resolves when none of the user's callbacks that run now does so any more. */
+  async idle(userId: string): Promise<void> {
     await Promise.all(this.#calls.get(userId) ?? []);
   }
 
-  /** Whether the caller is a callback of the user (of any user by default), which must not be waited for by itself. */
-  isInside(userId?: string): boolean {
+  /** Whether the caller is a callback of the user. Waiting there for {@link idle} would be for ever. */
+  isInside(userId: string): boolean {
     const call = this.#running.getStore();
-    return call !== undefined && !call.done && (userId === undefined || call.userId === userId);
+    return call !== undefined && !call.done && call.userId === userId;
   }
 
   async #deliver(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<boolean> {

@@ -67,6 +67,8 @@ interface Slot {
   leases: number;
 }
 
+type UpSlot = Slot & { readonly phase: Exclude<Phase, { state: 'stopping' | 'failed' }> };
+
 /** What keeps a client from being idle or evicted until it is released. */
 export interface Lease extends Disposable {
   readonly client: ManagedClient;
@@ -94,24 +96,44 @@ export class ClientRegistry {
     this.#starts = new PQueue({ concurrency: options.startConcurrency });
   }
 
-  /** The user's live client; started if there is none, joined if it is starting, awaited if it is stopping. */
+  /**
+   * The user's live client; started if there is none, joined if it is starting, awaited if it is stopping. One that
+   * runs on another device than `given` asks for is replaced.
+   */
   async start(userId: string, given: GivenCredentials = {}): Promise<ManagedClient> {
-    const slot = await this.#ensure(userId, given);
-    this.#touch(slot);
-    return slot.phase.state === 'starting' ? slot.phase.flight : this.#client(slot);
+    for (;;) {
+      const slot = this.#ensure(userId, given);
+      if (slot instanceof Promise) {
+        await slot;
+        continue;
+      }
+      const { phase } = slot;
+      if (phase.state === 'starting') return phase.flight;
+      if (given.deviceId === undefined || given.deviceId === phase.client.deviceId) {
+        this.#touch(slot);
+        return phase.client;
+      }
+      await this.#close(slot, phase.client, 'requested');
+    }
   }
 
   /** {@link start}, held: the client is neither idle nor evicted until the lease is disposed of. */
   async lease(userId: string): Promise<Lease> {
-    const slot = await this.#ensure(userId, {});
-    slot.leases++; // before the client is live, or it could be evicted in the same breath
-    this.#activity.delete(userId);
-    try {
-      const client = slot.phase.state === 'starting' ? await slot.phase.flight : this.#client(slot);
-      return { client, [Symbol.dispose]: () => this.#release(slot) };
-    } catch (error) {
-      this.#release(slot);
-      throw error;
+    for (;;) {
+      const slot = this.#ensure(userId, {});
+      if (slot instanceof Promise) {
+        await slot;
+        continue;
+      }
+      slot.leases++; // before the client is live, or it could be evicted in the same breath
+      this.#activity.delete(userId);
+      try {
+        const client = slot.phase.state === 'starting' ? await slot.phase.flight : slot.phase.client;
+        return { client, [Symbol.dispose]: () => this.#release(slot) };
+      } catch (error) {
+        this.#release(slot);
+        throw error;
+      }
     }
   }
 
@@ -180,18 +202,15 @@ export class ClientRegistry {
     return [...this.#slots.values()].map((slot) => this.#describe(slot));
   }
 
-  /** The user's slot, starting or up. */
-  async #ensure(userId: string, given: GivenCredentials): Promise<Slot> {
-    for (;;) {
-      if (this.#closed) throw closedError();
-      const slot = this.#slots.get(userId);
-      if (!slot || slot.phase.state === 'failed') return this.#launch(userId, given);
-      if (slot.phase.state !== 'stopping') return slot;
-      await slot.phase.flight;
-    }
+  /** The user's slot, starting or up; while a client is stopping, what has to be waited for before asking again. */
+  #ensure(userId: string, given: GivenCredentials): UpSlot | Promise<void> {
+    if (this.#closed) throw closedError();
+    const slot = this.#slots.get(userId);
+    if (!slot || slot.phase.state === 'failed') return this.#launch(userId, given);
+    return slot.phase.state === 'stopping' ? slot.phase.flight : (slot as UpSlot);
   }
 
-  #launch(userId: string, given: GivenCredentials): Slot {
+  #launch(userId: string, given: GivenCredentials): UpSlot {
     const now = this.#options.clock.now();
     const abort = new AbortController();
     const begin = Promise.withResolvers<void>();
@@ -211,7 +230,7 @@ export class ClientRegistry {
     this.#slots.set(userId, slot);
     this.#options.onStateChanged(userId, 'stopped', 'starting');
     begin.resolve();
-    return slot;
+    return slot as UpSlot;
   }
 
   async #run(slot: Slot, given: GivenCredentials, signal: AbortSignal): Promise<ManagedClient> {
@@ -355,14 +374,6 @@ export class ClientRegistry {
         this.#makeRoom();
       });
     }
-  }
-
-  #client(slot: Slot): ManagedClient {
-    const { phase } = slot;
-    if (phase.state === 'live' || phase.state === 'reconnecting') return phase.client;
-    throw new MatrixClientManagerError('CLIENT_FAILED', `the client of ${slot.userId} is ${phase.state}`, {
-      userId: slot.userId,
-    });
   }
 
   #describe(slot: Slot): ClientInfo {

@@ -76,6 +76,7 @@ export class Delivery {
   #wakeSource: (() => void) | undefined;
   #commits: Promise<void> = Promise.resolve();
   #commitScheduled = false;
+  #finished = false;
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
@@ -117,6 +118,7 @@ export class Delivery {
     await this.#commits;
     const rest = this.#ledger.takeRest();
     if (rest) await this.#commit(rest);
+    this.#finished = true; // a callback that comes back later must not move the position of the client after this one
   }
 
   async #completeWhen(open: OpenBatch, parts: Promise<boolean>[]): Promise<void> {
@@ -232,7 +234,7 @@ export class Delivery {
 
   /** What happens in one turn of the event loop is stored by one commit. */
   #scheduleCommit(): void {
-    if (this.#commitScheduled) return;
+    if (this.#commitScheduled || this.#finished) return;
     this.#commitScheduled = true;
     this.#commits = this.#commits.then(turnOfTheEventLoop).then(async () => {
       this.#commitScheduled = false;

@@ -1,0 +1,70 @@
+// The manager
+export { MatrixClientManager } from './manager/matrix-client-manager.js';
+export type { MatrixClientManagerOptions } from './manager/options.js';
+export type { ManagerEvents } from './manager/events.js';
+export type {
+  GetRoomMessagesOptions,
+  Health,
+  ManagerStats,
+  SendMessageOptions,
+  SendReadReceiptOptions,
+  SendTypingOptions,
+  StartClientOptions,
+} from './manager/requests.js';
+export type { DeadLetter } from './manager/dead-letters.js';
+
+// Errors
+export { errorCodes, isManagerError, MatrixClientManagerError } from './core/errors.js';
+export type { ErrorCode, ErrorContext } from './core/errors.js';
+
+// Accounts
+export { SynapseAdminProvisioner } from './provisioning/synapse-admin-provisioner.js';
+export type { SynapseAdminProvisionerOptions } from './provisioning/synapse-admin-provisioner.js';
+export type {
+  EnsuredUser,
+  EnsureUserRequest,
+  OpenSessionRequest,
+  Provisioner,
+  ProvisionerCapabilities,
+} from './provisioning/provisioner.js';
+export type { CredentialsSource, ProvisionedUser, ProvisionUserOptions } from './provisioning/accounts.js';
+export type { AdminAccount } from './provisioning/synapse-admin-http.js';
+export type { AdminApi, AdminDevice, AdminUser, ListUsersOptions } from './provisioning/admin-api.js';
+export type { Credentials } from './core/credentials.js';
+export { normalizeUsername } from './core/ids.js';
+
+// Clients
+export type { ClientInfo, ClientState, StopReason } from './clients/client-state.js';
+
+// Callbacks and events
+export type { CallbackOptions, ClientCallback } from './callbacks/callback.js';
+export type {
+  ClientEvent,
+  ClientEventType,
+  InviteEvent,
+  MembershipEvent,
+  MessageEvent,
+  Provenance,
+  ReactionEvent,
+  ReceiptEvent,
+  RedactionEvent,
+  StateEvent,
+  TypingEvent,
+} from './core/client-event.js';
+export type { Gap } from './delivery/delivery.js';
+
+// Messages
+export type { MessagePage } from './messages/message-fetcher.js';
+export type { RoomMessage } from './messages/room-message.js';
+export type { MessageBody } from './messages/content.js';
+
+// Storage
+export { memoryStorage } from './storage/memory-storage.js';
+export type { Storage } from './storage/storage.js';
+
+// The injectables
+export { systemClock } from './core/clock.js';
+export type { Clock, TimerHandle } from './core/clock.js';
+export type { Logger } from './core/logger.js';
+export type { Fetch } from './http/fetch.js';
+export type { EventContent } from './core/raw-event.js';

@@ -1,0 +1,32 @@
+import type { ClientState, StopReason } from '../clients/client-state.js';
+import type { ClientEvent } from '../core/client-event.js';
+import type { MatrixClientManagerError } from '../core/errors.js';
+import type { Gap } from '../delivery/delivery.js';
+
+/** What {@link MatrixClientManager.on} tells, by name. */
+export interface ManagerEvents {
+  /** A client is live. */
+  clientStarted: (event: { readonly userId: string }) => void;
+  /** Nothing of a client is left. */
+  clientStopped: (event: {
+    readonly userId: string;
+    readonly reason: StopReason;
+    readonly error?: MatrixClientManagerError;
+  }) => void;
+  clientStateChanged: (event: {
+    readonly userId: string;
+    readonly from: ClientState;
+    readonly to: ClientState;
+  }) => void;
+  /** A callback threw; it gets the event again, up to `callbackAttempts` times. */
+  callbackError: (event: {
+    readonly userId: string;
+    readonly event: ClientEvent;
+    readonly error: unknown;
+    readonly attempt: number;
+  }) => void;
+  /** A callback failed on an event as often as it may; the position moves on without it. */
+  deadLetter: (event: { readonly userId: string; readonly event: ClientEvent; readonly error: unknown }) => void;
+  /** Events are missing and could not be fetched. */
+  gap: (event: Gap) => void;
+}

@@ -1,0 +1,140 @@
+import type { MatrixClient } from 'matrix-js-sdk';
+import type { CallbackRegistry } from '../callbacks/callback-registry.js';
+import type { ClientHooks, ManagedClient } from '../clients/client-registry.js';
+import { SyncClient } from '../clients/sync-client.js';
+import { delay } from '../core/abort.js';
+import type { Credentials } from '../core/credentials.js';
+import type { EventBatch } from '../core/event-source.js';
+import type { Gap } from '../delivery/delivery.js';
+import { Delivery } from '../delivery/delivery.js';
+import type { HomeserverHttp } from '../http/homeserver-http.js';
+import type { Session } from '../http/session.js';
+import { readMessages } from '../messages/history-api.js';
+import { RoomTimeline } from '../messages/room-timeline.js';
+import type { StoredCheckpoint } from '../storage/checkpoint.js';
+import type { Settings } from './options.js';
+
+export interface LiveUserOptions {
+  readonly credentials: Credentials;
+  readonly session: Session;
+  readonly stored: StoredCheckpoint;
+  readonly settings: Settings;
+  readonly http: HomeserverHttp;
+  readonly callbacks: CallbackRegistry;
+  readonly hooks: ClientHooks;
+  readonly onGap: (gap: Gap) => void;
+}
+
+/** All that runs for one user while their client is up: the client, what it delivers, and the timelines it has seen. */
+export class LiveUser implements ManagedClient {
+  readonly session: Session;
+  readonly deviceId: string;
+  readonly #options: LiveUserOptions;
+  readonly #sync: SyncClient;
+  readonly #delivery: Delivery;
+  readonly #timelines = new Map<string, RoomTimeline>();
+  #late: Promise<void> | undefined;
+
+  constructor(options: LiveUserOptions) {
+    const { credentials, session, stored, settings, http, callbacks, hooks, onGap } = options;
+    const { userId, deviceId } = credentials;
+    const { storage, clock, logger, fetch } = settings;
+    this.#options = options;
+    this.session = session;
+    this.deviceId = deviceId;
+    this.#sync = new SyncClient({
+      ...settings,
+      ...hooks,
+      credentials,
+      session,
+      stored,
+      http,
+      fetch,
+      onPositionLost: (error) => {
+        logger.warn({ userId, err: error }, 'the homeserver rejects the sync position; starting a fresh sync');
+      },
+    });
+    this.#delivery = new Delivery({
+      userId,
+      stored,
+      checkpoint: {
+        load: () => storage.loadCheckpoint(userId),
+        commit: (change) => storage.commit(userId, change),
+      },
+      dispatch: (event, signal) => callbacks.dispatch(event, signal),
+      readHistory: (request) => readMessages(http, session, request),
+      gapFillLimit: settings.gapFillLimit,
+      onGap,
+      clock,
+      logger,
+    });
+    this.#sync.connect((batch) => this.#accept(batch));
+  }
+
+  get matrixClient(): MatrixClient {
+    return this.#sync.matrixClient;
+  }
+
+  get lastSyncAt(): number | undefined {
+    return this.#sync.lastSyncAt;
+  }
+
+  /** The room's newest events, without a hole up to now; undefined when none has come by sync. */
+  timeline(roomId: string): RoomTimeline | undefined {
+    return this.#timelines.get(roomId);
+  }
+
+  /** Whether the room's events have to be encrypted; undefined for a room that the client does not know. */
+  isEncrypted(roomId: string): boolean | undefined {
+    return this.matrixClient.getRoom(roomId)?.hasEncryptionStateEvent();
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#sync.start(signal);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    const { callbacks, settings, credentials } = this.#options;
+    const { userId } = credentials;
+    this.#delivery.abort();
+    await this.#sync.stop();
+    const idle = callbacks.idle(userId).then(() => true);
+    if (callbacks.isInside(userId)) {
+      // Stopped by one of its own callbacks, which ends after this: its event counts as handled then.
+      this.#late = idle.then(() => this.#delivery.finish());
+      return;
+    }
+    const timeout = new AbortController();
+    const waited = delay(settings.clock, settings.stopTimeoutMs, timeout.signal, 'stopping').then(
+      () => false,
+      () => false,
+    );
+    const done = await Promise.race([idle, waited]);
+    timeout.abort();
+    if (!done) settings.logger.warn({ userId }, 'a callback still runs after its client was stopped; its event comes again');
+    await this.#delivery.finish();
+  }
+
+  /** Resolves when a stop from inside a callback is through. */
+  get late(): Promise<void> | undefined {
+    return this.#late;
+  }
+
+  async #accept(batch: EventBatch): Promise<void> {
+    for (const room of batch.rooms) {
+      if (room.membership === 'leave') {
+        this.#timelines.delete(room.roomId);
+        continue;
+      }
+      const timeline = this.#timelines.get(room.roomId) ?? new RoomTimeline(this.#options.settings.timelineLimit);
+      timeline.append(room);
+      this.#timelines.set(room.roomId, timeline);
+    }
+    await this.#delivery.accept(batch);
+  }
+}

@@ -1,0 +1,501 @@
+import { randomUUID } from 'node:crypto';
+import { inspect } from 'node:util';
+import { EventEmitter } from 'eventemitter3';
+import type { MatrixClient } from 'matrix-js-sdk';
+import * as v from 'valibot';
+import { CallbackRegistry } from '../callbacks/callback-registry.js';
+import { assertCallback } from '../callbacks/callback.js';
+import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
+import { ClientRegistry } from '../clients/client-registry.js';
+import type { GivenCredentials } from '../clients/client-registry.js';
+import type { ClientInfo } from '../clients/client-state.js';
+import { delay } from '../core/abort.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
+import { HomeserverHttp } from '../http/homeserver-http.js';
+import type { Session } from '../http/session.js';
+import { toContent } from '../messages/content.js';
+import { fetchPage } from '../messages/message-fetcher.js';
+import type { MessagePage } from '../messages/message-fetcher.js';
+import { MessageSender } from '../messages/message-sender.js';
+import { ReceiptSender } from '../messages/receipt-sender.js';
+import { TypingNotifier } from '../messages/typing-notifier.js';
+import { Accounts } from '../provisioning/accounts.js';
+import type { ProvisionedUser, ProvisionUserOptions } from '../provisioning/accounts.js';
+import { AdminApi } from '../provisioning/admin-api.js';
+import { adminSession, SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
+import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
+import { checkBoolean, checkObject, checkOptionalString, checkSignal, checkWhole } from './check.js';
+import { fromStored, toStored } from './dead-letters.js';
+import type { DeadLetter } from './dead-letters.js';
+import type { ManagerEvents } from './events.js';
+import { LiveUser } from './live-user.js';
+import { readOptions } from './options.js';
+import type { MatrixClientManagerOptions, Settings } from './options.js';
+import type {
+  GetRoomMessagesOptions,
+  Health,
+  ManagerStats,
+  SendMessageOptions,
+  SendReadReceiptOptions,
+  SendTypingOptions,
+  StartClientOptions,
+} from './requests.js';
+
+const MAX_PAGE = 1_000;
+
+/**
+ * Gives each user of an application a Matrix account, a live client while they are active, their events through
+ * callbacks, and their messages from memory or from the homeserver. Make one per homeserver and process.
+ *
+ * This file is long because it is the list of what the library does; each method checks, then hands over.
+ *
+ * @example
+ * const manager = new MatrixClientManager({ homeserverUrl, admin: { userId, accessToken } });
+ * const alice = await manager.provisionUser({ username: 'alice' });
+ * await manager.startClient({ userId: alice.userId, callbacks: [(event) => console.log(event.type)] });
+ */
+export class MatrixClientManager implements AsyncDisposable {
+  readonly #settings: Settings;
+  readonly #emitter = new EventEmitter<ManagerEvents>();
+  readonly #closing = new AbortController();
+  readonly #http: HomeserverHttp;
+  readonly #adminHttp: SynapseAdminHttp | undefined;
+  readonly #adminApi: AdminApi | undefined;
+  readonly #accounts: Accounts;
+  readonly #callbacks: CallbackRegistry;
+  readonly #registry: ClientRegistry;
+  readonly #sender: MessageSender;
+  readonly #typing: TypingNotifier;
+  readonly #receipts: ReceiptSender;
+  readonly #live = new Map<string, LiveUser>();
+  #shutdown: Promise<void> | undefined;
+
+  /** Checks the options and connects to nothing yet. Throws `INVALID_OPTIONS`. */
+  constructor(options: MatrixClientManagerOptions) {
+    const settings = readOptions(options);
+    const { admin, clock, logger, storage, serverName, credentials } = settings;
+    this.#settings = settings;
+    this.#http = new HomeserverHttp(settings);
+    if (admin) {
+      this.#adminHttp = new SynapseAdminHttp(this.#http, adminSession(this.#http, admin), settings.adminConcurrency);
+    }
+    const own = this.#adminHttp && new SynapseAdminProvisioner({ connection: this.#adminHttp, clock });
+    const provisioner = settings.provisioner ?? own;
+    if (this.#adminHttp && provisioner) this.#adminApi = new AdminApi(this.#adminHttp, provisioner, serverName);
+    this.#accounts = new Accounts({
+      http: this.#http,
+      storage,
+      provisioner,
+      credentials,
+      serverName,
+      logger,
+      signal: this.#closing.signal,
+    });
+    this.#callbacks = new CallbackRegistry({
+      clock,
+      attempts: settings.callbackAttempts,
+      retryDelayMs: settings.callbackRetryDelayMs,
+      onError: (event, error, attempt) => {
+        logger.warn({ userId: event.userId, roomId: event.roomId, err: error, attempt }, 'a callback failed');
+        this.#emit('callbackError', { userId: event.userId, event, error, attempt });
+      },
+      onDeadLetter: async (event, error, attempts) => {
+        const letter = toStored(event, error, attempts, clock.now());
+        await storage.addDeadLetter(event.userId, letter).catch((err: unknown) => {
+          logger.error({ userId: event.userId, err }, 'storing a dead letter failed');
+        });
+        this.#emit('deadLetter', { userId: event.userId, event, error });
+      },
+    });
+    this.#registry = new ClientRegistry({
+      ...settings,
+      create: (userId, given, hooks, signal) => this.#createLiveUser(userId, given, hooks, signal),
+      onStateChanged: (userId, from, to) => {
+        logger.debug({ userId, from, to }, 'client state changed');
+        this.#emit('clientStateChanged', { userId, from, to });
+      },
+      onStarted: (userId) => this.#emit('clientStarted', { userId }),
+      onStopped: (userId, reason, error) => {
+        this.#typing.forget(userId);
+        this.#receipts.forget(userId);
+        this.#forget(userId);
+        logger.info({ userId, reason, ...(error && { err: error }) }, 'client stopped');
+        this.#emit('clientStopped', { userId, reason, ...(error && { error }) });
+      },
+    });
+    this.#sender = new MessageSender(this.#http);
+    this.#typing = new TypingNotifier(this.#http, clock);
+    this.#receipts = new ReceiptSender(this.#http);
+  }
+
+  /**
+   * The user's account and a working session on it; makes what is missing. Idempotent, and one flight per user however
+   * many ask at once. Stored credentials that still work are returned as they are.
+   * Throws `INVALID_USER_ID`, `USER_DEACTIVATED`, `FORBIDDEN` (not an admin), `UNSUPPORTED` (no Admin API), `RATE_LIMITED`.
+   */
+  async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
+    this.#assertOpen();
+    checkObject('options', options);
+    checkSignal(options.signal);
+    checkOptionalString('deviceId', options.deviceId);
+    if (options.displayName !== undefined && typeof options.displayName !== 'string') {
+      checkOptionalString('displayName', options.displayName);
+    }
+    return this.#orClosed(this.#accounts.provision(options));
+  }
+
+  /**
+   * Starts the user's client; resolves when its first sync is through. Joins a start that is under way, and does
+   * nothing for a client that runs. Throws `CLIENT_NOT_STARTED` when no credentials are known.
+   */
+  async startClient(options: StartClientOptions): Promise<ClientInfo> {
+    this.#assertOpen();
+    checkObject('options', options);
+    const { userId, accessToken, deviceId, callbacks = [] } = options;
+    assertUserId(userId);
+    checkOptionalString('accessToken', accessToken);
+    checkOptionalString('deviceId', deviceId);
+    for (const callback of callbacks) assertCallback(callback);
+    for (const callback of callbacks) {
+      if (!this.#callbacks.has(userId, callback)) this.#callbacks.add(userId, callback);
+    }
+    await this.#orClosed(this.#registry.start(userId, { accessToken, deviceId }));
+    return this.#registry.info(userId) as ClientInfo;
+  }
+
+  /** Stops the user's client, if there is one; resolves when nothing of it runs any more. Its callbacks stay registered. */
+  async stopClient(userId: string): Promise<boolean> {
+    this.#assertOpen();
+    assertUserId(userId);
+    return this.#registry.stop(userId);
+  }
+
+  /** Whether the user has a client that is live, reconnecting or starting. */
+  hasClient(userId: string): boolean {
+    return this.#registry.has(userId);
+  }
+
+  /** How the user's client is; undefined when there is none. One that failed is shown until it is started or stopped. */
+  clientInfo(userId: string): ClientInfo | undefined {
+    return this.#registry.info(userId);
+  }
+
+  listClients(): ClientInfo[] {
+    return this.#registry.list();
+  }
+
+  /** Notes that the user is active, so that their client is not idle. Returns whether they have a client. */
+  touch(userId: string): boolean {
+    this.#assertOpen();
+    assertUserId(userId);
+    return this.#registry.touch(userId);
+  }
+
+  /** The user's client while it is live or reconnecting; does not start one. */
+  getClient(userId: string): MatrixClient | undefined {
+    return this.#registry.get(userId)?.matrixClient;
+  }
+
+  /**
+   * Runs `use` with the user's client, started if needed. Until `use` is done the client is neither idle nor evicted.
+   * Do not keep the client: after `use` it may be stopped at any time.
+   */
+  async withClient<T>(userId: string, use: (client: MatrixClient) => T | Promise<T>): Promise<T> {
+    this.#assertOpen();
+    assertUserId(userId);
+    if (typeof use !== 'function') throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `use` to be a function');
+    return this.#leased(userId, (live) => use(live.matrixClient));
+  }
+
+  /**
+   * Registers a callback for the user's events, whether a client runs or not. A callback gets the events of a room one
+   * after the other, and no event twice. Returns what undoes the registration.
+   */
+  addCallback(userId: string, callback: ClientCallback, options?: CallbackOptions): () => void {
+    this.#assertOpen();
+    assertUserId(userId);
+    return this.#callbacks.add(userId, callback, options);
+  }
+
+  /** Undoes every registration of the callback for the user; returns whether there was one. */
+  removeCallback(userId: string, callback: ClientCallback): boolean {
+    return this.#callbacks.remove(userId, callback);
+  }
+
+  /**
+   * A page of the room's history, newest first, from the client's memory as far as it reaches and from the homeserver
+   * beyond. `end` leads to the next, older page, on any process; it is absent at the beginning of what the user may see.
+   * Throws `FORBIDDEN`, `NOT_FOUND`, `INVALID_CURSOR`, `CLIENT_NOT_STARTED` (unknown user).
+   */
+  getRoomMessages(options: GetRoomMessagesOptions): Promise<MessagePage>;
+  getRoomMessages(roomId: string, limit?: number, from?: string, userId?: string): Promise<MessagePage>;
+  async getRoomMessages(
+    first: string | GetRoomMessagesOptions,
+    limit?: number,
+    from?: string,
+    userId?: string,
+  ): Promise<MessagePage> {
+    this.#assertOpen();
+    const request = typeof first === 'string' ? { roomId: first, limit, from, userId } : first;
+    checkObject('options', request);
+    assertRoomId(request.roomId);
+    const page = {
+      roomId: request.roomId,
+      limit: request.limit ?? 50,
+      from: request.from ?? undefined,
+      types: 'types' in request ? request.types : undefined,
+      signal: 'signal' in request ? request.signal : undefined,
+    };
+    checkWhole('limit', page.limit, 1, MAX_PAGE);
+    checkSignal(page.signal);
+    const reader = await this.#reader(request.userId ?? undefined, page.signal);
+    return this.#orClosed(fetchPage(this.#http, reader.session, reader.live?.timeline(page.roomId), page));
+  }
+
+  /**
+   * Sends a message (text, HTML with its text, or any content) and resolves when the homeserver has it. Messages of
+   * one user to one room go out in the order of the calls. Ends the user's typing notification there.
+   * Throws `INVALID_OPTIONS` (a content that no homeserver takes), `FORBIDDEN`, `RATE_LIMITED`, `ENCRYPTION_UNAVAILABLE`.
+   */
+  async sendMessage(options: SendMessageOptions): Promise<{ eventId: string }> {
+    this.#assertOpen();
+    checkObject('options', options);
+    const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, signal } = options;
+    assertUserId(userId);
+    assertRoomId(roomId);
+    checkOptionalString('type', type);
+    checkOptionalString('txnId', txnId);
+    checkSignal(signal);
+    const content = toContent(options);
+    return this.#leased(userId, async (live) => {
+      if (live.isEncrypted(roomId) ?? (await this.#sender.isEncrypted(live.session, roomId))) {
+        throw new MatrixClientManagerError(
+          'ENCRYPTION_UNAVAILABLE',
+          `sending to ${roomId} failed: the room is encrypted, and this manager does not encrypt; nothing was sent`,
+          { userId, roomId },
+        );
+      }
+      const sent = await this.#sender.send(live.session, { roomId, type, content, txnId, signal });
+      if (this.#typing.isTyping(userId, roomId)) {
+        await this.#typing.set(live.session, roomId, false, 0).catch((error: unknown) => {
+          this.#settings.logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
+        });
+      }
+      return sent;
+    });
+  }
+
+  /** Shows or ends that the user is typing. A state that still stands at the homeserver is not sent again. */
+  async sendTyping(options: SendTypingOptions): Promise<void> {
+    this.#assertOpen();
+    checkObject('options', options);
+    const { userId, roomId, typing, timeoutMs = 30_000, signal } = options;
+    assertUserId(userId);
+    assertRoomId(roomId);
+    checkBoolean('typing', typing);
+    checkWhole('timeoutMs', timeoutMs, 1, 600_000);
+    checkSignal(signal);
+    await this.#leased(userId, (live) => this.#typing.set(live.session, roomId, typing, timeoutMs, signal));
+  }
+
+  /** Marks the room as read up to the event, publicly or for the user's own devices only. Never moves backwards. */
+  async sendReadReceipt(options: SendReadReceiptOptions): Promise<void> {
+    this.#assertOpen();
+    checkObject('options', options);
+    const { userId, roomId, eventId, private: isPrivate = false, signal } = options;
+    assertUserId(userId);
+    assertRoomId(roomId);
+    assertEventId(eventId);
+    checkBoolean('private', isPrivate);
+    checkSignal(signal);
+    await this.#leased(userId, (live) => {
+      const timeline = live.timeline(roomId);
+      const receipt = { roomId, eventId, isPrivate, signal };
+      return this.#receipts.send(live.session, receipt, (a, b) => timeline?.isNotAfter(a, b));
+    });
+  }
+
+  /** Events that callbacks failed on as often as they may, oldest first. */
+  async deadLetters(userId: string): Promise<DeadLetter[]> {
+    this.#assertOpen();
+    assertUserId(userId);
+    return (await this.#settings.storage.listDeadLetters(userId)).map(fromStored);
+  }
+
+  /** The Admin API calls besides provisioning. Throws `INVALID_OPTIONS` when the manager has no `admin`. */
+  get admin(): AdminApi {
+    this.#assertOpen();
+    if (this.#adminApi) return this.#adminApi;
+    throw new MatrixClientManagerError('INVALID_OPTIONS', 'manager.admin needs the option `admin`');
+  }
+
+  /** Calls `listener` at each of these events; one that throws is logged and harms nobody. Returns what undoes it. */
+  on<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): () => void {
+    if (typeof listener !== 'function') {
+      throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected a listener to be a function');
+    }
+    this.#emitter.on(name, listener as never);
+    return () => this.off(name, listener);
+  }
+
+  off<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): void {
+    this.#emitter.off(name, listener as never);
+  }
+
+  /** What the manager is doing now. */
+  stats(): ManagerStats {
+    const clients = { starting: 0, live: 0, reconnecting: 0, stopping: 0, failed: 0 };
+    let leases = 0;
+    for (const client of this.#registry.list()) {
+      if (client.state !== 'stopped') clients[client.state]++;
+      leases += client.leases;
+    }
+    return { clients, leases };
+  }
+
+  /** Whether the homeserver answers and the clients are connected. Never rejects but with `MANAGER_CLOSED`. */
+  async checkHealth(): Promise<Health> {
+    this.#assertOpen();
+    const { clients } = this.stats();
+    try {
+      await this.#http.request(v.object({ versions: v.array(v.string()) }), {
+        operation: 'checking the homeserver',
+        method: 'GET',
+        path: '/_matrix/client/versions',
+        repeatable: false,
+        retry: { attempts: 1 },
+        timeoutMs: Math.min(5_000, this.#settings.requestTimeoutMs),
+        signal: this.#closing.signal,
+      });
+    } catch (error) {
+      return { status: 'down', reasons: [error instanceof Error ? error.message : String(error)] };
+    }
+    const reasons = [
+      ...(clients.reconnecting > 0 ? [`${clients.reconnecting} clients are reconnecting`] : []),
+      ...(clients.failed > 0 ? [`${clients.failed} clients have failed`] : []),
+    ];
+    return { status: reasons.length > 0 ? 'degraded' : 'ok', reasons };
+  }
+
+  /**
+   * Ends everything: sends under way are given `stopTimeoutMs`, then every client is stopped and the storage closed.
+   * Idempotent. From the first call on, every other call rejects with `MANAGER_CLOSED`.
+   */
+  shutdown(): Promise<void> {
+    this.#shutdown ??= this.#end();
+    return this.#shutdown;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown();
+  }
+
+  [inspect.custom](): string {
+    return `MatrixClientManager(${this.#settings.homeserverUrl})`;
+  }
+
+  async #end(): Promise<void> {
+    const { clock, stopTimeoutMs, storage } = this.#settings;
+    const timeout = new AbortController();
+    await Promise.race([
+      this.#sender.settled(),
+      delay(clock, stopTimeoutMs, timeout.signal, 'shutting down').catch(() => {}),
+    ]);
+    timeout.abort();
+    this.#closing.abort();
+    await this.#registry.close();
+    await this.#accounts.settled();
+    for (const [userId, live] of this.#live) {
+      if (!this.#callbacks.isInside(userId)) await live.late;
+    }
+    this.#live.clear();
+    this.#callbacks.clear();
+    await storage.close();
+    this.#emitter.removeAllListeners();
+  }
+
+  async #createLiveUser(
+    userId: string,
+    given: GivenCredentials,
+    hooks: ConstructorParameters<typeof LiveUser>[0]['hooks'],
+    signal: AbortSignal,
+  ): Promise<LiveUser> {
+    if (!this.#callbacks.isInside(userId)) await this.#live.get(userId)?.late;
+    const credentials = await this.#accounts.resolve(userId, given, signal);
+    const live = new LiveUser({
+      credentials,
+      session: this.#accounts.session(credentials),
+      stored: await this.#settings.storage.loadCheckpoint(userId),
+      settings: this.#settings,
+      http: this.#http,
+      callbacks: this.#callbacks,
+      hooks,
+      onGap: (gap) => this.#emit('gap', gap),
+    });
+    this.#live.set(userId, live);
+    return live;
+  }
+
+  /** Lets go of a stopped client, when a stop from inside a callback is through as well. */
+  #forget(userId: string): void {
+    const live = this.#live.get(userId);
+    const forget = (): void => {
+      if (this.#live.get(userId) === live) this.#live.delete(userId);
+    };
+    if (live?.late) void live.late.finally(forget);
+    else forget();
+  }
+
+  async #leased<T>(userId: string, use: (live: LiveUser) => T | Promise<T>): Promise<T> {
+    const lease = await this.#orClosed(this.#registry.lease(userId));
+    try {
+      return await this.#orClosed(Promise.resolve(use(lease.client as LiveUser)));
+    } finally {
+      lease[Symbol.dispose]();
+    }
+  }
+
+  /** Who reads: the user's client, their session without a client, or the admin. */
+  async #reader(
+    userId: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<{ session: Session; live?: LiveUser }> {
+    if (userId === undefined) {
+      if (this.#adminHttp) return { session: this.#adminHttp.session };
+      throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `userId`, since the manager has no `admin` to read');
+    }
+    assertUserId(userId);
+    const live = this.#registry.get(userId) as LiveUser | undefined;
+    if (live) {
+      this.#registry.touch(userId);
+      return { session: live.session, live };
+    }
+    const credentials = await this.#accounts.resolve(userId, {}, signal);
+    return { session: this.#accounts.session(credentials) };
+  }
+
+  #assertOpen(): void {
+    if (this.#shutdown) throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
+  }
+
+  /** What a shutdown aborts ends with `MANAGER_CLOSED`, whatever part of it noticed first. */
+  async #orClosed<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (!this.#closing.signal.aborted || !isManagerError(error, 'ABORTED', 'CLIENT_FAILED', 'STORAGE')) throw error;
+      throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
+    }
+  }
+
+  #emit<Name extends keyof ManagerEvents>(name: Name, event: Parameters<ManagerEvents[Name]>[0]): void {
+    for (const listener of this.#emitter.listeners(name)) {
+      try {
+        (listener as (event: unknown) => void)(event);
+      } catch (error) {
+        this.#settings.logger.error({ event: name, err: error }, 'a listener of the manager failed');
+      }
+    }
+  }
+}

@@ -1,0 +1,176 @@
+import type { Clock } from '../core/clock.js';
+import { systemClock } from '../core/clock.js';
+import { MatrixClientManagerError } from '../core/errors.js';
+import { assertUserId, describe, isServerName, serverNameOf } from '../core/ids.js';
+import { silentLogger } from '../core/logger.js';
+import type { Logger } from '../core/logger.js';
+import { isObject } from '../core/raw-event.js';
+import { globalFetch } from '../http/fetch.js';
+import type { Fetch } from '../http/fetch.js';
+import type { CredentialsSource } from '../provisioning/accounts.js';
+import type { Provisioner } from '../provisioning/provisioner.js';
+import type { AdminAccount } from '../provisioning/synapse-admin-http.js';
+import { memoryStorage } from '../storage/memory-storage.js';
+import type { Storage } from '../storage/storage.js';
+
+/** The options of a {@link MatrixClientManager}. Only `homeserverUrl` is required. */
+export interface MatrixClientManagerOptions {
+  /** Where the homeserver's client API answers, such as `https://matrix.example.org`. */
+  readonly homeserverUrl: string;
+  /** The server's name in user ids. @default the admin's server name, else the URL's host */
+  readonly serverName?: string;
+  /** A server admin, for provisioning, `manager.admin`, and reading rooms without a `userId`. */
+  readonly admin?: AdminAccount;
+  /** Who makes accounts and sessions. @default a SynapseAdminProvisioner with `admin` */
+  readonly provisioner?: Provisioner;
+  /** The application's own store of credentials; asked when `storage` has none, and when a token has died. */
+  readonly credentials?: CredentialsSource;
+  /** Where credentials and positions are kept. The manager closes it at shutdown. @default memoryStorage() */
+  readonly storage?: Storage;
+  /** How long a user may do nothing before their client is stopped, in milliseconds. @default 7_200_000 (2 hours) */
+  readonly idleTimeoutMs?: number;
+  /** How often idle clients are looked for, in milliseconds. @default 60_000 */
+  readonly sweepIntervalMs?: number;
+  /** How many clients may run at once; the least recently active one makes room. @default Infinity */
+  readonly maxClients?: number;
+  /** How many clients may be starting at once. @default 8 */
+  readonly startConcurrency?: number;
+  /** How long a start may take, its first sync included, in milliseconds. @default 120_000 */
+  readonly startTimeoutMs?: number;
+  /** How long a stop waits for callbacks that still run, in milliseconds. @default 10_000 */
+  readonly stopTimeoutMs?: number;
+  /** Events kept in memory per room and client. @default 100 */
+  readonly timelineLimit?: number;
+  /** Events fetched at most per room to fill a gap; what is beyond is reported by a `gap` event. @default 1_000 */
+  readonly gapFillLimit?: number;
+  /** How often a failing callback gets an event before it becomes a dead letter. @default 3 */
+  readonly callbackAttempts?: number;
+  /** The pause before a callback's second attempt, in milliseconds; it doubles each time. @default 1_000 */
+  readonly callbackRetryDelayMs?: number;
+  /** How many admin calls may be under way at once. @default 4 */
+  readonly adminConcurrency?: number;
+  /** Time for one request, in milliseconds; a sync gets as much beyond `pollTimeoutMs`. @default 30_000 */
+  readonly requestTimeoutMs?: number;
+  /** How long the homeserver may hold a sync that has no news, in milliseconds. @default 30_000 */
+  readonly pollTimeoutMs?: number;
+  /** Where all time comes from. @default systemClock */
+  readonly clock?: Clock;
+  /** pino's shape. @default none */
+  readonly logger?: Logger;
+  /** How requests are sent. @default the global fetch, looked up at each request */
+  readonly fetch?: Fetch;
+}
+
+/** The options with their defaults, checked. */
+export type Settings = Required<Omit<MatrixClientManagerOptions, 'admin' | 'provisioner' | 'credentials'>> &
+  Pick<MatrixClientManagerOptions, 'admin' | 'provisioner' | 'credentials'>;
+
+type NumberOption = Exclude<
+  { [K in keyof Settings]: Settings[K] extends number ? K : never }[keyof Settings],
+  undefined
+>;
+
+const numbers: Readonly<Record<NumberOption, { readonly default: number; readonly min: number }>> = {
+  idleTimeoutMs: { default: 7_200_000, min: 1 },
+  sweepIntervalMs: { default: 60_000, min: 1 },
+  maxClients: { default: Infinity, min: 1 },
+  startConcurrency: { default: 8, min: 1 },
+  startTimeoutMs: { default: 120_000, min: 1 },
+  stopTimeoutMs: { default: 10_000, min: 0 },
+  timelineLimit: { default: 100, min: 1 },
+  gapFillLimit: { default: 1_000, min: 0 },
+  callbackAttempts: { default: 3, min: 1 },
+  callbackRetryDelayMs: { default: 1_000, min: 0 },
+  adminConcurrency: { default: 4, min: 1 },
+  requestTimeoutMs: { default: 30_000, min: 1 },
+  pollTimeoutMs: { default: 30_000, min: 0 },
+};
+
+/** Options for which "no limit" makes sense. */
+const mayBeInfinite: ReadonlySet<string> = new Set(['maxClients', 'idleTimeoutMs']);
+const others = ['homeserverUrl', 'serverName', 'admin', 'provisioner', 'credentials', 'storage', 'clock', 'logger', 'fetch'];
+
+/** Checks the caller's options and fills in the defaults. Throws `INVALID_OPTIONS` or, for the admin, `INVALID_USER_ID`. */
+export function readOptions(options: MatrixClientManagerOptions): Settings {
+  if (!isObject(options)) throw invalid('options', 'an object', options);
+  for (const name of Object.keys(options)) {
+    if (name in numbers || others.includes(name)) continue;
+    const known = [...others, ...Object.keys(numbers)].join(', ');
+    throw new MatrixClientManagerError('INVALID_OPTIONS', `there is no option \`${name}\`; the options are ${known}`);
+  }
+  const url = readUrl(options.homeserverUrl);
+  const admin = readAdmin(options.admin);
+  const serverName = options.serverName ?? (admin ? serverNameOf(admin.userId) : url.host);
+  if (typeof serverName !== 'string' || !isServerName(serverName)) {
+    throw invalid('serverName', 'a server name like example.org', serverName);
+  }
+  const { provisioner, credentials } = options;
+  if (provisioner !== undefined) requireMethods('provisioner', provisioner, ['ensureUser', 'openSession']);
+  if (credentials !== undefined) requireFunction('credentials', credentials);
+  const storage = options.storage ?? memoryStorage();
+  requireMethods('storage', storage, ['getCredentials', 'loadCheckpoint', 'commit', 'close']);
+  const clock = options.clock ?? systemClock;
+  requireMethods('clock', clock, ['now', 'setTimeout', 'clearTimeout']);
+  const logger = options.logger ?? silentLogger;
+  requireMethods('logger', logger, ['debug', 'info', 'warn', 'error']);
+  const fetch = options.fetch ?? globalFetch;
+  requireFunction('fetch', fetch);
+  return {
+    homeserverUrl: url.href.replace(/\/+$/, ''),
+    serverName,
+    ...(admin && { admin }),
+    ...(provisioner && { provisioner }),
+    ...(credentials && { credentials }),
+    storage,
+    clock,
+    logger,
+    fetch,
+    ...readNumbers(options),
+  };
+}
+
+function readNumbers(options: MatrixClientManagerOptions): Record<NumberOption, number> {
+  const read = Object.entries(numbers).map(([name, { default: fallback, min }]) => {
+    const value = options[name as NumberOption] ?? fallback;
+    const whole = Number.isSafeInteger(value) || (value === Infinity && mayBeInfinite.has(name));
+    if (!whole || value < min) throw invalid(name, `a whole number of at least ${min}`, value);
+    return [name, value];
+  });
+  return Object.fromEntries(read) as Record<NumberOption, number>;
+}
+
+function readUrl(value: unknown): URL {
+  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
+  const plain = url && !url.username && !url.password && !url.search && !url.hash;
+  if (plain && (url.protocol === 'https:' || url.protocol === 'http:')) return url;
+  // Not printed: a URL that is refused for its user information would show it.
+  throw invalid('homeserverUrl', 'an http or https URL without user, query and fragment', url ? 'another' : value);
+}
+
+function readAdmin(admin: AdminAccount | undefined): AdminAccount | undefined {
+  if (admin === undefined) return undefined;
+  if (!isObject(admin)) throw invalid('admin', 'an object', admin);
+  assertUserId(admin.userId);
+  const { accessToken, password } = admin;
+  const usable = (secret: unknown): boolean => typeof secret === 'string' && secret !== '';
+  if (accessToken !== undefined && !usable(accessToken)) throw invalid('admin.accessToken', 'a string with content');
+  if (password !== undefined && !usable(password)) throw invalid('admin.password', 'a string with content');
+  if (accessToken === undefined && password === undefined) {
+    throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `admin` to have an accessToken or a password');
+  }
+  return admin;
+}
+
+function requireMethods(name: string, value: unknown, methods: readonly string[]): void {
+  const missing = methods.find((method) => typeof (value as Record<string, unknown> | null)?.[method] !== 'function');
+  if (missing !== undefined) throw invalid(name, `an object with a method ${missing}()`, value);
+}
+
+function requireFunction(name: string, value: unknown): void {
+  if (typeof value !== 'function') throw invalid(name, 'a function', value);
+}
+
+function invalid(name: string, expected: string, ...got: unknown[]): MatrixClientManagerError {
+  const value = got.length === 0 ? '' : `, got ${typeof got[0] === 'number' ? got[0] : describe(got[0])}`;
+  return new MatrixClientManagerError('INVALID_OPTIONS', `expected \`${name}\` to be ${expected}${value}`);
+}

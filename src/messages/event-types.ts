@@ -1,0 +1,33 @@
+import { MatrixClientManagerError } from '../core/errors.js';
+import { describe } from '../core/ids.js';
+import type { RawEvent } from '../core/raw-event.js';
+import { editedBy } from './room-message.js';
+
+const kinds = ['message', 'reaction', 'redaction', 'membership', 'state'] as const;
+type Kind = (typeof kinds)[number];
+
+/** Says which events belong on a page: kinds as callbacks know them, and Matrix event types. */
+export function eventTypeFilter(types: readonly string[] = ['message']): (event: RawEvent) => boolean {
+  const wanted = new Set(types.map(check));
+  return (event) => {
+    if (wanted.has(event.type)) return true;
+    const kind = kindOf(event);
+    // An edit is shown in the message that it changes.
+    return kind === 'message' ? wanted.has(kind) && editedBy(event) === undefined : wanted.has(kind);
+  };
+}
+
+function kindOf(event: RawEvent): Kind {
+  if (event.state_key !== undefined) return event.type === 'm.room.member' ? 'membership' : 'state';
+  if (event.type === 'm.reaction') return 'reaction';
+  return event.type === 'm.room.redaction' ? 'redaction' : 'message';
+}
+
+function check(type: unknown): string {
+  const known: readonly string[] = kinds;
+  if (typeof type === 'string' && (known.includes(type) || /^[^\s.]+(\.[^\s.]+)+$/.test(type))) return type;
+  throw new MatrixClientManagerError(
+    'INVALID_OPTIONS',
+    `expected \`types\` to hold ${kinds.join(', ')} or Matrix event types, got ${describe(type)}`,
+  );
+}

@@ -1,0 +1,63 @@
+import * as v from 'valibot';
+import type { HistoryRequest } from '../core/history.js';
+import { isRawEvent } from '../core/raw-event.js';
+import type { RawEvent } from '../core/raw-event.js';
+import type { HomeserverHttp } from '../http/homeserver-http.js';
+import { path } from '../http/path.js';
+import type { Session } from '../http/session.js';
+
+const messagesSchema = v.object({ chunk: v.array(v.unknown()), end: v.nullish(v.string()) });
+
+/**
+ * One page of `/messages`, newest first.
+ * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3roomsroomidmessages
+ */
+export async function readMessages(
+  http: HomeserverHttp,
+  session: Session,
+  request: Omit<HistoryRequest, 'from'> & { readonly from?: string | undefined },
+): Promise<{ events: RawEvent[]; end: string | undefined }> {
+  const { roomId, from, to, limit, signal } = request;
+  const body = await http.request(messagesSchema, {
+    operation: `reading messages of ${roomId}`,
+    userId: session.userId,
+    roomId,
+    method: 'GET',
+    path: path`/_matrix/client/v3/rooms/${roomId}/messages`,
+    query: { dir: 'b', from, to, limit, filter: LAZY_MEMBERS },
+    session,
+    repeatable: true,
+    signal,
+  });
+  return { events: body.chunk.filter(isRawEvent), end: body.end ?? undefined };
+}
+
+/** Leaves out the member events that pages would otherwise come with. */
+const LAZY_MEMBERS = JSON.stringify({ lazy_load_members: true });
+
+const contextSchema = v.object({ start: v.optional(v.string()), end: v.optional(v.string()), event: v.unknown() });
+
+/**
+ * A token from which reading back gives the event itself first, then what is before it.
+ * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3roomsroomidcontexteventid
+ */
+export async function tokenAt(
+  http: HomeserverHttp,
+  session: Session,
+  roomId: string,
+  eventId: string,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const body = await http.request(contextSchema, {
+    operation: `finding an event of ${roomId}`,
+    userId: session.userId,
+    roomId,
+    method: 'GET',
+    path: path`/_matrix/client/v3/rooms/${roomId}/context/${eventId}`,
+    query: { limit: 0, filter: LAZY_MEMBERS },
+    session,
+    repeatable: true,
+    signal,
+  });
+  return body.end;
+}

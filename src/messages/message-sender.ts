@@ -1,0 +1,74 @@
+import * as v from 'valibot';
+import { isManagerError } from '../core/errors.js';
+import { KeyedQueue } from '../core/keyed-queue.js';
+import type { EventContent } from '../core/raw-event.js';
+import type { HomeserverHttp } from '../http/homeserver-http.js';
+import { path } from '../http/path.js';
+import type { Session } from '../http/session.js';
+
+export interface Outgoing {
+  readonly roomId: string;
+  /** Event type. */
+  readonly type: string;
+  readonly content: EventContent;
+  readonly txnId: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const sentSchema = v.object({ event_id: v.string() });
+
+/** Sends events: per user and room in the order of the calls, other rooms unaffected by one that fails. */
+export class MessageSender {
+  readonly #http: HomeserverHttp;
+  readonly #rooms = new KeyedQueue();
+
+  constructor(http: HomeserverHttp) {
+    this.#http = http;
+  }
+
+  /**
+   * Sends one event. A repetition with the same `txnId` from the same device gives the first one's event id.
+   * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
+   */
+  send(session: Session, { roomId, type, content, txnId, signal }: Outgoing): Promise<{ eventId: string }> {
+    const { userId } = session;
+    return this.#rooms.run(`${userId} ${roomId}`, async () => {
+      const sent = await this.#http.request(sentSchema, {
+        operation: `sending to ${roomId}`,
+        userId,
+        roomId,
+        method: 'PUT',
+        path: path`/_matrix/client/v3/rooms/${roomId}/send/${type}/${txnId}`,
+        body: content,
+        session,
+        repeatable: true,
+        signal,
+      });
+      return { eventId: sent.event_id };
+    });
+  }
+
+  /** Whether the room's events have to be encrypted, asked of the homeserver for a room that the client does not know. */
+  async isEncrypted(session: Session, roomId: string): Promise<boolean> {
+    try {
+      await this.#http.request(v.unknown(), {
+        operation: `looking up the encryption of ${roomId}`,
+        userId: session.userId,
+        roomId,
+        method: 'GET',
+        path: path`/_matrix/client/v3/rooms/${roomId}/state/m.room.encryption/`,
+        session,
+        repeatable: true,
+      });
+      return true;
+    } catch (error) {
+      if (isManagerError(error, 'NOT_FOUND')) return false;
+      throw error;
+    }
+  }
+
+  /** Resolves when everything queued has been sent or has failed. */
+  settled(): Promise<void> {
+    return this.#rooms.settled();
+  }
+}

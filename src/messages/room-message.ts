@@ -1,0 +1,119 @@
+import { isObject, isRawEvent } from '../core/raw-event.js';
+import type { EventContent, RawEvent } from '../core/raw-event.js';
+
+/** An event of a page of history, with what later events did to it. */
+export interface RoomMessage {
+  readonly eventId: string;
+  readonly roomId: string;
+  /** The Matrix event type, such as `m.room.message`. */
+  readonly type: string;
+  /** Who sent it, as a full user id. */
+  readonly sender: string;
+  /** The sender's homeserver's clock, in milliseconds since the Unix epoch (`origin_server_ts`). */
+  readonly timestamp: number;
+  /** As it is now: that of the newest edit, and nearly empty once redacted. */
+  readonly content: EventContent;
+  /** For state events only. */
+  readonly stateKey?: string;
+  /** The newest edit, when there is one. */
+  readonly edited?: { readonly eventId: string; readonly timestamp: number };
+  /** Who took it back, when somebody did. */
+  readonly redacted?: { readonly eventId: string; readonly sender: string; readonly reason?: string };
+  /** Whether it was sent encrypted. One that could not be decrypted keeps type `m.room.encrypted`. */
+  readonly encrypted: boolean;
+}
+
+/** Edits and redactions, by the id of the event that they change. */
+export interface Changes {
+  readonly edits: ReadonlyMap<string, readonly RawEvent[]>;
+  readonly redactions: ReadonlyMap<string, RawEvent>;
+}
+
+export const noChanges: Changes = { edits: new Map(), redactions: new Map() };
+
+/** Collects the edits and redactions among `events`, which come oldest first. */
+export function changesOf(events: Iterable<RawEvent>): Changes {
+  const edits = new Map<string, RawEvent[]>();
+  const redactions = new Map<string, RawEvent>();
+  for (const event of events) {
+    const edited = editedBy(event);
+    if (edited !== undefined) edits.set(edited, [...(edits.get(edited) ?? []), event]);
+    const redacts = event.type === 'm.room.redaction' ? (event.content.redacts ?? event.redacts) : undefined;
+    if (typeof redacts === 'string') redactions.set(redacts, event);
+  }
+  return { edits, redactions };
+}
+
+/** The id of the event that `event` is an edit of. */
+export function editedBy(event: RawEvent): string | undefined {
+  const relation = event.content['m.relates_to'];
+  if (!isObject(relation) || relation.rel_type !== 'm.replace') return undefined;
+  return typeof relation.event_id === 'string' ? relation.event_id : undefined;
+}
+
+/** The event as it is now, by what the homeserver bundles with it and by `changes`. */
+export function toRoomMessage(roomId: string, event: RawEvent, changes: Changes): RoomMessage {
+  const common = {
+    eventId: event.event_id,
+    roomId,
+    type: event.type,
+    sender: event.sender,
+    timestamp: event.origin_server_ts,
+    encrypted: event.type === 'm.room.encrypted',
+    ...(event.state_key !== undefined && { stateKey: event.state_key }),
+  };
+  const redaction = changes.redactions.get(event.event_id) ?? event.unsigned?.redacted_because;
+  if (isRawEvent(redaction)) {
+    const { event_id: eventId, sender, content } = redaction;
+    const reason = typeof content.reason === 'string' && { reason: content.reason };
+    const kept = event.state_key === undefined ? {} : keptContent(event);
+    return { ...common, content: kept, redacted: { eventId, sender, ...reason } };
+  }
+  const edit = newestEdit(event, changes);
+  if (!edit) return { ...common, content: event.content };
+  const relation = event.content['m.relates_to'];
+  const content = { ...edit.content['m.new_content'], ...(relation !== undefined && { 'm.relates_to': relation }) };
+  return { ...common, content, edited: { eventId: edit.event_id, timestamp: edit.origin_server_ts } };
+}
+
+type Edit = RawEvent & { readonly content: { readonly 'm.new_content': EventContent } };
+
+/** @see https://spec.matrix.org/v1.16/client-server-api/#validity-of-replacement-events */
+function newestEdit(event: RawEvent, changes: Changes): Edit | undefined {
+  const relations = event.unsigned?.['m.relations'];
+  const bundled = isObject(relations) ? relations['m.replace'] : undefined;
+  const candidates = [...(changes.edits.get(event.event_id) ?? []), ...(isRawEvent(bundled) ? [bundled] : [])];
+  let newest: Edit | undefined;
+  for (const edit of candidates) {
+    if (!isValidEdit(edit, event) || changes.redactions.has(edit.event_id)) continue;
+    if (!newest || isNewer(edit, newest)) newest = edit;
+  }
+  return newest;
+}
+
+function isValidEdit(edit: RawEvent, event: RawEvent): edit is Edit {
+  return (
+    edit.sender === event.sender &&
+    edit.type === event.type &&
+    event.state_key === undefined &&
+    edit.state_key === undefined &&
+    editedBy(event) === undefined &&
+    isObject(edit.content['m.new_content'])
+  );
+}
+
+function isNewer(edit: RawEvent, than: RawEvent): boolean {
+  if (edit.origin_server_ts !== than.origin_server_ts) return edit.origin_server_ts > than.origin_server_ts;
+  return edit.event_id > than.event_id;
+}
+
+/** What a redaction leaves of state that everybody needs. @see https://spec.matrix.org/v1.16/rooms/v11/#redactions */
+function keptContent(event: RawEvent): EventContent {
+  const kept: Readonly<Record<string, readonly string[]>> = {
+    'm.room.member': ['membership', 'join_authorised_via_users_server'],
+    'm.room.join_rules': ['join_rule', 'allow'],
+    'm.room.history_visibility': ['history_visibility'],
+  };
+  if (event.type === 'm.room.create') return event.content;
+  return Object.fromEntries((kept[event.type] ?? []).filter((key) => key in event.content).map((key) => [key, event.content[key]]));
+}

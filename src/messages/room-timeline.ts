@@ -1,0 +1,95 @@
+import type { RoomBatch } from '../core/event-source.js';
+import type { RawEvent } from '../core/raw-event.js';
+
+interface Segment {
+  /** Token of the position right before the segment's first event. */
+  readonly prevBatch: string | undefined;
+  readonly events: RawEvent[];
+}
+
+/**
+ * The newest events of a room, without a hole up to now, as they came by sync. Kept in the pieces they came in,
+ * because the homeserver tells a token for the start of each, and REST goes on from there.
+ */
+export class RoomTimeline {
+  readonly #limit: number;
+  readonly #segments: Segment[] = [];
+  readonly #ids = new Map<string, RawEvent>();
+
+  /** @param limit - events kept at most, unless a single sync brings more */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get size(): number {
+    return this.#ids.size;
+  }
+
+  /** The newest event. */
+  get newest(): RawEvent | undefined {
+    return this.#segments.at(-1)?.events.at(-1);
+  }
+
+  /** The oldest event kept. */
+  get oldest(): RawEvent | undefined {
+    return this.#segments[0]?.events[0];
+  }
+
+  /** Token of the position right before the oldest event; undefined when the homeserver told none. */
+  get prevBatch(): string | undefined {
+    return this.#segments[0]?.prevBatch;
+  }
+
+  /** Whether `eventId` is `other` or comes before it; undefined when one of them is not here. */
+  isNotAfter(eventId: string, other: string): boolean | undefined {
+    if (!this.#ids.has(eventId) || !this.#ids.has(other)) return undefined;
+    for (const event of this) {
+      if (event.event_id === eventId) return true;
+      if (event.event_id === other) return false;
+    }
+    return undefined;
+  }
+
+  append(room: RoomBatch): void {
+    const fresh = room.timeline.filter(({ event_id: id }) => !this.#ids.has(id));
+    // A limited timeline leaves a hole, unless it overlaps with what is here.
+    if (room.limited && fresh.length === room.timeline.length) this.#clear();
+    if (fresh.length === 0) return;
+    const whole = fresh.length === room.timeline.length;
+    this.#segments.push({ prevBatch: whole ? room.prevBatch : undefined, events: fresh });
+    for (const event of fresh) this.#ids.set(event.event_id, event);
+    while (this.#segments.length > 1 && this.#ids.size > this.#limit) this.#dropOldest();
+    // A segment in the middle needs no token, but the first one does.
+    while (this.#segments.length > 1 && this.#segments[0]?.prevBatch === undefined) this.#dropOldest();
+  }
+
+  /** Up to `limit` events before `eventId` (before now when undefined), newest first; undefined where it is not here. */
+  before(eventId: string | undefined, limit: number): RawEvent[] | undefined {
+    if (eventId !== undefined && !this.#ids.has(eventId)) return undefined;
+    const found: RawEvent[] = [];
+    let passed = eventId === undefined;
+    for (let s = this.#segments.length - 1; s >= 0 && found.length < limit; s--) {
+      const { events } = this.#segments[s] as Segment;
+      for (let e = events.length - 1; e >= 0 && found.length < limit; e--) {
+        const event = events[e] as RawEvent;
+        if (passed) found.push(event);
+        else if (event.event_id === eventId) passed = true;
+      }
+    }
+    return found;
+  }
+
+  /** Every event kept, oldest first. */
+  *[Symbol.iterator](): Iterator<RawEvent> {
+    for (const { events } of this.#segments) yield* events;
+  }
+
+  #dropOldest(): void {
+    for (const { event_id: id } of this.#segments.shift()?.events ?? []) this.#ids.delete(id);
+  }
+
+  #clear(): void {
+    this.#segments.length = 0;
+    this.#ids.clear();
+  }
+}
