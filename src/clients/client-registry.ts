@@ -88,7 +88,7 @@ export class ClientRegistry {
   readonly #waiting: (() => void)[] = [];
   #occupied = 0;
   #evicting = 0;
-  #sweep: TimerHandle | undefined;
+  #sweep: TimerHandle;
   #closed = false;
 
   constructor(options: ClientRegistryOptions) {

@@ -60,7 +60,7 @@ function snapshot(room: Room | null, membership: RoomSnapshot['membership']): st
   const state: unknown[] = [];
   for (const byKey of room.currentState.events.values()) {
     for (const event of byKey.values()) {
-      const { unsigned, ...raw } = event.event;
+      const { unsigned: _unsigned, ...raw } = event.event;
       // Of what the homeserver adds, resuming needs nothing; dropping it halves the size.
       state.push(raw);
     }
@@ -68,7 +68,9 @@ function snapshot(room: Room | null, membership: RoomSnapshot['membership']): st
   const joined = room.getJoinedMemberCount();
   const heroes = room.getMembers().length > 8 ? undefined : room.getMembers().map(({ userId }) => userId);
   const summary = { 'm.joined_member_count': joined, 'm.invited_member_count': room.getInvitedMemberCount() };
-  const withHeroes = heroes ? { ...summary, 'm.heroes': heroes.filter((id) => id !== room.myUserId).slice(0, 5) } : summary;
+  const withHeroes = heroes
+    ? { ...summary, 'm.heroes': heroes.filter((id) => id !== room.myUserId).slice(0, 5) }
+    : summary;
   return JSON.stringify({ membership, state, summary: withHeroes } satisfies RoomSnapshot);
 }
 

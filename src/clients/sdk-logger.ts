@@ -26,5 +26,5 @@ export function silenceSdkRootLogger(): void {
 /** Objects are not printed: they may hold anything a user wrote. */
 function text(part: unknown): string {
   if (part instanceof Error) return `${part.name}: ${part.message}`;
-  return typeof part === 'object' ? '{…}' : String(part);
+  return typeof part === 'string' || typeof part === 'number' ? String(part) : `(${typeof part})`;
 }

@@ -96,6 +96,7 @@ export class SyncClient implements EventSource {
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });
+    withoutCalls(this.matrixClient);
     this.#takeOverSync();
     this.matrixClient.on(ClientEvent.Sync, (state) => {
       if (state === SyncState.Stopped) this.#loopEnded.resolve();
@@ -183,7 +184,7 @@ export class SyncClient implements EventSource {
 
   /** One sync that succeeds, however long that takes. Rejects when the client is stopped. */
   async #sync(query: Readonly<Record<string, string | number | undefined>>): Promise<ISyncResponse> {
-    for (let failures = 0; ; ) {
+    for (let failures = 0; ;) {
       const asked = query.since === undefined ? undefined : String(query.since);
       const since = asked === this.#lostPosition ? undefined : asked;
       try {
@@ -317,6 +318,16 @@ function initialLimit(timelineLimit: number): number {
 
 function syncLimit(timelineLimit: number): number {
   return Math.min(50, timelineLimit);
+}
+
+/**
+ * Turns off MatrixRTC, which `disableVoip` leaves on: it costs a request per start, a session and a logger that is
+ * never freed per room, and a chat backend makes no calls.
+ */
+function withoutCalls(client: MatrixClient): void {
+  const off = { start: (): void => {} };
+  Object.assign(client.matrixRTC, off);
+  Object.assign(client.cachedRtcTransports, off);
 }
 
 function asManagerError(error: unknown, userId: string): MatrixClientManagerError {

@@ -65,7 +65,9 @@ class RoomReader {
     const timeline = section(room, 'timeline');
     const { prev_batch: prevBatch } = timeline;
     const events = this.#clean(timeline, isRawEvent);
-    const state = ['state', 'org.matrix.msc4222.state_after'].map((name) => this.#clean(section(room, name), isRawEvent));
+    const state = ['state', 'org.matrix.msc4222.state_after'].map((name) =>
+      this.#clean(section(room, name), isRawEvent),
+    );
     const stateful = state.some((part) => part.length > 0) || events.some((event) => event.state_key !== undefined);
     if (stateful) this.stateChanged.add(roomId);
     this.#clean(section(room, 'account_data'), isBareEvent);
@@ -111,8 +113,14 @@ function isBareEvent(value: unknown): value is { type: string; content: EventCon
 }
 
 function isStrippedEvent(value: unknown): value is InviteBatch['state'][number] {
-  return isObject(value) && isBareEvent(value) && 'sender' in value && typeof value.sender === 'string' &&
-    'state_key' in value && typeof value.state_key === 'string';
+  return (
+    isObject(value) &&
+    isBareEvent(value) &&
+    'sender' in value &&
+    typeof value.sender === 'string' &&
+    'state_key' in value &&
+    typeof value.state_key === 'string'
+  );
 }
 
 function snapshot(event: RawEvent): RawEvent {

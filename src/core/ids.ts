@@ -65,6 +65,9 @@ export function newUserId(username: unknown, serverName: string): string {
  * @see https://spec.matrix.org/v1.16/appendices/#mapping-from-other-character-sets
  */
 export function normalizeUsername(name: string): string {
+  if (typeof name !== 'string') {
+    throw new MatrixClientManagerError('INVALID_USER_ID', `expected a name to be a string, got ${describe(name)}`);
+  }
   let username = '';
   for (const byte of Buffer.from(name.normalize('NFC').toLowerCase())) {
     const char = String.fromCharCode(byte);

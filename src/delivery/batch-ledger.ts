@@ -67,7 +67,8 @@ export class BatchLedger {
   #change(done: readonly OpenBatch[], add: JournalEntry[]): CheckpointChange {
     const rooms = new Map(done.flatMap(({ batch }) => [...(batch.resume?.rooms ?? [])]));
     const lastDelivered = new Map(done.flatMap(({ positions }) => [...positions]));
-    const accountData = done.findLast(({ batch }) => batch.resume?.accountData !== undefined)?.batch.resume?.accountData;
+    const accountData = done.findLast(({ batch }) => batch.resume?.accountData !== undefined)?.batch.resume
+      ?.accountData;
     const prune = this.#open.length === 0 ? 'all' : done.flatMap(({ journaled }) => journaled);
     return {
       since: this.#takeIdle(),

@@ -34,11 +34,11 @@ export async function fillGap(read: HistoryReader, request: GapRequest): Promise
   while (from !== undefined && newestFirst.length < limit) {
     const page = await read({ roomId, from, to, limit: Math.min(PAGE, limit - newestFirst.length), signal });
     for (const event of page.events) {
-      if (isKnown(event)) return { events: newestFirst.reverse(), complete: true };
+      if (isKnown(event)) return { events: newestFirst.toReversed(), complete: true };
       newestFirst.push(event);
     }
     if (page.end === from) break; // a homeserver that goes round in circles
     from = page.end;
   }
-  return { events: newestFirst.reverse(), complete: from === undefined };
+  return { events: newestFirst.toReversed(), complete: from === undefined };
 }

@@ -157,7 +157,9 @@ class Final extends Error {
 }
 
 function isUndone(error: unknown): boolean {
-  return isManagerError(error, 'RATE_LIMITED') || networkReason(isManagerError(error) && error.cause) === 'ECONNREFUSED';
+  return (
+    isManagerError(error, 'RATE_LIMITED') || networkReason(isManagerError(error) && error.cause) === 'ECONNREFUSED'
+  );
 }
 
 /** The system's code for a failed connection, such as `ECONNREFUSED`, found where fetch hides it. */

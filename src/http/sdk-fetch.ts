@@ -64,9 +64,11 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
         { operation: 'a request of the client', userId: session.userId },
       );
     };
-    return withRetries(attempt, defaultRetryPolicy, clock, signal, 'a request of the client').catch((error: unknown) => {
-      if (last) return last; // the SDK reads the homeserver's own words
-      throw error;
-    });
+    return withRetries(attempt, defaultRetryPolicy, clock, signal, 'a request of the client').catch(
+      (error: unknown) => {
+        if (last) return last; // the SDK reads the homeserver's own words
+        throw error;
+      },
+    );
   };
 }

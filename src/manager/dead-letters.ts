@@ -17,7 +17,10 @@ export interface DeadLetter {
 
 export function toStored(event: ClientEvent, error: unknown, attempts: number, failedAt: number): StoredDeadLetter {
   const json = JSON.stringify(event);
-  const id = 'eventId' in event && event.type !== 'receipt' ? event.eventId : createHash('sha256').update(json).digest('base64url');
+  const id =
+    'eventId' in event && event.type !== 'receipt'
+      ? event.eventId
+      : createHash('sha256').update(json).digest('base64url');
   const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) };
   return {
     id,

@@ -116,7 +116,8 @@ export class LiveUser implements ManagedClient {
     );
     const done = await Promise.race([idle, waited]);
     timeout.abort();
-    if (!done) settings.logger.warn({ userId }, 'a callback still runs after its client was stopped; its event comes again');
+    if (!done)
+      settings.logger.warn({ userId }, 'a callback still runs after its client was stopped; its event comes again');
     await this.#delivery.finish();
   }
 

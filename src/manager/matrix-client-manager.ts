@@ -204,7 +204,8 @@ export class MatrixClientManager implements AsyncDisposable {
   async withClient<T>(userId: string, use: (client: MatrixClient) => T | Promise<T>): Promise<T> {
     this.#assertOpen();
     assertUserId(userId);
-    if (typeof use !== 'function') throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `use` to be a function');
+    if (typeof use !== 'function')
+      throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `use` to be a function');
     return this.#leased(userId, (live) => use(live.matrixClient));
   }
 
@@ -463,7 +464,10 @@ export class MatrixClientManager implements AsyncDisposable {
   ): Promise<{ session: Session; live?: LiveUser }> {
     if (userId === undefined) {
       if (this.#adminHttp) return { session: this.#adminHttp.session };
-      throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `userId`, since the manager has no `admin` to read');
+      throw new MatrixClientManagerError(
+        'INVALID_OPTIONS',
+        'expected `userId`, since the manager has no `admin` to read',
+      );
     }
     assertUserId(userId);
     const live = this.#registry.get(userId) as LiveUser | undefined;

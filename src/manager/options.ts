@@ -88,7 +88,17 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
 
 /** Options for which "no limit" makes sense. */
 const mayBeInfinite: ReadonlySet<string> = new Set(['maxClients', 'idleTimeoutMs']);
-const others = ['homeserverUrl', 'serverName', 'admin', 'provisioner', 'credentials', 'storage', 'clock', 'logger', 'fetch'];
+const others = [
+  'homeserverUrl',
+  'serverName',
+  'admin',
+  'provisioner',
+  'credentials',
+  'storage',
+  'clock',
+  'logger',
+  'fetch',
+];
 
 /** Checks the caller's options and fills in the defaults. Throws `INVALID_OPTIONS` or, for the admin, `INVALID_USER_ID`. */
 export function readOptions(options: MatrixClientManagerOptions): Settings {
@@ -152,13 +162,16 @@ function readAdmin(admin: AdminAccount | undefined): AdminAccount | undefined {
   if (!isObject(admin)) throw invalid('admin', 'an object', admin);
   assertUserId(admin.userId);
   const { accessToken, password } = admin;
-  const usable = (secret: unknown): boolean => typeof secret === 'string' && secret !== '';
-  if (accessToken !== undefined && !usable(accessToken)) throw invalid('admin.accessToken', 'a string with content');
-  if (password !== undefined && !usable(password)) throw invalid('admin.password', 'a string with content');
+  if (accessToken !== undefined && !isSecret(accessToken)) throw invalid('admin.accessToken', 'a string with content');
+  if (password !== undefined && !isSecret(password)) throw invalid('admin.password', 'a string with content');
   if (accessToken === undefined && password === undefined) {
     throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `admin` to have an accessToken or a password');
   }
   return admin;
+}
+
+function isSecret(value: unknown): boolean {
+  return typeof value === 'string' && value !== '';
 }
 
 function requireMethods(name: string, value: unknown, methods: readonly string[]): void {

@@ -27,7 +27,9 @@ export function toContent({ text, html, content }: MessageBody): EventContent {
   checkValue(built, 'content', new Set());
   const bytes = Buffer.byteLength(JSON.stringify(built));
   if (bytes > MAX_CONTENT_BYTES) {
-    throw invalid(`expected a content of at most ${MAX_CONTENT_BYTES} bytes, got ${bytes}; upload large things as media`);
+    throw invalid(
+      `expected a content of at most ${MAX_CONTENT_BYTES} bytes, got ${bytes}; upload large things as media`,
+    );
   }
   return built;
 }

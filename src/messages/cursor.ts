@@ -41,7 +41,10 @@ export function decodeCursor(roomId: string, cursor: unknown): Position {
 }
 
 function digest(roomId: string, body: string): Buffer {
-  return createHash('sha256').update(`matrix-client-manager cursor\0${roomId}\0${body}`).digest().subarray(0, DIGEST_BYTES);
+  return createHash('sha256')
+    .update(`matrix-client-manager cursor\0${roomId}\0${body}`)
+    .digest()
+    .subarray(0, DIGEST_BYTES);
 }
 
 export function invalidCursor(roomId: string, cause?: unknown): MatrixClientManagerError {

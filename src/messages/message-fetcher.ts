@@ -110,7 +110,8 @@ async function readChunk(
 ): Promise<{ events: RawEvent[]; position: Position | undefined }> {
   throwIfAborted(signal, `reading messages of ${roomId}`);
   const { before } = position;
-  const from = position.token ?? (before === undefined ? undefined : await findToken(http, session, roomId, before, signal));
+  const from =
+    position.token ?? (before === undefined ? undefined : await findToken(http, session, roomId, before, signal));
   // From an event's own token the event itself comes first; it was on the page before.
   const limit = before === undefined ? missing : missing + 1;
   const { events, end } = await readMessages(http, session, { roomId, from, limit, signal });

@@ -115,5 +115,7 @@ function keptContent(event: RawEvent): EventContent {
     'm.room.history_visibility': ['history_visibility'],
   };
   if (event.type === 'm.room.create') return event.content;
-  return Object.fromEntries((kept[event.type] ?? []).filter((key) => key in event.content).map((key) => [key, event.content[key]]));
+  return Object.fromEntries(
+    (kept[event.type] ?? []).filter((key) => key in event.content).map((key) => [key, event.content[key]]),
+  );
 }

@@ -29,13 +29,7 @@ export class TypingNotifier {
     this.#clock = clock;
   }
 
-  async set(
-    session: Session,
-    roomId: string,
-    typing: boolean,
-    timeoutMs: number,
-    signal?: AbortSignal,
-  ): Promise<void> {
+  async set(session: Session, roomId: string, typing: boolean, timeoutMs: number, signal?: AbortSignal): Promise<void> {
     const { userId } = session;
     const now = this.#clock.now();
     const rooms = this.#standing.get(userId) ?? new Map<string, Standing>();

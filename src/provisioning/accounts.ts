@@ -55,7 +55,7 @@ export class Accounts {
 
   /** The user's account and a working session on it, however many callers ask at once. */
   async provision(options: ProvisionUserOptions): Promise<ProvisionedUser> {
-    const username = options.normalizeUsername ? normalizeUsername(String(options.username)) : options.username;
+    const username = options.normalizeUsername ? normalizeUsername(options.username) : options.username;
     const userId = newUserId(username, this.#options.serverName);
     // One caller's signal ends that caller's wait only: others may be waiting for the same flight.
     const flight = this.#provisions.run(userId, () => this.#provision(userId, options));

@@ -229,6 +229,7 @@ function toUser(user: v.InferOutput<typeof userSchema>): AdminUser {
     deactivated: Boolean(user.deactivated),
     locked: Boolean(user.locked),
     // The list has milliseconds, the single user seconds; no account is from before September 2001.
-    createdAt: user.creation_ts == null ? undefined : user.creation_ts < 1e12 ? user.creation_ts * 1000 : user.creation_ts,
+    createdAt:
+      user.creation_ts == null ? undefined : user.creation_ts < 1e12 ? user.creation_ts * 1000 : user.creation_ts,
   };
 }

@@ -66,7 +66,8 @@ export class SynapseAdminHttp {
 /** Says what an admin needs to know where the homeserver's own words do not. */
 function explain(error: unknown, request: Omit<HttpRequest, 'session'>): unknown {
   if (!isManagerError(error)) return error;
-  const context = { ...error, cause: error };
+  const { errcode, status, retryAfterMs, userId, roomId } = error;
+  const context = { errcode, status, retryAfterMs, userId, roomId, cause: error };
   if (error.code === 'UNSUPPORTED') {
     return new MatrixClientManagerError(
       'UNSUPPORTED',
