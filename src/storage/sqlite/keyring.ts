@@ -28,7 +28,9 @@ export function createKeyring(secret: string | Uint8Array): { keyring: Buffer; d
   return { keyring: Buffer.concat([body, checksum(body)]), dataKey };
 }
 
-export function openKeyring(keyring: Uint8Array, secret: string | Uint8Array): OpenedKeyring {
+/** @param keyring - whatever the file holds in its place */
+export function openKeyring(keyring: unknown, secret: string | Uint8Array): OpenedKeyring {
+  if (!(keyring instanceof Uint8Array)) return { outcome: 'damaged' };
   const body = Buffer.from(keyring.subarray(0, BODY_BYTES));
   const intact = keyring.length === BODY_BYTES + CHECKSUM_BYTES && checksum(body).equals(keyring.subarray(BODY_BYTES));
   if (!intact) return { outcome: 'damaged' };

@@ -22,6 +22,8 @@ export interface OpenDatabase {
   close(): void;
 }
 
+const SMALLEST_PAGE_BYTES = 512;
+
 /** Ends the attempt to open a file that has to be set aside. */
 class Damage extends Error {}
 
@@ -104,7 +106,10 @@ function attempt(path: string, options: NormalizedSqliteOptions): OpenDatabase {
 }
 
 function prepareFile(path: string, logger: Logger): void {
-  if (sizeOf(path) === 0 && sizeOf(`${path}-wal`) > 0) throw new Damage('the file is empty, but its log is not');
+  const size = sizeOf(path);
+  if (size === 0 && sizeOf(`${path}-wal`) > 0) throw new Damage('the file is empty, but its log is not');
+  // SQLite takes what is shorter than a page for an empty database, and would overwrite it.
+  if (size > 0 && size < SMALLEST_PAGE_BYTES) throw new Damage(`the file has only ${size} bytes`);
   try {
     closeSync(openSync(path, 'wx', 0o600));
   } catch (error) {
@@ -164,7 +169,7 @@ function checkIntegrity(database: DatabaseSync, version: number): void {
 
 function unlock(database: DatabaseSync, path: string, secret: string | Uint8Array): Buffer {
   const row = database.prepare(`SELECT value FROM meta WHERE name = 'keyring'`).get();
-  const opened = openKeyring(row?.['value'] as Uint8Array, secret);
+  const opened = openKeyring(row?.['value'], secret);
   if (opened.outcome === 'damaged') throw new Damage('the keyring is damaged');
   if (opened.outcome === 'opened') return opened.dataKey;
   throw new MatrixClientManagerError(

@@ -17,7 +17,7 @@ const migrations: readonly string[] = [
      kind TEXT NOT NULL,
      idx BLOB NOT NULL,
      sealed BLOB NOT NULL
-   );
+   ) STRICT;
    CREATE UNIQUE INDEX records_by_place ON records (user_id, kind, idx);
    CREATE INDEX sends_in_order ON records (kind, seq) WHERE kind = 'queued' OR kind = 'failed' OR kind = 'sent';
    CREATE TABLE quarantine (
@@ -27,17 +27,17 @@ const migrations: readonly string[] = [
      idx BLOB NOT NULL,
      sealed BLOB NOT NULL,
      found_at INTEGER NOT NULL
-   );
+   ) STRICT;
    INSERT INTO records (user_id, kind, idx, sealed) SELECT user_id, 'credentials', idx, sealed FROM credentials;
    DROP TABLE credentials;`,
 ];
 
 export const schemaVersion = migrations.length;
 
-/** Brings the file from `version` (0: empty) to `schemaVersion`; the caller holds a transaction. */
-export function migrate(database: DatabaseSync, version: number): void {
-  for (const migration of migrations.slice(version)) database.exec(migration);
-  database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion}`);
+/** Brings the file from one version (0: empty) to a later one; the caller holds a transaction. */
+export function migrate(database: DatabaseSync, from: number, to: number = schemaVersion): void {
+  for (const migration of migrations.slice(from, to)) database.exec(migration);
+  database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${to}`);
 }
 
 /** Statements that only a file of that version can prepare: what the next migration and the records need. */

@@ -38,8 +38,8 @@ export class Vault {
   }
 
   /** The sealed text, or undefined where a bit of it or its place has changed. */
-  unseal(place: RecordPlace, sealed: Uint8Array): string | undefined {
-    if (sealed.length < NONCE_BYTES + TAG_BYTES) return undefined;
+  unseal(place: RecordPlace, sealed: unknown): string | undefined {
+    if (!(sealed instanceof Uint8Array) || sealed.length < NONCE_BYTES + TAG_BYTES) return undefined;
     const nonce = sealed.subarray(0, NONCE_BYTES);
     const decipher = createDecipheriv('aes-256-gcm', this.#userKey(place.userId), nonce, { authTagLength: TAG_BYTES });
     decipher.setAAD(associatedData(place));
