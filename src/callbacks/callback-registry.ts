@@ -98,7 +98,7 @@ export class CallbackRegistry {
 
   /** Resolves when none of the user's callbacks that run now does so any more. */
   async idle(userId: string): Promise<void> {
-    await Promise.all([...(this.#calls.get(userId) ?? [])]);
+    await Promise.all(this.#calls.get(userId)?.values() ?? []);
   }
 
   /** Whether the caller is a callback of the user. Waiting there for {@link idle} would be for ever. */
