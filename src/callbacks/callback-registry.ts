@@ -98,7 +98,8 @@ export class CallbackRegistry {
 
   /** Resolves when none of the user's callbacks that run now does so any more. */
   async idle(userId: string): Promise<void> {
-    await Promise.all(this.#calls.get(userId)?.values() ?? []);
+    const calls = this.#calls.get(userId);
+    if (calls) await Promise.all(calls);
   }
 
   /** Whether the caller is a callback of the user. Waiting there for {@link idle} would be for ever. */
