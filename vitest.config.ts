@@ -1,5 +1,19 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
+const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
 export default defineConfig({
-  test: { include: ['test/**/*.test.ts'], exclude: ['test/synapse/**'], testTimeout: 20_000 },
+  resolve: {
+    // Examples import by the published name and run from the source; tsconfig.json says the same to tsc and tsx.
+    alias: [
+      { find: /^matrix-client-manager$/, replacement: source('src/index.ts') },
+      { find: /^matrix-client-manager\/testing$/, replacement: source('src/testing/index.ts') },
+    ],
+  },
+  test: {
+    include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
+    exclude: ['test/synapse/**'],
+    testTimeout: 20_000,
+  },
 });
