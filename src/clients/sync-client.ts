@@ -20,7 +20,7 @@ import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
 import { resumeData, savedSync } from './room-snapshots.js';
 import { MalformedSync, readSyncResponse } from './sync-response.js';
 import { SyncStore } from './sync-store.js';
-import { trimTimelines } from './trim-timelines.js';
+import { dropKnownEvents, trimTimelines } from './sdk-timelines.js';
 
 export interface SyncClientOptions {
   readonly credentials: Credentials;
@@ -250,6 +250,7 @@ export class SyncClient implements EventSource {
       });
       const { malformedEvents } = read;
       if (malformedEvents > 0) logger.warn({ userId: this.#userId, malformedEvents }, 'sync held malformed events');
+      dropKnownEvents(this.matrixClient, read.response);
       this.#pending = read;
       return read.response;
     } catch (error) {

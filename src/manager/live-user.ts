@@ -33,6 +33,8 @@ export class LiveUser implements ManagedClient {
   readonly #sync: SyncClient;
   readonly #delivery: Delivery;
   readonly #timelines = new Map<string, RoomTimeline>();
+  /** Rooms that were not encrypted when the homeserver was asked. */
+  readonly #unencrypted = new Set<string>();
   #late: Promise<void> | undefined;
 
   constructor(options: LiveUserOptions) {
@@ -84,9 +86,16 @@ export class LiveUser implements ManagedClient {
     return this.#timelines.get(roomId);
   }
 
-  /** Whether the room's events have to be encrypted; undefined for a room that the client does not know. */
-  isEncrypted(roomId: string): boolean | undefined {
-    return this.matrixClient.getRoom(roomId)?.hasEncryptionStateEvent();
+  /**
+   * Whether the room's events have to be encrypted. That the client knows no such state says nothing: a sync can bring
+   * a room while it is being made. So the homeserver is asked once by `ask` before a room counts as unencrypted.
+   */
+  async isEncrypted(roomId: string, ask: () => Promise<boolean>): Promise<boolean> {
+    if (this.matrixClient.getRoom(roomId)?.hasEncryptionStateEvent()) return true;
+    if (this.#unencrypted.has(roomId)) return false;
+    if (await ask()) return true;
+    this.#unencrypted.add(roomId);
+    return false;
   }
 
   async start(signal: AbortSignal): Promise<void> {

@@ -270,7 +270,7 @@ export class MatrixClientManager implements AsyncDisposable {
     checkSignal(signal);
     const content = toContent(options);
     return this.#leased(userId, async (live) => {
-      if (live.isEncrypted(roomId) ?? (await this.#sender.isEncrypted(live.session, roomId))) {
+      if (await live.isEncrypted(roomId, () => this.#sender.isEncrypted(live.session, roomId))) {
         throw new MatrixClientManagerError(
           'ENCRYPTION_UNAVAILABLE',
           `sending to ${roomId} failed: the room is encrypted, and this manager does not encrypt; nothing was sent`,

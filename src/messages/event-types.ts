@@ -2,18 +2,23 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { editedBy } from './room-message.js';
+import type { Changes } from './room-message.js';
 
 const kinds = ['message', 'reaction', 'redaction', 'membership', 'state'] as const;
 type Kind = (typeof kinds)[number];
 
 /** Says which events belong on a page: kinds as callbacks know them, and Matrix event types. */
-export function eventTypeFilter(types: readonly string[] = ['message']): (event: RawEvent) => boolean {
+export function eventTypeFilter(
+  types: readonly string[] = ['message'],
+): (event: RawEvent, changes: Changes) => boolean {
   const wanted = new Set(types.map(check));
-  return (event) => {
+  return (event, changes) => {
     if (wanted.has(event.type)) return true;
     const kind = kindOf(event);
-    // An edit is shown in the message that it changes.
-    return kind === 'message' ? wanted.has(kind) && editedBy(event) === undefined : wanted.has(kind);
+    if (kind !== 'message' || !wanted.has(kind)) return wanted.has(kind);
+    // An edit is shown in the message that it changes. One that was taken back is a message taken back: the homeserver
+    // does not tell any more what it was.
+    return editedBy(event) === undefined || changes.redactions.has(event.event_id);
   };
 }
 

@@ -64,7 +64,11 @@ export async function fetchPage(
     if (requests === MAX_REQUESTS) break; // the page is short, but its cursor goes on
     asked = true;
     const chunk = await readChunk(http, session, roomId, position, limit - messages.length, signal);
-    messages.push(...chunk.events.filter(wanted).map((event) => toRoomMessage(roomId, event, noChanges)));
+    messages.push(
+      ...chunk.events
+        .filter((event) => wanted(event, noChanges))
+        .map((event) => toRoomMessage(roomId, event, noChanges)),
+    );
     position = chunk.position;
   }
   const rest = asked && (messages.length > fromTimeline || !synced);
@@ -79,7 +83,7 @@ export async function fetchPage(
 function readTimeline(
   timeline: RoomTimeline,
   position: Position,
-  wanted: (event: RawEvent) => boolean,
+  wanted: ReturnType<typeof eventTypeFilter>,
   limit: number,
   roomId: string,
 ): { messages: RoomMessage[]; position: Position | undefined } | undefined {
@@ -91,7 +95,7 @@ function readTimeline(
   for (const event of events) {
     if (messages.length === limit) return { messages, position: { before: (last as RawEvent).event_id } };
     last = event;
-    if (wanted(event)) messages.push(toRoomMessage(roomId, event, changes));
+    if (wanted(event, changes)) messages.push(toRoomMessage(roomId, event, changes));
   }
   const oldest = last?.event_id ?? position.before;
   if ((last ?? timeline.oldest)?.type === 'm.room.create') return { messages, position: undefined };

@@ -48,7 +48,7 @@ export class MessageSender {
     });
   }
 
-  /** Whether the room's events have to be encrypted, asked of the homeserver for a room that the client does not know. */
+  /** Whether the room's events have to be encrypted, asked of the homeserver. */
   async isEncrypted(session: Session, roomId: string): Promise<boolean> {
     try {
       await this.#http.request(v.unknown(), {

@@ -1,5 +1,5 @@
-import type { MatrixClient } from 'matrix-js-sdk';
 import { EventTimeline } from 'matrix-js-sdk';
+import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
 import type { EventBatch } from '../core/event-source.js';
 
 /**
@@ -18,5 +18,17 @@ export function trimTimelines(client: MatrixClient, batch: EventBatch, limit: nu
     }
     // What the token pointed before is gone from the timeline; nothing may paginate from it any more.
     room.getLiveTimeline().setPaginationToken(null, EventTimeline.BACKWARDS);
+  }
+}
+
+/**
+ * Takes events that the SDK has already out of a response, as after a return to a room. It would ignore them, but say
+ * so on the console, by a logger that was bound before anybody could silence it.
+ */
+export function dropKnownEvents(client: MatrixClient, response: ISyncResponse): void {
+  for (const [roomId, { timeline }] of Object.entries(response.rooms?.join ?? {})) {
+    const room = client.getRoom(roomId);
+    if (!room || !timeline?.events) continue;
+    timeline.events = timeline.events.filter(({ event_id: id }) => room.findEventById(id) === undefined);
   }
 }

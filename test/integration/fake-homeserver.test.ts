@@ -1,0 +1,9 @@
+import { afterAll, beforeAll } from 'vitest';
+import { FakeHomeserver } from '../../src/testing/index.js';
+import { mainJob } from './main-job.js';
+
+const fake = new FakeHomeserver();
+beforeAll(() => fake.listen());
+afterAll(() => fake.close());
+
+mainJob('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
