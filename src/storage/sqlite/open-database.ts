@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { chmodSync, closeSync, openSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
@@ -67,15 +68,24 @@ function attemptTwice(path: string, options: NormalizedSqliteOptions): OpenDatab
 function canonicalPath(given: string): string {
   const path = resolve(given);
   try {
-    const file = statSync(path, { throwIfNoEntry: false });
+    const file = lookAt(path);
     if (file?.isFile()) return realpathSync(path);
     if (file) throw invalidPath(`to be a file, but ${path} is none`);
-    if (!statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory()) {
+    if (!lookAt(dirname(path))?.isDirectory()) {
       throw invalidPath(`to lie in an existing folder, but ${dirname(path)} is none: create it first`);
     }
     return join(realpathSync(dirname(path)), basename(path));
   } catch (error) {
     throw storageError('open', path, error);
+  }
+}
+
+function lookAt(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw error;
   }
 }
 
@@ -119,7 +129,7 @@ function prepareFile(path: string, logger: Logger): void {
 }
 
 function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  return lookAt(path)?.size ?? 0;
 }
 
 function keepPrivate(path: string, logger: Logger): void {

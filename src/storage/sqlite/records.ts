@@ -70,19 +70,12 @@ export class Records {
 
   /** A new value for a known key keeps its place in the order. */
   put(userId: string, kind: RecordKind, key: string, value: string): void {
-    const index = this.#vault.index(userId, key);
-    const sealed = this.#vault.seal({ userId, kind, index }, pack(key, value));
-    this.#prepare(
-      `INSERT INTO records (user_id, kind, idx, sealed) VALUES (?, ?, ?, ?)
-       ON CONFLICT (user_id, kind, idx) DO UPDATE SET sealed = excluded.sealed`,
-    ).run(userId, kind, index, sealed);
+    this.#insert(userId, kind, key, value, 'DO UPDATE SET sealed = excluded.sealed');
   }
 
   /** Adds a key without a value, unless it is there. */
   add(userId: string, kind: RecordKind, key: string): void {
-    const index = this.#vault.index(userId, key);
-    const known = this.#prepare('SELECT 1 FROM records WHERE user_id = ? AND kind = ? AND idx = ?');
-    if (!known.get(userId, kind, index)) this.put(userId, kind, key, '');
+    this.#insert(userId, kind, key, '', 'DO NOTHING');
   }
 
   /** The record becomes one of another kind, in the same place of the order. */
@@ -128,6 +121,15 @@ export class Records {
       `DELETE FROM records WHERE seq IN
          (SELECT seq FROM records WHERE user_id = ? AND kind = ? ORDER BY seq LIMIT ?)`,
     ).run(userId, kind, excess);
+  }
+
+  #insert(userId: string, kind: RecordKind, key: string, value: string, onConflict: string): void {
+    const index = this.#vault.index(userId, key);
+    const sealed = this.#vault.seal({ userId, kind, index }, pack(key, value));
+    this.#prepare(
+      `INSERT INTO records (user_id, kind, idx, sealed) VALUES (?, ?, ?, ?)
+       ON CONFLICT (user_id, kind, idx) ${onConflict}`,
+    ).run(userId, kind, index, sealed);
   }
 
   #readable(rows: unknown[]): StoredRecord[] {

@@ -12,7 +12,7 @@ const migrations: readonly string[] = [
    CREATE TABLE credentials (user_id TEXT PRIMARY KEY, idx BLOB NOT NULL, sealed BLOB NOT NULL);`,
 
   `CREATE TABLE records (
-     seq INTEGER PRIMARY KEY AUTOINCREMENT,
+     seq INTEGER PRIMARY KEY,
      user_id TEXT NOT NULL,
      kind TEXT NOT NULL,
      idx BLOB NOT NULL,

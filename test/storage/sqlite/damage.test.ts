@@ -164,6 +164,23 @@ describe('a damaged file', () => {
     ).toEqual(['storage.sqlite.corrupt-20231114T221320000Z', 'storage.sqlite.corrupt-20231114T221320000Z-2']);
   });
 
+  it('met while running rejects the call, is told once, and is set aside at the next open', async () => {
+    const path = join(temporaryFolder(), 'storage.sqlite');
+    const rooms = new Map(Array.from({ length: 600 }, (_, n) => [`!${n}:x`, 'x'.repeat(10_000)]));
+    const writer = sqliteStorage({ path, secret });
+    await writer.commit(alice, { since: 's1', rooms });
+    await writer.close();
+    const { storage, heard } = listening(path);
+    writeFileSync(path, readFileSync(path).fill(0xff, 4_096));
+    await expect(storage.loadCheckpoint(alice)).rejects.toMatchObject({ code: 'STORAGE' });
+    await expect(storage.loadCheckpoint(alice)).rejects.toMatchObject({ code: 'STORAGE' });
+    expect(heard).toEqual([{ scope: 'running', path, reason: expect.stringContaining('malformed') }]);
+    await storage.close();
+    const again = listening(path);
+    expect(again.heard.map(({ scope }) => scope)).toEqual(['file']);
+    await again.storage.close();
+  });
+
   it('never gives a wrong value nor another error than ours, whatever bytes are altered', async () => {
     const folder = temporaryFolder();
     const original = join(folder, 'original');
