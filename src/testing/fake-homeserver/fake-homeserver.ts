@@ -32,6 +32,11 @@ export interface FakeHomeserverOptions {
   readonly baseUrl?: string;
   /** Whether Synapse's Admin API is served. @default true */
   readonly adminApi?: boolean;
+  /**
+   * Whether syncs give the state after the timeline to clients that ask for it (MSC4222, which matrix-js-sdk does).
+   * Synapse has that, switched off unless configured. @default false
+   */
+  readonly stateAfter?: boolean;
   /** Bounds logins as Synapse does. @default no bound */
   readonly loginLimit?: LoginLimit;
   /**
@@ -57,7 +62,7 @@ export class FakeHomeserver implements AsyncDisposable {
   readonly #baseUrl: string;
   readonly #world: World;
   readonly #dispatcher: Dispatcher;
-  readonly #behaviour: SyncBehaviour = { timelineLimit: undefined, staleInitialSync: false };
+  readonly #behaviour: SyncBehaviour;
   readonly #onUnhandled: 'throw' | 'record';
   #server: NodeServer | undefined;
 
@@ -67,6 +72,7 @@ export class FakeHomeserver implements AsyncDisposable {
     this.#baseUrl = baseUrl.replace(/\/+$/, '');
     this.#onUnhandled = options.onUnhandled ?? 'throw';
     this.#world = new World(clock, serverName);
+    this.#behaviour = { timelineLimit: undefined, staleInitialSync: false, stateAfter: options.stateAfter ?? false };
     const endpoints = { adminApi, loginLimit: options.loginLimit, behaviour: this.#behaviour };
     this.#dispatcher = new Dispatcher(this.#world, allEndpoints(this.#world, endpoints));
     const password = randomBytes(16).toString('base64url');

@@ -44,6 +44,7 @@ export function deviceBody(user: User, { deviceId, displayName, lastSeenAt }: De
 function getProfile(request: EndpointRequest): JsonObject {
   const user = request.world.users.get(request.param('userId'));
   if (!user) throw new MatrixError(404, 'M_UNKNOWN', 'No row found (profiles)');
+  if (user.displayName === undefined && user.avatarUrl === undefined) throw notFound('Profile was not found');
   return {
     ...(user.displayName !== undefined && { displayname: user.displayName }),
     ...(user.avatarUrl !== undefined && { avatar_url: user.avatarUrl }),

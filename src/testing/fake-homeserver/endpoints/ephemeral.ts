@@ -21,6 +21,8 @@ function putTyping(request: EndpointRequest): JsonObject {
     throw new MatrixError(400, 'M_FORBIDDEN', "Cannot set another user's typing state");
   }
   const room = request.joinedRoom();
+  // Synapse looks for `typing` without asking whether it is there
+  if (typing === undefined) throw new MatrixError(500, 'M_UNKNOWN', 'Internal server error');
   const timeoutMs = typeof timeout === 'number' ? timeout : DEFAULT_TYPING_TIMEOUT_MS;
   setTyping(request.world, room, userId, typing === true ? timeoutMs : undefined);
   return {};
@@ -54,7 +56,7 @@ function mark(
   const { world, user } = request;
   const room = world.rooms.get(request.param('roomId'));
   const event = room?.event(eventId);
-  if (room && event && !canSee(room, user.userId, event)) {
+  if (room && event && !canSee(room, user.userId, event, !room.joined.has(user.userId))) {
     throw forbidden("You don't have permission to access that event.");
   }
   const joined = request.joinedRoom();

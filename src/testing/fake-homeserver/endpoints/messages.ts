@@ -30,14 +30,14 @@ function getMessages(request: EndpointRequest): JsonObject {
   const { filter, lazyLoadMembers } = readFilter(query);
   const upTo = readableUpTo(world.rooms.get(request.param('roomId')), user, request.param('roomId'));
   const room = roomOf(request);
-  const start = from ?? (direction === 'b' ? world.stream.position : 0);
-  const page = readPage(room, user.userId, { direction, from: Math.min(start, upTo), to, limit, filter });
-  const shown = page.events.filter((event) => event.stream <= upTo);
+  // like Synapse, only those who go backwards are held to what was said before they left
+  const start = direction === 'f' ? (from ?? 0) : Math.min(from ?? world.stream.position, upTo);
+  const page = readPage(room, user.userId, { direction, from: start, to, limit, filter });
   return {
-    chunk: shown.map((event) => show(request, room, event)),
-    start: query.get('from') ?? world.positions.history(Math.min(start, upTo)),
+    chunk: page.events.map((event) => show(request, room, event)),
+    start: start === from ? query.get('from') : world.positions.history(start),
     ...(page.next !== undefined && { end: world.positions.history(page.next) }),
-    ...(lazyLoadMembers && shown.length > 0 && { state: sendersOf(request, room, shown) }),
+    ...(lazyLoadMembers && page.events.length > 0 && { state: sendersOf(request, room, page.events) }),
   };
 }
 
@@ -49,10 +49,11 @@ function getContext(request: EndpointRequest): JsonObject {
   const event = world.rooms.get(request.param('roomId'))?.event(request.param('eventId'));
   if (!event) throw notFound('Event not found.');
   const room = roomOf(request);
-  if (!canSee(room, user.userId, event)) throw forbidden("You don't have permission to access that event.");
+  const isPeeking = !room.joined.has(user.userId);
+  if (!canSee(room, user.userId, event, isPeeking)) throw forbidden("You don't have permission to access that event.");
   const half = Math.floor(limit / 2);
   const page = (direction: 'b' | 'f', from: number, limit: number) =>
-    readPage(room, user.userId, { direction, from, limit, filter });
+    readPage(room, user.userId, { direction, from, limit, filter, isPeeking });
   const before = page('b', event.stream - 1, half);
   const after = page('f', event.stream, limit - half);
   const last = after.events.at(-1) ?? event;
@@ -73,7 +74,8 @@ function getContext(request: EndpointRequest): JsonObject {
 function getEvent(request: EndpointRequest): JsonObject {
   const room = request.world.rooms.get(request.param('roomId'));
   const event = room?.event(request.param('eventId'));
-  if (!room || !event || !canSee(room, request.user.userId, event)) throw notFound('Event not found.');
+  const { userId } = request.user;
+  if (!room || !event || !canSee(room, userId, event, !room.joined.has(userId))) throw notFound('Event not found.');
   return show(request, room, event);
 }
 

@@ -14,6 +14,8 @@ import type { World } from '../world/world.js';
 export interface SyncBehaviour {
   timelineLimit: TimelineLimit | undefined;
   staleInitialSync: boolean;
+  /** Whether `org.matrix.msc4222.use_state_after` is understood. */
+  readonly stateAfter: boolean;
 }
 
 /** @see https://spec.matrix.org/v1.16/client-server-api/#syncing */
@@ -42,7 +44,7 @@ async function sync(
   const timeoutMs = request.integer('timeout', 0);
   request.oneOf('set_presence', ['unavailable', 'online', 'offline'] as const, 'online');
   const fullState = request.boolean('full_state', false);
-  const useStateAfter = request.boolean('org.matrix.msc4222.use_state_after', false);
+  const useStateAfter = behaviour.stateAfter && request.boolean('org.matrix.msc4222.use_state_after', false);
   const filter = readSyncFilter(user, query.get('filter'));
   const token = query.get('since');
   const since = token === null ? undefined : world.positions.readSync(token);

@@ -14,6 +14,8 @@ const PRESETS = {
   public_chat: { joinRule: 'public', guestsCanJoin: false },
 } as const;
 
+type Preset = (typeof PRESETS)[keyof typeof PRESETS];
+
 export const DEFAULT_ROOM_VERSION = '12';
 
 /** @see https://spec.matrix.org/v1.16/client-server-api/#post_matrixclientv3createroom */
@@ -25,7 +27,7 @@ export function createRoom(world: World, creator: string, request: JsonObject): 
     world.append(room, { type, sender: creator, content, stateKey });
   };
   state('m.room.power_levels', {
-    ...defaultPowerLevels(version, [creator, ...trusted]),
+    ...defaultPowerLevels(version, [creator, ...trusted], preset),
     ...objectOrEmpty(request['power_level_content_override']),
   });
   if (alias !== undefined) {
@@ -105,8 +107,9 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
-function defaultPowerLevels(version: string, creators: string[]): JsonObject {
+function defaultPowerLevels(version: string, creators: string[], preset: Preset): JsonObject {
   const creatorsAbove = hasCreatorPower(version);
+  const isPublic = preset === PRESETS.public_chat;
   return {
     users: creatorsAbove ? {} : Object.fromEntries(creators.map((userId) => [userId, 100])),
     users_default: 0,
@@ -119,13 +122,14 @@ function defaultPowerLevels(version: string, creators: string[]): JsonObject {
       'm.room.tombstone': creatorsAbove ? 150 : 100,
       'm.room.server_acl': 100,
       'm.room.encryption': 100,
+      ...(isPublic && { 'm.call.invite': 50 }),
     },
     events_default: 0,
     state_default: 50,
     ban: 50,
     kick: 50,
     redact: 50,
-    invite: 0,
+    invite: isPublic ? 50 : 0,
     historical: 100,
   };
 }

@@ -11,6 +11,8 @@ export interface PageRequest {
   readonly to?: number | undefined;
   readonly limit: number;
   readonly filter: EventFilter;
+  /** Whether the reader is not one of those for whom the room is; see `canSee`. */
+  readonly isPeeking?: boolean;
 }
 
 export interface Page {
@@ -22,7 +24,7 @@ export interface Page {
 
 /** A page of a room's history. Like Synapse it filters by visibility last, so that a page can be short or empty. */
 export function readPage(room: Room, userId: string, request: PageRequest): Page {
-  const { direction, limit, filter } = request;
+  const { direction, limit, filter, isPeeking } = request;
   const step = direction === 'b' ? -1 : 1;
   let index = firstAfter(room.events, request.from) + (direction === 'b' ? -1 : 0);
   const found: RoomEvent[] = [];
@@ -40,7 +42,7 @@ export function readPage(room: Room, userId: string, request: PageRequest): Page
   const last = found.at(-1);
   if (!last) return more ? { events: [], next: request.from } : { events: [] };
   return {
-    events: found.filter((event) => canSee(room, userId, event)),
+    events: found.filter((event) => canSee(room, userId, event, isPeeking)),
     next: direction === 'b' ? last.stream - 1 : last.stream,
   };
 }

@@ -1,35 +1,55 @@
 import { forbidden } from '../matrix-error.js';
-import type { User } from '../world/user.js';
+import type { Membership, User } from '../world/user.js';
 import type { Room } from './room.js';
 import type { RoomEvent } from './room-event.js';
 import { membershipIn } from './room-event.js';
 
+/** From the freest to the strictest. */
+const VISIBILITIES = ['world_readable', 'shared', 'invited', 'joined'] as const;
+type Visibility = (typeof VISIBILITIES)[number];
+
+/** From the closest to the room to the farthest. */
+const MEMBERSHIPS: readonly Membership[] = ['join', 'invite', 'knock', 'leave', 'ban'];
+
 /**
  * Whether a user may see an event, by where they stood at the time and the room's history visibility then.
+ * As in Synapse, shared history is open to all who are let in; `isPeeking` says that the user is not.
  * @see https://spec.matrix.org/v1.16/client-server-api/#room-history-visibility
  */
-export function canSee(room: Room, userId: string, event: RoomEvent): boolean {
-  if (event.type === 'm.room.member' && event.stateKey === userId) return true;
-  const membership = room.membershipAt(userId, event.stream);
-  if (membership === 'join') return true;
-  const joinedLater = room.membershipsOf(userId).findLast((member) => membershipIn(member) === 'join');
-  const joinsAfter = joinedLater !== undefined && joinedLater.stream > event.stream;
-  switch (visibilityAt(room, event.stream)) {
-    case 'world_readable':
-      return true;
-    case 'invited':
-      return membership === 'invite' && joinsAfter;
-    case 'joined':
-      return false;
-    default:
-      return joinsAfter;
-  }
+export function canSee(room: Room, userId: string, event: RoomEvent, isPeeking = false): boolean {
+  const visibility = visibilityOf(room, event);
+  if (visibility === 'world_readable' || (visibility === 'shared' && !isPeeking)) return true;
+  const membership = membershipFor(room, userId, event);
+  return membership === 'join' || (visibility === 'invited' && membership === 'invite');
 }
 
-function visibilityAt(room: Room, position: number): unknown {
+/** The user's membership at the event; around their own membership events the closer of before and after. */
+function membershipFor(room: Room, userId: string, event: RoomEvent): Membership {
+  const membership = room.membershipAt(userId, event.stream);
+  if (event.type !== 'm.room.member' || event.stateKey !== userId) return membership;
+  const before = membershipIn(event.replaces);
+  // one's own leaving is always shown, or the room would never go away
+  if (membership === 'leave' && (before === 'join' || before === 'invite')) return 'join';
+  return MEMBERSHIPS.indexOf(before) < MEMBERSHIPS.indexOf(membership) ? before : membership;
+}
+
+/** The history visibility at the event; where it changes the freer of before and after. */
+function visibilityOf(room: Room, event: RoomEvent): Visibility {
+  const at = visibilityAt(room, event.stream);
+  if (event.type !== 'm.room.history_visibility') return at;
+  const before = visibilityIn(event.replaces);
+  return VISIBILITIES.indexOf(before) < VISIBILITIES.indexOf(at) ? before : at;
+}
+
+function visibilityAt(room: Room, position: number): Visibility {
   let event = room.state.current.get('m.room.history_visibility');
   while (event && event.stream > position) event = event.replaces;
-  return event?.content['history_visibility'] ?? 'shared';
+  return visibilityIn(event);
+}
+
+function visibilityIn(event: RoomEvent | undefined): Visibility {
+  const value = event?.content['history_visibility'];
+  return VISIBILITIES.find((visibility) => visibility === value) ?? 'shared';
 }
 
 /**
@@ -42,9 +62,8 @@ export function readableUpTo(room: Room | undefined, user: User, roomId: string)
   };
   if (!room) return refuse();
   if (room.joined.has(user.userId)) return Infinity;
-  if (visibilityAt(room, Infinity) === 'world_readable') return Infinity;
   const last = room.membershipsOf(user.userId).at(-1);
   const hasLeft = last !== undefined && ['leave', 'ban'].includes(membershipIn(last));
-  if (!hasLeft || user.rooms.get(roomId)?.forgotten) return refuse();
-  return last.stream;
+  if (hasLeft && !user.rooms.get(roomId)?.forgotten) return last.stream;
+  return visibilityAt(room, Infinity) === 'world_readable' ? Infinity : refuse();
 }

@@ -14,6 +14,8 @@ const TWO_MEMBERS = { kind: 'room_member_count', is: '2' };
 const MAY_NOTIFY_ROOM = { kind: 'sender_notification_permission', key: 'room' };
 const EMPTY_STATE_KEY = matches('state_key', '');
 
+const JITSI = [isType('im.vector.modular.widgets'), matches('content.type', 'jitsi'), matches('state_key', '*')];
+
 function rule(id: string, conditions: JsonObject[], actions: unknown[], enabled = true): JsonObject {
   return { rule_id: id, default: true, enabled, conditions, actions };
 }
@@ -69,6 +71,7 @@ export function pushRules({ userId, localpart }: User): JsonObject {
         ),
         rule('.m.rule.room_one_to_one', [isType('m.room.message'), TWO_MEMBERS], [NOTIFY, SOUND, NO_HIGHLIGHT]),
         rule('.m.rule.message', [isType('m.room.message')], [NOTIFY, NO_HIGHLIGHT]),
+        rule('.im.vector.jitsi', JITSI, [NOTIFY, NO_HIGHLIGHT]),
         rule('.m.rule.encrypted', [isType('m.room.encrypted')], [NOTIFY, NO_HIGHLIGHT]),
       ],
     },

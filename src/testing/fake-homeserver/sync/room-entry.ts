@@ -106,8 +106,8 @@ function ephemeralOf({ since = 0, user }: SyncContext, room: Room): { type: stri
   return events;
 }
 
-/** From where unread events count: the last receipt, or the join when there is none. */
+/** From where unread events count: the last receipt, or the last joining when that was later. */
 function unreadSince(room: Room, userId: string): number {
-  const joined = room.membershipsOf(userId).find((event) => membershipIn(event) === 'join');
+  const joined = room.membershipsOf(userId).findLast((event) => membershipIn(event.replaces) !== 'join');
   return Math.max(room.receipts.readUpTo(userId), joined?.stream ?? 0);
 }

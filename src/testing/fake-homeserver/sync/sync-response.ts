@@ -17,9 +17,10 @@ export interface SyncResponse {
  */
 export function syncResponse(context: SyncContext): SyncResponse {
   const { world, user, filter, since, upTo } = context;
+  const isFull = since === undefined || context.fullState;
   const accountData = [
-    ...(since === undefined ? [{ type: 'm.push_rules', content: pushRules(user) }] : []),
-    ...user.accountData.eventsAfter(since ?? 0),
+    ...(isFull ? [{ type: 'm.push_rules', content: pushRules(user) }] : []),
+    ...user.accountData.eventsAfter(isFull ? 0 : since),
   ].filter((event) => filter.accountData.accepts(event));
   const rooms = roomsOf(context);
   return {

@@ -14,6 +14,8 @@ export interface TimelineLimit {
 export interface Timeline {
   readonly events: readonly RoomEvent[];
   readonly limited: boolean;
+  /** Whether the filter took events out of the middle. */
+  readonly hasGaps: boolean;
   /** Where to go on backwards, as a position. */
   readonly prevBatch: number;
 }
@@ -30,12 +32,14 @@ export interface TimelineRange {
 export function loadTimeline(context: SyncContext, room: Room, range: TimelineRange): Timeline {
   const { since, upTo, joinedSince } = range;
   const limit = limitOf(context, since);
+  if (limit === 0) return withoutLimit(context, room, range);
   if (since === undefined) {
     const fresh = joinedSince === undefined ? [] : room.eventsBetween(joinedSince, upTo);
     const { events, cut } = newest(context, room, 0, upTo, limit);
     const restart = fresh.length === 0 ? upTo : before(fresh.slice(-(limit + 1)), upTo);
     return {
       events,
+      hasGaps: true,
       limited: cut || joinedSince !== undefined,
       prevBatch: cut ? before(events, upTo) : restart,
     };
@@ -43,10 +47,21 @@ export function loadTimeline(context: SyncContext, room: Room, range: TimelineRa
   const all = room.eventsBetween(since, upTo);
   if (all.length <= limit) {
     const events = all.filter((event) => isWanted(context, room, event));
-    return { events, limited: false, prevBatch: before(events, before(all, since)) };
+    const hasGaps = events.length < all.length;
+    return { events, hasGaps, limited: false, prevBatch: before(events, before(all, since)) };
   }
   const { events, cut } = newest(context, room, since, upTo, limit);
-  return { events, limited: cut, prevBatch: cut ? before(events, upTo) : before(all.slice(-(limit + 1)), since) };
+  const restart = before(all.slice(-(limit + 1)), since);
+  return { events, hasGaps: true, limited: cut, prevBatch: cut ? before(events, upTo) : restart };
+}
+
+/** What Synapse makes of a limit of 0: nothing of a room that is new to the client, otherwise the newest event. */
+function withoutLimit(context: SyncContext, room: Room, { since, joinedSince, upTo }: TimelineRange): Timeline {
+  const start = since ?? joinedSince;
+  const last = start === undefined ? undefined : room.eventsBetween(start, upTo).at(-1);
+  const events = last && isWanted(context, room, last) ? [last] : [];
+  const isNew = since === undefined;
+  return { events, hasGaps: true, limited: isNew || last !== undefined, prevBatch: last ? last.stream - 1 : upTo };
 }
 
 function limitOf({ filter, timelineLimit }: SyncContext, since: number | undefined): number {
