@@ -53,6 +53,7 @@ const common = (dir: string, logConfig: string): object => ({
   database: { name: 'sqlite3', args: { database: join(dir, 'homeserver.db') } },
   federation_domain_whitelist: [],
   trusted_key_servers: [],
+  background_updates: { sleep_enabled: false, min_batch_size: 100_000 },
   bcrypt_rounds: 4,
   presence: { enabled: false },
   enable_registration: false,

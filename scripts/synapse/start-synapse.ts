@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 import { ensureAdmin, type AdminAccount } from './admin-account.js';
+import { untilIndexed } from './background-updates.js';
 import { writeConfig } from './config.js';
 import { externalSynapse } from './external-synapse.js';
 import { freePort } from './free-port.js';
@@ -59,13 +60,14 @@ async function startIn(
   options: StartSynapseOptions,
   cleanUp: () => Promise<void>,
 ): Promise<RunningSynapse> {
-  const port = options.port ?? (await freePort());
+  const port = await freePort(options.port);
   const baseUrl = `http://127.0.0.1:${port}`;
   const config = await writeConfig(dir, port, options.extraConfig ?? {});
   const start = (): Promise<SynapseProcess> => SynapseProcess.start(python, dir, config.path, baseUrl);
   let running = await start();
   try {
     const admin = await ensureAdmin(python, dir, config.path, baseUrl);
+    await untilIndexed(baseUrl, admin.accessToken);
     return {
       baseUrl,
       serverName: config.serverName,
