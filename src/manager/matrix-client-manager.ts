@@ -269,7 +269,7 @@ export class MatrixClientManager implements AsyncDisposable {
     checkOptionalString('txnId', txnId);
     checkSignal(signal);
     const content = toContent(options);
-    return this.#leased(userId, async (live) => {
+    const send = async (live: LiveUser): Promise<{ eventId: string }> => {
       if (await live.isEncrypted(roomId, () => this.#sender.isEncrypted(live.session, roomId))) {
         throw new MatrixClientManagerError(
           'ENCRYPTION_UNAVAILABLE',
@@ -284,7 +284,8 @@ export class MatrixClientManager implements AsyncDisposable {
         });
       }
       return sent;
-    });
+    };
+    return this.#sender.inOrder(userId, roomId, () => this.#leased(userId, send));
   }
 
   /** Shows or ends that the user is typing. A state that still stands at the homeserver is not sent again. */

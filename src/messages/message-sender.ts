@@ -26,26 +26,28 @@ export class MessageSender {
     this.#http = http;
   }
 
+  /** Runs `send` after all that the user is sending to the room already. Takes its place in the queue at once. */
+  inOrder<T>(userId: string, roomId: string, send: () => Promise<T>): Promise<T> {
+    return this.#rooms.run(`${userId} ${roomId}`, send);
+  }
+
   /**
    * Sends one event. A repetition with the same `txnId` from the same device gives the first one's event id.
    * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
    */
-  send(session: Session, { roomId, type, content, txnId, signal }: Outgoing): Promise<{ eventId: string }> {
-    const { userId } = session;
-    return this.#rooms.run(`${userId} ${roomId}`, async () => {
-      const sent = await this.#http.request(sentSchema, {
-        operation: `sending to ${roomId}`,
-        userId,
-        roomId,
-        method: 'PUT',
-        path: path`/_matrix/client/v3/rooms/${roomId}/send/${type}/${txnId}`,
-        body: content,
-        session,
-        repeatable: true,
-        signal,
-      });
-      return { eventId: sent.event_id };
+  async send(session: Session, { roomId, type, content, txnId, signal }: Outgoing): Promise<{ eventId: string }> {
+    const sent = await this.#http.request(sentSchema, {
+      operation: `sending to ${roomId}`,
+      userId: session.userId,
+      roomId,
+      method: 'PUT',
+      path: path`/_matrix/client/v3/rooms/${roomId}/send/${type}/${txnId}`,
+      body: content,
+      session,
+      repeatable: true,
+      signal,
     });
+    return { eventId: sent.event_id };
   }
 
   /** Whether the room's events have to be encrypted, asked of the homeserver. */
