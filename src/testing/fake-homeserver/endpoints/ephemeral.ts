@@ -1,5 +1,5 @@
 import type { JsonObject } from '../json.js';
-import { MatrixError, forbidden } from '../matrix-error.js';
+import { MatrixError, forbidden, invalidParam } from '../matrix-error.js';
 import { markFullyRead, setReceipt, setTyping } from '../rooms/room-signals.js';
 import type { ReceiptType } from '../rooms/receipts.js';
 import { canSee } from '../rooms/visibility.js';
@@ -34,7 +34,10 @@ function postReceipt(request: EndpointRequest): JsonObject {
   if (type !== 'm.read' && type !== 'm.read.private' && type !== 'm.fully_read') {
     throw new MatrixError(400, 'M_UNKNOWN', 'Receipt type must be m.read.private, m.read, m.fully_read');
   }
-  mark(request, type, request.param('eventId'), typeof threadId === 'string' ? threadId : undefined);
+  if (threadId !== undefined && (typeof threadId !== 'string' || threadId === '')) {
+    throw invalidParam('thread_id field must be a non-empty string');
+  }
+  mark(request, type, request.param('eventId'), threadId);
   return {};
 }
 
@@ -59,7 +62,11 @@ function mark(
   if (room && event && !canSee(room, user.userId, event, !room.joined.has(user.userId))) {
     throw forbidden("You don't have permission to access that event.");
   }
-  const joined = request.joinedRoom();
-  if (type === 'm.fully_read') markFullyRead(world, joined, user, eventId);
-  else setReceipt(world, joined, { userId: user.userId, type, eventId, threadId });
+  if (type === 'm.fully_read' && !event) {
+    throw new MatrixError(404, 'M_UNKNOWN', `Could not find event ${eventId} in room ${request.param('roomId')}`);
+  }
+  // Synapse takes the receipts of those who are not in the room, and keeps them to itself
+  if (!room?.joined.has(user.userId)) return;
+  if (type === 'm.fully_read') markFullyRead(world, room, user, eventId);
+  else setReceipt(world, room, { userId: user.userId, type, eventId, threadId });
 }

@@ -49,12 +49,12 @@ function leave(request: EndpointRequest): JsonObject {
 }
 
 function forget(request: EndpointRequest): JsonObject {
-  const standing = request.user.rooms.get(request.param('roomId'));
-  if (!standing || standing.membership === 'join' || standing.membership === 'invite') {
-    const reason = standing ? `User ${request.user.userId} is in room ${request.param('roomId')}` : 'Unknown room';
-    throw new MatrixError(400, 'M_UNKNOWN', reason);
+  const roomId = request.param('roomId');
+  const standing = request.user.rooms.get(roomId);
+  if (standing?.membership === 'join' || standing?.membership === 'invite') {
+    throw new MatrixError(400, 'M_UNKNOWN', `User ${request.user.userId} in room ${roomId}`);
   }
-  standing.forgotten = true;
+  if (standing) standing.forgotten = true;
   return {};
 }
 

@@ -6,7 +6,7 @@ import { EventFilter } from '../rooms/event-filter.js';
 import { readPage } from '../rooms/history.js';
 import type { Room } from '../rooms/room.js';
 import type { RoomEvent } from '../rooms/room-event.js';
-import { canSee, readableUpTo } from '../rooms/visibility.js';
+import { canSee } from '../rooms/visibility.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 import { roomState } from './room-state.js';
 
@@ -28,11 +28,10 @@ function getMessages(request: EndpointRequest): JsonObject {
   const from = readPosition(request, 'from');
   const to = readPosition(request, 'to');
   const { filter, lazyLoadMembers } = readFilter(query);
-  const upTo = readableUpTo(world.rooms.get(request.param('roomId')), user, request.param('roomId'));
-  const room = roomOf(request);
+  const { room, upTo, isPeeking } = request.readableRoom();
   // like Synapse, only those who go backwards are held to what was said before they left
   const start = direction === 'f' ? (from ?? 0) : Math.min(from ?? world.stream.position, upTo);
-  const page = readPage(room, user.userId, { direction, from: start, to, limit, filter });
+  const page = readPage(room, user.userId, { direction, from: start, to, limit, filter, isPeeking });
   return {
     chunk: page.events.map((event) => show(request, room, event)),
     start: start === from ? query.get('from') : world.positions.history(start),
@@ -46,9 +45,9 @@ function getContext(request: EndpointRequest): JsonObject {
   const { world, user, query } = request;
   const limit = request.integer('limit', 10);
   const { filter, lazyLoadMembers } = readFilter(query);
-  const event = world.rooms.get(request.param('roomId'))?.event(request.param('eventId'));
-  if (!event) throw notFound('Event not found.');
-  const room = roomOf(request);
+  const room = world.rooms.get(request.param('roomId'));
+  const event = room?.event(request.param('eventId'));
+  if (!room || !event) throw notFound('Event not found.');
   const isPeeking = !room.joined.has(user.userId);
   if (!canSee(room, user.userId, event, isPeeking)) throw forbidden("You don't have permission to access that event.");
   const half = Math.floor(limit / 2);
@@ -58,14 +57,16 @@ function getContext(request: EndpointRequest): JsonObject {
   const after = page('f', event.stream, limit - half);
   const last = after.events.at(-1) ?? event;
   const senders = new Set([...before.events, event, ...after.events].map(({ sender }) => sender));
-  const state = room.state.at(last.stream).all();
   return {
     start: world.positions.history(before.events.length > 0 ? (before.next ?? 0) : event.stream - 1),
     end: world.positions.history(last.stream),
     events_before: before.events.map((item) => show(request, room, item)),
     event: show(request, room, event),
     events_after: after.events.map((item) => show(request, room, item)),
-    state: state
+    state: room.state
+      .at(last.stream)
+      .all()
+      .filter((item) => filter.accepts(item))
       .filter((item) => !lazyLoadMembers || item.type !== 'm.room.member' || senders.has(item.stateKey ?? ''))
       .map((item) => roomState(request, room, item)),
   };
@@ -92,12 +93,6 @@ function sendersOf(request: EndpointRequest, room: Room, events: readonly RoomEv
   });
 }
 
-function roomOf({ world, params }: EndpointRequest): Room {
-  const room = world.rooms.get(params['roomId'] ?? '');
-  if (!room) throw notFound('Room not found');
-  return room;
-}
-
 function readPosition({ world, query }: EndpointRequest, parameter: 'from' | 'to'): number | undefined {
   const token = query.get(parameter);
   return token === null ? undefined : world.positions.readHistory(token, parameter);
@@ -108,6 +103,6 @@ function readFilter(query: URLSearchParams): { filter: EventFilter; lazyLoadMemb
     const definition = objectOrEmpty(JSON.parse(query.get('filter') ?? '{}'));
     return { filter: new EventFilter(definition), lazyLoadMembers: definition['lazy_load_members'] === true };
   } catch {
-    throw new MatrixError(400, 'M_NOT_JSON', "Query parameter 'filter' is not valid JSON");
+    throw new MatrixError(400, 'M_NOT_JSON', 'Query parameter filter must be a valid JSON object');
   }
 }

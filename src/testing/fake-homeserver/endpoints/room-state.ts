@@ -1,11 +1,10 @@
 import type { JsonObject } from '../json.js';
-import { notFound } from '../matrix-error.js';
+import { forbidden, notFound } from '../matrix-error.js';
 import { clientEvent } from '../rooms/client-event.js';
 import type { Room } from '../rooms/room.js';
 import type { RoomEvent } from '../rooms/room-event.js';
 import { membershipIn } from '../rooms/room-event.js';
 import type { StateMap } from '../rooms/room-state.js';
-import { readableUpTo } from '../rooms/visibility.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 
 /** Reading what a room is and who is in it. */
@@ -44,7 +43,10 @@ function getMembers(request: EndpointRequest): JsonObject {
 }
 
 function getJoinedMembers(request: EndpointRequest): JsonObject {
-  const room = request.joinedRoom();
+  const { room, upTo } = request.readableRoom();
+  if (upTo !== Infinity) {
+    throw forbidden('Getting joined members while not being a current member of the room is forbidden.');
+  }
   const joined = [...room.joined].map((userId) => {
     const content = room.state.current.get('m.room.member', userId)?.content;
     return [userId, { avatar_url: content?.['avatar_url'] ?? null, display_name: content?.['displayname'] ?? null }];
@@ -63,9 +65,6 @@ export function roomState({ viewer }: EndpointRequest, room: Room, event: RoomEv
 
 /** The room's state as far as the user may know it: those who left see it as it was when they did. */
 function readState(request: EndpointRequest): { room: Room; state: StateMap } {
-  const roomId = request.param('roomId');
-  const room = request.world.rooms.get(roomId);
-  const upTo = readableUpTo(room, request.user, roomId);
-  if (!room) throw notFound('Room not found');
+  const { room, upTo } = request.readableRoom();
   return { room, state: upTo === Infinity ? room.state.current : room.state.at(upTo) };
 }

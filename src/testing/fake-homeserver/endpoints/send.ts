@@ -29,7 +29,7 @@ function putEvent(request: EndpointRequest): JsonObject {
 }
 
 function putRedaction(request: EndpointRequest): JsonObject {
-  const content = request.json({ allowEmpty: true });
+  const content = request.json();
   return once(request, () =>
     sendEvent(request.world, request.joinedRoom(), {
       type: 'm.room.redaction',

@@ -48,9 +48,11 @@ function unsignedOf(room: Room, event: RoomEvent, viewer: Viewer, view: EventVie
   const unsigned: JsonObject = { age: viewer.now - event.timestamp };
   if (view.membership) unsigned['membership'] = room.membershipAt(viewer.userId, event.stream);
   if (event.replaces) {
-    unsigned['prev_content'] = event.replaces.content;
-    unsigned['prev_sender'] = event.replaces.sender;
     unsigned['replaces_state'] = event.replaces.eventId;
+    if (!event.redactedBecause) {
+      unsigned['prev_content'] = event.replaces.content;
+      unsigned['prev_sender'] = event.replaces.sender;
+    }
   }
   if (event.sentBy?.device === viewer.device) unsigned['transaction_id'] = event.sentBy.txnId;
   if (event.redactedBecause) {

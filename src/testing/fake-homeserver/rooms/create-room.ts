@@ -34,19 +34,34 @@ export function createRoom(world: World, creator: string, request: JsonObject): 
     world.aliases.set(alias, room.roomId);
     state('m.room.canonical_alias', { alias });
   }
-  state('m.room.join_rules', { join_rule: preset.joinRule });
-  state('m.room.history_visibility', { history_visibility: 'shared' });
-  if (preset.guestsCanJoin) state('m.room.guest_access', { guest_access: 'can_join' });
-  for (const initial of Array.isArray(request['initial_state']) ? request['initial_state'] : []) {
-    if (!isJsonObject(initial)) continue;
-    state(textOf(initial['type']), objectOrEmpty(initial['content']), textOf(initial['state_key']));
-  }
-  const { name, topic } = request;
-  if (typeof name === 'string') state('m.room.name', { name });
-  if (typeof topic === 'string') state('m.room.topic', { topic, 'm.topic': { 'm.text': [{ body: topic }] } });
+  for (const event of initialState(request, preset).values()) state(event.type, event.content, event.stateKey);
   const extra = request['is_direct'] === true ? { is_direct: true } : undefined;
   for (const target of invite) changeMembership(world, room, { sender: creator, target, membership: 'invite', extra });
   return room;
+}
+
+interface InitialState {
+  readonly type: string;
+  readonly stateKey: string;
+  readonly content: JsonObject;
+}
+
+/** The preset's state, the caller's own and the name and topic; where they meet, later ones win. */
+function initialState(request: JsonObject, preset: Preset): Map<string, InitialState> {
+  const { name, topic, initial_state: given } = request;
+  const state = new Map<string, InitialState>();
+  const set = (type: string, content: JsonObject, stateKey = ''): void => {
+    state.set(`${type}\n${stateKey}`, { type, stateKey, content });
+  };
+  set('m.room.join_rules', { join_rule: preset.joinRule });
+  set('m.room.history_visibility', { history_visibility: 'shared' });
+  if (preset.guestsCanJoin) set('m.room.guest_access', { guest_access: 'can_join' });
+  for (const event of Array.isArray(given) ? given.filter(isJsonObject) : []) {
+    set(textOf(event['type']), objectOrEmpty(event['content']), textOf(event['state_key']));
+  }
+  if (typeof name === 'string') set('m.room.name', { name });
+  if (typeof topic === 'string') set('m.room.topic', { topic, 'm.topic': { 'm.text': [{ body: topic }] } });
+  return state;
 }
 
 function startRoom(world: World, creator: string, version: string, content: JsonObject, trusted: string[]): Room {

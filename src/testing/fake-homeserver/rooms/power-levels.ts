@@ -25,6 +25,12 @@ export function powerOf(room: Room, userId: string): number {
   return numberOr(objectOrEmpty(levels['users'])[userId], levelFor(room, 'users_default'));
 }
 
+/** The power that it takes to call for the whole room's attention. */
+export function roomMentionLevel(room: Room): number {
+  const levels = room.state.current.get('m.room.power_levels')?.content;
+  return numberOr(objectOrEmpty(levels?.['notifications'])['room'], 50);
+}
+
 /** The power that an action needs. */
 export function levelFor(room: Room, action: Action): number {
   return numberOr(room.state.current.get('m.room.power_levels')?.content[action], DEFAULTS[action]);

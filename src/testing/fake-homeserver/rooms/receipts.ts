@@ -44,12 +44,11 @@ export class Receipts {
       .filter((receipt) => this.#isCurrent(receipt) && (receipt.type === 'm.read' || receipt.userId === userId));
   }
 
-  /** How far the user has read, by receipts of either kind. */
-  readUpTo(userId: string): number {
+  /** How far the user has read everything, or one thread, by receipts of either kind. */
+  readUpTo(userId: string, threadId?: string): number {
     return Math.max(
-      this.get(userId, 'm.read')?.readUpTo ?? 0,
-      this.get(userId, 'm.read.private')?.readUpTo ?? 0,
-      this.get(userId, 'm.read', 'main')?.readUpTo ?? 0,
+      this.get(userId, 'm.read', threadId)?.readUpTo ?? 0,
+      this.get(userId, 'm.read.private', threadId)?.readUpTo ?? 0,
     );
   }
 

@@ -78,7 +78,7 @@ export class Room {
 
   #redact(eventId: string, because: RoomEvent): void {
     const target = this.#byId.get(eventId);
-    if (!target) return;
+    if (!target || target.redactedBecause) return;
     this.relations.remove(target);
     target.content = pruneContent(target.type, target.content);
     target.redactedBecause = because;

@@ -37,7 +37,7 @@ function sendState(world: World, room: Room, draft: EventDraft): RoomEvent {
 /** Redacts: one's own events freely, others' with the power for it. */
 function redactEvent(world: World, room: Room, draft: EventDraft): RoomEvent {
   const redacts = draft.redacts ?? draft.content['redacts'];
-  if (typeof redacts !== 'string') throw new MatrixError(400, 'M_MISSING_PARAM', "Missing params: ['redacts']");
+  if (typeof redacts !== 'string') throw new MatrixError(500, 'M_UNKNOWN', 'Internal server error');
   const target = room.event(redacts);
   if (powerOf(room, draft.sender) < levelFor(room, 'redact')) {
     if (!target) throw notFound(`Could not find event ${redacts}`);

@@ -1,32 +1,75 @@
-import { firstAfter } from '../world/stream.js';
 import { objectOrEmpty, stringsOf } from '../json.js';
+import { firstAfter } from '../world/stream.js';
+import type { Receipts } from './receipts.js';
 import type { RoomEvent } from './room-event.js';
 import { relationOf } from './room-event.js';
 
-type Position = { readonly stream: number };
+/** Stands for what is in no thread. */
+export const MAIN_TIMELINE = 'main';
 
-/** What a room has to notify its members of, kept so that counting costs the same in long rooms and short ones. */
+export interface Unread {
+  readonly notification_count: number;
+  readonly highlight_count: number;
+}
+
+/** Whether an event calls for a user's attention in particular. */
+export type IsHighlight = (event: RoomEvent) => boolean;
+
+/**
+ * What a room has to notify its members of, thread by thread. Counting takes no longer in a long room than in a short
+ * one: only what is new since the user's last count is looked at.
+ */
 export class UnreadCounts {
-  readonly #notifying: Position[] = [];
-  readonly #notifyingBySender = new Map<string, Position[]>();
-  readonly #mentions = new Map<string, Position[]>();
+  readonly #threads = new Map<string, NotifyingEvents>();
 
   add(event: RoomEvent): void {
     if (!notifies(event)) return;
-    this.#notifying.push(event);
-    pushTo(this.#notifyingBySender, event.sender, event);
-    for (const userId of stringsOf(objectOrEmpty(event.content['m.mentions'])['user_ids']) ?? []) {
-      if (userId !== event.sender) pushTo(this.#mentions, userId, event);
-    }
+    const relation = relationOf(event.content);
+    const threadId = relation?.relType === 'm.thread' ? relation.eventId : MAIN_TIMELINE;
+    const thread = this.#threads.get(threadId) ?? new NotifyingEvents();
+    this.#threads.set(threadId, thread);
+    thread.add(event);
   }
 
-  /** What `userId` has not read of what others sent after `position`. */
-  after(position: number, userId: string): { notification_count: number; highlight_count: number } {
-    const own = this.#notifyingBySender.get(userId) ?? [];
-    const from = Math.max(position, own.at(-1)?.stream ?? 0);
+  /** What others sent after `position` and `userId` has not read, by thread; threads that are read are left out. */
+  byThread(position: number, userId: string, receipts: Receipts, isHighlight: IsHighlight): Map<string, Unread> {
+    const unread = new Map<string, Unread>();
+    const start = Math.max(position, receipts.readUpTo(userId));
+    for (const [threadId, thread] of this.#threads) {
+      if (thread.lastStream <= start) continue;
+      const counts = thread.after(Math.max(start, receipts.readUpTo(userId, threadId)), userId, isHighlight);
+      if (counts.notification_count > 0) unread.set(threadId, counts);
+    }
+    return unread;
+  }
+}
+
+class NotifyingEvents {
+  readonly #all: RoomEvent[] = [];
+  readonly #bySender = new Map<string, RoomEvent[]>();
+  readonly #highlights = new Map<string, { seen: number; events: RoomEvent[] }>();
+
+  get lastStream(): number {
+    return this.#all.at(-1)?.stream ?? 0;
+  }
+
+  add(event: RoomEvent): void {
+    this.#all.push(event);
+    const own = this.#bySender.get(event.sender);
+    if (own) own.push(event);
+    else this.#bySender.set(event.sender, [event]);
+  }
+
+  after(position: number, userId: string, isHighlight: IsHighlight): Unread {
+    const highlights = this.#highlights.get(userId) ?? { seen: 0, events: [] };
+    this.#highlights.set(userId, highlights);
+    for (; highlights.seen < this.#all.length; highlights.seen++) {
+      const event = this.#all[highlights.seen];
+      if (event && event.sender !== userId && isHighlight(event)) highlights.events.push(event);
+    }
     return {
-      notification_count: countAfter(this.#notifying, from),
-      highlight_count: countAfter(this.#mentions.get(userId) ?? [], from),
+      notification_count: countAfter(this.#all, position) - countAfter(this.#bySender.get(userId) ?? [], position),
+      highlight_count: countAfter(highlights.events, position),
     };
   }
 }
@@ -37,12 +80,28 @@ function notifies({ type, content, stateKey }: RoomEvent): boolean {
   return (type === 'm.room.message' && content['msgtype'] !== 'm.notice') || type === 'm.room.encrypted';
 }
 
-function pushTo(lists: Map<string, Position[]>, key: string, item: Position): void {
-  const list = lists.get(key);
-  if (list) list.push(item);
-  else lists.set(key, [item]);
+/** The default push rules that highlight. @param names - what the user is called */
+export function highlightsFor(
+  userId: string,
+  names: readonly string[],
+  mayNotifyRoom: (sender: string) => boolean,
+): IsHighlight {
+  const words = names.map((name) => new RegExp(String.raw`(^|\W)${escapeRegExp(name)}(\W|$)`, 'i'));
+  return ({ content, sender }) => {
+    const mentions = content['m.mentions'];
+    const body = typeof content['body'] === 'string' ? content['body'] : '';
+    if (mentions === undefined) {
+      return words.some((word) => word.test(body)) || (/(^|\W)@room(\W|$)/.test(body) && mayNotifyRoom(sender));
+    }
+    const { user_ids: userIds, room } = objectOrEmpty(mentions);
+    return stringsOf(userIds)?.includes(userId) === true || (room === true && mayNotifyRoom(sender));
+  };
 }
 
-function countAfter(items: readonly Position[], position: number): number {
-  return items.length - firstAfter(items, position);
+function escapeRegExp(text: string): string {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+}
+
+function countAfter(events: readonly RoomEvent[], position: number): number {
+  return events.length - firstAfter(events, position);
 }

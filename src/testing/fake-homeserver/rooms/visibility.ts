@@ -52,18 +52,23 @@ function visibilityIn(event: RoomEvent | undefined): Visibility {
   return VISIBILITIES.find((visibility) => visibility === value) ?? 'shared';
 }
 
-/**
- * Up to where the user may read the room: `Infinity` for its members and for all when it is world-readable, the
- * position of their leaving for those who left. Throws 403 for everyone else.
- */
-export function readableUpTo(room: Room | undefined, user: User, roomId: string): number {
-  const refuse = (): never => {
-    throw forbidden(`User ${user.userId} not in room ${roomId}, and room previews are disabled`);
-  };
-  if (!room) return refuse();
-  if (room.joined.has(user.userId)) return Infinity;
+/** How a user may read a room. */
+export interface ReadAccess {
+  readonly room: Room;
+  /** `Infinity`, or the position at which the user left. */
+  readonly upTo: number;
+  /** Whether the user is let in only because anyone may read the room. */
+  readonly isPeeking: boolean;
+}
+
+/** Lets in those who are in the room, or were, and everyone when it is world-readable; throws 403 for all others. */
+export function readAccess(room: Room | undefined, user: User, roomId: string): ReadAccess {
+  const refused = forbidden(`User ${user.userId} not in room ${roomId}, and room previews are disabled`);
+  if (!room) throw refused;
+  if (room.joined.has(user.userId)) return { room, upTo: Infinity, isPeeking: false };
   const last = room.membershipsOf(user.userId).at(-1);
   const hasLeft = last !== undefined && ['leave', 'ban'].includes(membershipIn(last));
-  if (hasLeft && !user.rooms.get(roomId)?.forgotten) return last.stream;
-  return visibilityAt(room, Infinity) === 'world_readable' ? Infinity : refuse();
+  if (hasLeft && !user.rooms.get(roomId)?.forgotten) return { room, upTo: last.stream, isPeeking: false };
+  if (visibilityAt(room, Infinity) !== 'world_readable') throw refused;
+  return { room, upTo: Infinity, isPeeking: true };
 }

@@ -3,6 +3,8 @@ import { isJsonObject } from '../json.js';
 import { MatrixError, invalidParam } from '../matrix-error.js';
 import type { Room } from '../rooms/room.js';
 import type { Viewer } from '../rooms/client-event.js';
+import type { ReadAccess } from '../rooms/visibility.js';
+import { readAccess } from '../rooms/visibility.js';
 import type { Session } from '../world/sessions.js';
 import type { User } from '../world/user.js';
 import type { World } from '../world/world.js';
@@ -67,6 +69,12 @@ export class EndpointRequest {
   /** The room in the path, if the user is in it; otherwise 403. */
   joinedRoom(): Room {
     return this.world.joinedRoom(this.param('roomId'), this.session.userId);
+  }
+
+  /** The room in the path, as far as the user may read it; otherwise 403. */
+  readableRoom(): ReadAccess {
+    const roomId = this.param('roomId');
+    return readAccess(this.world.rooms.get(roomId), this.user, roomId);
   }
 
   /** The body, which has to be a JSON object. */

@@ -9,6 +9,7 @@ import type { SyncContext } from './sync-context.js';
 import { stateFor } from './sync-state.js';
 import type { Timeline, TimelineRange } from './timeline.js';
 import { loadTimeline } from './timeline.js';
+import { unreadBody } from './unread-body.js';
 
 /** What a sync tells of a room that the user is in; undefined when there is nothing new. */
 export function joinedEntry(context: SyncContext, room: Room): JsonObject | undefined {
@@ -32,7 +33,7 @@ export function joinedEntry(context: SyncContext, room: Room): JsonObject | unde
     ...stateBody(context, room, state),
     account_data: { events: accountData },
     ephemeral: { events: ephemeral },
-    unread_notifications: room.unread.after(unreadSince(room, user.userId), user.userId),
+    ...unreadBody(room, user, filter.unreadByThread),
     summary,
   };
 }
@@ -104,10 +105,4 @@ function ephemeralOf({ since = 0, user }: SyncContext, room: Room): { type: stri
   const receipts = room.receipts.after(since, user.userId);
   if (receipts.length > 0) events.push({ type: 'm.receipt', content: receiptContent(receipts) });
   return events;
-}
-
-/** From where unread events count: the last receipt, or the last joining when that was later. */
-function unreadSince(room: Room, userId: string): number {
-  const joined = room.membershipsOf(userId).findLast((event) => membershipIn(event.replaces) !== 'join');
-  return Math.max(room.receipts.readUpTo(userId), joined?.stream ?? 0);
 }

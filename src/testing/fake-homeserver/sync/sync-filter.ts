@@ -20,6 +20,7 @@ export interface SyncFilter {
   readonly includeLeave: boolean;
   readonly lazyLoadMembers: boolean;
   readonly includeRedundantMembers: boolean;
+  readonly unreadByThread: boolean;
 }
 
 /** Reads the `filter` of a sync: JSON, or the id of a filter that the user has stored. */
@@ -58,6 +59,7 @@ export function parseSyncFilter(definition: unknown): SyncFilter {
     includeLeave: room['include_leave'] === true,
     lazyLoadMembers: state['lazy_load_members'] === true,
     includeRedundantMembers: state['include_redundant_members'] === true,
+    unreadByThread: timeline['unread_thread_notifications'] === true,
   };
 }
 
