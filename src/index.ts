@@ -60,7 +60,19 @@ export type { MessageBody } from './messages/content.js';
 
 // Storage
 export { memoryStorage } from './storage/memory-storage.js';
+export { sqliteStorage } from './storage/sqlite-storage.js';
+export { storageLimits } from './storage/storage-limits.js';
+export type { CorruptionInfo, SqliteStorageOptions } from './storage/sqlite-storage-options.js';
 export type { Storage } from './storage/storage.js';
+export type {
+  CheckpointChange,
+  DeliveredPosition,
+  JournalChange,
+  JournalEntry,
+  StoredCheckpoint,
+} from './storage/checkpoint.js';
+export type { StoredDeadLetter, StoredError } from './storage/dead-letter.js';
+export type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './storage/queued-send.js';
 
 // The injectables
 export { systemClock } from './core/clock.js';

@@ -227,8 +227,9 @@ export class ClientRegistry {
       },
     };
     if (slot.phase.state === 'starting') slot.phase.flight.catch(() => {}); // a caller may have left
+    const from = this.#slots.has(userId) ? 'failed' : 'stopped';
     this.#slots.set(userId, slot);
-    this.#options.onStateChanged(userId, 'stopped', 'starting');
+    this.#options.onStateChanged(userId, from, 'starting');
     begin.resolve();
     return slot as UpSlot;
   }

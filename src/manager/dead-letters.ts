@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ClientEvent } from '../core/client-event.js';
 import { isManagerError } from '../core/errors.js';
-import type { DeadLetter as StoredDeadLetter, StoredError } from '../storage/dead-letter.js';
+import type { StoredDeadLetter, StoredError } from '../storage/dead-letter.js';
 
 /** An event that a callback failed on as often as it may, as `deadLetters` lists it. */
 export interface DeadLetter {

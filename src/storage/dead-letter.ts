@@ -1,5 +1,5 @@
 /** An event that the callbacks failed on as often as they were allowed to. */
-export interface DeadLetter {
+export interface StoredDeadLetter {
   /** Unique per user. Derived from the event, a letter added again after a crash replaces itself. */
   readonly id: string;
   /** The event as JSON text, opaque to the storage. */

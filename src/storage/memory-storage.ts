@@ -6,9 +6,8 @@ import type {
   JournalEntry,
   StoredCheckpoint,
 } from './checkpoint.js';
-import type { DeadLetter, StoredError } from './dead-letter.js';
+import type { StoredDeadLetter, StoredError } from './dead-letter.js';
 import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './queued-send.js';
-import { closedError } from './storage-errors.js';
 import { defaultDeadLetterLimit, storageLimits } from './storage-limits.js';
 import type { Storage } from './storage.js';
 
@@ -20,7 +19,7 @@ interface UserRecord {
   readonly rooms: Map<string, string>;
   readonly lastDelivered: Map<string, DeliveredPosition>;
   readonly journal: Map<string, JournalEntry>;
-  readonly deadLetters: Map<string, DeadLetter>;
+  readonly deadLetters: Map<string, StoredDeadLetter>;
   readonly sends: Map<string, SequencedSend>;
 }
 
@@ -29,7 +28,10 @@ interface SequencedSend {
   readonly send: QueuedSend;
 }
 
-/** A storage that lives as long as the process: the default, and what tests want. */
+/**
+ * A storage that lives as long as the process: the default, and what tests want. Closing it does nothing, so a second
+ * manager on the same storage finds what the first one left, as after a restart.
+ */
 export function memoryStorage(): Storage {
   return new MemoryStorage();
 }
@@ -37,7 +39,6 @@ export function memoryStorage(): Storage {
 class MemoryStorage implements Storage {
   readonly #users = new Map<string, UserRecord>();
   #sequence = 0;
-  #closed = false;
 
   async getCredentials(userId: string): Promise<Credentials | undefined> {
     return structuredClone(this.#read(userId)?.credentials);
@@ -72,13 +73,13 @@ class MemoryStorage implements Storage {
     if (change.journal) applyToJournal(user.journal, change.journal);
   }
 
-  async addDeadLetter(userId: string, letter: DeadLetter): Promise<void> {
+  async addDeadLetter(userId: string, letter: StoredDeadLetter): Promise<void> {
     const { deadLetters } = this.#write(userId);
     deadLetters.set(letter.id, structuredClone(letter));
     dropOldest(deadLetters, storageLimits.deadLetters);
   }
 
-  async listDeadLetters(userId: string, options: { readonly limit?: number } = {}): Promise<DeadLetter[]> {
+  async listDeadLetters(userId: string, options: { readonly limit?: number } = {}): Promise<StoredDeadLetter[]> {
     const letters = [...(this.#read(userId)?.deadLetters.values() ?? [])];
     return structuredClone(letters.slice(0, Math.max(0, options.limit ?? defaultDeadLetterLimit)));
   }
@@ -128,14 +129,9 @@ class MemoryStorage implements Storage {
     this.#users.delete(userId);
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    this.#users.clear();
-  }
+  async close(): Promise<void> {}
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
+  async [Symbol.asyncDispose](): Promise<void> {}
 
   #settle(userId: string, txnId: string, from: SendState[], to: (send: QueuedSend) => QueuedSend): boolean {
     const sends = this.#read(userId)?.sends;
@@ -149,12 +145,10 @@ class MemoryStorage implements Storage {
   }
 
   #all(): Iterable<UserRecord> {
-    if (this.#closed) throw closedError();
     return this.#users.values();
   }
 
   #read(userId: string): UserRecord | undefined {
-    if (this.#closed) throw closedError();
     return this.#users.get(userId);
   }
 

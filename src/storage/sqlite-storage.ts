@@ -1,6 +1,6 @@
 import type { Credentials } from '../core/credentials.js';
 import type { CheckpointChange, StoredCheckpoint } from './checkpoint.js';
-import type { DeadLetter, StoredError } from './dead-letter.js';
+import type { StoredDeadLetter, StoredError } from './dead-letter.js';
 import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './queued-send.js';
 import type { NormalizedSqliteOptions, SqliteStorageOptions } from './sqlite-storage-options.js';
 import { normalizeSqliteOptions } from './sqlite-storage-options.js';
@@ -92,7 +92,7 @@ class SqliteStorage implements Storage {
     await this.#run(userId, 'process', () => write(this.#records), true);
   }
 
-  async addDeadLetter(userId: string, letter: DeadLetter): Promise<void> {
+  async addDeadLetter(userId: string, letter: StoredDeadLetter): Promise<void> {
     const { id } = letter;
     const text = JSON.stringify(letter);
     await this.#run(userId, 'power', () => {
@@ -101,10 +101,10 @@ class SqliteStorage implements Storage {
     });
   }
 
-  async listDeadLetters(userId: string, options: { readonly limit?: number } = {}): Promise<DeadLetter[]> {
+  async listDeadLetters(userId: string, options: { readonly limit?: number } = {}): Promise<StoredDeadLetter[]> {
     const limit = Math.max(0, options.limit ?? defaultDeadLetterLimit);
     const records = await this.#run(userId, 'process', () => this.#records.list(userId, 'deadLetter', limit));
-    return records.map((record) => JSON.parse(record.value) as DeadLetter);
+    return records.map((record) => JSON.parse(record.value) as StoredDeadLetter);
   }
 
   deleteDeadLetter(userId: string, id: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 import type { Credentials } from '../core/credentials.js';
 import type { CheckpointChange, StoredCheckpoint } from './checkpoint.js';
-import type { DeadLetter, StoredError } from './dead-letter.js';
+import type { StoredDeadLetter, StoredError } from './dead-letter.js';
 import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './queued-send.js';
 
 /**
@@ -23,9 +23,9 @@ export interface Storage extends AsyncDisposable {
   commit(userId: string, change: CheckpointChange): Promise<void>;
 
   /** Keeps the letter, in the place of one with the same id. Beyond `storageLimits.deadLetters` the oldest go. */
-  addDeadLetter(userId: string, letter: DeadLetter): Promise<void>;
+  addDeadLetter(userId: string, letter: StoredDeadLetter): Promise<void>;
   /** The user's letters, oldest first. @param options.limit - how many at most, default 100 */
-  listDeadLetters(userId: string, options?: { readonly limit?: number }): Promise<DeadLetter[]>;
+  listDeadLetters(userId: string, options?: { readonly limit?: number }): Promise<StoredDeadLetter[]>;
   /** Resolves to whether there was one. */
   deleteDeadLetter(userId: string, id: string): Promise<boolean>;
 

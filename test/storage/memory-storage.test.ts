@@ -4,7 +4,14 @@ import { memoryStorage } from '../../src/storage/memory-storage.js';
 import { storageContract } from '../../src/testing/contracts/storage-contract.js';
 
 describe('memoryStorage', () => {
-  storageContract({ describe, it, expect }, async () => ({ storage: memoryStorage() }));
+  storageContract({ describe, it, expect }, async () => ({ storage: memoryStorage(), staysOpen: true }));
+
+  it('keeps what it has when it is closed, so that tests can restart a manager on it', async () => {
+    const storage = memoryStorage();
+    await storage.setCredentials({ userId: '@a:x', accessToken: 't', deviceId: 'D' });
+    await storage.close();
+    expect(await storage.getCredentials('@a:x')).toMatchObject({ deviceId: 'D' });
+  });
 
   it('shows no secret when inspected', async () => {
     const storage = memoryStorage();
