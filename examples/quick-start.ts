@@ -1,0 +1,37 @@
+/** Two users, two live clients, one message: the shortest way to see an event reach a callback. */
+import { MatrixClientManager } from 'matrix-client-manager';
+import { openHomeserver } from './homeserver.js';
+
+await using homeserver = await openHomeserver(); // embedded, or yours: see homeserver.ts
+
+await using manager = new MatrixClientManager({ homeserverUrl: homeserver.url, admin: homeserver.admin });
+
+// An account and a session for each; asked again, the same ones come back.
+const alice = await manager.provisionUser({ username: homeserver.username('alice'), displayName: 'Alice' });
+const bob = await manager.provisionUser({ username: homeserver.username('bob'), displayName: 'Bob' });
+
+// A live client for Bob, who is told of every message.
+const received = Promise.withResolvers<void>();
+await manager.startClient({
+  userId: bob.userId,
+  callbacks: [
+    (event) => {
+      if (event.type !== 'message') return;
+      console.log(`${event.sender} says: ${String(event.content['body'])}`);
+      received.resolve();
+    },
+  ],
+});
+
+// Rooms are the matrix-js-sdk client's business; withClient() lends it, and starts it if needed.
+const { room_id: roomId } = await manager.withClient(alice.userId, (client) =>
+  client.createRoom({ name: 'Greetings', invite: [bob.userId] }),
+);
+await manager.withClient(bob.userId, (client) => client.joinRoom(roomId));
+
+await manager.sendMessage({ userId: alice.userId, roomId, text: 'Hello Bob!' });
+await received.promise;
+
+const { messages } = await manager.getRoomMessages({ roomId, userId: bob.userId, limit: 10 });
+console.log(`The room's history has ${messages.length} message`);
+// `await using` ends with manager.shutdown(): both clients stop, and nothing keeps the process alive.
