@@ -5,14 +5,6 @@ import { systemClock } from '../../core/clock.js';
 import { allEndpoints } from './endpoints/endpoints.js';
 import type { LoginLimit } from './endpoints/login.js';
 import type { SyncBehaviour } from './endpoints/sync.js';
-import type { JsonObject } from './json.js';
-import { createRoom } from './rooms/create-room.js';
-import { changeMembership } from './rooms/membership.js';
-import type { ReceiptType } from './rooms/receipts.js';
-import type { Room } from './rooms/room.js';
-import type { RoomEvent } from './rooms/room-event.js';
-import { setReceipt, setTyping } from './rooms/room-signals.js';
-import { sendEvent } from './rooms/send-event.js';
 import type { UnhandledRequest } from './server/dispatcher.js';
 import { Dispatcher } from './server/dispatcher.js';
 import type { Faults } from './server/faults.js';
@@ -20,8 +12,9 @@ import { inProcessFetch } from './server/in-process-fetch.js';
 import { mswHandlers } from './server/msw-handlers.js';
 import { NodeServer } from './server/node-server.js';
 import type { LoggedRequest } from './server/request-log.js';
-import { openDevice } from './world/log-in-out.js';
 import { World } from './world/world.js';
+import type { FakeUser } from './world-driver.js';
+import { WorldDriver } from './world-driver.js';
 
 export interface FakeHomeserverOptions {
   /** @default 'hs.test' */
@@ -46,14 +39,8 @@ export interface FakeHomeserverOptions {
   readonly onUnhandled?: 'throw' | 'record';
 }
 
-export interface FakeUser {
-  readonly userId: string;
-  readonly accessToken: string;
-  readonly deviceId: string;
-}
-
 /** A homeserver in memory, for tests: it answers as Synapse does, and fails when told to. */
-export class FakeHomeserver implements AsyncDisposable {
+export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
   readonly serverName: string;
   /** The server admin, who exists from the start. */
   readonly admin: FakeUser & { readonly password: string };
@@ -68,10 +55,12 @@ export class FakeHomeserver implements AsyncDisposable {
 
   constructor(options: FakeHomeserverOptions = {}) {
     const { serverName = 'hs.test', clock = systemClock, baseUrl = 'http://hs.test', adminApi = true } = options;
+    const world = new World(clock, serverName);
+    super(world);
+    this.#world = world;
     this.serverName = serverName;
     this.#baseUrl = baseUrl.replace(/\/+$/, '');
     this.#onUnhandled = options.onUnhandled ?? 'throw';
-    this.#world = new World(clock, serverName);
     this.#behaviour = { timelineLimit: undefined, staleInitialSync: false, stateAfter: options.stateAfter ?? false };
     const endpoints = { adminApi, loginLimit: options.loginLimit, behaviour: this.#behaviour };
     this.#dispatcher = new Dispatcher(this.#world, allEndpoints(this.#world, endpoints));
@@ -118,106 +107,6 @@ export class FakeHomeserver implements AsyncDisposable {
     this.#server?.dropConnections();
   }
 
-  /** Makes an account with a session on a new device. */
-  createUser(options: {
-    username?: string;
-    userId?: string;
-    displayName?: string;
-    admin?: boolean;
-    password?: string;
-    deviceId?: string;
-  }): FakeUser {
-    const { username, displayName, admin = false, password, deviceId } = options;
-    const userId = options.userId ?? `@${username ?? randomBytes(6).toString('hex')}:${this.serverName}`;
-    if (this.#world.users.has(userId)) throw new Error(`expected a user id that is free, got ${userId}`);
-    const user = this.#world.addUser(userId);
-    if (displayName !== undefined) user.displayName = displayName;
-    user.admin = admin;
-    user.password = password;
-    const { session } = openDevice(this.#world, user, { deviceId });
-    return { userId, accessToken: session.accessToken, deviceId: session.deviceId ?? '' };
-  }
-
-  /** Makes a room in which `creator` and `members` are. @param options - `preset` and the like as in /createRoom */
-  createRoom(options: {
-    creator: string;
-    members?: readonly string[];
-    name?: string;
-    topic?: string;
-    preset?: 'private_chat' | 'public_chat' | 'trusted_private_chat';
-    isDirect?: boolean;
-    initialState?: readonly { type: string; stateKey?: string; content: JsonObject }[];
-    roomVersion?: string;
-  }): string {
-    const { creator, members = [], name, topic, preset, isDirect, initialState = [], roomVersion } = options;
-    const room = createRoom(this.#world, creator, {
-      name,
-      topic,
-      preset,
-      is_direct: isDirect,
-      room_version: roomVersion,
-      initial_state: initialState.map(({ type, stateKey = '', content }) => ({ type, state_key: stateKey, content })),
-    });
-    for (const userId of members) this.join(room.roomId, userId);
-    return room.roomId;
-  }
-
-  /** Lets a user join, inviting them first where the room asks for it. */
-  join(roomId: string, userId: string): void {
-    const room = this.#room(roomId);
-    const isPublic = room.state.current.get('m.room.join_rules')?.content['join_rule'] === 'public';
-    if (!isPublic && room.membership(userId) !== 'invite') this.invite(roomId, userId);
-    changeMembership(this.#world, room, { sender: userId, target: userId, membership: 'join' });
-  }
-
-  /** @param inviter - the room's creator by default */
-  invite(roomId: string, userId: string, inviter?: string): void {
-    const room = this.#room(roomId);
-    const sender = inviter ?? room.events[0]?.sender ?? '';
-    changeMembership(this.#world, room, { sender, target: userId, membership: 'invite' });
-  }
-
-  leave(roomId: string, userId: string): void {
-    changeMembership(this.#world, this.#room(roomId), { sender: userId, target: userId, membership: 'leave' });
-  }
-
-  /** @returns the event's id */
-  sendMessage(
-    roomId: string,
-    sender: string,
-    textOrContent: string | JsonObject,
-    { type = 'm.room.message' }: { type?: string } = {},
-  ): string {
-    const content = typeof textOrContent === 'string' ? { msgtype: 'm.text', body: textOrContent } : textOrContent;
-    return sendEvent(this.#world, this.#room(roomId), { type, sender, content }).eventId;
-  }
-
-  /** @returns the event's id */
-  sendState(roomId: string, sender: string, type: string, content: JsonObject, stateKey = ''): string {
-    return sendEvent(this.#world, this.#room(roomId), { type, sender, content, stateKey }).eventId;
-  }
-
-  /** @returns the redaction's id */
-  redact(roomId: string, sender: string, eventId: string, reason?: string): string {
-    const content = reason === undefined ? {} : { reason };
-    const draft = { type: 'm.room.redaction', sender, content, redacts: eventId };
-    return sendEvent(this.#world, this.#room(roomId), draft).eventId;
-  }
-
-  /** @param timeoutMs - after how long typing ends by itself; 30 seconds by default */
-  setTyping(roomId: string, userId: string, typing: boolean, timeoutMs = 30_000): void {
-    setTyping(this.#world, this.#room(roomId), userId, typing ? timeoutMs : undefined);
-  }
-
-  sendReceipt(roomId: string, userId: string, eventId: string, type: ReceiptType = 'm.read'): void {
-    setReceipt(this.#world, this.#room(roomId), { userId, type, eventId, threadId: undefined });
-  }
-
-  /** Every event of a room, oldest first. */
-  events(roomId: string): readonly RoomEvent[] {
-    return this.#room(roomId).events;
-  }
-
   /** Requests received since the start or the last `clearRequests`, oldest first. */
   get requests(): readonly LoggedRequest[] {
     return this.#dispatcher.log.entries;
@@ -229,6 +118,7 @@ export class FakeHomeserver implements AsyncDisposable {
 
   /** @param which - an endpoint such as `/sync`, or what the requests have to satisfy */
   countRequests(which: string | ((request: LoggedRequest) => boolean)): number {
+    if (typeof which === 'string') this.#dispatcher.assertEndpoint(which);
     const isCounted = typeof which === 'string' ? ({ endpoint }: LoggedRequest) => endpoint === which : which;
     return this.requests.filter(isCounted).length;
   }
@@ -246,17 +136,6 @@ export class FakeHomeserver implements AsyncDisposable {
   /** What goes wrong between clients and this homeserver. */
   get faults(): Faults {
     return this.#dispatcher.faults;
-  }
-
-  /** Ends one session. */
-  killToken(accessToken: string): void {
-    const session = this.#world.sessions.peek(accessToken);
-    if (session) this.#world.sessions.close(session);
-  }
-
-  /** Ends a user's sessions. @param options - `softLogout` tells clients that they may log in again as they are */
-  killTokens(userId: string, { softLogout = false }: { softLogout?: boolean } = {}): void {
-    for (const session of this.#world.sessions.ofUser(userId)) this.#world.sessions.close(session, softLogout);
   }
 
   /**
@@ -286,11 +165,5 @@ export class FakeHomeserver implements AsyncDisposable {
       );
     }
     return response;
-  }
-
-  #room(roomId: string): Room {
-    const room = this.#world.rooms.get(roomId);
-    if (!room) throw new Error(`expected the id of a room of this homeserver, got ${roomId}`);
-    return room;
   }
 }

@@ -5,7 +5,7 @@ import { changeMembership } from '../rooms/membership.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 import { closeDevice } from '../world/log-in-out.js';
 import type { Device, User } from '../world/user.js';
-import { deviceBody } from './account.js';
+import { deviceBody } from './devices.js';
 import { localUserId } from './admin-users.js';
 import { deactivate } from './deactivate.js';
 import { resolveRoom } from './membership.js';

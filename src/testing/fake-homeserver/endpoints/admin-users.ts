@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { JsonObject } from '../json.js';
 import { MatrixError, invalidParam, notFound } from '../matrix-error.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
@@ -5,7 +6,7 @@ import { Reply } from '../server/endpoint.js';
 import { closeUserSessions } from '../world/log-in-out.js';
 import type { User } from '../world/user.js';
 import type { World } from '../world/world.js';
-import { setDisplayName } from './account.js';
+import { setDisplayName } from './profile.js';
 import { deactivate } from './deactivate.js';
 import { assertUsername } from './username.js';
 
@@ -25,16 +26,23 @@ function getUser(request: EndpointRequest): JsonObject {
 }
 
 /** Creates an account or changes one: 201 or 200. */
-function putUser(request: EndpointRequest): Reply {
+async function putUser(request: EndpointRequest): Promise<Reply> {
   const { world } = request;
   const userId = localUserId(request, 'This endpoint can only be used with local users');
   const change = request.json();
   checkChange(change);
   const existing = world.users.get(userId);
   if (!existing) assertUsername(userId.slice(1, userId.indexOf(':')), world.serverName);
-  const user = existing ?? world.addUser(userId);
+  const user = existing ?? (await createUser(world, userId));
   applyChange(world, user, change, existing === undefined);
   return new Reply(existing ? 200 : 201, accountBody(user));
+}
+
+/** Takes a moment, as Synapse does, so that those who create the same account at the same time meet here. */
+async function createUser(world: World, userId: string): Promise<User> {
+  await nextTurn();
+  if (world.users.has(userId)) throw new MatrixError(400, 'M_USER_IN_USE', 'User ID already taken.');
+  return world.addUser(userId);
 }
 
 function applyChange(world: World, user: User, change: JsonObject, isNew: boolean): void {

@@ -1,14 +1,17 @@
 import type { Endpoint } from '../server/endpoint.js';
 import type { World } from '../world/world.js';
-import { accountEndpoints } from './account.js';
+import { accountDataEndpoints } from './account-data.js';
 import { adminActionEndpoints } from './admin-actions.js';
 import { adminUserListEndpoints } from './admin-user-list.js';
 import { adminUserEndpoints } from './admin-users.js';
+import { deviceEndpoints } from './devices.js';
 import { ephemeralEndpoints } from './ephemeral.js';
 import type { LoginLimit } from './login.js';
 import { loginEndpoints } from './login.js';
 import { membershipEndpoints } from './membership.js';
 import { messagesEndpoints } from './messages.js';
+import { profileEndpoints } from './profile.js';
+import { relationsEndpoints } from './relations.js';
 import { roomStateEndpoints } from './room-state.js';
 import { sendEndpoints } from './send.js';
 import { serverInfoEndpoints } from './server-info.js';
@@ -27,9 +30,12 @@ export function allEndpoints(world: World, { adminApi, loginLimit, behaviour }: 
   return [
     ...serverInfoEndpoints,
     ...loginEndpoints(loginLimit),
-    ...accountEndpoints,
+    ...deviceEndpoints,
+    ...profileEndpoints,
+    ...accountDataEndpoints,
     ...syncEndpoints(world, behaviour),
     ...messagesEndpoints,
+    ...relationsEndpoints,
     ...sendEndpoints,
     ...roomStateEndpoints,
     ...membershipEndpoints,

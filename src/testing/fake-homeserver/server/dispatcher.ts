@@ -21,17 +21,28 @@ export class Dispatcher {
   readonly unhandled: UnhandledRequest[] = [];
   readonly #world: World;
   readonly #app: Hono;
+  readonly #templates: ReadonlySet<string>;
   readonly #active = new Set<AbortController>();
 
   constructor(world: World, endpoints: readonly Endpoint[]) {
     this.#world = world;
-    this.faults = new Faults(world.clock, new Set(endpoints.map(({ path }) => path)));
+    this.#templates = new Set(endpoints.map(({ path }) => path));
+    this.faults = new Faults(world.clock, (endpoint) => this.assertEndpoint(endpoint));
     this.#app = this.#route(endpoints);
   }
 
   /** Answers a request; rejects with `ConnectionDropped` where the connection would end without an answer. */
   async fetch(request: Request): Promise<Response> {
     return this.#app.fetch(request);
+  }
+
+  /** Throws unless there is an endpoint with that path template, so that a slip does not pass for silence. */
+  assertEndpoint(template: string): void {
+    if (this.#templates.has(template)) return;
+    const known = [...this.#templates].toSorted().join('\n  ');
+    throw new Error(
+      `expected the path template of an endpoint, got ${JSON.stringify(template)}; there are:\n  ${known}`,
+    );
   }
 
   /** Ends every request that is being answered, as if all connections broke. */
@@ -124,7 +135,9 @@ async function handle(endpoint: Endpoint, request: EndpointRequest): Promise<Res
   }
 }
 
-function authorize(endpoint: Endpoint, { user }: EndpointRequest): void {
+function authorize(endpoint: Endpoint, { user, session, world }: EndpointRequest): void {
+  const device = user.devices.get(session.deviceId ?? '');
+  if (device) device.lastSeenAt = world.clock.now();
   if (user.locked && !endpoint.path.startsWith('/logout')) {
     throw new MatrixError(401, 'M_USER_LOCKED', 'User account has been locked', { soft_logout: true });
   }

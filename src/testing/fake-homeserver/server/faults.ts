@@ -16,12 +16,13 @@ export type Disposer = () => void;
  */
 export class Faults {
   readonly #clock: Clock;
-  readonly #knownEndpoints: ReadonlySet<string>;
+  readonly #assertEndpoint: (endpoint: string) => void;
   readonly #faults = new Set<{ matcher: FaultMatcher; fault: Fault }>();
 
-  constructor(clock: Clock, knownEndpoints: ReadonlySet<string>) {
+  /** @param assertEndpoint - throws when no endpoint goes by that name */
+  constructor(clock: Clock, assertEndpoint: (endpoint: string) => void) {
     this.#clock = clock;
-    this.#knownEndpoints = knownEndpoints;
+    this.#assertEndpoint = assertEndpoint;
   }
 
   /** Answers later, by `ms` on the homeserver's clock. */
@@ -134,13 +135,7 @@ export class Faults {
   }
 
   #add(match: FaultMatch, fault: Fault): Disposer {
-    const { endpoint } = match;
-    if (endpoint !== undefined && !this.#knownEndpoints.has(endpoint)) {
-      const known = [...this.#knownEndpoints].toSorted().join('\n  ');
-      throw new Error(
-        `expected \`endpoint\` to be a path template that FakeHomeserver serves, got ${JSON.stringify(endpoint)}; it serves:\n  ${known}`,
-      );
-    }
+    if (match.endpoint !== undefined) this.#assertEndpoint(match.endpoint);
     const entry = { matcher: new FaultMatcher(match), fault };
     this.#faults.add(entry);
     return () => {
