@@ -1,6 +1,15 @@
+import { concurrentSenders } from './homeserver/concurrent-senders.js';
 import { deviceAdministration } from './homeserver/device-administration.js';
+import { ephemeralEvents } from './homeserver/ephemeral.js';
+import { messages } from './homeserver/messages.js';
+import { relations } from './homeserver/relations.js';
+import { rooms } from './homeserver/rooms.js';
+import { sending } from './homeserver/sending.js';
 import { serverInfo } from './homeserver/server-info.js';
 import { sessions } from './homeserver/sessions.js';
+import { syncGaps } from './homeserver/sync-gaps.js';
+import { syncMemberships } from './homeserver/sync-memberships.js';
+import { sync } from './homeserver/sync.js';
 import type { HomeserverTarget } from './homeserver/target.js';
 import type { TestApi } from './homeserver/test-api.js';
 import { userAdministration } from './homeserver/user-administration.js';
@@ -8,6 +17,22 @@ import { World } from './homeserver/world.js';
 
 export type { HomeserverTarget } from './homeserver/target.js';
 export type { Expectation, TestApi } from './homeserver/test-api.js';
+
+const parts = [
+  serverInfo,
+  userAdministration,
+  deviceAdministration,
+  sessions,
+  rooms,
+  sending,
+  sync,
+  syncGaps,
+  syncMemberships,
+  ephemeralEvents,
+  relations,
+  messages,
+  concurrentSenders,
+];
 
 /**
  * What the library relies on in a homeserver, as tests over plain HTTP. Each of them was written against a real
@@ -18,6 +43,5 @@ export type { Expectation, TestApi } from './homeserver/test-api.js';
 export function homeserverContract(api: TestApi, target: () => Promise<HomeserverTarget>): void {
   let made: Promise<World> | undefined;
   const world = (): Promise<World> => (made ??= target().then((ready) => new World(ready)));
-  const suite = { ...api, world };
-  for (const part of [serverInfo, userAdministration, deviceAdministration, sessions]) part(suite);
+  for (const part of parts) part({ ...api, world });
 }

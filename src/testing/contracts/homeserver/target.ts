@@ -4,6 +4,8 @@ export interface HomeserverTarget {
   readonly baseUrl: string;
   readonly serverName: string;
   readonly admin: { readonly userId: string; readonly accessToken: string; readonly password: string };
+  /** Whether syncs give the state after the timeline on request (MSC4222). @default false */
+  readonly stateAfter?: boolean;
   /** @default the global fetch */
   readonly fetch?: typeof globalThis.fetch;
 }

@@ -1,4 +1,4 @@
-import type { MessagesAnswer, RawEvent, SyncAnswer } from './answers.js';
+import type { JoinedRoom, MessagesAnswer, RawEvent, SyncAnswer } from './answers.js';
 import { path, type Answer, type Json, RawHttp } from './raw-http.js';
 
 export interface LoginAnswer {
@@ -40,6 +40,11 @@ export class TestUser {
     this.userId = userId;
     this.password = password;
     this.deviceId = deviceId;
+  }
+
+  /** The localpart of the user id. */
+  get username(): string {
+    return this.userId.slice(1, this.userId.indexOf(':'));
   }
 
   /** Another session of the same user, on a device of its own unless `deviceId` names one. */
@@ -84,6 +89,19 @@ export class TestUser {
     return this.http.put(path`/_matrix/client/v3/rooms/${roomId}/send/${type}/${txnId}`, content);
   }
 
+  setState(roomId: string, type: string, content: Json, stateKey = ''): Promise<Answer<{ event_id: string }>> {
+    return this.http.put(path`/_matrix/client/v3/rooms/${roomId}/state/${type}/${stateKey}`, content);
+  }
+
+  setTyping(roomId: string, typing: boolean, timeout?: number): Promise<Answer<Json>> {
+    const url = path`/_matrix/client/v3/rooms/${roomId}/typing/${this.userId}`;
+    return this.http.put(url, timeout === undefined ? { typing } : { typing, timeout });
+  }
+
+  sendReceipt(roomId: string, eventId: string, type = 'm.read'): Promise<Answer<Json>> {
+    return this.http.post(path`/_matrix/client/v3/rooms/${roomId}/receipt/${type}/${eventId}`);
+  }
+
   async redact(roomId: string, eventId: string, content: Json = {}): Promise<string> {
     const url = path`/_matrix/client/v3/rooms/${roomId}/redact/${eventId}/${`txn-${++transactions}`}`;
     return (await this.http.put<{ event_id: string }>(url, content)).body.event_id;
@@ -101,6 +119,14 @@ export class TestUser {
     return answer.body;
   }
 
+  /** One room of one sync; throws when the room is not in its `join` section. */
+  async syncRoom(roomId: string, options: SyncOptions = {}): Promise<JoinedRoom & { next_batch: string }> {
+    const { rooms, next_batch } = await this.sync(options);
+    const room = rooms?.join?.[roomId];
+    if (!room) throw new Error(`${roomId} is not among the joined rooms of this sync`);
+    return { ...room, next_batch };
+  }
+
   /** Follows a room from `since` with long polls until its timeline has an event that `matches`. */
   async firstNews(roomId: string, since: string, matches: (event: RawEvent) => boolean): Promise<RawEvent> {
     for (let position = since; ;) {
@@ -116,6 +142,25 @@ export class TestUser {
     const answer = await this.http.get<MessagesAnswer>(url, { dir, ...options });
     if (answer.status !== 200) throw new Error(`messages: ${answer.status} ${JSON.stringify(answer.body)}`);
     return answer.body;
+  }
+
+  /** Pages back with /messages until there is no `end`, or to `to`; newest first. */
+  async pageBack(
+    roomId: string,
+    limit: number,
+    { from, to }: { from?: string | undefined; to?: string | undefined } = {},
+  ): Promise<RawEvent[]> {
+    const found: RawEvent[] = [];
+    for (let position = from; ;) {
+      const page = await this.messages(roomId, {
+        limit,
+        ...(position === undefined ? {} : { from: position }),
+        ...(to === undefined ? {} : { to }),
+      });
+      found.push(...page.chunk);
+      if (page.end === undefined) return found;
+      position = page.end;
+    }
   }
 }
 
