@@ -9,9 +9,12 @@ export interface Clock {
   clearTimeout(handle: TimerHandle): void;
 }
 
-/** The machine's own clock. */
+/** The longest delay of Node's timers, 24.8 days; they fire at once when given a longer one. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+/** The machine's own clock. Delays beyond 24.8 days end there. */
 export const systemClock: Clock = {
   now: () => Date.now(),
-  setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),
+  setTimeout: (callback, delayMs) => setTimeout(callback, Math.min(delayMs, MAX_DELAY_MS)),
   clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
 };
