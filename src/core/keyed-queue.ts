@@ -8,8 +8,8 @@ export class KeyedQueue {
   }
 
   run<T>(key: string, task: () => Promise<T>): Promise<T> {
-    const before = this.#tails.get(key);
-    const result = before ? before.then(task) : task();
+    // Never begun in here: what a task queues under its own key would run beside it, before its place is taken.
+    const result = (this.#tails.get(key) ?? Promise.resolve()).then(task);
     const tail = result
       .then(
         () => undefined,
