@@ -60,20 +60,30 @@ export function newUserId(username: unknown, serverName: string): string {
 }
 
 /**
- * Maps any string to a valid username the way the specification recommends: lower case, and every byte outside of
- * the grammar as `=xx`. Upper-case letters are lower-cased, so two spellings of one name map to the same username.
+ * Maps a name to a valid username the way the specification recommends: lower case, and every byte outside of the
+ * grammar as `=xx`. Upper-case letters are lower-cased, so two spellings of one name map to the same username; two
+ * names never do. Throws `INVALID_USER_ID` for an empty string and for half a surrogate pair. A name may be too long.
  * @see https://spec.matrix.org/v1.16/appendices/#mapping-from-other-character-sets
  */
 export function normalizeUsername(name: string): string {
   if (typeof name !== 'string') {
     throw new MatrixClientManagerError('INVALID_USER_ID', `expected a name to be a string, got ${describe(name)}`);
   }
-  let username = '';
-  for (const byte of Buffer.from(name.normalize('NFC').toLowerCase())) {
-    const char = String.fromCharCode(byte);
-    username += /[a-z0-9._\-/+]/.test(char) ? char : `=${byte.toString(16).padStart(2, '0')}`;
+  if (name === '' || !name.isWellFormed()) {
+    throw new MatrixClientManagerError('INVALID_USER_ID', `expected a name to be Unicode text, got ${quote(name)}`);
   }
-  return username.startsWith('_') ? `=5f${username.slice(1)}` : username;
+  // Composed again at the end: some letters have a composed form in lower case only.
+  const bytes = Buffer.from(name.normalize('NFC').toLowerCase().normalize('NFC'));
+  const username = Array.from(bytes, (byte) => {
+    const char = String.fromCharCode(byte);
+    return /[a-z0-9._\-/+]/.test(char) ? char : escaped(byte);
+  }).join('');
+  const reserved = username.startsWith('_') || /^\d+$/.test(username);
+  return reserved ? escaped(username.charCodeAt(0)) + username.slice(1) : username;
+}
+
+function escaped(byte: number): string {
+  return `=${byte.toString(16).padStart(2, '0')}`;
 }
 
 /** The server's name in a user id. */
