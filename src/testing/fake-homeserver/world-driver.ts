@@ -45,7 +45,7 @@ export interface NewRoom {
   readonly preset?: 'private_chat' | 'public_chat' | 'trusted_private_chat';
   readonly isDirect?: boolean;
   readonly initialState?: readonly { type: string; stateKey?: string; content: JsonObject }[];
-  /** @default Synapse's default, '12' */
+  /** @default Synapse's default, '11' */
   readonly roomVersion?: string;
 }
 

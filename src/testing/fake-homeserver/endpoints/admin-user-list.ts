@@ -72,6 +72,7 @@ function listBody(user: User): JsonObject {
     erased: user.erased,
     last_seen_ts: lastSeenAt(user),
     locked: user.locked,
+    approved: true,
   };
 }
 

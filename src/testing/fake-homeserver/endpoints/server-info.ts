@@ -4,10 +4,10 @@ import type { Endpoint } from '../server/endpoint.js';
 import { pushRules } from '../sync/push-rules.js';
 
 /** What the fake claims to be: the Synapse that it was compared with. */
-export const SYNAPSE_VERSION = '1.163.2';
+export const SYNAPSE_VERSION = '1.160.0';
 
 const VERSIONS = ['r0.0.1', 'r0.1.0', 'r0.2.0', 'r0.3.0', 'r0.4.0', 'r0.5.0', 'r0.6.0', 'r0.6.1'].concat(
-  Array.from({ length: 15 }, (_, index) => `v1.${index + 1}`),
+  Array.from({ length: 12 }, (_, index) => `v1.${index + 1}`),
 );
 
 /** What clients ask a homeserver about itself when they start. */

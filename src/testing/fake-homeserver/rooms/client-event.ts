@@ -1,4 +1,5 @@
 import type { JsonObject } from '../json.js';
+import { hasCreatorPower } from './power-levels.js';
 import type { Room } from './room.js';
 import type { RoomEvent } from './room-event.js';
 import { relationOf } from './room-event.js';
@@ -34,7 +35,9 @@ export function clientEvent(room: Room, event: RoomEvent, viewer: Viewer, view: 
   };
   if (event.stateKey !== undefined) body['state_key'] = event.stateKey;
   if (event.redacts !== undefined) body['redacts'] = event.redacts;
-  if (view.format !== 'sync' || event.type === 'm.room.create') body['room_id'] = event.roomId;
+  // since room version 12 the event that a room is named after says so even where the id goes without saying
+  const namesRoom = event.type === 'm.room.create' && hasCreatorPower(room.version);
+  if (view.format !== 'sync' || namesRoom) body['room_id'] = event.roomId;
   if (view.format === 'full') {
     body['user_id'] = event.sender;
     for (const key of ['age', 'prev_content', 'replaces_state', 'redacted_because']) {

@@ -16,7 +16,7 @@ const PRESETS = {
 
 type Preset = (typeof PRESETS)[keyof typeof PRESETS];
 
-export const DEFAULT_ROOM_VERSION = '12';
+export const DEFAULT_ROOM_VERSION = '11';
 
 /** @see https://spec.matrix.org/v1.16/client-server-api/#post_matrixclientv3createroom */
 export function createRoom(world: World, creator: string, request: JsonObject): Room {
@@ -137,14 +137,15 @@ function defaultPowerLevels(version: string, creators: string[], preset: Preset)
       'm.room.tombstone': creatorsAbove ? 150 : 100,
       'm.room.server_acl': 100,
       'm.room.encryption': 100,
-      ...(isPublic && { 'm.call.invite': 50 }),
     },
     events_default: 0,
     state_default: 50,
     ban: 50,
     kick: 50,
     redact: 50,
-    invite: isPublic ? 50 : 0,
+    invite: 0,
     historical: 100,
+    // Synapse means the second for `events`
+    ...(isPublic && { invite: 50, 'm.call.invite': 50 }),
   };
 }

@@ -61,11 +61,15 @@ const STRIPPED_TYPES = [
 ];
 
 /** What someone invited may know of the room. */
-export function invitedEntry(room: Room, userId: string): JsonObject {
-  const invite = room.state.current.get('m.room.member', userId);
+export function invitedEntry({ viewer }: SyncContext, room: Room): JsonObject {
+  const invite = room.state.current.get('m.room.member', viewer.userId);
   const inviter = room.state.current.get('m.room.member', invite?.sender);
-  const events = [...STRIPPED_TYPES.map((type) => room.state.current.get(type)), inviter, invite];
-  return { invite_state: { events: events.flatMap((event) => (event ? stripped(event) : [])) } };
+  const events = [...STRIPPED_TYPES.map((type) => room.state.current.get(type)), inviter];
+  const known = events.flatMap((event) => (event ? stripped(event) : []));
+  // Synapse gives the invite itself unstripped
+  return {
+    invite_state: { events: invite ? [...known, clientEvent(room, invite, viewer, { format: 'sync' })] : known },
+  };
 }
 
 function stripped({ type, stateKey, content, sender }: RoomEvent): JsonObject {

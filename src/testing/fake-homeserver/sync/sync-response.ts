@@ -59,7 +59,7 @@ function entryOf(context: SyncContext, room: Room): { section: Section; body: Js
       return body && { section: 'join', body };
     }
     case 'invite':
-      return isNews ? { section: 'invite', body: invitedEntry(room, userId) } : undefined;
+      return isNews ? { section: 'invite', body: invitedEntry(context, room) } : undefined;
     default: {
       // an initial sync tells of rooms that others made the user leave, and of those they left when asked to
       const isTold = context.since === undefined ? last.sender !== userId || context.filter.includeLeave : isNews;
