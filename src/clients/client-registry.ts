@@ -285,6 +285,7 @@ export class ClientRegistry {
         this.#options.onStopped(userId, reason, error);
       });
     this.#activity.delete(userId);
+    this.#disarmSweep();
     this.#enter(slot, { state: 'stopping', flight, client });
     begin.resolve();
     return flight;
@@ -332,6 +333,13 @@ export class ClientRegistry {
       for (const userId of this.#activity.until(clock.now() - idleTimeoutMs)) void this.stop(userId, 'idle');
       if (this.#activity.size > 0) this.#armSweep();
     }, sweepIntervalMs);
+  }
+
+  /** With nobody to look for, no timer is left to keep the process alive. */
+  #disarmSweep(): void {
+    if (this.#activity.size > 0) return;
+    this.#options.clock.clearTimeout(this.#sweep);
+    this.#sweep = undefined;
   }
 
   /** Waits until there is room under `maxClients`. */

@@ -1,0 +1,224 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { MatrixClientManager } from '../../src/index.js';
+import type { ManagerEvents, MatrixClientManagerOptions } from '../../src/index.js';
+import { FakeHomeserver, ManualClock, MemoryLogger } from '../../src/testing/index.js';
+import { Recorder } from '../support/recorder.js';
+
+const open: AsyncDisposable[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).toReversed()) await one[Symbol.asyncDispose]();
+});
+
+function setUp(options: Partial<MatrixClientManagerOptions> = {}) {
+  const clock = new ManualClock();
+  const fake = new FakeHomeserver({ clock });
+  const logger = new MemoryLogger();
+  const manager = new MatrixClientManager({
+    homeserverUrl: fake.baseUrl,
+    fetch: fake.fetch,
+    clock,
+    logger,
+    ...options,
+  });
+  open.push(fake, manager);
+  const stopped: Parameters<ManagerEvents['clientStopped']>[0][] = [];
+  manager.on('clientStopped', (event) => stopped.push(event));
+  const alice = fake.createUser({ username: 'alice' });
+  const bob = fake.createUser({ username: 'bob' });
+  const roomId = fake.createRoom({ creator: alice.userId, members: [bob.userId] });
+  return { clock, fake, logger, manager, alice, bob, roomId, stopped };
+}
+
+describe('a start that fails', () => {
+  const broken: [string, string, (fake: FakeHomeserver, endpoint: string) => unknown][] = [
+    ['HTML', 'INVALID_RESPONSE', (fake, endpoint) => fake.faults.html({ endpoint })],
+    ['truncated JSON', 'INVALID_RESPONSE', (fake, endpoint) => fake.faults.truncatedJson({ endpoint })],
+    ['500', 'HOMESERVER_UNAVAILABLE', (fake, endpoint) => fake.faults.status({ endpoint }, { status: 500 })],
+    ['nothing', 'TIMEOUT', (fake, endpoint) => fake.faults.hang({ endpoint })],
+    ['a broken connection', 'NETWORK', (fake, endpoint) => fake.faults.drop({ endpoint })],
+  ];
+  const wrong: [string, unknown][] = [
+    ['an array', []],
+    ['no next_batch', { rooms: {} }],
+    ['a number as next_batch', { next_batch: 1 }],
+    ['rooms that are a list', { next_batch: 's', rooms: [] }],
+    ['a room that is a string', { next_batch: 's', rooms: { join: { '!r:hs.test': 'x' } } }],
+    ['events that are no list', { next_batch: 's', rooms: { join: { '!r:hs.test': { timeline: { events: {} } } } } }],
+  ];
+
+  it.each(broken)('ends with a classified error when /sync answers %s', async (_what, code, breakIt) => {
+    const { manager, fake, clock, alice } = setUp();
+    breakIt(fake, '/sync');
+    const starting = manager.startClient(alice).catch((error: unknown) => error);
+    await clock.advance(600_000);
+    expect(await starting).toMatchObject({ code, userId: alice.userId });
+    expect(manager.hasClient(alice.userId)).toBe(false);
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'failed', error: { code } });
+    expect(fake.inFlight).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it.each(wrong)('ends with INVALID_RESPONSE when /sync answers %s', async (_what, body) => {
+    const { manager, fake, clock, alice } = setUp();
+    fake.faults.wrongTypes({ endpoint: '/sync' }, body);
+    const starting = manager.startClient(alice).catch((error: unknown) => error);
+    await clock.advance(600_000);
+    expect(await starting).toMatchObject({ code: 'INVALID_RESPONSE' });
+  });
+
+  it.each(['/pushrules/', '/user/{userId}/filter'])('ends when %s is refused', async (endpoint) => {
+    const { manager, fake, clock, alice } = setUp();
+    fake.faults.status({ endpoint }, { status: 403, errcode: 'M_FORBIDDEN' });
+    const starting = manager.startClient(alice).catch((error: unknown) => error);
+    await clock.advance(600_000);
+    expect(await starting).toMatchObject({ code: 'FORBIDDEN' });
+    expect(fake.inFlight).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('works the next time', async () => {
+    const { manager, fake, clock, alice } = setUp();
+    const mend = fake.faults.status({ endpoint: '/sync' }, { status: 502 });
+    const starting = manager.startClient(alice).catch((error: unknown) => error);
+    await clock.advance(600_000);
+    expect(await starting).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE', status: 502 });
+    mend();
+    await manager.startClient({ userId: alice.userId });
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'live' });
+  });
+
+  it('says CLIENT_NOT_STARTED for a user of whom nothing is known', async () => {
+    const { manager } = setUp();
+    const starting = manager.startClient({ userId: '@nobody:hs.test' });
+    await expect(starting).rejects.toMatchObject({ code: 'CLIENT_NOT_STARTED', userId: '@nobody:hs.test' });
+  });
+
+  it('refuses a token that belongs to somebody else', async () => {
+    const { manager, alice, bob } = setUp();
+    const starting = manager.startClient({ userId: alice.userId, accessToken: bob.accessToken });
+    await expect(starting).rejects.toMatchObject({ code: 'INVALID_OPTIONS' });
+  });
+});
+
+describe('a running client', () => {
+  it('is reconnecting while the homeserver is down, and misses nothing', async () => {
+    const { manager, fake, clock, alice, bob, roomId } = setUp();
+    const recorder = new Recorder();
+    await manager.startClient({ ...alice, callbacks: [recorder.callback] });
+    const mend = fake.faults.status({ endpoint: '/sync' }, { status: 503 });
+    fake.restart();
+    await clock.advance(5_000);
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'reconnecting' });
+    fake.sendMessage(roomId, bob.userId, 'while down');
+    mend();
+    await clock.advance(60_000);
+    await recorder.message('while down');
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'live' });
+  });
+
+  it('waits as long as a rate limit says before it syncs again', async () => {
+    const { manager, fake, clock, alice } = setUp();
+    await manager.startClient(alice);
+    fake.faults.rateLimit({ endpoint: '/sync', times: 1 }, { retryAfterMs: 45_000 });
+    fake.clearRequests();
+    fake.restart();
+    await clock.advance(3_000); // the connection breaks, and the next try is told to wait
+    const asked = fake.countRequests('/sync');
+    await clock.advance(40_000);
+    expect(fake.countRequests('/sync')).toBe(asked);
+    await clock.advance(10_000);
+    expect(fake.countRequests('/sync')).toBeGreaterThan(asked);
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'live' });
+  });
+
+  it('leaves out what is no event, and delivers the rest', async () => {
+    const { manager, fake, clock, alice, bob, roomId, logger } = setUp();
+    const recorder = new Recorder();
+    await manager.startClient({ ...alice, callbacks: [recorder.callback] });
+    const good = {
+      event_id: '$good',
+      type: 'm.room.message',
+      sender: bob.userId,
+      origin_server_ts: 1,
+      content: { body: 'good' },
+    };
+    const events = [
+      null,
+      'x',
+      { type: 'm.room.message' },
+      { ...good, event_id: 7 },
+      { ...good, content: 'text' },
+      good,
+    ];
+    const body = { next_batch: 'garbled', rooms: { join: { [roomId]: { timeline: { events } } } } };
+    fake.faults.wrongTypes({ endpoint: '/sync', times: 1 }, body);
+    fake.restart();
+    await clock.advance(5_000);
+    await recorder.message('good');
+    expect(recorder.events.filter(({ type }) => type === 'message')).toHaveLength(1);
+    expect(logger.entries.some(({ message }) => message.includes('malformed'))).toBe(true);
+  });
+
+  it('starts a fresh sync when its position is rejected, and delivers what was missed', async () => {
+    const { manager, fake, clock, alice, bob, roomId } = setUp();
+    const recorder = new Recorder();
+    await manager.startClient({ ...alice, callbacks: [recorder.callback] });
+    fake.sendMessage(roomId, bob.userId, 'before');
+    await recorder.message('before');
+    fake.faults.status({ endpoint: '/sync', times: 1 }, { status: 400, errcode: 'M_UNKNOWN' });
+    fake.restart();
+    fake.sendMessage(roomId, bob.userId, 'meanwhile');
+    await clock.advance(5_000);
+    await recorder.message('meanwhile');
+    fake.sendMessage(roomId, bob.userId, 'after');
+    await recorder.message('after');
+    expect(recorder.bodies()).toEqual(['before', 'meanwhile', 'after']);
+  });
+
+  it('stops as loggedOut when its token dies and nothing can renew it', async () => {
+    const { manager, fake, clock, alice, stopped } = setUp();
+    await manager.startClient(alice);
+    fake.killToken(alice.accessToken);
+    fake.restart();
+    await clock.advance(5_000);
+    expect(stopped).toMatchObject([{ userId: alice.userId, reason: 'loggedOut', error: { code: 'UNKNOWN_TOKEN' } }]);
+    expect(manager.clientInfo(alice.userId)).toBeUndefined();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('stops as failed when the homeserver refuses it', async () => {
+    const { manager, fake, clock, alice, stopped } = setUp();
+    await manager.startClient(alice);
+    fake.faults.status({ endpoint: '/sync' }, { status: 403, errcode: 'M_FORBIDDEN' });
+    fake.restart();
+    await clock.advance(5_000);
+    expect(stopped).toMatchObject([{ reason: 'failed', error: { code: 'FORBIDDEN' } }]);
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'failed' });
+  });
+
+  it('is stopped completely while its first sync hangs, by a shutdown', async () => {
+    const { manager, fake, clock, alice } = setUp();
+    fake.faults.hang({ endpoint: '/sync' });
+    const starting = manager.startClient(alice).catch((error: unknown) => error);
+    await clock.advance(0);
+    await manager.shutdown();
+    expect(await starting).toMatchObject({ code: 'MANAGER_CLOSED' });
+    expect(fake.inFlight).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it.each(['/versions', '/pushrules/', '/filter', '/capabilities'])(
+    'is stopped completely while %s hangs during its start',
+    async (endpoint) => {
+      const { manager, fake, clock, alice } = setUp();
+      fake.faults.hang({ path: new RegExp(`${endpoint}$`) });
+      const starting = manager.startClient(alice).catch((error: unknown) => error);
+      await clock.advance(0);
+      await manager.shutdown();
+      await starting;
+      expect(fake.inFlight).toBe(0);
+      expect(clock.pendingTimers).toBe(0);
+      expect(manager.listClients()).toEqual([]);
+    },
+  );
+});
