@@ -46,8 +46,9 @@ export class RoomState {
     return this.#log.slice(firstAfter(this.#log, position), firstAfter(this.#log, end));
   }
 
-  /** The state as it was at `position`; costs what the room's state has. */
+  /** The state as it was at `position`; costs what the room's state has, or nothing when it is still the same. */
   at(position: number): StateMap {
+    if ((this.#log.at(-1)?.stream ?? 0) <= position) return this.current;
     const state = new StateMap();
     for (const event of this.current.all()) state.set(event);
     for (const event of this.#log.slice(firstAfter(this.#log, position)).toReversed()) {

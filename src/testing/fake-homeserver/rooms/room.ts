@@ -21,6 +21,7 @@ export class Room {
   readonly joined = new Set<string>();
   readonly #byId = new Map<string, RoomEvent>();
   readonly #memberships = new Map<string, RoomEvent[]>();
+  readonly #counts = new Map<Membership, number>();
 
   constructor(
     readonly roomId: string,
@@ -62,6 +63,11 @@ export class Room {
     return membershipIn(memberships[firstAfter(memberships, position) - 1]);
   }
 
+  /** How many users have that membership now. */
+  countMembers(membership: Membership): number {
+    return this.#counts.get(membership) ?? 0;
+  }
+
   /** Position of the last thing that any member could be told of. */
   get lastStream(): number {
     return Math.max(this.events.at(-1)?.stream ?? 0, this.typing.lastStream, this.receipts.lastStream);
@@ -70,10 +76,19 @@ export class Room {
   #addMembership(event: RoomEvent): void {
     const userId = event.stateKey ?? '';
     const memberships = this.#memberships.get(userId);
-    if (memberships) memberships.push(event);
-    else this.#memberships.set(userId, [event]);
+    if (memberships) {
+      this.#count(membershipIn(memberships.at(-1)), -1);
+      memberships.push(event);
+    } else {
+      this.#memberships.set(userId, [event]);
+    }
+    this.#count(membershipIn(event), 1);
     if (membershipIn(event) === 'join') this.joined.add(userId);
     else this.joined.delete(userId);
+  }
+
+  #count(membership: Membership, change: 1 | -1): void {
+    this.#counts.set(membership, this.countMembers(membership) + change);
   }
 
   #redact(eventId: string, because: RoomEvent): void {

@@ -7,9 +7,15 @@ import type { Room } from './room.js';
 import type { EventDraft, RoomEvent } from './room-event.js';
 import { relationOf } from './room-event.js';
 
+const MAX_ID_BYTES = 255;
+const MAX_EVENT_BYTES = 65_536;
+/** About what hashes, signatures and references to other events take. */
+const ENVELOPE_BYTES = 580;
+
 /** Sends an event as a user would: what is not allowed is refused in Synapse's words. */
 export function sendEvent(world: World, room: Room, draft: EventDraft): RoomEvent {
   assertCanonical(draft.content);
+  assertFits(draft);
   assertMaySend(room, draft.sender, draft.type, draft.stateKey !== undefined);
   if (draft.stateKey !== undefined) return sendState(world, room, draft);
   if (draft.type === 'm.room.redaction') return redactEvent(world, room, draft);
@@ -21,6 +27,14 @@ export function sendEvent(world: World, room: Room, draft: EventDraft): RoomEven
     throw new MatrixError(400, 'M_DUPLICATE_ANNOTATION', "Can't send same reaction twice");
   }
   return world.append(room, draft);
+}
+
+/** Ids, types and keys have at most 255 bytes, an event 65,536 with what the homeserver adds to it. */
+function assertFits({ type, stateKey = '', content }: EventDraft): void {
+  const tooLarge = (what: string): MatrixError => new MatrixError(413, 'M_TOO_LARGE', `${what} too large`);
+  if (Buffer.byteLength(type) > MAX_ID_BYTES) throw tooLarge("'type'");
+  if (Buffer.byteLength(stateKey) > MAX_ID_BYTES) throw tooLarge("'state_key'");
+  if (Buffer.byteLength(JSON.stringify(content)) > MAX_EVENT_BYTES - ENVELOPE_BYTES) throw tooLarge('event');
 }
 
 function sendState(world: World, room: Room, draft: EventDraft): RoomEvent {

@@ -19,13 +19,14 @@ export function roomSummary(
   state: RoomEvent[],
 ): JsonObject {
   if (!context.filter.lazyLoadMembers || !isDue(range, timeline, state)) return {};
-  const members = room.state.current.ofType('m.room.member');
-  const count = (membership: string): number => members.filter((event) => membershipIn(event) === membership).length;
-  const summary: JsonObject = { 'm.joined_member_count': count('join'), 'm.invited_member_count': count('invite') };
+  const summary: JsonObject = {
+    'm.joined_member_count': room.countMembers('join'),
+    'm.invited_member_count': room.countMembers('invite'),
+  };
   const name = room.state.current.get('m.room.name')?.content['name'];
   const alias = room.state.current.get('m.room.canonical_alias')?.content['alias'];
   if (name || alias) return summary;
-  const heroes = heroesOf(members, context.user.userId);
+  const heroes = heroesOf(room, context.user.userId);
   const known = new Set([...state, ...timeline.events].filter(isMember));
   for (const hero of heroes) {
     const { viewer, since, upTo, lazyMembers } = context;
@@ -44,8 +45,8 @@ function isMember({ type }: RoomEvent): boolean {
   return type === 'm.room.member';
 }
 
-function heroesOf(members: readonly RoomEvent[], self: string): RoomEvent[] {
-  const others = members.filter(({ stateKey }) => stateKey !== self);
+function heroesOf(room: Room, self: string): RoomEvent[] {
+  const others = room.state.current.ofType('m.room.member').filter(({ stateKey }) => stateKey !== self);
   const present = others.filter((event) => ['join', 'invite'].includes(membershipIn(event)));
   const heroes = present.length > 0 ? present : others;
   return heroes.toSorted((a, b) => a.stream - b.stream).slice(0, MAX_HEROES);
