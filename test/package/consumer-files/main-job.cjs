@@ -1,0 +1,27 @@
+/** The main job in a few lines, with what `main` and `testing` export; used from ESM and from CommonJS. */
+module.exports = async function mainJob(main, testing) {
+  const homeserver = new testing.FakeHomeserver();
+  await homeserver.listen();
+  const manager = new main.MatrixClientManager({
+    homeserverUrl: homeserver.baseUrl,
+    admin: { userId: homeserver.admin.userId, accessToken: homeserver.admin.accessToken },
+    storage: main.sqliteStorage({ path: process.argv[2], secret: 'a secret of thirty-two characters' }),
+  });
+  const { userId } = await manager.provisionUser({ username: 'alice', displayName: 'Alice' });
+  const received = Promise.withResolvers();
+  await manager.startClient({ userId, callbacks: [(event) => event.type === 'message' && received.resolve(event)] });
+  const { room_id: roomId } = await manager.withClient(userId, (client) => client.createRoom({}));
+  const { eventId } = await manager.sendMessage({ userId, roomId, text: 'hello' });
+  const event = await received.promise;
+  const page = await manager.getRoomMessages({ roomId, userId, limit: 1 });
+  const refused = await manager.provisionUser({ username: 'Not Valid' }).catch((error) => error);
+  await manager.shutdown();
+  await homeserver.close();
+  process.stdout.write(
+    JSON.stringify({
+      received: event.eventId === eventId,
+      paged: page.messages[0]?.eventId === eventId,
+      ownError: refused instanceof main.MatrixClientManagerError && refused.code,
+    }),
+  );
+};
