@@ -5,6 +5,7 @@ export type { ManagerEvents } from './manager/events.js';
 export type {
   GetRoomMessagesOptions,
   Health,
+  ListSendsOptions,
   ManagerStats,
   SendMessageOptions,
   SendReadReceiptOptions,
@@ -57,6 +58,7 @@ export type { Gap } from './delivery/delivery.js';
 export type { MessagePage } from './messages/message-fetcher.js';
 export type { RoomMessage } from './messages/room-message.js';
 export type { MessageBody } from './messages/content.js';
+export type { OutboxEntry } from './messages/outbox.js';
 
 // Storage
 export { memoryStorage } from './storage/memory-storage.js';

@@ -15,7 +15,11 @@ interface Subscription {
   readonly filters: Set<CallbackFilter>;
   readonly rooms: KeyedQueue;
   readonly handled: RecentIds;
+  /** Events that became dead letters because of it. */
+  readonly failed: RecentIds;
 }
+
+type Outcome = 'handled' | 'failed' | 'stopped' | 'unwanted';
 
 export interface CallbackRegistryOptions {
   readonly clock: Clock;
@@ -54,6 +58,7 @@ export class CallbackRegistry {
       filters: new Set(),
       rooms: new KeyedQueue(),
       handled: new RecentIds(REMEMBERED_EVENTS),
+      failed: new RecentIds(REMEMBERED_EVENTS),
     };
     subscriptions.set(callback, subscription);
     subscription.filters.add(filter);
@@ -73,6 +78,11 @@ export class CallbackRegistry {
 
   has(userId: string, callback: ClientCallback): boolean {
     return this.#users.get(userId)?.has(callback) ?? false;
+  }
+
+  /** How many callbacks the user has. */
+  count(userId: string): number {
+    return this.#users.get(userId)?.size ?? 0;
   }
 
   clear(): void {
@@ -96,6 +106,22 @@ export class CallbackRegistry {
     return (await Promise.all(waiting)).every(Boolean);
   }
 
+  /**
+   * Gives an event once more to the callbacks that failed on it; to all that want it when none is known to have, as in
+   * another process. Resolves to whether at least one took it and none failed.
+   */
+  async redeliver(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
+    const subscriptions = [...(this.#users.get(event.userId)?.values() ?? [])];
+    const id = idOf(event);
+    const failed = subscriptions.filter((subscription) => id !== undefined && subscription.failed.has(id));
+    const outcomes = await Promise.all(
+      (failed.length > 0 ? failed : subscriptions).map((subscription) =>
+        subscription.rooms.run(event.roomId, () => this.#attempt(subscription, event, signal)),
+      ),
+    );
+    return outcomes.includes('handled') && outcomes.every((outcome) => outcome === 'handled' || outcome === 'unwanted');
+  }
+
   /** Resolves when none of the user's callbacks that run now does so any more. */
   async idle(userId: string): Promise<void> {
     const calls = this.#calls.get(userId);
@@ -109,25 +135,34 @@ export class CallbackRegistry {
   }
 
   async #deliver(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<boolean> {
-    const id = 'eventId' in event && event.type !== 'receipt' ? event.eventId : undefined;
+    const id = idOf(event);
+    if (id !== undefined && subscription.handled.has(id)) return true;
+    const outcome = await this.#attempt(subscription, event, signal);
+    if (outcome === 'stopped') return false; // the event comes again with the next start
+    if (id !== undefined && outcome !== 'unwanted') subscription.handled.add(id);
+    return true;
+  }
+
+  /** Gives the event to the callback as often as it may fail on it. */
+  async #attempt(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<Outcome> {
+    const id = idOf(event);
     for (let attempt = 1; ; attempt++) {
-      if (!wants(subscription, event)) return true; // removed meanwhile
-      if (id !== undefined && subscription.handled.has(id)) return true;
-      if (signal.aborted) return false;
+      if (!wants(subscription, event)) return 'unwanted'; // removed meanwhile
+      if (signal.aborted) return 'stopped';
       try {
         await this.#call(subscription.callback, event);
-        if (id !== undefined) subscription.handled.add(id);
-        return true;
+        if (id !== undefined) subscription.failed.delete(id);
+        return 'handled';
       } catch (error) {
         this.#options.onError(event, error, attempt);
         if (attempt >= this.#options.attempts) {
+          if (id !== undefined) subscription.failed.add(id);
           await this.#options.onDeadLetter(event, error, attempt);
-          if (id !== undefined) subscription.handled.add(id);
-          return true;
+          return 'failed';
         }
         const delayMs = this.#options.retryDelayMs * 2 ** (attempt - 1);
         const waited = delay(this.#options.clock, delayMs, signal, 'retrying a callback').then(() => true);
-        if (!(await waited.catch(() => false))) return false; // stopped: the event comes again with the next start
+        if (!(await waited.catch(() => false))) return 'stopped';
       }
     }
   }
@@ -155,6 +190,11 @@ export class CallbackRegistry {
     subscriptions.delete(subscription.callback);
     if (subscriptions.size === 0) this.#users.delete(userId);
   }
+}
+
+/** What tells a repetition: receipts carry the id of the event that was read, which is not theirs. */
+function idOf(event: ClientEvent): string | undefined {
+  return 'eventId' in event && event.type !== 'receipt' ? event.eventId : undefined;
 }
 
 function wants(subscription: Subscription, event: ClientEvent): boolean {

@@ -18,6 +18,9 @@ import { toContent } from '../messages/content.js';
 import { fetchPage } from '../messages/message-fetcher.js';
 import type { MessagePage } from '../messages/message-fetcher.js';
 import { MessageSender } from '../messages/message-sender.js';
+import type { Outgoing } from '../messages/message-sender.js';
+import { Outbox } from '../messages/outbox.js';
+import type { OutboxEntry } from '../messages/outbox.js';
 import { ReceiptSender } from '../messages/receipt-sender.js';
 import { TypingNotifier } from '../messages/typing-notifier.js';
 import { Accounts } from '../provisioning/accounts.js';
@@ -25,7 +28,7 @@ import type { ProvisionedUser, ProvisionUserOptions } from '../provisioning/acco
 import { AdminApi } from '../provisioning/admin-api.js';
 import { adminSession, SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
-import { checkBoolean, checkObject, checkOptionalString, checkSignal, checkWhole } from './check.js';
+import { checkBoolean, checkObject, checkOptionalString, checkSignal, checkWhole, invalid } from './check.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
 import type { ManagerEvents } from './events.js';
@@ -35,6 +38,7 @@ import type { MatrixClientManagerOptions, Settings } from './options.js';
 import type {
   GetRoomMessagesOptions,
   Health,
+  ListSendsOptions,
   ManagerStats,
   SendMessageOptions,
   SendReadReceiptOptions,
@@ -43,6 +47,12 @@ import type {
 } from './requests.js';
 
 const MAX_PAGE = 1_000;
+
+/** Who a call is made as; `live` while the user's client is up. */
+interface Actor {
+  readonly session: Session;
+  readonly live?: LiveUser;
+}
 
 /**
  * Gives each user of an application a Matrix account, a live client while they are active, their events through
@@ -66,12 +76,18 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #callbacks: CallbackRegistry;
   readonly #registry: ClientRegistry;
   readonly #sender: MessageSender;
+  readonly #outbox: Outbox;
   readonly #typing: TypingNotifier;
   readonly #receipts: ReceiptSender;
   readonly #live = new Map<string, LiveUser>();
+  /** Resolves when what an earlier process had accepted is sent. */
+  readonly #resumed: Promise<void>;
   #shutdown: Promise<void> | undefined;
 
-  /** Checks the options and connects to nothing yet. Throws `INVALID_OPTIONS`. */
+  /**
+   * Checks the options; throws `INVALID_OPTIONS`. Connects to nothing, unless `storage` holds messages that an earlier
+   * process accepted with `durable: true` and did not send: those are sent now.
+   */
   constructor(options: MatrixClientManagerOptions) {
     const settings = readOptions(options);
     const { admin, clock, logger, storage, serverName, credentials } = settings;
@@ -125,8 +141,18 @@ export class MatrixClientManager implements AsyncDisposable {
       },
     });
     this.#sender = new MessageSender(this.#http);
+    this.#outbox = new Outbox({
+      storage,
+      sender: this.#sender,
+      post: (outgoing) => this.#post(outgoing),
+      clock,
+      logger,
+    });
     this.#typing = new TypingNotifier(this.#http, clock);
     this.#receipts = new ReceiptSender(this.#http);
+    this.#resumed = this.#outbox.resume().catch((error: unknown) => {
+      if (!this.#shutdown) logger.error({ err: error }, 'reading the messages of an earlier process failed');
+    });
   }
 
   /**
@@ -268,24 +294,26 @@ export class MatrixClientManager implements AsyncDisposable {
     checkOptionalString('type', type);
     checkOptionalString('txnId', txnId);
     checkSignal(signal);
-    const content = toContent(options);
-    const send = async (live: LiveUser): Promise<{ eventId: string }> => {
-      if (await live.isEncrypted(roomId, () => this.#sender.isEncrypted(live.session, roomId))) {
-        throw new MatrixClientManagerError(
-          'ENCRYPTION_UNAVAILABLE',
-          `sending to ${roomId} failed: the room is encrypted, and this manager does not encrypt; nothing was sent`,
-          { userId, roomId },
-        );
-      }
-      const sent = await this.#sender.send(live.session, { roomId, type, content, txnId, signal });
-      if (this.#typing.isTyping(userId, roomId)) {
-        await this.#typing.set(live.session, roomId, false, 0).catch((error: unknown) => {
-          this.#settings.logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
-        });
-      }
-      return sent;
-    };
-    return this.#sender.inOrder(userId, roomId, () => this.#leased(userId, send));
+    const outgoing: Outgoing = { userId, roomId, type, txnId, content: toContent(options), signal };
+    checkBoolean('durable', options.durable ?? false);
+    if (options.durable) return this.#orClosed(this.#outbox.send(outgoing));
+    return this.#sender.inOrder(userId, roomId, () => this.#post(outgoing));
+  }
+
+  /** Messages sent with `durable: true` that are still to be sent, were refused, or were sent last; oldest first. */
+  async listSends(options: ListSendsOptions = {}): Promise<OutboxEntry[]> {
+    this.#assertOpen();
+    const { userId, state = 'queued' } = options;
+    if (userId !== undefined) assertUserId(userId);
+    if (!['queued', 'failed', 'sent'].includes(state)) throw invalid('state', 'queued, failed or sent', state);
+    return this.#outbox.list(userId, state);
+  }
+
+  /** Forgets a message sent with `durable: true`; returns whether there was one. One under way may still arrive. */
+  async discardSend(userId: string, txnId: string): Promise<boolean> {
+    this.#assertOpen();
+    assertUserId(userId);
+    return this.#outbox.discard(userId, txnId);
   }
 
   /** Shows or ends that the user is typing. A state that still stands at the homeserver is not sent again. */
@@ -298,7 +326,7 @@ export class MatrixClientManager implements AsyncDisposable {
     checkBoolean('typing', typing);
     checkWhole('timeoutMs', timeoutMs, 1, 600_000);
     checkSignal(signal);
-    await this.#leased(userId, (live) => this.#typing.set(live.session, roomId, typing, timeoutMs, signal));
+    await this.#acting(userId, ({ session }) => this.#typing.set(session, roomId, typing, timeoutMs, signal));
   }
 
   /** Marks the room as read up to the event, publicly or for the user's own devices only. Never moves backwards. */
@@ -311,10 +339,10 @@ export class MatrixClientManager implements AsyncDisposable {
     assertEventId(eventId);
     checkBoolean('private', isPrivate);
     checkSignal(signal);
-    await this.#leased(userId, (live) => {
-      const timeline = live.timeline(roomId);
+    await this.#acting(userId, ({ session, live }) => {
+      const timeline = live?.timeline(roomId);
       const receipt = { roomId, eventId, isPrivate, signal };
-      return this.#receipts.send(live.session, receipt, (a, b) => timeline?.isNotAfter(a, b));
+      return this.#receipts.send(session, receipt, (a, b) => timeline?.isNotAfter(a, b));
     });
   }
 
@@ -322,7 +350,18 @@ export class MatrixClientManager implements AsyncDisposable {
   async deadLetters(userId: string): Promise<DeadLetter[]> {
     this.#assertOpen();
     assertUserId(userId);
-    return (await this.#settings.storage.listDeadLetters(userId)).map(fromStored);
+    return (await this.#settings.storage.listDeadLetters(userId, { limit: 1_000 })).map(fromStored);
+  }
+
+  /**
+   * Gives the event to the callbacks that failed on it once more (to all, in another process than the one it failed in).
+   * Resolves to true when they took it, and the letter is gone; to false when it failed again, or there is none.
+   */
+  async retryDeadLetter(userId: string, id: string): Promise<boolean> {
+    const letter = (await this.deadLetters(userId)).find((one) => one.id === id);
+    if (!letter) return false;
+    if (!(await this.#callbacks.redeliver(letter.event, this.#closing.signal))) return false;
+    return this.#settings.storage.deleteDeadLetter(userId, id);
   }
 
   /** The Admin API calls besides provisioning. Throws `INVALID_OPTIONS` when the manager has no `admin`. */
@@ -400,6 +439,7 @@ export class MatrixClientManager implements AsyncDisposable {
   async #end(): Promise<void> {
     const { clock, stopTimeoutMs, storage } = this.#settings;
     const timeout = new AbortController();
+    this.#outbox.close();
     await Promise.race([
       this.#sender.settled(),
       delay(clock, stopTimeoutMs, timeout.signal, 'shutting down').catch(() => {}),
@@ -407,7 +447,7 @@ export class MatrixClientManager implements AsyncDisposable {
     timeout.abort();
     this.#closing.abort();
     await this.#registry.close();
-    await this.#accounts.settled();
+    await Promise.all([this.#accounts.settled(), this.#resumed, this.#sender.settled()]);
     for (const [userId, live] of this.#live) {
       if (!this.#callbacks.isInside(userId)) await live.late;
     }
@@ -458,11 +498,41 @@ export class MatrixClientManager implements AsyncDisposable {
     }
   }
 
+  /**
+   * Runs `use` as the user: with their client, woken if it sleeps and somebody listens to it; else with their session
+   * alone. A client without callbacks would take missed events in for nobody.
+   */
+  async #acting<T>(userId: string, use: (actor: Actor) => Promise<T>): Promise<T> {
+    if (this.#registry.has(userId) || this.#callbacks.count(userId) > 0) {
+      return this.#leased(userId, (live) => use({ session: live.session, live }));
+    }
+    const credentials = await this.#orClosed(this.#accounts.resolve(userId));
+    return this.#orClosed(use({ session: this.#accounts.session(credentials) }));
+  }
+
+  async #post(outgoing: Outgoing): Promise<{ eventId: string }> {
+    const { userId, roomId } = outgoing;
+    return this.#acting(userId, async ({ session, live }) => {
+      const ask = (): Promise<boolean> => this.#sender.isEncrypted(session, roomId, outgoing.signal);
+      if (await (live ? live.isEncrypted(roomId, ask) : ask())) {
+        throw new MatrixClientManagerError(
+          'ENCRYPTION_UNAVAILABLE',
+          `sending to ${roomId} failed: the room is encrypted, and this manager does not encrypt; nothing was sent`,
+          { userId, roomId },
+        );
+      }
+      const sent = await this.#sender.send(session, outgoing);
+      if (this.#typing.isTyping(userId, roomId)) {
+        await this.#typing.set(session, roomId, false, 0).catch((error: unknown) => {
+          this.#settings.logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
+        });
+      }
+      return sent;
+    });
+  }
+
   /** Who reads: the user's client, their session without a client, or the admin. */
-  async #reader(
-    userId: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<{ session: Session; live?: LiveUser }> {
+  async #reader(userId: string | undefined, signal: AbortSignal | undefined): Promise<Actor> {
     if (userId === undefined) {
       if (this.#adminHttp) return { session: this.#adminHttp.session };
       throw new MatrixClientManagerError(
@@ -489,7 +559,7 @@ export class MatrixClientManager implements AsyncDisposable {
     try {
       return await work;
     } catch (error) {
-      if (!this.#closing.signal.aborted || !isManagerError(error, 'ABORTED', 'CLIENT_FAILED', 'STORAGE')) throw error;
+      if (!this.#shutdown || !isManagerError(error, 'ABORTED', 'CLIENT_FAILED', 'STORAGE')) throw error;
       throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
     }
   }

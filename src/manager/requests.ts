@@ -34,7 +34,19 @@ export interface SendMessageOptions extends MessageBody {
   readonly type?: string;
   /** Names this message: sent again with the same one, it is not posted twice. @default a random one */
   readonly txnId?: string;
+  /**
+   * Store the message before sending it, try until the homeserver takes or refuses it, and send it after a crash or a
+   * shutdown with the next manager on the same storage. @default false
+   */
+  readonly durable?: boolean;
   readonly signal?: AbortSignal;
+}
+
+export interface ListSendsOptions {
+  /** @default everybody's */
+  readonly userId?: string;
+  /** @default 'queued' */
+  readonly state?: 'queued' | 'failed' | 'sent';
 }
 
 export interface SendTypingOptions {

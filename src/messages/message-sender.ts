@@ -7,6 +7,7 @@ import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
 
 export interface Outgoing {
+  readonly userId: string;
   readonly roomId: string;
   /** Event type. */
   readonly type: string;
@@ -35,7 +36,8 @@ export class MessageSender {
    * Sends one event. A repetition with the same `txnId` from the same device gives the first one's event id.
    * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
    */
-  async send(session: Session, { roomId, type, content, txnId, signal }: Outgoing): Promise<{ eventId: string }> {
+  async send(session: Session, outgoing: Outgoing): Promise<{ eventId: string }> {
+    const { roomId, type, content, txnId, signal } = outgoing;
     const sent = await this.#http.request(sentSchema, {
       operation: `sending to ${roomId}`,
       userId: session.userId,
@@ -51,7 +53,7 @@ export class MessageSender {
   }
 
   /** Whether the room's events have to be encrypted, asked of the homeserver. */
-  async isEncrypted(session: Session, roomId: string): Promise<boolean> {
+  async isEncrypted(session: Session, roomId: string, signal?: AbortSignal): Promise<boolean> {
     try {
       await this.#http.request(v.unknown(), {
         operation: `looking up the encryption of ${roomId}`,
@@ -61,6 +63,7 @@ export class MessageSender {
         path: path`/_matrix/client/v3/rooms/${roomId}/state/m.room.encryption/`,
         session,
         repeatable: true,
+        signal,
       });
       return true;
     } catch (error) {

@@ -265,12 +265,12 @@ describe('maxClients', () => {
       maxClients: 3,
       create: async (userId, _given, hooks) => {
         const client = new StubClient(userId, hooks, false);
-        const { stop } = client;
+        const stop = client.stop.bind(client);
         up++;
         most = Math.max(most, up);
         client.stop = () => {
           up--;
-          return stop.call(client);
+          return stop();
         };
         return client;
       },
