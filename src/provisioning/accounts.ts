@@ -4,6 +4,7 @@ import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { SingleFlight } from '../core/single-flight.js';
+import { failureClass } from '../http/failure-class.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { refreshSession, whoami } from '../http/login.js';
 import { Session } from '../http/session.js';
@@ -135,7 +136,7 @@ export class Accounts {
   #renew(dead: Credentials): Promise<Credentials> {
     return this.#renewals.run(dead.userId, async () => {
       const { logger, storage } = this.#options;
-      const renewed = await this.#replacement(dead);
+      const renewed = await this.#replacement(dead).catch((error: unknown) => Promise.reject(unrenewable(dead, error)));
       await storage.setCredentials(renewed);
       logger.info({ userId: dead.userId, deviceId: dead.deviceId }, 'access token renewed');
       return renewed;
@@ -159,7 +160,10 @@ export class Accounts {
         logger.debug({ userId, err: error }, 'refresh token refused');
       }
     }
-    const own = await source?.(userId);
+    const own = await source?.(userId).catch((error: unknown) => {
+      // The application's database being down is no reason to log anybody out.
+      throw new MatrixClientManagerError('NETWORK', `\`credentials\` failed for ${userId}`, { userId, cause: error });
+    });
     if (usable(own)) return own;
     if (provisioner?.capabilities.renewsSessions) {
       return ofUser(userId, await provisioner.openSession({ userId, deviceId, signal }));
@@ -192,6 +196,15 @@ export class Accounts {
       `${operation} needs an \`admin\` account or a \`provisioner\` in the manager's options`,
     );
   }
+}
+
+/** A renewal that failed for now fails as it did; one that was refused means that the token stays dead. */
+function unrenewable(dead: Credentials, error: unknown): MatrixClientManagerError {
+  const { userId } = dead;
+  if (isManagerError(error) && (error.code === 'UNKNOWN_TOKEN' || failureClass(error) !== 'permanent')) return error;
+  const why = error instanceof Error ? error.message : 'unknown reason';
+  const message = `the access token of ${userId} is dead and its renewal was refused: ${why}`;
+  return new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId, cause: error });
 }
 
 /** A homeserver that lies about whose session it opened must not put one user's messages into another's hands. */
