@@ -7,7 +7,7 @@ import type { LoginLimit } from './endpoints/login.js';
 import type { SyncBehaviour } from './endpoints/sync.js';
 import type { UnhandledRequest } from './server/dispatcher.js';
 import { Dispatcher } from './server/dispatcher.js';
-import type { Faults } from './server/faults.js';
+import type { Disposer, Faults } from './server/faults.js';
 import { inProcessFetch } from './server/in-process-fetch.js';
 import { mswHandlers } from './server/msw-handlers.js';
 import { NodeServer } from './server/node-server.js';
@@ -142,8 +142,12 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
    * Cuts incremental timelines to `limit` events per room. @param options - `omitLimited` leaves `limited` out of the
    * answer, as synapse#16463 does
    */
-  limitTimelines(limit: number, { omitLimited = false }: { omitLimited?: boolean } = {}): void {
-    this.#behaviour.timelineLimit = { limit, omitLimited };
+  limitTimelines(limit: number, { omitLimited = false }: { omitLimited?: boolean } = {}): Disposer {
+    const timelineLimit = { limit, omitLimited };
+    this.#behaviour.timelineLimit = timelineLimit;
+    return () => {
+      if (this.#behaviour.timelineLimit === timelineLimit) this.#behaviour.timelineLimit = undefined;
+    };
   }
 
   /** Whether an initial sync repeated within two minutes gets the old answer, as from Synapse. @default false */

@@ -31,10 +31,13 @@ export function sendEvent(world: World, room: Room, draft: EventDraft): RoomEven
 
 /** Ids, types and keys have at most 255 bytes, an event 65,536 with what the homeserver adds to it. */
 function assertFits({ type, stateKey = '', content }: EventDraft): void {
-  const tooLarge = (what: string): MatrixError => new MatrixError(413, 'M_TOO_LARGE', `${what} too large`);
   if (Buffer.byteLength(type) > MAX_ID_BYTES) throw tooLarge("'type'");
   if (Buffer.byteLength(stateKey) > MAX_ID_BYTES) throw tooLarge("'state_key'");
   if (Buffer.byteLength(JSON.stringify(content)) > MAX_EVENT_BYTES - ENVELOPE_BYTES) throw tooLarge('event');
+}
+
+function tooLarge(what: string): MatrixError {
+  return new MatrixError(413, 'M_TOO_LARGE', `${what} too large`);
 }
 
 function sendState(world: World, room: Room, draft: EventDraft): RoomEvent {

@@ -1,0 +1,206 @@
+import { describe, expect, it } from 'vitest';
+import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
+import { ManualClock } from '../../src/testing/manual-clock.js';
+import { call, settle, sync } from './fake-homeserver.support.js';
+
+const WHOAMI = '/account/whoami';
+
+function setUp() {
+  const clock = new ManualClock();
+  const fake = new FakeHomeserver({ clock });
+  const alice = fake.createUser({ username: 'alice' });
+  const bob = fake.createUser({ username: 'bob' });
+  const whoami = (user = alice) => call(fake, WHOAMI, { token: user.accessToken });
+  const statuses = async (count: number): Promise<number[]> => {
+    const seen: number[] = [];
+    for (let n = 0; n < count; n++) seen.push((await whoami()).status);
+    return seen;
+  };
+  return { clock, fake, alice, bob, whoami, statuses };
+}
+
+describe('a fault', () => {
+  it('befalls what it matches, until its disposer is called', async () => {
+    const { fake, bob, whoami } = setUp();
+    const end = fake.faults.status({ method: 'get', endpoint: WHOAMI, userId: '@alice:hs.test' }, { status: 503 });
+    expect((await whoami()).status).toBe(503);
+    expect((await whoami(bob)).status).toBe(200);
+    expect((await call(fake, '/devices', { token: bob.accessToken })).status).toBe(200);
+    end();
+    expect((await whoami()).status).toBe(200);
+  });
+
+  it('can begin late and end by itself', async () => {
+    const { fake, statuses } = setUp();
+    fake.faults.status({ path: /whoami$/, after: 1, times: 2 }, { status: 500 });
+    expect(await statuses(5)).toEqual([200, 500, 500, 200, 200]);
+  });
+
+  it('can happen at random', async () => {
+    const { fake, statuses } = setUp();
+    fake.faults.status({ probability: 0.5 }, { status: 500 });
+    expect(new Set(await statuses(100))).toEqual(new Set([200, 500]));
+    fake.faults.clear();
+    expect(await statuses(1)).toEqual([200]);
+  });
+
+  it('for an endpoint that does not exist is an error that names those that do', () => {
+    const { fake } = setUp();
+    expect(() => fake.faults.drop({ endpoint: '/snyc' })).toThrow(/expected the path template[^]*\n {2}\/sync\n/);
+    expect(() => fake.countRequests('/snyc')).toThrow(/expected the path template/);
+  });
+});
+
+it('answers late', async () => {
+  const { clock, fake, whoami } = setUp();
+  fake.faults.latency({}, 250);
+  fake.faults.status({}, { status: 503 });
+  const answer = whoami();
+  await clock.advance(249);
+  expect(fake.inFlight).toBe(1);
+  await clock.advance(1);
+  expect((await answer).status).toBe(503);
+});
+
+it('limits the rate, telling the wait in header and body, in one of them, or in neither', async () => {
+  const { fake, whoami } = setUp();
+  for (const [header, body] of [
+    [true, true],
+    [true, false],
+    [false, true],
+    [false, false],
+  ] as const) {
+    const end = fake.faults.rateLimit({}, { retryAfterMs: 1500, header, body });
+    const answer = await whoami();
+    expect(answer).toMatchObject({ status: 429, body: { errcode: 'M_LIMIT_EXCEEDED' } });
+    expect(answer.headers.get('retry-after')).toBe(header ? '2' : null);
+    expect(answer.body.retry_after_ms).toBe(body ? 1500 : undefined);
+    end();
+  }
+});
+
+it('answers with a status, and with a body and headers when given', async () => {
+  const { fake, whoami } = setUp();
+  fake.faults.status({ times: 1 }, { status: 400, errcode: 'M_USER_IN_USE' });
+  expect(await whoami()).toMatchObject({ status: 400, body: { errcode: 'M_USER_IN_USE' } });
+  fake.faults.status({}, { status: 502, body: { a: 1 }, headers: { 'X-Proxy': 'yes' } });
+  const answer = await whoami();
+  expect(answer).toMatchObject({ status: 502, body: { a: 1 } });
+  expect(answer.headers.get('x-proxy')).toBe('yes');
+});
+
+it('answers with a web page, cut JSON, or JSON of another shape', async () => {
+  const { fake, alice } = setUp();
+  const ask = async () => {
+    const headers = { Authorization: `Bearer ${alice.accessToken}` };
+    const response = await fake.fetch(`${fake.baseUrl}/_matrix/client/v3${WHOAMI}`, { headers });
+    return { type: response.headers.get('content-type'), text: await response.text() };
+  };
+  fake.faults.html({ times: 1 });
+  expect(await ask()).toMatchObject({
+    type: expect.stringContaining('text/html'),
+    text: expect.stringContaining('<html>'),
+  });
+  fake.faults.truncatedJson({ times: 1 });
+  const cut = await ask();
+  expect(cut.text).toMatch(/^\{"user_id"/);
+  expect(() => JSON.parse(cut.text)).toThrow(SyntaxError);
+  fake.faults.wrongTypes({ times: 1 }, { user_id: 5 });
+  expect(JSON.parse((await ask()).text)).toEqual({ user_id: 5 });
+});
+
+it('drops the connection, in process and on a port', async () => {
+  const { fake, alice } = setUp();
+  await fake.listen();
+  fake.faults.drop({ endpoint: WHOAMI });
+  const headers = { Authorization: `Bearer ${alice.accessToken}` };
+  for (const fetch of [fake.fetch, globalThis.fetch]) {
+    const error = await fetch(`${fake.baseUrl}/_matrix/client/v3${WHOAMI}`, { headers }).catch(
+      (reason: unknown) => reason,
+    );
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error).toMatchObject({
+      message: 'fetch failed',
+      cause: { code: expect.stringMatching(/ECONNRESET|UND_ERR_SOCKET/) },
+    });
+  }
+  expect(fake.requests.map(({ status }) => status)).toEqual([0, 0]);
+  await fake.close();
+});
+
+it('does what a request asks and drops the connection before the answer; a repeat sends nothing twice', async () => {
+  const { fake, alice } = setUp();
+  const roomId = fake.createRoom({ creator: alice.userId });
+  const send = () =>
+    call(fake, `/rooms/${roomId}/send/m.room.message/txn1`, {
+      method: 'PUT',
+      token: alice.accessToken,
+      body: { msgtype: 'm.text', body: 'once' },
+    });
+  fake.faults.dropAfter({ endpoint: '/rooms/{roomId}/send/{eventType}/{txnId}', times: 1 });
+  await expect(send()).rejects.toThrow('fetch failed');
+  const sent = fake.events(roomId).at(-1);
+  expect(sent?.content).toMatchObject({ body: 'once' });
+  expect((await send()).body).toEqual({ event_id: sent?.eventId });
+  expect(fake.events(roomId).filter(({ type }) => type === 'm.room.message')).toHaveLength(1);
+});
+
+it('hangs until the client gives up or the homeserver closes', async () => {
+  const { clock, fake, alice, whoami } = setUp();
+  fake.faults.hang({});
+  const controller = new AbortController();
+  const aborted = call(fake, WHOAMI, { token: alice.accessToken, signal: controller.signal });
+  const closed = whoami();
+  await clock.advance(3_600_000);
+  expect(fake.inFlight).toBe(2);
+  controller.abort();
+  await expect(aborted).rejects.toMatchObject({ name: 'AbortError' });
+  await fake.close();
+  await expect(closed).rejects.toThrow('fetch failed');
+  await settle();
+  expect(fake.inFlight).toBe(0);
+});
+
+it('returns the since of a sync at once, as broken homeservers do', async () => {
+  const { fake, alice } = setUp();
+  fake.faults.sameNextBatch({});
+  const { next_batch: since } = (await sync(fake, alice)).body;
+  expect((await sync(fake, alice, { since, timeout: '30000' })).body).toEqual({ next_batch: since });
+});
+
+describe('a redirect', () => {
+  it('is followed within the homeserver', async () => {
+    const { fake, whoami } = setUp();
+    fake.faults.redirect(
+      { endpoint: WHOAMI, times: 1 },
+      { status: 307, location: `${fake.baseUrl}/_matrix/client/v3${WHOAMI}` },
+    );
+    expect((await whoami()).body).toMatchObject({ user_id: '@alice:hs.test' });
+    expect(fake.requests.map(({ status }) => status)).toEqual([307, 200]);
+  });
+
+  it('to elsewhere ends at the fetch that serves nothing else', async () => {
+    const { fake, whoami } = setUp();
+    fake.faults.redirect({ endpoint: WHOAMI }, { location: 'http://evil.test/' });
+    await expect(whoami()).rejects.toThrow('was asked for http://evil.test/');
+  });
+
+  it('can be looked at, or be an error, as with the global fetch', async () => {
+    const { fake } = setUp();
+    const url = `${fake.baseUrl}/_matrix/client/versions`;
+    fake.faults.redirect({}, { location: url });
+    expect((await fake.fetch(url, { redirect: 'manual' })).status).toBe(302);
+    await expect(fake.fetch(url, { redirect: 'error' })).rejects.toThrow('fetch failed');
+    await expect(fake.fetch(url)).rejects.toThrow('fetch failed');
+  });
+
+  it('keeps method and body where the status says so', async () => {
+    const { fake, alice } = setUp();
+    const roomId = fake.createRoom({ creator: alice.userId });
+    const path = `/rooms/${roomId}/send/m.room.message/txn1`;
+    fake.faults.redirect({ times: 1 }, { status: 307, location: `/_matrix/client/v3${path}` });
+    const body = { msgtype: 'm.text', body: 'moved' };
+    expect((await call(fake, path, { method: 'PUT', token: alice.accessToken, body })).status).toBe(200);
+    expect(fake.events(roomId).at(-1)?.content).toEqual(body);
+  });
+});
