@@ -80,7 +80,7 @@ describe.each(['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md'])('%s', (path) => 
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     const named = [...text.matchAll(/npm run ([\w:]+)/g)].map(([, script = '']) => script);
     expect(named.filter((script) => !(script in scripts))).toEqual([]);
-    const files = [...text.matchAll(/`((?:src|test|examples|scripts)\/[\w./-]+)`/g)].map(([, file = '']) => file);
-    expect(files.filter((file) => !existsSync(root + file))).toEqual([]);
+    const files = text.match(/(?<![\w/.])[\w-]+\/[\w./-]+\.ts\b/g) ?? [];
+    expect(files.filter((file) => !existsSync(root + file) && !existsSync(`${root}src/${file}`))).toEqual([]);
   });
 });
