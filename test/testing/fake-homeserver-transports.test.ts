@@ -107,6 +107,17 @@ it('fails loudly at a path that it does not serve, in process', async () => {
   expect(fake.unhandled).toHaveLength(2);
 });
 
+it('blames no other request for one that it does not serve', async () => {
+  await using fake = new FakeHomeserver();
+  const alice = fake.createUser();
+  const token = alice.accessToken;
+  const { next_batch: since } = (await call(fake, '/sync', { token })).body;
+  const poll = call(fake, `/sync?since=${since}&timeout=30000`, { token });
+  await expect(call(fake, '/nonsense')).rejects.toThrow('does not serve');
+  fake.createRoom({ creator: alice.userId });
+  expect((await poll).status).toBe(200);
+});
+
 it('fails loudly at a path that it does not serve, through msw', async () => {
   await using fake = new FakeHomeserver({ baseUrl: 'http://msw.test' });
   const server = setupServer(...(await fake.handlers()));

@@ -5,7 +5,7 @@ import { systemClock } from '../../core/clock.js';
 import { allEndpoints } from './endpoints/endpoints.js';
 import type { LoginLimit } from './endpoints/login.js';
 import type { SyncBehaviour } from './endpoints/sync.js';
-import type { UnhandledRequest } from './server/dispatcher.js';
+import type { OnUnhandled, UnhandledRequest } from './server/dispatcher.js';
 import { Dispatcher } from './server/dispatcher.js';
 import type { Disposer, Faults } from './server/faults.js';
 import { inProcessFetch } from './server/in-process-fetch.js';
@@ -36,7 +36,7 @@ export interface FakeHomeserverOptions {
    * What `fetch` and the msw handlers do with a request that no endpoint serves: throw, or answer 404 as on a port.
    * Either way it stands in `unhandled`. @default 'throw'
    */
-  readonly onUnhandled?: 'throw' | 'record';
+  readonly onUnhandled?: OnUnhandled;
 }
 
 /** A homeserver in memory, for tests: it answers as Synapse does, and fails when told to. */
@@ -50,17 +50,19 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
   readonly #world: World;
   readonly #dispatcher: Dispatcher;
   readonly #behaviour: SyncBehaviour;
-  readonly #onUnhandled: 'throw' | 'record';
+  readonly #onUnhandled: OnUnhandled;
   #server: NodeServer | undefined;
+  #listening: Promise<NodeServer> | undefined;
 
   constructor(options: FakeHomeserverOptions = {}) {
     const { serverName = 'hs.test', clock = systemClock, baseUrl = 'http://hs.test', adminApi = true } = options;
+    const { onUnhandled = 'throw' } = options;
     const world = new World(clock, serverName);
     super(world);
     this.#world = world;
     this.serverName = serverName;
     this.#baseUrl = baseUrl.replace(/\/+$/, '');
-    this.#onUnhandled = options.onUnhandled ?? 'throw';
+    this.#onUnhandled = onUnhandled;
     this.#behaviour = { timelineLimit: undefined, staleInitialSync: false, stateAfter: options.stateAfter ?? false };
     const endpoints = { adminApi, loginLimit: options.loginLimit, behaviour: this.#behaviour };
     this.#dispatcher = new Dispatcher(this.#world, allEndpoints(this.#world, endpoints));
@@ -68,7 +70,7 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
     this.admin = { ...this.createUser({ username: 'admin', admin: true, password }), password };
     this.fetch = inProcessFetch({
       owns: (url) => [this.baseUrl, this.#baseUrl].some((base) => url.href.startsWith(`${base}/`)),
-      answer: (request) => this.#answerStrictly(request),
+      answer: (request) => this.#dispatcher.fetch(request, onUnhandled),
     });
   }
 
@@ -79,21 +81,28 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
 
   /** Serves on a port of 127.0.0.1. @returns the base URL */
   async listen({ port = 0 }: { port?: number } = {}): Promise<string> {
-    this.#server ??= await NodeServer.listen((request) => this.#dispatcher.fetch(request), port);
+    this.#listening ??= NodeServer.listen((request) => this.#dispatcher.fetch(request, 'record'), port);
+    try {
+      this.#server = await this.#listening;
+    } catch (error) {
+      this.#listening = undefined; // a port that is taken can be free the next time
+      throw error;
+    }
     return this.baseUrl;
   }
 
   /** Request handlers for msw's `setupServer`. */
   async handlers(): Promise<RequestHandler[]> {
-    return mswHandlers(this.#baseUrl, (request) => this.#answerStrictly(request));
+    return mswHandlers(this.#baseUrl, (request) => this.#dispatcher.fetch(request, this.#onUnhandled));
   }
 
   /** Ends what is being answered, closes the port and stops every timer. */
   async close(): Promise<void> {
     this.#dispatcher.dropAll();
     this.#world.dispose();
-    const server = this.#server;
+    const server = await this.#listening;
     this.#server = undefined;
+    this.#listening = undefined;
     await server?.close();
   }
 
@@ -157,17 +166,5 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
 
   set staleInitialSync(stale: boolean) {
     this.#behaviour.staleInitialSync = stale;
-  }
-
-  async #answerStrictly(request: Request): Promise<Response> {
-    const before = this.unhandled.length;
-    const response = await this.#dispatcher.fetch(request);
-    const unhandled = this.unhandled[before];
-    if (unhandled && this.#onUnhandled === 'throw') {
-      throw new Error(
-        `FakeHomeserver does not serve ${unhandled.method} ${unhandled.path}; pass onUnhandled: 'record' to answer 404`,
-      );
-    }
-    return response;
   }
 }

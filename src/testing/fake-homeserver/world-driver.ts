@@ -110,7 +110,11 @@ export class WorldDriver {
       ...rest,
       is_direct: isDirect,
       room_version: roomVersion,
-      initial_state: initialState.map(({ type, stateKey = '', content }) => ({ type, state_key: stateKey, content })),
+      initial_state: initialState.map(({ type, stateKey = '', content }) => ({
+        type,
+        state_key: stateKey,
+        content: structuredClone(content),
+      })),
     });
     for (const userId of members) this.join(room.roomId, userId);
     return room.roomId;
@@ -150,13 +154,15 @@ export class WorldDriver {
     textOrContent: string | JsonObject,
     { type = 'm.room.message' }: { type?: string } = {},
   ): string {
-    const content = typeof textOrContent === 'string' ? { msgtype: 'm.text', body: textOrContent } : textOrContent;
+    const content =
+      typeof textOrContent === 'string' ? { msgtype: 'm.text', body: textOrContent } : structuredClone(textOrContent);
     return sendEvent(this.#world, this.#room(roomId), { type, sender, content }).eventId;
   }
 
   /** @returns the event's id */
   sendState(roomId: string, sender: string, type: string, content: JsonObject, stateKey = ''): string {
-    return sendEvent(this.#world, this.#room(roomId), { type, sender, content, stateKey }).eventId;
+    return sendEvent(this.#world, this.#room(roomId), { type, sender, content: structuredClone(content), stateKey })
+      .eventId;
   }
 
   /** @returns the redaction's id */
@@ -175,9 +181,9 @@ export class WorldDriver {
     setReceipt(this.#world, this.#world.joinedRoom(roomId, userId), { userId, type, eventId, threadId });
   }
 
-  /** Every event of a room, oldest first. */
-  events(roomId: string): readonly RoomEvent[] {
-    return this.#room(roomId).events;
+  /** Every event that a room has now, oldest first. */
+  events(roomId: string): RoomEvent[] {
+    return [...this.#room(roomId).events];
   }
 
   /** What `/messages` has in all for a user, newest first. @param userId - the room's creator by default */

@@ -1,3 +1,4 @@
+import type { Context } from 'hono';
 import { Hono } from 'hono';
 import { MatrixError, unrecognized } from '../matrix-error.js';
 import type { World } from '../world/world.js';
@@ -6,11 +7,19 @@ import type { Endpoint } from './endpoint.js';
 import { EndpointRequest, Reply } from './endpoint.js';
 import { Faults } from './faults.js';
 import type { LoggedRequest } from './request-log.js';
+import type { ReceivedRequest } from './received-request.js';
 import { RequestLog } from './request-log.js';
 
 export interface UnhandledRequest {
   readonly method: string;
   readonly path: string;
+}
+
+/** What to do with a request that no endpoint serves. */
+export type OnUnhandled = 'throw' | 'record';
+
+interface Env {
+  Bindings: { onUnhandled: OnUnhandled };
 }
 
 /** Routes requests to endpoints, through the faults, and keeps the log. */
@@ -20,7 +29,7 @@ export class Dispatcher {
   /** Requests that no endpoint serves. */
   readonly unhandled: UnhandledRequest[] = [];
   readonly #world: World;
-  readonly #app: Hono;
+  readonly #app: Hono<Env>;
   readonly #templates: ReadonlySet<string>;
   readonly #active = new Set<AbortController>();
 
@@ -31,9 +40,12 @@ export class Dispatcher {
     this.#app = this.#route(endpoints);
   }
 
-  /** Answers a request; rejects with `ConnectionDropped` where the connection would end without an answer. */
-  async fetch(request: Request): Promise<Response> {
-    return this.#app.fetch(request);
+  /**
+   * Answers a request; rejects with `ConnectionDropped` where the connection would end without an answer.
+   * @param onUnhandled - whether to reject or to answer 404 where no endpoint serves the request
+   */
+  async fetch(request: Request, onUnhandled: OnUnhandled): Promise<Response> {
+    return this.#app.fetch(request, { onUnhandled });
   }
 
   /** Throws unless there is an endpoint with that path template, so that a slip does not pass for silence. */
@@ -50,8 +62,8 @@ export class Dispatcher {
     for (const connection of this.#active) connection.abort(new ConnectionDropped());
   }
 
-  #route(endpoints: readonly Endpoint[]): Hono {
-    const app = new Hono();
+  #route(endpoints: readonly Endpoint[]): Hono<Env> {
+    const app = new Hono<Env>();
     app.onError((error) => {
       throw error;
     });
@@ -59,32 +71,41 @@ export class Dispatcher {
     for (const endpoint of endpoints) {
       for (const path of honoPaths(endpoint.path)) {
         paths.add(path);
-        app.on(endpoint.method, path, (context) => this.#answer(context.req.raw, endpoint, context.req.param()));
+        app.on(endpoint.method, path, ({ req }) =>
+          this.#answer(req.raw, endpoint.path, (target) =>
+            handle(endpoint, new EndpointRequest(this.#world, req.param(), target)),
+          ),
+        );
       }
     }
-    for (const path of paths) app.all(path, (context) => this.#answer(context.req.raw, 405));
-    app.notFound((context) => this.#answer(context.req.raw, 404));
+    const refuse = (status: 404 | 405) => (context: Context<Env>) =>
+      this.#answer(context.req.raw, undefined, (target) => this.#refuse(target, status, context.env.onUnhandled));
+    for (const path of paths) app.all(path, refuse(405));
+    app.notFound(refuse(404));
     return app;
   }
 
-  async #answer(request: Request, endpoint: Endpoint | 404 | 405, params: Record<string, string> = {}) {
+  /** Answers through the faults, and keeps the log. @param template - undefined when no endpoint serves the request */
+  async #answer(
+    request: Request,
+    template: string | undefined,
+    answer: (received: ReceivedRequest) => Promise<Response>,
+  ): Promise<Response> {
     const { pathname: path, searchParams: query } = new URL(request.url);
     const { method } = request;
     const accessToken = tokenOf(request, query);
-    const bodyText = await request.text();
+    const body = await request.text();
     const userId = accessToken === undefined ? undefined : this.#world.sessions.peek(accessToken)?.userId;
-    const template = typeof endpoint === 'number' ? undefined : endpoint.path;
-    const at = this.#world.clock.now();
-    const entry = this.log.start({ method, path, endpoint: template, userId, at }, bodyText, query);
     const connection = this.#open(request.signal);
     const { signal } = connection;
-    const target = { method, path, endpoint: template, userId, query, signal };
-    const run = async (): Promise<Response> => {
-      if (typeof endpoint === 'number') return this.#refuse(method, path, endpoint);
-      return handle(endpoint, new EndpointRequest(this.#world, params, query, signal, accessToken, bodyText, path));
-    };
+    const received = { method, path, endpoint: template, userId, query, signal, accessToken, body };
+    const entry = this.log.start(received, this.#world.clock.now());
     try {
-      return await this.#logged(entry, signal, this.faults.apply(target, run));
+      return await this.#logged(
+        entry,
+        signal,
+        this.faults.apply(received, () => answer(received)),
+      );
     } finally {
       this.#active.delete(connection);
     }
@@ -115,10 +136,12 @@ export class Dispatcher {
     }
   }
 
-  #refuse(method: string, path: string, status: 404 | 405): Response {
+  async #refuse({ method, path }: ReceivedRequest, status: 404 | 405, onUnhandled: OnUnhandled): Promise<Response> {
     this.unhandled.push({ method, path });
-    const error = unrecognized(status);
-    return Response.json(error.body, { status });
+    if (onUnhandled === 'record') return Response.json(unrecognized(status).body, { status });
+    throw new Error(
+      `FakeHomeserver does not serve ${method} ${path}; to get the 404 of a real one, pass onUnhandled: 'record'`,
+    );
   }
 }
 

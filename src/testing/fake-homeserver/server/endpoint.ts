@@ -8,6 +8,7 @@ import { readAccess } from '../rooms/visibility.js';
 import type { Session } from '../world/sessions.js';
 import type { User } from '../world/user.js';
 import type { World } from '../world/world.js';
+import type { ReceivedRequest } from './received-request.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
@@ -33,19 +34,28 @@ export interface Endpoint {
 
 /** A request that an endpoint answers. */
 export class EndpointRequest {
+  readonly query: URLSearchParams;
+  readonly signal: AbortSignal;
+  readonly path: string;
+  readonly #accessToken: string | undefined;
+  readonly #body: string;
+
+  /** @param params - what stood in the path for the template's names, decoded */
   constructor(
     readonly world: World,
     readonly params: Readonly<Record<string, string>>,
-    readonly query: URLSearchParams,
-    readonly signal: AbortSignal,
-    readonly accessToken: string | undefined,
-    readonly bodyText: string,
-    readonly path: string,
-  ) {}
+    received: ReceivedRequest,
+  ) {
+    this.query = received.query;
+    this.signal = received.signal;
+    this.path = received.path;
+    this.#accessToken = received.accessToken;
+    this.#body = received.body;
+  }
 
   /** Who asks; 401 when nobody does. */
   get session(): Session {
-    return this.world.sessions.use(this.accessToken);
+    return this.world.sessions.use(this.#accessToken);
   }
 
   get user(): User {
@@ -79,10 +89,10 @@ export class EndpointRequest {
 
   /** The body, which has to be a JSON object. */
   json(options: { allowEmpty?: boolean } = {}): JsonObject {
-    if (this.bodyText === '' && options.allowEmpty) return {};
+    if (this.#body === '' && options.allowEmpty) return {};
     let body: unknown;
     try {
-      body = JSON.parse(this.bodyText);
+      body = JSON.parse(this.#body);
     } catch {
       throw new MatrixError(400, 'M_NOT_JSON', 'Content not JSON.');
     }

@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import type { ReceivedRequest } from './received-request.js';
 
 /** Which requests a fault befalls; what is left out matches everything. */
 export interface FaultMatch {
@@ -16,16 +17,6 @@ export interface FaultMatch {
   readonly after?: number;
 }
 
-/** What a fault can see of a request. */
-export interface FaultTarget {
-  readonly method: string;
-  readonly endpoint: string | undefined;
-  readonly path: string;
-  readonly userId: string | undefined;
-  readonly query: URLSearchParams;
-  readonly signal: AbortSignal;
-}
-
 /** Decides request by request, and counts. */
 export class FaultMatcher {
   readonly #match: FaultMatch;
@@ -36,12 +27,12 @@ export class FaultMatcher {
     this.#match = match;
   }
 
-  matches(target: FaultTarget): boolean {
+  matches(request: ReceivedRequest): boolean {
     const { method, endpoint, path, userId, times = Infinity, probability = 1, after = 0 } = this.#match;
-    if (method !== undefined && method.toUpperCase() !== target.method) return false;
-    if (endpoint !== undefined && endpoint !== target.endpoint) return false;
-    if (path !== undefined && target.path.search(path) === -1) return false;
-    if (userId !== undefined && userId !== target.userId) return false;
+    if (method !== undefined && method.toUpperCase() !== request.method) return false;
+    if (endpoint !== undefined && endpoint !== request.endpoint) return false;
+    if (path !== undefined && request.path.search(path) === -1) return false;
+    if (userId !== undefined && userId !== request.userId) return false;
     if (this.#passed < after) {
       this.#passed++;
       return false;

@@ -1,11 +1,14 @@
 import type { Clock } from '../../../core/clock.js';
 import { delay } from '../../../core/abort.js';
 import { ConnectionDropped } from './connection-dropped.js';
-import type { FaultMatch, FaultTarget } from './fault-match.js';
+import type { FaultMatch } from './fault-match.js';
 import { FaultMatcher } from './fault-match.js';
+import type { ReceivedRequest } from './received-request.js';
+
+const WITHOUT_BODY = new Set([204, 205, 304]);
 
 type Answer = () => Promise<Response>;
-type Fault = (target: FaultTarget, answer: Answer) => Promise<Response>;
+type Fault = (request: ReceivedRequest, answer: Answer) => Promise<Response>;
 
 /** Ends the fault that the call began. */
 export type Disposer = () => void;
@@ -55,6 +58,7 @@ export class Faults {
     const { status, headers = {}, errcode = 'M_UNKNOWN' } = options;
     const body = options.body ?? { errcode, error: `Fault: ${status}` };
     return this.#add(match, async () => {
+      if (WITHOUT_BODY.has(status)) return new Response(null, { status, headers });
       if (typeof body === 'string') return new Response(body, { status, headers });
       return new Response(JSON.stringify(body), {
         status,
@@ -71,7 +75,7 @@ export class Faults {
 
   /** Answers the request, but with only the first half of the body. */
   truncatedJson(match: FaultMatch): Disposer {
-    return this.#add(match, async (_target, answer) => {
+    return this.#add(match, async (_request, answer) => {
       const response = await answer();
       const text = await response.text();
       const headers = { 'Content-Type': 'application/json' };
@@ -93,7 +97,7 @@ export class Faults {
 
   /** Does what the request asks, then ends the connection before the answer. */
   dropAfter(match: FaultMatch): Disposer {
-    return this.#add(match, async (_target, answer) => {
+    return this.#add(match, async (_request, answer) => {
       await answer();
       throw new ConnectionDropped();
     });
@@ -124,12 +128,12 @@ export class Faults {
   }
 
   /** Answers a request through the faults that befall it. */
-  apply(target: FaultTarget, answer: Answer): Promise<Response> {
-    const hits = [...this.#faults].filter(({ matcher }) => matcher.matches(target));
+  apply(request: ReceivedRequest, answer: Answer): Promise<Response> {
+    const hits = [...this.#faults].filter(({ matcher }) => matcher.matches(request));
     return hits.reduceRight<Answer>(
       (next, { fault }) =>
         () =>
-          fault(target, next),
+          fault(request, next),
       answer,
     )();
   }

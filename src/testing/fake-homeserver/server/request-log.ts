@@ -1,3 +1,5 @@
+import type { ReceivedRequest } from './received-request.js';
+
 /** A request that the homeserver received. It holds no token and no password. */
 export interface LoggedRequest {
   readonly method: string;
@@ -24,9 +26,10 @@ export class RequestLog {
   entries: LoggedRequest[] = [];
   inFlight = 0;
 
-  start(request: Omit<LoggedRequest, 'status' | 'body' | 'query'>, bodyText: string, query: URLSearchParams) {
-    const { access_token: _, ...rest } = Object.fromEntries(query);
-    const entry: LoggedRequest = { ...request, query: rest, body: withoutSecrets(bodyText), status: undefined };
+  start({ method, path, endpoint, userId, ...request }: ReceivedRequest, at: number): LoggedRequest {
+    const { access_token: _, ...query } = Object.fromEntries(request.query);
+    const body = withoutSecrets(request.body);
+    const entry: LoggedRequest = { method, path, query, endpoint, userId, body, at, status: undefined };
     this.entries.push(entry);
     this.inFlight++;
     return entry;
