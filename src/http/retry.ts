@@ -28,14 +28,24 @@ export function backoffMs(failures: number, policy: Pick<RetryPolicy, 'baseDelay
   return Math.round(full / 2) + randomInt(Math.max(1, Math.round(full / 2)));
 }
 
-/** What to wait after `error`, in milliseconds: the homeserver's word first, our back-off next. */
+/** The longest that anybody waits for a homeserver before asking again: it may be back sooner than it said. */
+const MAX_WAIT_MS = 600_000;
+
+/**
+ * What to wait after `error`, in milliseconds: the homeserver's word first, our back-off next. A word that says to
+ * come at once is none, or a homeserver in trouble would be asked without a pause.
+ */
 export function retryDelayMs(
   error: unknown,
   failures: number,
   policy: Pick<RetryPolicy, 'baseDelayMs' | 'maxDelayMs'>,
 ): number {
-  const asked = isManagerError(error) ? error.retryAfterMs : undefined;
-  return asked ?? backoffMs(failures, policy);
+  const asked = askedMs(error);
+  return asked > 0 ? Math.min(asked, MAX_WAIT_MS) : backoffMs(failures, policy);
+}
+
+function askedMs(error: unknown): number {
+  return isManagerError(error) ? (error.retryAfterMs ?? 0) : 0;
 }
 
 /** Repeats `attempt` while its failures are transient or rate limits within `policy`. Only for what is safe to repeat. */
@@ -52,9 +62,8 @@ export async function withRetries<T>(
     } catch (error) {
       const kind = failureClass(error);
       if (kind !== 'transient' && kind !== 'rate-limited') throw error;
-      const delayMs = retryDelayMs(error, failures, policy);
-      if (failures >= policy.attempts || (kind === 'rate-limited' && delayMs > policy.maxRetryAfterMs)) throw error;
-      await delay(clock, delayMs, signal, operation);
+      if (failures >= policy.attempts || askedMs(error) > policy.maxRetryAfterMs) throw error;
+      await delay(clock, retryDelayMs(error, failures, policy), signal, operation);
     }
   }
 }

@@ -1,0 +1,152 @@
+import { describe, expect, it } from 'vitest';
+import type { ErrorCode } from '../../src/core/errors.js';
+import { failureClass } from '../../src/http/failure-class.js';
+import type { FailureClass } from '../../src/http/failure-class.js';
+import { errorFromAnswer } from '../../src/http/response-error.js';
+
+const subject = { operation: 'sending a message', userId: '@a:x', roomId: '!r:x' };
+
+function answer(status: number, body: unknown, headers: Record<string, string> = {}) {
+  return { status, headers: new Headers(headers), text: typeof body === 'string' ? body : JSON.stringify(body) };
+}
+
+const html = '<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>';
+
+describe('the error of a refusal', () => {
+  it.each<[number, string, ErrorCode, FailureClass]>([
+    [401, 'M_UNKNOWN_TOKEN', 'UNKNOWN_TOKEN', 'unauthorised'],
+    [401, 'M_MISSING_TOKEN', 'UNKNOWN_TOKEN', 'unauthorised'],
+    [401, 'M_USER_LOCKED', 'FORBIDDEN', 'permanent'],
+    [401, 'M_UNAUTHORIZED', 'FORBIDDEN', 'permanent'],
+    [403, 'M_UNKNOWN_TOKEN', 'UNKNOWN_TOKEN', 'unauthorised'],
+    [403, 'M_FORBIDDEN', 'FORBIDDEN', 'permanent'],
+    [403, 'M_USER_DEACTIVATED', 'USER_DEACTIVATED', 'permanent'],
+    [403, 'M_USER_SUSPENDED', 'FORBIDDEN', 'permanent'],
+    [403, 'M_GUEST_ACCESS_FORBIDDEN', 'FORBIDDEN', 'permanent'],
+    [404, 'M_NOT_FOUND', 'NOT_FOUND', 'permanent'],
+    [404, 'M_UNKNOWN', 'NOT_FOUND', 'permanent'],
+    [404, 'M_UNRECOGNIZED', 'UNSUPPORTED', 'permanent'],
+    [405, 'M_UNRECOGNIZED', 'UNSUPPORTED', 'permanent'],
+    [405, 'M_UNKNOWN', 'UNSUPPORTED', 'permanent'],
+    [400, 'M_USER_IN_USE', 'USER_EXISTS', 'permanent'],
+    [400, 'M_INVALID_USERNAME', 'INVALID_USER_ID', 'permanent'],
+    [400, 'M_BAD_JSON', 'REJECTED', 'permanent'],
+    [400, 'M_INVALID_PARAM', 'REJECTED', 'permanent'],
+    [400, 'M_LIMIT_EXCEEDED', 'RATE_LIMITED', 'rate-limited'],
+    [409, 'M_WHATEVER', 'REJECTED', 'permanent'],
+    [413, 'M_TOO_LARGE', 'REJECTED', 'permanent'],
+    [418, 'ORG.EXAMPLE.TEAPOT', 'REJECTED', 'permanent'],
+    [429, 'M_LIMIT_EXCEEDED', 'RATE_LIMITED', 'rate-limited'],
+    [429, 'M_RESOURCE_LIMIT_EXCEEDED', 'RATE_LIMITED', 'rate-limited'],
+    [500, 'M_UNKNOWN', 'HOMESERVER_UNAVAILABLE', 'transient'],
+    [500, 'M_UNKNOWN_TOKEN', 'HOMESERVER_UNAVAILABLE', 'transient'],
+    [502, 'M_UNKNOWN', 'HOMESERVER_UNAVAILABLE', 'transient'],
+    [503, 'M_UNKNOWN', 'HOMESERVER_UNAVAILABLE', 'transient'],
+    [504, 'M_UNKNOWN', 'HOMESERVER_UNAVAILABLE', 'transient'],
+    [524, 'M_UNKNOWN', 'HOMESERVER_UNAVAILABLE', 'transient'],
+    // not errcodes, but properties that every object has
+    [400, 'constructor', 'REJECTED', 'permanent'],
+    [400, '__proto__', 'REJECTED', 'permanent'],
+  ])('%d %s is %s, and %s', (status, errcode, code, kind) => {
+    const error = errorFromAnswer(answer(status, { errcode, error: 'because' }), subject);
+    expect(error).toMatchObject({ code, errcode, status, userId: '@a:x', roomId: '!r:x' });
+    expect(failureClass(error)).toBe(kind);
+    expect(error.message).toContain('sending a message');
+    expect(error.message).toContain('because');
+  });
+
+  it.each<[number, ErrorCode, FailureClass]>([
+    [302, 'INVALID_RESPONSE', 'transient'],
+    [400, 'REJECTED', 'permanent'],
+    // A proxy that asks for a password or blocks an address must not log users out of the homeserver behind it.
+    [401, 'INVALID_RESPONSE', 'transient'],
+    [403, 'INVALID_RESPONSE', 'transient'],
+    [404, 'INVALID_RESPONSE', 'transient'],
+    [408, 'TIMEOUT', 'transient'],
+    [413, 'REJECTED', 'permanent'],
+    [429, 'RATE_LIMITED', 'rate-limited'],
+    [500, 'HOMESERVER_UNAVAILABLE', 'transient'],
+    [502, 'HOMESERVER_UNAVAILABLE', 'transient'],
+    [530, 'HOMESERVER_UNAVAILABLE', 'transient'],
+  ])('%d without a Matrix error is %s, and %s', (status, code, kind) => {
+    for (const body of [
+      html,
+      '',
+      '{"errcode":',
+      'null',
+      '[]',
+      '"M_FORBIDDEN"',
+      '7',
+      { errcode: 7 },
+      { errcode: '' },
+      {},
+    ]) {
+      const error = errorFromAnswer(answer(status, body), subject);
+      expect(error).toMatchObject({ code, status });
+      expect(error.errcode).toBeUndefined();
+      expect(failureClass(error)).toBe(kind);
+    }
+  });
+
+  it('cuts what the homeserver says, and takes only text for an explanation', () => {
+    const long = errorFromAnswer(answer(400, { errcode: 'M_'.repeat(5_000), error: 'x'.repeat(50_000) }), subject);
+    expect(long.message.length).toBeLessThan(600);
+    const odd = errorFromAnswer(answer(400, { errcode: 'M_UNKNOWN', error: { toString: 'x' } }), subject);
+    expect(odd.message).toContain('(M_UNKNOWN)');
+  });
+});
+
+describe('the wait that a refusal asks for', () => {
+  const limited = (headers: Record<string, string>, body: object = {}) =>
+    errorFromAnswer(answer(429, { errcode: 'M_LIMIT_EXCEEDED', error: 'Too Many Requests', ...body }, headers), subject)
+      .retryAfterMs;
+
+  it('stands in the header, in seconds', () => {
+    expect(limited({ 'Retry-After': '3' })).toBe(3_000);
+    expect(limited({ 'Retry-After': ' 3 ' })).toBe(3_000);
+  });
+
+  it('stands in the body, in milliseconds', () => {
+    expect(limited({}, { retry_after_ms: 1_234 })).toBe(1_234);
+  });
+
+  it('is that of the header where both stand', () => {
+    expect(limited({ 'Retry-After': '3' }, { retry_after_ms: 9 })).toBe(3_000);
+  });
+
+  it('may be a date, which is told from the homeserver clock', () => {
+    const date = 'Sat, 21 Nov 2026 10:00:00 GMT';
+    const until = 'Sat, 21 Nov 2026 10:00:42 GMT';
+    expect(limited({ 'Retry-After': until, Date: date })).toBe(42_000);
+    expect(limited({ 'Retry-After': date, Date: until })).toBe(0);
+    expect(limited({ 'Retry-After': until }, { retry_after_ms: 5 })).toBe(5);
+  });
+
+  it.each(['1.5', '-1', '120s', 'soon', '5 minutes', '', '0x10', 'Someday 5'])(
+    'is not taken from the header %j, which is neither seconds nor a date',
+    (header) => {
+      const headers = { 'Retry-After': header, Date: 'Sat, 21 Nov 2026 10:00:00 GMT' };
+      expect(limited(headers, { retry_after_ms: 7_000 })).toBe(7_000);
+    },
+  );
+
+  it.each([-1, '5', null, true, {}])('is not taken from the body when it is %j', (value) => {
+    expect(limited({}, { retry_after_ms: value })).toBeUndefined();
+  });
+
+  it('is not for ever', () => {
+    const error = errorFromAnswer(answer(429, '{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1e999}'), subject);
+    expect(error.retryAfterMs).toBeUndefined();
+  });
+
+  it('is heard of a homeserver that is unavailable too', () => {
+    const error = errorFromAnswer(answer(503, html, { 'Retry-After': '5' }), subject);
+    expect(error).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE', retryAfterMs: 5_000 });
+    expect(error.message).toContain('5000 ms');
+  });
+
+  it('is not taken from a refusal for good', () => {
+    const error = errorFromAnswer(answer(403, { errcode: 'M_FORBIDDEN' }, { 'Retry-After': '5' }), subject);
+    expect(error.retryAfterMs).toBeUndefined();
+  });
+});

@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import { MatrixClientManagerError } from '../../src/core/errors.js';
+import { backoffMs, defaultRetryPolicy, retryDelayMs, withRetries } from '../../src/http/retry.js';
+import { ManualClock } from '../../src/testing/manual-clock.js';
+import { advanceUntil } from '../support/advance-until.js';
+import { rejection } from '../support/rejection.js';
+
+const policy = { attempts: 4, baseDelayMs: 100, maxDelayMs: 400, maxRetryAfterMs: 60_000 };
+const unavailable = (retryAfterMs?: number) =>
+  new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'x', { retryAfterMs });
+const limited = (retryAfterMs?: number) => new MatrixClientManagerError('RATE_LIMITED', 'x', { retryAfterMs });
+
+/** Fails with one error after the other, then succeeds. */
+function failing(...errors: Error[]) {
+  const state = { attempts: 0 };
+  const attempt = async (): Promise<string> => {
+    state.attempts++;
+    const error = errors.shift();
+    if (error) throw error;
+    return 'done';
+  };
+  return { state, attempt };
+}
+
+describe('withRetries', () => {
+  it('repeats what failed for now, with growing pauses', async () => {
+    const clock = new ManualClock();
+    const { state, attempt } = failing(unavailable(), new MatrixClientManagerError('NETWORK', 'x'), unavailable());
+    const start = clock.now();
+    await expect(advanceUntil(clock, withRetries(attempt, policy, clock, undefined, 'x'), { stepMs: 1 })).resolves.toBe(
+      'done',
+    );
+    expect(state.attempts).toBe(4);
+    expect(clock.now() - start).toBeGreaterThanOrEqual(50 + 100 + 200);
+    expect(clock.now() - start).toBeLessThanOrEqual(100 + 200 + 400);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('gives up after the last attempt, with the last error and without a pause', async () => {
+    const clock = new ManualClock();
+    const last = unavailable();
+    const { state, attempt } = failing(unavailable(), unavailable(), unavailable(), last, unavailable());
+    await expect(advanceUntil(clock, withRetries(attempt, policy, clock, undefined, 'x'))).rejects.toBe(last);
+    expect(state.attempts).toBe(4);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it.each([
+    new MatrixClientManagerError('FORBIDDEN', 'x'),
+    new MatrixClientManagerError('UNKNOWN_TOKEN', 'x'),
+    new MatrixClientManagerError('ABORTED', 'x'),
+    new TypeError('a bug'),
+  ])('does not repeat $code $name', async (error) => {
+    const clock = new ManualClock();
+    const { state, attempt } = failing(error);
+    await expect(withRetries(attempt, policy, clock, undefined, 'x')).rejects.toBe(error);
+    expect(state.attempts).toBe(1);
+  });
+
+  it('waits as long as the homeserver asks, not less', async () => {
+    const clock = new ManualClock();
+    const { state, attempt } = failing(limited(20_000));
+    const done = withRetries(attempt, policy, clock, undefined, 'x');
+    await clock.advance(19_999);
+    expect(state.attempts).toBe(1);
+    await clock.advance(1);
+    await expect(done).resolves.toBe('done');
+  });
+
+  it.each([limited(60_001), unavailable(60_001)])('leaves a longer wait to the caller ($code)', async (error) => {
+    const clock = new ManualClock();
+    const { state, attempt } = failing(error);
+    await expect(withRetries(attempt, policy, clock, undefined, 'x')).rejects.toBe(error);
+    expect(state.attempts).toBe(1);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('pauses also when the homeserver asks to come back at once', async () => {
+    const clock = new ManualClock();
+    const { state, attempt } = failing(limited(0));
+    const done = withRetries(attempt, policy, clock, undefined, 'x');
+    await clock.advance(49);
+    expect(state.attempts).toBe(1);
+    await clock.advance(51);
+    await expect(done).resolves.toBe('done');
+  });
+
+  it('ends with its signal, leaving no timer', async () => {
+    const clock = new ManualClock();
+    const controller = new AbortController();
+    const { state, attempt } = failing(unavailable());
+    const done = withRetries(attempt, policy, clock, controller.signal, 'x');
+    await clock.advance(0);
+    controller.abort();
+    expect(await rejection(done)).toMatchObject({ code: 'ABORTED' });
+    expect({ attempts: state.attempts, timers: clock.pendingTimers }).toEqual({ attempts: 1, timers: 0 });
+  });
+});
+
+describe('the pause after a failure', () => {
+  it('doubles up to its limit, half of it random', () => {
+    for (const [failures, full] of [
+      [1, 100],
+      [2, 200],
+      [3, 400],
+      [4, 400],
+      [5_000, 400],
+    ] as const) {
+      const seen = Array.from({ length: 200 }, () => backoffMs(failures, policy));
+      expect(Math.min(...seen)).toBeGreaterThanOrEqual(full / 2);
+      expect(Math.max(...seen)).toBeLessThanOrEqual(full);
+      expect(new Set(seen).size).toBeGreaterThan(10);
+    }
+  });
+
+  it('may be as short as nothing', () => {
+    expect(backoffMs(1, { baseDelayMs: 0, maxDelayMs: 0 })).toBe(0);
+  });
+
+  it('is what the homeserver asks for, within ten minutes', () => {
+    expect(retryDelayMs(limited(5), 1, defaultRetryPolicy)).toBe(5);
+    expect(retryDelayMs(limited(1e12), 1, defaultRetryPolicy)).toBe(600_000);
+    expect(retryDelayMs(new Error('x'), 1, { baseDelayMs: 0, maxDelayMs: 0 })).toBe(0);
+  });
+});
