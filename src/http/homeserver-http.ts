@@ -1,15 +1,17 @@
 import ky from 'ky';
 import type { KyInstance } from 'ky';
 import * as v from 'valibot';
-import { abortedError, throwIfAborted } from '../core/abort.js';
+import { abortedError, orAborted, throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { sameOriginFetch } from './fetch.js';
 import type { Fetch } from './fetch.js';
+import { networkFailure, wasNeverSent } from './network-failure.js';
 import { errorFromAnswer, invalidResponse } from './response-error.js';
 import type { Answer, Subject } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import type { RetryPolicy } from './retry.js';
+import { secretsOf } from './secrets.js';
 import type { Session } from './session.js';
 
 export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
@@ -82,13 +84,15 @@ export class HomeserverHttp {
 
   /** Sends once (twice when the token had to be renewed) and returns the answer of a success. */
   async #authorised(request: HttpRequest): Promise<Answer> {
-    if (!request.session) return this.#success(request, undefined);
-    const { accessToken } = await request.session.credentials();
+    const { session, signal, operation } = request;
+    if (!session) return this.#success(request, undefined);
+    throwIfAborted(signal, operation);
+    const { accessToken } = await orAborted(session.credentials(), signal, operation);
     try {
       return await this.#success(request, accessToken);
     } catch (error) {
       if (!isManagerError(error, 'UNKNOWN_TOKEN')) throw error;
-      const renewed = await request.session.replace(accessToken, error);
+      const renewed = await orAborted(session.replace(accessToken, error), signal, operation);
       return this.#success(request, renewed.accessToken);
     }
   }
@@ -96,11 +100,12 @@ export class HomeserverHttp {
   async #success(request: HttpRequest, accessToken: string | undefined): Promise<Answer> {
     const answer = await this.#exchange(request, accessToken);
     if (answer.status >= 200 && answer.status < 300) return answer;
-    throw errorFromAnswer(answer, request);
+    throw errorFromAnswer(answer, request, secretsOf(accessToken, request.body));
   }
 
   async #exchange(request: HttpRequest, accessToken: string | undefined): Promise<Answer> {
-    throwIfAborted(request.signal, request.operation);
+    const { operation, signal, userId, roomId } = request;
+    throwIfAborted(signal, operation);
     const controller = new AbortController();
     const abort = (): void => controller.abort();
     const timeoutMs = request.timeoutMs ?? this.#options.requestTimeoutMs;
@@ -109,34 +114,37 @@ export class HomeserverHttp {
       timedOut = true;
       controller.abort();
     }, timeoutMs);
-    request.signal?.addEventListener('abort', abort, { once: true });
+    signal?.addEventListener('abort', abort, { once: true });
     try {
-      const response = await this.#ky(this.#url(request), {
-        method: request.method,
-        headers: accessToken === undefined ? {} : { authorization: `Bearer ${accessToken}` },
-        ...(request.body !== undefined && { json: request.body }),
-        signal: controller.signal,
-      });
-      return { status: response.status, headers: response.headers, text: await response.text() };
+      // Not left to fetch alone: not every one ends with its signal, nor does every body.
+      return await orAborted(this.#send(request, accessToken, controller.signal), controller.signal, operation);
     } catch (error) {
-      if (isManagerError(error)) throw error;
-      if (request.signal?.aborted) throw abortedError(request.operation, request.signal.reason);
-      const { operation, userId, roomId } = request;
+      if (signal?.aborted) throw abortedError(operation, signal.reason);
       if (timedOut) {
         const message = `${operation} got no answer within ${timeoutMs} ms`;
         throw new MatrixClientManagerError('TIMEOUT', message, { userId, roomId });
       }
-      const reason = networkReason(error);
-      throw new MatrixClientManagerError(
-        'NETWORK',
-        `${operation} failed: no connection to ${this.homeserverUrl} (${reason})`,
-        // The outer errors of fetch and ky hold the request, and that its token.
-        { userId, roomId, cause: rootCause(error) },
-      );
+      if (isManagerError(error)) {
+        const { code, status } = error;
+        throw new MatrixClientManagerError(code, `${operation} failed: ${error.message}`, { status, userId, roomId });
+      }
+      const { reason, cause } = networkFailure(error, secretsOf(accessToken, request.body));
+      const message = `${operation} failed: no connection to ${this.homeserverUrl} (${reason})`;
+      throw new MatrixClientManagerError('NETWORK', message, { userId, roomId, cause });
     } finally {
       this.#options.clock.clearTimeout(timer);
-      request.signal?.removeEventListener('abort', abort);
+      signal?.removeEventListener('abort', abort);
     }
+  }
+
+  async #send(request: HttpRequest, accessToken: string | undefined, signal: AbortSignal): Promise<Answer> {
+    const response = await this.#ky(this.#url(request), {
+      method: request.method,
+      headers: accessToken === undefined ? {} : { authorization: `Bearer ${accessToken}` },
+      ...(request.body !== undefined && { json: request.body }),
+      signal,
+    });
+    return { status: response.status, headers: response.headers, text: await response.text() };
   }
 
   #url(request: HttpRequest): string {
@@ -157,22 +165,7 @@ class Final extends Error {
 }
 
 function isUndone(error: unknown): boolean {
-  return (
-    isManagerError(error, 'RATE_LIMITED') || networkReason(isManagerError(error) && error.cause) === 'ECONNREFUSED'
-  );
-}
-
-/** The system's code for a failed connection, such as `ECONNREFUSED`, found where fetch hides it. */
-function networkReason(error: unknown): string {
-  const root = rootCause(error);
-  if (!(root instanceof Error)) return 'unknown reason';
-  return 'code' in root && typeof root.code === 'string' ? root.code : root.message;
-}
-
-function rootCause(error: unknown): unknown {
-  let root = error;
-  while (root instanceof Error && root.cause !== undefined) root = root.cause;
-  return root;
+  return isManagerError(error, 'RATE_LIMITED') || (isManagerError(error, 'NETWORK') && wasNeverSent(error.cause));
 }
 
 function parseBody<Schema extends v.GenericSchema>(
@@ -188,6 +181,8 @@ function parseBody<Schema extends v.GenericSchema>(
   }
   const parsed = v.safeParse(schema, body, { abortEarly: true });
   if (parsed.success) return parsed.output;
-  const at = v.getDotPath(parsed.issues[0]) ?? 'the body';
-  throw invalidResponse(subject, `${at}: ${parsed.issues[0].message}`, answer.status);
+  const [issue] = parsed.issues;
+  // What came instead is not told: it may be a token or a message.
+  const why = issue.kind === 'schema' ? `expected ${issue.expected}` : issue.type;
+  throw invalidResponse(subject, `${v.getDotPath(issue) ?? 'the body'}: ${why}`, answer.status);
 }

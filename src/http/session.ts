@@ -15,10 +15,13 @@ export class Session {
   #renewal: Promise<Credentials> | undefined;
   readonly #renew: Renew | undefined;
 
-  /** @param credentials - undefined to log in with `renew` at the first use */
+  /**
+   * Throws `INVALID_OPTIONS` for a token that no request can carry.
+   * @param credentials - undefined to log in with `renew` at the first use
+   */
   constructor(userId: string, credentials: Credentials | undefined, renew?: Renew) {
     this.userId = userId;
-    this.#credentials = credentials;
+    this.#credentials = credentials && usable(credentials);
     this.#renew = renew;
   }
 
@@ -43,7 +46,7 @@ export class Session {
       return Promise.reject(new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId: this.userId }));
     }
     this.#renewal ??= this.#renew(this.#credentials)
-      .then((credentials) => (this.#credentials = credentials))
+      .then((credentials) => (this.#credentials = usable(credentials)))
       .finally(() => (this.#renewal = undefined));
     return this.#renewal;
   }
@@ -51,4 +54,12 @@ export class Session {
   [inspect.custom](): string {
     return `Session(${this.userId})`;
   }
+}
+
+/** Refuses what cannot stand in a header here: fetch refuses it as well, and prints it. */
+function usable(credentials: Credentials): Credentials {
+  if (/^[\x21-\x7e]+$/.test(credentials.accessToken)) return credentials;
+  const { userId } = credentials;
+  const message = `expected the access token of ${userId} to be of visible ASCII characters only, without a line break`;
+  throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
 }

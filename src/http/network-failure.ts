@@ -1,0 +1,54 @@
+import { withoutSecrets } from './secrets.js';
+
+/** System codes of failures in which the request never reached the homeserver. */
+const NEVER_SENT = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+/** What made a connection fail. */
+export interface NetworkFailure {
+  /** The system's code, such as `ECONNREFUSED`, found where fetch hides it; else the message. */
+  readonly reason: string;
+  /**
+   * A copy of the innermost error that is safe to print: what fetch functions throw may hold the request, and that
+   * its token.
+   */
+  readonly cause: Error;
+}
+
+export function networkFailure(error: unknown, secrets: readonly string[]): NetworkFailure {
+  const root = rootCause(error);
+  const said = root instanceof Error ? root.message : 'a fetch function threw what is no error';
+  const cause = new Error(withoutSecrets(said, secrets));
+  const code = codeOf(root);
+  if (root instanceof Error) {
+    cause.name = root.name;
+    cause.stack = withoutSecrets(root.stack ?? '', secrets);
+    if (code !== undefined) Object.assign(cause, { code });
+  }
+  return { reason: code ?? cause.message, cause };
+}
+
+/** Whether the cause of a failure says that the homeserver never saw the request. */
+export function wasNeverSent(cause: unknown): boolean {
+  return NEVER_SENT.has(codeOf(cause) ?? '');
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+function rootCause(error: unknown): unknown {
+  const seen = new Set<unknown>();
+  let root = error;
+  while (root instanceof Error && root.cause !== undefined && !seen.has(root)) {
+    seen.add(root);
+    root = root.cause;
+  }
+  return root;
+}
