@@ -1,11 +1,13 @@
 import type { Clock } from '../core/clock.js';
-import { abortedError } from '../core/abort.js';
-import { MatrixClientManagerError } from '../core/errors.js';
-import { failureClass } from './failure-class.js';
+import { abortedError, orAborted } from '../core/abort.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { sameOriginFetch } from './fetch.js';
 import type { Fetch } from './fetch.js';
+import { networkFailure } from './network-failure.js';
 import { errorFromAnswer } from './response-error.js';
+import type { Answer } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
+import { secretsOf } from './secrets.js';
 import type { Session } from './session.js';
 
 export interface SdkFetchOptions {
@@ -17,58 +19,77 @@ export interface SdkFetchOptions {
   readonly signal: AbortSignal;
 }
 
+const OPERATION = 'a request of the client';
+
 /**
  * The fetch that a user's matrix-js-sdk client gets: it sends the session's current token and renews a dead one
  * unseen, follows no redirect to another origin, and repeats failed GETs. The SDK itself makes one attempt only.
  */
 export function sdkFetch(options: SdkFetchOptions): Fetch {
   const fetch = sameOriginFetch(options.fetch);
-  const { session, clock, signal } = options;
+  const { session, clock, signal: stopped } = options;
+  const subject = { operation: OPERATION, userId: session.userId };
+
+  const send = async (input: string | URL | Request, init: RequestInit, token?: string): Promise<Response> => {
+    const signal = init.signal as AbortSignal;
+    const headers = new Headers(init.headers);
+    if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
+    try {
+      // Not left to fetch alone: not every one ends with its signal, and a stop waits for this.
+      return await orAborted(fetch(input, { ...init, headers }), signal, OPERATION);
+    } catch (error) {
+      if (signal.aborted || isManagerError(error)) throw error;
+      const { reason, cause } = networkFailure(error, secretsOf(token, undefined));
+      throw new MatrixClientManagerError('NETWORK', `${OPERATION} failed: no connection (${reason})`, { cause });
+    }
+  };
 
   const once = async (input: string | URL | Request, init: RequestInit): Promise<Response> => {
-    const headers = new Headers(init.headers);
-    const authorised = headers.has('authorization');
-    const { accessToken } = await session.credentials();
-    if (authorised) headers.set('authorization', `Bearer ${accessToken}`);
-    const signals = init.signal ? AbortSignal.any([init.signal, signal]) : signal;
-    const send = (): Promise<Response> => fetch(input, { ...init, headers, signal: signals });
-    const response = await send();
-    if (response.status !== 401 || !authorised) return response;
+    const signal = init.signal as AbortSignal;
+    if (!new Headers(init.headers).has('authorization')) return send(input, init);
+    const { accessToken } = await orAborted(session.credentials(), signal, OPERATION);
+    const response = await send(input, init, accessToken);
+    if (response.status !== 401) return response;
+    const answer = await read(response);
+    const error = errorFromAnswer(answer, subject, secretsOf(accessToken, undefined));
+    if (error.code !== 'UNKNOWN_TOKEN') return responseOf(answer);
+    const renewed = await orAborted(session.replace(accessToken, error), signal, OPERATION);
+    return send(input, init, renewed.accessToken);
+  };
 
-    const text = await response.text();
-    const error = errorFromAnswer(
-      { status: 401, headers: response.headers, text },
-      { operation: 'a request of the client', userId: session.userId },
-    );
-    if (error.code !== 'UNKNOWN_TOKEN') return new Response(text, { status: 401, headers: response.headers });
-    const renewed = await session.replace(accessToken, error);
-    headers.set('authorization', `Bearer ${renewed.accessToken}`);
-    return send();
+  const repeated = async (input: string | URL | Request, init: RequestInit): Promise<Response> => {
+    let last: Answer | undefined;
+    const attempt = async (): Promise<Response> => {
+      last = undefined;
+      const response = await once(input, init);
+      if (response.ok || response.status < 429) return response;
+      last = await read(response);
+      throw errorFromAnswer(last, subject);
+    };
+    try {
+      return await withRetries(attempt, defaultRetryPolicy, clock, init.signal as AbortSignal, OPERATION);
+    } catch (error) {
+      if (last && !init.signal?.aborted) return responseOf(last); // the SDK reads the homeserver's own words
+      throw error;
+    }
   };
 
   return async (input, init = {}) => {
-    if (signal.aborted) throw abortedError('a request of a stopped client', signal.reason);
-    if ((init.method ?? 'GET') !== 'GET') return once(input, init);
-    let last: Response | undefined;
-    const attempt = async (): Promise<Response> => {
-      last = undefined;
-      const response = await once(input, init).catch((error: unknown) => {
-        if (signal.aborted || init.signal?.aborted || failureClass(error) !== 'permanent') throw error;
-        throw new MatrixClientManagerError('NETWORK', 'a request of the client failed', { cause: error });
-      });
-      if (response.ok || response.status < 429) return response;
-      const text = await response.text();
-      last = new Response(text, { status: response.status, headers: response.headers });
-      throw errorFromAnswer(
-        { status: response.status, headers: response.headers, text },
-        { operation: 'a request of the client', userId: session.userId },
-      );
-    };
-    return withRetries(attempt, defaultRetryPolicy, clock, signal, 'a request of the client').catch(
-      (error: unknown) => {
-        if (last) return last; // the SDK reads the homeserver's own words
-        throw error;
-      },
-    );
+    if (stopped.aborted) throw abortedError('a request of a stopped client', stopped.reason);
+    const signal = init.signal ? AbortSignal.any([init.signal, stopped]) : stopped;
+    const exchange = (init.method ?? 'GET') === 'GET' ? repeated : once;
+    try {
+      return await exchange(input, { ...init, signal });
+    } catch (error) {
+      throw signal.aborted ? signal.reason : error; // what the SDK knows an end by
+    }
   };
+}
+
+async function read(response: Response): Promise<Answer> {
+  return { status: response.status, headers: response.headers, text: await response.text() };
+}
+
+function responseOf({ status, headers, text }: Answer): Response {
+  return new Response(text, { status, headers });
 }
