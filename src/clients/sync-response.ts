@@ -37,7 +37,7 @@ export function readSyncResponse(data: unknown, { since, catchUp, timelineLimit 
   const { next_batch: nextBatch } = data;
   if (typeof nextBatch !== 'string' || nextBatch === '') throw new MalformedSync('next_batch is no string');
   const sections = section(data, 'rooms');
-  const reader = new RoomReader(timelineLimit);
+  const reader = new RoomReader(timelineLimit, since === undefined);
   const rooms = [
     ...Object.entries(section(sections, 'join')).map(([roomId, room]) => reader.room(roomId, 'join', room)),
     ...Object.entries(section(sections, 'leave')).map(([roomId, room]) => reader.room(roomId, 'leave', room)),
@@ -55,9 +55,11 @@ class RoomReader {
   malformed = 0;
   readonly stateChanged = new Set<string>();
   readonly #timelineLimit: number;
+  readonly #initial: boolean;
 
-  constructor(timelineLimit: number) {
+  constructor(timelineLimit: number, initial: boolean) {
     this.#timelineLimit = timelineLimit;
+    this.#initial = initial;
   }
 
   room(roomId: string, membership: 'join' | 'leave', room: unknown): RoomBatch {
@@ -77,7 +79,8 @@ class RoomReader {
       timeline: events.map(snapshot),
       // Synapse has been seen to leave the flag out (synapse#16463).
       limited: (timeline.limited ?? events.length > 0) === true || events.length >= this.#timelineLimit,
-      prevBatch: typeof prevBatch === 'string' ? prevBatch : undefined,
+      // Of an initial timeline that is whole, Synapse's prev_batch is the position after it.
+      prevBatch: typeof prevBatch === 'string' && !(this.#initial && !timeline.limited) ? prevBatch : undefined,
       ephemeral: this.#clean(section(room, 'ephemeral'), isBareEvent),
     };
   }

@@ -45,12 +45,13 @@ export async function fetchPage(
   request: PageRequest,
 ): Promise<MessagePage> {
   const { roomId, limit, from, signal } = request;
+  const oldest = timeline?.oldest;
   const wanted = eventTypeFilter(request.types);
   const messages: RoomMessage[] = [];
   let position: Position | undefined = from === undefined ? {} : decodeCursor(roomId, from);
 
   let synced = false;
-  if (timeline && timeline.size > 0 && position.token === undefined) {
+  if (timeline && timeline.size > 0 && timeline.isOrdered && position.token === undefined) {
     const read = readTimeline(timeline, position, wanted, limit, roomId);
     if (read) {
       synced = true;
@@ -64,6 +65,10 @@ export async function fetchPage(
     if (requests === MAX_REQUESTS) break; // the page is short, but its cursor goes on
     asked = true;
     const chunk = await readChunk(http, session, roomId, position, limit - messages.length, signal);
+    const [newest] = chunk.events;
+    if (synced && requests === 0 && oldest && newest && newest.origin_server_ts > oldest.origin_server_ts) {
+      return fetchPage(http, session, undefined, request); // their order is not certain where the two meet
+    }
     messages.push(
       ...chunk.events
         .filter((event) => wanted(event, noChanges))

@@ -15,6 +15,9 @@ export class RoomTimeline {
   readonly #limit: number;
   readonly #segments: Segment[] = [];
   readonly #ids = new Map<string, RawEvent>();
+  /** Events that came after one with a later timestamp. */
+  readonly #late = new Set<string>();
+  #latest = -Infinity;
 
   /** @param limit - events kept at most, unless a single sync brings more */
   constructor(limit: number) {
@@ -33,6 +36,15 @@ export class RoomTimeline {
   /** The oldest event kept. */
   get oldest(): RawEvent | undefined {
     return this.#segments[0]?.events[0];
+  }
+
+  /**
+   * Whether the homeserver's history has these events in the same order. A sync goes by arrival, history by depth in
+   * the room's graph. They differ where an event was overtaken while it was being made, and then its timestamp, which
+   * it got at the beginning, is before that of one that came earlier. (Seen on Synapse with many senders at once.)
+   */
+  get isOrdered(): boolean {
+    return this.#late.size === 0;
   }
 
   /** Token of the position right before the oldest event; undefined when the homeserver told none. */
@@ -57,10 +69,12 @@ export class RoomTimeline {
     if (fresh.length === 0) return;
     const whole = fresh.length === room.timeline.length;
     this.#segments.push({ prevBatch: whole ? room.prevBatch : undefined, events: fresh });
-    for (const event of fresh) this.#ids.set(event.event_id, event);
+    for (const event of fresh) {
+      this.#ids.set(event.event_id, event);
+      if (event.origin_server_ts < this.#latest) this.#late.add(event.event_id);
+      else this.#latest = event.origin_server_ts;
+    }
     while (this.#segments.length > 1 && this.#ids.size > this.#limit) this.#dropOldest();
-    // A segment in the middle needs no token, but the first one does.
-    while (this.#segments.length > 1 && this.#segments[0]?.prevBatch === undefined) this.#dropOldest();
   }
 
   /** Up to `limit` events before `eventId` (before now when undefined), newest first; undefined where it is not here. */
@@ -85,11 +99,16 @@ export class RoomTimeline {
   }
 
   #dropOldest(): void {
-    for (const { event_id: id } of this.#segments.shift()?.events ?? []) this.#ids.delete(id);
+    for (const { event_id: id } of this.#segments.shift()?.events ?? []) {
+      this.#ids.delete(id);
+      this.#late.delete(id);
+    }
   }
 
   #clear(): void {
     this.#segments.length = 0;
     this.#ids.clear();
+    this.#late.clear();
+    this.#latest = -Infinity;
   }
 }

@@ -1,8 +1,22 @@
 // A homeserver in memory
 export { FakeHomeserver } from './fake-homeserver/fake-homeserver.js';
 export type { FakeHomeserverOptions } from './fake-homeserver/fake-homeserver.js';
+export type { FakeUser, NewRoom, NewUser } from './fake-homeserver/world-driver.js';
+export type { RoomEvent } from './fake-homeserver/rooms/room-event.js';
+export type { LoginLimit } from './fake-homeserver/endpoints/login.js';
+export type { UnhandledRequest } from './fake-homeserver/server/dispatcher.js';
+export type { LoggedRequest } from './fake-homeserver/server/request-log.js';
+export type { Disposer, Faults } from './fake-homeserver/server/faults.js';
+export type { FaultMatch } from './fake-homeserver/server/fault-match.js';
 
 // The injectables
 export { ManualClock } from './manual-clock.js';
 export { MemoryLogger } from './memory-logger.js';
 export type { LogEntry } from './memory-logger.js';
+
+// Contract suites, for other storages and other homeservers
+export { storageContract } from './contracts/storage-contract.js';
+export type { ContractApi, OpenedStorage } from './contracts/storage-contract.js';
+export { homeserverContract } from './contracts/homeserver-contract.js';
+export type { TestApi } from './contracts/homeserver/test-api.js';
+export type { HomeserverTarget } from './contracts/homeserver/target.js';

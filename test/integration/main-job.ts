@@ -187,6 +187,25 @@ export function mainJob(name: string, homeserver: () => Homeserver): void {
       );
     });
 
+    it('pages equal the homeserver’s history also where many senders wrote at once', async () => {
+      const manager = makeManager({ timelineLimit: 60 });
+      const reader = new Recorder();
+      const readerId = await makeUser(manager, reader);
+      const senders: string[] = [];
+      for (let n = 0; n < 6; n++) senders.push(await makeUser(manager));
+      const roomId = await makeRoom(manager, readerId, senders);
+      const say = (userId: string, text: string): Promise<unknown> => manager.sendMessage({ userId, roomId, text });
+      for (let n = 0; n < 12; n++) await Promise.all(senders.map((userId) => say(userId, `${n} of ${userId}`)));
+      await say(readerId, 'end');
+      await reader.message('end');
+      await reader.until((events) => events.filter(({ type }) => type === 'message').length === 73);
+      const expected = (await history(manager, readerId, roomId)).map((event) => event.event_id);
+      for (const limit of [7, 50]) {
+        const { messages } = await allPages(manager, readerId, roomId, limit, everything);
+        expect(messages.map(({ eventId }) => eventId)).toEqual(expected);
+      }
+    });
+
     it('reads on with a cursor on another manager, and after the timeline was trimmed', async () => {
       const storage = memoryStorage();
       const manager = makeManager({ timelineLimit: 5, storage });

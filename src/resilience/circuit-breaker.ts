@@ -1,0 +1,130 @@
+import type { Clock, TimerHandle } from '../core/clock.js';
+
+/** Whether the homeserver is taken to be reachable. While it is `down`, `retryAt` says when it is looked for next. */
+export type HomeserverState =
+  | { readonly state: 'up' }
+  | {
+      readonly state: 'down';
+      /** Milliseconds since the Unix epoch. */
+      readonly retryAt: number;
+    };
+
+export interface CircuitBreakerOptions {
+  readonly clock: Clock;
+  /** One cheap request; resolves when the homeserver answers, rejects when it does not. */
+  readonly probe: () => Promise<unknown>;
+  readonly onChange: (state: HomeserverState) => void;
+  /** A number from 0 up to 1, for jitter. */
+  readonly random: () => number;
+}
+
+/** What happened longer ago than this says nothing about now, in milliseconds. */
+const WINDOW_MS = 10_000;
+/** Of a busy homeserver the last outcomes tell enough. */
+const MAX_OUTCOMES = 100;
+/** Fewer failures than these are no outage. */
+const MIN_FAILURES = 5;
+/** The share of requests that has to fail. */
+const FAILING_SHARE = 0.5;
+/** Failures have to hit as many users, or all where there are fewer: one in trouble alone is no outage. */
+const MIN_FAILING_USERS = 3;
+/** Who has asked for something within this time counts as a user, in milliseconds: longer than a long poll. */
+const ACTIVE_MS = 90_000;
+const FIRST_PROBE_MS = 1_000;
+const MAX_PROBE_MS = 5_000;
+/** Having come back, the homeserver has to hold for this long before the next outage begins with a short pause again. */
+const STABLE_MS = 60_000;
+
+interface Outcome {
+  readonly at: number;
+  readonly who: string;
+  readonly failed: boolean;
+}
+
+/**
+ * Opens when most requests fail, whoever's they are, and looks for the homeserver with one probe at a time until it
+ * answers.
+ *
+ * cockatiel's breaker would do but for its clock, which is the machine's: tests could not drive it.
+ */
+export class CircuitBreaker {
+  readonly #options: CircuitBreakerOptions;
+  /** The last outcomes, oldest first. */
+  readonly #outcomes: Outcome[] = [];
+  /** When each user asked for something last, oldest first. */
+  readonly #active = new Map<string, number>();
+  #state: HomeserverState = { state: 'up' };
+  #upSince: number;
+  #pauseMs = FIRST_PROBE_MS;
+  #timer: TimerHandle;
+  #closed = false;
+
+  constructor(options: CircuitBreakerOptions) {
+    this.#options = options;
+    this.#upSince = options.clock.now();
+  }
+
+  get state(): HomeserverState {
+    return this.#state;
+  }
+
+  /** Notes how a request ended. @param who - whose request it was */
+  record(who: string, failed: boolean): void {
+    const at = this.#options.clock.now();
+    this.#active.delete(who);
+    this.#active.set(who, at);
+    for (const [idle, lastAt] of this.#active) {
+      if (at - lastAt <= ACTIVE_MS) break;
+      this.#active.delete(idle);
+    }
+    this.#outcomes.push({ at, who, failed });
+    if (this.#outcomes.length > MAX_OUTCOMES) this.#outcomes.shift();
+    if (failed && this.#state.state === 'up' && this.#isOutage(at)) this.#open();
+  }
+
+  /** Ends the probing. */
+  close(): void {
+    this.#closed = true;
+    this.#options.clock.clearTimeout(this.#timer);
+  }
+
+  #isOutage(now: number): boolean {
+    const recent = this.#outcomes.filter(({ at }) => now - at <= WINDOW_MS);
+    const failures = recent.filter(({ failed }) => failed);
+    if (failures.length < MIN_FAILURES || failures.length < recent.length * FAILING_SHARE) return false;
+    const failing = new Set(failures.map(({ who }) => who)).size;
+    return failing >= Math.min(MIN_FAILING_USERS, this.#active.size);
+  }
+
+  #open(): void {
+    const { clock } = this.#options;
+    if (clock.now() - this.#upSince > STABLE_MS) this.#pauseMs = FIRST_PROBE_MS;
+    this.#outcomes.length = 0; // what was before the outage says nothing about the time after it
+    this.#scheduleProbe();
+  }
+
+  #scheduleProbe(): void {
+    if (this.#closed) return;
+    const { clock, random } = this.#options;
+    const pauseMs = Math.round(this.#pauseMs * (0.75 + random() / 4));
+    this.#pauseMs = Math.min(MAX_PROBE_MS, this.#pauseMs * 2);
+    this.#enter({ state: 'down', retryAt: clock.now() + pauseMs });
+    this.#timer = clock.setTimeout(() => void this.#probe(), pauseMs);
+  }
+
+  async #probe(): Promise<void> {
+    const answered = await this.#options.probe().then(
+      () => true,
+      () => false,
+    );
+    if (this.#closed) return;
+    if (!answered) return this.#scheduleProbe();
+    this.#upSince = this.#options.clock.now();
+    this.#enter({ state: 'up' });
+  }
+
+  #enter(state: HomeserverState): void {
+    this.#state = state;
+    this.#options.onChange(state);
+  }
+}

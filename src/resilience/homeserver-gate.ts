@@ -1,0 +1,120 @@
+import { randomInt } from 'node:crypto';
+import { abortedError, delay } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
+import { MatrixClientManagerError } from '../core/errors.js';
+import { CircuitBreaker } from './circuit-breaker.js';
+import type { HomeserverState } from './circuit-breaker.js';
+import { RateLimiter } from './rate-limiter.js';
+import type { Priority, RateLimit } from './rate-limiter.js';
+
+/** A request that wants to go out. */
+export interface Passenger {
+  /** What is being done, as the start of a sentence. */
+  readonly operation: string;
+  /** Whose request it is: a user id, or the admin's. */
+  readonly userId?: string | undefined;
+  readonly roomId?: string | undefined;
+  readonly priority?: Priority;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface HomeserverGateOptions {
+  readonly clock: Clock;
+  /** Requests of all kinds, together. @default no limit */
+  readonly rateLimit?: RateLimit | undefined;
+  /** One cheap request past the gate. */
+  readonly probe: () => Promise<unknown>;
+  readonly onStateChanged: (state: HomeserverState) => void;
+}
+
+/** The clients that wait for a homeserver come back over this time at most, in milliseconds. */
+const MAX_SPREAD_MS = 8_000;
+/** Time that each of them adds to it: they come back at no more than this pace. */
+const SPREAD_PER_CLIENT_MS = 10;
+
+/** The one way to the homeserver: knows whether it is up, and in what order and number requests may go. */
+export class HomeserverGate {
+  readonly #options: HomeserverGateOptions;
+  readonly #breaker: CircuitBreaker;
+  readonly #limiter: RateLimiter | undefined;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(options: HomeserverGateOptions) {
+    const { clock, rateLimit, probe } = options;
+    this.#options = options;
+    this.#limiter = rateLimit && new RateLimiter(rateLimit, clock);
+    this.#breaker = new CircuitBreaker({
+      clock,
+      probe,
+      random: () => randomInt(1_000) / 1_000,
+      onChange: (state) => this.#changed(state),
+    });
+  }
+
+  get state(): HomeserverState {
+    return this.#breaker.state;
+  }
+
+  /** How many requests wait for their turn, and how many clients for the homeserver. */
+  get waiting(): { readonly requests: number; readonly clients: number } {
+    return { requests: this.#limiter?.waiting ?? 0, clients: this.#waiting.size };
+  }
+
+  /** Lets a request out in its turn. Throws `HOMESERVER_UNAVAILABLE` at once while the homeserver is down. */
+  async enter(passenger: Passenger): Promise<void> {
+    const { operation, userId, roomId, priority = 'call', signal } = passenger;
+    const state = this.#breaker.state;
+    if (state.state === 'down') {
+      const retryAfterMs = Math.max(0, state.retryAt - this.#options.clock.now());
+      throw new MatrixClientManagerError(
+        'HOMESERVER_UNAVAILABLE',
+        `${operation} was not tried: the homeserver is down; it is looked for again in ${retryAfterMs} ms`,
+        { userId, roomId, retryAfterMs },
+      );
+    }
+    await this.#limiter?.take(priority, signal);
+  }
+
+  /** Notes how a request that went out ended: no answer and 5xx are failures, anything else shows a homeserver at work. */
+  record(userId: string | undefined, failed: boolean): void {
+    this.#breaker.record(userId ?? '', failed);
+  }
+
+  /** Resolves when the homeserver is up; those who waited are let go one after the other. */
+  async up(signal: AbortSignal): Promise<void> {
+    while (this.#breaker.state.state === 'down') {
+      const spreadMs = await this.#nextUp(signal);
+      await delay(this.#options.clock, randomInt(Math.max(1, spreadMs)), signal, 'waiting for the homeserver');
+    }
+  }
+
+  /** Ends the probing. */
+  close(): void {
+    this.#breaker.close();
+  }
+
+  /** Resolves with the time over which those who wait come back. */
+  #nextUp(signal: AbortSignal): Promise<number> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(abortedError('waiting for the homeserver', signal.reason));
+      const leave = (): void => {
+        this.#waiting.delete(go);
+        reject(abortedError('waiting for the homeserver', signal.reason));
+      };
+      const go = (): void => {
+        signal.removeEventListener('abort', leave);
+        resolve(Math.min(MAX_SPREAD_MS, this.#waiting.size * SPREAD_PER_CLIENT_MS));
+      };
+      signal.addEventListener('abort', leave, { once: true });
+      this.#waiting.add(go);
+    });
+  }
+
+  #changed(state: HomeserverState): void {
+    if (state.state === 'up') {
+      for (const go of this.#waiting) go();
+      this.#waiting.clear();
+    }
+    this.#options.onStateChanged(state);
+  }
+}

@@ -1,0 +1,104 @@
+import { abortedError } from '../core/abort.js';
+import type { Clock, TimerHandle } from '../core/clock.js';
+
+/** How many requests may go out: `perSecond` on average, `burst` at once after a pause. */
+export interface RateLimit {
+  readonly perSecond: number;
+  /** @default perSecond */
+  readonly burst?: number;
+}
+
+/** In what order requests go when not all may: first what somebody waits for, last what nobody misses. */
+export type Priority = 'send' | 'call' | 'sync' | 'typing';
+
+const order: readonly Priority[] = ['send', 'call', 'sync', 'typing'];
+
+interface Waiting {
+  readonly enter: () => void;
+}
+
+/** A token bucket whose queue knows priorities. */
+export class RateLimiter {
+  readonly #clock: Clock;
+  readonly #perMs: number;
+  readonly #burst: number;
+  readonly #queues = new Map<Priority, Set<Waiting>>(order.map((priority) => [priority, new Set()]));
+  #tokens: number;
+  #filledAt: number;
+  #timer: TimerHandle;
+
+  constructor(limit: RateLimit, clock: Clock) {
+    this.#clock = clock;
+    this.#perMs = limit.perSecond / 1_000;
+    this.#burst = Math.max(1, limit.burst ?? limit.perSecond);
+    this.#tokens = this.#burst;
+    this.#filledAt = clock.now();
+  }
+
+  /** How many requests wait. */
+  get waiting(): number {
+    let waiting = 0;
+    for (const queue of this.#queues.values()) waiting += queue.size;
+    return waiting;
+  }
+
+  /** Resolves when the request may go out; rejects with `ABORTED` when `signal` fires before. */
+  async take(priority: Priority, signal?: AbortSignal): Promise<void> {
+    this.#fill();
+    if (this.#tokens >= 1 && this.waiting === 0) {
+      this.#tokens--;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const queue = this.#queues.get(priority);
+      const leave = (): void => {
+        queue?.delete(one);
+        if (this.waiting === 0) this.#disarm();
+        reject(abortedError('a request', signal?.reason));
+      };
+      const one: Waiting = {
+        enter: () => {
+          signal?.removeEventListener('abort', leave);
+          resolve();
+        },
+      };
+      if (signal?.aborted) return leave();
+      signal?.addEventListener('abort', leave, { once: true });
+      queue?.add(one);
+      this.#schedule();
+    });
+  }
+
+  #fill(): void {
+    const now = this.#clock.now();
+    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#filledAt) * this.#perMs);
+    this.#filledAt = now;
+  }
+
+  #schedule(): void {
+    if (this.#timer !== undefined) return;
+    const delayMs = Math.max(1, Math.ceil((1 - this.#tokens) / this.#perMs));
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#timer = undefined;
+      this.#fill();
+      while (this.#tokens >= 1 && this.#next()) this.#tokens--;
+      if (this.waiting > 0) this.#schedule();
+    }, delayMs);
+  }
+
+  #disarm(): void {
+    this.#clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #next(): boolean {
+    for (const queue of this.#queues.values()) {
+      for (const one of queue) {
+        queue.delete(one);
+        one.enter();
+        return true;
+      }
+    }
+    return false;
+  }
+}
