@@ -65,6 +65,18 @@ export function syncGaps({ describe, it, expect, world }: Suite): void {
     });
   });
 
+  describe('initial timelines that are whole', () => {
+    it('have a prev_batch that is of no use: it lies after their last event', async () => {
+      const alice = await (await world()).newUser();
+      const roomId = await alice.createRoom();
+      for (const text of texts(3)) await alice.say(roomId, text);
+      const { timeline } = await alice.syncRoom(roomId, { filter: timelineLimit(50) });
+      expect(timeline.limited).toBe(false);
+      const { chunk } = await alice.messages(roomId, { from: timeline.prev_batch ?? '', limit: 3 });
+      expect(bodies(chunk)).toEqual(['m2', 'm1', 'm0']);
+    });
+  });
+
   describe('state after the timeline (MSC4222)', () => {
     it('is given where it is asked for and on; where it is off, the answer has `state` as ever', async () => {
       const w = await world();
