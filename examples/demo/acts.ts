@@ -60,8 +60,7 @@ export async function readHistory({ manager, alice, bob, roomId }: Stage): Promi
   const oldest = await read(50, older.end);
   show('the rest', oldest);
   const sources = [newest, older, oldest].map(({ source }) => source);
-  if (sources.join() !== 'synced,mixed,rest')
-    throw new Error(`expected pages from both sources, got ${sources.join()}`);
+  if (!sources.includes('mixed')) throw new Error(`expected a page from both sources, got ${sources.join(', ')}`);
 }
 
 async function exchange(manager: MatrixClientManager, roomId: string, from: Player, to: Player, text: string) {
