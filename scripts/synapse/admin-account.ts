@@ -35,6 +35,8 @@ export async function logIn(baseUrl: string, user: string, password: string): Pr
   const response = await fetch(`${baseUrl}/_matrix/client/v3/login`, {
     method: 'POST',
     body: JSON.stringify({ type: 'm.login.password', identifier: { type: 'm.id.user', user }, password }),
+  }).catch((cause: unknown) => {
+    throw new Error(`no Synapse answers at ${baseUrl}`, { cause });
   });
   const body = (await response.json()) as { user_id?: string; access_token?: string; errcode?: string };
   if (body.user_id === undefined || body.access_token === undefined) {
