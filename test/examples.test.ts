@@ -1,60 +1,21 @@
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { openHomeserver } from '../examples/homeserver.js';
+import { examplesFolder, ExampleProcess } from './support/example-process.js';
 
 // Each example is a process of its own, which takes a second or two to start on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const running = new Set<ExampleProcess>();
 
-class Example {
-  readonly child: ChildProcess;
-  stdout = '';
-  stderr = '';
-  readonly #closed: Promise<unknown>;
-
-  constructor(name: string, env: NodeJS.ProcessEnv) {
-    const own = Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith('MATRIX_')));
-    this.child = spawn(process.execPath, ['--import', 'tsx', `examples/${name}.ts`], {
-      cwd: root,
-      env: { ...own, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
-    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
-    this.#closed = once(this.child, 'close');
-  }
-
-  /** Resolves when the process has ended by itself. */
-  async ended(): Promise<{ code: number | null; stdout: string; stderr: string }> {
-    await this.#closed;
-    return { code: this.child.exitCode, stdout: this.stdout, stderr: this.stderr };
-  }
-
-  async printed(pattern: RegExp): Promise<RegExpMatchArray> {
-    for (;;) {
-      const match = this.stdout.match(pattern);
-      if (match) return match;
-      if (this.child.exitCode !== null) throw new Error(`ended without printing ${pattern}: ${this.stderr}`);
-      await Promise.race([once(this.child.stdout as NodeJS.ReadableStream, 'data'), this.#closed]);
-    }
-  }
-}
-
-const running = new Set<Example>();
-
-function start(name: string, env: NodeJS.ProcessEnv = {}): Example {
-  const example = new Example(name, env);
+function start(name: string, env: NodeJS.ProcessEnv = {}): ExampleProcess {
+  const example = new ExampleProcess(name, env);
   running.add(example);
   return example;
 }
 
 afterEach(() => {
-  for (const { child } of running) if (child.exitCode === null) child.kill('SIGKILL');
+  for (const example of running) example.kill('SIGKILL');
   running.clear();
 });
 
@@ -102,7 +63,7 @@ describe.each(Object.entries(outputs))('examples/%s.ts', (name, expected) => {
 });
 
 test('every example is run by a test', () => {
-  const names = readdirSync(`${root}/examples`).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
+  const names = readdirSync(examplesFolder).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
   const helper = 'homeserver.ts';
   expect(names.filter((name) => name !== helper).toSorted()).toEqual(
     [...Object.keys(outputs), 'graceful-shutdown'].map((name) => `${name}.ts`).toSorted(),
@@ -126,7 +87,7 @@ describe('examples/graceful-shutdown.ts', () => {
     const bad = await fetch(`${url}/messages?user=${user}&room=lobby`);
     expect([bad.status, await bad.json()]).toEqual([400, { error: 'INVALID_OPTIONS' }]);
 
-    example.child.kill('SIGTERM');
+    example.kill('SIGTERM');
     const { code, stdout } = await example.ended();
     expect(stdout).toMatch(/SIGTERM: shutting down\nclient of \S+ stopped: shutdown\nnothing is left running\n$/);
     expect(code).toBe(0);
