@@ -3,6 +3,7 @@ import type { ErrorCode } from 'matrix-client-manager';
 
 const hints: Partial<Record<ErrorCode, string>> = {
   NETWORK: 'Is MATRIX_HOMESERVER_URL right, and the homeserver running?',
+  HOMESERVER_UNAVAILABLE: 'Is MATRIX_HOMESERVER_URL right, and the homeserver running?',
   INVALID_RESPONSE: 'Is MATRIX_HOMESERVER_URL the homeserver itself, and no website or redirect?',
   INVALID_USER_ID: 'MATRIX_ADMIN_USER is a full user id, such as @admin:example.org.',
   UNKNOWN_TOKEN: 'MATRIX_ADMIN_TOKEN is no token of this homeserver, or not any more.',
