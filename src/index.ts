@@ -81,4 +81,10 @@ export { systemClock } from './core/clock.js';
 export type { Clock, TimerHandle } from './core/clock.js';
 export type { Logger } from './core/logger.js';
 export type { Fetch } from './http/fetch.js';
+
+// Overload control
+export type { HomeserverState } from './resilience/circuit-breaker.js';
+export type { RateLimit } from './resilience/rate-limiter.js';
+
+// Shapes
 export type { EventContent } from './core/raw-event.js';

@@ -7,6 +7,7 @@ import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { EventSink, EventSource } from '../core/event-source.js';
 import { isObject } from '../core/raw-event.js';
+import type { RequestGate } from '../core/request-gate.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { Logger } from '../core/logger.js';
 import { failureClass } from '../http/failure-class.js';
@@ -38,6 +39,7 @@ export interface SyncClientOptions {
   /** Time for the first sync, and for an answer beyond `pollTimeoutMs`, in milliseconds. */
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  readonly gate: ClientGate;
   /** Called when the connection to the homeserver is lost and when it is back. */
   readonly onConnection: (connected: boolean) => void;
   /** Called when the homeserver rejects the position; the client goes on with a fresh sync. */
@@ -46,8 +48,17 @@ export interface SyncClientOptions {
   readonly onFatal: (error: MatrixClientManagerError) => void;
 }
 
+/** What a client needs to know of the way to the homeserver. */
+export interface ClientGate extends RequestGate {
+  /** Resolves when the homeserver is up; clients that waited come back one after the other. */
+  up(signal: AbortSignal): Promise<void>;
+}
+
 /** Sync failures in a row, each with a back-off before the next try, that a client takes before its start fails. */
 const START_ATTEMPTS = 3;
+/** Time between syncs that do not move the position: it grows to the second value, in milliseconds. */
+const MIN_UNCHANGED_MS = 1_000;
+const MAX_UNCHANGED_MS = 10_000;
 const SYNC_BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
 type Phase = 'new' | 'starting' | 'running' | 'closing';
@@ -79,6 +90,8 @@ export class SyncClient implements EventSource {
   /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
   #lostPosition: string | undefined;
   #lastSyncAt: number | undefined;
+  /** Answers in a row that did not move the position. */
+  #unchanged = 0;
 
   constructor(options: SyncClientOptions) {
     this.#options = options;
@@ -92,7 +105,9 @@ export class SyncClient implements EventSource {
       deviceId: credentials.deviceId,
       accessToken: credentials.accessToken,
       store: new SyncStore(savedSync(options.stored), (data) => this.#processed(data)),
-      fetchFn: this.#watched(sdkFetch({ fetch: options.fetch, clock, session, signal: this.#requests.signal })),
+      fetchFn: this.#watched(
+        sdkFetch({ fetch: options.fetch, clock, session, signal: this.#requests.signal, gate: options.gate }),
+      ),
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });
@@ -187,10 +202,13 @@ export class SyncClient implements EventSource {
     for (let failures = 0; ;) {
       const asked = query.since === undefined ? undefined : String(query.since);
       const since = asked === this.#lostPosition ? undefined : asked;
+      if (this.#phase !== 'starting') await this.#options.gate.up(this.#poll.signal);
+      const startedAt = this.#options.clock.now();
       try {
         const response = await this.#pollOnce(query, since, failures > 0);
         this.#lastSyncAt = this.#options.clock.now();
         this.#connection(true);
+        await this.#slowDown(response.next_batch === since, startedAt);
         return response;
       } catch (error) {
         this.#throwIfClosing(error);
@@ -210,6 +228,7 @@ export class SyncClient implements EventSource {
   async #handleFailure(error: unknown, failures: number): Promise<void> {
     const { clock, logger } = this.#options;
     const kind = failureClass(error);
+    if (kind === 'unavailable' && this.#phase === 'running') return; // gate.up() waits for it
     const hopeless = kind !== 'transient' && kind !== 'rate-limited';
     if (hopeless || (this.#phase === 'starting' && failures >= START_ATTEMPTS)) {
       this.#fail(asManagerError(error, this.#userId));
@@ -219,6 +238,16 @@ export class SyncClient implements EventSource {
     const delayMs = retryDelayMs(error, failures, SYNC_BACKOFF);
     logger.warn({ userId: this.#userId, err: error, failures, delayMs }, 'sync failed, trying again');
     await delay(clock, delayMs, this.#poll.signal, 'sync');
+  }
+
+  /** A homeserver that answers at once that nothing has happened would be asked in a tight loop. */
+  async #slowDown(unchanged: boolean, startedAt: number): Promise<void> {
+    const { clock } = this.#options;
+    this.#unchanged = unchanged ? this.#unchanged + 1 : 0;
+    if (this.#unchanged === 0) return;
+    const intervalMs = Math.min(MAX_UNCHANGED_MS, MIN_UNCHANGED_MS * this.#unchanged);
+    const remainingMs = startedAt + intervalMs - clock.now();
+    if (remainingMs > 0) await delay(clock, remainingMs, this.#poll.signal, 'sync');
   }
 
   async #pollOnce(
@@ -237,6 +266,7 @@ export class SyncClient implements EventSource {
       path: '/_matrix/client/v3/sync',
       query: { ...query, since, timeout },
       session,
+      priority: 'sync',
       repeatable: false, // repeated here, with a back-off that has no end
       retry: { attempts: 1 },
       timeoutMs: since === undefined ? startTimeoutMs : timeout + requestTimeoutMs,

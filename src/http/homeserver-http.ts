@@ -4,9 +4,12 @@ import * as v from 'valibot';
 import { abortedError, orAborted, throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { openGate } from '../core/request-gate.js';
+import type { Priority, RequestGate } from '../core/request-gate.js';
 import { sameOriginFetch } from './fetch.js';
 import type { Fetch } from './fetch.js';
 import { networkFailure, wasNeverSent } from './network-failure.js';
+import { readText } from './read-text.js';
 import { errorFromAnswer, invalidResponse } from './response-error.js';
 import type { Answer, Subject } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
@@ -30,6 +33,8 @@ export interface HttpRequest extends Subject {
   /** Time for one attempt, body included, in milliseconds. */
   readonly timeoutMs?: number;
   readonly retry?: Partial<RetryPolicy>;
+  /** @default 'call' */
+  readonly priority?: Priority;
 }
 
 export interface HomeserverHttpOptions {
@@ -38,7 +43,13 @@ export interface HomeserverHttpOptions {
   readonly clock: Clock;
   /** Time for one attempt, in milliseconds. */
   readonly requestTimeoutMs: number;
+  /** How large an answer may be, in bytes. @default 256 MiB */
+  readonly maxResponseBytes?: number;
+  /** What requests have to pass. @default nothing */
+  readonly gate?: RequestGate;
 }
+
+const MAX_RESPONSE_BYTES = 268_435_456;
 
 /**
  * Every request of the library to the homeserver: sent with a deadline, classified once, repeated where that is safe.
@@ -106,6 +117,8 @@ export class HomeserverHttp {
   async #exchange(request: HttpRequest, accessToken: string | undefined): Promise<Answer> {
     const { operation, signal, userId, roomId } = request;
     throwIfAborted(signal, operation);
+    const gate = this.#options.gate ?? openGate;
+    await gate.enter(request);
     const controller = new AbortController();
     const abort = (): void => controller.abort();
     const timeoutMs = request.timeoutMs ?? this.#options.requestTimeoutMs;
@@ -117,9 +130,13 @@ export class HomeserverHttp {
     signal?.addEventListener('abort', abort, { once: true });
     try {
       // Not left to fetch alone: not every one ends with its signal, nor does every body.
-      return await orAborted(this.#send(request, accessToken, controller.signal), controller.signal, operation);
+      const sending = this.#send(request, accessToken, controller.signal);
+      const answer = await orAborted(sending, controller.signal, operation);
+      gate.record(userId, answer.status >= 500);
+      return answer;
     } catch (error) {
       if (signal?.aborted) throw abortedError(operation, signal.reason);
+      gate.record(userId, true);
       if (timedOut) {
         const message = `${operation} got no answer within ${timeoutMs} ms`;
         throw new MatrixClientManagerError('TIMEOUT', message, { userId, roomId });
@@ -144,7 +161,11 @@ export class HomeserverHttp {
       ...(request.body !== undefined && { json: request.body }),
       signal,
     });
-    return { status: response.status, headers: response.headers, text: await response.text() };
+    return {
+      status: response.status,
+      headers: response.headers,
+      text: await readText(response, this.#options.maxResponseBytes ?? MAX_RESPONSE_BYTES),
+    };
   }
 
   #url(request: HttpRequest): string {

@@ -3,9 +3,11 @@ import type { Credentials } from '../core/credentials.js';
 import type { HomeserverHttp } from './homeserver-http.js';
 import type { Session } from './session.js';
 
+const accessToken = v.pipe(v.string(), v.regex(/^[\x21-\x7e]+$/)); // a header has to hold it
+
 const loginSchema = v.object({
   user_id: v.string(),
-  access_token: v.pipe(v.string(), v.nonEmpty()),
+  access_token: accessToken,
   device_id: v.pipe(v.string(), v.nonEmpty()),
   refresh_token: v.optional(v.string()),
 });
@@ -38,6 +40,7 @@ export async function loginWithPassword(
     },
     // With a device id a second login replaces the first; without one it would leave a stray device behind.
     repeatable: login.deviceId !== undefined,
+    priority: 'send',
     signal: login.signal,
   });
   return {
@@ -49,7 +52,7 @@ export async function loginWithPassword(
 }
 
 const refreshSchema = v.object({
-  access_token: v.pipe(v.string(), v.nonEmpty()),
+  access_token: accessToken,
   refresh_token: v.optional(v.string()),
 });
 
@@ -57,7 +60,11 @@ const refreshSchema = v.object({
  * Trades a refresh token for a new access token. Not repeatable: a token once used is dead.
  * @see https://spec.matrix.org/v1.16/client-server-api/#post_matrixclientv3refresh
  */
-export async function refreshSession(http: HomeserverHttp, dead: Credentials): Promise<Credentials> {
+export async function refreshSession(
+  http: HomeserverHttp,
+  dead: Credentials,
+  signal?: AbortSignal,
+): Promise<Credentials> {
   const body = await http.request(refreshSchema, {
     operation: `refreshing the session of ${dead.userId}`,
     userId: dead.userId,
@@ -65,6 +72,7 @@ export async function refreshSession(http: HomeserverHttp, dead: Credentials): P
     path: '/_matrix/client/v3/refresh',
     body: { refresh_token: dead.refreshToken },
     repeatable: false,
+    signal,
   });
   const refreshToken = body.refresh_token ?? dead.refreshToken;
   return { ...dead, accessToken: body.access_token, ...(refreshToken !== undefined && { refreshToken }) };

@@ -3,6 +3,7 @@ import { delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
 import { failureClass } from './failure-class.js';
+import type { FailureClass } from './failure-class.js';
 
 export interface RetryPolicy {
   /** How many times a request is sent at most. */
@@ -13,6 +14,8 @@ export interface RetryPolicy {
   readonly maxDelayMs: number;
   /** The longest Retry-After that is waited for, in milliseconds; a longer one is the caller's to know. */
   readonly maxRetryAfterMs: number;
+  /** Whether to go on trying while the homeserver is known to be down, instead of failing at once. @default false */
+  readonly outlastsOutages?: boolean;
 }
 
 export const defaultRetryPolicy: RetryPolicy = {
@@ -48,6 +51,10 @@ function askedMs(error: unknown): number {
   return isManagerError(error) ? (error.retryAfterMs ?? 0) : 0;
 }
 
+function isPassing(kind: FailureClass): boolean {
+  return kind === 'transient' || kind === 'rate-limited';
+}
+
 /** Repeats `attempt` while its failures are transient or rate limits within `policy`. Only for what is safe to repeat. */
 export async function withRetries<T>(
   attempt: () => Promise<T>,
@@ -61,7 +68,8 @@ export async function withRetries<T>(
       return await attempt();
     } catch (error) {
       const kind = failureClass(error);
-      if (kind !== 'transient' && kind !== 'rate-limited') throw error;
+      const waitable = kind === 'unavailable' ? policy.outlastsOutages === true : isPassing(kind);
+      if (!waitable) throw error;
       if (failures >= policy.attempts || askedMs(error) > policy.maxRetryAfterMs) throw error;
       await delay(clock, retryDelayMs(error, failures, policy), signal, operation);
     }

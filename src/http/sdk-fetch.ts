@@ -1,6 +1,8 @@
 import type { Clock } from '../core/clock.js';
 import { abortedError, orAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { openGate } from '../core/request-gate.js';
+import type { RequestGate } from '../core/request-gate.js';
 import { sameOriginFetch } from './fetch.js';
 import type { Fetch } from './fetch.js';
 import { networkFailure } from './network-failure.js';
@@ -17,6 +19,8 @@ export interface SdkFetchOptions {
   readonly session: Session;
   /** Ends every request of the client when it is stopped. */
   readonly signal: AbortSignal;
+  /** What requests have to pass. @default nothing */
+  readonly gate?: RequestGate;
 }
 
 const OPERATION = 'a request of the client';
@@ -27,17 +31,21 @@ const OPERATION = 'a request of the client';
  */
 export function sdkFetch(options: SdkFetchOptions): Fetch {
   const fetch = sameOriginFetch(options.fetch);
-  const { session, clock, signal: stopped } = options;
+  const { session, clock, signal: stopped, gate = openGate } = options;
   const subject = { operation: OPERATION, userId: session.userId };
 
   const send = async (input: string | URL | Request, init: RequestInit, token?: string): Promise<Response> => {
     const signal = init.signal as AbortSignal;
     const headers = new Headers(init.headers);
     if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
+    await gate.enter({ ...subject, signal });
     try {
       // Not left to fetch alone: not every one ends with its signal, and a stop waits for this.
-      return await orAborted(fetch(input, { ...init, headers }), signal, OPERATION);
+      const response = await orAborted(fetch(input, { ...init, headers }), signal, OPERATION);
+      gate.record(session.userId, response.status >= 500);
+      return response;
     } catch (error) {
+      if (!signal.aborted) gate.record(session.userId, true);
       if (signal.aborted || isManagerError(error)) throw error;
       const { reason, cause } = networkFailure(error, secretsOf(token, undefined));
       throw new MatrixClientManagerError('NETWORK', `${OPERATION} failed: no connection (${reason})`, { cause });

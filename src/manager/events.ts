@@ -2,6 +2,7 @@ import type { ClientState, StopReason } from '../clients/client-state.js';
 import type { ClientEvent } from '../core/client-event.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Gap } from '../delivery/delivery.js';
+import type { HomeserverState } from '../resilience/circuit-breaker.js';
 
 /** What {@link MatrixClientManager.on} tells, by name. */
 export interface ManagerEvents {
@@ -27,6 +28,8 @@ export interface ManagerEvents {
   }) => void;
   /** A callback failed on an event as often as it may; the position moves on without it. */
   deadLetter: (event: { readonly userId: string; readonly event: ClientEvent; readonly error: unknown }) => void;
+  /** The homeserver went down or came back; told again each time a look for it fails. */
+  homeserverStateChanged: (event: HomeserverState) => void;
   /** Events are missing and could not be fetched. */
   gap: (event: Gap) => void;
 }

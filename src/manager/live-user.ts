@@ -2,6 +2,7 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientHooks, ManagedClient } from '../clients/client-registry.js';
 import { SyncClient } from '../clients/sync-client.js';
+import type { ClientGate } from '../clients/sync-client.js';
 import { delay } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import type { EventBatch } from '../core/event-source.js';
@@ -20,6 +21,7 @@ export interface LiveUserOptions {
   readonly stored: StoredCheckpoint;
   readonly settings: Settings;
   readonly http: HomeserverHttp;
+  readonly gate: ClientGate;
   readonly callbacks: CallbackRegistry;
   readonly hooks: ClientHooks;
   readonly onGap: (gap: Gap) => void;
@@ -38,7 +40,7 @@ export class LiveUser implements ManagedClient {
   #late: Promise<void> | undefined;
 
   constructor(options: LiveUserOptions) {
-    const { credentials, session, stored, settings, http, callbacks, hooks, onGap } = options;
+    const { credentials, session, stored, settings, http, gate, callbacks, hooks, onGap } = options;
     const { userId, deviceId } = credentials;
     const { storage, clock, logger, fetch } = settings;
     this.#options = options;
@@ -51,6 +53,7 @@ export class LiveUser implements ManagedClient {
       session,
       stored,
       http,
+      gate,
       fetch,
       onPositionLost: (error) => {
         logger.warn({ userId, err: error }, 'the homeserver rejects the sync position; starting a fresh sync');

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { inspect } from 'node:util';
 import { EventEmitter } from 'eventemitter3';
 import type { MatrixClient } from 'matrix-js-sdk';
-import * as v from 'valibot';
 import { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { assertCallback } from '../callbacks/callback.js';
 import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
@@ -13,6 +12,7 @@ import { delay } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
+import { readVersions } from '../http/versions.js';
 import type { Session } from '../http/session.js';
 import { toContent } from '../messages/content.js';
 import { fetchPage } from '../messages/message-fetcher.js';
@@ -28,10 +28,13 @@ import type { ProvisionedUser, ProvisionUserOptions } from '../provisioning/acco
 import { AdminApi } from '../provisioning/admin-api.js';
 import { adminSession, SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
+import { HomeserverGate } from '../resilience/homeserver-gate.js';
+import { RateLimiter } from '../resilience/rate-limiter.js';
 import { checkBoolean, checkObject, checkOptionalString, checkSignal, checkWhole, invalid } from './check.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
 import type { ManagerEvents } from './events.js';
+import { health } from './health.js';
 import { LiveUser } from './live-user.js';
 import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions, Settings } from './options.js';
@@ -47,6 +50,8 @@ import type {
 } from './requests.js';
 
 const MAX_PAGE = 1_000;
+/** Having answered within this time, the homeserver counts as up without being asked, in milliseconds. */
+const HEARD_OF_MS = 35_000;
 
 /** Who a call is made as; `live` while the user's client is up. */
 interface Actor {
@@ -69,6 +74,7 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #emitter = new EventEmitter<ManagerEvents>();
   readonly #closing = new AbortController();
+  readonly #gate: HomeserverGate;
   readonly #http: HomeserverHttp;
   readonly #adminHttp: SynapseAdminHttp | undefined;
   readonly #adminApi: AdminApi | undefined;
@@ -92,9 +98,25 @@ export class MatrixClientManager implements AsyncDisposable {
     const settings = readOptions(options);
     const { admin, clock, logger, storage, serverName, credentials } = settings;
     this.#settings = settings;
-    this.#http = new HomeserverHttp(settings);
+    const ungated = new HomeserverHttp(settings);
+    this.#gate = new HomeserverGate({
+      clock,
+      rateLimit: settings.rateLimit,
+      probe: () => readVersions(ungated, settings.requestTimeoutMs, this.#closing.signal),
+      onStateChanged: (state) => {
+        logger.warn({ ...state }, state.state === 'up' ? 'the homeserver is back' : 'the homeserver is down');
+        this.#emit('homeserverStateChanged', state);
+      },
+    });
+    this.#http = new HomeserverHttp({ ...settings, gate: this.#gate });
     if (admin) {
-      this.#adminHttp = new SynapseAdminHttp(this.#http, adminSession(this.#http, admin), settings.adminConcurrency);
+      const limiter = settings.adminRateLimit && new RateLimiter(settings.adminRateLimit, clock);
+      this.#adminHttp = new SynapseAdminHttp(
+        this.#http,
+        adminSession(this.#http, admin),
+        settings.adminConcurrency,
+        () => limiter?.take('call', this.#closing.signal) ?? Promise.resolve(),
+      );
     }
     const own = this.#adminHttp && new SynapseAdminProvisioner({ connection: this.#adminHttp, clock });
     const provisioner = settings.provisioner ?? own;
@@ -395,28 +417,23 @@ export class MatrixClientManager implements AsyncDisposable {
     return { clients, leases };
   }
 
-  /** Whether the homeserver answers and the clients are connected. Never rejects but with `MANAGER_CLOSED`. */
+  /**
+   * Whether the homeserver answers and the clients are connected. Cheap: the homeserver is asked only when nothing has
+   * been heard of it for a while. Never rejects but with `MANAGER_CLOSED`.
+   */
   async checkHealth(): Promise<Health> {
     this.#assertOpen();
-    const { clients } = this.stats();
-    try {
-      await this.#http.request(v.object({ versions: v.array(v.string()) }), {
-        operation: 'checking the homeserver',
-        method: 'GET',
-        path: '/_matrix/client/versions',
-        repeatable: false,
-        retry: { attempts: 1 },
-        timeoutMs: Math.min(5_000, this.#settings.requestTimeoutMs),
-        signal: this.#closing.signal,
-      });
-    } catch (error) {
-      return { status: 'down', reasons: [error instanceof Error ? error.message : String(error)] };
+    const { clock, requestTimeoutMs } = this.#settings;
+    const { lastAnswerAt, state } = this.#gate;
+    const quiet = lastAnswerAt === undefined || clock.now() - lastAnswerAt > HEARD_OF_MS;
+    if (state.state === 'up' && quiet) {
+      try {
+        await readVersions(this.#http, requestTimeoutMs, this.#closing.signal);
+      } catch (error) {
+        return { status: 'down', reasons: [error instanceof Error ? error.message : String(error)] };
+      }
     }
-    const reasons = [
-      ...(clients.reconnecting > 0 ? [`${clients.reconnecting} clients are reconnecting`] : []),
-      ...(clients.failed > 0 ? [`${clients.failed} clients have failed`] : []),
-    ];
-    return { status: reasons.length > 0 ? 'degraded' : 'ok', reasons };
+    return health(this.stats(), this.#gate.state, clock.now());
   }
 
   /**
@@ -446,6 +463,7 @@ export class MatrixClientManager implements AsyncDisposable {
     ]);
     timeout.abort();
     this.#closing.abort();
+    this.#gate.close();
     await this.#registry.close();
     await Promise.all([this.#accounts.settled(), this.#resumed, this.#sender.settled()]);
     for (const [userId, live] of this.#live) {
@@ -471,6 +489,7 @@ export class MatrixClientManager implements AsyncDisposable {
       stored: await this.#settings.storage.loadCheckpoint(userId),
       settings: this.#settings,
       http: this.#http,
+      gate: this.#gate,
       callbacks: this.#callbacks,
       hooks,
       onGap: (gap) => this.#emit('gap', gap),

@@ -11,6 +11,7 @@ import type { CredentialsSource } from '../provisioning/accounts.js';
 import type { Provisioner } from '../provisioning/provisioner.js';
 import type { AdminAccount } from '../provisioning/synapse-admin-http.js';
 import { memoryStorage } from '../storage/memory-storage.js';
+import type { RateLimit } from '../resilience/rate-limiter.js';
 import type { Storage } from '../storage/storage.js';
 
 /** The options of a {@link MatrixClientManager}. Only `homeserverUrl` is required. */
@@ -53,6 +54,12 @@ export interface MatrixClientManagerOptions {
   readonly requestTimeoutMs?: number;
   /** How long the homeserver may hold a sync that has no news, in milliseconds. @default 30_000 */
   readonly pollTimeoutMs?: number;
+  /** How large an answer of the homeserver may be, in bytes; a first sync of a large account takes megabytes. @default 268_435_456 */
+  readonly maxResponseBytes?: number;
+  /** How many requests of all kinds may go to the homeserver. @default no limit */
+  readonly rateLimit?: RateLimit;
+  /** How many admin calls may go to it. @default no limit */
+  readonly adminRateLimit?: RateLimit;
   /** Where all time comes from. @default systemClock */
   readonly clock?: Clock;
   /** pino's shape. @default none */
@@ -62,8 +69,10 @@ export interface MatrixClientManagerOptions {
 }
 
 /** The options with their defaults, checked. */
-export type Settings = Required<Omit<MatrixClientManagerOptions, 'admin' | 'provisioner' | 'credentials'>> &
-  Pick<MatrixClientManagerOptions, 'admin' | 'provisioner' | 'credentials'>;
+export type Settings = Required<Omit<MatrixClientManagerOptions, OptionalSetting>> &
+  Pick<MatrixClientManagerOptions, OptionalSetting>;
+
+type OptionalSetting = 'admin' | 'provisioner' | 'credentials' | 'rateLimit' | 'adminRateLimit';
 
 type NumberOption = Exclude<
   { [K in keyof Settings]: Settings[K] extends number ? K : never }[keyof Settings],
@@ -84,6 +93,7 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
   adminConcurrency: { default: 4, min: 1 },
   requestTimeoutMs: { default: 30_000, min: 1 },
   pollTimeoutMs: { default: 30_000, min: 0 },
+  maxResponseBytes: { default: 268_435_456, min: 1_024 },
 };
 
 /** Options for which "no limit" makes sense. */
@@ -98,6 +108,8 @@ const others = [
   'clock',
   'logger',
   'fetch',
+  'rateLimit',
+  'adminRateLimit',
 ];
 
 /** Checks the caller's options and fills in the defaults. Throws `INVALID_OPTIONS` or, for the admin, `INVALID_USER_ID`. */
@@ -131,6 +143,8 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
     ...(admin && { admin }),
     ...(provisioner && { provisioner }),
     ...(credentials && { credentials }),
+    ...readRateLimit('rateLimit', options.rateLimit),
+    ...readRateLimit('adminRateLimit', options.adminRateLimit),
     storage,
     clock,
     logger,
@@ -147,6 +161,17 @@ function readNumbers(options: MatrixClientManagerOptions): Record<NumberOption, 
     return [name, value];
   });
   return Object.fromEntries(read) as Record<NumberOption, number>;
+}
+
+function readRateLimit<Name extends string>(name: Name, limit: RateLimit | undefined): { [K in Name]?: RateLimit } {
+  if (limit === undefined) return {};
+  if (!isObject(limit)) throw invalid(name, 'an object with perSecond', limit);
+  for (const part of ['perSecond', 'burst'] as const) {
+    const value = limit[part];
+    const ok = typeof value === 'number' && Number.isFinite(value) && value > 0;
+    if (!ok && !(part === 'burst' && value === undefined)) throw invalid(`${name}.${part}`, 'a number above 0', value);
+  }
+  return { [name]: limit } as unknown as { [K in Name]?: RateLimit };
 }
 
 function readUrl(value: unknown): URL {

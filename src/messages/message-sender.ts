@@ -47,6 +47,7 @@ export class MessageSender {
       body: content,
       session,
       repeatable: true,
+      priority: 'send',
       signal,
     });
     return { eventId: sent.event_id };

@@ -38,7 +38,13 @@ export interface OutboxOptions {
 }
 
 /** A message that was accepted is worth any wait, and any wait that the homeserver asks for. */
-const PATIENT: RetryPolicy = { attempts: Infinity, baseDelayMs: 1_000, maxDelayMs: 60_000, maxRetryAfterMs: Infinity };
+const PATIENT: RetryPolicy = {
+  attempts: Infinity,
+  baseDelayMs: 1_000,
+  maxDelayMs: 60_000,
+  maxRetryAfterMs: Infinity,
+  outlastsOutages: true,
+};
 
 /** Messages that survive a crash: stored before they are sent, and sent once, by this process or the next. */
 export class Outbox {

@@ -45,6 +45,7 @@ export class ReceiptSender {
         body: {},
         session,
         repeatable: true,
+        priority: 'typing',
         signal,
       });
       sent.set(key, eventId);

@@ -53,6 +53,7 @@ export class TypingNotifier {
         body: typing ? { typing, timeout: timeoutMs } : { typing },
         session,
         repeatable: true,
+        priority: 'typing',
         signal,
       });
     } catch (error) {

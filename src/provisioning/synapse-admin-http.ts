@@ -29,9 +29,14 @@ export class SynapseAdminHttp {
   readonly #http: HomeserverHttp;
   readonly #session: Session;
   readonly #pool: PQueue;
+  readonly #turn: () => Promise<void>;
 
-  /** @param adminConcurrency - how many calls may be under way at once */
-  constructor(http: HomeserverHttp, session: Session, adminConcurrency: number) {
+  /**
+   * @param adminConcurrency - how many calls may be under way at once
+   * @param turn - resolves when the next request may go out
+   */
+  constructor(http: HomeserverHttp, session: Session, adminConcurrency: number, turn = async (): Promise<void> => {}) {
+    this.#turn = turn;
     this.#http = http;
     this.#session = session;
     this.#pool = new PQueue({ concurrency: adminConcurrency });
@@ -46,6 +51,11 @@ export class SynapseAdminHttp {
     return this.#session;
   }
 
+  /** Calls under way, and calls that wait for a place. */
+  get load(): { readonly running: number; readonly waiting: number } {
+    return { running: this.#pool.pending, waiting: this.#pool.size };
+  }
+
   /** Runs `task` in a place of the pool. */
   pooled<T>(task: () => Promise<T>): Promise<T> {
     return this.#pool.add(task);
@@ -56,6 +66,7 @@ export class SynapseAdminHttp {
     request: Omit<HttpRequest, 'session'>,
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
     try {
+      await this.#turn();
       return await this.#http.requestWithStatus(schema, { ...request, session: this.#session });
     } catch (error) {
       throw explain(error, request);

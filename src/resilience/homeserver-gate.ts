@@ -2,21 +2,11 @@ import { randomInt } from 'node:crypto';
 import { abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
+import type { Passenger, RequestGate } from '../core/request-gate.js';
 import { CircuitBreaker } from './circuit-breaker.js';
 import type { HomeserverState } from './circuit-breaker.js';
 import { RateLimiter } from './rate-limiter.js';
-import type { Priority, RateLimit } from './rate-limiter.js';
-
-/** A request that wants to go out. */
-export interface Passenger {
-  /** What is being done, as the start of a sentence. */
-  readonly operation: string;
-  /** Whose request it is: a user id, or the admin's. */
-  readonly userId?: string | undefined;
-  readonly roomId?: string | undefined;
-  readonly priority?: Priority;
-  readonly signal?: AbortSignal | undefined;
-}
+import type { RateLimit } from './rate-limiter.js';
 
 export interface HomeserverGateOptions {
   readonly clock: Clock;
@@ -33,11 +23,12 @@ const MAX_SPREAD_MS = 8_000;
 const SPREAD_PER_CLIENT_MS = 10;
 
 /** The one way to the homeserver: knows whether it is up, and in what order and number requests may go. */
-export class HomeserverGate {
+export class HomeserverGate implements RequestGate {
   readonly #options: HomeserverGateOptions;
   readonly #breaker: CircuitBreaker;
   readonly #limiter: RateLimiter | undefined;
   readonly #waiting = new Set<() => void>();
+  #lastAnswerAt: number | undefined;
 
   constructor(options: HomeserverGateOptions) {
     const { clock, rateLimit, probe } = options;
@@ -49,6 +40,11 @@ export class HomeserverGate {
       random: () => randomInt(1_000) / 1_000,
       onChange: (state) => this.#changed(state),
     });
+  }
+
+  /** When the homeserver last answered anything, in milliseconds since the Unix epoch. */
+  get lastAnswerAt(): number | undefined {
+    return this.#lastAnswerAt;
   }
 
   get state(): HomeserverState {
@@ -77,6 +73,7 @@ export class HomeserverGate {
 
   /** Notes how a request that went out ended: no answer and 5xx are failures, anything else shows a homeserver at work. */
   record(userId: string | undefined, failed: boolean): void {
+    if (!failed) this.#lastAnswerAt = this.#options.clock.now();
     this.#breaker.record(userId ?? '', failed);
   }
 

@@ -1,5 +1,7 @@
 import { abortedError } from '../core/abort.js';
 import type { Clock, TimerHandle } from '../core/clock.js';
+import { priorities } from '../core/request-gate.js';
+import type { Priority } from '../core/request-gate.js';
 
 /** How many requests may go out: `perSecond` on average, `burst` at once after a pause. */
 export interface RateLimit {
@@ -7,11 +9,6 @@ export interface RateLimit {
   /** @default perSecond */
   readonly burst?: number;
 }
-
-/** In what order requests go when not all may: first what somebody waits for, last what nobody misses. */
-export type Priority = 'send' | 'call' | 'sync' | 'typing';
-
-const order: readonly Priority[] = ['send', 'call', 'sync', 'typing'];
 
 interface Waiting {
   readonly enter: () => void;
@@ -22,7 +19,7 @@ export class RateLimiter {
   readonly #clock: Clock;
   readonly #perMs: number;
   readonly #burst: number;
-  readonly #queues = new Map<Priority, Set<Waiting>>(order.map((priority) => [priority, new Set()]));
+  readonly #queues = new Map<Priority, Set<Waiting>>(priorities.map((priority) => [priority, new Set()]));
   #tokens: number;
   #filledAt: number;
   #timer: TimerHandle;

@@ -112,6 +112,7 @@ describe('a dead access token', () => {
     fake.sendMessage(roomId, alice.userId, 'hello');
     await clock.advance(5_000);
     await recorder.message('hello');
+    expect(fake.countRequests('/login')).toBe(1); // the application's
   });
 
   it('ends the client as loggedOut when the renewal is refused', async () => {

@@ -7,7 +7,7 @@ import { rejection } from '../support/rejection.js';
 
 const policy = { attempts: 4, baseDelayMs: 100, maxDelayMs: 400, maxRetryAfterMs: 60_000 };
 const unavailable = (retryAfterMs?: number) =>
-  new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'x', { retryAfterMs });
+  new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'x', { status: 503, retryAfterMs });
 const limited = (retryAfterMs?: number) => new MatrixClientManagerError('RATE_LIMITED', 'x', { retryAfterMs });
 
 /** Fails with one error after the other, then succeeds. */

@@ -43,7 +43,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ do: fc.constant('advance'), ms: fc.constantFrom(0, 10, 1_000, 30_000, 90_000) }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('restart') }) },
-) as fc.Arbitrary<Step>;
+);
 
 /** Plays one life of a manager: steps are begun without waiting for those before, unless time is advanced. */
 async function play(steps: readonly Step[], maxClients: number): Promise<void> {

@@ -1,0 +1,21 @@
+import * as v from 'valibot';
+import type { HomeserverHttp } from './homeserver-http.js';
+
+const versionsSchema = v.object({ versions: v.array(v.string()) });
+const MAX_TIMEOUT_MS = 5_000;
+
+/**
+ * The cheapest request there is: whether a homeserver answers at all. Sent once.
+ * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientversions
+ */
+export async function readVersions(http: HomeserverHttp, timeoutMs: number, signal: AbortSignal): Promise<void> {
+  await http.request(versionsSchema, {
+    operation: 'looking for the homeserver',
+    method: 'GET',
+    path: '/_matrix/client/versions',
+    repeatable: false,
+    retry: { attempts: 1 },
+    timeoutMs: Math.min(MAX_TIMEOUT_MS, timeoutMs),
+    signal,
+  });
+}

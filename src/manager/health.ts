@@ -1,0 +1,15 @@
+import type { HomeserverState } from '../resilience/circuit-breaker.js';
+import type { Health, ManagerStats } from './requests.js';
+
+/** What the state of the homeserver and of the clients says about the whole. */
+export function health({ clients }: ManagerStats, homeserver: HomeserverState, now: number): Health {
+  if (homeserver.state === 'down') {
+    const inMs = Math.max(0, homeserver.retryAt - now);
+    return { status: 'down', reasons: [`the homeserver does not answer; it is looked for again in ${inMs} ms`] };
+  }
+  const reasons = [
+    ...(clients.reconnecting > 0 ? [`${clients.reconnecting} clients are reconnecting`] : []),
+    ...(clients.failed > 0 ? [`${clients.failed} clients have failed`] : []),
+  ];
+  return { status: reasons.length > 0 ? 'degraded' : 'ok', reasons };
+}
