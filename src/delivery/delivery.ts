@@ -1,33 +1,20 @@
 import { delay } from '../core/abort.js';
 import type { ClientEvent, Provenance } from '../core/client-event.js';
-import type { Clock } from '../core/clock.js';
-import type { EventBatch, EventSource, RoomBatch } from '../core/event-source.js';
-import type { HistoryReader } from '../core/history.js';
+import type { EventBatch, EventSource, InviteBatch, RoomBatch } from '../core/event-source.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
-import type { Logger } from '../core/logger.js';
 import { isObject } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
-import { failureClass } from '../http/failure-class.js';
 import { backoffMs } from '../http/retry.js';
 import type { CheckpointChange, DeliveredPosition, StoredCheckpoint } from '../storage/checkpoint.js';
 import { BatchLedger } from './batch-ledger.js';
 import type { OpenBatch } from './batch-ledger.js';
-import { fillGap } from './fill-gap.js';
+import type { Edge } from './fill-gap.js';
+import { GapFiller } from './gap-filler.js';
+import type { GapFillerOptions } from './gap-filler.js';
 import { toEphemeralEvents, toInvite, toTimelineEvent } from './to-client-events.js';
 
-/** Events that the homeserver left out and that could not be fetched. */
-export interface Gap {
-  readonly userId: string;
-  readonly roomId: string;
-  /** The last event before the gap; undefined when the room is new to the user. */
-  readonly from: string | undefined;
-  /** The first event after it; undefined when none has come yet. */
-  readonly to: string | undefined;
-  /** `limit`: more is missing than `gapFillLimit`. `error`: the homeserver does not tell. */
-  readonly reason: 'limit' | 'error';
-  readonly error?: unknown;
-}
+export type { Gap } from './gap-filler.js';
 
 /** Where positions are committed. */
 export interface Checkpoint {
@@ -35,18 +22,15 @@ export interface Checkpoint {
   commit(change: CheckpointChange): Promise<void>;
 }
 
-export interface DeliveryOptions {
-  readonly userId: string;
+export interface DeliveryOptions extends GapFillerOptions {
   /** What the checkpoint held when the source was started from it. */
   readonly stored: StoredCheckpoint;
   readonly checkpoint: Checkpoint;
-  /** Hands an event to the callbacks; false means that it was not handled and has to come again. */
-  readonly dispatch: (event: ClientEvent, signal: AbortSignal) => Promise<boolean>;
-  readonly readHistory: HistoryReader;
-  readonly gapFillLimit: number;
-  readonly onGap: (gap: Gap) => void;
-  readonly clock: Clock;
-  readonly logger: Logger;
+  /**
+   * Hands an event to the callbacks; false means that it was not handled and has to come again. `record` is for who
+   * is the last to be through with the event: it resolves when that is stored, and only then may the room go on.
+   */
+  readonly dispatch: (event: ClientEvent, signal: AbortSignal, record: () => Promise<void>) => Promise<boolean>;
 }
 
 /** Events under way in callbacks from which on the source is made to wait, so that memory stays bounded. */
@@ -61,13 +45,16 @@ interface Planned {
 
 /**
  * Takes one user's batches to the callbacks: tells live from missed from history, drops repetitions, fills gaps, keeps
- * each room in order, and moves the stored position on when everything before it has been handled.
+ * each room in order, and moves the stored positions on when everything before them has been handled.
  */
 export class Delivery {
   readonly #options: DeliveryOptions;
+  readonly #gaps: GapFiller;
   readonly #rooms = new KeyedQueue();
-  readonly #ledger = new BatchLedger();
+  readonly #ledger: BatchLedger;
   readonly #seen = new RecentIds(REMEMBERED_EVENTS);
+  /** What was handled before the start, beyond the stored positions. */
+  readonly #journal: Set<string>;
   readonly #positions: Map<string, DeliveredPosition>;
   readonly #stop = new AbortController();
   /** Whether the user has been delivered to before, so that what is new to us is news and no history. */
@@ -79,28 +66,32 @@ export class Delivery {
   #finished = false;
 
   constructor(options: DeliveryOptions) {
+    const { since, lastDelivered, journal } = options.stored;
     this.#options = options;
-    this.#positions = new Map(options.stored.lastDelivered);
-    this.#resuming = options.stored.since !== undefined || this.#positions.size > 0;
-    for (const { eventId } of options.stored.journal) this.#seen.add(eventId);
+    this.#gaps = new GapFiller(options);
+    this.#ledger = new BatchLedger(journal.length);
+    this.#positions = new Map(lastDelivered);
+    this.#resuming = since !== undefined || this.#positions.size > 0;
+    this.#journal = new Set(journal.map(({ eventId }) => eventId));
   }
 
   connect(source: EventSource): void {
     source.connect((batch) => this.accept(batch));
   }
 
-  /** Queues the batch's events. Resolves at once, or when callbacks have caught up if too much is under way. */
+  /**
+   * Queues the batch's events. Resolves at once, or when callbacks have caught up if too much is under way; for the
+   * first batch ever when it is stored where history ends, so that whatever comes after is news for good.
+   */
   async accept(batch: EventBatch): Promise<void> {
     if (this.#stop.signal.aborted) return;
     const open = this.#ledger.open(batch);
     const history = batch.since === undefined && !this.#resuming;
-    const parts = batch.rooms.map((room) => this.#acceptRoom(open, room, history));
-    for (const invite of batch.invites) {
-      const event = toInvite(this.#options.userId, invite, history ? 'backlog' : provenanceOf(batch));
-      if (event) parts.push(this.#dispatch(event));
-    }
+    const parts = batch.rooms.map((room) => this.#acceptRoom(open, batch, room, history));
+    parts.push(...batch.invites.map((invite) => this.#acceptInvite(open, batch, invite, history)));
     this.#resuming = true;
     void this.#completeWhen(open, parts);
+    if (history) await this.#storeBeginning(open, batch);
     if (this.#underWay > MAX_UNDER_WAY) await new Promise<void>((resolve) => (this.#wakeSource = resolve));
   }
 
@@ -113,116 +104,136 @@ export class Delivery {
   /** After {@link abort}, when the callbacks are done: stores how far everything got. */
   async finish(): Promise<void> {
     await this.#rooms.settled();
-    await turnOfTheEventLoop();
-    this.#scheduleCommit();
-    await this.#commits;
-    const rest = this.#ledger.takeRest();
+    await turnOfTheEventLoop(); // what the callbacks' end leads to
+    await this.#scheduleCommit();
+    await turnOfTheEventLoop(); // and what the closing of connections does
+    const rest = this.#finished ? undefined : this.#ledger.takeRest();
     if (rest) await this.#commit(rest);
     this.#finished = true; // a callback that comes back later must not move the position of the client after this one
   }
 
   async #completeWhen(open: OpenBatch, parts: Promise<boolean>[]): Promise<void> {
-    const handled = await Promise.all(parts);
-    if (!handled.every(Boolean)) return; // it stays open: the position never moves beyond it
-    open.complete = true;
-    this.#scheduleCommit();
+    try {
+      const handled = await Promise.all(parts);
+      if (!handled.every(Boolean)) return; // it stays open: the position never moves beyond it
+      open.complete = true;
+      await this.#scheduleCommit();
+    } catch (error) {
+      this.#options.logger.error({ userId: this.#options.userId, err: error }, 'delivering a sync failed');
+    }
   }
 
-  async #acceptRoom(open: OpenBatch, room: RoomBatch, history: boolean): Promise<boolean> {
+  /** Of a first batch that is not handled at once, because somebody asks for history, what ends the history. */
+  async #storeBeginning(open: OpenBatch, { rooms }: EventBatch): Promise<void> {
+    await turnOfTheEventLoop();
+    const newest = rooms.flatMap(({ roomId, membership, timeline }): [string, DeliveredPosition][] => {
+      const last = membership === 'join' ? timeline.at(-1) : undefined;
+      return last ? [[roomId, { eventId: last.event_id, history: true }]] : [];
+    });
+    if (!open.complete && newest.length > 0) {
+      this.#commits = this.#commits.then(() => this.#commit({ lastDelivered: new Map(newest) }));
+    }
+    await this.#commits;
+  }
+
+  async #acceptRoom(open: OpenBatch, batch: EventBatch, room: RoomBatch, history: boolean): Promise<boolean> {
     // The room's queue holds back later batches only while a gap is filled, not while callbacks run: those are
     // queued per callback and room anyway, and a slow one must not hold up the others.
     let events: Promise<boolean>[] = [];
-    const planned = await this.#rooms.run(room.roomId, async () => {
-      const plan = await this.#plan(open.batch, room, history);
+    const { roomId } = room;
+    const planned = await this.#rooms.run(roomId, async () => {
+      // Once a gap has been left open by a stop, the room's position must not jump it.
+      const plan = this.#stop.signal.aborted ? undefined : await this.#plan(batch, room, history);
       if (!plan) return false;
-      events = plan.map(({ raw, provenance }) => this.#handle(open, room.roomId, raw, provenance));
-      const provenance = history ? 'backlog' : provenanceOf(open.batch);
+      const left = room.membership === 'leave';
+      events = plan.map(({ raw, provenance }) => {
+        return this.#handle(roomId, raw, provenance, { moves: !left && provenance !== 'backlog' });
+      });
+      const provenance = history ? 'backlog' : provenanceOf(batch);
       const ephemeral = toEphemeralEvents(this.#options.userId, room, provenance);
-      events.push(...ephemeral.map((event) => this.#dispatch(event)));
-      this.#remember(open, room, room.timeline.at(-1));
+      events.push(...ephemeral.map((event) => this.#dispatch(event, async () => {})));
+      this.#remember(open, room, left || plan.some((event) => event.provenance === 'backlog'));
       return true;
     });
     return planned && (await Promise.all(events)).every(Boolean);
   }
 
+  async #acceptInvite(open: OpenBatch, batch: EventBatch, invite: InviteBatch, history: boolean): Promise<boolean> {
+    const event = toInvite(this.#options.userId, invite, history ? 'backlog' : provenanceOf(batch));
+    if (!event) return true;
+    const sent = invite.state.find(({ type, sender }) => type === 'm.room.member' && sender === event.sender);
+    const id = `invite ${event.sender} ${String(sent?.origin_server_ts)}`; // for the journal: most have no event id
+    const handled = this.#deliver(invite.roomId, id, event, { moves: false });
+    this.#ledger.mark(open, invite.roomId, undefined);
+    return handled;
+  }
+
   /** The room's events in order, each with how it came; undefined when stopped on the way. */
   async #plan(batch: EventBatch, room: RoomBatch, history: boolean): Promise<Planned[] | undefined> {
-    const { timeline } = room;
-    if (history) return timeline.map((raw) => ({ raw, provenance: 'backlog' }));
-    const known = this.#positions.get(room.roomId);
-    const isKnown = (event: RawEvent): boolean =>
-      known ? event.event_id === known.eventId : isOwnJoin(event, this.#options.userId);
-    const edge = timeline.findLastIndex(isKnown);
+    const { roomId, timeline, prevBatch } = room;
+    if (history) return planned('backlog', timeline);
+    const known = this.#positions.get(roomId);
+    const edge = (event: RawEvent): Edge => {
+      if (known) return event.event_id === known.eventId ? 'known' : 'none';
+      return isOwnJoin(event, this.#options.userId) ? 'first' : 'none';
+    };
     const provenance = provenanceOf(batch);
-    if (edge >= 0) {
+    const found = timeline.findLastIndex((event) => edge(event) !== 'none');
+    if (found >= 0) {
       // For a room just joined, what lies before the join is history; the join itself is news.
-      const before = known ? [] : timeline.slice(0, edge).map((raw): Planned => ({ raw, provenance: 'backlog' }));
-      return [...before, ...timeline.slice(known ? edge + 1 : edge).map((raw): Planned => ({ raw, provenance }))];
+      const news = known ? found + 1 : found;
+      const owed = known ? known.history && batch.since === undefined : true;
+      return [...planned('backlog', owed ? timeline.slice(0, news) : []), ...planned(provenance, timeline.slice(news))];
     }
-    if (!known && batch.since === undefined) return timeline.map((raw) => ({ raw, provenance: 'backlog' }));
-    const live = timeline.map((raw): Planned => ({ raw, provenance }));
-    if (!room.limited || room.prevBatch === undefined) return live;
-    const missed = await this.#fill(batch, room, room.prevBatch, isKnown);
-    return missed && [...missed.map((raw): Planned => ({ raw, provenance: 'gap-fill' })), ...live];
+    const live = planned(provenance, timeline);
+    if (!room.limited || prevBatch === undefined) return live;
+    const ends = { before: known?.eventId, after: timeline[0]?.event_id };
+    const gap = { roomId, from: prevBatch, to: batch.since, edge, ...ends };
+    const missed = await this.#gaps.missing(gap, this.#stop.signal);
+    return missed && [...planned('gap-fill', missed), ...live];
   }
 
-  async #fill(
-    batch: EventBatch,
-    room: RoomBatch,
-    from: string,
-    isKnown: (event: RawEvent) => boolean,
-  ): Promise<RawEvent[] | undefined> {
-    const { userId, readHistory, gapFillLimit, onGap, clock, logger } = this.#options;
-    const { signal } = this.#stop;
-    const { roomId } = room;
-    const known = this.#positions.get(roomId)?.eventId;
-    const gap = { userId, roomId, from: known, to: room.timeline[0]?.event_id };
-    for (let failures = 1; ; failures++) {
-      try {
-        const request = { roomId, from, to: batch.since, isKnown, limit: gapFillLimit, signal };
-        const { events, complete } = await fillGap(readHistory, request);
-        if (!complete) onGap({ ...gap, to: events[0]?.event_id ?? gap.to, reason: 'limit' });
-        return events;
-      } catch (error) {
-        const kind = failureClass(error);
-        if (signal.aborted) return undefined;
-        if (kind === 'permanent' || kind === 'unauthorised') {
-          onGap({ ...gap, reason: 'error', error });
-          return [];
-        }
-        logger.warn({ userId, roomId, err: error, failures }, 'filling a gap failed, trying again');
-        const waited = delay(clock, backoffMs(failures, RETRY), signal, 'filling a gap').then(() => true);
-        if (!(await waited.catch(() => false))) return undefined;
-      }
-    }
-  }
-
-  async #handle(open: OpenBatch, roomId: string, raw: RawEvent, provenance: Provenance): Promise<boolean> {
+  async #handle(
+    roomId: string,
+    raw: RawEvent,
+    provenance: Provenance,
+    options: { readonly moves: boolean },
+  ): Promise<boolean> {
     if (!this.#seen.add(raw.event_id)) return true;
-    const handled = await this.#dispatch(toTimelineEvent(this.#options.userId, roomId, raw, provenance));
-    if (!handled) return false;
-    if (provenance !== 'backlog') {
-      this.#ledger.handled(open, { roomId, eventId: raw.event_id });
-      this.#scheduleCommit();
-    }
+    return this.#deliver(roomId, raw.event_id, toTimelineEvent(this.#options.userId, roomId, raw, provenance), options);
+  }
+
+  async #deliver(roomId: string, id: string, event: ClientEvent, { moves }: { moves: boolean }): Promise<boolean> {
+    const journaled = this.#journal.delete(id);
+    const step = this.#ledger.expect(roomId, id, { moves, journaled });
+    const record = (): Promise<void> => {
+      this.#ledger.handled(step);
+      return this.#scheduleCommit();
+    };
+    if (!journaled && !(await this.#dispatch(event, record))) return false;
+    if (step.handled) return true;
+    this.#ledger.handled(step);
+    setImmediate(() => void this.#scheduleCommit()); // no callback waits for it: share the batch's commit
     return true;
   }
 
-  #remember(open: OpenBatch, room: RoomBatch, last: RawEvent | undefined): void {
-    if (room.membership === 'leave') {
-      this.#positions.delete(room.roomId); // what is said before a return to the room is not for the user
-      open.positions.set(room.roomId, null);
+  #remember(open: OpenBatch, room: RoomBatch, marked: boolean): void {
+    const { roomId, membership, timeline } = room;
+    const last = timeline.at(-1);
+    if (membership === 'leave') {
+      this.#positions.delete(roomId); // what is said before a return to the room is not for the user
+      this.#ledger.mark(open, roomId, null);
     } else if (last) {
       const position = { eventId: last.event_id };
-      this.#positions.set(room.roomId, position);
-      open.positions.set(room.roomId, position);
+      this.#positions.set(roomId, position);
+      if (marked) this.#ledger.mark(open, roomId, position);
     }
   }
 
-  async #dispatch(event: ClientEvent): Promise<boolean> {
+  async #dispatch(event: ClientEvent, record: () => Promise<void>): Promise<boolean> {
     this.#underWay++;
     try {
-      return await this.#options.dispatch(event, this.#stop.signal);
+      return await this.#options.dispatch(event, this.#stop.signal, record);
     } finally {
       this.#underWay--;
       if (this.#underWay <= MAX_UNDER_WAY / 2) {
@@ -232,15 +243,16 @@ export class Delivery {
     }
   }
 
-  /** What happens in one turn of the event loop is stored by one commit. */
-  #scheduleCommit(): void {
-    if (this.#commitScheduled || this.#finished) return;
+  /** Resolves when what has been handled so far is stored. What happens while one commit runs shares the next. */
+  #scheduleCommit(): Promise<void> {
+    if (this.#commitScheduled || this.#finished) return this.#commits;
     this.#commitScheduled = true;
-    this.#commits = this.#commits.then(turnOfTheEventLoop).then(async () => {
+    this.#commits = this.#commits.then(async () => {
       this.#commitScheduled = false;
-      const change = this.#ledger.take();
+      const change = this.#finished ? undefined : this.#ledger.take();
       if (change) await this.#commit(change);
     });
+    return this.#commits;
   }
 
   /** Tries until the storage takes it: a change that is dropped would leave a hole in what the next ones build on. */
@@ -252,10 +264,16 @@ export class Delivery {
       } catch (error) {
         logger.error({ userId, err: error, failures }, 'storing the sync position failed');
         const waited = delay(clock, backoffMs(failures, RETRY), this.#stop.signal, 'storing').then(() => true);
-        if (!(await waited.catch(() => false))) return; // what was not stored comes again
+        if (await waited.catch(() => false)) continue;
+        this.#finished = true; // what was not stored comes again, and nothing after it may be stored
+        return;
       }
     }
   }
+}
+
+function planned(provenance: Provenance, events: readonly RawEvent[]): Planned[] {
+  return events.map((raw) => ({ raw, provenance }));
 }
 
 function provenanceOf(batch: EventBatch): Provenance {

@@ -1,4 +1,4 @@
-import type { ClientEvent, Provenance, ReceiptEvent } from '../core/client-event.js';
+import type { ClientEvent, InviteEvent, Provenance, ReceiptEvent } from '../core/client-event.js';
 import type { InviteBatch, RoomBatch } from '../core/event-source.js';
 import { isObject } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
@@ -82,7 +82,7 @@ function toReceipts(
 }
 
 /** What callbacks get for an invitation, or undefined when it does not say who invites. */
-export function toInvite(userId: string, invite: InviteBatch, provenance: Provenance): ClientEvent | undefined {
+export function toInvite(userId: string, invite: InviteBatch, provenance: Provenance): InviteEvent | undefined {
   const own = invite.state.find((event) => event.type === 'm.room.member' && event.state_key === userId);
   if (!own) return undefined;
   const name = invite.state.find((event) => event.type === 'm.room.name')?.content.name;

@@ -31,6 +31,8 @@ export interface DeliveredPosition {
   readonly eventId: string;
   /** A pagination token at the event, where one is known. */
   readonly token?: string;
+  /** Set while callbacks that ask for the backlog may still be owed what lies before the event. */
+  readonly history?: true;
 }
 
 /** One event that has been handled. */

@@ -1,0 +1,103 @@
+import type { ClientEvent } from '../../src/core/client-event.js';
+import { systemClock } from '../../src/core/clock.js';
+import type { EventBatch, RoomBatch } from '../../src/core/event-source.js';
+import type { HistoryRequest } from '../../src/core/history.js';
+import { silentLogger } from '../../src/core/logger.js';
+import type { RawEvent } from '../../src/core/raw-event.js';
+import { Delivery } from '../../src/delivery/delivery.js';
+import type { DeliveryOptions, Gap } from '../../src/delivery/delivery.js';
+import { memoryStorage } from '../../src/storage/memory-storage.js';
+import type { Storage } from '../../src/storage/storage.js';
+
+export const userId = '@bob:x';
+export const roomId = '!room:x';
+
+/** An event as a sync brings it, named by its id. */
+export function event(name: string, change: Partial<RawEvent> = {}): RawEvent {
+  return {
+    event_id: `$${name}`,
+    type: 'm.room.message',
+    sender: '@alice:x',
+    origin_server_ts: 1,
+    content: { body: name },
+    ...change,
+  };
+}
+
+export const join = (name: string): RawEvent =>
+  event(name, { type: 'm.room.member', state_key: userId, content: { membership: 'join' } });
+
+/** What a sync brings of {@link roomId}, or of another room. */
+export function room(names: readonly (string | RawEvent)[], change: Partial<RoomBatch> = {}): RoomBatch {
+  const timeline = names.map((name) => (typeof name === 'string' ? event(name) : name));
+  return { roomId, membership: 'join', timeline, limited: false, prevBatch: 'prev', ephemeral: [], ...change };
+}
+
+export function batch(since: string | undefined, nextBatch: string, ...rooms: RoomBatch[]): EventBatch {
+  return { since, nextBatch, rooms, invites: [], catchUp: false };
+}
+
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** A user whose process can be killed: what is stored stays, what runs is forgotten. */
+export class Life {
+  readonly delivery: Delivery;
+  /** What was handed out, as `provenance body`, in order. */
+  readonly dispatched: string[] = [];
+  readonly gaps: Gap[] = [];
+  readonly requests: HistoryRequest[] = [];
+  /** Bodies whose handling does not end until it is told to. */
+  readonly held: Map<string, PromiseWithResolvers<boolean>>;
+
+  private constructor(delivery: (life: Life) => Delivery, hold: readonly string[]) {
+    this.held = new Map(hold.map((body) => [body, Promise.withResolvers<boolean>()]));
+    this.delivery = delivery(this);
+  }
+
+  /** @param history - the events of the room, oldest first, that `/messages` tells from any token */
+  static async begin(
+    storage: Storage,
+    options: { hold?: readonly string[]; history?: readonly (string | RawEvent)[] } & Partial<DeliveryOptions> = {},
+  ): Promise<Life> {
+    const { hold = [], history = [], ...rest } = options;
+    const stored = await storage.loadCheckpoint(userId);
+    const events = history.map((name) => (typeof name === 'string' ? event(name) : name)).toReversed();
+    return new Life((life) => {
+      return new Delivery({
+        userId,
+        stored,
+        checkpoint: {
+          load: () => storage.loadCheckpoint(userId),
+          commit: (change) => storage.commit(userId, change),
+        },
+        dispatch: async (event: ClientEvent) => {
+          if (!('content' in event)) return true;
+          const body = String(event.content.body ?? event.content.membership);
+          life.dispatched.push(`${event.provenance} ${body}`);
+          return (await life.held.get(body)?.promise) ?? true;
+        },
+        readHistory: async (request) => {
+          life.requests.push(request);
+          const start = request.from === 'prev' ? 0 : Number(request.from);
+          const page = events.slice(start, start + request.limit);
+          const end = start + page.length;
+          return { events: page, end: end < events.length ? String(end) : undefined };
+        },
+        gapFillLimit: 1_000,
+        onGap: (gap) => life.gaps.push(gap),
+        clock: systemClock,
+        logger: silentLogger,
+        ...rest,
+      });
+    }, hold);
+  }
+
+  /** Takes the batches and lets what they started settle. */
+  async take(...batches: EventBatch[]): Promise<void> {
+    for (const batch of batches) await this.delivery.accept(batch);
+    await turn();
+    await turn();
+  }
+}
+
+export { memoryStorage };
