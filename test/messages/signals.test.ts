@@ -148,7 +148,7 @@ describe('bad input to a send', () => {
   it.each(bad)('is refused before any request: %s', async (_what, options) => {
     const { manager, fake, userId, roomId } = await setUp();
     fake.clearRequests();
-    const sending = manager.sendMessage({ userId, roomId, ...options } as never);
+    const sending = manager.sendMessage({ userId, roomId, ...options });
     await expect(sending).rejects.toMatchObject({ code: 'INVALID_OPTIONS' });
     expect(fake.countRequests('/rooms/{roomId}/send/{eventType}/{txnId}')).toBe(0);
   });
