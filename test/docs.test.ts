@@ -58,6 +58,12 @@ describe('README.md', () => {
     expect(methods.filter((method) => !new RegExp(String.raw`\b${method}\b`).test(readme))).toEqual([]);
   });
 
+  test('tells contributors about every script that tests or shows something', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const told = Object.keys(scripts).filter((name) => !/^(pre|post|check:|build|lint|typecheck)/.test(name));
+    expect(told.filter((name) => !readme.includes(`npm run ${name}`) && !readme.includes(`npm ${name}`))).toEqual([]);
+  });
+
   test('has code that compiles', () => {
     expect(compileBlocks(codeBlocks(readme, 'ts'), root)).toEqual([]);
   });
