@@ -1,0 +1,58 @@
+import type { Attributes, BatchObservableCallback, Meter, Observable } from '@opentelemetry/api';
+import { instruments } from './instruments.js';
+
+/** What may have to wait for its turn, and where. */
+export type QueueName =
+  /** Messages being sent, and those that wait for them. */
+  | 'send'
+  /** Messages sent with `durable: true` that the homeserver has not taken yet. */
+  | 'outbox'
+  /** Requests held back by `rateLimit` and `adminRateLimit`. */
+  | 'rateLimiter'
+  /** Clients that wait for a start's turn, or for room under `maxClients`. */
+  | 'starts'
+  /** Admin calls that wait for a place under `adminConcurrency`. */
+  | 'admin'
+  /** Clients that wait for a homeserver that is down. */
+  | 'homeserver';
+
+/** How things stand now. */
+export interface Gauges {
+  /** How many clients are in each state. */
+  readonly clients: Readonly<Record<string, number>>;
+  /** How many calls hold a client. */
+  readonly leases: number;
+  /** The longest time since a sync of a client was answered, in milliseconds; up to `pollTimeoutMs` is normal. */
+  readonly syncLagMs: number;
+  readonly homeserver: 'up' | 'down';
+  /** How much waits in each queue. */
+  readonly queues: Readonly<Record<QueueName, number>>;
+  /** Admin calls under way, and waiting for a place. */
+  readonly admin: { readonly running: number; readonly waiting: number };
+}
+
+/** Has the gauges read whenever metrics are collected. Returns what ends that. */
+export function observeGauges(meter: Meter, common: Attributes, read: () => Gauges): () => void {
+  const make = (description: { kind: string; name: string; unit: string; description: string }): Observable =>
+    description.kind === 'gauge'
+      ? meter.createObservableGauge(description.name, description)
+      : meter.createObservableUpDownCounter(description.name, description);
+  const clients = make(instruments.clients);
+  const leases = make(instruments.leases);
+  const syncLag = make(instruments.syncLag);
+  const breaker = make(instruments.breaker);
+  const queues = make(instruments.queues);
+  const adminPool = make(instruments.adminPool);
+  const all = [clients, leases, syncLag, breaker, queues, adminPool];
+  const callback: BatchObservableCallback = (result) => {
+    const now = read();
+    for (const [state, number] of Object.entries(now.clients)) result.observe(clients, number, { state, ...common });
+    result.observe(leases, now.leases, common);
+    result.observe(syncLag, now.syncLagMs / 1_000, common);
+    result.observe(breaker, now.homeserver === 'up' ? 0 : 1, common);
+    for (const [queue, length] of Object.entries(now.queues)) result.observe(queues, length, { queue, ...common });
+    for (const [state, number] of Object.entries(now.admin)) result.observe(adminPool, number, { state, ...common });
+  };
+  meter.addBatchObservableCallback(callback, all);
+  return () => meter.removeBatchObservableCallback(callback, all);
+}

@@ -1,0 +1,192 @@
+/** What a metric is to OpenTelemetry. `gauge` and `level` are read when somebody collects; levels can be added up. */
+export type InstrumentKind = 'counter' | 'duration' | 'gauge' | 'level';
+
+export interface InstrumentDescription {
+  readonly name: string;
+  readonly kind: InstrumentKind;
+  /** As UCUM has it; in braces what is counted. Durations are in seconds, by the manager's clock. */
+  readonly unit: string;
+  readonly description: string;
+  /** Its labels besides `server.address`. Each has a bounded set of values, none of them an id. */
+  readonly labels: readonly string[];
+  /** Upper bounds of a duration's buckets, in seconds. */
+  readonly buckets?: readonly number[];
+}
+
+/** From what a callback or a storage takes up to a request's time limit. */
+const SHORT = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** Starts, syncs and sends through an outage: up to minutes. */
+const LONG = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+
+/** Every metric of the library. */
+export const instruments = {
+  clients: {
+    name: 'matrix.client.count',
+    kind: 'level',
+    unit: '{client}',
+    description: 'Clients by state',
+    labels: ['state'],
+  },
+  leases: {
+    name: 'matrix.client.leases',
+    kind: 'level',
+    unit: '{lease}',
+    description: 'Calls that hold a client',
+    labels: [],
+  },
+  starts: {
+    name: 'matrix.client.starts',
+    kind: 'counter',
+    unit: '{start}',
+    description: 'Starts of clients, by how they ended',
+    labels: ['outcome', 'resumed'],
+  },
+  startDuration: {
+    name: 'matrix.client.start.duration',
+    kind: 'duration',
+    unit: 's',
+    description: 'Time from the call until a client was live, the wait for its turn included',
+    labels: ['resumed'],
+    buckets: LONG,
+  },
+  stops: {
+    name: 'matrix.client.stops',
+    kind: 'counter',
+    unit: '{stop}',
+    description: 'Stops of clients that were live, by reason',
+    labels: ['reason'],
+  },
+  syncDuration: {
+    name: 'matrix.sync.duration',
+    kind: 'duration',
+    unit: 's',
+    description: 'Time until a sync was answered, the homeserver waiting for news included',
+    labels: ['kind'],
+    buckets: LONG,
+  },
+  syncProcessing: {
+    name: 'matrix.sync.processing.duration',
+    kind: 'duration',
+    unit: 's',
+    description: 'Time from an answer until its events were with the callbacks and the next sync could go out',
+    labels: ['kind'],
+    buckets: SHORT,
+  },
+  syncLag: {
+    name: 'matrix.sync.lag',
+    kind: 'gauge',
+    unit: 's',
+    description: 'The longest time since a sync of a client was answered; up to the poll timeout is normal',
+    labels: [],
+  },
+  events: {
+    name: 'matrix.event.count',
+    kind: 'counter',
+    unit: '{event}',
+    description: 'Events handed to the callbacks, by kind and by how they came',
+    labels: ['type', 'provenance'],
+  },
+  callbacks: {
+    name: 'matrix.callback.count',
+    kind: 'counter',
+    unit: '{call}',
+    description: 'Calls of callbacks: handled, failed, and dead letters (the last failure of an event)',
+    labels: ['outcome'],
+  },
+  callbackDuration: {
+    name: 'matrix.callback.duration',
+    kind: 'duration',
+    unit: 's',
+    description: 'Time that a callback took',
+    labels: ['outcome'],
+    buckets: SHORT,
+  },
+  gaps: {
+    name: 'matrix.gap.count',
+    kind: 'counter',
+    unit: '{gap}',
+    description: 'Gaps in timelines, by whether they could be filled',
+    labels: ['outcome'],
+  },
+  gapEvents: {
+    name: 'matrix.gap.events',
+    kind: 'counter',
+    unit: '{event}',
+    description: 'Events fetched to fill gaps',
+    labels: [],
+  },
+  checkpointDuration: {
+    name: 'matrix.checkpoint.duration',
+    kind: 'duration',
+    unit: 's',
+    description: 'Time that the storage took to store a position',
+    labels: ['outcome'],
+    buckets: SHORT,
+  },
+  sendDuration: {
+    name: 'matrix.send.duration',
+    kind: 'duration',
+    unit: 's',
+    description: 'Time from the call until a message was with the homeserver, the wait for its turn included',
+    labels: ['outcome'],
+    buckets: LONG,
+  },
+  provisionDuration: {
+    name: 'matrix.provision.duration',
+    kind: 'duration',
+    unit: 's',
+    description: 'Time that provisioning a user took',
+    labels: ['outcome'],
+    buckets: LONG,
+  },
+  requests: {
+    name: 'matrix.request.count',
+    kind: 'counter',
+    unit: '{request}',
+    description: 'Requests to the homeserver, by endpoint template, class of status and class of result',
+    labels: ['method', 'endpoint', 'status', 'result'],
+  },
+  requestDuration: {
+    name: 'matrix.request.duration',
+    kind: 'duration',
+    unit: 's',
+    description: 'Time from sending a request until its answer was read; long polls included',
+    labels: ['method', 'endpoint', 'result'],
+    buckets: LONG,
+  },
+  retries: {
+    name: 'matrix.request.retries',
+    kind: 'counter',
+    unit: '{request}',
+    description: 'Requests made once more after a failure',
+    labels: ['method', 'endpoint'],
+  },
+  breaker: {
+    name: 'matrix.breaker.state',
+    kind: 'gauge',
+    unit: '1',
+    description: 'Whether the homeserver counts as up (0) or down (1)',
+    labels: [],
+  },
+  outages: {
+    name: 'matrix.breaker.openings',
+    kind: 'counter',
+    unit: '{outage}',
+    description: 'How often the homeserver went down',
+    labels: [],
+  },
+  queues: {
+    name: 'matrix.queue.length',
+    kind: 'level',
+    unit: '{item}',
+    description: 'What waits: for its turn, for the homeserver, or for a rate limit',
+    labels: ['queue'],
+  },
+  adminPool: {
+    name: 'matrix.admin.pool',
+    kind: 'level',
+    unit: '{call}',
+    description: 'Admin calls under way and waiting for a place',
+    labels: ['state'],
+  },
+} as const satisfies Record<string, InstrumentDescription>;

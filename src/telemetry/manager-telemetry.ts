@@ -1,0 +1,299 @@
+import { metrics } from '@opentelemetry/api';
+import type { Attributes, Meter, MeterProvider, Span, TracerProvider } from '@opentelemetry/api';
+import { clientEventTypes } from '../core/client-event.js';
+import type { ClientEvent, ClientEventType, Provenance } from '../core/client-event.js';
+import type { Clock } from '../core/clock.js';
+import type { CallbackOutcome, RequestResult, RequestWatch, SyncKind, SyncSize, Telemetry } from '../core/telemetry.js';
+import { libraryVersion } from '../core/version.js';
+import { publish } from './channels.js';
+import { endpointOf, methodOf, statusClass } from './endpoint.js';
+import { observeGauges } from './gauges.js';
+import type { Gauges } from './gauges.js';
+import { instruments } from './instruments.js';
+import { counterSeries, durationSeries } from './series.js';
+import type { Count, Durations, Series } from './series.js';
+import { endSpan, errorType, Spans } from './spans.js';
+import type { RequestStats, TelemetryStats } from './telemetry-stats.js';
+
+export interface ManagerTelemetryOptions {
+  readonly clock: Clock;
+  /** The homeserver's host: the one label that all metrics share. */
+  readonly serverAddress: string;
+  /** @default the global one, as it is now */
+  readonly meterProvider?: MeterProvider | undefined;
+  /** @default the global one */
+  readonly tracerProvider?: TracerProvider | undefined;
+}
+
+const provenances: readonly Provenance[] = ['live', 'backlog', 'gap-fill'];
+const syncKinds: readonly SyncKind[] = ['initial', 'catch-up', 'live'];
+
+interface Start {
+  readonly begunAt: number;
+  readonly span: Span;
+}
+
+/** Counts and measures what one manager does: for `stats()`, for OpenTelemetry, and for who listens to the channels. */
+export class ManagerTelemetry implements Telemetry {
+  readonly #clock: Clock;
+  readonly #meter: Meter;
+  readonly #common: Attributes;
+  readonly #spans: Spans;
+  readonly #starting = new Map<string, Start>();
+  readonly #starts: Series<Count>;
+  readonly #startDuration: Series<Durations>;
+  readonly #stops: Series<Count>;
+  readonly #syncDuration: Readonly<Record<SyncKind, Durations>>;
+  readonly #syncProcessing: Readonly<Record<SyncKind, Durations>>;
+  readonly #events: Readonly<Record<ClientEventType, Readonly<Record<Provenance, Count>>>>;
+  readonly #callbacks: Readonly<Record<CallbackOutcome | 'dead_letter', Count>>;
+  readonly #callbackDuration: Readonly<Record<CallbackOutcome, Durations>>;
+  readonly #gaps: Readonly<Record<'filled' | 'open', Count>>;
+  readonly #gapEvents: Count;
+  readonly #checkpoints: Readonly<Record<'stored' | 'failed', Durations>>;
+  readonly #sends: Readonly<Record<'sent' | 'failed', Durations>>;
+  readonly #provisions: Readonly<Record<'created' | 'existing' | 'failed', Durations>>;
+  readonly #requests: Series<Count>;
+  readonly #requestDuration: Series<Durations>;
+  readonly #retries: Series<Count>;
+  readonly #outages: Count;
+
+  constructor(options: ManagerTelemetryOptions) {
+    const { clock, serverAddress, meterProvider = metrics.getMeterProvider(), tracerProvider } = options;
+    this.#clock = clock;
+    this.#common = { 'server.address': serverAddress };
+    this.#spans = new Spans(tracerProvider);
+    this.#meter = meterProvider.getMeter('matrix-client-manager', libraryVersion);
+    const counter = (name: keyof typeof instruments): Series<Count> =>
+      counterSeries(this.#meter, instruments[name], this.#common);
+    const duration = (name: keyof typeof instruments): Series<Durations> =>
+      durationSeries(this.#meter, instruments[name], this.#common);
+    this.#starts = counter('starts');
+    this.#startDuration = duration('startDuration');
+    this.#stops = counter('stops');
+    this.#syncDuration = each(syncKinds, duration('syncDuration'));
+    this.#syncProcessing = each(syncKinds, duration('syncProcessing'));
+    const events = counter('events');
+    this.#events = fromNames(clientEventTypes, (type) =>
+      fromNames(provenances, (provenance) => events.at(type, provenance)),
+    );
+    this.#callbacks = each(['handled', 'failed', 'dead_letter'], counter('callbacks'));
+    this.#callbackDuration = each(['handled', 'failed'], duration('callbackDuration'));
+    this.#gaps = each(['filled', 'open'], counter('gaps'));
+    this.#gapEvents = counter('gapEvents').at();
+    this.#checkpoints = each(['stored', 'failed'], duration('checkpointDuration'));
+    this.#sends = each(['sent', 'failed'], duration('sendDuration'));
+    this.#provisions = each(['created', 'existing', 'failed'], duration('provisionDuration'));
+    this.#requests = counter('requests');
+    this.#requestDuration = duration('requestDuration');
+    this.#retries = counter('retries');
+    this.#outages = counter('outages').at();
+  }
+
+  /** Has `read` called whenever metrics are collected. Returns what ends that. */
+  observe(read: () => Gauges): () => void {
+    return observeGauges(this.#meter, this.#common, read);
+  }
+
+  request(method: string, path: string): RequestWatch {
+    const endpoint = endpointOf(path);
+    const known = methodOf(method);
+    let sentAt: number | undefined;
+    return {
+      sent: () => {
+        sentAt = this.#clock.now();
+      },
+      ended: (result, status) => {
+        const durationMs = sentAt === undefined ? 0 : this.#clock.now() - sentAt;
+        this.#requests.at(known, endpoint, statusClass(status), result).add();
+        if (sentAt !== undefined) this.#requestDuration.at(known, endpoint, result).record(durationMs);
+        publish('matrix-client-manager:request', () => ({ method, endpoint, path, status, result, durationMs }));
+      },
+    };
+  }
+
+  requestRepeated(method: string, path: string): void {
+    this.#retries.at(methodOf(method), endpointOf(path)).add();
+  }
+
+  clientChanged(userId: string, from: string, to: string, resumed: boolean, errorCode?: string): void {
+    const start = this.#starting.get(userId);
+    if (to === 'starting' && !start) {
+      this.#starting.set(userId, { begunAt: this.#clock.now(), span: this.#spans.begin('matrix.client.start') });
+    }
+    if (from !== 'starting' || !start) return;
+    this.#starting.delete(userId);
+    const durationMs = this.#clock.now() - start.begunAt;
+    const failed = to === 'failed';
+    const outcome = failed ? 'failed' : 'live';
+    this.#starts.at(outcome, String(resumed)).add();
+    if (!failed) this.#startDuration.at(String(resumed)).record(durationMs);
+    start.span.setAttribute('resumed', resumed);
+    endSpan(start.span, failed ? (errorCode ?? '_OTHER') : undefined);
+    const error = failed && errorCode !== undefined && { errorCode };
+    publish('matrix-client-manager:client.start', () => ({ userId, outcome, resumed, durationMs, ...error }));
+  }
+
+  clientStopped(userId: string, reason: string): void {
+    this.#stops.at(reason).add();
+    publish('matrix-client-manager:client.stop', () => ({ userId, reason }));
+  }
+
+  sync(
+    userId: string,
+    kind: SyncKind,
+    durationMs: number,
+  ): (size: SyncSize, take: () => Promise<void>) => Promise<void> {
+    this.#syncDuration[kind].record(durationMs);
+    const answeredAt = this.#clock.now();
+    const span = this.#spans.beginRoot('matrix.sync', this.#syncDuration[kind].labels);
+    return async ({ rooms, events }, take) => {
+      await this.#spans.within(span, take);
+      const processingMs = this.#clock.now() - answeredAt;
+      this.#syncProcessing[kind].record(processingMs);
+      publish('matrix-client-manager:sync', () => ({ userId, kind, durationMs, processingMs, rooms, events }));
+    };
+  }
+
+  event(type: ClientEventType, provenance: Provenance): void {
+    this.#events[type][provenance].add();
+  }
+
+  async callback(event: ClientEvent, attempt: number, run: () => void | Promise<void>): Promise<void> {
+    const { userId, roomId, type, provenance } = event;
+    const begunAt = this.#clock.now();
+    let outcome: CallbackOutcome = 'failed';
+    try {
+      await this.#spans.run('matrix.callback', this.#events[type][provenance].labels, run);
+      outcome = 'handled';
+    } finally {
+      const durationMs = this.#clock.now() - begunAt;
+      this.#callbacks[outcome].add();
+      this.#callbackDuration[outcome].record(durationMs);
+      publish('matrix-client-manager:callback', () => {
+        const id = 'eventId' in event && { eventId: event.eventId };
+        return { userId, roomId, ...id, type, provenance, attempt, outcome, durationMs };
+      });
+    }
+  }
+
+  deadLetter(): void {
+    this.#callbacks.dead_letter.add();
+  }
+
+  gap(userId: string, roomId: string, events: number, complete: boolean, durationMs: number): void {
+    this.#gaps[complete ? 'filled' : 'open'].add();
+    if (events > 0) this.#gapEvents.add(events);
+    publish('matrix-client-manager:gap', () => ({ userId, roomId, events, complete, durationMs }));
+  }
+
+  async checkpoint(userId: string, store: () => Promise<void>): Promise<void> {
+    const begunAt = this.#clock.now();
+    let outcome: 'stored' | 'failed' = 'failed';
+    try {
+      await store();
+      outcome = 'stored';
+    } finally {
+      const durationMs = this.#clock.now() - begunAt;
+      this.#checkpoints[outcome].record(durationMs);
+      publish('matrix-client-manager:checkpoint', () => ({ userId, outcome, durationMs }));
+    }
+  }
+
+  async send<T>(userId: string, roomId: string, send: () => Promise<T>): Promise<T> {
+    const begunAt = this.#clock.now();
+    const ended = (outcome: 'sent' | 'failed', errorCode?: string): void => {
+      const durationMs = this.#clock.now() - begunAt;
+      this.#sends[outcome].record(durationMs);
+      const error = errorCode !== undefined && { errorCode };
+      publish('matrix-client-manager:send', () => ({ userId, roomId, outcome, durationMs, ...error }));
+    };
+    try {
+      const sent = await this.#spans.run('matrix.send', this.#common, send);
+      ended('sent');
+      return sent;
+    } catch (error) {
+      ended('failed', errorType(error));
+      throw error;
+    }
+  }
+
+  async provision<T extends { readonly created: boolean }>(provision: () => Promise<T>): Promise<T> {
+    const begunAt = this.#clock.now();
+    let outcome: 'created' | 'existing' | 'failed' = 'failed';
+    try {
+      const user = await this.#spans.run('matrix.provision', this.#common, provision);
+      outcome = user.created ? 'created' : 'existing';
+      return user;
+    } finally {
+      this.#provisions[outcome].record(this.#clock.now() - begunAt);
+    }
+  }
+
+  homeserverDown(): void {
+    this.#outages.add();
+  }
+
+  detached<T>(run: () => T): T {
+    return this.#spans.detached(run);
+  }
+
+  /** What has been counted and measured so far. */
+  stats(): TelemetryStats {
+    const requests = [...this.#requests];
+    return {
+      starts: {
+        resumed: this.#startDuration.at('true').stats,
+        fresh: this.#startDuration.at('false').stats,
+        failed: this.#starts.at('failed', 'true').value + this.#starts.at('failed', 'false').value,
+      },
+      stops: Object.fromEntries([...this.#stops].map(({ labels, value }) => [String(labels.reason), value])),
+      syncs: statsOf(this.#syncDuration),
+      syncProcessing: statsOf(this.#syncProcessing),
+      events: fromNames(clientEventTypes, (type) =>
+        fromNames(provenances, (provenance) => this.#events[type][provenance].value),
+      ),
+      callbacks: { ...statsOf(this.#callbackDuration), deadLetters: this.#callbacks.dead_letter.value },
+      gaps: { filled: this.#gaps.filled.value, open: this.#gaps.open.value, events: this.#gapEvents.value },
+      checkpoints: statsOf(this.#checkpoints),
+      sends: statsOf(this.#sends),
+      provisions: statsOf(this.#provisions),
+      requests: {
+        count: total(requests),
+        retries: total(this.#retries),
+        byEndpoint: requests.map(requestStats),
+      },
+      outages: this.#outages.value,
+    };
+  }
+}
+
+function fromNames<Name extends string, T>(names: readonly Name[], value: (name: Name) => T): Record<Name, T> {
+  return Object.fromEntries(names.map((name) => [name, value(name)])) as Record<Name, T>;
+}
+
+/** The label sets of a metric with one label, whose values are known. */
+function each<Name extends string, Cell>(names: readonly Name[], series: Series<Cell>): Record<Name, Cell> {
+  return fromNames(names, (name) => series.at(name));
+}
+
+function statsOf<Name extends string>(durations: Readonly<Record<Name, Durations>>): Record<Name, Durations['stats']> {
+  return fromNames(Object.keys(durations) as Name[], (name) => durations[name].stats);
+}
+
+function total(counts: Iterable<Count>): number {
+  let sum = 0;
+  for (const { value } of counts) sum += value;
+  return sum;
+}
+
+function requestStats({ labels, value }: Count): RequestStats {
+  const { method, endpoint, status, result } = labels;
+  return {
+    method: String(method),
+    endpoint: String(endpoint),
+    status: String(status),
+    result: result as RequestResult,
+    count: value,
+  };
+}

@@ -1,0 +1,96 @@
+import type { Attributes, Counter, Histogram, Meter } from '@opentelemetry/api';
+import type { InstrumentDescription } from './instruments.js';
+
+/** A counter of one label set; the labels are one object for good. */
+export class Count {
+  value = 0;
+  readonly labels: Attributes;
+  readonly #counter: Counter;
+
+  constructor(counter: Counter, labels: Attributes) {
+    this.#counter = counter;
+    this.labels = labels;
+  }
+
+  add(amount = 1): void {
+    this.value += amount;
+    this.#counter.add(amount, this.labels);
+  }
+}
+
+/** What `stats()` tells of how long something takes. */
+export interface DurationStats {
+  /** How often it happened. */
+  readonly count: number;
+  /** All of it together, in milliseconds. */
+  readonly totalMs: number;
+  /** The longest, in milliseconds. */
+  readonly maxMs: number;
+}
+
+/** The durations of one label set. */
+export class Durations {
+  count = 0;
+  totalMs = 0;
+  maxMs = 0;
+  readonly labels: Attributes;
+  readonly #histogram: Histogram;
+
+  constructor(histogram: Histogram, labels: Attributes) {
+    this.#histogram = histogram;
+    this.labels = labels;
+  }
+
+  record(durationMs: number): void {
+    this.count++;
+    this.totalMs += durationMs;
+    this.maxMs = Math.max(this.maxMs, durationMs);
+    this.#histogram.record(durationMs / 1_000, this.labels);
+  }
+
+  get stats(): DurationStats {
+    return { count: this.count, totalMs: this.totalMs, maxMs: this.maxMs };
+  }
+}
+
+/** All label sets of one metric, each made when it is first needed. */
+export class Series<Cell> {
+  readonly #labels: readonly string[];
+  readonly #common: Attributes;
+  readonly #make: (labels: Attributes) => Cell;
+  readonly #cells = new Map<string, Cell>();
+
+  constructor(labels: readonly string[], common: Attributes, make: (labels: Attributes) => Cell) {
+    this.#labels = labels;
+    this.#common = common;
+    this.#make = make;
+  }
+
+  /** The cell of these values, in the order of the metric's labels. */
+  at(...values: readonly string[]): Cell {
+    const key = values.join(' ');
+    const known = this.#cells.get(key);
+    if (known) return known;
+    const own = Object.fromEntries(this.#labels.map((label, index) => [label, values[index]]));
+    const cell = this.#make({ ...own, ...this.#common });
+    this.#cells.set(key, cell);
+    return cell;
+  }
+
+  [Symbol.iterator](): Iterator<Cell> {
+    return this.#cells.values();
+  }
+}
+
+export function counterSeries(meter: Meter, described: InstrumentDescription, common: Attributes): Series<Count> {
+  const { name, description, unit, labels } = described;
+  const counter = meter.createCounter(name, { description, unit });
+  return new Series(labels, common, (attributes) => new Count(counter, attributes));
+}
+
+export function durationSeries(meter: Meter, described: InstrumentDescription, common: Attributes): Series<Durations> {
+  const { name, description, unit, labels, buckets = [] } = described;
+  const advice = { explicitBucketBoundaries: [...buckets] };
+  const histogram = meter.createHistogram(name, { description, unit, advice });
+  return new Series(labels, common, (attributes) => new Durations(histogram, attributes));
+}

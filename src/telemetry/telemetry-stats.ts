@@ -1,0 +1,52 @@
+import type { ClientEventType, Provenance } from '../core/client-event.js';
+import type { RequestResult, SyncKind } from '../core/telemetry.js';
+import type { DurationStats } from './series.js';
+
+/** Requests to one endpoint that ended alike. */
+export interface RequestStats {
+  readonly method: string;
+  /** The path with names for its ids, such as `/_matrix/client/v3/rooms/{roomId}/messages`; `other` for an unknown one. */
+  readonly endpoint: string;
+  /** `2xx` and so on; `none` without an answer. */
+  readonly status: string;
+  readonly result: RequestResult;
+  readonly count: number;
+}
+
+/** What has happened since the manager was made: the numbers that OpenTelemetry gets. */
+export interface TelemetryStats {
+  /** Starts of clients that came to be live, resumed from a position or from nothing; and failed ones. */
+  readonly starts: { readonly resumed: DurationStats; readonly fresh: DurationStats; readonly failed: number };
+  /** Stops of clients that were live, by reason. */
+  readonly stops: Readonly<Record<string, number>>;
+  /** How long answers of syncs took, the homeserver's waiting for news included. */
+  readonly syncs: Readonly<Record<SyncKind, DurationStats>>;
+  /** How long it took to take them in. */
+  readonly syncProcessing: Readonly<Record<SyncKind, DurationStats>>;
+  /** Events handed to the callbacks. */
+  readonly events: Readonly<Record<ClientEventType, Readonly<Record<Provenance, number>>>>;
+  /** Calls of callbacks, and events that became dead letters. */
+  readonly callbacks: {
+    readonly handled: DurationStats;
+    readonly failed: DurationStats;
+    readonly deadLetters: number;
+  };
+  /** Gaps that could be filled, and those that could not or not wholly; events fetched for them. */
+  readonly gaps: { readonly filled: number; readonly open: number; readonly events: number };
+  readonly checkpoints: { readonly stored: DurationStats; readonly failed: DurationStats };
+  readonly sends: { readonly sent: DurationStats; readonly failed: DurationStats };
+  readonly provisions: {
+    readonly created: DurationStats;
+    readonly existing: DurationStats;
+    readonly failed: DurationStats;
+  };
+  readonly requests: {
+    readonly count: number;
+    /** Requests made once more after a failure. */
+    readonly retries: number;
+    /** Each combination that there has been. */
+    readonly byEndpoint: readonly RequestStats[];
+  };
+  /** How often the homeserver went down. */
+  readonly outages: number;
+}
