@@ -1,15 +1,17 @@
-import { orAborted } from '../core/abort.js';
-import { assertUserId, newUserId, normalizeUsername } from '../core/ids.js';
+import { orAborted, throwIfAborted } from '../core/abort.js';
+import { assertUserId, describe, newUserId, normalizeUsername } from '../core/ids.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { KeyedQueue } from '../core/keyed-queue.js';
 import { SingleFlight } from '../core/single-flight.js';
 import { failureClass } from '../http/failure-class.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { refreshSession, whoami } from '../http/login.js';
 import { Session } from '../http/session.js';
 import type { Storage } from '../storage/storage.js';
-import type { Provisioner } from './provisioner.js';
+import { checkedCredentials } from './checked-credentials.js';
+import type { EnsuredUser, Provisioner } from './provisioner.js';
 
 export interface ProvisionUserOptions {
   /** The localpart of the user id, in the specification's grammar. */
@@ -49,39 +51,42 @@ export class Accounts {
   readonly #options: AccountsOptions;
   readonly #provisions = new SingleFlight<ProvisionedUser>();
   readonly #renewals = new SingleFlight<Credentials>();
+  /** One flight per user at a time: two that set passwords would undo each other's login. */
+  readonly #users = new KeyedQueue();
 
   constructor(options: AccountsOptions) {
     this.#options = options;
   }
 
-  /** The user's account and a working session on it, however many callers ask at once. */
+  /**
+   * The user's account and a working session on it, however many callers ask at once. Those who ask for the same share
+   * a flight, others take turns.
+   */
   async provision(options: ProvisionUserOptions): Promise<ProvisionedUser> {
-    const username = options.normalizeUsername ? normalizeUsername(options.username) : options.username;
-    const userId = newUserId(username, this.#options.serverName);
+    const { username, displayName, admin = false, deviceId, normalizeUsername: normalize = false, signal } = options;
+    checkBoolean('admin', admin);
+    checkBoolean('normalizeUsername', normalize);
+    const userId = newUserId(normalize ? normalizeUsername(username) : username, this.#options.serverName);
+    const operation = `provisioning ${userId}`;
+    throwIfAborted(signal, operation);
+    const flight = this.#provisions.run(JSON.stringify([userId, deviceId, displayName, admin]), () =>
+      this.#users.run(userId, () => this.#provision(userId, options)),
+    );
     // One caller's signal ends that caller's wait only: others may be waiting for the same flight.
-    const flight = this.#provisions.run(userId, () => this.#provision(userId, options));
-    return orAborted(flight, options.signal, `provisioning ${userId}`);
+    return orAborted(flight, signal, operation);
   }
 
   async #provision(userId: string, options: ProvisionUserOptions): Promise<ProvisionedUser> {
     const { storage, signal } = this.#options;
+    const { displayName, admin } = options;
     const provisioner = this.#provisioner('provisionUser');
     const known = await this.#known(userId);
     if (known && (options.deviceId === undefined || options.deviceId === known.deviceId)) {
-      const alive = await this.#whoami(known, signal).catch((error: unknown) => {
-        if (isManagerError(error, 'UNKNOWN_TOKEN')) return undefined; // dead: log in again, on the same device
-        throw error;
-      });
-      if (alive?.userId === userId) return { ...known, created: false };
+      if (await this.#isAlive(known)) return { ...known, created: false };
     }
-    const user = await provisioner.ensureUser({
-      userId,
-      displayName: options.displayName,
-      admin: options.admin,
-      signal,
-    });
-    const deviceId = options.deviceId ?? known?.deviceId;
-    const credentials = ofUser(userId, await provisioner.openSession({ userId, deviceId, user, signal }));
+    const ensured = provisioner.ensureUser({ userId, displayName, admin, signal });
+    const user = await orAborted(ensured, signal, `provisioning ${userId}`);
+    const credentials = await this.#login(provisioner, userId, options.deviceId ?? known?.deviceId, user);
     await storage.setCredentials(credentials);
     return { ...credentials, created: user.created };
   }
@@ -134,40 +139,41 @@ export class Accounts {
   }
 
   #renew(dead: Credentials): Promise<Credentials> {
-    return this.#renewals.run(dead.userId, async () => {
-      const { logger, storage } = this.#options;
-      const renewed = await this.#replacement(dead).catch((error: unknown) => Promise.reject(unrenewable(dead, error)));
-      await storage.setCredentials(renewed);
-      logger.info({ userId: dead.userId, deviceId: dead.deviceId }, 'access token renewed');
-      return renewed;
-    });
+    const { userId, deviceId } = dead;
+    return this.#renewals.run(JSON.stringify([userId, deviceId]), () =>
+      this.#users.run(userId, async () => {
+        const { logger, storage } = this.#options;
+        const renewed = await this.#replacement(dead).catch((error: unknown) => {
+          throw unrenewable(dead, error);
+        });
+        await storage.setCredentials(renewed);
+        logger.info({ userId, deviceId }, 'access token renewed');
+        return renewed;
+      }),
+    );
   }
 
   /** In order of gentleness: what is stored already, the refresh token, the application, a new login. */
   async #replacement(dead: Credentials): Promise<Credentials> {
-    const { http, storage, provisioner, credentials: source, logger, signal } = this.#options;
+    const { http, storage, provisioner, logger, signal } = this.#options;
     const { userId, deviceId } = dead;
-    const usable = (found: Credentials | undefined): found is Credentials =>
-      found !== undefined && found.deviceId === deviceId && found.accessToken !== dead.accessToken;
-
     const stored = await storage.getCredentials(userId);
-    if (usable(stored)) return stored;
+    if (stored && (await this.#replaces(dead, stored))) return stored;
     if (dead.refreshToken !== undefined) {
       try {
-        return await refreshSession(http, dead);
+        return await refreshSession(http, dead, signal);
       } catch (error) {
         if (!isManagerError(error, 'UNKNOWN_TOKEN', 'FORBIDDEN', 'UNSUPPORTED')) throw error;
         logger.debug({ userId, err: error }, 'refresh token refused');
       }
     }
-    const own = await source?.(userId).catch((error: unknown) => {
-      // The application's database being down is no reason to log anybody out.
-      throw new MatrixClientManagerError('NETWORK', `\`credentials\` failed for ${userId}`, { userId, cause: error });
+    const own = await this.#fromApplication(userId).catch((error: unknown) => {
+      if (!isManagerError(error, 'INVALID_OPTIONS')) throw error;
+      logger.warn({ userId, err: error }, 'the application has no usable credentials for a dead session');
+      return undefined;
     });
-    if (usable(own)) return own;
-    if (provisioner?.capabilities.renewsSessions) {
-      return ofUser(userId, await provisioner.openSession({ userId, deviceId, signal }));
-    }
+    if (own && (await this.#replaces(dead, own))) return own;
+    if (provisioner?.capabilities.renewsSessions) return this.#login(provisioner, userId, deviceId);
     throw new MatrixClientManagerError(
       'UNKNOWN_TOKEN',
       `the access token of ${userId} is dead, and neither \`credentials\` nor a provisioner has another for device ${deviceId}`,
@@ -175,10 +181,56 @@ export class Accounts {
     );
   }
 
+  /** Whether `found` is another session on the same device, and not as dead. */
+  async #replaces(dead: Credentials, found: Credentials): Promise<boolean> {
+    return found.deviceId === dead.deviceId && found.accessToken !== dead.accessToken && this.#isAlive(found);
+  }
+
+  async #login(
+    provisioner: Provisioner,
+    userId: string,
+    deviceId: string | undefined,
+    user?: EnsuredUser,
+  ): Promise<Credentials> {
+    const { signal } = this.#options;
+    const opened = provisioner.openSession({ userId, deviceId, user, signal });
+    const credentials = await orAborted(opened, signal, `logging in ${userId}`);
+    return checkedCredentials(credentials, { userId, deviceId, source: 'the login', code: 'INVALID_RESPONSE' });
+  }
+
   async #known(userId: string): Promise<Credentials | undefined> {
     assertUserId(userId);
     const stored = await this.#options.storage.getCredentials(userId);
-    return stored ?? this.#options.credentials?.(userId);
+    return stored ?? this.#fromApplication(userId);
+  }
+
+  async #fromApplication(userId: string): Promise<Credentials | undefined> {
+    const { credentials: source, signal } = this.#options;
+    if (!source) return undefined;
+    const operation = `finding the credentials of ${userId}`;
+    const found: unknown = await orAborted(
+      // The application's database being down is no reason to log anybody out.
+      (async () => source(userId))().catch((error: unknown) => {
+        throw new MatrixClientManagerError('NETWORK', `\`credentials\` failed for ${userId}`, { userId, cause: error });
+      }),
+      signal,
+      operation,
+    );
+    if (found === undefined || found === null) return undefined; // null is what many databases say
+    const asked = { userId, deviceId: undefined, source: '`credentials`', code: 'INVALID_OPTIONS' } as const;
+    return checkedCredentials(found, asked);
+  }
+
+  /** Whether the homeserver still takes the session for what it is. */
+  async #isAlive(credentials: Credentials): Promise<boolean> {
+    const { userId, deviceId } = credentials;
+    try {
+      const owner = await this.#whoami(credentials, this.#options.signal);
+      return owner.userId === userId && (owner.deviceId ?? deviceId) === deviceId;
+    } catch (error) {
+      if (isManagerError(error, 'UNKNOWN_TOKEN')) return false;
+      throw error;
+    }
   }
 
   #whoami(
@@ -207,12 +259,7 @@ function unrenewable(dead: Credentials, error: unknown): MatrixClientManagerErro
   return new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId, cause: error });
 }
 
-/** A homeserver that lies about whose session it opened must not put one user's messages into another's hands. */
-function ofUser(userId: string, credentials: Credentials): Credentials {
-  if (credentials.userId === userId) return credentials;
-  throw new MatrixClientManagerError(
-    'INVALID_RESPONSE',
-    `logging in ${userId} gave a session of ${credentials.userId}; it is not used`,
-    { userId },
-  );
+function checkBoolean(name: string, value: unknown): void {
+  if (typeof value === 'boolean') return;
+  throw new MatrixClientManagerError('INVALID_OPTIONS', `expected \`${name}\` to be a boolean, got ${describe(value)}`);
 }
