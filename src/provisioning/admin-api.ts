@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
-import { assertRoomId, assertUserId, newUserId, serverNameOf } from '../core/ids.js';
+import { throwIfAborted } from '../core/abort.js';
+import { assertRoomId, assertUserId, describe, newUserId, serverNameOf } from '../core/ids.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { path } from '../http/path.js';
 import type { Provisioner } from './provisioner.js';
@@ -72,12 +73,17 @@ export class AdminApi {
   readonly #admin: SynapseAdminHttp;
   readonly #provisioner: Provisioner;
   readonly #serverName: string;
+  readonly #closed: AbortSignal | undefined;
 
-  /** @internal Use `manager.admin`. */
-  constructor(admin: SynapseAdminHttp, provisioner: Provisioner, serverName: string) {
+  /**
+   * @internal Use `manager.admin`.
+   * @param closed - fires when the manager shuts down: then calls end, and no further one is made
+   */
+  constructor(admin: SynapseAdminHttp, provisioner: Provisioner, serverName: string, closed?: AbortSignal) {
     this.#admin = admin;
     this.#provisioner = provisioner;
     this.#serverName = serverName;
+    this.#closed = closed;
   }
 
   /** The user, or undefined when the homeserver has no such account. */
@@ -93,17 +99,16 @@ export class AdminApi {
 
   /** One page of the homeserver's users; `next` is there when more follow. */
   async listUsers(options: ListUsersOptions = {}): Promise<{ users: AdminUser[]; total: number; next?: string }> {
+    const { from, limit = 100, name, deactivated } = options;
+    if (from !== undefined) check('from', 'the `next` of the page before', from, typeof from === 'string');
+    check('limit', 'a whole number of at least 1', limit, Number.isSafeInteger(limit) && limit > 0);
+    if (name !== undefined) check('name', 'a string', name, typeof name === 'string');
+    if (deactivated !== undefined) check('deactivated', 'a boolean', deactivated, typeof deactivated === 'boolean');
     const { body } = await this.#pooled(usersSchema, {
       operation: 'listing users',
       method: 'GET',
       path: '/_synapse/admin/v2/users',
-      query: {
-        from: options.from,
-        limit: options.limit ?? 100,
-        name: options.name,
-        deactivated: options.deactivated,
-        guests: false,
-      },
+      query: { from, limit, name, deactivated, guests: false },
       repeatable: true,
     });
     const next = body.next_token;
@@ -115,6 +120,7 @@ export class AdminApi {
   }
 
   async setDisplayName(userId: string, displayName: string): Promise<void> {
+    check('displayName', 'a string', displayName, typeof displayName === 'string');
     await this.#existing(userId, 'renaming');
     const body = { displayname: displayName };
     await this.#call(userSchema, 'PUT', path`/_synapse/admin/v2/users/${userId}`, 'renaming', userId, body);
@@ -123,7 +129,10 @@ export class AdminApi {
   /** Ends the account: it leaves its rooms and every session of it dies. `erase` also hides its messages from newcomers. */
   async deactivateUser(userId: string, options: { erase?: boolean } = {}): Promise<void> {
     assertUserId(userId);
-    await this.#provisioner.deactivateUser(userId, options);
+    const { erase = false } = options;
+    check('erase', 'a boolean', erase, typeof erase === 'boolean');
+    const signal = this.#closed;
+    await this.#untilClosed(() => this.#provisioner.deactivateUser(userId, { erase, ...(signal && { signal }) }));
   }
 
   /** Brings a deactivated account back, with a random password that nobody knows; `provisionUser` then logs it in. */
@@ -168,9 +177,19 @@ export class AdminApi {
       return joined.room_id;
     } catch (error) {
       // Synapse answers a repeat with 403 and nothing but these words.
-      if (isManagerError(error, 'FORBIDDEN') && /already in the room/i.test(error.message)) return roomIdOrAlias;
-      throw error;
+      if (!isManagerError(error, 'FORBIDDEN') || !/already in the room/i.test(error.message)) throw error;
+      return roomIdOrAlias.startsWith('#') ? this.#resolveAlias(roomIdOrAlias) : roomIdOrAlias;
     }
+  }
+
+  async #resolveAlias(alias: string): Promise<string> {
+    const { body } = await this.#pooled(v.object({ room_id: v.string() }), {
+      operation: `resolving ${alias}`,
+      method: 'GET',
+      path: path`/_matrix/client/v3/directory/room/${alias}`,
+      repeatable: true,
+    });
+    return body.room_id;
   }
 
   /** Whether a new account may have the username. A username that no account can have rejects with `INVALID_USER_ID`. */
@@ -216,8 +235,25 @@ export class AdminApi {
     schema: Schema,
     request: Parameters<SynapseAdminHttp['request']>[1],
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
-    return this.#admin.pooled(() => this.#admin.request(schema, request));
+    const signal = this.#closed;
+    return this.#untilClosed(() => this.#admin.pooled(() => this.#admin.request(schema, { ...request, signal })));
   }
+
+  async #untilClosed<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      throwIfAborted(this.#closed, 'the call');
+      return await call();
+    } catch (error) {
+      if (!this.#closed?.aborted || !isManagerError(error, 'ABORTED')) throw error;
+      throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
+    }
+  }
+}
+
+function check(name: string, expected: string, value: unknown, ok: boolean): void {
+  if (ok) return;
+  const message = `expected \`${name}\` to be ${expected}, got ${describe(value)}`;
+  throw new MatrixClientManagerError('INVALID_OPTIONS', message);
 }
 
 function toUser(user: v.InferOutput<typeof userSchema>): AdminUser {

@@ -1,6 +1,7 @@
 import PQueue from 'p-queue';
 import type * as v from 'valibot';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { ErrorCode } from '../core/errors.js';
 import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
 import { loginWithPassword } from '../http/login.js';
 import { Session } from '../http/session.js';
@@ -13,15 +14,28 @@ export type AdminAccount =
 /** The admin's device: one and the same at every login, so that logins leave no trail of devices. */
 const ADMIN_DEVICE_ID = 'matrix-client-manager';
 
-/** The session of an admin: by token, or by password, which logs in once and again whenever the token has died. */
-export function adminSession(http: HomeserverHttp, admin: AdminAccount): Session {
+/**
+ * The session of an admin: by token, or by password, which logs in once and again whenever the token has died.
+ * @param signal - ends a login that is under way
+ */
+export function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): Session {
   const { userId, accessToken, password } = admin;
   const credentials = accessToken === undefined ? undefined : { userId, accessToken, deviceId: '' };
   if (password === undefined) return new Session(userId, credentials);
   const deviceName = 'matrix-client-manager (admin)';
-  return new Session(userId, credentials, () =>
-    loginWithPassword(http, { userId, password, deviceId: ADMIN_DEVICE_ID, deviceName }),
-  );
+  return new Session(userId, credentials, async () => {
+    try {
+      return await loginWithPassword(http, { userId, password, deviceId: ADMIN_DEVICE_ID, deviceName, signal });
+    } catch (error) {
+      throw isManagerError(error, 'FORBIDDEN') ? wrongPassword(error) : error;
+    }
+  });
+}
+
+function wrongPassword(error: MatrixClientManagerError): MatrixClientManagerError {
+  const { code, errcode, status, userId } = error;
+  const message = `${error.message}. The password of \`admin\` is not right, or the account may not log in with one`;
+  return new MatrixClientManagerError(code, message, { errcode, status, userId, cause: error });
 }
 
 /** Sends Admin API calls with the admin's token, through a pool of their own. */
@@ -77,31 +91,38 @@ export class SynapseAdminHttp {
 /** Says what an admin needs to know where the homeserver's own words do not. */
 function explain(error: unknown, request: Omit<HttpRequest, 'session'>): unknown {
   if (!isManagerError(error)) return error;
+  const remedy = remedyFor(error, request);
+  if (remedy === undefined) return error;
   const { errcode, status, retryAfterMs, userId, roomId } = error;
   const context = { errcode, status, retryAfterMs, userId, roomId, cause: error };
-  if (error.code === 'UNSUPPORTED') {
-    return new MatrixClientManagerError(
+  const [code, message] = remedy;
+  return new MatrixClientManagerError(code, message, context);
+}
+
+function remedyFor(
+  error: MatrixClientManagerError,
+  { operation, path }: Omit<HttpRequest, 'session'>,
+): [ErrorCode, string] | undefined {
+  const isMissing = error.code === 'UNSUPPORTED' || (error.code === 'INVALID_RESPONSE' && error.status === 404);
+  if (isMissing && path.startsWith('/_synapse/')) {
+    const proxy =
+      error.code === 'UNSUPPORTED' ? '' : ' (or the proxy before it does not pass that path on, see `homeserverUrl`)';
+    return [
       'UNSUPPORTED',
-      `${request.operation} failed: this homeserver has no Synapse Admin API at ${request.path.split('/').slice(0, 4).join('/')}. ` +
+      `${operation} failed: this homeserver has no Synapse Admin API at ${path.split('/').slice(0, 4).join('/')}${proxy}. ` +
         'Synapse serves it, so do Tuwunel and in part Palpo; Synapse behind MAS, Dendrite and Conduit do not. ' +
         'For those, pass a `provisioner` of your own (interface Provisioner), for instance one on an application service',
-      context,
-    );
+    ];
   }
-  if (error.errcode === 'M_FORBIDDEN' && error.status === 403) {
-    return new MatrixClientManagerError(
-      'FORBIDDEN',
-      `${request.operation} failed: ${error.message}. The user of \`admin\` has to be a server admin`,
-      context,
-    );
+  if (error.code === 'FORBIDDEN' && /server admin/i.test(error.message)) {
+    return ['FORBIDDEN', `${error.message}. The user of \`admin\` has to be a server admin`];
   }
   if (error.code === 'UNKNOWN_TOKEN') {
-    return new MatrixClientManagerError(
+    return [
       'UNKNOWN_TOKEN',
-      `${request.operation} failed: the admin's access token is not valid (any more); ` +
+      `${operation} failed: the admin's access token is not valid (any more); ` +
         'pass `admin: { userId, password }` and it is renewed when it dies',
-      context,
-    );
+    ];
   }
-  return error;
+  return undefined;
 }
