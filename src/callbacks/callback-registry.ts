@@ -4,6 +4,8 @@ import type { ClientEvent } from '../core/client-event.js';
 import type { Clock } from '../core/clock.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { RecentIds } from '../core/recent-ids.js';
+import { noTelemetry } from '../core/telemetry.js';
+import type { Telemetry } from '../core/telemetry.js';
 import { assertCallback, CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback } from './callback.js';
 
@@ -30,6 +32,8 @@ export interface CallbackRegistryOptions {
   readonly onError: (event: ClientEvent, error: unknown, attempt: number) => void;
   /** The callback has failed as often as it may; the event counts as handled once this has resolved. */
   readonly onDeadLetter: (event: ClientEvent, error: unknown, attempts: number) => Promise<void>;
+  /** @default none */
+  readonly telemetry?: Telemetry;
 }
 
 /**
@@ -150,7 +154,7 @@ export class CallbackRegistry {
       if (!wants(subscription, event)) return 'unwanted'; // removed meanwhile
       if (signal.aborted) return 'stopped';
       try {
-        await this.#call(subscription.callback, event);
+        await this.#call(subscription.callback, event, attempt);
         if (id !== undefined) subscription.failed.delete(id);
         return 'handled';
       } catch (error) {
@@ -167,7 +171,8 @@ export class CallbackRegistry {
     }
   }
 
-  async #call(callback: ClientCallback, event: ClientEvent): Promise<void> {
+  async #call(callback: ClientCallback, event: ClientEvent, attempt: number): Promise<void> {
+    const { telemetry = noTelemetry } = this.#options;
     const { userId } = event;
     const call = { userId, done: false };
     const calls = this.#calls.get(userId) ?? new Set();
@@ -175,7 +180,7 @@ export class CallbackRegistry {
     const over = Promise.withResolvers<void>();
     calls.add(over.promise);
     try {
-      await this.#running.run(call, () => callback(event));
+      await telemetry.callback(event, attempt, () => this.#running.run(call, () => callback(event)));
     } finally {
       call.done = true; // what the callback left running is not inside any more
       over.resolve();

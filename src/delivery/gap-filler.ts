@@ -4,6 +4,8 @@ import { isManagerError } from '../core/errors.js';
 import type { HistoryReader } from '../core/history.js';
 import type { Logger } from '../core/logger.js';
 import type { RawEvent } from '../core/raw-event.js';
+import { noTelemetry } from '../core/telemetry.js';
+import type { Telemetry } from '../core/telemetry.js';
 import { failureClass } from '../http/failure-class.js';
 import { backoffMs } from '../http/retry.js';
 import { fillGap } from './fill-gap.js';
@@ -29,6 +31,8 @@ export interface GapFillerOptions {
   readonly onGap: (gap: Gap) => void;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** @default none */
+  readonly telemetry?: Telemetry;
 }
 
 /** A gap as a sync response shows it: its ends are events of the timeline, where there are any. */
@@ -50,15 +54,19 @@ export class GapFiller {
   /** The missing events, oldest first; undefined when `signal` fires, since then nobody knows. */
   async missing(gap: SeenGap, signal: AbortSignal): Promise<RawEvent[] | undefined> {
     const { userId, readHistory, gapFillLimit, onGap, clock, logger } = this.#options;
+    const { telemetry = noTelemetry } = this.#options;
     const { roomId, before, after } = gap;
+    const begunAt = clock.now();
     for (let failures = 1; !signal.aborted; failures++) {
       try {
         const { events, complete } = await fillGap(readHistory, { ...gap, limit: gapFillLimit, signal });
+        telemetry.gap(userId, roomId, events.length, complete, clock.now() - begunAt);
         if (!complete) onGap({ userId, roomId, from: before, to: events[0]?.event_id ?? after, reason: 'limit' });
         return events;
       } catch (error) {
         if (signal.aborted) break;
         if (isFinal(error)) {
+          telemetry.gap(userId, roomId, 0, false, clock.now() - begunAt);
           onGap({ userId, roomId, from: before, to: after, reason: 'error', error });
           return [];
         }

@@ -6,6 +6,9 @@ import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
 import type { Priority, RequestGate } from '../core/request-gate.js';
+import { noTelemetry } from '../core/telemetry.js';
+import type { RequestWatch, Telemetry } from '../core/telemetry.js';
+import { failureClass } from './failure-class.js';
 import { sameOriginFetch } from './fetch.js';
 import type { Fetch } from './fetch.js';
 import { networkFailure, wasNeverSent } from './network-failure.js';
@@ -47,6 +50,8 @@ export interface HomeserverHttpOptions {
   readonly maxResponseBytes?: number;
   /** What requests have to pass. @default nothing */
   readonly gate?: RequestGate;
+  /** @default none */
+  readonly telemetry?: Telemetry;
 }
 
 const MAX_RESPONSE_BYTES = 268_435_456;
@@ -59,9 +64,11 @@ export class HomeserverHttp {
   readonly homeserverUrl: string;
   readonly #ky: KyInstance;
   readonly #options: HomeserverHttpOptions;
+  readonly #telemetry: Telemetry;
 
   constructor(options: HomeserverHttpOptions) {
     this.#options = options;
+    this.#telemetry = options.telemetry ?? noTelemetry;
     this.homeserverUrl = options.homeserverUrl.replace(/\/+$/, '');
     // ky's own retries, timer and errors are off: ours know Matrix, the injected clock and what is safe to repeat.
     this.#ky = ky.create({ retry: 0, timeout: false, throwHttpErrors: false, fetch: sameOriginFetch(options.fetch) });
@@ -77,9 +84,10 @@ export class HomeserverHttp {
     schema: Schema,
     request: HttpRequest,
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
-    const attempt = async (): Promise<{ status: number; body: v.InferOutput<Schema> }> => {
-      const answer = await this.#authorised(request);
-      return { status: answer.status, body: parseBody(schema, answer, request) };
+    let attempts = 0;
+    const attempt = (): Promise<{ status: number; body: v.InferOutput<Schema> }> => {
+      if (attempts++ > 0) this.#telemetry.requestRepeated(request.method, request.path);
+      return this.#authorised(schema, request);
     };
     // A rate limit and a refusal to connect say that nothing was done, but a lost answer does not.
     const policy = { ...defaultRetryPolicy, ...request.retry };
@@ -94,31 +102,48 @@ export class HomeserverHttp {
   }
 
   /** Sends once (twice when the token had to be renewed) and returns the answer of a success. */
-  async #authorised(request: HttpRequest): Promise<Answer> {
+  async #authorised<Schema extends v.GenericSchema>(
+    schema: Schema,
+    request: HttpRequest,
+  ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
     const { session, signal, operation } = request;
-    if (!session) return this.#success(request, undefined);
+    if (!session) return this.#success(schema, request, undefined);
     throwIfAborted(signal, operation);
     const { accessToken } = await orAborted(session.credentials(), signal, operation);
     try {
-      return await this.#success(request, accessToken);
+      return await this.#success(schema, request, accessToken);
     } catch (error) {
       if (!isManagerError(error, 'UNKNOWN_TOKEN')) throw error;
       const renewed = await orAborted(session.replace(accessToken, error), signal, operation);
-      return this.#success(request, renewed.accessToken);
+      return this.#success(schema, request, renewed.accessToken);
     }
   }
 
-  async #success(request: HttpRequest, accessToken: string | undefined): Promise<Answer> {
-    const answer = await this.#exchange(request, accessToken);
-    if (answer.status >= 200 && answer.status < 300) return answer;
-    throw errorFromAnswer(answer, request, secretsOf(accessToken, request.body));
+  async #success<Schema extends v.GenericSchema>(
+    schema: Schema,
+    request: HttpRequest,
+    accessToken: string | undefined,
+  ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
+    const watch = this.#telemetry.request(request.method, request.path);
+    try {
+      const answer = await this.#exchange(request, accessToken, watch);
+      const { status } = answer;
+      if (status < 200 || status >= 300) throw errorFromAnswer(answer, request, secretsOf(accessToken, request.body));
+      const body = parseBody(schema, answer, request);
+      watch.ended('ok', status);
+      return { status, body };
+    } catch (error) {
+      watch.ended(failureClass(error), isManagerError(error) ? error.status : undefined);
+      throw error;
+    }
   }
 
-  async #exchange(request: HttpRequest, accessToken: string | undefined): Promise<Answer> {
+  async #exchange(request: HttpRequest, accessToken: string | undefined, watch: RequestWatch): Promise<Answer> {
     const { operation, signal, userId, roomId } = request;
     throwIfAborted(signal, operation);
     const gate = this.#options.gate ?? openGate;
     await gate.enter(request);
+    watch.sent();
     const controller = new AbortController();
     const abort = (): void => controller.abort();
     const timeoutMs = request.timeoutMs ?? this.#options.requestTimeoutMs;

@@ -3,6 +3,9 @@ import { abortedError, orAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
 import type { RequestGate } from '../core/request-gate.js';
+import { noTelemetry } from '../core/telemetry.js';
+import type { RequestWatch, Telemetry } from '../core/telemetry.js';
+import { classOfStatus, failureClass } from './failure-class.js';
 import { sameOriginFetch } from './fetch.js';
 import type { Fetch } from './fetch.js';
 import { networkFailure } from './network-failure.js';
@@ -21,6 +24,8 @@ export interface SdkFetchOptions {
   readonly signal: AbortSignal;
   /** What requests have to pass. @default nothing */
   readonly gate?: RequestGate;
+  /** @default none */
+  readonly telemetry?: Telemetry;
 }
 
 const OPERATION = 'a request of the client';
@@ -31,18 +36,36 @@ const OPERATION = 'a request of the client';
  */
 export function sdkFetch(options: SdkFetchOptions): Fetch {
   const fetch = sameOriginFetch(options.fetch);
-  const { session, clock, signal: stopped, gate = openGate } = options;
+  const { session, clock, signal: stopped, gate = openGate, telemetry = noTelemetry } = options;
   const subject = { operation: OPERATION, userId: session.userId };
 
   const send = async (input: string | URL | Request, init: RequestInit, token?: string): Promise<Response> => {
     const signal = init.signal as AbortSignal;
     const headers = new Headers(init.headers);
     if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
-    await gate.enter({ ...subject, signal });
+    const watch = telemetry.request(init.method ?? 'GET', pathOf(input));
+    try {
+      await gate.enter({ ...subject, signal });
+      watch.sent();
+      return await answered(input, { ...init, headers }, token, watch);
+    } catch (error) {
+      watch.ended(signal.aborted ? 'aborted' : failureClass(error));
+      throw error;
+    }
+  };
+
+  const answered = async (
+    input: string | URL | Request,
+    init: RequestInit,
+    token: string | undefined,
+    watch: RequestWatch,
+  ): Promise<Response> => {
+    const signal = init.signal as AbortSignal;
     try {
       // Not left to fetch alone: not every one ends with its signal, and a stop waits for this.
-      const response = await orAborted(fetch(input, { ...init, headers }), signal, OPERATION);
+      const response = await orAborted(fetch(input, init), signal, OPERATION);
       gate.record(session.userId, response.status >= 500);
+      watch.ended(classOfStatus(response.status), response.status);
       return response;
     } catch (error) {
       if (!signal.aborted) gate.record(session.userId, true);
@@ -67,8 +90,10 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
 
   const repeated = async (input: string | URL | Request, init: RequestInit): Promise<Response> => {
     let last: Answer | undefined;
+    let attempts = 0;
     const attempt = async (): Promise<Response> => {
       last = undefined;
+      if (attempts++ > 0) telemetry.requestRepeated('GET', pathOf(input));
       const response = await once(input, init);
       if (response.ok || response.status < 429) return response;
       last = await read(response);
@@ -92,6 +117,10 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
       throw signal.aborted ? signal.reason : error; // what the SDK knows an end by
     }
   };
+}
+
+function pathOf(input: string | URL | Request): string {
+  return new URL(input instanceof Request ? input.url : input).pathname;
 }
 
 async function read(response: Response): Promise<Answer> {

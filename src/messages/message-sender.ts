@@ -2,6 +2,8 @@ import * as v from 'valibot';
 import { isManagerError } from '../core/errors.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import type { EventContent } from '../core/raw-event.js';
+import { noTelemetry } from '../core/telemetry.js';
+import type { Telemetry } from '../core/telemetry.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
@@ -21,15 +23,28 @@ const sentSchema = v.object({ event_id: v.string() });
 /** Sends events: per user and room in the order of the calls, other rooms unaffected by one that fails. */
 export class MessageSender {
   readonly #http: HomeserverHttp;
+  readonly #telemetry: Telemetry;
   readonly #rooms = new KeyedQueue();
+  #queued = 0;
 
-  constructor(http: HomeserverHttp) {
+  constructor(http: HomeserverHttp, telemetry: Telemetry = noTelemetry) {
     this.#http = http;
+    this.#telemetry = telemetry;
+  }
+
+  /** How many messages are being sent or wait for those. */
+  get queued(): number {
+    return this.#queued;
   }
 
   /** Runs `send` after all that the user is sending to the room already. Takes its place in the queue at once. */
-  inOrder<T>(userId: string, roomId: string, send: () => Promise<T>): Promise<T> {
-    return this.#rooms.run(`${userId} ${roomId}`, send);
+  async inOrder<T>(userId: string, roomId: string, send: () => Promise<T>): Promise<T> {
+    this.#queued++;
+    try {
+      return await this.#telemetry.send(userId, roomId, () => this.#rooms.run(`${userId} ${roomId}`, send));
+    } finally {
+      this.#queued--;
+    }
   }
 
   /**

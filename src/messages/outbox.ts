@@ -50,14 +50,20 @@ const PATIENT: RetryPolicy = {
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #closing = new AbortController();
+  #queued = 0;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
   }
 
+  /** How many messages are still to be taken or refused. */
+  get queued(): number {
+    return this.#queued;
+  }
+
   /** Stores the message, then sends it in its turn. Rejects when the homeserver refuses it; then it is listed. */
   async send(outgoing: Outgoing): Promise<{ eventId: string }> {
-    const { storage, sender, clock } = this.#options;
+    const { storage, clock } = this.#options;
     const { userId, roomId, type, content, txnId } = outgoing;
     const stored = { txnId, roomId, type, content: JSON.stringify(content), enqueuedAt: clock.now() };
     const enqueue = async (): Promise<StoredSend> => {
@@ -68,7 +74,7 @@ export class Outbox {
     };
     const enqueued = enqueue();
     // Its place in the room is taken now, whatever the storage takes.
-    return sender.inOrder(userId, roomId, async () => {
+    return this.#inOrder(outgoing, async () => {
       const send = await enqueued;
       return send.state === 'sent' ? { eventId: send.eventId } : this.#post(outgoing);
     });
@@ -76,7 +82,7 @@ export class Outbox {
 
   /** Sends what an earlier process had accepted and not sent. Resolves when all of it is sent or refused. */
   async resume(): Promise<void> {
-    const { storage, sender, logger } = this.#options;
+    const { storage, logger } = this.#options;
     const queued = await storage.listSends({ state: 'queued' });
     if (queued.length > 0) logger.info({ messages: queued.length }, 'sending messages of an earlier process');
     await Promise.all(
@@ -84,12 +90,10 @@ export class Outbox {
         if (send.state !== 'queued') return;
         const { userId, roomId, txnId, type } = send;
         const outgoing = { userId, roomId, txnId, type, content: JSON.parse(send.content) as EventContent };
-        await sender
-          .inOrder(userId, roomId, () => this.#post(outgoing))
-          .catch((error: unknown) => {
-            if (!this.#closing.signal.aborted)
-              logger.error({ userId, roomId, err: error }, 'a message of an earlier process failed');
-          });
+        await this.#inOrder(outgoing, () => this.#post(outgoing)).catch((error: unknown) => {
+          if (!this.#closing.signal.aborted)
+            logger.error({ userId, roomId, err: error }, 'a message of an earlier process failed');
+        });
       }),
     );
   }
@@ -110,6 +114,15 @@ export class Outbox {
   /** Ends every try at once; what is not sent by then stays stored for the next process. */
   close(): void {
     this.#closing.abort();
+  }
+
+  async #inOrder<T>({ userId, roomId }: Outgoing, send: () => Promise<T>): Promise<T> {
+    this.#queued++;
+    try {
+      return await this.#options.sender.inOrder(userId, roomId, send);
+    } finally {
+      this.#queued--;
+    }
   }
 
   async #post(outgoing: Outgoing): Promise<{ eventId: string }> {

@@ -95,7 +95,7 @@ export const diagnosticsChannels = [
 /** Held here, since Node lets go of a channel that nobody holds. */
 const channels = new Map(diagnosticsChannels.map((name) => [name, channel(name)]));
 
-/** Publishes what `message` makes, when somebody listens. A listener that throws harms nobody: Node reports it. */
+/** Publishes what `message` makes, when somebody listens. What a listener throws, Node reports as an uncaught exception. */
 export function publish<Name extends DiagnosticsChannelName>(
   name: Name,
   message: () => DiagnosticsMessages[Name],
