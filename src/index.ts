@@ -36,6 +36,8 @@ export { normalizeUsername } from './core/ids.js';
 
 // Clients
 export type { ClientInfo, ClientState, StopReason } from './clients/client-state.js';
+export { activityPolicy } from './clients/connection-policy.js';
+export type { ActivityPolicyOptions, Connection, ConnectionPolicy, UserActivity } from './clients/connection-policy.js';
 
 // Callbacks and events
 export type { CallbackOptions, ClientCallback } from './callbacks/callback.js';

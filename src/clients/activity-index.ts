@@ -1,4 +1,4 @@
-/** Users in the order of their last activity, so that looking for idle ones costs in proportion to those found. */
+/** Users in the order of their last activity. */
 export class ActivityIndex {
   /** In order: a Map keeps the order of insertion, and every touch inserts anew. */
   readonly #lastActivity = new Map<string, number>();
@@ -20,15 +20,5 @@ export class ActivityIndex {
   /** The user who has been inactive for longest. */
   oldest(): string | undefined {
     return this.#lastActivity.keys().next().value;
-  }
-
-  /** Users last active at `deadline` or before, oldest first. */
-  until(deadline: number): string[] {
-    const users: string[] = [];
-    for (const [userId, at] of this.#lastActivity) {
-      if (at > deadline) break;
-      users.push(userId);
-    }
-    return users;
   }
 }

@@ -1,10 +1,12 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import PQueue from 'p-queue';
 import { abortedError } from '../core/abort.js';
-import type { Clock, TimerHandle } from '../core/clock.js';
+import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { ActivityIndex } from './activity-index.js';
 import type { ClientInfo, ClientState, StopReason } from './client-state.js';
+import type { ConnectionPolicy } from './connection-policy.js';
+import { Connections } from './connections.js';
 
 /** A user's client as the registry sees it. */
 export interface ManagedClient {
@@ -15,6 +17,10 @@ export interface ManagedClient {
   start(signal: AbortSignal): Promise<void>;
   /** Resolves when nothing of the client is left. */
   stop(): Promise<void>;
+  /** Polls only every `pollIntervalMs` from now on, if at all; the position is kept. */
+  rest(pollIntervalMs: number): void;
+  /** Is live again, at once. */
+  wake(): void;
 }
 
 /** Credentials that the caller of a start brings. */
@@ -38,8 +44,11 @@ export interface ClientRegistryOptions {
     signal: AbortSignal,
   ) => Promise<ManagedClient>;
   readonly clock: Clock;
-  readonly idleTimeoutMs: number;
+  readonly connectionPolicy: ConnectionPolicy;
   readonly sweepIntervalMs: number;
+  readonly maxHeapBytes: number;
+  /** @default that of the process */
+  readonly heapUsed?: () => number;
   readonly maxClients: number;
   readonly startConcurrency: number;
   readonly onStateChanged: (userId: string, from: ClientState, to: ClientState) => void;
@@ -64,6 +73,8 @@ interface Slot {
   phase: Phase;
   since: number;
   lastActivityAt: number;
+  /** When it was started because the user was expected; undefined once they have come. */
+  expectedSince: number | undefined;
   leases: number;
 }
 
@@ -74,9 +85,15 @@ export interface Lease extends Disposable {
   readonly client: ManagedClient;
 }
 
+/** Failed clients that are remembered for `clientInfo`; beyond them the oldest are forgotten. */
+const MAX_FAILED = 1_000;
+
 /**
  * One client per user at most: starts, watches, evicts and stops them. Every change of a user's state goes through
  * `#enter`.
+ *
+ * This file is long because the state machine is one thing: to tell that no start and no stop can overtake another,
+ * one has to see all of them.
  */
 export class ClientRegistry {
   readonly #options: ClientRegistryOptions;
@@ -86,14 +103,24 @@ export class ClientRegistry {
   readonly #starts: PQueue;
   /** Starts that wait for room, first come first served. */
   readonly #waiting: (() => void)[] = [];
+  /** Users whose client has failed, oldest first; some may have been started again since. */
+  readonly #failed = new Set<string>();
   #occupied = 0;
   #evicting = 0;
-  #sweep: TimerHandle;
+  readonly #connections: Connections;
   #closed = false;
 
   constructor(options: ClientRegistryOptions) {
     this.#options = options;
     this.#starts = new PQueue({ concurrency: options.startConcurrency });
+    this.#connections = new Connections(options, {
+      activity: (userId) => this.#slots.get(userId),
+      rest: (userId, pollIntervalMs) => this.get(userId)?.rest(pollIntervalMs),
+      wake: (userId) => this.get(userId)?.wake(),
+      sleep: (userId) => void this.stop(userId, 'idle'),
+      expect: (userId) => this.#expect(userId),
+      shed: () => this.#shed(),
+    });
   }
 
   /**
@@ -127,6 +154,7 @@ export class ClientRegistry {
       }
       slot.leases++; // before the client is live, or it could be evicted in the same breath
       this.#activity.delete(userId);
+      this.#connections.unwatch(userId);
       try {
         const client = slot.phase.state === 'starting' ? await slot.phase.flight : slot.phase.client;
         return { client, [Symbol.dispose]: () => this.#release(slot) };
@@ -153,8 +181,8 @@ export class ClientRegistry {
         case 'starting':
           if (phase.waiting || this.#closed) phase.abort.abort();
           await phase.flight.catch(() => {}); // whoever started it is told
-          if (this.#slots.get(userId) === slot && slot.phase.state === 'failed') {
-            this.#slots.delete(userId);
+          if (slot.phase.state === 'failed') {
+            if (this.#slots.get(userId) === slot) this.#slots.delete(userId);
             return true;
           }
           break; // it is live now, or somebody else has stopped it
@@ -168,7 +196,7 @@ export class ClientRegistry {
   /** Ends every start and client. No start is accepted any more. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#options.clock.clearTimeout(this.#sweep);
+    this.#connections.close();
     await Promise.all([...this.#slots.keys()].map((userId) => this.stop(userId, 'shutdown')));
     this.#slots.clear();
   }
@@ -185,6 +213,11 @@ export class ClientRegistry {
   get(userId: string): ManagedClient | undefined {
     const phase = this.#slots.get(userId)?.phase;
     return phase?.state === 'live' || phase?.state === 'reconnecting' ? phase.client : undefined;
+  }
+
+  /** How many starts wait for their turn, or for room. */
+  get queued(): number {
+    return this.#starts.size + this.#waiting.length;
   }
 
   /** Whether the user has a client that is or will be live. */
@@ -218,6 +251,7 @@ export class ClientRegistry {
       userId,
       since: now,
       lastActivityAt: now,
+      expectedSince: undefined,
       leases: 0,
       phase: {
         state: 'starting',
@@ -239,10 +273,11 @@ export class ClientRegistry {
     try {
       await this.#takeRoom(slot, signal);
     } catch (error) {
-      this.#enter(slot, { state: 'failed', error: error as MatrixClientManagerError });
+      this.#abandon(slot, error as MatrixClientManagerError);
       throw error;
     }
     let fatal: MatrixClientManagerError | undefined;
+    let created: ManagedClient | undefined;
     const hooks: ClientHooks = {
       onConnection: (connected) => this.#connection(slot, connected),
       onFatal: (error) => {
@@ -252,12 +287,12 @@ export class ClientRegistry {
     };
     try {
       const client = await this.#starts.add(async () => {
-        const created = await this.#options.create(userId, given, hooks, signal);
+        created = await this.#options.create(userId, given, hooks, signal);
         await created.start(signal);
         return created;
       });
       this.#enter(slot, { state: 'live', client });
-      this.#touch(slot);
+      this.#watch(slot);
       this.#options.onStarted(userId);
       if (fatal) this.#fatal(slot, fatal);
       this.#makeRoom();
@@ -265,7 +300,8 @@ export class ClientRegistry {
     } catch (error) {
       const failure = this.#closed ? closedError() : asManagerError(error, userId);
       this.#giveRoom();
-      this.#enter(slot, { state: 'failed', error: failure });
+      if (created) this.#fail(slot, failure);
+      else this.#abandon(slot, failure);
       throw failure;
     }
   }
@@ -277,7 +313,7 @@ export class ClientRegistry {
       .then(() => client.stop())
       .then(() => {
         this.#giveRoom();
-        if (reason === 'failed' && error) this.#enter(slot, { state: 'failed', error });
+        if (reason === 'failed' && error) this.#fail(slot, error);
         else {
           this.#slots.delete(userId);
           this.#options.onStateChanged(userId, 'stopping', 'stopped');
@@ -285,7 +321,7 @@ export class ClientRegistry {
         this.#options.onStopped(userId, reason, error);
       });
     this.#activity.delete(userId);
-    this.#disarmSweep();
+    this.#connections.unwatch(userId);
     this.#enter(slot, { state: 'stopping', flight, client });
     begin.resolve();
     return flight;
@@ -295,6 +331,25 @@ export class ClientRegistry {
     const { phase } = slot;
     if (phase.state !== 'live' && phase.state !== 'reconnecting') return;
     void this.#close(slot, phase.client, error.code === 'UNKNOWN_TOKEN' ? 'loggedOut' : 'failed', error);
+  }
+
+  /** A client that was and is no more: its error stays to be seen until the next start or stop. */
+  #fail(slot: Slot, error: MatrixClientManagerError): void {
+    this.#enter(slot, { state: 'failed', error });
+    this.#failed.delete(slot.userId);
+    this.#failed.add(slot.userId);
+    for (const userId of this.#failed) {
+      const phase = this.#slots.get(userId)?.phase;
+      if (phase?.state === 'failed' && this.#failed.size <= MAX_FAILED) break;
+      this.#failed.delete(userId);
+      if (phase?.state === 'failed') this.#slots.delete(userId);
+    }
+  }
+
+  /** A start that never got to a client: only its caller knows of it. */
+  #abandon(slot: Slot, error: MatrixClientManagerError): void {
+    this.#enter(slot, { state: 'failed', error });
+    this.#slots.delete(slot.userId);
   }
 
   #connection(slot: Slot, connected: boolean): void {
@@ -313,10 +368,16 @@ export class ClientRegistry {
 
   #touch(slot: Slot): void {
     slot.lastActivityAt = this.#options.clock.now();
+    slot.expectedSince = undefined;
+    this.#connections.touched(slot.userId);
+    this.#watch(slot);
+  }
+
+  #watch(slot: Slot): void {
     const evictable = slot.leases === 0 && (slot.phase.state === 'live' || slot.phase.state === 'reconnecting');
     if (!evictable) return;
     this.#activity.touch(slot.userId, slot.lastActivityAt);
-    this.#armSweep();
+    this.#connections.watch(slot.userId);
   }
 
   #release(slot: Slot): void {
@@ -325,21 +386,21 @@ export class ClientRegistry {
     this.#makeRoom();
   }
 
-  #armSweep(): void {
-    if (this.#sweep !== undefined || this.#closed) return;
-    const { clock, sweepIntervalMs, idleTimeoutMs } = this.#options;
-    this.#sweep = clock.setTimeout(() => {
-      this.#sweep = undefined;
-      for (const userId of this.#activity.until(clock.now() - idleTimeoutMs)) void this.stop(userId, 'idle');
-      if (this.#activity.size > 0) this.#armSweep();
-    }, sweepIntervalMs);
+  /** Starts the client of a user who is likely to come, if there is room to spare. What fails is no loss. */
+  #expect(userId: string): void {
+    if (this.#closed || this.#slots.has(userId) || this.#occupied >= this.#options.maxClients) return;
+    const slot = this.#launch(userId, {});
+    slot.expectedSince = slot.lastActivityAt;
+    slot.lastActivityAt = 0; // it was not the user who did something
   }
 
-  /** With nobody to look for, no timer is left to keep the process alive. */
-  #disarmSweep(): void {
-    if (this.#activity.size > 0) return;
-    this.#options.clock.clearTimeout(this.#sweep);
-    this.#sweep = undefined;
+  /** Stops a tenth of the clients, the least recently active ones; more with the next sweep if that was not enough. */
+  #shed(): void {
+    for (let left = Math.ceil(this.#activity.size / 10); left > 0; left--) {
+      const userId = this.#activity.oldest();
+      if (userId === undefined) return;
+      void this.stop(userId, 'evicted');
+    }
   }
 
   /** Waits until there is room under `maxClients`. */
@@ -392,6 +453,7 @@ export class ClientRegistry {
     return {
       userId,
       state: phase.state,
+      resting: this.#connections.isResting(userId),
       since,
       lastActivityAt,
       leases,

@@ -13,6 +13,8 @@ export type StopReason = 'requested' | 'idle' | 'evicted' | 'shutdown' | 'logged
 export interface ClientInfo {
   readonly userId: string;
   readonly state: ClientState;
+  /** Whether it polls only now and then, until the user does something. */
+  readonly resting: boolean;
   /** When it came into this state. */
   readonly since: number;
   /** When the user last did something through the manager. */

@@ -69,6 +69,8 @@ type Phase = 'new' | 'starting' | 'running' | 'closing';
  * The SDK asks for each `/sync` through {@link MatrixClient.http}; that one call is answered here instead, with our
  * deadline, back-off and checks, and rejects only after the SDK has been told to stop. So the SDK's own recovery,
  * which waits on timers of its own for up to ten seconds, never runs, and its 110-second timer per poll is never set.
+ *
+ * This file is long because starting, polling and stopping the SDK are one knot: each knows the traps of the others.
  */
 export class SyncClient implements EventSource {
   readonly matrixClient: MatrixClient;
@@ -80,6 +82,9 @@ export class SyncClient implements EventSource {
   readonly #poll = new AbortController();
   readonly #firstSync = Promise.withResolvers<void>();
   readonly #loopEnded = Promise.withResolvers<void>();
+  /** How long to wait from one sync to the next while the user rests; undefined while they do not. */
+  #restMs: number | undefined;
+  #endRest: (() => void) | undefined;
   #phase: Phase = 'new';
   #sink: EventSink = async () => {};
   #started: Promise<void> = Promise.resolve();
@@ -90,8 +95,12 @@ export class SyncClient implements EventSource {
   /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
   #lostPosition: string | undefined;
   #lastSyncAt: number | undefined;
+  /** Whether the client has rested since its last sync. */
+  #behind = false;
   /** Answers in a row that did not move the position. */
   #unchanged = 0;
+  /** When the next sync may go out; in the past where there is no reason to wait. */
+  #notBefore = 0;
 
   constructor(options: SyncClientOptions) {
     this.#options = options;
@@ -121,6 +130,23 @@ export class SyncClient implements EventSource {
   /** When the homeserver last answered a sync, in milliseconds since the Unix epoch. */
   get lastSyncAt(): number | undefined {
     return this.#lastSyncAt;
+  }
+
+  /** Whether what the client knows is as new as it can be: connected, and not resting. */
+  get isCurrent(): boolean {
+    return this.#connected && this.#restMs === undefined && !this.#behind;
+  }
+
+  /** Polls only every `pollIntervalMs` after the poll that is under way; never, where that is Infinity. */
+  rest(pollIntervalMs: number): void {
+    this.#restMs = pollIntervalMs;
+  }
+
+  /** Polls at once, and goes on without pauses. */
+  wake(): void {
+    if (this.#restMs === undefined) return;
+    this.#restMs = undefined;
+    this.#endRest?.();
   }
 
   connect(sink: EventSink): void {
@@ -202,13 +228,18 @@ export class SyncClient implements EventSource {
     for (let failures = 0; ;) {
       const asked = query.since === undefined ? undefined : String(query.since);
       const since = asked === this.#lostPosition ? undefined : asked;
+      const rested = this.#phase !== 'starting' && (await this.#pause());
       if (this.#phase !== 'starting') await this.#options.gate.up(this.#poll.signal);
+      const waitMs = this.#notBefore - this.#options.clock.now();
+      if (this.#unchanged > 0 && waitMs > 0) await delay(this.#options.clock, waitMs, this.#poll.signal, 'sync');
       const startedAt = this.#options.clock.now();
       try {
-        const response = await this.#pollOnce(query, since, failures > 0);
+        const atOnce = failures > 0 || rested || !query.timeout;
+        const response = await this.#pollOnce(query, since, atOnce);
+        this.#behind = false;
         this.#lastSyncAt = this.#options.clock.now();
         this.#connection(true);
-        await this.#slowDown(response.next_batch === since, startedAt);
+        this.#noteProgress(atOnce || response.next_batch !== since, startedAt);
         return response;
       } catch (error) {
         this.#throwIfClosing(error);
@@ -240,25 +271,47 @@ export class SyncClient implements EventSource {
     await delay(clock, delayMs, this.#poll.signal, 'sync');
   }
 
-  /** A homeserver that answers at once that nothing has happened would be asked in a tight loop. */
-  async #slowDown(unchanged: boolean, startedAt: number): Promise<void> {
+  /** Waits as long as the user rests; returns whether they did. */
+  async #pause(): Promise<boolean> {
+    const restMs = this.#restMs;
+    if (restMs === undefined) return false;
+    this.#behind = true;
     const { clock } = this.#options;
-    this.#unchanged = unchanged ? this.#unchanged + 1 : 0;
-    if (this.#unchanged === 0) return;
-    const intervalMs = Math.min(MAX_UNCHANGED_MS, MIN_UNCHANGED_MS * this.#unchanged);
-    const remainingMs = startedAt + intervalMs - clock.now();
-    if (remainingMs > 0) await delay(clock, remainingMs, this.#poll.signal, 'sync');
+    const { signal } = this.#poll;
+    await new Promise<void>((resolve, reject) => {
+      const end = (): void => {
+        if (timer !== undefined) clock.clearTimeout(timer);
+        signal.removeEventListener('abort', leave);
+        this.#endRest = undefined;
+        resolve();
+      };
+      const leave = (): void => {
+        end();
+        reject(abortedError('sync', signal.reason));
+      };
+      const timer = restMs === Infinity ? undefined : clock.setTimeout(end, restMs);
+      if (signal.aborted) return leave();
+      signal.addEventListener('abort', leave, { once: true });
+      this.#endRest = end;
+    });
+    return true;
+  }
+
+  /** A homeserver that answers at once that nothing has happened would be asked in a tight loop. */
+  #noteProgress(moved: boolean, startedAt: number): void {
+    this.#unchanged = moved ? 0 : this.#unchanged + 1;
+    this.#notBefore = startedAt + Math.min(MAX_UNCHANGED_MS, MIN_UNCHANGED_MS * this.#unchanged);
   }
 
   async #pollOnce(
     query: Readonly<Record<string, string | number | undefined>>,
     since: string | undefined,
-    retrying: boolean,
+    atOnce: boolean,
   ): Promise<ISyncResponse> {
     const { http, session, clock, requestTimeoutMs, startTimeoutMs, logger, stored, timelineLimit } = this.#options;
     // After a failure the answer must come at once, so that everybody knows that the connection is back. A first sync
     // is answered at once whatever the timeout; a new one each time keeps Synapse from answering with an old response.
-    const timeout = since === undefined ? clock.now() % 100_000 : retrying ? 0 : Number(query.timeout ?? 0);
+    const timeout = since === undefined ? clock.now() % 100_000 : atOnce ? 0 : Number(query.timeout);
     const subject = { operation: `sync of ${this.#userId}`, userId: this.#userId };
     const data = await http.request(v.unknown(), {
       ...subject,

@@ -46,11 +46,11 @@ export interface ErrorContext {
 export class MatrixClientManagerError extends Error {
   override readonly name = 'MatrixClientManagerError';
   readonly code: ErrorCode;
-  readonly errcode?: string;
-  readonly status?: number;
-  readonly retryAfterMs?: number;
-  readonly userId?: string;
-  readonly roomId?: string;
+  declare readonly errcode?: string;
+  declare readonly status?: number;
+  declare readonly retryAfterMs?: number;
+  declare readonly userId?: string;
+  declare readonly roomId?: string;
 
   constructor(code: ErrorCode, message: string, context: ErrorContext = {}) {
     super(message, context.cause === undefined ? undefined : { cause: context.cause });

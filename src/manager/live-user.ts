@@ -37,6 +37,8 @@ export class LiveUser implements ManagedClient {
   readonly #timelines = new Map<string, RoomTimeline>();
   /** Rooms that were not encrypted when the homeserver was asked. */
   readonly #unencrypted = new Set<string>();
+  /** The last event that the user sent to a room and that has not come back by sync. */
+  readonly #sent = new Map<string, string>();
   #late: Promise<void> | undefined;
 
   constructor(options: LiveUserOptions) {
@@ -84,9 +86,33 @@ export class LiveUser implements ManagedClient {
     return this.#sync.lastSyncAt;
   }
 
-  /** The room's newest events, without a hole up to now; undefined when none has come by sync. */
+  /** The room's newest events, as far as they have come by sync. */
   timeline(roomId: string): RoomTimeline | undefined {
     return this.#timelines.get(roomId);
+  }
+
+  /**
+   * The room's newest events without a hole up to now; undefined while the client may be behind: it reconnects or
+   * rests, or the user's own last message has not come back yet.
+   */
+  currentTimeline(roomId: string): RoomTimeline | undefined {
+    const timeline = this.#timelines.get(roomId);
+    const own = this.#sent.get(roomId);
+    if (own !== undefined && timeline?.has(own)) this.#sent.delete(roomId);
+    return this.#sync.isCurrent && !this.#sent.has(roomId) ? timeline : undefined;
+  }
+
+  /** The user has sent an event, which is to be seen in what they read next. */
+  hasSent(roomId: string, eventId: string): void {
+    if (!this.#timelines.get(roomId)?.has(eventId)) this.#sent.set(roomId, eventId);
+  }
+
+  rest(pollIntervalMs: number): void {
+    this.#sync.rest(pollIntervalMs);
+  }
+
+  wake(): void {
+    this.#sync.wake();
   }
 
   /**

@@ -6,6 +6,7 @@ import { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { assertCallback } from '../callbacks/callback.js';
 import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
 import { ClientRegistry } from '../clients/client-registry.js';
+import { activityPolicy } from '../clients/connection-policy.js';
 import type { GivenCredentials } from '../clients/client-registry.js';
 import type { ClientInfo } from '../clients/client-state.js';
 import { delay } from '../core/abort.js';
@@ -148,6 +149,7 @@ export class MatrixClientManager implements AsyncDisposable {
     });
     this.#registry = new ClientRegistry({
       ...settings,
+      connectionPolicy: settings.connectionPolicy ?? activityPolicy(settings),
       create: (userId, given, hooks, signal) => this.#createLiveUser(userId, given, hooks, signal),
       onStateChanged: (userId, from, to) => {
         logger.debug({ userId, from, to }, 'client state changed');
@@ -299,7 +301,7 @@ export class MatrixClientManager implements AsyncDisposable {
     checkWhole('limit', page.limit, 1, MAX_PAGE);
     checkSignal(page.signal);
     const reader = await this.#reader(request.userId ?? undefined, page.signal);
-    return this.#orClosed(fetchPage(this.#http, reader.session, reader.live?.timeline(page.roomId), page));
+    return this.#orClosed(fetchPage(this.#http, reader.session, reader.live?.currentTimeline(page.roomId), page));
   }
 
   /**
@@ -541,6 +543,7 @@ export class MatrixClientManager implements AsyncDisposable {
         );
       }
       const sent = await this.#sender.send(session, outgoing);
+      live?.hasSent(roomId, sent.eventId);
       if (this.#typing.isTyping(userId, roomId)) {
         await this.#typing.set(session, roomId, false, 0).catch((error: unknown) => {
           this.#settings.logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');

@@ -1,3 +1,4 @@
+import type { ConnectionPolicy } from '../clients/connection-policy.js';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
@@ -30,7 +31,11 @@ export interface MatrixClientManagerOptions {
   readonly storage?: Storage;
   /** How long a user may do nothing before their client is stopped, in milliseconds. @default 7_200_000 (2 hours) */
   readonly idleTimeoutMs?: number;
-  /** How often idle clients are looked for, in milliseconds. @default 60_000 */
+  /** How users are connected by their activity. @default activityPolicy({ idleTimeoutMs }) */
+  readonly connectionPolicy?: ConnectionPolicy;
+  /** Heap use of the process from which on the least recently active clients are stopped, in bytes. @default Infinity */
+  readonly maxHeapBytes?: number;
+  /** How often it is looked for clients to rest, to stop or to start, in milliseconds. @default 60_000 */
   readonly sweepIntervalMs?: number;
   /** How many clients may run at once; the least recently active one makes room. @default Infinity */
   readonly maxClients?: number;
@@ -72,7 +77,7 @@ export interface MatrixClientManagerOptions {
 export type Settings = Required<Omit<MatrixClientManagerOptions, OptionalSetting>> &
   Pick<MatrixClientManagerOptions, OptionalSetting>;
 
-type OptionalSetting = 'admin' | 'provisioner' | 'credentials' | 'rateLimit' | 'adminRateLimit';
+type OptionalSetting = 'connectionPolicy' | 'admin' | 'provisioner' | 'credentials' | 'rateLimit' | 'adminRateLimit';
 
 type NumberOption = Exclude<
   { [K in keyof Settings]: Settings[K] extends number ? K : never }[keyof Settings],
@@ -82,6 +87,7 @@ type NumberOption = Exclude<
 const numbers: Readonly<Record<NumberOption, { readonly default: number; readonly min: number }>> = {
   idleTimeoutMs: { default: 7_200_000, min: 1 },
   sweepIntervalMs: { default: 60_000, min: 1 },
+  maxHeapBytes: { default: Infinity, min: 1 },
   maxClients: { default: Infinity, min: 1 },
   startConcurrency: { default: 8, min: 1 },
   startTimeoutMs: { default: 120_000, min: 1 },
@@ -92,12 +98,12 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
   callbackRetryDelayMs: { default: 1_000, min: 0 },
   adminConcurrency: { default: 4, min: 1 },
   requestTimeoutMs: { default: 30_000, min: 1 },
-  pollTimeoutMs: { default: 30_000, min: 0 },
+  pollTimeoutMs: { default: 30_000, min: 1_000 },
   maxResponseBytes: { default: 268_435_456, min: 1_024 },
 };
 
 /** Options for which "no limit" makes sense. */
-const mayBeInfinite: ReadonlySet<string> = new Set(['maxClients', 'idleTimeoutMs']);
+const mayBeInfinite: ReadonlySet<string> = new Set(['maxClients', 'maxHeapBytes', 'idleTimeoutMs']);
 const others = [
   'homeserverUrl',
   'serverName',
@@ -108,6 +114,7 @@ const others = [
   'clock',
   'logger',
   'fetch',
+  'connectionPolicy',
   'rateLimit',
   'adminRateLimit',
 ];
@@ -129,6 +136,8 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
   const { provisioner, credentials } = options;
   if (provisioner !== undefined) requireMethods('provisioner', provisioner, ['ensureUser', 'openSession']);
   if (credentials !== undefined) requireFunction('credentials', credentials);
+  const { connectionPolicy } = options;
+  if (connectionPolicy !== undefined) requireMethods('connectionPolicy', connectionPolicy, ['decide']);
   const storage = options.storage ?? memoryStorage();
   requireMethods('storage', storage, ['getCredentials', 'loadCheckpoint', 'commit', 'close']);
   const clock = options.clock ?? systemClock;
@@ -141,6 +150,7 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
     homeserverUrl: url.href.replace(/\/+$/, ''),
     serverName,
     ...(admin && { admin }),
+    ...(connectionPolicy && { connectionPolicy }),
     ...(provisioner && { provisioner }),
     ...(credentials && { credentials }),
     ...readRateLimit('rateLimit', options.rateLimit),

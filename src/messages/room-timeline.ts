@@ -52,6 +52,10 @@ export class RoomTimeline {
     return this.#segments[0]?.prevBatch;
   }
 
+  has(eventId: string): boolean {
+    return this.#ids.has(eventId);
+  }
+
   /** Whether `eventId` is `other` or comes before it; undefined when one of them is not here. */
   isNotAfter(eventId: string, other: string): boolean | undefined {
     if (!this.#ids.has(eventId) || !this.#ids.has(other)) return undefined;

@@ -2,7 +2,7 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import { describe, expect, it } from 'vitest';
 import { ClientRegistry } from '../../src/clients/client-registry.js';
 import type { ClientHooks, ClientRegistryOptions, ManagedClient } from '../../src/clients/client-registry.js';
-import { MatrixClientManagerError } from '../../src/index.js';
+import { activityPolicy, MatrixClientManagerError } from '../../src/index.js';
 import { ManualClock } from '../../src/testing/index.js';
 
 /** A client whose start and stop end when the test says so. */
@@ -30,6 +30,16 @@ class StubClient implements ManagedClient {
     return this.starting.promise;
   }
 
+  readonly pace: (number | 'live')[] = [];
+
+  rest(pollIntervalMs: number): void {
+    this.pace.push(pollIntervalMs);
+  }
+
+  wake(): void {
+    this.pace.push('live');
+  }
+
   stop(): Promise<void> {
     this.stops++;
     return this.stopping.promise;
@@ -48,8 +58,9 @@ function setUp(options: Partial<ClientRegistryOptions> & { manual?: boolean } = 
       return client;
     },
     clock,
-    idleTimeoutMs: 1_000,
+    connectionPolicy: activityPolicy({ idleTimeoutMs: 1_000 }),
     sweepIntervalMs: 100,
+    maxHeapBytes: Infinity,
     maxClients: Infinity,
     startConcurrency: 8,
     onStateChanged: (userId, from, to) => log.push(`${userId} ${from}->${to}`),

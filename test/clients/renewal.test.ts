@@ -106,8 +106,8 @@ describe('a dead access token', () => {
     own = bob;
     const recorder = new Recorder();
     await manager.startClient({ userId: bob.userId, callbacks: [recorder.callback] });
-    fake.killToken(bob.accessToken);
     own = await logIn(fake, bob);
+    fake.killToken(bob.accessToken);
     fake.restart();
     fake.sendMessage(roomId, alice.userId, 'hello');
     await clock.advance(5_000);

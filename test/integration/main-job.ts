@@ -336,7 +336,7 @@ export function mainJob(name: string, homeserver: () => Homeserver): void {
 
     it('goes on unseen when the access token dies', async () => {
       const storage = memoryStorage();
-      const manager = makeManager({ storage, pollTimeoutMs: 500 });
+      const manager = makeManager({ storage, pollTimeoutMs: 1_000 });
       const bob = new Recorder();
       const aliceId = await makeUser(manager);
       const bobId = await makeUser(manager, bob);

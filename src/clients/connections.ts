@@ -1,0 +1,142 @@
+import type { Clock, TimerHandle } from '../core/clock.js';
+import type { ConnectionPolicy } from './connection-policy.js';
+import { Habits } from './habits.js';
+import { ReviewQueue } from './review-queue.js';
+
+/** What can be done about a user's connection. */
+export interface ConnectionActions {
+  /** The user's activity, or undefined when there is no client that a decision could be about. */
+  readonly activity: (userId: string) => { lastActivityAt: number; expectedSince: number | undefined } | undefined;
+  readonly rest: (userId: string, pollIntervalMs: number) => void;
+  readonly wake: (userId: string) => void;
+  readonly sleep: (userId: string) => void;
+  /** Starts the client of a user who is likely to come; not at another user's cost. */
+  readonly expect: (userId: string) => void;
+  /** Stops some of the least recently active clients. */
+  readonly shed: () => void;
+}
+
+export interface ConnectionsOptions {
+  readonly connectionPolicy: ConnectionPolicy;
+  readonly clock: Clock;
+  readonly sweepIntervalMs: number;
+  /** Heap use from which on clients are stopped, in bytes. */
+  readonly maxHeapBytes: number;
+  /** @default that of the process */
+  readonly heapUsed?: (() => number) | undefined;
+}
+
+/**
+ * Carries out the connection policy: one timer looks, every sweep, at those about whom a decision is due. Activity
+ * costs next to nothing, because a decision that comes too early is just put off.
+ */
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #actions: ConnectionActions;
+  readonly #habits = new Habits();
+  readonly #reviews: ReviewQueue;
+  /** Sleepers who are to be started before they come. */
+  readonly #expected: ReviewQueue;
+  readonly #resting = new Set<string>();
+  #sweep: TimerHandle;
+  #closed = false;
+
+  constructor(options: ConnectionsOptions, actions: ConnectionActions) {
+    this.#options = options;
+    this.#actions = actions;
+    this.#reviews = new ReviewQueue(options.sweepIntervalMs);
+    this.#expected = new ReviewQueue(options.sweepIntervalMs);
+  }
+
+  isResting(userId: string): boolean {
+    return this.#resting.has(userId);
+  }
+
+  /** How many clients rest. */
+  get resting(): number {
+    return this.#resting.size;
+  }
+
+  /** The user did something. */
+  touched(userId: string): void {
+    this.#habits.note(userId, this.#options.clock.now());
+    if (!this.#resting.delete(userId)) return;
+    this.#actions.wake(userId);
+    this.#reviews.cancel(userId); // the next decision is about a user who is active
+    this.watch(userId);
+  }
+
+  /** The user has a client that may be idle one day. */
+  watch(userId: string): void {
+    if (this.#closed) return;
+    this.#expected.cancel(userId);
+    if (!this.#reviews.has(userId)) this.#review(userId);
+    this.#arm();
+  }
+
+  /** The client is held or gone: nothing is to be decided about it. */
+  unwatch(userId: string): void {
+    this.#reviews.cancel(userId);
+    if (this.#resting.delete(userId)) this.#actions.wake(userId);
+    this.#disarmIfDone();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#reviews.clear();
+    this.#expected.clear();
+    this.#disarmIfDone();
+  }
+
+  #review(userId: string): void {
+    const activity = this.#actions.activity(userId);
+    if (!activity) return;
+    const { clock, connectionPolicy } = this.#options;
+    const now = clock.now();
+    const likelyReturnAt = this.#habits.likelyReturnAt(userId, now);
+    const connection = connectionPolicy.decide({
+      userId,
+      now,
+      lastActivityAt: activity.lastActivityAt,
+      ...(activity.expectedSince !== undefined && { expectedSince: activity.expectedSince }),
+      ...(likelyReturnAt !== undefined && { likelyReturnAt }),
+    });
+    if (connection.mode === 'asleep') {
+      this.#actions.sleep(userId);
+      if (connection.wakeAt !== undefined) this.#expected.schedule(userId, connection.wakeAt);
+      return;
+    }
+    // A policy that wants to be asked again at once would be asked in a loop.
+    this.#reviews.schedule(userId, Math.max(connection.reviewAt, now + 1));
+    if (connection.mode === 'live') {
+      if (this.#resting.delete(userId)) this.#actions.wake(userId);
+    } else {
+      this.#resting.add(userId);
+      this.#actions.rest(userId, connection.pollIntervalMs);
+    }
+  }
+
+  #arm(): void {
+    if (this.#sweep !== undefined || this.#closed) return;
+    const { clock, sweepIntervalMs } = this.#options;
+    this.#sweep = clock.setTimeout(() => {
+      this.#sweep = undefined;
+      for (const userId of this.#reviews.takeDue(clock.now())) this.#review(userId);
+      for (const userId of this.#expected.takeDue(clock.now())) this.#actions.expect(userId);
+      this.#keepInBudget();
+      if (this.#reviews.size + this.#expected.size > 0) this.#arm();
+    }, sweepIntervalMs);
+  }
+
+  /** With nobody to look for, no timer is left to keep the process alive. */
+  #disarmIfDone(): void {
+    if (this.#reviews.size + this.#expected.size > 0) return;
+    this.#options.clock.clearTimeout(this.#sweep);
+    this.#sweep = undefined;
+  }
+
+  #keepInBudget(): void {
+    const { maxHeapBytes, heapUsed = () => process.memoryUsage().heapUsed } = this.#options;
+    if (maxHeapBytes !== Infinity && heapUsed() > maxHeapBytes) this.#actions.shed();
+  }
+}

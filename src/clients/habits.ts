@@ -1,0 +1,61 @@
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+/** Fewer days than these make no habit. */
+const MIN_DAYS = 3;
+/** The share of days on which a regular comes at that hour. */
+const REGULAR_SHARE = 0.6;
+/** Of longer times the counts are halved, so that new habits replace old ones. */
+const MAX_DAYS = 28;
+const MAX_USERS = 20_000;
+
+interface Habit {
+  /** On how many days the user was active in each hour of the day (UTC). */
+  readonly hours: Uint8Array;
+  days: number;
+  firstDay: number;
+  lastHour: number;
+}
+
+/** Learns at what hours of the day users come. Costs about a hundred bytes per user, and forgets who stays away. */
+export class Habits {
+  readonly #users = new Map<string, Habit>();
+
+  /** Notes that the user is active. Cheap: only the first time in an hour counts. */
+  note(userId: string, now: number): void {
+    const hour = Math.floor(now / HOUR_MS);
+    const known = this.#users.get(userId);
+    if (known?.lastHour === hour) return;
+    const day = Math.floor(hour / 24);
+    const habit = known ?? { hours: new Uint8Array(24), days: 0, firstDay: day, lastHour: -1 };
+    this.#users.delete(userId);
+    this.#users.set(userId, habit); // in the order of the last activity
+    if (this.#users.size > MAX_USERS) this.#forgetOldest();
+    habit.lastHour = hour;
+    habit.days = day - habit.firstDay + 1;
+    const index = hour % 24;
+    habit.hours[index] = Math.min(255, (habit.hours[index] ?? 0) + 1);
+    if (habit.days > MAX_DAYS) {
+      for (let h = 0; h < 24; h++) habit.hours[h] = (habit.hours[h] ?? 0) >> 1;
+      habit.firstDay = day - (MAX_DAYS >> 1) + 1;
+    }
+  }
+
+  /** The start of the next hour, within a day, in which the user usually comes after having been away. */
+  likelyReturnAt(userId: string, now: number): number | undefined {
+    const habit = this.#users.get(userId);
+    if (!habit || habit.days < MIN_DAYS) return undefined;
+    const thisHour = Math.floor(now / HOUR_MS);
+    for (let hour = thisHour + 1; hour * HOUR_MS <= now + DAY_MS; hour++) {
+      const share = (habit.hours[hour % 24] ?? 0) / habit.days;
+      if (share >= REGULAR_SHARE) return hour * HOUR_MS;
+    }
+    return undefined;
+  }
+
+  #forgetOldest(): void {
+    for (const userId of this.#users.keys()) {
+      this.#users.delete(userId);
+      return;
+    }
+  }
+}
