@@ -5,21 +5,43 @@ import type { Step } from './room-progress.js';
 
 /** A batch whose events are being handled. */
 export interface OpenBatch {
-  nextBatch: string;
+  readonly nextBatch: string;
   resume: ResumeData | undefined;
-  /** What counts as handled when the batch is, and all before it. */
-  readonly marks: Step[];
+  /** Where rooms stand when the batch is handled, and all before it. */
+  readonly marks: RoomStep[];
+  record: BatchRecord;
   complete: boolean;
 }
 
+/** What is stored of a batch; batches that have become one share it. */
+interface BatchRecord {
+  /** Events that the journal holds. */
+  readonly journaled: JournalEntry[];
+  /** Whether the stored sync position is beyond it. */
+  covered: boolean;
+}
+
+interface RoomStep extends Step {
+  readonly open: OpenBatch;
+  readonly roomId: string;
+}
+
+/** An event that callbacks have been given. */
+export interface EventStep extends RoomStep {
+  readonly eventId: string;
+}
+
 /**
- * Says what may be stored: the sync position moves over handled batches in the order they came, each room's position
- * over its handled events, neither beyond a hole.
+ * Says what may be stored. The sync position moves over handled batches in the order they came, each room's position
+ * over its handled events, neither beyond a hole. The journal holds what is handled in batches that are not: a room's
+ * position alone would not do, since a homeserver may answer an old sync position with an old answer, which ends
+ * before it.
  */
 export class BatchLedger {
   readonly #open: OpenBatch[] = [];
   readonly #rooms = new Map<string, RoomProgress>();
-  readonly #changed = new Set<string>();
+  readonly #changedRooms = new Set<string>();
+  #handled: EventStep[] = [];
   #journaled: number;
   /** A position that nothing but time has moved to; it is stored with the next change, or at the end. */
   #idleSince: string | undefined;
@@ -30,55 +52,59 @@ export class BatchLedger {
   }
 
   open({ nextBatch, resume }: EventBatch): OpenBatch {
-    const open: OpenBatch = { nextBatch, resume, marks: [], complete: false };
+    const open: OpenBatch = {
+      nextBatch,
+      resume,
+      marks: [],
+      record: { journaled: [], covered: false },
+      complete: false,
+    };
     this.#open.push(open);
     return open;
   }
 
-  /** The next event of a room. `moves` is false where the room's position must not stand there: it is journaled. */
-  expect(roomId: string, eventId: string, { moves = true, journaled = false } = {}): Step {
-    const position = moves ? { eventId } : undefined;
-    return this.#push({ roomId, eventId, position, ends: moves, handled: false, journaled });
+  /** The next event of a room. @param moves - false where the room's position must not stand there */
+  expect(open: OpenBatch, roomId: string, eventId: string, moves: boolean): EventStep {
+    const step = { open, roomId, eventId, position: moves ? { eventId } : undefined, handled: false };
+    this.#room(roomId).push(step);
+    return step;
   }
 
-  /** What the room stands at when the batch is done; undefined leaves it where it is. */
-  mark(open: OpenBatch, roomId: string, position: DeliveredPosition | null | undefined): void {
-    const mark = { roomId, eventId: undefined, position, ends: true, handled: false, journaled: false };
-    open.marks.push(this.#push(mark));
+  /** Where the room stands when the batch is handled. */
+  mark(open: OpenBatch, roomId: string, position: DeliveredPosition | null): void {
+    const mark: RoomStep = { open, roomId, position, handled: false };
+    this.#room(roomId).push(mark);
+    open.marks.push(mark);
   }
 
-  handled(step: Step): void {
+  /** The event was handled. @param journaled - before the start, so that the journal has it */
+  handled(step: EventStep, journaled = false): void {
     if (step.handled) return;
-    this.#rooms.get(step.roomId)?.handled(step);
-    this.#changed.add(step.roomId);
+    step.handled = true;
+    this.#changedRooms.add(step.roomId);
+    if (journaled) step.open.record.journaled.push(entryOf(step));
+    else this.#handled.push(step);
   }
 
   /** What to store now; undefined when there is nothing worth a write. */
   take(): CheckpointChange | undefined {
     const done = this.#takeDone();
-    const lastDelivered = new Map<string, DeliveredPosition | null>();
-    const add: JournalEntry[] = [];
-    const prune: JournalEntry[] = [];
-    for (const roomId of this.#changed) {
-      const room = this.#rooms.get(roomId);
-      const change = room?.take();
-      if (change?.position !== undefined) lastDelivered.set(roomId, change.position);
-      for (const eventId of change?.add ?? []) add.push({ roomId, eventId });
-      for (const eventId of change?.prune ?? []) prune.push({ roomId, eventId });
-      if (room?.isEmpty) this.#rooms.delete(roomId);
-    }
-    this.#changed.clear();
+    const add = this.#takeJournal();
+    const lastDelivered = this.#takePositions();
     const { rooms, accountData } = done?.resume ?? {};
+    let prune: readonly JournalEntry[] | 'all' = done?.record.journaled ?? [];
     if (lastDelivered.size + add.length + prune.length === 0 && !done?.resume) return undefined;
     this.#journaled += add.length - prune.length;
-    const all = this.#open.length === 0 && this.#journaled > 0; // left by those before us
-    if (all) this.#journaled = 0;
+    if (this.#open.length === 0 && this.#journaled > 0) {
+      prune = 'all'; // what is left are events that did not come again
+      this.#journaled = 0;
+    }
     return {
       ...this.takeRest(),
       ...(rooms && rooms.size > 0 && { rooms }),
       ...(accountData !== undefined && { accountData }),
       ...(lastDelivered.size > 0 && { lastDelivered }),
-      ...((all || prune.length + add.length > 0) && { journal: { prune: all ? 'all' : prune, add } }),
+      ...(prune.length + add.length > 0 && { journal: { prune, add } }),
     };
   }
 
@@ -89,11 +115,32 @@ export class BatchLedger {
     return since === undefined ? undefined : { since };
   }
 
-  #push(step: Step): Step {
-    const room = this.#rooms.get(step.roomId) ?? new RoomProgress();
-    this.#rooms.set(step.roomId, room);
-    room.push(step);
-    return step;
+  #room(roomId: string): RoomProgress {
+    const room = this.#rooms.get(roomId) ?? new RoomProgress();
+    this.#rooms.set(roomId, room);
+    return room;
+  }
+
+  #takeJournal(): JournalEntry[] {
+    const steps = this.#handled.filter(({ open }) => !open.record.covered);
+    this.#handled = [];
+    return steps.map((step) => {
+      const entry = entryOf(step);
+      step.open.record.journaled.push(entry);
+      return entry;
+    });
+  }
+
+  #takePositions(): Map<string, DeliveredPosition | null> {
+    const positions = new Map<string, DeliveredPosition | null>();
+    for (const roomId of this.#changedRooms) {
+      const room = this.#room(roomId);
+      const position = room.take();
+      if (position !== undefined) positions.set(roomId, position);
+      if (room.isEmpty) this.#rooms.delete(roomId);
+    }
+    this.#changedRooms.clear();
+    return positions;
   }
 
   /** The batches that are handled from the oldest on, as one. */
@@ -101,26 +148,34 @@ export class BatchLedger {
     // Those that wait behind a slow one become one as well, or they would pile up.
     for (let i = this.#open.length - 1; i > 0; i--) {
       const [earlier, later] = this.#open.slice(i - 1, i + 1) as [OpenBatch, OpenBatch];
-      if (earlier.complete && later.complete) this.#open.splice(i - 1, 2, merged(earlier, later));
+      if (!earlier.complete || !later.complete) continue;
+      absorb(later, earlier);
+      this.#open.splice(i - 1, 1);
     }
     if (!this.#open[0]?.complete) return undefined;
-    const done = this.#open.shift();
-    for (const mark of done?.marks ?? []) this.handled(mark);
-    this.#idleSince = done?.nextBatch;
+    const done = this.#open.shift() as OpenBatch;
+    done.record.covered = true;
+    this.#idleSince = done.nextBatch;
+    for (const mark of done.marks) {
+      mark.handled = true;
+      this.#changedRooms.add(mark.roomId);
+    }
     return done;
   }
 }
 
-function merged(earlier: OpenBatch, later: OpenBatch): OpenBatch {
-  return {
-    nextBatch: later.nextBatch,
-    resume: mergedResume(earlier.resume, later.resume),
-    marks: [...earlier.marks, ...later.marks],
-    complete: true,
-  };
+function absorb(later: OpenBatch, earlier: OpenBatch): void {
+  later.resume = mergedResume(earlier.resume, later.resume);
+  later.marks.unshift(...earlier.marks);
+  later.record.journaled.unshift(...earlier.record.journaled);
+  earlier.record = later.record;
 }
 
 function mergedResume(earlier: ResumeData | undefined, later: ResumeData | undefined): ResumeData | undefined {
   if (!earlier || !later) return later ?? earlier;
   return { ...earlier, ...later, rooms: new Map([...earlier.rooms, ...later.rooms]) };
+}
+
+function entryOf({ roomId, eventId }: EventStep): JournalEntry {
+  return { roomId, eventId };
 }

@@ -8,7 +8,7 @@ import { RecentIds } from '../core/recent-ids.js';
 import { backoffMs } from '../http/retry.js';
 import type { CheckpointChange, DeliveredPosition, StoredCheckpoint } from '../storage/checkpoint.js';
 import { BatchLedger } from './batch-ledger.js';
-import type { OpenBatch } from './batch-ledger.js';
+import type { EventStep, OpenBatch } from './batch-ledger.js';
 import type { Edge } from './fill-gap.js';
 import { GapFiller } from './gap-filler.js';
 import type { GapFillerOptions } from './gap-filler.js';
@@ -53,7 +53,7 @@ export class Delivery {
   readonly #rooms = new KeyedQueue();
   readonly #ledger: BatchLedger;
   readonly #seen = new RecentIds(REMEMBERED_EVENTS);
-  /** What was handled before the start, beyond the stored positions. */
+  /** What was handled before the start, beyond the stored sync position. */
   readonly #journal: Set<string>;
   readonly #positions: Map<string, DeliveredPosition>;
   readonly #stop = new AbortController();
@@ -147,7 +147,7 @@ export class Delivery {
       if (!plan) return false;
       const left = room.membership === 'leave';
       events = plan.map(({ raw, provenance }) => {
-        return this.#handle(roomId, raw, provenance, { moves: !left && provenance !== 'backlog' });
+        return this.#handle(open, roomId, raw, provenance, !left && provenance !== 'backlog');
       });
       const provenance = history ? 'backlog' : provenanceOf(batch);
       const ephemeral = toEphemeralEvents(this.#options.userId, room, provenance);
@@ -163,9 +163,7 @@ export class Delivery {
     if (!event) return true;
     const sent = invite.state.find(({ type, sender }) => type === 'm.room.member' && sender === event.sender);
     const id = `invite ${event.sender} ${String(sent?.origin_server_ts)}`; // for the journal: most have no event id
-    const handled = this.#deliver(invite.roomId, id, event, { moves: false });
-    this.#ledger.mark(open, invite.roomId, undefined);
-    return handled;
+    return this.#deliver(this.#ledger.expect(open, invite.roomId, id, false), event);
   }
 
   /** The room's events in order, each with how it came; undefined when stopped on the way. */
@@ -194,23 +192,27 @@ export class Delivery {
   }
 
   async #handle(
+    open: OpenBatch,
     roomId: string,
     raw: RawEvent,
     provenance: Provenance,
-    options: { readonly moves: boolean },
+    moves: boolean,
   ): Promise<boolean> {
     if (!this.#seen.add(raw.event_id)) return true;
-    return this.#deliver(roomId, raw.event_id, toTimelineEvent(this.#options.userId, roomId, raw, provenance), options);
+    const event = toTimelineEvent(this.#options.userId, roomId, raw, provenance);
+    return this.#deliver(this.#ledger.expect(open, roomId, raw.event_id, moves), event);
   }
 
-  async #deliver(roomId: string, id: string, event: ClientEvent, { moves }: { moves: boolean }): Promise<boolean> {
-    const journaled = this.#journal.delete(id);
-    const step = this.#ledger.expect(roomId, id, { moves, journaled });
+  async #deliver(step: EventStep, event: ClientEvent): Promise<boolean> {
+    if (this.#journal.delete(step.eventId)) {
+      this.#ledger.handled(step, true);
+      return true;
+    }
     const record = (): Promise<void> => {
       this.#ledger.handled(step);
       return this.#scheduleCommit();
     };
-    if (!journaled && !(await this.#dispatch(event, record))) return false;
+    if (!(await this.#dispatch(event, record))) return false;
     if (step.handled) return true;
     this.#ledger.handled(step);
     setImmediate(() => void this.#scheduleCommit()); // no callback waits for it: share the batch's commit

@@ -115,6 +115,7 @@ export class Chronicle {
         return;
       case 'finished':
         return this.#checkDeadLetters(line);
+      case 'http':
       case 'stopped':
         return;
     }

@@ -51,6 +51,7 @@ export async function crashRun(homeserver: CrashHomeserver, options: CrashRunOpt
     slowRoom: world.senders[0]?.roomId ?? '',
     timelineLimit: homeserver.command ? 50 : 5,
     gapFillLimit: chaos.gapFillLimit,
+    verbose: log !== undefined,
     idleTimeoutMs: round === rounds ? 60_000 : random.pick([400, 900, 60_000]),
   });
   try {

@@ -35,6 +35,8 @@ export interface WorkerSpec {
   readonly gapFillLimit: number;
   readonly idleTimeoutMs: number;
   readonly kill?: KillPoint;
+  /** Whether to tell of every answer of the homeserver. */
+  readonly verbose: boolean;
   /** Stops the client whose `/messages` request is the nth one, in the middle of its gap-fill, and starts it again. */
   readonly stopAtMessages?: number;
 }
@@ -84,6 +86,8 @@ export type WorkerLine =
       readonly journal: readonly string[];
     }
   | { readonly kind: 'problem'; readonly message: string }
+  /** An answer of `/sync` or `/messages`, for who looks for a mistake. */
+  | { readonly kind: 'http'; readonly userId: string; readonly query: string; readonly answer: unknown }
   | { readonly kind: 'finished'; readonly deadLetters: Readonly<Record<string, readonly string[]>> };
 
 interface Outcome {

@@ -50,6 +50,7 @@ const watchedFetch: typeof fetch = async (input, init) => {
   const isMessages = pathname.endsWith('/messages');
   if (isMessages) pass('messages');
   const response = await fetch(input, init);
+  if (spec.verbose && (isMessages || pathname.endsWith('/sync'))) void tell(input, response.clone());
   if (pathname.endsWith('/sync')) pass('synced');
   if (isMessages) {
     pass('messagesRead');
@@ -57,6 +58,26 @@ const watchedFetch: typeof fetch = async (input, init) => {
   }
   return response;
 };
+
+interface Seen {
+  readonly next_batch?: string;
+  readonly end?: string;
+  readonly chunk?: { content: { body?: unknown } }[];
+  readonly rooms?: { join?: Record<string, { timeline: { events: { event_id: string }[]; limited: boolean } }> };
+}
+
+async function tell(input: string | URL | Request, response: Response): Promise<void> {
+  const url = input instanceof Request ? input.url : String(input);
+  const { next_batch, end, chunk, rooms } = (await response.json().catch(() => ({}))) as Seen;
+  const timelines = Object.entries(rooms?.join ?? {}).map(([roomId, { timeline }]) => ({
+    roomId,
+    ...timeline,
+    events: timeline?.events.map(({ event_id: id }) => id),
+  }));
+  const bodies = chunk?.map(({ content }) => content.body);
+  const { status } = response;
+  print({ kind: 'http', userId: '', query: url, answer: { status, next_batch, end, bodies, timelines } });
+}
 
 const manager = new MatrixClientManager({
   homeserverUrl: spec.homeserverUrl,

@@ -26,7 +26,7 @@ describe('where a killed process resumes', () => {
     expect(after.gaps).toEqual([]);
   });
 
-  it('journals what one callback has handled ahead of another, and only until that one has caught up', async () => {
+  it('journals what was handled, until the sync position has moved over it', async () => {
     const storage = memoryStorage();
     const before = await Life.begin(storage, { hold: ['a'] });
     await before.take(first, batch('s1', 's2', room(['a', 'b'])));
@@ -34,10 +34,25 @@ describe('where a killed process resumes', () => {
     const after = await Life.begin(storage, { hold: ['x'] });
     await after.take(batch('s1', 's3', room(['a', 'b', 'c']), room(['x'], { roomId: '!other:x' })));
     expect(after.dispatched).toEqual(['live a', 'live c', 'live x']);
-    const stored = await storage.loadCheckpoint(userId);
-    expect(stored.journal).toEqual([]);
-    expect(stored.since).toBe('s1');
-    expect(stored.lastDelivered.get(roomId)).toEqual({ eventId: '$c' });
+    const unfinished = await storage.loadCheckpoint(userId);
+    expect(unfinished.journal.map(({ eventId }) => eventId)).toEqual(['$b', '$a', '$c']);
+    expect(unfinished.since).toBe('s1');
+    expect(unfinished.lastDelivered.get(roomId)).toEqual({ eventId: '$c' });
+    after.held.get('x')?.resolve(true);
+    await turn();
+    await turn();
+    expect(await storage.loadCheckpoint(userId)).toMatchObject({ since: 's3', journal: [] });
+  });
+
+  it('repeats nothing when the homeserver answers the old sync position with its old answer', async () => {
+    const storage = memoryStorage();
+    const before = await Life.begin(storage, { hold: ['c'] });
+    const other = room(['c'], { roomId: '!other:x' });
+    const old = batch('s1', 's2', room(['a'], { limited: true }), other);
+    await before.take(first, old, batch('s2', 's3', room(['b'])));
+    const after = await Life.begin(storage);
+    await after.take(old, batch('s2', 's3', room(['b'])), batch('s3', 's4', room(['d'])));
+    expect(after.dispatched).toEqual(['live c', 'live d']);
   });
 
   it('stores no position of a room that was left until the batch is done, so that nothing of it comes twice', async () => {
