@@ -29,10 +29,10 @@ export async function troubleMaker(
   const counts: Record<string, number> = {};
   const pause = (ms: number): Promise<unknown> => sleep(ms, undefined, { signal }).catch(() => {});
   while (!signal.aborted) {
-    await pause(random.whole(1_000, 6_000));
+    await pause(random.whole(2_000, 8_000));
     if (signal.aborted) break;
     const fault = randomFault(random, userIds);
-    const forMs = random.whole(1_000, fault.kind === 'status' ? 15_000 : 8_000);
+    const forMs = random.whole(1_000, fault.kind === 'status' ? 10_000 : 6_000);
     counts[fault.kind] = (counts[fault.kind] ?? 0) + 1;
     await homeserver.fault(fault, forMs);
     await pause(random.chance(0.7) ? forMs : 500); // some overlap

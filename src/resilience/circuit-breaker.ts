@@ -1,4 +1,5 @@
 import type { Clock, TimerHandle } from '../core/clock.js';
+import { isManagerError } from '../core/errors.js';
 
 /** Whether the homeserver is taken to be reachable. While it is `down`, `retryAt` says when it is looked for next. */
 export type HomeserverState =
@@ -30,10 +31,14 @@ const FAILING_SHARE = 0.5;
 const MIN_FAILING_USERS = 3;
 /** Who has asked for something within this time counts as a user, in milliseconds: longer than a long poll. */
 const ACTIVE_MS = 90_000;
-const FIRST_PROBE_MS = 1_000;
-const MAX_PROBE_MS = 5_000;
-/** Having come back, the homeserver has to hold for this long before the next outage begins with a short pause again. */
+/** Pauses before probes, in milliseconds: doubling from the first to the second, each up to a quarter longer. */
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 2_400;
+/** A homeserver that asks for more time gets it, up to this: one request a minute harms none. In milliseconds. */
+const MAX_RETRY_AFTER_MS = 60_000;
+/** Where the homeserver goes down again within this time of being back, it gets a longer pause. In milliseconds. */
 const STABLE_MS = 60_000;
+const FLAPPING_PAUSE_MS = 4_000;
 
 interface Outcome {
   readonly at: number;
@@ -54,14 +59,14 @@ export class CircuitBreaker {
   /** When each user asked for something last, oldest first. */
   readonly #active = new Map<string, number>();
   #state: HomeserverState = { state: 'up' };
-  #upSince: number;
-  #pauseMs = FIRST_PROBE_MS;
+  /** When the homeserver came back last; undefined where it was never away. */
+  #backSince: number | undefined;
+  #pauseMs = FIRST_PAUSE_MS;
   #timer: TimerHandle;
   #closed = false;
 
   constructor(options: CircuitBreakerOptions) {
     this.#options = options;
-    this.#upSince = options.clock.now();
   }
 
   get state(): HomeserverState {
@@ -77,9 +82,10 @@ export class CircuitBreaker {
       if (at - lastAt <= ACTIVE_MS) break;
       this.#active.delete(idle);
     }
+    if (this.#state.state === 'down') return; // sent before the outage: no news of how it is after it
     this.#outcomes.push({ at, who, failed });
     if (this.#outcomes.length > MAX_OUTCOMES) this.#outcomes.shift();
-    if (failed && this.#state.state === 'up' && this.#isOutage(at)) this.#open();
+    if (failed && this.#isOutage(at)) this.#open();
   }
 
   /** Ends the probing. */
@@ -98,28 +104,31 @@ export class CircuitBreaker {
 
   #open(): void {
     const { clock } = this.#options;
-    if (clock.now() - this.#upSince > STABLE_MS) this.#pauseMs = FIRST_PROBE_MS;
+    const flaps = this.#backSince !== undefined && clock.now() - this.#backSince < STABLE_MS;
+    this.#pauseMs = flaps ? FLAPPING_PAUSE_MS : FIRST_PAUSE_MS;
     this.#outcomes.length = 0; // what was before the outage says nothing about the time after it
     this.#scheduleProbe();
   }
 
-  #scheduleProbe(): void {
+  /** @param askedMs - how long the homeserver asks to wait */
+  #scheduleProbe(askedMs = 0): void {
     if (this.#closed) return;
     const { clock, random } = this.#options;
-    const pauseMs = Math.round(this.#pauseMs * (0.75 + random() / 4));
-    this.#pauseMs = Math.min(MAX_PROBE_MS, this.#pauseMs * 2);
+    const jitter = 1 + random() / 4;
+    const pauseMs = Math.max(Math.round(this.#pauseMs * jitter), Math.min(MAX_RETRY_AFTER_MS, askedMs));
+    this.#pauseMs = Math.min(LONGEST_PAUSE_MS, this.#pauseMs * 2);
     this.#enter({ state: 'down', retryAt: clock.now() + pauseMs });
     this.#timer = clock.setTimeout(() => void this.#probe(), pauseMs);
   }
 
   async #probe(): Promise<void> {
-    const answered = await this.#options.probe().then(
-      () => true,
-      () => false,
-    );
+    try {
+      await this.#options.probe();
+    } catch (error) {
+      return this.#scheduleProbe(isManagerError(error) ? error.retryAfterMs : undefined);
+    }
     if (this.#closed) return;
-    if (!answered) return this.#scheduleProbe();
-    this.#upSince = this.#options.clock.now();
+    this.#backSince = this.#options.clock.now();
     this.#enter({ state: 'up' });
   }
 

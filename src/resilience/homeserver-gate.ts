@@ -18,9 +18,9 @@ export interface HomeserverGateOptions {
 }
 
 /** The clients that wait for a homeserver come back over this time at most, in milliseconds. */
-const MAX_SPREAD_MS = 8_000;
-/** Time that each of them adds to it: they come back at no more than this pace. */
-const SPREAD_PER_CLIENT_MS = 10;
+const MAX_SPREAD_MS = 6_000;
+/** Time that each of them adds to it. */
+const SPREAD_PER_CLIENT_MS = 6;
 
 /** The one way to the homeserver: knows whether it is up, and in what order and number requests may go. */
 export class HomeserverGate implements RequestGate {
@@ -37,7 +37,7 @@ export class HomeserverGate implements RequestGate {
     this.#breaker = new CircuitBreaker({
       clock,
       probe,
-      random: () => randomInt(1_000) / 1_000,
+      random,
       onChange: (state) => this.#changed(state),
     });
   }
@@ -58,17 +58,10 @@ export class HomeserverGate implements RequestGate {
 
   /** Lets a request out in its turn. Throws `HOMESERVER_UNAVAILABLE` at once while the homeserver is down. */
   async enter(passenger: Passenger): Promise<void> {
-    const { operation, userId, roomId, priority = 'call', signal } = passenger;
-    const state = this.#breaker.state;
-    if (state.state === 'down') {
-      const retryAfterMs = Math.max(0, state.retryAt - this.#options.clock.now());
-      throw new MatrixClientManagerError(
-        'HOMESERVER_UNAVAILABLE',
-        `${operation} was not tried: the homeserver is down; it is looked for again in ${retryAfterMs} ms`,
-        { userId, roomId, retryAfterMs },
-      );
-    }
-    await this.#limiter?.take(priority, signal);
+    this.#assertUp(passenger);
+    if (!this.#limiter) return;
+    await this.#limiter.take(passenger.priority ?? 'call', passenger.signal);
+    this.#assertUp(passenger); // it may have gone down meanwhile
   }
 
   /** Notes how a request that went out ended: no answer and 5xx are failures, anything else shows a homeserver at work. */
@@ -81,13 +74,26 @@ export class HomeserverGate implements RequestGate {
   async up(signal: AbortSignal): Promise<void> {
     while (this.#breaker.state.state === 'down') {
       const spreadMs = await this.#nextUp(signal);
-      await delay(this.#options.clock, randomInt(Math.max(1, spreadMs)), signal, 'waiting for the homeserver');
+      // Few first and more later: where the homeserver fails again, only those few will have troubled it.
+      const delayMs = Math.round(spreadMs * Math.sqrt(random()));
+      await delay(this.#options.clock, delayMs, signal, 'waiting for the homeserver');
     }
   }
 
   /** Ends the probing. */
   close(): void {
     this.#breaker.close();
+  }
+
+  #assertUp({ operation, userId, roomId }: Passenger): void {
+    const state = this.#breaker.state;
+    if (state.state === 'up') return;
+    const retryAfterMs = Math.max(0, state.retryAt - this.#options.clock.now());
+    throw new MatrixClientManagerError(
+      'HOMESERVER_UNAVAILABLE',
+      `${operation} was not tried: the homeserver is down; it is looked for again in ${retryAfterMs} ms`,
+      { userId, roomId, retryAfterMs },
+    );
   }
 
   /** Resolves with the time over which those who wait come back. */
@@ -111,7 +117,14 @@ export class HomeserverGate implements RequestGate {
     if (state.state === 'up') {
       for (const go of this.#waiting) go();
       this.#waiting.clear();
+    } else {
+      this.#limiter?.releaseAll();
     }
     this.#options.onStateChanged(state);
   }
+}
+
+/** From 0 up to 1. */
+function random(): number {
+  return randomInt(1_000_000) / 1_000_000;
 }

@@ -66,6 +66,12 @@ export class RateLimiter {
     });
   }
 
+  /** Ends every wait at once: whoever waited finds out by themselves that there is nothing to wait for. */
+  releaseAll(): void {
+    while (this.#next());
+    this.#disarm();
+  }
+
   #fill(): void {
     const now = this.#clock.now();
     this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#filledAt) * this.#perMs);

@@ -1,0 +1,191 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { MatrixClientManagerError } from '../../src/core/errors.js';
+import { CircuitBreaker } from '../../src/resilience/circuit-breaker.js';
+import type { HomeserverState } from '../../src/resilience/circuit-breaker.js';
+import { ManualClock } from '../../src/testing/index.js';
+
+const open: CircuitBreaker[] = [];
+afterEach(() => {
+  for (const one of open.splice(0)) one.close();
+});
+
+function setUp({ random = (): number => 0.5 } = {}) {
+  const clock = new ManualClock();
+  const changes: HomeserverState[] = [];
+  const probes: number[] = [];
+  let answer: () => Promise<unknown> = () => Promise.reject(new Error('down'));
+  const breaker = new CircuitBreaker({
+    clock,
+    random,
+    probe: () => {
+      probes.push(clock.now());
+      return answer();
+    },
+    onChange: (state) => changes.push(state),
+  });
+  open.push(breaker);
+  const fail = (...users: string[]): void => {
+    for (const user of users) breaker.record(user, true);
+  };
+  const succeed = (...users: string[]): void => {
+    for (const user of users) breaker.record(user, false);
+  };
+  const probesAnswer = (next: () => Promise<unknown>): void => void (answer = next);
+  return { clock, breaker, changes, probes, fail, succeed, probesAnswer };
+}
+
+const crowd = Array.from({ length: 20 }, (_, n) => `user${n}`);
+
+describe('the breaker opens', () => {
+  it('when most requests of several users fail', () => {
+    const { breaker, fail, clock } = setUp();
+    fail('a', 'b', 'c', 'a');
+    expect(breaker.state).toEqual({ state: 'up' });
+    fail('b');
+    expect(breaker.state).toMatchObject({ state: 'down', retryAt: expect.any(Number) as number });
+    expect(breaker.state.state === 'down' && breaker.state.retryAt - clock.now()).toBeGreaterThanOrEqual(1_000);
+  });
+
+  it('for the only user there is', () => {
+    const { breaker, fail } = setUp();
+    fail('a', 'a', 'a', 'a', 'a');
+    expect(breaker.state.state).toBe('down');
+  });
+
+  it('not for one user who fails among users who do not, however often', async () => {
+    const { breaker, fail, succeed, clock } = setUp();
+    for (let round = 0; round < 100; round++) {
+      succeed(...crowd.slice(0, 5));
+      fail('unlucky', 'unlucky', 'unlucky', 'unlucky', 'unlucky', 'unlucky');
+      await clock.advance(5_000);
+    }
+    expect(breaker.state.state).toBe('up');
+  });
+
+  it('not for one user who fails while the others wait in long polls', async () => {
+    const { breaker, fail, succeed, clock } = setUp();
+    succeed(...crowd);
+    await clock.advance(50_000);
+    for (let failures = 0; failures < 50; failures++) fail('unlucky');
+    expect(breaker.state.state).toBe('up');
+  });
+
+  it('not while fewer than half of the requests fail', () => {
+    const { breaker, fail, succeed } = setUp();
+    for (let round = 0; round < 50; round++) {
+      succeed('a', 'b', 'c', 'd');
+      fail('e', 'f', 'g');
+    }
+    expect(breaker.state.state).toBe('up');
+  });
+
+  it('not for failures that are spread over a long time', async () => {
+    const { breaker, fail, clock } = setUp();
+    for (let round = 0; round < 50; round++) {
+      fail('a', 'b', 'c', 'd');
+      await clock.advance(10_001);
+    }
+    expect(breaker.state.state).toBe('up');
+  });
+});
+
+describe('while it is open', () => {
+  it('one probe at a time looks for the homeserver, with pauses of one to five seconds', async () => {
+    const { clock, changes, probes, fail } = setUp({ random: Math.random });
+    fail('a', 'b', 'c', 'd', 'e');
+    await clock.advance(120_000);
+    const pauses = probes.map((at, index) => at - (probes[index - 1] ?? clock.now() - 120_000));
+    expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1_000);
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(5_000);
+    expect(new Set(pauses.slice(2)).size).toBeGreaterThan(5); // with jitter
+    expect(changes).toHaveLength(probes.length + 1); // told again with each new retryAt
+    expect(probes.length).toBeLessThanOrEqual(55);
+  });
+
+  it('no further probe goes out while one has no answer', async () => {
+    const { clock, probes, fail, probesAnswer, breaker } = setUp();
+    const answer = Promise.withResolvers<void>();
+    probesAnswer(() => answer.promise);
+    fail('a', 'b', 'c', 'd', 'e');
+    await clock.advance(60_000);
+    expect(probes).toHaveLength(1);
+    answer.resolve();
+    await clock.advance(0);
+    expect(breaker.state).toEqual({ state: 'up' });
+  });
+
+  it('a homeserver that asks for more time gets it, up to a minute', async () => {
+    const { clock, probes, fail, probesAnswer } = setUp();
+    let retryAfterMs = 20_000;
+    probesAnswer(() => Promise.reject(new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', '503', { retryAfterMs })));
+    fail('a', 'b', 'c', 'd', 'e');
+    await clock.advance(2_000);
+    expect(probes).toHaveLength(1);
+    await clock.advance(18_000);
+    expect(probes).toHaveLength(1);
+    retryAfterMs = 3_600_000;
+    await clock.advance(5_000);
+    expect(probes).toHaveLength(2);
+    await clock.advance(60_000);
+    expect(probes).toHaveLength(3);
+  });
+
+  it('what ends of the time before says nothing about the time after', async () => {
+    const { clock, fail, probesAnswer, breaker } = setUp();
+    fail('a', 'b', 'c', 'd', 'e');
+    fail(...crowd, ...crowd);
+    probesAnswer(() => Promise.resolve());
+    await clock.advance(2_000);
+    fail('a');
+    expect(breaker.state.state).toBe('up');
+  });
+});
+
+describe('the breaker closes', () => {
+  it('with the first probe that is answered, and no timer is left', async () => {
+    const { clock, changes, fail, probesAnswer } = setUp();
+    fail('a', 'b', 'c', 'd', 'e');
+    await clock.advance(30_000);
+    probesAnswer(() => Promise.resolve());
+    await clock.advance(5_000);
+    expect(changes.at(-1)).toEqual({ state: 'up' });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('and opens again, with long pauses, for a homeserver that keeps flapping', async () => {
+    const { clock, probes, fail, probesAnswer } = setUp();
+    probesAnswer(() => Promise.resolve());
+    for (let flaps = 0; flaps < 10; flaps++) {
+      fail('a', 'b', 'c', 'd', 'e');
+      await clock.advance(5_000);
+    }
+    expect(probes).toHaveLength(10);
+    const lastPause = (probes.at(-1) ?? 0) - (clock.now() - 5_000);
+    expect(lastPause).toBeGreaterThanOrEqual(4_000);
+    await clock.advance(60_000);
+    fail('a', 'b', 'c', 'd', 'e');
+    const from = clock.now();
+    await clock.advance(5_000);
+    expect((probes.at(-1) ?? 0) - from).toBeLessThan(1_300); // it held for a minute: a new outage begins anew
+  });
+
+  it('never after it was closed for good, and leaves nothing', async () => {
+    const { clock, breaker, changes, fail, probesAnswer } = setUp();
+    fail('a', 'b', 'c', 'd', 'e');
+    breaker.close();
+    expect(clock.pendingTimers).toBe(0);
+    const second = setUp();
+    const answer = Promise.withResolvers<void>();
+    second.probesAnswer(() => answer.promise);
+    second.fail('a', 'b', 'c', 'd', 'e');
+    await second.clock.advance(2_000);
+    second.breaker.close();
+    answer.reject(new Error('too late'));
+    await second.clock.advance(10_000);
+    expect(second.probes).toHaveLength(1);
+    expect(second.clock.pendingTimers).toBe(0);
+    probesAnswer(() => Promise.resolve());
+    await clock.advance(10_000);
+    expect(changes).toHaveLength(1);
+  });
+});
