@@ -2,6 +2,7 @@ import { clientEventTypes } from '../core/client-event.js';
 import type { ClientEvent } from '../core/client-event.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { assertRoomId, describe } from '../core/ids.js';
+import { isObject } from '../core/raw-event.js';
 
 /** Gets a user's events. An asynchronous one is awaited before the next event of the same room reaches it. */
 export type ClientCallback = (event: ClientEvent) => void | Promise<void>;
@@ -11,11 +12,11 @@ export interface CallbackOptions {
    * Which events to deliver: kinds (`message`, `typing` ...) and Matrix event types (`m.room.message` ...).
    * @default all
    */
-  readonly types?: readonly string[];
+  readonly types?: readonly string[] | undefined;
   /** Only events of these rooms. @default all */
-  readonly rooms?: readonly string[];
+  readonly rooms?: readonly string[] | undefined;
   /** Deliver the history of a client's first sync as well. @default false */
-  readonly backlog?: boolean;
+  readonly backlog?: boolean | undefined;
 }
 
 /** One registration: which events of a user a callback wants. */
@@ -25,7 +26,18 @@ export class CallbackFilter {
   readonly #backlog: boolean;
 
   constructor(options: CallbackOptions = {}) {
+    if (!isObject(options)) throw invalid(`expected callback options to be an object, got ${describe(options)}`);
+    const unknown = Object.keys(options).find((name) => !['types', 'rooms', 'backlog'].includes(name));
+    if (unknown !== undefined) {
+      throw invalid(`there is no callback option \`${unknown}\`; the options are types, rooms and backlog`);
+    }
     const { types, rooms, backlog = false } = options;
+    if (types !== undefined && !Array.isArray(types)) {
+      throw invalid(`expected \`types\` to be a list, got ${describe(types)}`);
+    }
+    if (rooms !== undefined && !Array.isArray(rooms)) {
+      throw invalid(`expected \`rooms\` to be a list, got ${describe(rooms)}`);
+    }
     this.#types = types && new Set(types.map(checkType));
     rooms?.forEach((roomId) => assertRoomId(roomId));
     this.#rooms = rooms && new Set(rooms);

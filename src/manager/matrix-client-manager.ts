@@ -31,6 +31,8 @@ import { adminSession, SynapseAdminHttp } from '../provisioning/synapse-admin-ht
 import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
 import { RateLimiter } from '../resilience/rate-limiter.js';
+import type { Gauges } from '../telemetry/gauges.js';
+import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
 import { checkBoolean, checkObject, checkOptionalString, checkSignal, checkWhole, invalid } from './check.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
@@ -51,6 +53,15 @@ import type {
 } from './requests.js';
 
 const MAX_PAGE = 1_000;
+const managerEvents: ReadonlySet<keyof ManagerEvents> = new Set([
+  'clientStarted',
+  'clientStopped',
+  'clientStateChanged',
+  'callbackError',
+  'deadLetter',
+  'gap',
+  'homeserverStateChanged',
+] as const);
 /** Having answered within this time, the homeserver counts as up without being asked, in milliseconds. */
 const HEARD_OF_MS = 35_000;
 
@@ -75,9 +86,13 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #emitter = new EventEmitter<ManagerEvents>();
   readonly #closing = new AbortController();
+  readonly #telemetry: ManagerTelemetry;
+  /** Ends the reading of gauges. */
+  readonly #unobserve: () => void;
   readonly #gate: HomeserverGate;
   readonly #http: HomeserverHttp;
   readonly #adminHttp: SynapseAdminHttp | undefined;
+  readonly #adminLimiter: RateLimiter | undefined;
   readonly #adminApi: AdminApi | undefined;
   readonly #accounts: Accounts;
   readonly #callbacks: CallbackRegistry;
@@ -99,19 +114,23 @@ export class MatrixClientManager implements AsyncDisposable {
     const settings = readOptions(options);
     const { admin, clock, logger, storage, serverName, credentials } = settings;
     this.#settings = settings;
-    const ungated = new HomeserverHttp(settings);
+    const telemetry = new ManagerTelemetry({ ...settings, serverAddress: new URL(settings.homeserverUrl).host });
+    this.#telemetry = telemetry;
+    const ungated = new HomeserverHttp({ ...settings, telemetry });
     this.#gate = new HomeserverGate({
       clock,
       rateLimit: settings.rateLimit,
       probe: () => readVersions(ungated, settings.requestTimeoutMs, this.#closing.signal),
       onStateChanged: (state) => {
+        telemetry.homeserver(state.state);
         logger.warn({ ...state }, state.state === 'up' ? 'the homeserver is back' : 'the homeserver is down');
         this.#emit('homeserverStateChanged', state);
       },
     });
-    this.#http = new HomeserverHttp({ ...settings, gate: this.#gate });
+    this.#http = new HomeserverHttp({ ...settings, telemetry, gate: this.#gate });
     if (admin) {
       const limiter = settings.adminRateLimit && new RateLimiter(settings.adminRateLimit, clock);
+      this.#adminLimiter = limiter;
       this.#adminHttp = new SynapseAdminHttp(
         this.#http,
         adminSession(this.#http, admin),
@@ -139,7 +158,9 @@ export class MatrixClientManager implements AsyncDisposable {
         logger.warn({ userId: event.userId, roomId: event.roomId, err: error, attempt }, 'a callback failed');
         this.#emit('callbackError', { userId: event.userId, event, error, attempt });
       },
+      telemetry,
       onDeadLetter: async (event, error, attempts) => {
+        telemetry.deadLetter();
         const letter = toStored(event, error, attempts, clock.now());
         await storage.addDeadLetter(event.userId, letter).catch((err: unknown) => {
           logger.error({ userId: event.userId, err }, 'storing a dead letter failed');
@@ -153,10 +174,13 @@ export class MatrixClientManager implements AsyncDisposable {
       create: (userId, given, hooks, signal) => this.#createLiveUser(userId, given, hooks, signal),
       onStateChanged: (userId, from, to) => {
         logger.debug({ userId, from, to }, 'client state changed');
+        const resumed = this.#live.get(userId)?.resumed ?? false;
+        telemetry.clientChanged(userId, from, to, resumed, this.#registry.info(userId)?.error?.code);
         this.#emit('clientStateChanged', { userId, from, to });
       },
       onStarted: (userId) => this.#emit('clientStarted', { userId }),
       onStopped: (userId, reason, error) => {
+        telemetry.clientStopped(userId, reason);
         this.#typing.forget(userId);
         this.#receipts.forget(userId);
         this.#forget(userId);
@@ -164,7 +188,7 @@ export class MatrixClientManager implements AsyncDisposable {
         this.#emit('clientStopped', { userId, reason, ...(error && { error }) });
       },
     });
-    this.#sender = new MessageSender(this.#http);
+    this.#sender = new MessageSender(this.#http, telemetry);
     this.#outbox = new Outbox({
       storage,
       sender: this.#sender,
@@ -174,6 +198,7 @@ export class MatrixClientManager implements AsyncDisposable {
     });
     this.#typing = new TypingNotifier(this.#http, clock);
     this.#receipts = new ReceiptSender(this.#http);
+    this.#unobserve = telemetry.observe(() => this.#gauges());
     this.#resumed = this.#outbox.resume().catch((error: unknown) => {
       if (!this.#shutdown) logger.error({ err: error }, 'reading the messages of an earlier process failed');
     });
@@ -192,7 +217,7 @@ export class MatrixClientManager implements AsyncDisposable {
     if (options.displayName !== undefined && typeof options.displayName !== 'string') {
       checkOptionalString('displayName', options.displayName);
     }
-    return this.#orClosed(this.#accounts.provision(options));
+    return this.#telemetry.provision(() => this.#orClosed(this.#accounts.provision(options)));
   }
 
   /**
@@ -206,6 +231,7 @@ export class MatrixClientManager implements AsyncDisposable {
     assertUserId(userId);
     checkOptionalString('accessToken', accessToken);
     checkOptionalString('deviceId', deviceId);
+    if (!Array.isArray(callbacks)) throw invalid('callbacks', 'a list of functions', callbacks);
     for (const callback of callbacks) assertCallback(callback);
     for (const callback of callbacks) {
       if (!this.#callbacks.has(userId, callback)) this.#callbacks.add(userId, callback);
@@ -400,6 +426,7 @@ export class MatrixClientManager implements AsyncDisposable {
     if (typeof listener !== 'function') {
       throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected a listener to be a function');
     }
+    if (!managerEvents.has(name)) throw invalid('name', [...managerEvents].join(', '), name);
     this.#emitter.on(name, listener as never);
     return () => this.off(name, listener);
   }
@@ -408,15 +435,9 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#emitter.off(name, listener as never);
   }
 
-  /** What the manager is doing now. */
+  /** What the manager is doing now, and what it has done since it was made: the numbers that OpenTelemetry gets. */
   stats(): ManagerStats {
-    const clients = { starting: 0, live: 0, reconnecting: 0, stopping: 0, failed: 0 };
-    let leases = 0;
-    for (const client of this.#registry.list()) {
-      if (client.state !== 'stopped') clients[client.state]++;
-      leases += client.leases;
-    }
-    return { clients, leases };
+    return { ...this.#telemetry.stats(), ...this.#gauges() };
   }
 
   /**
@@ -435,7 +456,7 @@ export class MatrixClientManager implements AsyncDisposable {
         return { status: 'down', reasons: [error instanceof Error ? error.message : String(error)] };
       }
     }
-    return health(this.stats(), this.#gate.state, clock.now());
+    return health(this.#gauges(), this.#gate.state, clock.now());
   }
 
   /**
@@ -471,6 +492,7 @@ export class MatrixClientManager implements AsyncDisposable {
     for (const [userId, live] of this.#live) {
       if (!this.#callbacks.isInside(userId)) await live.late;
     }
+    this.#unobserve();
     this.#live.clear();
     this.#callbacks.clear();
     await storage.close();
@@ -492,6 +514,7 @@ export class MatrixClientManager implements AsyncDisposable {
       settings: this.#settings,
       http: this.#http,
       gate: this.#gate,
+      telemetry: this.#telemetry,
       callbacks: this.#callbacks,
       hooks,
       onGap: (gap) => this.#emit('gap', gap),
@@ -570,6 +593,28 @@ export class MatrixClientManager implements AsyncDisposable {
     }
     const credentials = await this.#accounts.resolve(userId, {}, signal);
     return { session: this.#accounts.session(credentials) };
+  }
+
+  #gauges(): Gauges & Pick<ManagerStats, 'clients'> {
+    const clients = { starting: 0, live: 0, reconnecting: 0, stopping: 0, failed: 0 };
+    let [leases, syncLagMs] = [0, 0];
+    for (const client of this.#registry.list()) {
+      if (client.state !== 'stopped') clients[client.state]++;
+      leases += client.leases;
+      if (client.state === 'live' || client.state === 'reconnecting') {
+        syncLagMs = Math.max(syncLagMs, client.syncLagMs ?? 0);
+      }
+    }
+    const admin = this.#adminHttp?.load ?? { running: 0, waiting: 0 };
+    const queues = {
+      send: this.#sender.queued,
+      outbox: this.#outbox.queued,
+      rateLimiter: this.#gate.waiting.requests + (this.#adminLimiter?.waiting ?? 0),
+      starts: this.#registry.queued,
+      admin: admin.waiting,
+      homeserver: this.#gate.waiting.clients,
+    };
+    return { clients, leases, syncLagMs, homeserver: this.#gate.state.state, queues, admin };
   }
 
   #assertOpen(): void {

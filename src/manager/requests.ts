@@ -1,52 +1,55 @@
 import type { ClientCallback } from '../callbacks/callback.js';
+import type { StopReason } from '../clients/client-state.js';
 import type { MessageBody } from '../messages/content.js';
+import type { Gauges } from '../telemetry/gauges.js';
+import type { TelemetryStats } from '../telemetry/telemetry-stats.js';
 
 export interface StartClientOptions {
   readonly userId: string;
   /** Optional once the user is known, by `provisionUser` or an earlier start. */
-  readonly accessToken?: string;
+  readonly accessToken?: string | undefined;
   /** Optional: the homeserver knows which device a token is for. */
-  readonly deviceId?: string;
+  readonly deviceId?: string | undefined;
   /** Registered as by `addCallback`, before the first sync. */
-  readonly callbacks?: readonly ClientCallback[];
+  readonly callbacks?: readonly ClientCallback[] | undefined;
 }
 
 export interface GetRoomMessagesOptions {
   readonly roomId: string;
   /** Who reads. Without it the admin account does, which sees only rooms that it has joined. */
-  readonly userId?: string;
+  readonly userId?: string | undefined;
   /** How many messages at most, 1 to 1,000. @default 50 */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** The `end` of the page before; absent: the newest messages. */
-  readonly from?: string;
+  readonly from?: string | undefined;
   /**
    * What belongs on the page: `message`, `reaction`, `redaction`, `membership`, `state` as callbacks know them, and
    * Matrix event types. Edits show in the message that they change. @default ['message']
    */
-  readonly types?: readonly string[];
-  readonly signal?: AbortSignal;
+  readonly types?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface SendMessageOptions extends MessageBody {
   readonly userId: string;
   readonly roomId: string;
   /** The event type. @default 'm.room.message' */
-  readonly type?: string;
+  readonly type?: string | undefined;
   /** Names this message: sent again with the same one, it is not posted twice. @default a random one */
-  readonly txnId?: string;
+  readonly txnId?: string | undefined;
   /**
    * Store the message before sending it, try until the homeserver takes or refuses it, and send it after a crash or a
    * shutdown with the next manager on the same storage. @default false
    */
-  readonly durable?: boolean;
-  readonly signal?: AbortSignal;
+  readonly durable?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ListSendsOptions {
   /** @default everybody's */
-  readonly userId?: string;
+  readonly userId?: string | undefined;
   /** @default 'queued' */
-  readonly state?: 'queued' | 'failed' | 'sent';
+  readonly state?: 'queued' | 'failed' | 'sent' | undefined;
 }
 
 export interface SendTypingOptions {
@@ -54,8 +57,8 @@ export interface SendTypingOptions {
   readonly roomId: string;
   readonly typing: boolean;
   /** How long others see it unless it is renewed, in milliseconds. @default 30_000 */
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface SendReadReceiptOptions {
@@ -64,16 +67,15 @@ export interface SendReadReceiptOptions {
   /** The event read up to. */
   readonly eventId: string;
   /** Whether only the user's own devices see it. @default false */
-  readonly private?: boolean;
-  readonly signal?: AbortSignal;
+  readonly private?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** What the manager is doing now. */
-export interface ManagerStats {
-  /** How many clients are in each state. */
+/** What the manager is doing now, and what it has done: the numbers that OpenTelemetry gets. */
+export interface ManagerStats extends Gauges, TelemetryStats {
   readonly clients: Readonly<Record<'starting' | 'live' | 'reconnecting' | 'stopping' | 'failed', number>>;
-  /** How many calls hold a client. */
-  readonly leases: number;
+  /** Stops of clients that were live; reasons that there have been. */
+  readonly stops: Readonly<Partial<Record<StopReason, number>>>;
 }
 
 export interface Health {

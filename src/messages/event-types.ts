@@ -11,6 +11,9 @@ type Kind = (typeof kinds)[number];
 export function eventTypeFilter(
   types: readonly string[] = ['message'],
 ): (event: RawEvent, changes: Changes) => boolean {
+  if (!Array.isArray(types)) {
+    throw new MatrixClientManagerError('INVALID_OPTIONS', `expected \`types\` to be a list, got ${describe(types)}`);
+  }
   const wanted = new Set(types.map(check));
   return (event, changes) => {
     if (wanted.has(event.type)) return true;

@@ -72,7 +72,7 @@ export class MessageSender {
   async isEncrypted(session: Session, roomId: string, signal?: AbortSignal): Promise<boolean> {
     try {
       await this.#http.request(v.unknown(), {
-        operation: `looking up the encryption of ${roomId}`,
+        operation: `sending to ${roomId}`,
         userId: session.userId,
         roomId,
         method: 'GET',

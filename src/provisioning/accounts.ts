@@ -17,14 +17,14 @@ export interface ProvisionUserOptions {
   /** The localpart of the user id, in the specification's grammar. */
   readonly username: string;
   /** Set on a new account, and on an existing one that has to be logged in anew. */
-  readonly displayName?: string;
+  readonly displayName?: string | undefined;
   /** Whether a new account is a homeserver admin. @default false */
-  readonly admin?: boolean;
+  readonly admin?: boolean | undefined;
   /** The device to log in on. @default the device known already, else a new one of the homeserver's choice */
-  readonly deviceId?: string;
+  readonly deviceId?: string | undefined;
   /** Map a name that breaks the grammar to one that does not, instead of rejecting it. @default false */
-  readonly normalizeUsername?: boolean;
-  readonly signal?: AbortSignal;
+  readonly normalizeUsername?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ProvisionedUser extends Credentials {

@@ -29,13 +29,13 @@ export interface AdminDevice {
 
 export interface ListUsersOptions {
   /** Where the page before ended: its `next`. */
-  readonly from?: string;
+  readonly from?: string | undefined;
   /** Users per page. @default 100 */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** Only users whose id or display name contains this. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** @default false */
-  readonly deactivated?: boolean;
+  readonly deactivated?: boolean | undefined;
 }
 
 /** SQLite homeservers say 0 and 1 in places. */
