@@ -5,9 +5,11 @@ import { abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
-import type { EventSink, EventSource } from '../core/event-source.js';
+import type { EventBatch, EventSink, EventSource } from '../core/event-source.js';
 import { isObject } from '../core/raw-event.js';
 import type { RequestGate } from '../core/request-gate.js';
+import { noTelemetry } from '../core/telemetry.js';
+import type { SyncKind, SyncSize, SyncWatch, Telemetry } from '../core/telemetry.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { Logger } from '../core/logger.js';
 import { failureClass } from '../http/failure-class.js';
@@ -40,6 +42,8 @@ export interface SyncClientOptions {
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly gate: ClientGate;
+  /** @default none */
+  readonly telemetry?: Telemetry;
   /** Called when the connection to the homeserver is lost and when it is back. */
   readonly onConnection: (connected: boolean) => void;
   /** Called when the homeserver rejects the position; the client goes on with a fresh sync. */
@@ -59,6 +63,7 @@ const START_ATTEMPTS = 3;
 /** Time between syncs that do not move the position: it grows to the second value, in milliseconds. */
 const MIN_UNCHANGED_MS = 1_000;
 const MAX_UNCHANGED_MS = 10_000;
+const SYNC_PATH = '/_matrix/client/v3/sync';
 const SYNC_BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
 type Phase = 'new' | 'starting' | 'running' | 'closing';
@@ -75,6 +80,7 @@ type Phase = 'new' | 'starting' | 'running' | 'closing';
 export class SyncClient implements EventSource {
   readonly matrixClient: MatrixClient;
   readonly #options: SyncClientOptions;
+  readonly #telemetry: Telemetry;
   readonly #userId: string;
   /** Ends every request but the poll. */
   readonly #requests = new AbortController();
@@ -92,6 +98,7 @@ export class SyncClient implements EventSource {
   #polled = false;
   #connected = false;
   #pending: ReturnType<typeof readSyncResponse> | undefined;
+  #watch: SyncWatch | undefined;
   /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
   #lostPosition: string | undefined;
   #lastSyncAt: number | undefined;
@@ -104,7 +111,8 @@ export class SyncClient implements EventSource {
 
   constructor(options: SyncClientOptions) {
     this.#options = options;
-    const { credentials, session, clock, logger } = options;
+    const { credentials, session, clock, logger, telemetry = noTelemetry } = options;
+    this.#telemetry = telemetry;
     this.#userId = credentials.userId;
     this.#firstSync.promise.catch(() => {}); // start() may not be waiting any more
     silenceSdkRootLogger();
@@ -115,7 +123,14 @@ export class SyncClient implements EventSource {
       accessToken: credentials.accessToken,
       store: new SyncStore(savedSync(options.stored), (data) => this.#processed(data)),
       fetchFn: this.#watched(
-        sdkFetch({ fetch: options.fetch, clock, session, signal: this.#requests.signal, gate: options.gate }),
+        sdkFetch({
+          fetch: options.fetch,
+          clock,
+          session,
+          signal: this.#requests.signal,
+          gate: options.gate,
+          telemetry,
+        }),
       ),
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
@@ -269,6 +284,7 @@ export class SyncClient implements EventSource {
     const delayMs = retryDelayMs(error, failures, SYNC_BACKOFF);
     logger.warn({ userId: this.#userId, err: error, failures, delayMs }, 'sync failed, trying again');
     await delay(clock, delayMs, this.#poll.signal, 'sync');
+    this.#telemetry.requestRepeated('GET', SYNC_PATH);
   }
 
   /** Waits as long as the user rests; returns whether they did. */
@@ -312,19 +328,23 @@ export class SyncClient implements EventSource {
     // After a failure the answer must come at once, so that everybody knows that the connection is back. A first sync
     // is answered at once whatever the timeout; a new one each time keeps Synapse from answering with an old response.
     const timeout = since === undefined ? clock.now() % 100_000 : atOnce ? 0 : Number(query.timeout);
+    const begunAt = clock.now();
     const subject = { operation: `sync of ${this.#userId}`, userId: this.#userId };
-    const data = await http.request(v.unknown(), {
-      ...subject,
-      method: 'GET',
-      path: '/_matrix/client/v3/sync',
-      query: { ...query, since, timeout },
-      session,
-      priority: 'sync',
-      repeatable: false, // repeated here, with a back-off that has no end
-      retry: { attempts: 1 },
-      timeoutMs: since === undefined ? startTimeoutMs : timeout + requestTimeoutMs,
-      signal: this.#poll.signal,
-    });
+    // The loop goes on long after the call that started the client.
+    const data = await this.#telemetry.detached(() =>
+      http.request(v.unknown(), {
+        ...subject,
+        method: 'GET',
+        path: SYNC_PATH,
+        query: { ...query, since, timeout },
+        session,
+        priority: 'sync',
+        repeatable: false, // repeated here, with a back-off that has no end
+        retry: { attempts: 1 },
+        timeoutMs: since === undefined ? startTimeoutMs : timeout + requestTimeoutMs,
+        signal: this.#poll.signal,
+      }),
+    );
     try {
       const read = readSyncResponse(data, {
         since,
@@ -335,6 +355,7 @@ export class SyncClient implements EventSource {
       if (malformedEvents > 0) logger.warn({ userId: this.#userId, malformedEvents }, 'sync held malformed events');
       dropKnownEvents(this.matrixClient, read.response);
       this.#pending = read;
+      this.#watch = this.#telemetry.sync(this.#userId, kindOf(read.batch), clock.now() - begunAt);
       return read.response;
     } catch (error) {
       if (error instanceof MalformedSync) throw invalidResponse(subject, error.message, 200);
@@ -345,13 +366,15 @@ export class SyncClient implements EventSource {
   /** The SDK has processed what {@link #sync} returned last. */
   async #processed(data: ISyncResponse): Promise<void> {
     const read = this.#pending;
+    const watch = this.#watch;
     this.#pending = undefined;
     if (this.#phase === 'closing' || read?.response !== data) return;
     trimTimelines(this.matrixClient, read.batch, this.#options.timelineLimit);
     try {
       const accountDataChanged = Boolean(isObject(data.account_data) && data.account_data.events?.length);
       const resume = resumeData(this.matrixClient, read.batch, read.stateChanged, accountDataChanged);
-      await this.#sink({ ...read.batch, ...(resume && { resume }) });
+      const take = (): Promise<void> => this.#sink({ ...read.batch, ...(resume && { resume }) });
+      await (watch ? watch(sizeOf(read.batch), take) : take());
     } catch (error) {
       this.#fail(asManagerError(error, this.#userId));
     }
@@ -393,6 +416,16 @@ export class SyncClient implements EventSource {
       }
     };
   }
+}
+
+function kindOf({ since, catchUp }: EventBatch): SyncKind {
+  if (catchUp) return 'catch-up';
+  return since === undefined ? 'initial' : 'live';
+}
+
+function sizeOf({ rooms, invites }: EventBatch): SyncSize {
+  const events = rooms.reduce((sum, { timeline, ephemeral }) => sum + timeline.length + ephemeral.length, 0);
+  return { rooms: rooms.length, events: events + invites.length };
 }
 
 /** How many timeline events per room a first sync asks for, and a further one. */

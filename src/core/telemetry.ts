@@ -30,6 +30,9 @@ export interface SyncSize {
   readonly events: number;
 }
 
+/** Takes in what a sync brought. */
+export type SyncWatch = (size: SyncSize, take: () => Promise<void>) => Promise<void>;
+
 /**
  * What the parts of the library tell about their work, as it happens. It measures and passes on; it never throws, and
  * a part works the same without it. Ids are for who subscribes in the process; no metric and no trace shows them.
@@ -52,7 +55,7 @@ export interface Telemetry {
   event(type: ClientEventType, provenance: Provenance): void;
   /** Runs one attempt of a callback. */
   callback(event: ClientEvent, attempt: number, run: () => void | Promise<void>): Promise<void>;
-  deadLetter(event: ClientEvent): void;
+  deadLetter(): void;
   /** A gap was filled by `events` events after `durationMs`; `complete` says whether nothing is missing now. */
   gap(userId: string, roomId: string, events: number, complete: boolean, durationMs: number): void;
   /** Stores a position. */
@@ -60,7 +63,7 @@ export interface Telemetry {
   /** Sends a message, the wait for its turn included. */
   send<T>(userId: string, roomId: string, send: () => Promise<T>): Promise<T>;
   provision<T extends { readonly created: boolean }>(provision: () => Promise<T>): Promise<T>;
-  homeserverDown(): void;
+  homeserver(state: 'up' | 'down'): void;
   /** Runs what goes on long after its caller has left, so that it is not traced as a part of the caller's work. */
   detached<T>(run: () => T): T;
 }
@@ -81,6 +84,6 @@ export const noTelemetry: Telemetry = {
   checkpoint: (_userId, store) => store(),
   send: (_userId, _roomId, send) => send(),
   provision: (provision) => provision(),
-  homeserverDown() {},
+  homeserver() {},
   detached: (run) => run(),
 };

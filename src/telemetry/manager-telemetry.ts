@@ -3,17 +3,17 @@ import type { Attributes, Meter, MeterProvider, Span, TracerProvider } from '@op
 import { clientEventTypes } from '../core/client-event.js';
 import type { ClientEvent, ClientEventType, Provenance } from '../core/client-event.js';
 import type { Clock } from '../core/clock.js';
-import type { CallbackOutcome, RequestResult, RequestWatch, SyncKind, SyncSize, Telemetry } from '../core/telemetry.js';
+import type { CallbackOutcome, RequestWatch, SyncKind, SyncWatch, Telemetry } from '../core/telemetry.js';
 import { libraryVersion } from '../core/version.js';
 import { publish } from './channels.js';
-import { endpointOf, methodOf, statusClass } from './endpoint.js';
 import { observeGauges } from './gauges.js';
 import type { Gauges } from './gauges.js';
 import { instruments } from './instruments.js';
+import { RequestTelemetry } from './request-telemetry.js';
 import { counterSeries, durationSeries } from './series.js';
 import type { Count, Durations, Series } from './series.js';
 import { endSpan, errorType, Spans } from './spans.js';
-import type { RequestStats, TelemetryStats } from './telemetry-stats.js';
+import type { TelemetryStats } from './telemetry-stats.js';
 
 export interface ManagerTelemetryOptions {
   readonly clock: Clock;
@@ -53,10 +53,9 @@ export class ManagerTelemetry implements Telemetry {
   readonly #checkpoints: Readonly<Record<'stored' | 'failed', Durations>>;
   readonly #sends: Readonly<Record<'sent' | 'failed', Durations>>;
   readonly #provisions: Readonly<Record<'created' | 'existing' | 'failed', Durations>>;
-  readonly #requests: Series<Count>;
-  readonly #requestDuration: Series<Durations>;
-  readonly #retries: Series<Count>;
+  readonly #requests: RequestTelemetry;
   readonly #outages: Count;
+  #down = false;
 
   constructor(options: ManagerTelemetryOptions) {
     const { clock, serverAddress, meterProvider = metrics.getMeterProvider(), tracerProvider } = options;
@@ -84,9 +83,7 @@ export class ManagerTelemetry implements Telemetry {
     this.#checkpoints = each(['stored', 'failed'], duration('checkpointDuration'));
     this.#sends = each(['sent', 'failed'], duration('sendDuration'));
     this.#provisions = each(['created', 'existing', 'failed'], duration('provisionDuration'));
-    this.#requests = counter('requests');
-    this.#requestDuration = duration('requestDuration');
-    this.#retries = counter('retries');
+    this.#requests = new RequestTelemetry(clock, this.#meter, this.#common);
     this.#outages = counter('outages').at();
   }
 
@@ -96,24 +93,11 @@ export class ManagerTelemetry implements Telemetry {
   }
 
   request(method: string, path: string): RequestWatch {
-    const endpoint = endpointOf(path);
-    const known = methodOf(method);
-    let sentAt: number | undefined;
-    return {
-      sent: () => {
-        sentAt = this.#clock.now();
-      },
-      ended: (result, status) => {
-        const durationMs = sentAt === undefined ? 0 : this.#clock.now() - sentAt;
-        this.#requests.at(known, endpoint, statusClass(status), result).add();
-        if (sentAt !== undefined) this.#requestDuration.at(known, endpoint, result).record(durationMs);
-        publish('matrix-client-manager:request', () => ({ method, endpoint, path, status, result, durationMs }));
-      },
-    };
+    return this.#requests.begin(method, path);
   }
 
   requestRepeated(method: string, path: string): void {
-    this.#retries.at(methodOf(method), endpointOf(path)).add();
+    this.#requests.repeated(method, path);
   }
 
   clientChanged(userId: string, from: string, to: string, resumed: boolean, errorCode?: string): void {
@@ -139,11 +123,7 @@ export class ManagerTelemetry implements Telemetry {
     publish('matrix-client-manager:client.stop', () => ({ userId, reason }));
   }
 
-  sync(
-    userId: string,
-    kind: SyncKind,
-    durationMs: number,
-  ): (size: SyncSize, take: () => Promise<void>) => Promise<void> {
+  sync(userId: string, kind: SyncKind, durationMs: number): SyncWatch {
     this.#syncDuration[kind].record(durationMs);
     const answeredAt = this.#clock.now();
     const span = this.#spans.beginRoot('matrix.sync', this.#syncDuration[kind].labels);
@@ -230,8 +210,10 @@ export class ManagerTelemetry implements Telemetry {
     }
   }
 
-  homeserverDown(): void {
-    this.#outages.add();
+  /** Told again at each look for a homeserver that is down. */
+  homeserver(state: 'up' | 'down'): void {
+    if (state === 'down' && !this.#down) this.#outages.add();
+    this.#down = state === 'down';
   }
 
   detached<T>(run: () => T): T {
@@ -240,7 +222,6 @@ export class ManagerTelemetry implements Telemetry {
 
   /** What has been counted and measured so far. */
   stats(): TelemetryStats {
-    const requests = [...this.#requests];
     return {
       starts: {
         resumed: this.#startDuration.at('true').stats,
@@ -258,11 +239,7 @@ export class ManagerTelemetry implements Telemetry {
       checkpoints: statsOf(this.#checkpoints),
       sends: statsOf(this.#sends),
       provisions: statsOf(this.#provisions),
-      requests: {
-        count: total(requests),
-        retries: total(this.#retries),
-        byEndpoint: requests.map(requestStats),
-      },
+      requests: this.#requests.stats,
       outages: this.#outages.value,
     };
   }
@@ -279,21 +256,4 @@ function each<Name extends string, Cell>(names: readonly Name[], series: Series<
 
 function statsOf<Name extends string>(durations: Readonly<Record<Name, Durations>>): Record<Name, Durations['stats']> {
   return fromNames(Object.keys(durations) as Name[], (name) => durations[name].stats);
-}
-
-function total(counts: Iterable<Count>): number {
-  let sum = 0;
-  for (const { value } of counts) sum += value;
-  return sum;
-}
-
-function requestStats({ labels, value }: Count): RequestStats {
-  const { method, endpoint, status, result } = labels;
-  return {
-    method: String(method),
-    endpoint: String(endpoint),
-    status: String(status),
-    result: result as RequestResult,
-    count: value,
-  };
 }
