@@ -8,17 +8,25 @@ import { noTelemetry } from '../core/telemetry.js';
 import type { Telemetry } from '../core/telemetry.js';
 import { assertCallback, CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback } from './callback.js';
+import { HandledEvents } from './handled-events.js';
 
-/** How many handled events of one user a callback is remembered by; a repetition comes within one sync. */
-const REMEMBERED_EVENTS = 2_000;
+/** How many events a callback is remembered to have failed on. */
+const REMEMBERED_FAILURES = 2_000;
 
 interface Subscription {
   readonly callback: ClientCallback;
+  /** Empty while it is not registered. */
   readonly filters: Set<CallbackFilter>;
   readonly rooms: KeyedQueue;
-  readonly handled: RecentIds;
+  readonly handled: HandledEvents;
   /** Events that became dead letters because of it. */
   readonly failed: RecentIds;
+}
+
+interface User {
+  readonly subscriptions: Map<ClientCallback, Subscription>;
+  /** What a callback that was removed finds again when it is added: its place in line, and what it has had. */
+  readonly known: WeakMap<ClientCallback, Subscription>;
 }
 
 type Outcome = 'handled' | 'failed' | 'stopped' | 'unwanted';
@@ -42,7 +50,7 @@ export interface CallbackRegistryOptions {
  */
 export class CallbackRegistry {
   readonly #options: CallbackRegistryOptions;
-  readonly #users = new Map<string, Map<ClientCallback, Subscription>>();
+  readonly #users = new Map<string, User>();
   /** One promise per callback that runs now, per user. */
   readonly #calls = new Map<string, Set<Promise<void>>>();
   readonly #running = new AsyncLocalStorage<{ readonly userId: string; done: boolean }>();
@@ -55,42 +63,40 @@ export class CallbackRegistry {
   add(userId: string, callback: ClientCallback, options?: CallbackOptions): () => void {
     assertCallback(callback);
     const filter = new CallbackFilter(options);
-    const subscriptions = this.#users.get(userId) ?? new Map<ClientCallback, Subscription>();
-    this.#users.set(userId, subscriptions);
-    const subscription = subscriptions.get(callback) ?? {
+    const { subscriptions, known } = this.#user(userId);
+    const subscription = known.get(callback) ?? {
       callback,
       filters: new Set(),
       rooms: new KeyedQueue(),
-      handled: new RecentIds(REMEMBERED_EVENTS),
-      failed: new RecentIds(REMEMBERED_EVENTS),
+      handled: new HandledEvents(),
+      failed: new RecentIds(REMEMBERED_FAILURES),
     };
+    known.set(callback, subscription);
     subscriptions.set(callback, subscription);
     subscription.filters.add(filter);
     return () => {
-      if (subscription.filters.delete(filter) && subscription.filters.size === 0) this.#drop(userId, subscription);
+      if (subscription.filters.delete(filter) && subscription.filters.size === 0) subscriptions.delete(callback);
     };
   }
 
   /** Undoes all registrations of the callback for the user; returns whether there was one. */
   remove(userId: string, callback: ClientCallback): boolean {
-    const subscription = this.#users.get(userId)?.get(callback);
-    if (!subscription) return false;
-    subscription.filters.clear(); // what is queued for it sees that nothing wants it any more
-    this.#drop(userId, subscription);
-    return true;
+    const subscriptions = this.#users.get(userId)?.subscriptions;
+    subscriptions?.get(callback)?.filters.clear(); // what is queued for it sees that nothing wants it any more
+    return subscriptions?.delete(callback) ?? false;
   }
 
   has(userId: string, callback: ClientCallback): boolean {
-    return this.#users.get(userId)?.has(callback) ?? false;
+    return this.#users.get(userId)?.subscriptions.has(callback) ?? false;
   }
 
   /** How many callbacks the user has. */
   count(userId: string): number {
-    return this.#users.get(userId)?.size ?? 0;
+    return this.#users.get(userId)?.subscriptions.size ?? 0;
   }
 
   clear(): void {
-    for (const subscriptions of this.#users.values()) {
+    for (const { subscriptions } of this.#users.values()) {
       for (const subscription of subscriptions.values()) subscription.filters.clear();
     }
     this.#users.clear();
@@ -101,13 +107,17 @@ export class CallbackRegistry {
    * to false when `signal` ended the wait: then the event has to come again.
    */
   async dispatch(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
-    const waiting: Promise<boolean>[] = [];
-    for (const subscription of this.#users.get(event.userId)?.values() ?? []) {
-      if (!wants(subscription, event)) continue;
-      waiting.push(subscription.rooms.run(event.roomId, () => this.#deliver(subscription, event, signal)));
-    }
-    if (waiting.length === 0) return true;
-    return (await Promise.all(waiting)).every(Boolean);
+    const wanting = this.#subscriptions(event.userId).filter((subscription) => wants(subscription, event));
+    if (wanting.length === 0) return true;
+    const finished = await Promise.all(
+      wanting.map((subscription) => {
+        return subscription.rooms.run(event.roomId, () => this.#deliver(subscription, event, signal));
+      }),
+    );
+    if (!finished.every(Boolean)) return false;
+    const id = idOf(event);
+    if (id !== undefined) for (const { handled } of wanting) handled.finish(id);
+    return true;
   }
 
   /**
@@ -115,7 +125,7 @@ export class CallbackRegistry {
    * another process. Resolves to whether at least one took it and none failed.
    */
   async redeliver(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
-    const subscriptions = [...(this.#users.get(event.userId)?.values() ?? [])];
+    const subscriptions = this.#subscriptions(event.userId);
     const id = idOf(event);
     const failed = subscriptions.filter((subscription) => id !== undefined && subscription.failed.has(id));
     const outcomes = await Promise.all(
@@ -189,11 +199,14 @@ export class CallbackRegistry {
     }
   }
 
-  #drop(userId: string, subscription: Subscription): void {
-    const subscriptions = this.#users.get(userId);
-    if (subscriptions?.get(subscription.callback) !== subscription) return;
-    subscriptions.delete(subscription.callback);
-    if (subscriptions.size === 0) this.#users.delete(userId);
+  #user(userId: string): User {
+    const user = this.#users.get(userId) ?? { subscriptions: new Map(), known: new WeakMap() };
+    this.#users.set(userId, user);
+    return user;
+  }
+
+  #subscriptions(userId: string): Subscription[] {
+    return [...(this.#users.get(userId)?.subscriptions.values() ?? [])];
   }
 }
 

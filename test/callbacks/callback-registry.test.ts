@@ -1,0 +1,537 @@
+import { describe, expect, it } from 'vitest';
+import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
+import type { ClientEvent } from '../../src/core/client-event.js';
+import { ManualClock } from '../../src/testing/manual-clock.js';
+import { messageEvent } from './message-event.js';
+
+const alice = '@alice:hs.test';
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+function setUp({ attempts = 3, retryDelayMs = 1_000 } = {}) {
+  const clock = new ManualClock();
+  const errors: { body: unknown; error: unknown; attempt: number }[] = [];
+  const deadLetters: { body: unknown; error: unknown; attempts: number }[] = [];
+  let storing = Promise.resolve();
+  const registry = new CallbackRegistry({
+    clock,
+    attempts,
+    retryDelayMs,
+    onError: (event, error, attempt) => errors.push({ body: bodyOf(event), error, attempt }),
+    onDeadLetter: async (event, error, attempts) => {
+      deadLetters.push({ body: bodyOf(event), error, attempts });
+      await storing;
+    },
+  });
+  const stop = new AbortController();
+  /** Hands messages to the callbacks; resolves with whether each was handled. */
+  const send = (...messages: (string | Parameters<typeof messageEvent>[0])[]): Promise<boolean[]> =>
+    Promise.all(
+      messages.map((message) => {
+        const event = messageEvent(typeof message === 'string' ? { body: message } : message);
+        return registry.dispatch(event, stop.signal);
+      }),
+    );
+  /** Makes the storing of dead letters wait. */
+  const holdStoring = (): (() => void) => {
+    const gate = Promise.withResolvers<void>();
+    storing = gate.promise;
+    return gate.resolve;
+  };
+  return { clock, registry, errors, deadLetters, stop, send, holdStoring };
+}
+
+function bodyOf(event: ClientEvent): unknown {
+  return 'content' in event ? event.content.body : undefined;
+}
+
+/** A callback that keeps the texts it gets, and may be made to wait or fail at some of them. */
+function recorder({ fail = {} }: { fail?: Record<string, number> } = {}) {
+  const got: string[] = [];
+  const gates = new Map<string, PromiseWithResolvers<void>>();
+  const state = { running: 0, mostAtOnce: 0 };
+  const failures = { ...fail };
+  const callback = async (event: ClientEvent): Promise<void> => {
+    const body = String(bodyOf(event));
+    state.mostAtOnce = Math.max(state.mostAtOnce, ++state.running);
+    got.push(body);
+    try {
+      await gates.get(body)?.promise;
+      const left = failures[body] ?? 0;
+      if (left > 0) {
+        failures[body] = left - 1;
+        throw new Error(`no ${body}`);
+      }
+    } finally {
+      state.running--;
+    }
+  };
+  const hold = (body: string): (() => void) => {
+    const gate = Promise.withResolvers<void>();
+    gates.set(body, gate);
+    return gate.resolve;
+  };
+  return { got, callback, hold, state };
+}
+
+describe('several callbacks', () => {
+  it('each get every event, in order', async () => {
+    const { registry, send } = setUp();
+    const [one, two] = [recorder(), recorder()];
+    registry.add(alice, one.callback);
+    registry.add(alice, two.callback);
+    expect(await send('a', 'b', 'c')).toEqual([true, true, true]);
+    expect([one.got, two.got]).toEqual([
+      ['a', 'b', 'c'],
+      ['a', 'b', 'c'],
+    ]);
+  });
+
+  it('get what their filters let through', async () => {
+    const { registry, send } = setUp();
+    const [here, polls, all] = [recorder(), recorder(), recorder()];
+    registry.add(alice, here.callback, { rooms: ['!here:x'] });
+    registry.add(alice, polls.callback, { types: ['m.poll.start'] });
+    registry.add(alice, all.callback);
+    await send({ body: 'a', roomId: '!here:x' }, { body: 'b', roomId: '!there:x', eventType: 'm.poll.start' });
+    expect([here.got, polls.got, all.got]).toEqual([['a'], ['b'], ['a', 'b']]);
+  });
+
+  it('of other users get nothing', async () => {
+    const { registry, send } = setUp();
+    const bob = recorder();
+    registry.add('@bob:hs.test', bob.callback);
+    expect(await send('a')).toEqual([true]);
+    expect(bob.got).toEqual([]);
+  });
+
+  it('do not wait for each other', async () => {
+    const { registry, send } = setUp();
+    const [slow, quick] = [recorder(), recorder()];
+    const release = slow.hold('a');
+    registry.add(alice, slow.callback);
+    registry.add(alice, quick.callback);
+    const sent = send('a', 'b', 'c');
+    await turn();
+    expect([slow.got, quick.got]).toEqual([['a'], ['a', 'b', 'c']]);
+    release();
+    await sent;
+    expect(slow.got).toEqual(['a', 'b', 'c']);
+  });
+});
+
+describe('one callback', () => {
+  it('is awaited before the next event of the same room, and not before one of another', async () => {
+    const { registry, send } = setUp();
+    const { got, callback, hold, state } = recorder();
+    const release = hold('a1');
+    registry.add(alice, callback);
+    const sent = send(
+      { body: 'a1', roomId: '!a:x' },
+      { body: 'a2', roomId: '!a:x' },
+      { body: 'b1', roomId: '!b:x' },
+      { body: 'b2', roomId: '!b:x' },
+    );
+    await turn();
+    expect(got).toEqual(['a1', 'b1', 'b2']);
+    release();
+    await sent;
+    expect(got).toEqual(['a1', 'b1', 'b2', 'a2']);
+    expect(state.mostAtOnce).toBe(2);
+  });
+
+  it('added twice gets an event once', async () => {
+    const { registry, send } = setUp();
+    const { got, callback } = recorder();
+    registry.add(alice, callback);
+    registry.add(alice, callback);
+    await send('a');
+    expect(got).toEqual(['a']);
+  });
+
+  it('added with several filters gets once what any of them lets through', async () => {
+    const { registry, send } = setUp();
+    const { got, callback } = recorder();
+    const off = registry.add(alice, callback, { rooms: ['!a:x'] });
+    registry.add(alice, callback, { rooms: ['!a:x', '!b:x'] });
+    await send({ body: 'a', roomId: '!a:x' }, { body: 'b', roomId: '!b:x' }, { body: 'c', roomId: '!c:x' });
+    expect(got).toEqual(['a', 'b']);
+    off();
+    await send({ body: 'a2', roomId: '!a:x' });
+    expect(got).toEqual(['a', 'b', 'a2']);
+  });
+
+  it('never gets an event twice, however often it comes', async () => {
+    const { registry, send } = setUp();
+    const { got, callback } = recorder();
+    registry.add(alice, callback);
+    const again = { body: 'a', eventId: '$same' };
+    await send(again, again);
+    await send(again);
+    expect(got).toEqual(['a']);
+  });
+
+  it('gets an event of the same id for two users once for each', async () => {
+    const { registry, send } = setUp();
+    const { got, callback } = recorder();
+    registry.add(alice, callback);
+    registry.add('@bob:hs.test', callback);
+    await send({ body: 'a', eventId: '$same' }, { body: 'b', eventId: '$same', userId: '@bob:hs.test' });
+    expect(got.toSorted()).toEqual(['a', 'b']);
+  });
+
+  it('gets every receipt, though they carry the id of the same event', async () => {
+    const { registry, stop } = setUp();
+    const got: ClientEvent[] = [];
+    registry.add(alice, (event) => void got.push(event));
+    const receipt: ClientEvent = {
+      type: 'receipt',
+      userId: alice,
+      roomId: '!r:x',
+      provenance: 'live',
+      eventId: '$same',
+      sender: '@bob:x',
+      receiptType: 'm.read',
+      timestamp: 0,
+    };
+    await registry.dispatch(receipt, stop.signal);
+    await registry.dispatch({ ...receipt, sender: '@carol:x' }, stop.signal);
+    expect(got).toHaveLength(2);
+  });
+});
+
+describe('a callback that is added', () => {
+  it('while another runs gets what comes afterwards, not what is being handled', async () => {
+    const { registry, send } = setUp();
+    const late = recorder();
+    registry.add(alice, () => void registry.add(alice, late.callback));
+    await send('a');
+    expect(late.got).toEqual([]);
+    await send('b');
+    expect(late.got).toEqual(['b']);
+  });
+
+  it('in every call of another, anew each time, does no harm', async () => {
+    const { registry, send } = setUp();
+    let added = 0;
+    registry.add(alice, () => {
+      if (++added < 50) registry.add(alice, () => void registry.add(alice, () => {}));
+    });
+    await send('a', 'b', 'c');
+    expect(added).toBe(3);
+  });
+});
+
+describe('a callback that is removed', () => {
+  it('gets nothing any more, not even what waits for it', async () => {
+    const { registry, send } = setUp();
+    const { got, callback, hold } = recorder();
+    const release = hold('a');
+    registry.add(alice, callback);
+    const sent = send('a', 'b');
+    await turn();
+    expect(registry.remove(alice, callback)).toBe(true);
+    release();
+    expect(await sent).toEqual([true, true]);
+    await send('c');
+    expect(got).toEqual(['a']);
+    expect(registry.remove(alice, callback)).toBe(false);
+    expect([registry.has(alice, callback), registry.count(alice)]).toEqual([false, 0]);
+  });
+
+  it('from within itself finishes what it is at', async () => {
+    const { registry, send } = setUp();
+    const got: unknown[] = [];
+    const once = async (event: ClientEvent): Promise<void> => {
+      registry.remove(alice, once);
+      await turn();
+      got.push(bodyOf(event));
+    };
+    registry.add(alice, once);
+    expect(await send('a', 'b')).toEqual([true, true]);
+    expect(got).toEqual(['a']);
+  });
+
+  it('by the disposer from within itself, or by another before its turn, gets nothing any more', async () => {
+    const { registry, send } = setUp();
+    const [self, victim] = [[] as unknown[], recorder()];
+    const off = registry.add(alice, (event) => {
+      self.push(bodyOf(event));
+      off();
+      registry.remove(alice, victim.callback);
+    });
+    registry.add(alice, victim.callback);
+    await send('a', 'b');
+    expect([self, victim.got]).toEqual([['a'], []]);
+  });
+
+  it('by a disposer called twice leaves other registrations alone', async () => {
+    const { registry, send } = setUp();
+    const { got, callback } = recorder();
+    const off = registry.add(alice, callback);
+    registry.add(alice, callback, { types: ['message'] });
+    off();
+    off();
+    await send('a');
+    expect(got).toEqual(['a']);
+  });
+
+  it('while it waits for its next attempt is not tried again, and holds nothing up', async () => {
+    const { registry, send, clock, errors } = setUp();
+    const { got, callback } = recorder({ fail: { a: 9 } });
+    registry.add(alice, callback);
+    const sent = send('a');
+    await clock.advance(500);
+    registry.remove(alice, callback);
+    await clock.advance(500);
+    expect(await sent).toEqual([true]);
+    expect([got, errors.length]).toEqual([['a'], 1]);
+  });
+
+  it('and added again keeps its place in line: it is not called while it runs', async () => {
+    const { registry, send } = setUp();
+    const { got, callback, hold, state } = recorder();
+    const release = hold('a');
+    registry.add(alice, callback);
+    const first = send('a');
+    await turn();
+    registry.remove(alice, callback);
+    registry.add(alice, callback, { types: ['message'] });
+    const second = send('b');
+    await turn();
+    expect(got).toEqual(['a']);
+    release();
+    await Promise.all([first, second]);
+    expect([got, state.mostAtOnce]).toEqual([['a', 'b'], 1]);
+  });
+
+  it('and added again gets no event that it has had', async () => {
+    const { registry, send } = setUp();
+    const { got, callback } = recorder();
+    registry.add(alice, callback);
+    await send({ body: 'a', eventId: '$a' });
+    registry.remove(alice, callback);
+    registry.add(alice, callback);
+    await send({ body: 'a', eventId: '$a' }, 'b');
+    expect(got).toEqual(['a', 'b']);
+  });
+});
+
+describe('a callback that fails', () => {
+  it.each([
+    [
+      'throws',
+      () => {
+        throw new Error('no');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('no'))],
+  ])('and %s harms no other, and is reported', async (_title, failing) => {
+    const { registry, send, clock, errors } = setUp({ attempts: 1 });
+    const { got, callback } = recorder();
+    registry.add(alice, failing);
+    registry.add(alice, callback);
+    expect(await send('a', 'b')).toEqual([true, true]);
+    expect(got).toEqual(['a', 'b']);
+    expect(errors).toMatchObject([
+      { body: 'a', error: { message: 'no' }, attempt: 1 },
+      { body: 'b', error: { message: 'no' }, attempt: 1 },
+    ]);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it.each([undefined, null, 'text', 0])('with %j instead of an error is treated alike', async (thrown) => {
+    const { registry, send, deadLetters } = setUp({ attempts: 1 });
+    registry.add(alice, () => Promise.reject(thrown));
+    expect(await send('a')).toEqual([true]);
+    expect(deadLetters).toEqual([{ body: 'a', error: thrown, attempts: 1 }]);
+  });
+
+  it('gets the event again after pauses that double, and holds its room back meanwhile', async () => {
+    const { registry, send, clock, errors, deadLetters } = setUp({ attempts: 4 });
+    const { got, callback } = recorder({ fail: { a: 3 } });
+    registry.add(alice, callback);
+    const sent = send({ body: 'a', roomId: '!a:x' }, { body: 'b', roomId: '!a:x' }, { body: 'c', roomId: '!c:x' });
+    await clock.advance(0);
+    expect(got).toEqual(['a', 'c']);
+    for (const [pauseMs, count] of [
+      [1_000, 2],
+      [2_000, 3],
+      [4_000, 4],
+    ] as const) {
+      await clock.advance(pauseMs - 1);
+      expect(got.filter((body) => body === 'a')).toHaveLength(count - 1);
+      await clock.advance(1);
+      expect(got.filter((body) => body === 'a')).toHaveLength(count);
+    }
+    expect(await sent).toEqual([true, true, true]);
+    expect(got).toEqual(['a', 'c', 'a', 'a', 'a', 'b']);
+    expect(errors.map(({ attempt }) => attempt)).toEqual([1, 2, 3]);
+    expect(deadLetters).toEqual([]);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('as often as it may loses the event to the dead letters, and the room goes on when that is stored', async () => {
+    const { registry, send, clock, deadLetters, holdStoring } = setUp();
+    const store = holdStoring();
+    const { got, callback } = recorder({ fail: { a: 99 } });
+    registry.add(alice, callback);
+    const sent = send('a', 'b');
+    await clock.advance(3_000);
+    expect(got).toEqual(['a', 'a', 'a']);
+    expect(deadLetters).toMatchObject([{ body: 'a', error: { message: 'no a' }, attempts: 3 }]);
+    store();
+    expect(await sent).toEqual([true, true]);
+    expect(got).toEqual(['a', 'a', 'a', 'b']);
+    await send({ body: 'c' });
+    expect(deadLetters).toHaveLength(1);
+  });
+
+  it('does not get a dead letter again when the event comes again', async () => {
+    const { registry, send } = setUp({ attempts: 1 });
+    const { got, callback } = recorder({ fail: { a: 1 } });
+    registry.add(alice, callback);
+    await send({ body: 'a', eventId: '$a' });
+    await send({ body: 'a', eventId: '$a' });
+    expect(got).toEqual(['a']);
+  });
+
+  it('does not make a callback that did not fail get the event again', async () => {
+    const { registry, send, clock } = setUp();
+    const [failing, fine] = [recorder({ fail: { a: 2 } }), recorder()];
+    registry.add(alice, failing.callback);
+    registry.add(alice, fine.callback);
+    const sent = send('a');
+    await clock.advance(3_000);
+    await sent;
+    expect([failing.got, fine.got]).toEqual([['a', 'a', 'a'], ['a']]);
+  });
+});
+
+describe('a dead letter that is tried again', () => {
+  it('goes to the callback that failed on it, and to no other', async () => {
+    const { registry, stop } = setUp({ attempts: 1 });
+    const [failing, fine] = [recorder({ fail: { a: 1 } }), recorder()];
+    registry.add(alice, failing.callback);
+    registry.add(alice, fine.callback);
+    const event = messageEvent({ body: 'a' });
+    await registry.dispatch(event, stop.signal);
+    expect(await registry.redeliver(event, stop.signal)).toBe(true);
+    expect([failing.got, fine.got]).toEqual([['a', 'a'], ['a']]);
+  });
+
+  it('stays one when the callback fails again', async () => {
+    const { registry, stop, deadLetters } = setUp({ attempts: 1 });
+    const { callback } = recorder({ fail: { a: 2 } });
+    registry.add(alice, callback);
+    const event = messageEvent({ body: 'a' });
+    await registry.dispatch(event, stop.signal);
+    expect(await registry.redeliver(event, stop.signal)).toBe(false);
+    expect(deadLetters).toHaveLength(2);
+    expect(await registry.redeliver(event, stop.signal)).toBe(true);
+  });
+
+  it('goes to all that want it when nobody is known to have failed, and to nobody when nobody wants it', async () => {
+    const { registry, stop } = setUp();
+    const { got, callback } = recorder();
+    const event = messageEvent({ body: 'a' });
+    expect(await registry.redeliver(event, stop.signal)).toBe(false);
+    registry.add(alice, callback, { rooms: ['!elsewhere:x'] });
+    expect(await registry.redeliver(event, stop.signal)).toBe(false);
+    registry.add(alice, callback);
+    expect(await registry.redeliver(event, stop.signal)).toBe(true);
+    expect(got).toEqual(['a']);
+  });
+});
+
+describe('a stop', () => {
+  it('says of what has not been handled that it has to come again, and of what runs what became of it', async () => {
+    const { registry, send, stop } = setUp();
+    const { got, callback, hold } = recorder();
+    const release = hold('a');
+    registry.add(alice, callback);
+    const sent = send('a', 'b');
+    await turn();
+    stop.abort();
+    release();
+    expect(await sent).toEqual([true, false]);
+    expect(got).toEqual(['a']);
+    expect(await send('c')).toEqual([false]);
+  });
+
+  it('ends the wait for the next attempt, leaving no timer: the event has to come again', async () => {
+    const { registry, send, stop, clock } = setUp();
+    const { callback } = recorder({ fail: { a: 1 } });
+    registry.add(alice, callback);
+    const sent = send('a');
+    await clock.advance(0);
+    stop.abort();
+    expect(await sent).toEqual([false]);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('does not make a callback get again what it has had, when another had not: however much that was', async () => {
+    const { registry, stop } = setUp();
+    const [slow, quick] = [recorder(), recorder()];
+    const release = slow.hold('0');
+    registry.add(alice, slow.callback);
+    registry.add(alice, quick.callback);
+    const events = Array.from({ length: 5_000 }, (_, n) => messageEvent({ body: String(n) }));
+    const first = Promise.all(events.map((event) => registry.dispatch(event, stop.signal)));
+    while (quick.got.length < events.length) await turn();
+    stop.abort();
+    release();
+    expect((await first).filter(Boolean)).toHaveLength(1);
+    const next = new AbortController();
+    expect((await Promise.all(events.map((event) => registry.dispatch(event, next.signal)))).every(Boolean)).toBe(true);
+    const all = events.map((event) => event.content.body);
+    expect([slow.got, quick.got]).toEqual([all, all]);
+  });
+
+  it('waits with idle for the callbacks that run, and for no others', async () => {
+    const { registry, send } = setUp();
+    const { callback, hold } = recorder();
+    const release = hold('a');
+    registry.add(alice, callback);
+    await registry.idle(alice);
+    const sent = send('a');
+    await turn();
+    await registry.idle('@bob:hs.test');
+    let idle = false;
+    const waiting = registry.idle(alice).then(() => (idle = true));
+    await turn();
+    expect(idle).toBe(false);
+    release();
+    await Promise.all([waiting, sent]);
+  });
+});
+
+describe('isInside', () => {
+  it('is so within a callback of the user, across its awaits, and not after it', async () => {
+    const { registry, send } = setUp();
+    const seen: boolean[] = [];
+    let later: Promise<void> | undefined;
+    registry.add(alice, async () => {
+      seen.push(registry.isInside(alice), registry.isInside('@bob:hs.test'));
+      await turn();
+      seen.push(registry.isInside(alice));
+      later = turn()
+        .then(turn)
+        .then(() => void seen.push(registry.isInside(alice)));
+    });
+    expect(registry.isInside(alice)).toBe(false);
+    await send('a');
+    await later;
+    expect(seen).toEqual([true, false, true, false]);
+  });
+});
+
+describe('clear', () => {
+  it('removes every callback of every user', async () => {
+    const { registry, send } = setUp();
+    const { got, callback } = recorder();
+    registry.add(alice, callback);
+    registry.clear();
+    expect(await send('a')).toEqual([true]);
+    expect([got, registry.count(alice)]).toEqual([[], 0]);
+  });
+});
