@@ -2,7 +2,7 @@ import type { HomeserverState } from '../resilience/circuit-breaker.js';
 import type { Health, ManagerStats } from './requests.js';
 
 /** What the state of the homeserver and of the clients says about the whole. */
-export function health({ clients }: ManagerStats, homeserver: HomeserverState, now: number): Health {
+export function health({ clients }: Pick<ManagerStats, 'clients'>, homeserver: HomeserverState, now: number): Health {
   if (homeserver.state === 'down') {
     const inMs = Math.max(0, homeserver.retryAt - now);
     return { status: 'down', reasons: [`the homeserver does not answer; it is looked for again in ${inMs} ms`] };

@@ -6,6 +6,7 @@ import type { ClientGate } from '../clients/sync-client.js';
 import { delay } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import type { EventBatch } from '../core/event-source.js';
+import type { Telemetry } from '../core/telemetry.js';
 import type { Gap } from '../delivery/delivery.js';
 import { Delivery } from '../delivery/delivery.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
@@ -22,6 +23,7 @@ export interface LiveUserOptions {
   readonly settings: Settings;
   readonly http: HomeserverHttp;
   readonly gate: ClientGate;
+  readonly telemetry: Telemetry;
   readonly callbacks: CallbackRegistry;
   readonly hooks: ClientHooks;
   readonly onGap: (gap: Gap) => void;
@@ -31,6 +33,8 @@ export interface LiveUserOptions {
 export class LiveUser implements ManagedClient {
   readonly session: Session;
   readonly deviceId: string;
+  /** Whether it begins where the user had been. */
+  readonly resumed: boolean;
   readonly #options: LiveUserOptions;
   readonly #sync: SyncClient;
   readonly #delivery: Delivery;
@@ -42,12 +46,13 @@ export class LiveUser implements ManagedClient {
   #late: Promise<void> | undefined;
 
   constructor(options: LiveUserOptions) {
-    const { credentials, session, stored, settings, http, gate, callbacks, hooks, onGap } = options;
+    const { credentials, session, stored, settings, http, gate, telemetry, callbacks, hooks, onGap } = options;
     const { userId, deviceId } = credentials;
     const { storage, clock, logger, fetch } = settings;
     this.#options = options;
     this.session = session;
     this.deviceId = deviceId;
+    this.resumed = stored.since !== undefined;
     this.#sync = new SyncClient({
       ...settings,
       ...hooks,
@@ -56,6 +61,7 @@ export class LiveUser implements ManagedClient {
       stored,
       http,
       gate,
+      telemetry,
       fetch,
       onPositionLost: (error) => {
         logger.warn({ userId, err: error }, 'the homeserver rejects the sync position; starting a fresh sync');
@@ -66,12 +72,16 @@ export class LiveUser implements ManagedClient {
       stored,
       checkpoint: {
         load: () => storage.loadCheckpoint(userId),
-        commit: (change) => storage.commit(userId, change),
+        commit: (change) => telemetry.checkpoint(userId, () => storage.commit(userId, change)),
       },
-      dispatch: (event, signal) => callbacks.dispatch(event, signal),
+      dispatch: (event, signal) => {
+        telemetry.event(event.type, event.provenance);
+        return callbacks.dispatch(event, signal);
+      },
       readHistory: (request) => readMessages(http, session, request),
       gapFillLimit: settings.gapFillLimit,
       onGap,
+      telemetry,
       clock,
       logger,
     });

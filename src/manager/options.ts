@@ -1,4 +1,5 @@
 import type { ConnectionPolicy } from '../clients/connection-policy.js';
+import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
@@ -69,6 +70,10 @@ export interface MatrixClientManagerOptions {
   readonly clock?: Clock;
   /** pino's shape. @default none */
   readonly logger?: Logger;
+  /** OpenTelemetry's, for metrics. @default the global one, as it is when the manager is made */
+  readonly meterProvider?: MeterProvider;
+  /** OpenTelemetry's, for traces. @default the global one */
+  readonly tracerProvider?: TracerProvider;
   /** How requests are sent. @default the global fetch, looked up at each request */
   readonly fetch?: Fetch;
 }
@@ -77,7 +82,15 @@ export interface MatrixClientManagerOptions {
 export type Settings = Required<Omit<MatrixClientManagerOptions, OptionalSetting>> &
   Pick<MatrixClientManagerOptions, OptionalSetting>;
 
-type OptionalSetting = 'connectionPolicy' | 'admin' | 'provisioner' | 'credentials' | 'rateLimit' | 'adminRateLimit';
+type OptionalSetting =
+  | 'connectionPolicy'
+  | 'admin'
+  | 'provisioner'
+  | 'credentials'
+  | 'rateLimit'
+  | 'adminRateLimit'
+  | 'meterProvider'
+  | 'tracerProvider';
 
 type NumberOption = Exclude<
   { [K in keyof Settings]: Settings[K] extends number ? K : never }[keyof Settings],
@@ -115,6 +128,8 @@ const others = [
   'logger',
   'fetch',
   'connectionPolicy',
+  'meterProvider',
+  'tracerProvider',
   'rateLimit',
   'adminRateLimit',
 ];
@@ -138,6 +153,9 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
   if (credentials !== undefined) requireFunction('credentials', credentials);
   const { connectionPolicy } = options;
   if (connectionPolicy !== undefined) requireMethods('connectionPolicy', connectionPolicy, ['decide']);
+  const { meterProvider, tracerProvider } = options;
+  if (meterProvider !== undefined) requireMethods('meterProvider', meterProvider, ['getMeter']);
+  if (tracerProvider !== undefined) requireMethods('tracerProvider', tracerProvider, ['getTracer']);
   const storage = options.storage ?? memoryStorage();
   requireMethods('storage', storage, ['getCredentials', 'loadCheckpoint', 'commit', 'close']);
   const clock = options.clock ?? systemClock;
@@ -153,6 +171,8 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
     ...(connectionPolicy && { connectionPolicy }),
     ...(provisioner && { provisioner }),
     ...(credentials && { credentials }),
+    ...(meterProvider && { meterProvider }),
+    ...(tracerProvider && { tracerProvider }),
     ...readRateLimit('rateLimit', options.rateLimit),
     ...readRateLimit('adminRateLimit', options.adminRateLimit),
     storage,
