@@ -84,6 +84,14 @@ export type { Clock, TimerHandle } from './core/clock.js';
 export type { Logger } from './core/logger.js';
 export type { Fetch } from './http/fetch.js';
 
+// Watching it
+export { diagnosticsChannels } from './telemetry/channels.js';
+export type { DiagnosticsChannelName, DiagnosticsMessages } from './telemetry/channels.js';
+export type { Gauges, QueueName } from './telemetry/gauges.js';
+export type { DurationStats } from './telemetry/series.js';
+export type { RequestStats, TelemetryStats } from './telemetry/telemetry-stats.js';
+export type { RequestResult, SyncKind } from './core/telemetry.js';
+
 // Overload control
 export type { HomeserverState } from './resilience/circuit-breaker.js';
 export type { RateLimit } from './resilience/rate-limiter.js';

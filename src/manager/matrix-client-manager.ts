@@ -597,13 +597,13 @@ export class MatrixClientManager implements AsyncDisposable {
 
   #gauges(): Gauges & Pick<ManagerStats, 'clients'> {
     const clients = { starting: 0, live: 0, reconnecting: 0, stopping: 0, failed: 0 };
-    let [leases, syncLagMs] = [0, 0];
+    let [leases, resting, syncLagMs] = [0, 0, 0];
     for (const client of this.#registry.list()) {
       if (client.state !== 'stopped') clients[client.state]++;
       leases += client.leases;
-      if (client.state === 'live' || client.state === 'reconnecting') {
-        syncLagMs = Math.max(syncLagMs, client.syncLagMs ?? 0);
-      }
+      if (client.state !== 'live' && client.state !== 'reconnecting') continue;
+      if (client.resting) resting++;
+      else syncLagMs = Math.max(syncLagMs, client.syncLagMs ?? 0);
     }
     const admin = this.#adminHttp?.load ?? { running: 0, waiting: 0 };
     const queues = {
@@ -614,7 +614,7 @@ export class MatrixClientManager implements AsyncDisposable {
       admin: admin.waiting,
       homeserver: this.#gate.waiting.clients,
     };
-    return { clients, leases, syncLagMs, homeserver: this.#gate.state.state, queues, admin };
+    return { clients, resting, leases, syncLagMs, homeserver: this.#gate.state.state, queues, admin };
   }
 
   #assertOpen(): void {

@@ -20,9 +20,11 @@ export type QueueName =
 export interface Gauges {
   /** How many clients are in each state. */
   readonly clients: Readonly<Record<string, number>>;
+  /** How many of the live ones poll only now and then, since their users are quiet. */
+  readonly resting: number;
   /** How many calls hold a client. */
   readonly leases: number;
-  /** The longest time since a sync of a client was answered, in milliseconds; up to `pollTimeoutMs` is normal. */
+  /** The longest time since a sync of a client that does not rest was answered, in milliseconds; up to `pollTimeoutMs` is normal. */
   readonly syncLagMs: number;
   readonly homeserver: 'up' | 'down';
   /** How much waits in each queue. */
@@ -38,15 +40,17 @@ export function observeGauges(meter: Meter, common: Attributes, read: () => Gaug
       ? meter.createObservableGauge(description.name, description)
       : meter.createObservableUpDownCounter(description.name, description);
   const clients = make(instruments.clients);
+  const resting = make(instruments.resting);
   const leases = make(instruments.leases);
   const syncLag = make(instruments.syncLag);
   const breaker = make(instruments.breaker);
   const queues = make(instruments.queues);
   const adminPool = make(instruments.adminPool);
-  const all = [clients, leases, syncLag, breaker, queues, adminPool];
+  const all = [clients, resting, leases, syncLag, breaker, queues, adminPool];
   const callback: BatchObservableCallback = (result) => {
     const now = read();
     for (const [state, number] of Object.entries(now.clients)) result.observe(clients, number, { state, ...common });
+    result.observe(resting, now.resting, common);
     result.observe(leases, now.leases, common);
     result.observe(syncLag, now.syncLagMs / 1_000, common);
     result.observe(breaker, now.homeserver === 'up' ? 0 : 1, common);

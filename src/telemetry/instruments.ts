@@ -27,6 +27,13 @@ export const instruments = {
     description: 'Clients by state',
     labels: ['state'],
   },
+  resting: {
+    name: 'matrix.client.resting',
+    kind: 'level',
+    unit: '{client}',
+    description: 'Live clients that poll only now and then, since their users are quiet',
+    labels: [],
+  },
   leases: {
     name: 'matrix.client.leases',
     kind: 'level',
@@ -76,7 +83,8 @@ export const instruments = {
     name: 'matrix.sync.lag',
     kind: 'gauge',
     unit: 's',
-    description: 'The longest time since a sync of a client was answered; up to the poll timeout is normal',
+    description:
+      'The longest time since a sync of a client that does not rest was answered; up to the poll timeout is normal',
     labels: [],
   },
   events: {
