@@ -27,6 +27,9 @@ const MAX_OUTCOMES = 100;
 const MIN_FAILURES = 5;
 /** The share of requests that has to fail. */
 const FAILING_SHARE = 0.5;
+/** Or as many in a row, over this time in milliseconds: where few ask, they wait long between two tries. */
+const MIN_FAILURES_IN_A_ROW = 3;
+const MIN_ROW_MS = 1_000;
 /** Failures have to hit as many users, or all where there are fewer: one in trouble alone is no outage. */
 const MIN_FAILING_USERS = 3;
 /** Who has asked for something within this time counts as a user, in milliseconds: longer than a long poll. */
@@ -95,11 +98,26 @@ export class CircuitBreaker {
   }
 
   #isOutage(now: number): boolean {
+    return this.#mostFail(now) || this.#allFail(now);
+  }
+
+  #mostFail(now: number): boolean {
     const recent = this.#outcomes.filter(({ at }) => now - at <= WINDOW_MS);
     const failures = recent.filter(({ failed }) => failed);
     if (failures.length < MIN_FAILURES || failures.length < recent.length * FAILING_SHARE) return false;
-    const failing = new Set(failures.map(({ who }) => who)).size;
-    return failing >= Math.min(MIN_FAILING_USERS, this.#active.size);
+    return this.#hitsMany(failures);
+  }
+
+  #allFail(now: number): boolean {
+    const lastSuccess = this.#outcomes.findLastIndex(({ failed }) => !failed);
+    const row = this.#outcomes.slice(lastSuccess + 1).filter(({ at }) => now - at <= ACTIVE_MS);
+    const [first] = row;
+    if (!first || row.length < MIN_FAILURES_IN_A_ROW || now - first.at < MIN_ROW_MS) return false;
+    return this.#hitsMany(row);
+  }
+
+  #hitsMany(failures: readonly Outcome[]): boolean {
+    return new Set(failures.map(({ who }) => who)).size >= Math.min(MIN_FAILING_USERS, this.#active.size);
   }
 
   #open(): void {

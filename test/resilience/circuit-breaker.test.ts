@@ -52,6 +52,26 @@ describe('the breaker opens', () => {
     expect(breaker.state.state).toBe('down');
   });
 
+  it('when nobody gets an answer any more, however few ask and however much was answered before', async () => {
+    const { breaker, fail, succeed, clock } = setUp();
+    succeed(...crowd, ...crowd);
+    fail('a', 'b', 'c', 'd'); // connections that broke at once, as they do now and then, are no outage
+    expect(breaker.state.state).toBe('up');
+    await clock.advance(1_000);
+    fail('a');
+    expect(breaker.state.state).toBe('down');
+  });
+
+  it('when the requests of the only user time out one after the other', async () => {
+    const { breaker, fail, clock } = setUp();
+    for (let timeouts = 0; timeouts < 3; timeouts++) {
+      expect(breaker.state.state).toBe('up');
+      fail('a');
+      await clock.advance(32_000);
+    }
+    expect(breaker.state.state).toBe('down');
+  });
+
   it('not for one user who fails among users who do not, however often', async () => {
     const { breaker, fail, succeed, clock } = setUp();
     for (let round = 0; round < 100; round++) {
@@ -80,8 +100,9 @@ describe('the breaker opens', () => {
   });
 
   it('not for failures that are spread over a long time', async () => {
-    const { breaker, fail, clock } = setUp();
+    const { breaker, fail, succeed, clock } = setUp();
     for (let round = 0; round < 50; round++) {
+      succeed('a');
       fail('a', 'b', 'c', 'd');
       await clock.advance(10_001);
     }
