@@ -111,7 +111,14 @@ export class Accounts {
       );
     }
     if (known?.accessToken === accessToken && (given.deviceId ?? known.deviceId) === known.deviceId) return known;
-    const owner = await this.#whoami({ userId, accessToken, deviceId: given.deviceId ?? '' }, signal);
+    const owner = await this.#whoami({ userId, accessToken, deviceId: given.deviceId ?? '' }, signal).catch(
+      (error: unknown) => {
+        // The caller's copy is from before a renewal that they were not told of.
+        if (isManagerError(error, 'UNKNOWN_TOKEN') && known && given.deviceId === known.deviceId) return undefined;
+        throw error;
+      },
+    );
+    if (!owner) return known as Credentials;
     const deviceId = owner.deviceId ?? given.deviceId;
     if (owner.userId !== userId || deviceId === undefined || (given.deviceId ?? deviceId) !== deviceId) {
       const whose = owner.userId === userId ? `device ${deviceId ?? '(none)'}` : owner.userId;

@@ -62,7 +62,10 @@ describe('provisioning a new user', () => {
       deviceId: user.deviceId,
     });
     await manager.stopClient(alice);
-    expect(await soon(manager.startClient({ userId: alice }))).toMatchObject({ state: 'live', deviceId: user.deviceId });
+    expect(await soon(manager.startClient({ userId: alice }))).toMatchObject({
+      state: 'live',
+      deviceId: user.deviceId,
+    });
     await manager.shutdown();
   });
 });
