@@ -143,7 +143,7 @@ export class CircuitBreaker {
     try {
       await this.#options.probe();
     } catch (error) {
-      return this.#scheduleProbe(isManagerError(error) ? error.retryAfterMs : undefined);
+      if (!isAnswer(error)) return this.#scheduleProbe(isManagerError(error) ? error.retryAfterMs : undefined);
     }
     if (this.#closed) return;
     this.#backSince = this.#options.clock.now();
@@ -154,4 +154,10 @@ export class CircuitBreaker {
     this.#state = state;
     this.#options.onChange(state);
   }
+}
+
+/** A refusal is the answer of a homeserver at work, unless it says that there is too much to do. */
+function isAnswer(error: unknown): boolean {
+  const status = isManagerError(error) ? (error.status ?? 0) : 0;
+  return status >= 400 && status < 500 && status !== 408 && status !== 429;
 }

@@ -163,6 +163,25 @@ describe('while it is open', () => {
 });
 
 describe('the breaker closes', () => {
+  it.each([400, 401, 403, 404])(
+    'with a probe that is refused with %i, since somebody is at work there',
+    async (status) => {
+      const { clock, breaker, fail, probesAnswer } = setUp();
+      probesAnswer(() => Promise.reject(new MatrixClientManagerError('FORBIDDEN', 'refused', { status })));
+      fail('a', 'b', 'c', 'd', 'e');
+      await clock.advance(2_000);
+      expect(breaker.state.state).toBe('up');
+    },
+  );
+
+  it.each([408, 429, 500, 503])('not with one that is answered %i', async (status) => {
+    const { clock, breaker, fail, probesAnswer } = setUp();
+    probesAnswer(() => Promise.reject(new MatrixClientManagerError('RATE_LIMITED', 'not now', { status })));
+    fail('a', 'b', 'c', 'd', 'e');
+    await clock.advance(60_000);
+    expect(breaker.state.state).toBe('down');
+  });
+
   it('with the first probe that is answered, and no timer is left', async () => {
     const { clock, changes, fail, probesAnswer } = setUp();
     fail('a', 'b', 'c', 'd', 'e');

@@ -28,6 +28,7 @@ export async function crowd(count: number, options: Partial<MatrixClientManagerO
   const users = Array.from({ length: count }, (_, n) => fake.createUser({ username: `user${n}` }));
   const [first] = users as [FakeUser, ...FakeUser[]];
   const roomId = fake.createRoom({ creator: first.userId, members: users.slice(1).map(({ userId }) => userId) });
+  for (let n = 0; n < 30; n++) fake.sendMessage(roomId, first.userId, 'old'); // more than a first sync brings
   /** Texts that came to anybody, by user. */
   const texts = new Map<string, string[]>(users.map(({ userId }) => [userId, []]));
   const starts = users.map((user) =>

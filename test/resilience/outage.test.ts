@@ -119,7 +119,11 @@ describe('an outage', () => {
     mend();
     await advanceUntil(clock, Promise.all(sends), { limitMs: 60_000 });
     const posted = fake.events(roomId).filter(({ type }) => type === 'm.room.message');
-    expect(posted.map(({ content }) => content['body'])).toEqual(['one', 'two', 'three']);
+    expect(posted.map(({ content }) => content['body']).filter((body) => body !== 'old')).toEqual([
+      'one',
+      'two',
+      'three',
+    ]);
   });
 
   it('does not hold a shutdown up, and nothing is left', async () => {
@@ -140,7 +144,7 @@ describe('an outage', () => {
     const counts = await requestsPerSecond(60);
     expect(sum(counts) / counts.length).toBeLessThanOrEqual(2);
     mend();
-    await clock.advance(10_000);
+    await clock.advance(30_000); // those that failed several times in a row wait longer
     expect(live()).toBe(300);
   }, 60_000);
 
