@@ -14,7 +14,7 @@ import { Application } from './soak/application.js';
 import type { SoakUser } from './soak/application.js';
 import { troubleMaker } from './soak/faults.js';
 import { SoakHomeserver } from './soak/homeserver.js';
-import { Ledger } from './soak/ledger.js';
+import { BEFORE_START, Ledger } from './soak/ledger.js';
 import { judge, takeSample } from './soak/sampler.js';
 import type { Sample } from './soak/sampler.js';
 
@@ -66,10 +66,11 @@ async function soak(homeserver: SoakHomeserver, folder: string, runMs: number, r
     users.map(({ userId }) => manager.provisionUser({ username: userId.slice(1).split(':')[0] ?? '' })),
   );
   const roomIds = await homeserver.makeRooms(members.map((room) => room.map((user) => users[user]?.userId ?? '')));
-  await homeserver.fill(2 * TIMELINE_LIMIT);
+  await homeserver.fill(2 * TIMELINE_LIMIT, BEFORE_START);
   const ledger = new Ledger(folder);
   const application = new Application(manager, { users, roomIds }, ledger, random);
   await application.startAll();
+  if (!quick) await fillMemories(homeserver);
 
   const end = new AbortController();
   const userIds = users.map(({ userId }) => userId);
@@ -113,6 +114,14 @@ async function soak(homeserver: SoakHomeserver, folder: string, runMs: number, r
   violations.push(...application.violations, ...checked.violations);
   if (left.openRequests > 0) violations.push(`${left.openRequests} requests are open after the shutdown`);
   return violations;
+}
+
+/** Posts so much that what the library remembers up to a bound has reached it when the measuring begins. */
+async function fillMemories(homeserver: SoakHomeserver): Promise<void> {
+  for (let seconds = 0; seconds < 90; seconds++) {
+    await homeserver.fill(20, 'filling');
+    await sleep(1_000);
+  }
 }
 
 /** Who is in which room: at random, but everybody in one at least. */

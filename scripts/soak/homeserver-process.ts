@@ -25,7 +25,7 @@ function answer(ask: SoakRequest['ask']): unknown {
       }
       return roomIds;
     case 'fill':
-      return fill(ask.messagesPerRoom);
+      return fill(ask.messagesPerRoom, ask.text);
     case 'fault':
       return begin(ask.fault, ask.forMs);
     case 'calm':
@@ -44,11 +44,10 @@ function forgetRequests(): void {
   fake.clearRequests();
 }
 
-/** Messages beyond what clients keep, so that what they keep grows no further while it is measured. */
-function fill(messagesPerRoom: number): void {
+function fill(messagesPerRoom: number, text: string): void {
   for (const roomId of roomIds) {
     const sender = fake.events(roomId)[0]?.sender ?? '';
-    for (let n = 0; n < messagesPerRoom; n++) fake.sendMessage(roomId, sender, `filling ${n}`);
+    for (let n = 0; n < messagesPerRoom; n++) fake.sendMessage(roomId, sender, `${n} ${text}`);
   }
 }
 

@@ -39,8 +39,9 @@ export class SoakHomeserver implements AsyncDisposable {
     return this.#ask({ do: 'rooms', members }) as Promise<string[]>;
   }
 
-  async fill(messagesPerRoom: number): Promise<void> {
-    await this.#ask({ do: 'fill', messagesPerRoom });
+  /** Posts messages of that text to every room, all at once. */
+  async fill(messagesPerRoom: number, text: string): Promise<void> {
+    await this.#ask({ do: 'fill', messagesPerRoom, text });
   }
 
   async fault(fault: Fault, forMs: number): Promise<void> {

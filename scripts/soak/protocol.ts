@@ -10,7 +10,7 @@ export type Fault =
 /** What the homeserver's process is asked for. */
 export type SoakAsk =
   | { readonly do: 'rooms'; readonly members: readonly (readonly string[])[] }
-  | { readonly do: 'fill'; readonly messagesPerRoom: number }
+  | { readonly do: 'fill'; readonly messagesPerRoom: number; readonly text: string }
   | { readonly do: 'fault'; readonly fault: Fault; readonly forMs: number }
   | { readonly do: 'calm' | 'count' }
   | { readonly do: 'history'; readonly file: string };
