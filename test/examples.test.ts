@@ -66,7 +66,7 @@ test('every example is run by a test', () => {
   const names = readdirSync(examplesFolder).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
   const helper = 'homeserver.ts';
   expect(names.filter((name) => name !== helper).toSorted()).toEqual(
-    [...Object.keys(outputs), 'graceful-shutdown'].map((name) => `${name}.ts`).toSorted(),
+    [...Object.keys(outputs), 'graceful-shutdown', 'operator'].map((name) => `${name}.ts`).toSorted(),
   );
 });
 

@@ -74,8 +74,7 @@ export interface SendReadReceiptOptions {
 /** What the manager is doing now, and what it has done: the numbers that OpenTelemetry gets. */
 export interface ManagerStats extends Gauges, TelemetryStats {
   readonly clients: Readonly<Record<'starting' | 'live' | 'reconnecting' | 'stopping' | 'failed', number>>;
-  /** Stops of clients that were live; reasons that there have been. */
-  readonly stops: Readonly<Partial<Record<StopReason, number>>>;
+  readonly stops: Readonly<Record<StopReason, number>>;
 }
 
 export interface Health {

@@ -108,15 +108,17 @@ interface Node {
   template?: string;
 }
 
+/** Where versions go; no segment of a path is like it. */
+const VERSION = '/';
 const root: Node = { children: new Map() };
 for (const template of templates) {
   let node = root;
-  for (const segment of template.split('/')) node = childFor(node, segment);
+  for (const segment of template.split('/')) node = childFor(node, segment === '{v}' ? VERSION : segment);
   node.template = template;
 }
 
 function childFor(node: Node, segment: string): Node {
-  if (segment.startsWith('{') && segment !== '{v}') return (node.any ??= { children: new Map() });
+  if (segment.startsWith('{')) return (node.any ??= { children: new Map() });
   const child = node.children.get(segment) ?? { children: new Map() };
   node.children.set(segment, child);
   return child;
@@ -131,7 +133,7 @@ export function endpointOf(path: string): string {
     const found: Node | undefined = node.children.get(segment) ?? node.any;
     if (!found && /^(r0|v[1-4]|unstable)$/.test(segment)) {
       version = segment;
-      node = node.children.get('{v}');
+      node = node.children.get(VERSION);
     } else node = found;
     if (!node) return 'other';
   }

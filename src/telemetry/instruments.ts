@@ -98,7 +98,7 @@ export const instruments = {
     name: 'matrix.callback.count',
     kind: 'counter',
     unit: '{call}',
-    description: 'Calls of callbacks: handled, failed, and dead letters (the last failure of an event)',
+    description: 'Calls of callbacks, handled or failed',
     labels: ['outcome'],
   },
   callbackDuration: {
@@ -108,6 +108,13 @@ export const instruments = {
     description: 'Time that a callback took',
     labels: ['outcome'],
     buckets: SHORT,
+  },
+  deadLetters: {
+    name: 'matrix.callback.dead_letters',
+    kind: 'counter',
+    unit: '{event}',
+    description: 'Events that a callback failed on as often as it may',
+    labels: [],
   },
   gaps: {
     name: 'matrix.gap.count',

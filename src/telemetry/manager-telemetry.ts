@@ -26,6 +26,8 @@ export interface ManagerTelemetryOptions {
 }
 
 const provenances: readonly Provenance[] = ['live', 'backlog', 'gap-fill'];
+/** Those of `StopReason`; others are counted as well. */
+const stopReasons = ['requested', 'idle', 'evicted', 'shutdown', 'loggedOut', 'failed'];
 const syncKinds: readonly SyncKind[] = ['initial', 'catch-up', 'live'];
 
 interface Start {
@@ -46,7 +48,8 @@ export class ManagerTelemetry implements Telemetry {
   readonly #syncDuration: Readonly<Record<SyncKind, Durations>>;
   readonly #syncProcessing: Readonly<Record<SyncKind, Durations>>;
   readonly #events: Readonly<Record<ClientEventType, Readonly<Record<Provenance, Count>>>>;
-  readonly #callbacks: Readonly<Record<CallbackOutcome | 'dead_letter', Count>>;
+  readonly #callbacks: Readonly<Record<CallbackOutcome, Count>>;
+  readonly #deadLetters: Count;
   readonly #callbackDuration: Readonly<Record<CallbackOutcome, Durations>>;
   readonly #gaps: Readonly<Record<'filled' | 'open', Count>>;
   readonly #gapEvents: Count;
@@ -68,15 +71,19 @@ export class ManagerTelemetry implements Telemetry {
     const duration = (name: keyof typeof instruments): Series<Durations> =>
       durationSeries(this.#meter, instruments[name], this.#common);
     this.#starts = counter('starts');
+    for (const outcome of ['live', 'failed'])
+      for (const resumed of ['true', 'false']) this.#starts.at(outcome, resumed);
     this.#startDuration = duration('startDuration');
     this.#stops = counter('stops');
+    for (const reason of stopReasons) this.#stops.at(reason);
     this.#syncDuration = each(syncKinds, duration('syncDuration'));
     this.#syncProcessing = each(syncKinds, duration('syncProcessing'));
     const events = counter('events');
     this.#events = fromNames(clientEventTypes, (type) =>
       fromNames(provenances, (provenance) => events.at(type, provenance)),
     );
-    this.#callbacks = each(['handled', 'failed', 'dead_letter'], counter('callbacks'));
+    this.#callbacks = each(['handled', 'failed'], counter('callbacks'));
+    this.#deadLetters = counter('deadLetters').at();
     this.#callbackDuration = each(['handled', 'failed'], duration('callbackDuration'));
     this.#gaps = each(['filled', 'open'], counter('gaps'));
     this.#gapEvents = counter('gapEvents').at();
@@ -158,7 +165,7 @@ export class ManagerTelemetry implements Telemetry {
   }
 
   deadLetter(): void {
-    this.#callbacks.dead_letter.add();
+    this.#deadLetters.add();
   }
 
   gap(userId: string, roomId: string, events: number, complete: boolean, durationMs: number): void {
@@ -234,7 +241,7 @@ export class ManagerTelemetry implements Telemetry {
       events: fromNames(clientEventTypes, (type) =>
         fromNames(provenances, (provenance) => this.#events[type][provenance].value),
       ),
-      callbacks: { ...statsOf(this.#callbackDuration), deadLetters: this.#callbacks.dead_letter.value },
+      callbacks: { ...statsOf(this.#callbackDuration), deadLetters: this.#deadLetters.value },
       gaps: { filled: this.#gaps.filled.value, open: this.#gaps.open.value, events: this.#gapEvents.value },
       checkpoints: statsOf(this.#checkpoints),
       sends: statsOf(this.#sends),

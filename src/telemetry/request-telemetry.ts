@@ -20,6 +20,7 @@ export class RequestTelemetry {
     this.#requests = counterSeries(meter, instruments.requests, common);
     this.#durations = durationSeries(meter, instruments.requestDuration, common);
     this.#retries = counterSeries(meter, instruments.retries, common);
+    this.#retries.at('GET', '/_matrix/client/v3/sync');
   }
 
   begin(method: string, path: string): RequestWatch {

@@ -10,6 +10,7 @@ export class Count {
   constructor(counter: Counter, labels: Attributes) {
     this.#counter = counter;
     this.labels = labels;
+    counter.add(0, labels); // what has not happened is seen as 0, and its first time as a rise
   }
 
   add(amount = 1): void {
