@@ -184,13 +184,14 @@ export class CallbackRegistry {
   async #call(callback: ClientCallback, event: ClientEvent, attempt: number): Promise<void> {
     const { telemetry = noTelemetry } = this.#options;
     const { userId } = event;
+    const own = structuredClone(event); // what it does to its copy reaches neither the others nor the timelines
     const call = { userId, done: false };
     const calls = this.#calls.get(userId) ?? new Set();
     this.#calls.set(userId, calls);
     const over = Promise.withResolvers<void>();
     calls.add(over.promise);
     try {
-      await telemetry.callback(event, attempt, () => this.#running.run(call, () => callback(event)));
+      await telemetry.callback(event, attempt, () => this.#running.run(call, () => callback(own)));
     } finally {
       call.done = true; // what the callback left running is not inside any more
       over.resolve();

@@ -119,6 +119,32 @@ describe('several callbacks', () => {
   });
 });
 
+describe('a callback that changes the event', () => {
+  it('changes it for nobody else, nor for its own next attempt', async () => {
+    const { registry, clock, stop, deadLetters } = setUp({ attempts: 2 });
+    const seen: unknown[] = [];
+    const look = (event: ClientEvent): void => void seen.push(structuredClone(event));
+    registry.add(alice, (event) => {
+      look(event);
+      const changed = event as unknown as { roomId: string; content: { body: string; deep: { list: number[] } } };
+      changed.roomId = '!gone:x';
+      changed.content.body = 'changed';
+      changed.content.deep.list.push(2);
+      throw new Error('no');
+    });
+    registry.add(alice, look);
+    const content = JSON.parse('{"body":"a","deep":{"list":[1]},"__proto__":{"x":1}}') as Record<string, unknown>;
+    const event = messageEvent({ content });
+    const before = structuredClone(event);
+    const dispatched = registry.dispatch(event, stop.signal);
+    await clock.advance(1_000);
+    await dispatched;
+    expect(event).toEqual(before);
+    expect(seen).toEqual([before, before, before]);
+    expect(deadLetters).toMatchObject([{ body: 'a' }]);
+  });
+});
+
 describe('one callback', () => {
   it('is awaited before the next event of the same room, and not before one of another', async () => {
     const { registry, send } = setUp();
