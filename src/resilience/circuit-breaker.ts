@@ -36,7 +36,7 @@ const MIN_FAILING_USERS = 3;
 const ACTIVE_MS = 90_000;
 /** Pauses before probes, in milliseconds: doubling from the first to the second, each up to a quarter longer. */
 const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 2_400;
+const LONGEST_PAUSE_MS = 2_000;
 /** A homeserver that asks for more time gets it, up to this: one request a minute harms none. In milliseconds. */
 const MAX_RETRY_AFTER_MS = 60_000;
 /** Where the homeserver goes down again within this time of being back, it gets a longer pause. In milliseconds. */

@@ -18,9 +18,11 @@ export interface HomeserverGateOptions {
 }
 
 /** The clients that wait for a homeserver come back over this time at most, in milliseconds. */
-const MAX_SPREAD_MS = 6_000;
+const MAX_SPREAD_MS = 5_500;
 /** Time that each of them adds to it. */
 const SPREAD_PER_CLIENT_MS = 6;
+/** When a part p of them is back, p to the power of this of the time has passed: 1 is an even pace, less begins slower. */
+const RAMP = 0.6;
 
 /** The one way to the homeserver: knows whether it is up, and in what order and number requests may go. */
 export class HomeserverGate implements RequestGate {
@@ -75,7 +77,7 @@ export class HomeserverGate implements RequestGate {
     while (this.#breaker.state.state === 'down') {
       const spreadMs = await this.#nextUp(signal);
       // Few first and more later: where the homeserver fails again, only those few will have troubled it.
-      const delayMs = Math.round(spreadMs * Math.sqrt(random()));
+      const delayMs = Math.round(spreadMs * random() ** RAMP);
       await delay(this.#options.clock, delayMs, signal, 'waiting for the homeserver');
     }
   }
