@@ -137,7 +137,8 @@ export class AdminApi {
 
   /** Brings a deactivated account back, with a random password that nobody knows; `provisionUser` then logs it in. */
   async reactivateUser(userId: string): Promise<AdminUser> {
-    await this.#existing(userId, 'reactivating');
+    const user = await this.#existing(userId, 'reactivating');
+    if (!user.deactivated) return user; // whose password is not ours to change
     const body = { deactivated: false, password: randomBytes(32).toString('base64url'), logout_devices: false };
     const at = path`/_synapse/admin/v2/users/${userId}`;
     return toUser(await this.#call(userSchema, 'PUT', at, 'reactivating', userId, body));
@@ -211,8 +212,9 @@ export class AdminApi {
   }
 
   /** A PUT on a user who does not exist would make one. */
-  async #existing(userId: string, doing: string): Promise<void> {
-    if (await this.getUser(userId)) return;
+  async #existing(userId: string, doing: string): Promise<AdminUser> {
+    const user = await this.getUser(userId);
+    if (user) return user;
     const where = serverNameOf(userId) === this.#serverName ? '' : ` (this homeserver is ${this.#serverName})`;
     throw new MatrixClientManagerError('NOT_FOUND', `${doing} ${userId} failed: there is no such user${where}`, {
       userId,

@@ -120,6 +120,21 @@ describe('deactivateUser and reactivateUser', () => {
     expect(await manager.provisionUser({ username: 'alice' })).toMatchObject({ accessToken: user.accessToken });
   });
 
+  it('leave an account that is not deactivated its password', async () => {
+    const { fake, manager } = managerOnFake();
+    fake.createUser({ username: 'alice', password: 'her own' });
+    expect(await manager.admin.reactivateUser(alice)).toMatchObject({ userId: alice, deactivated: false });
+    const login = await fake.fetch(`${fake.baseUrl}/_matrix/client/v3/login`, {
+      method: 'POST',
+      body: JSON.stringify({
+        type: 'm.login.password',
+        identifier: { type: 'm.id.user', user: 'alice' },
+        password: 'her own',
+      }),
+    });
+    expect(login.status).toBe(200);
+  });
+
   it('are errors for a user who does not exist, and make no account', async () => {
     const { manager, count } = managerOnFake();
     expect(await rejection(manager.admin.deactivateUser(nobody))).toMatchObject({ code: 'NOT_FOUND' });
