@@ -3,6 +3,8 @@ import type * as v from 'valibot';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
 import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
+import { assertUserId } from '../core/ids.js';
+import { isObject } from '../core/raw-event.js';
 import { loginWithPassword } from '../http/login.js';
 import { Session } from '../http/session.js';
 
@@ -16,9 +18,11 @@ const ADMIN_DEVICE_ID = 'matrix-client-manager';
 
 /**
  * The session of an admin: by token, or by password, which logs in once and again whenever the token has died.
+ * Throws `INVALID_OPTIONS` and `INVALID_USER_ID`.
  * @param signal - ends a login that is under way
  */
 export function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): Session {
+  checkAccount(admin);
   const { userId, accessToken, password } = admin;
   const credentials = accessToken === undefined ? undefined : { userId, accessToken, deviceId: '' };
   if (password === undefined) return new Session(userId, credentials);
@@ -30,6 +34,20 @@ export function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?:
       throw isManagerError(error, 'FORBIDDEN') ? wrongPassword(error) : error;
     }
   });
+}
+
+function checkAccount(admin: unknown): void {
+  const { userId, accessToken, password }: Readonly<Record<string, unknown>> = isObject(admin) ? admin : {};
+  const secrets = [accessToken, password].filter((secret) => secret !== undefined);
+  if (
+    !isObject(admin) ||
+    secrets.length === 0 ||
+    secrets.some((secret) => typeof secret !== 'string' || secret === '')
+  ) {
+    const message = 'expected `admin` to be an object with a userId and an accessToken or a password';
+    throw new MatrixClientManagerError('INVALID_OPTIONS', message);
+  }
+  assertUserId(userId);
 }
 
 function wrongPassword(error: MatrixClientManagerError): MatrixClientManagerError {

@@ -52,20 +52,23 @@ export class SynapseAdminProvisioner implements Provisioner {
   readonly #admin: SynapseAdminHttp;
   readonly #clock: Clock;
 
-  /** @param options - the manager, which makes one from its `admin` option, passes the connection it has already */
+  /**
+   * Throws `INVALID_OPTIONS` or, for the admin, `INVALID_USER_ID`.
+   * @param options - the manager, which makes one from its `admin` option, passes the connection it has already
+   */
   constructor(options: SynapseAdminProvisionerOptions | { readonly connection: SynapseAdminHttp; clock: Clock }) {
     this.#clock = options.clock ?? systemClock;
     if ('connection' in options) {
       this.#admin = options.connection;
       return;
     }
-    const http = new HomeserverHttp({
-      homeserverUrl: options.homeserverUrl,
-      fetch: options.fetch ?? globalFetch,
-      clock: this.#clock,
-      requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
-    });
-    this.#admin = new SynapseAdminHttp(http, adminSession(http, options.admin), options.adminConcurrency ?? 4);
+    const { homeserverUrl, admin, adminConcurrency = 4, requestTimeoutMs = 30_000, fetch = globalFetch } = options;
+    const isUrl = typeof homeserverUrl === 'string' && /^https?:/.test(homeserverUrl) && URL.canParse(homeserverUrl);
+    if (!isUrl) throw invalid('homeserverUrl', 'an http or https URL');
+    if (!isCount(adminConcurrency)) throw invalid('adminConcurrency', 'a whole number of at least 1');
+    if (!isCount(requestTimeoutMs)) throw invalid('requestTimeoutMs', 'a whole number of at least 1');
+    const http = new HomeserverHttp({ homeserverUrl, fetch, clock: this.#clock, requestTimeoutMs });
+    this.#admin = new SynapseAdminHttp(http, adminSession(http, admin), adminConcurrency);
   }
 
   async ensureUser(request: EnsureUserRequest): Promise<EnsuredUser> {
@@ -169,4 +172,12 @@ export class SynapseAdminProvisioner implements Provisioner {
       }
     }
   }
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) > 0;
+}
+
+function invalid(name: string, expected: string): MatrixClientManagerError {
+  return new MatrixClientManagerError('INVALID_OPTIONS', `expected \`${name}\` to be ${expected}`);
 }
