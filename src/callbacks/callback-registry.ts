@@ -29,6 +29,9 @@ interface User {
   readonly known: WeakMap<ClientCallback, Subscription>;
 }
 
+/** The longest pause between two attempts, in milliseconds. */
+const MAX_PAUSE_MS = 300_000;
+
 type Outcome = 'handled' | 'failed' | 'stopped' | 'unwanted';
 
 export interface CallbackRegistryOptions {
@@ -38,7 +41,10 @@ export interface CallbackRegistryOptions {
   /** The pause before attempt 2, in milliseconds; it doubles with each further one. */
   readonly retryDelayMs: number;
   readonly onError: (event: ClientEvent, error: unknown, attempt: number) => void;
-  /** The callback has failed as often as it may; the event counts as handled once this has resolved. */
+  /**
+   * The callback has failed as often as it may; the event counts as handled once this has resolved. A rejection is
+   * followed by another try, since the letter would be lost.
+   */
   readonly onDeadLetter: (event: ClientEvent, error: unknown, attempts: number) => Promise<void>;
   /** @default none */
   readonly telemetry?: Telemetry;
@@ -104,14 +110,20 @@ export class CallbackRegistry {
 
   /**
    * Queues the event for every callback that wants it. Resolves to true when all of them are finished with it, and
-   * to false when `signal` ended the wait: then the event has to come again.
+   * to false when `signal` ended the wait: then the event has to come again. `record` stores that it was handled.
    */
-  async dispatch(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
+  async dispatch(event: ClientEvent, signal: AbortSignal, record = async (): Promise<void> => {}): Promise<boolean> {
     const wanting = this.#subscriptions(event.userId).filter((subscription) => wants(subscription, event));
     if (wanting.length === 0) return true;
+    let unfinished = wanting.length;
     const finished = await Promise.all(
       wanting.map((subscription) => {
-        return subscription.rooms.run(event.roomId, () => this.#deliver(subscription, event, signal));
+        return subscription.rooms.run(event.roomId, async () => {
+          if (!(await this.#deliver(subscription, event, signal))) return false;
+          // Who is the last to be through goes on when that is stored: a crash then repeats one event of a room at most.
+          if (--unfinished === 0) await record();
+          return true;
+        });
       }),
     );
     if (!finished.every(Boolean)) return false;
@@ -170,15 +182,34 @@ export class CallbackRegistry {
       } catch (error) {
         this.#options.onError(event, error, attempt);
         if (attempt >= this.#options.attempts) {
+          if (!(await this.#bury(event, error, attempt, signal))) return 'stopped';
           if (id !== undefined) subscription.failed.add(id);
-          await this.#options.onDeadLetter(event, error, attempt);
           return 'failed';
         }
-        const delayMs = this.#options.retryDelayMs * 2 ** (attempt - 1);
-        const waited = delay(this.#options.clock, delayMs, signal, 'retrying a callback').then(() => true);
-        if (!(await waited.catch(() => false))) return 'stopped';
+        if (!(await this.#pause(attempt, signal))) return 'stopped';
       }
     }
+  }
+
+  /** Makes a dead letter of the event, however often that takes; resolves to false when stopped before. */
+  async #bury(event: ClientEvent, error: unknown, attempts: number, signal: AbortSignal): Promise<boolean> {
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.#options.onDeadLetter(event, error, attempts);
+        return true;
+      } catch {
+        // Who stores it has told of it; the event must not count as handled before it is stored.
+        if (!(await this.#pause(tries, signal))) return false;
+      }
+    }
+  }
+
+  /** Waits longer each time; resolves to false when `signal` fires. */
+  async #pause(failures: number, signal: AbortSignal): Promise<boolean> {
+    const { clock, retryDelayMs } = this.#options;
+    const delayMs = Math.min(MAX_PAUSE_MS, retryDelayMs * 2 ** (failures - 1));
+    const waited = delay(clock, delayMs, signal, 'retrying a callback').then(() => true);
+    return waited.catch(() => false);
   }
 
   async #call(callback: ClientCallback, event: ClientEvent, attempt: number): Promise<void> {

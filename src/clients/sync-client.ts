@@ -258,7 +258,7 @@ export class SyncClient implements EventSource {
         return response;
       } catch (error) {
         this.#throwIfClosing(error);
-        if (since !== undefined && isManagerError(error) && error.status === 400) {
+        if (since !== undefined && isManagerError(error) && error.status === 400 && error.errcode) {
           this.#lostPosition = since;
           this.#options.onPositionLost(error);
           continue;

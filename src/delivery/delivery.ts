@@ -46,6 +46,8 @@ interface Planned {
 /**
  * Takes one user's batches to the callbacks: tells live from missed from history, drops repetitions, fills gaps, keeps
  * each room in order, and moves the stored positions on when everything before them has been handled.
+ *
+ * This file is a little long because what is planned, handed out and stored has to be seen together to be believed.
  */
 export class Delivery {
   readonly #options: DeliveryOptions;
@@ -63,6 +65,9 @@ export class Delivery {
   #wakeSource: (() => void) | undefined;
   #commits: Promise<void> = Promise.resolve();
   #commitScheduled = false;
+  /** Callbacks whose room goes on after the next commit. */
+  readonly #waitingForCommit: (() => void)[] = [];
+  #storageDown = false;
   #finished = false;
 
   constructor(options: DeliveryOptions) {
@@ -210,7 +215,10 @@ export class Delivery {
     }
     const record = (): Promise<void> => {
       this.#ledger.handled(step);
-      return this.#scheduleCommit();
+      // Waits for one try only: a storage that is down costs repetitions after a crash, and not the users' chats.
+      const tried = new Promise<void>((resolve) => this.#waitingForCommit.push(resolve));
+      void this.#scheduleCommit();
+      return tried;
     };
     if (!(await this.#dispatch(event, record))) return false;
     if (step.handled) return true;
@@ -247,23 +255,38 @@ export class Delivery {
 
   /** Resolves when what has been handled so far is stored. What happens while one commit runs shares the next. */
   #scheduleCommit(): Promise<void> {
+    if (this.#finished || this.#storageDown) this.#releaseWaiting();
     if (this.#commitScheduled || this.#finished) return this.#commits;
     this.#commitScheduled = true;
     this.#commits = this.#commits.then(async () => {
       this.#commitScheduled = false;
       const change = this.#finished ? undefined : this.#ledger.take();
-      if (change) await this.#commit(change);
+      const waiting = this.#waitingForCommit.splice(0);
+      const tried = (): void => {
+        for (const resolve of waiting.splice(0)) resolve();
+      };
+      if (change) await this.#commit(change, tried);
+      tried();
     });
     return this.#commits;
   }
 
+  #releaseWaiting(): void {
+    for (const resolve of this.#waitingForCommit.splice(0)) resolve();
+  }
+
   /** Tries until the storage takes it: a change that is dropped would leave a hole in what the next ones build on. */
-  async #commit(change: CheckpointChange): Promise<void> {
+  async #commit(change: CheckpointChange, tried = (): void => {}): Promise<void> {
     const { userId, checkpoint, clock, logger } = this.#options;
     for (let failures = 1; ; failures++) {
       try {
-        return await checkpoint.commit(change);
+        await checkpoint.commit(change);
+        this.#storageDown = false;
+        return;
       } catch (error) {
+        this.#storageDown = true;
+        tried();
+        this.#releaseWaiting();
         logger.error({ userId, err: error, failures }, 'storing the sync position failed');
         const waited = delay(clock, backoffMs(failures, RETRY), this.#stop.signal, 'storing').then(() => true);
         if (await waited.catch(() => false)) continue;

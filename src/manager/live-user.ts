@@ -74,9 +74,9 @@ export class LiveUser implements ManagedClient {
         load: () => storage.loadCheckpoint(userId),
         commit: (change) => telemetry.checkpoint(userId, () => storage.commit(userId, change)),
       },
-      dispatch: (event, signal) => {
+      dispatch: (event, signal, record) => {
         telemetry.event(event.type, event.provenance);
-        return callbacks.dispatch(event, signal);
+        return callbacks.dispatch(event, signal, record);
       },
       readHistory: (request) => readMessages(http, session, request),
       gapFillLimit: settings.gapFillLimit,

@@ -9,7 +9,7 @@ import { ClientRegistry } from '../clients/client-registry.js';
 import { activityPolicy } from '../clients/connection-policy.js';
 import type { GivenCredentials } from '../clients/client-registry.js';
 import type { ClientInfo } from '../clients/client-state.js';
-import { delay } from '../core/abort.js';
+import { delay, orAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
@@ -133,14 +133,15 @@ export class MatrixClientManager implements AsyncDisposable {
       this.#adminLimiter = limiter;
       this.#adminHttp = new SynapseAdminHttp(
         this.#http,
-        adminSession(this.#http, admin),
+        adminSession(this.#http, admin, this.#closing.signal),
         settings.adminConcurrency,
         () => limiter?.take('call', this.#closing.signal) ?? Promise.resolve(),
       );
     }
     const own = this.#adminHttp && new SynapseAdminProvisioner({ connection: this.#adminHttp, clock });
     const provisioner = settings.provisioner ?? own;
-    if (this.#adminHttp && provisioner) this.#adminApi = new AdminApi(this.#adminHttp, provisioner, serverName);
+    if (this.#adminHttp && provisioner)
+      this.#adminApi = new AdminApi(this.#adminHttp, provisioner, serverName, this.#closing.signal);
     this.#accounts = new Accounts({
       http: this.#http,
       storage,
@@ -160,11 +161,12 @@ export class MatrixClientManager implements AsyncDisposable {
       },
       telemetry,
       onDeadLetter: async (event, error, attempts) => {
-        telemetry.deadLetter();
         const letter = toStored(event, error, attempts, clock.now());
         await storage.addDeadLetter(event.userId, letter).catch((err: unknown) => {
-          logger.error({ userId: event.userId, err }, 'storing a dead letter failed');
+          logger.error({ userId: event.userId, err }, 'storing a dead letter failed, trying again');
+          throw err;
         });
+        telemetry.deadLetter();
         this.#emit('deadLetter', { userId: event.userId, event, error });
       },
     });
@@ -326,8 +328,10 @@ export class MatrixClientManager implements AsyncDisposable {
     };
     checkWhole('limit', page.limit, 1, MAX_PAGE);
     checkSignal(page.signal);
-    const reader = await this.#reader(request.userId ?? undefined, page.signal);
-    return this.#orClosed(fetchPage(this.#http, reader.session, reader.live?.currentTimeline(page.roomId), page));
+    const signal = this.#untilClosed(page.signal);
+    const reader = await this.#orClosed(this.#reader(request.userId ?? undefined, signal));
+    const timeline = reader.live?.currentTimeline(page.roomId);
+    return this.#orClosed(fetchPage(this.#http, reader.session, timeline, { ...page, signal }));
   }
 
   /**
@@ -347,7 +351,8 @@ export class MatrixClientManager implements AsyncDisposable {
     const outgoing: Outgoing = { userId, roomId, type, txnId, content: toContent(options), signal };
     checkBoolean('durable', options.durable ?? false);
     if (options.durable) return this.#orClosed(this.#outbox.send(outgoing));
-    return this.#sender.inOrder(userId, roomId, () => this.#post(outgoing));
+    const ending = { ...outgoing, signal: this.#untilClosed(signal) };
+    return this.#sender.inOrder(userId, roomId, () => this.#post(ending));
   }
 
   /** Messages sent with `durable: true` that are still to be sent, were refused, or were sent last; oldest first. */
@@ -376,7 +381,9 @@ export class MatrixClientManager implements AsyncDisposable {
     checkBoolean('typing', typing);
     checkWhole('timeoutMs', timeoutMs, 1, 600_000);
     checkSignal(signal);
-    await this.#acting(userId, ({ session }) => this.#typing.set(session, roomId, typing, timeoutMs, signal));
+    await this.#acting(userId, ({ session }) =>
+      this.#typing.set(session, roomId, typing, timeoutMs, this.#untilClosed(signal)),
+    );
   }
 
   /** Marks the room as read up to the event, publicly or for the user's own devices only. Never moves backwards. */
@@ -391,7 +398,7 @@ export class MatrixClientManager implements AsyncDisposable {
     checkSignal(signal);
     await this.#acting(userId, ({ session, live }) => {
       const timeline = live?.timeline(roomId);
-      const receipt = { roomId, eventId, isPrivate, signal };
+      const receipt = { roomId, eventId, isPrivate, signal: this.#untilClosed(signal) };
       return this.#receipts.send(session, receipt, (a, b) => timeline?.isNotAfter(a, b));
     });
   }
@@ -495,6 +502,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#unobserve();
     this.#live.clear();
     this.#callbacks.clear();
+    await new Promise((resolve) => setImmediate(resolve)); // requests that were just aborted let go of their timers
     await storage.close();
     this.#emitter.removeAllListeners();
   }
@@ -568,7 +576,7 @@ export class MatrixClientManager implements AsyncDisposable {
       const sent = await this.#sender.send(session, outgoing);
       live?.hasSent(roomId, sent.eventId);
       if (this.#typing.isTyping(userId, roomId)) {
-        await this.#typing.set(session, roomId, false, 0).catch((error: unknown) => {
+        await this.#typing.set(session, roomId, false, 0, this.#closing.signal).catch((error: unknown) => {
           this.#settings.logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
         });
       }
@@ -621,10 +629,15 @@ export class MatrixClientManager implements AsyncDisposable {
     if (this.#shutdown) throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
   }
 
+  /** Fires with the caller's signal, and when the manager shuts down. */
+  #untilClosed(signal: AbortSignal | undefined): AbortSignal {
+    return signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal;
+  }
+
   /** What a shutdown aborts ends with `MANAGER_CLOSED`, whatever part of it noticed first. */
   async #orClosed<T>(work: Promise<T>): Promise<T> {
     try {
-      return await work;
+      return await orAborted(work, this.#closing.signal, 'the call');
     } catch (error) {
       if (!this.#shutdown || !isManagerError(error, 'ABORTED', 'CLIENT_FAILED', 'STORAGE')) throw error;
       throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });

@@ -208,8 +208,12 @@ function readUrl(value: unknown): URL {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
   const plain = url && !url.username && !url.password && !url.search && !url.hash;
   if (plain && (url.protocol === 'https:' || url.protocol === 'http:')) return url;
-  // Not printed: a URL that is refused for its user information would show it.
-  throw invalid('homeserverUrl', 'an http or https URL without user, query and fragment', url ? 'another' : value);
+  // A text is not printed: it may hold a password.
+  throw invalid(
+    'homeserverUrl',
+    'an http or https URL without user, query and fragment',
+    ...(typeof value === 'string' ? [] : [value]),
+  );
 }
 
 function readAdmin(admin: AdminAccount | undefined): AdminAccount | undefined {
