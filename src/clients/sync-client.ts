@@ -41,6 +41,7 @@ export interface SyncClientOptions {
   /** Time for the first sync, and for an answer beyond `pollTimeoutMs`, in milliseconds. */
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  readonly maxResponseBytes: number;
   readonly gate: ClientGate;
   /** @default none */
   readonly telemetry?: Telemetry;
@@ -129,6 +130,8 @@ export class SyncClient implements EventSource {
           session,
           signal: this.#requests.signal,
           gate: options.gate,
+          requestTimeoutMs: options.requestTimeoutMs,
+          maxResponseBytes: options.maxResponseBytes,
           telemetry,
         }),
       ),

@@ -12,6 +12,7 @@ import { networkFailure } from './network-failure.js';
 import { errorFromAnswer } from './response-error.js';
 import type { Answer } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
+import { readText } from './read-text.js';
 import { secretsOf } from './secrets.js';
 import type { Session } from './session.js';
 
@@ -24,6 +25,10 @@ export interface SdkFetchOptions {
   readonly signal: AbortSignal;
   /** What requests have to pass. @default nothing */
   readonly gate?: RequestGate;
+  /** Time for one attempt, its body included where that is JSON, in milliseconds. @default 30_000 */
+  readonly requestTimeoutMs?: number;
+  /** How large a JSON answer may be, in bytes. @default 256 MiB */
+  readonly maxResponseBytes?: number;
   /** @default none */
   readonly telemetry?: Telemetry;
 }
@@ -37,6 +42,7 @@ const OPERATION = 'a request of the client';
 export function sdkFetch(options: SdkFetchOptions): Fetch {
   const fetch = sameOriginFetch(options.fetch);
   const { session, clock, signal: stopped, gate = openGate, telemetry = noTelemetry } = options;
+  const { requestTimeoutMs = 30_000, maxResponseBytes = 268_435_456 } = options;
   const subject = { operation: OPERATION, userId: session.userId };
 
   const send = async (input: string | URL | Request, init: RequestInit, token?: string): Promise<Response> => {
@@ -60,18 +66,31 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     token: string | undefined,
     watch: RequestWatch,
   ): Promise<Response> => {
-    const signal = init.signal as AbortSignal;
+    const stop = init.signal as AbortSignal;
+    const deadline = new AbortController();
+    // Not for uploads, which take as long as they are large.
+    const timed = init.body === undefined || init.body === null || typeof init.body === 'string';
+    const timer = timed ? clock.setTimeout(() => deadline.abort(), requestTimeoutMs) : undefined;
+    const signal = AbortSignal.any([stop, deadline.signal]);
     try {
       // Not left to fetch alone: not every one ends with its signal, and a stop waits for this.
-      const response = await orAborted(fetch(input, init), signal, OPERATION);
+      const answer = fetch(input, { ...init, signal }).then((received) => whole(received, maxResponseBytes));
+      const response = await orAborted(answer, signal, OPERATION);
       gate.record(session.userId, response.status >= 500);
       watch.ended(classOfStatus(response.status), response.status);
       return response;
     } catch (error) {
-      if (!signal.aborted) gate.record(session.userId, true);
-      if (signal.aborted || isManagerError(error)) throw error;
+      if (stop.aborted) throw error;
+      gate.record(session.userId, true);
+      if (deadline.signal.aborted) {
+        const message = `${OPERATION} got no answer within ${requestTimeoutMs} ms`;
+        throw new MatrixClientManagerError('TIMEOUT', message, { userId: session.userId });
+      }
+      if (isManagerError(error)) throw error;
       const { reason, cause } = networkFailure(error, secretsOf(token, undefined));
       throw new MatrixClientManagerError('NETWORK', `${OPERATION} failed: no connection (${reason})`, { cause });
+    } finally {
+      clock.clearTimeout(timer);
     }
   };
 
@@ -121,6 +140,14 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
 
 function pathOf(input: string | URL | Request): string {
   return new URL(input instanceof Request ? input.url : input).pathname;
+}
+
+/** The response with its body read, where it is JSON; media are left to flow. */
+async function whole(response: Response, maxBytes: number): Promise<Response> {
+  const { status, headers } = response;
+  const empty = status === 204 || status === 205 || status === 304;
+  if (empty || !headers.get('content-type')?.includes('json')) return response;
+  return new Response(await readText(response, maxBytes), { status, headers });
 }
 
 async function read(response: Response): Promise<Answer> {

@@ -100,6 +100,28 @@ describe('a start that fails', () => {
   });
 });
 
+describe('a request of the SDK itself', () => {
+  it('ends within its time when the homeserver never answers', async () => {
+    const { manager, fake, clock, alice } = setUp();
+    await manager.startClient(alice);
+    fake.faults.hang({ endpoint: '/profile/{userId}' });
+    const asking = manager
+      .withClient(alice.userId, (client) => client.getProfileInfo(alice.userId))
+      .catch((error: unknown) => error);
+    await clock.advance(300_000);
+    expect(await asking).toBeInstanceOf(Error);
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ leases: 0 });
+  });
+
+  it('is refused an answer that would fill the memory', async () => {
+    const { manager, fake, clock, alice } = setUp({ maxResponseBytes: 1_000_000 });
+    fake.faults.wrongTypes({ endpoint: '/pushrules/' }, { global: {}, padding: 'x'.repeat(2_000_000) });
+    const starting = manager.startClient(alice).catch((error: unknown) => error);
+    await clock.advance(300_000);
+    expect(await starting).toMatchObject({ code: 'INVALID_RESPONSE' });
+  });
+});
+
 describe('a running client', () => {
   it('is reconnecting while the homeserver is down, and misses nothing', async () => {
     const { manager, fake, clock, alice, bob, roomId } = setUp();
