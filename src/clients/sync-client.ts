@@ -5,6 +5,7 @@ import { abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { EventBatch, EventSink, EventSource } from '../core/event-source.js';
 import { isObject } from '../core/raw-event.js';
 import type { RequestGate } from '../core/request-gate.js';
@@ -458,8 +459,4 @@ function asManagerError(error: unknown, userId: string): MatrixClientManagerErro
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-}
-
-function turnOfTheEventLoop(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,5 +1,6 @@
 import { delay } from '../core/abort.js';
 import type { ClientEvent, Provenance } from '../core/client-event.js';
+import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { EventBatch, EventSource, InviteBatch, RoomBatch } from '../core/event-source.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { isObject } from '../core/raw-event.js';
@@ -18,7 +19,6 @@ export type { Gap } from './gap-filler.js';
 
 /** Where positions are committed. */
 export interface Checkpoint {
-  load(): Promise<StoredCheckpoint>;
   commit(change: CheckpointChange): Promise<void>;
 }
 
@@ -310,8 +310,4 @@ function isOwnJoin(event: RawEvent, userId: string): boolean {
   if (event.type !== 'm.room.member' || event.state_key !== userId || event.content.membership !== 'join') return false;
   const before = event.unsigned?.prev_content;
   return !isObject(before) || before.membership !== 'join';
-}
-
-function turnOfTheEventLoop(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -71,7 +71,6 @@ export class LiveUser implements ManagedClient {
       userId,
       stored,
       checkpoint: {
-        load: () => storage.loadCheckpoint(userId),
         commit: (change) => telemetry.checkpoint(userId, () => storage.commit(userId, change)),
       },
       dispatch: (event, signal, record) => {

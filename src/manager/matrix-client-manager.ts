@@ -11,6 +11,7 @@ import type { GivenCredentials } from '../clients/client-registry.js';
 import type { ClientInfo } from '../clients/client-state.js';
 import { delay, orAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { readVersions } from '../http/versions.js';
@@ -502,7 +503,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#unobserve();
     this.#live.clear();
     this.#callbacks.clear();
-    await new Promise((resolve) => setImmediate(resolve)); // requests that were just aborted let go of their timers
+    await turnOfTheEventLoop(); // requests that were just aborted let go of their timers
     await storage.close();
     this.#emitter.removeAllListeners();
   }

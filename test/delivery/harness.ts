@@ -67,7 +67,6 @@ export class Life {
         userId,
         stored,
         checkpoint: {
-          load: () => storage.loadCheckpoint(userId),
           commit: (change) => storage.commit(userId, change),
         },
         dispatch: async (event: ClientEvent) => {

@@ -41,7 +41,7 @@ function letter(id: string, attempts = 3): StoredDeadLetter {
 
 /**
  * What every `Storage` has to do. A persistent one is closed and opened again before each look at what it kept.
- * One long file, so that the writer of a storage reads the whole contract in one place.
+ * This file is long because the writer of a storage reads the whole contract in one place.
  * @param open - opens an empty storage; called once per test
  */
 export function storageContract({ describe, it, expect }: ContractApi, open: () => Promise<OpenedStorage>): void {
