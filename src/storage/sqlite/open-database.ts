@@ -5,10 +5,12 @@ import type { DatabaseSync } from 'node:sqlite';
 import { MatrixClientManagerError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { NormalizedSqliteOptions } from '../sqlite-storage-options.js';
+import type { Layout } from './layout.js';
+import { migrate, probeLayout } from './layout.js';
 import { reportCorruption } from './report-corruption.js';
 import { lockedError, lockFile } from './file-lock.js';
 import { createKeyring, openKeyring } from './keyring.js';
-import { applicationId, migrate, probeSchema, schemaVersion } from './schema.js';
+import { storageLayout } from './schema.js';
 import { setAside } from './set-aside.js';
 import { isBusy, isDamage, storageError } from './sqlite-errors.js';
 import { openConnection } from './sqlite-module.js';
@@ -25,20 +27,23 @@ export interface OpenDatabase {
 
 const SMALLEST_PAGE_BYTES = 512;
 
+/** What opening a file takes of the options. */
+export type OpenOptions = Pick<NormalizedSqliteOptions, 'path' | 'secret' | 'onCorruption' | 'logger' | 'clock'>;
+
 /** Ends the attempt to open a file that has to be set aside. */
 class Damage extends Error {}
 
 /**
- * Opens the file of `options`, or makes it. A damaged one is set aside and reported, and a new one begun. Throws
+ * Opens the file of `options`, or makes it as `layout` says. A damaged one is set aside and reported, and a new one begun. Throws
  * `STORAGE_LOCKED` where another holds it, `INVALID_OPTIONS` for a wrong secret, a missing folder or a file of
  * something else, and `STORAGE` otherwise; the file is then as it was.
  */
-export function openDatabase(options: NormalizedSqliteOptions): OpenDatabase {
-  if (options.path === ':memory:') return attempt(options.path, options);
-  const path = canonicalPath(options.path);
+export function openDatabase(options: OpenOptions, layout: Layout = storageLayout): OpenDatabase {
+  if (options.path === ':memory:') return attempt(options.path, options, layout);
+  const path = canonicalPath(options.path, layout);
   const lock = lockFile(path);
   try {
-    const opened = attemptTwice(path, options);
+    const opened = attemptTwice(path, options, layout);
     const close = (): void => {
       try {
         opened.close();
@@ -53,26 +58,26 @@ export function openDatabase(options: NormalizedSqliteOptions): OpenDatabase {
   }
 }
 
-function attemptTwice(path: string, options: NormalizedSqliteOptions): OpenDatabase {
+function attemptTwice(path: string, options: OpenOptions, layout: Layout): OpenDatabase {
   try {
-    return attempt(path, options);
+    return attempt(path, options, layout);
   } catch (error) {
     if (!(error instanceof Damage)) throw error;
     const movedTo = setAside(path, options.clock.now());
     reportCorruption(options, { scope: 'file', path, reason: error.message, movedTo });
-    return attempt(path, options);
+    return attempt(path, options, layout);
   }
 }
 
 /** The same path for every way to write it, so that two ways get one lock. */
-function canonicalPath(given: string): string {
+function canonicalPath(given: string, layout: Layout): string {
   const path = resolve(given);
   try {
     const file = lookAt(path);
     if (file?.isFile()) return realpathSync(path);
-    if (file) throw invalidPath(`to be a file, but ${path} is none`);
+    if (file) throw invalidPath(layout, `to be a file, but ${path} is none`);
     if (!lookAt(dirname(path))?.isDirectory()) {
-      throw invalidPath(`to lie in an existing folder, but ${dirname(path)} is none: create it first`);
+      throw invalidPath(layout, `to lie in an existing folder, but ${dirname(path)} is none: create it first`);
     }
     return join(realpathSync(dirname(path)), basename(path));
   } catch (error) {
@@ -89,22 +94,22 @@ function lookAt(path: string): Stats | undefined {
   }
 }
 
-function invalidPath(expected: string): MatrixClientManagerError {
-  return new MatrixClientManagerError('INVALID_OPTIONS', `sqliteStorage: expected \`path\` ${expected}`);
+function invalidPath({ owner }: Layout, expected: string): MatrixClientManagerError {
+  return new MatrixClientManagerError('INVALID_OPTIONS', `${owner}: expected \`path\` ${expected}`);
 }
 
-function attempt(path: string, options: NormalizedSqliteOptions): OpenDatabase {
+function attempt(path: string, options: OpenOptions, layout: Layout): OpenDatabase {
   if (path !== ':memory:') prepareFile(path, options.logger);
   const database = openConnection(path);
   try {
     // Before the first read: SQLite then takes the whole file for this connection, and needs no -shm file.
     database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON');
-    const version = recognise(database, path);
-    if (version > 0) checkIntegrity(database, version);
-    const kept = version > 0 ? unlock(database, path, options.secret) : undefined;
+    const version = recognise(database, path, layout);
+    if (version > 0) checkIntegrity(database, layout, version);
+    const kept = version > 0 ? unlock(database, path, options.secret, layout) : undefined;
     configure(database);
     const dataKey = inTransaction(database, () => {
-      if (version < schemaVersion) migrate(database, version);
+      if (version < layout.migrations.length) migrate(database, layout, version);
       return kept ?? begin(database, options.secret);
     });
     return { path, database, vault: new Vault(dataKey), close: () => database.close() };
@@ -142,22 +147,22 @@ function keepPrivate(path: string, logger: Logger): void {
 }
 
 /** The file's schema version, 0 where it is empty. Reads only. */
-function recognise(database: DatabaseSync, path: string): number {
+function recognise(database: DatabaseSync, path: string, layout: Layout): number {
   const pragma = (name: string): unknown => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
   const version = Number(pragma('user_version'));
   const application = Number(pragma('application_id'));
   const tables = database.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'];
   if (application === 0 && version === 0 && tables === 0) return 0;
-  if (application !== applicationId) {
+  if (application !== layout.applicationId) {
     throw new MatrixClientManagerError(
       'INVALID_OPTIONS',
-      `sqliteStorage: ${path} is a database of another application: name a file of its own`,
+      `${layout.owner}: ${path} is a database of another application: name a file of its own`,
     );
   }
-  if (version > schemaVersion) {
+  if (version > layout.migrations.length) {
     throw new MatrixClientManagerError(
       'STORAGE',
-      `${path} has schema version ${version}, and this release knows versions up to ${schemaVersion}: ` +
+      `${path} has schema version ${version}, and this release knows versions up to ${layout.migrations.length}: ` +
         'use the release that wrote it or a later one; the file was not changed',
     );
   }
@@ -165,26 +170,26 @@ function recognise(database: DatabaseSync, path: string): number {
   return version;
 }
 
-function checkIntegrity(database: DatabaseSync, version: number): void {
+function checkIntegrity(database: DatabaseSync, layout: Layout, version: number): void {
   // Not quick_check: it misses a damaged index, and so records that are there and cannot be found. Half a second for
   // 400 MB and 400,000 records, where quick_check takes two thirds of it.
   const [problem] = Object.values(database.prepare('PRAGMA integrity_check(1)').get() ?? {});
   if (problem !== 'ok') throw new Damage(`integrity_check: ${String(problem).replaceAll('\n', ' ')}`);
   try {
-    probeSchema(database, version);
+    probeLayout(database, layout, version);
   } catch (error) {
     throw new Damage(`the tables are not those of schema version ${version}: ${(error as Error).message}`);
   }
 }
 
-function unlock(database: DatabaseSync, path: string, secret: string | Uint8Array): Buffer {
+function unlock(database: DatabaseSync, path: string, secret: string | Uint8Array, { owner }: Layout): Buffer {
   const row = database.prepare(`SELECT value FROM meta WHERE name = 'keyring'`).get();
   const opened = openKeyring(row?.['value'], secret);
   if (opened.outcome === 'damaged') throw new Damage('the keyring is damaged');
   if (opened.outcome === 'opened') return opened.dataKey;
   throw new MatrixClientManagerError(
     'INVALID_OPTIONS',
-    `sqliteStorage: \`secret\` is not the one that ${path} was made with: use that one, or name a new file`,
+    `${owner}: \`secret\` is not the one that ${path} was made with: use that one, or name a new file`,
   );
 }
 
@@ -202,14 +207,18 @@ function begin(database: DatabaseSync, secret: string | Uint8Array): Buffer {
   return dataKey;
 }
 
-function inTransaction<T>(database: DatabaseSync, run: () => T): T {
+export function inTransaction<T>(database: DatabaseSync, run: () => T): T {
   database.exec('BEGIN IMMEDIATE');
   try {
     const result = run();
     database.exec('COMMIT');
     return result;
   } catch (error) {
-    database.exec('ROLLBACK');
+    try {
+      database.exec('ROLLBACK');
+    } catch {
+      // SQLite has rolled back by itself, as it does when the disk is full
+    }
     throw error;
   }
 }

@@ -30,23 +30,28 @@ export class Vault {
     return this.#derive('index', userId, key).subarray(0, INDEX_BYTES);
   }
 
-  seal(place: RecordPlace, text: string): Buffer {
+  seal(place: RecordPlace, content: string | Uint8Array): Buffer {
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv('aes-256-gcm', this.#userKey(place.userId), nonce);
     cipher.setAAD(associatedData(place));
-    return Buffer.concat([nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]);
+    const sealed = typeof content === 'string' ? cipher.update(content, 'utf8') : cipher.update(content);
+    return Buffer.concat([nonce, sealed, cipher.final(), cipher.getAuthTag()]);
   }
 
   /** The sealed text, or undefined where a bit of it or its place has changed. */
   unseal(place: RecordPlace, sealed: unknown): string | undefined {
+    return this.unsealBytes(place, sealed)?.toString('utf8');
+  }
+
+  unsealBytes(place: RecordPlace, sealed: unknown): Buffer | undefined {
     if (!(sealed instanceof Uint8Array) || sealed.length < NONCE_BYTES + TAG_BYTES) return undefined;
     const nonce = sealed.subarray(0, NONCE_BYTES);
     const decipher = createDecipheriv('aes-256-gcm', this.#userKey(place.userId), nonce, { authTagLength: TAG_BYTES });
     decipher.setAAD(associatedData(place));
     decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-    const text = decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES));
+    const content = decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES));
     try {
-      return Buffer.concat([text, decipher.final()]).toString('utf8');
+      return Buffer.concat([content, decipher.final()]);
     } catch {
       return undefined;
     }

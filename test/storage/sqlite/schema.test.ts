@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it } from 'vitest';
 import { sqliteStorage } from '../../../src/storage/sqlite-storage.js';
-import { migrate, probeSchema, schemaVersion } from '../../../src/storage/sqlite/schema.js';
+import { migrate, probeLayout } from '../../../src/storage/sqlite/layout.js';
+import { storageLayout } from '../../../src/storage/sqlite/schema.js';
 import { temporaryFolder } from '../temporary-folder.js';
 import { query, tamper } from './sqlite-file.js';
 
@@ -24,7 +25,7 @@ describe('the schema', () => {
       expect((await storage.getCredentials('@bob:example.org'))?.accessToken).toBe('syt_bob');
       await storage.commit('@alice:example.org', { since: 's1' });
       await storage.close();
-      expect(query(path, 'PRAGMA user_version')).toEqual([{ user_version: schemaVersion }]);
+      expect(query(path, 'PRAGMA user_version')).toEqual([{ user_version: storageLayout.migrations.length }]);
     }
   });
 
@@ -39,21 +40,27 @@ describe('the schema', () => {
   });
 
   it('can be probed in every version', () => {
-    for (let version = 1; version <= schemaVersion; version++) {
+    for (let version = 1; version <= storageLayout.migrations.length; version++) {
       const database = new DatabaseSync(':memory:');
-      expect(() => probeSchema(database, version)).toThrow('no such table');
-      migrate(database, 0, version);
-      probeSchema(database, version);
+      expect(() => probeLayout(database, storageLayout, version)).toThrow('no such table');
+      migrate(database, storageLayout, 0, version);
+      probeLayout(database, storageLayout, version);
     }
   });
 
   it('of a later release is refused, and the file not touched', async () => {
     const path = join(temporaryFolder(), 'storage.sqlite');
     await sqliteStorage({ path, secret }).close();
-    tamper(path, `PRAGMA user_version = ${schemaVersion + 1}; ALTER TABLE records RENAME TO something_new`);
+    tamper(
+      path,
+      `PRAGMA user_version = ${storageLayout.migrations.length + 1}; ALTER TABLE records RENAME TO something_new`,
+    );
     const before = readFileSync(path);
     expect(() => sqliteStorage({ path, secret })).toThrow(
-      expect.objectContaining({ code: 'STORAGE', message: expect.stringContaining(`version ${schemaVersion + 1}`) }),
+      expect.objectContaining({
+        code: 'STORAGE',
+        message: expect.stringContaining(`version ${storageLayout.migrations.length + 1}`),
+      }),
     );
     expect(readFileSync(path).equals(before)).toBe(true);
   });
