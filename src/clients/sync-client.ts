@@ -56,8 +56,10 @@ export interface SyncClientOptions {
 
 /** What a client needs to know of the way to the homeserver. */
 export interface ClientGate extends RequestGate {
-  /** Resolves when the homeserver is up; clients that waited come back one after the other. */
-  up(signal: AbortSignal): Promise<void>;
+  /** Resolves when the homeserver is up, with whether that took waiting; those who waited come one after the other. */
+  up(signal: AbortSignal): Promise<boolean>;
+  /** Waits `delayMs`, or until the homeserver is down. */
+  pause(delayMs: number, signal: AbortSignal): Promise<void>;
 }
 
 /** Sync failures in a row, each with a back-off before the next try, that a client takes before its start fails. */
@@ -244,16 +246,19 @@ export class SyncClient implements EventSource {
 
   /** One sync that succeeds, however long that takes. Rejects when the client is stopped. */
   async #sync(query: Readonly<Record<string, string | number | undefined>>): Promise<ISyncResponse> {
+    let retrying = false;
     for (let failures = 0; ;) {
       const asked = query.since === undefined ? undefined : String(query.since);
       const since = asked === this.#lostPosition ? undefined : asked;
-      const rested = this.#phase !== 'starting' && (await this.#pause());
-      if (this.#phase !== 'starting') await this.#options.gate.up(this.#poll.signal);
+      // Who has lost the homeserver finds it first and rests then, or would count as lost for as long as they rest.
+      const rested = !retrying && this.#phase !== 'starting' && (await this.#pause());
+      // What failed before or in an outage says nothing about the time after it.
+      if (this.#phase !== 'starting' && (await this.#options.gate.up(this.#poll.signal))) failures = 0;
       const waitMs = this.#notBefore - this.#options.clock.now();
       if (this.#unchanged > 0 && waitMs > 0) await delay(this.#options.clock, waitMs, this.#poll.signal, 'sync');
       const startedAt = this.#options.clock.now();
       try {
-        const atOnce = failures > 0 || rested || !query.timeout;
+        const atOnce = retrying || rested || !query.timeout;
         const response = await this.#pollOnce(query, since, atOnce);
         this.#behind = false;
         this.#lastSyncAt = this.#options.clock.now();
@@ -268,6 +273,7 @@ export class SyncClient implements EventSource {
           continue;
         }
         failures++;
+        retrying = true;
         this.#connection(false);
         await this.#handleFailure(error, failures);
       }
@@ -276,7 +282,7 @@ export class SyncClient implements EventSource {
 
   /** Waits before the next try, or gives up: then only a stop ends the call. */
   async #handleFailure(error: unknown, failures: number): Promise<void> {
-    const { clock, logger } = this.#options;
+    const { clock, gate, logger } = this.#options;
     const kind = failureClass(error);
     if (kind === 'unavailable' && this.#phase === 'running') return; // gate.up() waits for it
     const hopeless = kind !== 'transient' && kind !== 'rate-limited';
@@ -287,7 +293,8 @@ export class SyncClient implements EventSource {
     }
     const delayMs = retryDelayMs(error, failures, SYNC_BACKOFF);
     logger.warn({ userId: this.#userId, err: error, failures, delayMs }, 'sync failed, trying again');
-    await delay(clock, delayMs, this.#poll.signal, 'sync');
+    if (this.#phase === 'running') await gate.pause(delayMs, this.#poll.signal);
+    else await delay(clock, delayMs, this.#poll.signal, 'sync');
     this.#telemetry.requestRepeated('GET', SYNC_PATH);
   }
 
@@ -343,6 +350,7 @@ export class SyncClient implements EventSource {
         query: { ...query, since, timeout },
         session,
         priority: 'sync',
+        endsWithOutage: this.#phase === 'running',
         repeatable: false, // repeated here, with a back-off that has no end
         retry: { attempts: 1 },
         timeoutMs: since === undefined ? startTimeoutMs : timeout + requestTimeoutMs,

@@ -13,15 +13,31 @@ export interface Passenger {
   /** @default 'call' */
   readonly priority?: Priority;
   readonly signal?: AbortSignal | undefined;
+  /** Whether it is an Admin API call: those have a rate limit of their own. @default false */
+  readonly admin?: boolean;
+}
+
+/** How a request that went out ended. */
+export interface RequestOutcome {
+  /** Whose request it was; undefined for the admin's. */
+  readonly userId: string | undefined;
+  /** When it went out, in milliseconds since the Unix epoch. */
+  readonly sentAt: number;
+  /** Whether it was a sync. */
+  readonly isSync: boolean;
+  /** No answer and 5xx are failures, anything else shows a homeserver at work. */
+  readonly failed: boolean;
 }
 
 /** What every request to the homeserver passes. */
 export interface RequestGate {
   /** Lets the request out in its turn. Throws `HOMESERVER_UNAVAILABLE` at once while the homeserver is down. */
   enter(passenger: Passenger): Promise<void>;
-  /** Notes how a request that went out ended: no answer and 5xx are failures. */
-  record(userId: string | undefined, failed: boolean): void;
+  /** Notes how a request that went out ended. */
+  record(outcome: RequestOutcome): void;
+  /** Calls `listener` once, when the homeserver goes down; returns what undoes that. */
+  onceDown(listener: () => void): () => void;
 }
 
 /** Lets everything out. */
-export const openGate: RequestGate = { enter: async () => {}, record: () => {} };
+export const openGate: RequestGate = { enter: async () => {}, record: () => {}, onceDown: () => () => {} };

@@ -38,6 +38,10 @@ export interface HttpRequest extends Subject {
   readonly retry?: Partial<RetryPolicy>;
   /** @default 'call' */
   readonly priority?: Priority;
+  /** Whether it is an Admin API call: those have a rate limit of their own. @default false */
+  readonly admin?: boolean;
+  /** Whether to give the request up when the homeserver goes down: nobody is there to end a long poll. @default false */
+  readonly endsWithOutage?: boolean;
 }
 
 export interface HomeserverHttpOptions {
@@ -144,6 +148,7 @@ export class HomeserverHttp {
     const gate = this.#options.gate ?? openGate;
     await gate.enter(request);
     watch.sent();
+    const outcome = { userId, isSync: request.priority === 'sync', sentAt: this.#options.clock.now() };
     const controller = new AbortController();
     const abort = (): void => controller.abort();
     const timeoutMs = request.timeoutMs ?? this.#options.requestTimeoutMs;
@@ -153,15 +158,26 @@ export class HomeserverHttp {
       controller.abort();
     }, timeoutMs);
     signal?.addEventListener('abort', abort, { once: true });
+    let overtaken = false;
+    const ignoreOutage = request.endsWithOutage
+      ? gate.onceDown(() => {
+          overtaken = true;
+          controller.abort();
+        })
+      : undefined;
     try {
       // Not left to fetch alone: not every one ends with its signal, nor does every body.
       const sending = this.#send(request, accessToken, controller.signal);
       const answer = await orAborted(sending, controller.signal, operation);
-      gate.record(userId, answer.status >= 500);
+      gate.record({ ...outcome, failed: answer.status >= 500 });
       return answer;
     } catch (error) {
       if (signal?.aborted) throw abortedError(operation, signal.reason);
-      gate.record(userId, true);
+      if (overtaken) {
+        const message = `${operation} was given up: the homeserver is down`;
+        throw new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', message, { userId, roomId });
+      }
+      gate.record({ ...outcome, failed: true });
       if (timedOut) {
         const message = `${operation} got no answer within ${timeoutMs} ms`;
         throw new MatrixClientManagerError('TIMEOUT', message, { userId, roomId });
@@ -176,6 +192,7 @@ export class HomeserverHttp {
     } finally {
       this.#options.clock.clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
+      ignoreOutage?.();
     }
   }
 

@@ -43,8 +43,10 @@ export function retryDelayMs(
   failures: number,
   policy: Pick<RetryPolicy, 'baseDelayMs' | 'maxDelayMs'>,
 ): number {
-  const asked = askedMs(error);
-  return asked > 0 ? Math.min(asked, MAX_WAIT_MS) : backoffMs(failures, policy);
+  const asked = Math.min(askedMs(error), MAX_WAIT_MS);
+  if (asked <= 0) return backoffMs(failures, policy);
+  // Whoever was told the same time to wait would come back in step.
+  return asked + randomInt(Math.max(1, Math.round(Math.max(asked / 10, policy.baseDelayMs / 4))));
 }
 
 function askedMs(error: unknown): number {

@@ -67,6 +67,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     watch: RequestWatch,
   ): Promise<Response> => {
     const stop = init.signal as AbortSignal;
+    const outcome = { userId: session.userId, isSync: false, sentAt: clock.now() };
     const deadline = new AbortController();
     // Not for uploads, which take as long as they are large.
     const timed = init.body === undefined || init.body === null || typeof init.body === 'string';
@@ -76,12 +77,12 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
       // Not left to fetch alone: not every one ends with its signal, and a stop waits for this.
       const answer = fetch(input, { ...init, signal }).then((received) => whole(received, maxResponseBytes));
       const response = await orAborted(answer, signal, OPERATION);
-      gate.record(session.userId, response.status >= 500);
+      gate.record({ ...outcome, failed: response.status >= 500 });
       watch.ended(classOfStatus(response.status), response.status);
       return response;
     } catch (error) {
       if (stop.aborted) throw error;
-      gate.record(session.userId, true);
+      gate.record({ ...outcome, failed: true });
       if (deadline.signal.aborted) {
         const message = `${OPERATION} got no answer within ${requestTimeoutMs} ms`;
         throw new MatrixClientManagerError('TIMEOUT', message, { userId: session.userId });

@@ -13,6 +13,7 @@ import { delay, orAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
+import { SingleFlight } from '../core/single-flight.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { readVersions } from '../http/versions.js';
 import type { Session } from '../http/session.js';
@@ -31,7 +32,6 @@ import { AdminApi } from '../provisioning/admin-api.js';
 import { adminSession, SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
-import { RateLimiter } from '../resilience/rate-limiter.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
 import { checkBoolean, checkObject, checkOptionalString, checkSignal, checkWhole, invalid } from './check.js';
@@ -93,7 +93,6 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #gate: HomeserverGate;
   readonly #http: HomeserverHttp;
   readonly #adminHttp: SynapseAdminHttp | undefined;
-  readonly #adminLimiter: RateLimiter | undefined;
   readonly #adminApi: AdminApi | undefined;
   readonly #accounts: Accounts;
   readonly #callbacks: CallbackRegistry;
@@ -105,6 +104,8 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #live = new Map<string, LiveUser>();
   /** Resolves when what an earlier process had accepted is sent. */
   readonly #resumed: Promise<void>;
+  /** Looks for the homeserver, once for all who want to know. */
+  readonly #looking = new SingleFlight<void>();
   #shutdown: Promise<void> | undefined;
 
   /**
@@ -121,6 +122,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#gate = new HomeserverGate({
       clock,
       rateLimit: settings.rateLimit,
+      adminRateLimit: settings.adminRateLimit,
       probe: () => readVersions(ungated, settings.requestTimeoutMs, this.#closing.signal),
       onStateChanged: (state) => {
         telemetry.homeserver(state.state);
@@ -130,13 +132,10 @@ export class MatrixClientManager implements AsyncDisposable {
     });
     this.#http = new HomeserverHttp({ ...settings, telemetry, gate: this.#gate });
     if (admin) {
-      const limiter = settings.adminRateLimit && new RateLimiter(settings.adminRateLimit, clock);
-      this.#adminLimiter = limiter;
       this.#adminHttp = new SynapseAdminHttp(
         this.#http,
         adminSession(this.#http, admin, this.#closing.signal),
         settings.adminConcurrency,
-        () => limiter?.take('call', this.#closing.signal) ?? Promise.resolve(),
       );
     }
     const own = this.#adminHttp && new SynapseAdminProvisioner({ connection: this.#adminHttp, clock });
@@ -459,7 +458,7 @@ export class MatrixClientManager implements AsyncDisposable {
     const quiet = lastAnswerAt === undefined || clock.now() - lastAnswerAt > HEARD_OF_MS;
     if (state.state === 'up' && quiet) {
       try {
-        await readVersions(this.#http, requestTimeoutMs, this.#closing.signal);
+        await this.#looking.run('', () => readVersions(this.#http, requestTimeoutMs, this.#closing.signal));
       } catch (error) {
         return { status: 'down', reasons: [error instanceof Error ? error.message : String(error)] };
       }
@@ -618,7 +617,7 @@ export class MatrixClientManager implements AsyncDisposable {
     const queues = {
       send: this.#sender.queued,
       outbox: this.#outbox.queued,
-      rateLimiter: this.#gate.waiting.requests + (this.#adminLimiter?.waiting ?? 0),
+      rateLimiter: this.#gate.waiting.requests,
       starts: this.#registry.queued,
       admin: admin.waiting,
       homeserver: this.#gate.waiting.clients,

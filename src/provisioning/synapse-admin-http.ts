@@ -61,14 +61,9 @@ export class SynapseAdminHttp {
   readonly #http: HomeserverHttp;
   readonly #session: Session;
   readonly #pool: PQueue;
-  readonly #turn: () => Promise<void>;
 
-  /**
-   * @param adminConcurrency - how many calls may be under way at once
-   * @param turn - resolves when the next request may go out
-   */
-  constructor(http: HomeserverHttp, session: Session, adminConcurrency: number, turn = async (): Promise<void> => {}) {
-    this.#turn = turn;
+  /** @param adminConcurrency - how many calls may be under way at once */
+  constructor(http: HomeserverHttp, session: Session, adminConcurrency: number) {
     this.#http = http;
     this.#session = session;
     this.#pool = new PQueue({ concurrency: adminConcurrency });
@@ -98,8 +93,7 @@ export class SynapseAdminHttp {
     request: Omit<HttpRequest, 'session'>,
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
     try {
-      await this.#turn();
-      return await this.#http.requestWithStatus(schema, { ...request, session: this.#session });
+      return await this.#http.requestWithStatus(schema, { ...request, session: this.#session, admin: true });
     } catch (error) {
       throw explain(error, request);
     }

@@ -1,5 +1,6 @@
 import type { Clock, TimerHandle } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
+import type { RequestOutcome } from '../core/request-gate.js';
 
 /** Whether the homeserver is taken to be reachable. While it is `down`, `retryAt` says when it is looked for next. */
 export type HomeserverState =
@@ -43,10 +44,8 @@ const MAX_RETRY_AFTER_MS = 60_000;
 const STABLE_MS = 60_000;
 const FLAPPING_PAUSE_MS = 4_000;
 
-interface Outcome {
+interface Outcome extends RequestOutcome {
   readonly at: number;
-  readonly who: string;
-  readonly failed: boolean;
 }
 
 /**
@@ -66,6 +65,7 @@ export class CircuitBreaker {
   #backSince: number | undefined;
   #pauseMs = FIRST_PAUSE_MS;
   #timer: TimerHandle;
+  #asking = false;
   #closed = false;
 
   constructor(options: CircuitBreakerOptions) {
@@ -76,19 +76,24 @@ export class CircuitBreaker {
     return this.#state;
   }
 
-  /** Notes how a request ended. @param who - whose request it was */
-  record(who: string, failed: boolean): void {
+  /** Notes how a request ended. */
+  record(outcome: RequestOutcome): void {
     const at = this.#options.clock.now();
+    const who = outcome.userId ?? '';
     this.#active.delete(who);
     this.#active.set(who, at);
     for (const [idle, lastAt] of this.#active) {
       if (at - lastAt <= ACTIVE_MS) break;
       this.#active.delete(idle);
     }
-    if (this.#state.state === 'down') return; // sent before the outage: no news of how it is after it
-    this.#outcomes.push({ at, who, failed });
+    // What was sent before the homeserver came back is no news of how it is now.
+    if (this.#state.state === 'down' || outcome.sentAt < (this.#backSince ?? 0)) return;
+    this.#outcomes.push({ ...outcome, at });
     if (this.#outcomes.length > MAX_OUTCOMES) this.#outcomes.shift();
-    if (failed && this.#isOutage(at)) this.#open();
+    const failures = outcome.failed ? this.#outage(at) : undefined;
+    if (!failures) return;
+    if (failures.some(({ isSync }) => isSync)) this.#open();
+    else void this.#openUnlessAnswered();
   }
 
   /** Ends the probing. */
@@ -97,27 +102,43 @@ export class CircuitBreaker {
     this.#options.clock.clearTimeout(this.#timer);
   }
 
-  #isOutage(now: number): boolean {
-    return this.#mostFail(now) || this.#allFail(now);
+  /** The failures that make an outage, where they do. */
+  #outage(now: number): readonly Outcome[] | undefined {
+    return [this.#mostFail(now), this.#allFail(now)].find((failures) => failures && this.#hitsMany(failures));
   }
 
-  #mostFail(now: number): boolean {
+  #mostFail(now: number): readonly Outcome[] | undefined {
     const recent = this.#outcomes.filter(({ at }) => now - at <= WINDOW_MS);
     const failures = recent.filter(({ failed }) => failed);
-    if (failures.length < MIN_FAILURES || failures.length < recent.length * FAILING_SHARE) return false;
-    return this.#hitsMany(failures);
+    return failures.length < MIN_FAILURES || failures.length < recent.length * FAILING_SHARE ? undefined : failures;
   }
 
-  #allFail(now: number): boolean {
+  #allFail(now: number): readonly Outcome[] | undefined {
     const lastSuccess = this.#outcomes.findLastIndex(({ failed }) => !failed);
     const row = this.#outcomes.slice(lastSuccess + 1).filter(({ at }) => now - at <= ACTIVE_MS);
     const [first] = row;
-    if (!first || row.length < MIN_FAILURES_IN_A_ROW || now - first.at < MIN_ROW_MS) return false;
-    return this.#hitsMany(row);
+    return !first || row.length < MIN_FAILURES_IN_A_ROW || now - first.at < MIN_ROW_MS ? undefined : row;
   }
 
   #hitsMany(failures: readonly Outcome[]): boolean {
-    return new Set(failures.map(({ who }) => who)).size >= Math.min(MIN_FAILING_USERS, this.#active.size);
+    return new Set(failures.map(({ userId }) => userId)).size >= Math.min(MIN_FAILING_USERS, this.#active.size);
+  }
+
+  /**
+   * Where only calls fail and no sync does, one thing may be broken (logins, say) on a homeserver that works: it is
+   * asked before everybody is kept away from it.
+   */
+  async #openUnlessAnswered(): Promise<void> {
+    if (this.#asking) return;
+    this.#asking = true;
+    const answered = await this.#options.probe().then(
+      () => true,
+      (error: unknown) => isAnswer(error),
+    );
+    this.#asking = false;
+    if (this.#closed || this.#state.state === 'down') return;
+    if (answered) this.#outcomes.length = 0;
+    else this.#open();
   }
 
   #open(): void {

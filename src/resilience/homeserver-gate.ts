@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
-import type { Passenger, RequestGate } from '../core/request-gate.js';
+import type { Passenger, RequestGate, RequestOutcome } from '../core/request-gate.js';
 import { CircuitBreaker } from './circuit-breaker.js';
 import type { HomeserverState } from './circuit-breaker.js';
 import { RateLimiter } from './rate-limiter.js';
@@ -12,6 +12,8 @@ export interface HomeserverGateOptions {
   readonly clock: Clock;
   /** Requests of all kinds, together. @default no limit */
   readonly rateLimit?: RateLimit | undefined;
+  /** Admin API calls, which `rateLimit` counts too. @default no limit */
+  readonly adminRateLimit?: RateLimit | undefined;
   /** One cheap request past the gate. */
   readonly probe: () => Promise<unknown>;
   readonly onStateChanged: (state: HomeserverState) => void;
@@ -29,13 +31,16 @@ export class HomeserverGate implements RequestGate {
   readonly #options: HomeserverGateOptions;
   readonly #breaker: CircuitBreaker;
   readonly #limiter: RateLimiter | undefined;
+  readonly #adminLimiter: RateLimiter | undefined;
+  readonly #onceDown = new Set<() => void>();
   readonly #waiting = new Set<() => void>();
   #lastAnswerAt: number | undefined;
 
   constructor(options: HomeserverGateOptions) {
-    const { clock, rateLimit, probe } = options;
+    const { clock, rateLimit, adminRateLimit, probe } = options;
     this.#options = options;
     this.#limiter = rateLimit && new RateLimiter(rateLimit, clock);
+    this.#adminLimiter = adminRateLimit && new RateLimiter(adminRateLimit, clock);
     this.#breaker = new CircuitBreaker({
       clock,
       probe,
@@ -55,30 +60,61 @@ export class HomeserverGate implements RequestGate {
 
   /** How many requests wait for their turn, and how many clients for the homeserver. */
   get waiting(): { readonly requests: number; readonly clients: number } {
-    return { requests: this.#limiter?.waiting ?? 0, clients: this.#waiting.size };
+    const requests = (this.#limiter?.waiting ?? 0) + (this.#adminLimiter?.waiting ?? 0);
+    return { requests, clients: this.#waiting.size };
   }
 
   /** Lets a request out in its turn. Throws `HOMESERVER_UNAVAILABLE` at once while the homeserver is down. */
   async enter(passenger: Passenger): Promise<void> {
     this.#assertUp(passenger);
-    if (!this.#limiter) return;
-    await this.#limiter.take(passenger.priority ?? 'call', passenger.signal);
-    this.#assertUp(passenger); // it may have gone down meanwhile
+    for (const limiter of [passenger.admin ? this.#adminLimiter : undefined, this.#limiter]) {
+      if (!limiter) continue;
+      await limiter.take(passenger.priority ?? 'call', passenger.signal);
+      this.#assertUp(passenger); // it may have gone down meanwhile
+    }
   }
 
-  /** Notes how a request that went out ended: no answer and 5xx are failures, anything else shows a homeserver at work. */
-  record(userId: string | undefined, failed: boolean): void {
-    if (!failed) this.#lastAnswerAt = this.#options.clock.now();
-    this.#breaker.record(userId ?? '', failed);
+  record(outcome: RequestOutcome): void {
+    if (!outcome.failed) this.#lastAnswerAt = this.#options.clock.now();
+    this.#breaker.record(outcome);
   }
 
-  /** Resolves when the homeserver is up; those who waited are let go one after the other. */
-  async up(signal: AbortSignal): Promise<void> {
+  onceDown(listener: () => void): () => void {
+    this.#onceDown.add(listener);
+    return () => this.#onceDown.delete(listener);
+  }
+
+  /**
+   * Resolves when the homeserver is up, with whether that had to be waited for; those who waited are let go one after
+   * the other.
+   */
+  async up(signal: AbortSignal): Promise<boolean> {
+    const waits = this.#breaker.state.state === 'down';
     while (this.#breaker.state.state === 'down') {
       const spreadMs = await this.#nextUp(signal);
       // Few first and more later: where the homeserver fails again, only those few will have troubled it.
       const delayMs = Math.round(spreadMs * random() ** RAMP);
       await delay(this.#options.clock, delayMs, signal, 'waiting for the homeserver');
+    }
+    return waits;
+  }
+
+  /** Waits `delayMs`, or until the homeserver is down: then {@link up} is what to wait for. */
+  async pause(delayMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#breaker.state.state === 'down') return;
+    const outage = new AbortController();
+    const ignoreOutage = this.onceDown(() => outage.abort());
+    try {
+      await delay(
+        this.#options.clock,
+        delayMs,
+        AbortSignal.any([signal, outage.signal]),
+        'waiting before the next try',
+      );
+    } catch (error) {
+      if (signal.aborted) throw error;
+    } finally {
+      ignoreOutage();
     }
   }
 
@@ -121,6 +157,9 @@ export class HomeserverGate implements RequestGate {
       this.#waiting.clear();
     } else {
       this.#limiter?.releaseAll();
+      this.#adminLimiter?.releaseAll();
+      for (const listener of this.#onceDown) listener();
+      this.#onceDown.clear();
     }
     this.#options.onStateChanged(state);
   }

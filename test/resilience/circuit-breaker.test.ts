@@ -24,14 +24,16 @@ function setUp({ random = (): number => 0.5 } = {}) {
     onChange: (state) => changes.push(state),
   });
   open.push(breaker);
-  const fail = (...users: string[]): void => {
-    for (const user of users) breaker.record(user, true);
+  const end = (failed: boolean, users: readonly string[], isSync = true, sentAt = clock.now()): void => {
+    for (const userId of users) breaker.record({ userId, failed, isSync, sentAt });
   };
-  const succeed = (...users: string[]): void => {
-    for (const user of users) breaker.record(user, false);
-  };
+  const fail = (...users: string[]): void => end(true, users);
+  const succeed = (...users: string[]): void => end(false, users);
+  /** Failures of anything but a sync. */
+  const failCalls = (...users: string[]): void => end(true, users, false);
+  const failLate = (sentAt: number, ...users: string[]): void => end(true, users, true, sentAt);
   const probesAnswer = (next: () => Promise<unknown>): void => void (answer = next);
-  return { clock, breaker, changes, probes, fail, succeed, probesAnswer };
+  return { clock, breaker, changes, probes, fail, failCalls, failLate, succeed, probesAnswer };
 }
 
 const crowd = Array.from({ length: 20 }, (_, n) => `user${n}`);
@@ -110,6 +112,49 @@ describe('the breaker opens', () => {
   });
 });
 
+describe('where only calls fail, and no sync', () => {
+  it('the homeserver is asked first, and kept open to everybody when it answers', async () => {
+    const { clock, breaker, failCalls, probesAnswer, probes, changes } = setUp();
+    const answer = Promise.withResolvers<void>();
+    probesAnswer(() => answer.promise);
+    failCalls(...crowd, ...crowd);
+    expect(probes).toHaveLength(1);
+    expect(breaker.state.state).toBe('up');
+    answer.resolve();
+    await clock.advance(0);
+    failCalls('a', 'b', 'c', 'd'); // what was before the answer no longer counts
+    expect(breaker.state.state).toBe('up');
+    expect(changes).toEqual([]);
+    failCalls('e');
+    expect(probes).toHaveLength(2);
+  });
+
+  it('the breaker opens when it does not answer', async () => {
+    const { clock, breaker, failCalls, probes } = setUp();
+    failCalls('a', 'b', 'c', 'd', 'e');
+    await clock.advance(0);
+    expect(breaker.state.state).toBe('down');
+    expect(probes).toHaveLength(1);
+  });
+
+  it('one failing sync among them is enough to open it at once', () => {
+    const { breaker, fail, failCalls, probes } = setUp();
+    failCalls('a', 'b', 'c', 'd');
+    fail('e');
+    expect(breaker.state.state).toBe('down');
+    expect(probes).toEqual([]);
+  });
+
+  it('an answer that comes after the end changes nothing', async () => {
+    const { clock, breaker, failCalls, changes } = setUp();
+    failCalls('a', 'b', 'c', 'd', 'e');
+    breaker.close();
+    await clock.advance(10_000);
+    expect(changes).toEqual([]);
+    expect(clock.pendingTimers).toBe(0);
+  });
+});
+
 describe('while it is open', () => {
   it('one probe at a time looks for the homeserver, with pauses of one to five seconds', async () => {
     const { clock, changes, probes, fail } = setUp({ random: Math.random });
@@ -159,6 +204,18 @@ describe('while it is open', () => {
     await clock.advance(2_000);
     fail('a');
     expect(breaker.state.state).toBe('up');
+  });
+
+  it('time-outs of what was sent before or during the outage do not open it again', async () => {
+    const { clock, fail, failLate, probesAnswer, breaker } = setUp();
+    const before = clock.now();
+    fail('a', 'b', 'c', 'd', 'e');
+    probesAnswer(() => Promise.resolve());
+    await clock.advance(2_000);
+    failLate(before, ...crowd, ...crowd);
+    expect(breaker.state.state).toBe('up');
+    failLate(clock.now(), ...crowd.slice(0, 5));
+    expect(breaker.state.state).toBe('down');
   });
 });
 

@@ -68,6 +68,6 @@ it('health of a manager that never reached its homeserver is down, and its looks
     most = Math.max(most, fake.inFlight);
   }
   for (const { status } of await advanceUntil(clock, Promise.all(checks))) expect(status).toBe('down');
-  expect(most).toBeLessThanOrEqual(5); // each lasts five seconds
-  expect(fake.requests.length).toBeLessThanOrEqual(15);
+  expect(most).toBeLessThanOrEqual(2); // one look, and one to confirm that it is an outage
+  expect(fake.requests.length).toBeLessThanOrEqual(7); // each lasts five seconds
 });

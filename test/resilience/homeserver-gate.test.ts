@@ -9,20 +9,23 @@ afterEach(() => {
   for (const one of open.splice(0)) one.close();
 });
 
-function setUp(rateLimit?: RateLimit) {
+function setUp(rateLimit?: RateLimit, adminRateLimit?: RateLimit) {
   const clock = new ManualClock();
   let up = false;
   const states: string[] = [];
   const gate = new HomeserverGate({
     clock,
     rateLimit,
+    adminRateLimit,
     probe: () => (up ? Promise.resolve() : Promise.reject(new Error('down'))),
     onStateChanged: ({ state }) => states.push(state),
   });
   open.push(gate);
+  const end = (userId: string | undefined, failed: boolean): void =>
+    gate.record({ userId, failed, isSync: true, sentAt: clock.now() });
   const goDown = (): void => {
     up = false;
-    for (const user of ['@a:x', '@b:x', '@c:x', '@d:x', '@e:x']) gate.record(user, true);
+    for (const user of ['@a:x', '@b:x', '@c:x', '@d:x', '@e:x']) end(user, true);
   };
   const comeUp = (): void => void (up = true);
   /** When each of `count` clients that wait is let go. */
@@ -32,7 +35,7 @@ function setUp(rateLimit?: RateLimit) {
     const all = Promise.all(Array.from({ length: count }, () => gate.up(signal).then(() => times.push(clock.now()))));
     return { times, all };
   };
-  return { clock, gate, states, goDown, comeUp, wait };
+  return { clock, gate, states, end, goDown, comeUp, wait };
 }
 
 const passenger = { operation: 'sending', userId: '@a:x', roomId: '!r:x' };
@@ -134,15 +137,48 @@ describe('the gate', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  it('lets no Admin API call wait for its rate limit in an outage', async () => {
+    const { clock, gate, goDown } = setUp(undefined, { perSecond: 1, burst: 1 });
+    const call = { operation: 'PUT', admin: true };
+    await gate.enter(call);
+    const waiting = rejection(gate.enter(call));
+    await gate.enter(passenger); // which this limit does not concern
+    expect(gate.waiting.requests).toBe(1);
+    goDown();
+    expect(await waiting).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE' });
+    expect(await rejection(gate.enter(call))).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE' });
+    gate.close();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('ends a pause when the homeserver goes down, and says whether being up had to be waited for', async () => {
+    const { clock, gate, goDown, comeUp } = setUp();
+    const { signal } = new AbortController();
+    expect(await gate.up(signal)).toBe(false);
+    const paused = gate.pause(600_000, signal);
+    goDown();
+    await paused;
+    await gate.pause(600_000, signal); // down already
+    const up = gate.up(signal);
+    comeUp();
+    await clock.advance(3_000);
+    expect(await up).toBe(true);
+    const controller = new AbortController();
+    const stopped = rejection(gate.pause(600_000, controller.signal));
+    controller.abort();
+    expect(await stopped).toMatchObject({ code: 'ABORTED' });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   it('knows when the homeserver answered last', async () => {
-    const { clock, gate } = setUp();
+    const { clock, gate, end } = setUp();
     expect(gate.lastAnswerAt).toBeUndefined();
-    gate.record('@a:x', true);
+    end('@a:x', true);
     expect(gate.lastAnswerAt).toBeUndefined();
-    gate.record('@a:x', false);
+    end('@a:x', false);
     const at = clock.now();
     await clock.advance(1_000);
-    gate.record(undefined, true);
+    end(undefined, true);
     expect(gate.lastAnswerAt).toBe(at);
   });
 });

@@ -29,7 +29,6 @@ describe('an outage', () => {
       expect(manager.stats().clients).toMatchObject({ live: 0, reconnecting: 300 });
       fake.sendMessage(roomId, first.userId, 'while down');
       mend();
-      fake.restart(); // what hangs now would hang on
       await clock.advance(10_000);
       expect(live()).toBe(300);
       await clock.advance(1_000);
@@ -37,6 +36,25 @@ describe('an outage', () => {
     },
     60_000,
   );
+
+  it('in which polls hang ends them, so that they hang no longer than it lasts', async () => {
+    const { clock, fake, manager, first, roomId, users, texts, states, live } = await crowd(20);
+    const mendPolls = fake.faults.hang({ endpoint: '/sync' });
+    fake.sendMessage(roomId, first.userId, 'poll again');
+    await clock.advance(1_000);
+    const mend = fake.faults.status({}, { status: 503 });
+    const calls = users.map((user) => rejection(manager.admin.getUser(user.userId)));
+    await advanceUntil(clock, Promise.all(calls));
+    expect(states.at(-1)).toMatchObject({ state: 'down' });
+    expect(live()).toBe(0);
+    mendPolls();
+    mend();
+    await clock.advance(5_000);
+    expect(live()).toBe(20);
+    fake.sendMessage(roomId, first.userId, 'back');
+    await clock.advance(1_000);
+    for (const { userId } of users) expect(texts.get(userId)).toEqual(['poll again', 'back']);
+  });
 
   it('is told, with each new time at which the homeserver is looked for, and so is its end', async () => {
     const { clock, fake, states } = await crowd(10);
@@ -143,8 +161,9 @@ describe('an outage', () => {
     await clock.advance(10_000);
     const counts = await requestsPerSecond(60);
     expect(sum(counts) / counts.length).toBeLessThanOrEqual(2);
+    await clock.advance(600_000);
     mend();
-    await clock.advance(30_000); // those that failed several times in a row wait longer
+    await clock.advance(12_000); // five at most until it is noticed, and nobody waits on for the sake of old failures
     expect(live()).toBe(300);
   }, 60_000);
 
