@@ -7,6 +7,7 @@ import { rooms } from './homeserver/rooms.js';
 import { sending } from './homeserver/sending.js';
 import { serverInfo } from './homeserver/server-info.js';
 import { sessions } from './homeserver/sessions.js';
+import { slidingSync } from './homeserver/sliding-sync.js';
 import { syncGaps } from './homeserver/sync-gaps.js';
 import { syncMemberships } from './homeserver/sync-memberships.js';
 import { sync } from './homeserver/sync.js';
@@ -28,6 +29,7 @@ const parts = [
   sync,
   syncGaps,
   syncMemberships,
+  slidingSync,
   ephemeralEvents,
   relations,
   messages,

@@ -30,6 +30,8 @@ export interface FakeHomeserverOptions {
    * Synapse has that, switched off unless configured. @default false
    */
   readonly stateAfter?: boolean;
+  /** Whether simplified sliding sync (MSC4186) is served, which Synapse does. @default true */
+  readonly slidingSync?: boolean;
   /** Bounds logins as Synapse does. @default no bound */
   readonly loginLimit?: LoginLimit;
   /**
@@ -63,7 +65,12 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
     this.serverName = serverName;
     this.#baseUrl = baseUrl.replace(/\/+$/, '');
     this.#onUnhandled = onUnhandled;
-    this.#behaviour = { timelineLimit: undefined, staleInitialSync: false, stateAfter: options.stateAfter ?? false };
+    this.#behaviour = {
+      timelineLimit: undefined,
+      staleInitialSync: false,
+      stateAfter: options.stateAfter ?? false,
+      slidingSync: options.slidingSync ?? true,
+    };
     const endpoints = { adminApi, loginLimit: options.loginLimit, behaviour: this.#behaviour };
     this.#dispatcher = new Dispatcher(this.#world, allEndpoints(this.#world, endpoints));
     const password = randomBytes(16).toString('base64url');
@@ -157,6 +164,15 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
     return () => {
       if (this.#behaviour.timelineLimit === timelineLimit) this.#behaviour.timelineLimit = undefined;
     };
+  }
+
+  /** Whether simplified sliding sync is served; what has been told on its connections is remembered. */
+  get slidingSync(): boolean {
+    return this.#behaviour.slidingSync;
+  }
+
+  set slidingSync(served: boolean) {
+    this.#behaviour.slidingSync = served;
   }
 
   /** Whether an initial sync repeated within two minutes gets the old answer, as from Synapse. @default false */

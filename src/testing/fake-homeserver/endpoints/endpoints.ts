@@ -17,6 +17,7 @@ import { sendEndpoints } from './send.js';
 import { serverInfoEndpoints } from './server-info.js';
 import type { SyncBehaviour } from './sync.js';
 import { syncEndpoints } from './sync.js';
+import { slidingSyncEndpoints } from './sliding-sync.js';
 import { unsupportedEndpoints } from './unsupported.js';
 
 export interface EndpointOptions {
@@ -28,12 +29,13 @@ export interface EndpointOptions {
 /** Everything that the homeserver serves. */
 export function allEndpoints(world: World, { adminApi, loginLimit, behaviour }: EndpointOptions): Endpoint[] {
   return [
-    ...serverInfoEndpoints,
+    ...serverInfoEndpoints(behaviour),
     ...loginEndpoints(loginLimit),
     ...deviceEndpoints,
     ...profileEndpoints,
     ...accountDataEndpoints,
     ...syncEndpoints(world, behaviour),
+    ...slidingSyncEndpoints(world, behaviour),
     ...messagesEndpoints,
     ...relationsEndpoints,
     ...sendEndpoints,

@@ -2,6 +2,7 @@ import type { JsonObject } from '../json.js';
 import { DEFAULT_ROOM_VERSION } from '../rooms/create-room.js';
 import type { Endpoint } from '../server/endpoint.js';
 import { pushRules } from '../sync/push-rules.js';
+import type { SyncBehaviour } from './sync.js';
 
 /** What the fake claims to be: the Synapse that it was compared with. */
 export const SYNAPSE_VERSION = '1.160.0';
@@ -11,14 +12,16 @@ const VERSIONS = ['r0.0.1', 'r0.1.0', 'r0.2.0', 'r0.3.0', 'r0.4.0', 'r0.5.0', 'r
 );
 
 /** What clients ask a homeserver about itself when they start. */
-export const serverInfoEndpoints: readonly Endpoint[] = [
-  { method: 'GET', path: '/_matrix/client/versions', auth: 'none', handle: versions },
-  { method: 'GET', path: '/capabilities', auth: 'user', handle: capabilities },
-  { method: 'GET', path: '/pushrules/', auth: 'user', handle: ({ user }) => pushRules(user) },
-  { method: 'GET', path: '/voip/turnServer', auth: 'user', handle: () => ({}) },
-];
+export function serverInfoEndpoints(behaviour: SyncBehaviour): Endpoint[] {
+  return [
+    { method: 'GET', path: '/_matrix/client/versions', auth: 'none', handle: () => versions(behaviour) },
+    { method: 'GET', path: '/capabilities', auth: 'user', handle: capabilities },
+    { method: 'GET', path: '/pushrules/', auth: 'user', handle: ({ user }) => pushRules(user) },
+    { method: 'GET', path: '/voip/turnServer', auth: 'user', handle: () => ({}) },
+  ];
+}
 
-function versions(): JsonObject {
+function versions({ slidingSync }: SyncBehaviour): JsonObject {
   return {
     versions: VERSIONS,
     unstable_features: {
@@ -30,7 +33,7 @@ function versions(): JsonObject {
       'org.matrix.msc3981': true,
       'org.matrix.msc4140': false,
       'org.matrix.msc4143': false,
-      'org.matrix.simplified_msc3575': false,
+      'org.matrix.simplified_msc3575': slidingSync,
     },
   };
 }

@@ -16,6 +16,8 @@ export interface SyncBehaviour {
   staleInitialSync: boolean;
   /** Whether `org.matrix.msc4222.use_state_after` is understood. */
   readonly stateAfter: boolean;
+  /** Whether simplified sliding sync (MSC4186) is served. */
+  slidingSync: boolean;
 }
 
 /** @see https://spec.matrix.org/v1.16/client-server-api/#syncing */

@@ -1,17 +1,16 @@
 import type { World } from '../world/world.js';
-import type { SyncResponse } from './sync-response.js';
 
 /**
  * Answers as soon as there is something to tell, or with nothing after `timeoutMs`. Ends with its timer and its place
  * among the waiters when `signal` fires.
  */
-export async function longPoll(
+export async function longPoll<Answer extends { readonly isEmpty: boolean }>(
   world: World,
   userId: string,
   timeoutMs: number,
   signal: AbortSignal,
-  look: () => SyncResponse,
-): Promise<SyncResponse> {
+  look: () => Answer,
+): Promise<Answer> {
   const deadline = world.clock.now() + timeoutMs;
   for (;;) {
     const response = look();

@@ -63,13 +63,23 @@ const STRIPPED_TYPES = [
 /** What someone invited may know of the room. */
 export function invitedEntry({ viewer }: SyncContext, room: Room): JsonObject {
   const invite = room.state.current.get('m.room.member', viewer.userId);
-  const inviter = room.state.current.get('m.room.member', invite?.sender);
-  const events = [...STRIPPED_TYPES.map((type) => room.state.current.get(type)), inviter];
-  const known = events.flatMap((event) => (event ? stripped(event) : []));
+  const known = strippedState(room, invite);
   // Synapse gives the invite itself unstripped
   return {
     invite_state: { events: invite ? [...known, clientEvent(room, invite, viewer, { format: 'sync' })] : known },
   };
+}
+
+/** The same in sliding sync, where the invite is stripped too. */
+export function strippedInviteState(room: Room, userId: string): JsonObject[] {
+  const invite = room.state.current.get('m.room.member', userId);
+  return [...strippedState(room, invite), ...(invite ? [stripped(invite)] : [])];
+}
+
+function strippedState(room: Room, invite: RoomEvent | undefined): JsonObject[] {
+  const inviter = room.state.current.get('m.room.member', invite?.sender);
+  const events = [...STRIPPED_TYPES.map((type) => room.state.current.get(type)), inviter];
+  return events.filter((event) => event !== undefined).map(stripped);
 }
 
 function stripped({ type, stateKey, content, sender }: RoomEvent): JsonObject {

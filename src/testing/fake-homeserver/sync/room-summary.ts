@@ -45,7 +45,8 @@ function isMember({ type }: RoomEvent): boolean {
   return type === 'm.room.member';
 }
 
-function heroesOf(room: Room, self: string): RoomEvent[] {
+/** Those after whom a room without a name is called. */
+export function heroesOf(room: Room, self: string): RoomEvent[] {
   const others = room.state.current.ofType('m.room.member').filter(({ stateKey }) => stateKey !== self);
   const present = others.filter((event) => ['join', 'invite'].includes(membershipIn(event)));
   const heroes = present.length > 0 ? present : others;
