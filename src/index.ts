@@ -83,6 +83,14 @@ export { systemClock } from './core/clock.js';
 export type { Clock, TimerHandle } from './core/clock.js';
 export type { Logger } from './core/logger.js';
 export type { Fetch } from './http/fetch.js';
+export type {
+  Answer as TransportAnswer,
+  AnswerHeaders as TransportHeaders,
+  Connections as TransportConnections,
+  Lane as TransportLane,
+  Transport,
+  TransportRequest,
+} from './http/transport.js';
 
 // Watching it
 export { diagnosticsChannels } from './telemetry/channels.js';

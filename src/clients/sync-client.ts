@@ -32,7 +32,6 @@ export interface SyncClientOptions {
   /** Where to resume from. */
   readonly stored: StoredCheckpoint;
   readonly http: HomeserverHttp;
-  readonly fetch: Fetch;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Events kept in memory per room. */
@@ -128,7 +127,7 @@ export class SyncClient implements EventSource {
       store: new SyncStore(savedSync(options.stored), (data) => this.#processed(data)),
       fetchFn: this.#watched(
         sdkFetch({
-          fetch: options.fetch,
+          connections: options.http.connections,
           clock,
           session,
           signal: this.#requests.signal,

@@ -44,3 +44,8 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
 }
+
+/** With what a request is aborted when its time is over. */
+export function timeoutReason(): DOMException {
+  return new DOMException('no answer in time', 'TimeoutError');
+}

@@ -1,7 +1,5 @@
-import ky from 'ky';
-import type { KyInstance } from 'ky';
 import * as v from 'valibot';
-import { abortedError, orAborted, throwIfAborted } from '../core/abort.js';
+import { abortedError, orAborted, throwIfAborted, timeoutReason } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
@@ -9,16 +7,15 @@ import type { Priority, RequestGate } from '../core/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
 import type { RequestWatch, Telemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
-import { sameOriginFetch } from './fetch.js';
-import type { Fetch } from './fetch.js';
 import { networkFailure, wasNeverSent } from './network-failure.js';
-import { readText } from './read-text.js';
 import { errorFromAnswer, invalidResponse } from './response-error.js';
-import type { Answer, Subject } from './response-error.js';
+import type { Subject } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import type { RetryPolicy } from './retry.js';
 import { secretsOf } from './secrets.js';
+import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
+import type { Answer, Connections, Lane } from './transport.js';
 
 export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
 
@@ -40,13 +37,15 @@ export interface HttpRequest extends Subject {
   readonly priority?: Priority;
   /** Whether it is an Admin API call: those have a rate limit of their own. @default false */
   readonly admin?: boolean;
+  /** With what it shares connections. @default by `admin` and `priority` */
+  readonly lane?: Lane;
   /** Whether to give the request up when the homeserver goes down: nobody is there to end a long poll. @default false */
   readonly endsWithOutage?: boolean;
 }
 
 export interface HomeserverHttpOptions {
   readonly homeserverUrl: string;
-  readonly fetch: Fetch;
+  readonly connections: Connections;
   readonly clock: Clock;
   /** Time for one attempt, in milliseconds. */
   readonly requestTimeoutMs: number;
@@ -66,7 +65,9 @@ const MAX_RESPONSE_BYTES = 268_435_456;
  */
 export class HomeserverHttp {
   readonly homeserverUrl: string;
-  readonly #ky: KyInstance;
+  readonly connections: Connections;
+  readonly #origin: string;
+  readonly #basePath: string;
   readonly #options: HomeserverHttpOptions;
   readonly #telemetry: Telemetry;
 
@@ -74,8 +75,10 @@ export class HomeserverHttp {
     this.#options = options;
     this.#telemetry = options.telemetry ?? noTelemetry;
     this.homeserverUrl = options.homeserverUrl.replace(/\/+$/, '');
-    // ky's own retries, timer and errors are off: ours know Matrix, the injected clock and what is safe to repeat.
-    this.#ky = ky.create({ retry: 0, timeout: false, throwHttpErrors: false, fetch: sameOriginFetch(options.fetch) });
+    this.connections = options.connections;
+    const { origin, pathname } = new URL(this.homeserverUrl);
+    this.#origin = origin;
+    this.#basePath = pathname === '/' ? '' : pathname;
   }
 
   /** Sends `request` and returns the answer's body, checked against `schema`. */
@@ -155,7 +158,7 @@ export class HomeserverHttp {
     let timedOut = false;
     const timer = this.#options.clock.setTimeout(() => {
       timedOut = true;
-      controller.abort();
+      controller.abort(timeoutReason());
     }, timeoutMs);
     signal?.addEventListener('abort', abort, { once: true });
     let overtaken = false;
@@ -196,28 +199,36 @@ export class HomeserverHttp {
     }
   }
 
-  async #send(request: HttpRequest, accessToken: string | undefined, signal: AbortSignal): Promise<Answer> {
-    const response = await this.#ky(this.#url(request), {
+  #send(request: HttpRequest, accessToken: string | undefined, signal: AbortSignal): Promise<Answer> {
+    const body = request.body === undefined ? undefined : JSON.stringify(request.body);
+    return sendFollowing(this.connections, {
       method: request.method,
-      headers: accessToken === undefined ? {} : { authorization: `Bearer ${accessToken}` },
-      ...(request.body !== undefined && { json: request.body }),
+      origin: this.#origin,
+      path: this.#basePath + request.path + search(request.query),
+      headers: {
+        ...(accessToken !== undefined && { authorization: `Bearer ${accessToken}` }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      body,
+      lane: laneOf(request),
+      maxBytes: this.#options.maxResponseBytes ?? MAX_RESPONSE_BYTES,
       signal,
     });
-    return {
-      status: response.status,
-      headers: response.headers,
-      text: await readText(response, this.#options.maxResponseBytes ?? MAX_RESPONSE_BYTES),
-    };
   }
+}
 
-  #url(request: HttpRequest): string {
-    const query = new URLSearchParams();
-    for (const [name, value] of Object.entries(request.query ?? {})) {
-      if (value !== undefined) query.set(name, String(value));
-    }
-    const search = query.toString();
-    return `${this.homeserverUrl}${request.path}${search && `?${search}`}`;
+function search(query: HttpRequest['query'] = {}): string {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) params.set(name, String(value));
   }
+  return params.size === 0 ? '' : `?${params.toString()}`;
+}
+
+function laneOf({ lane, admin, priority }: HttpRequest): Lane {
+  if (lane) return lane;
+  if (admin) return 'admin';
+  return priority === 'sync' ? 'poll' : 'call';
 }
 
 /** Wraps a failure that must not be repeated, so that the retry loop lets it through. */

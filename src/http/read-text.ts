@@ -20,7 +20,7 @@ export async function readText(response: Response, maxBytes: number): Promise<st
   return text + decoder.decode();
 }
 
-function tooLarge(maxBytes: number): MatrixClientManagerError {
+export function tooLarge(maxBytes: number): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'INVALID_RESPONSE',
     `the answer is larger than ${maxBytes} bytes (maxResponseBytes)`,

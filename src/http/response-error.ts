@@ -1,6 +1,7 @@
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
 import { withoutSecrets } from './secrets.js';
+import type { Answer, AnswerHeaders } from './transport.js';
 
 /** What an error says besides what the homeserver answered. */
 export interface Subject {
@@ -8,13 +9,6 @@ export interface Subject {
   readonly operation: string;
   readonly userId?: string | undefined;
   readonly roomId?: string | undefined;
-}
-
-/** An HTTP answer, read to its end. */
-export interface Answer {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly text: string;
 }
 
 const codeByErrcode: ReadonlyMap<string, ErrorCode> = new Map([
@@ -97,7 +91,7 @@ function parseErrorBody(
 }
 
 /** @see https://spec.matrix.org/v1.16/client-server-api/#rate-limiting : the header wins over the body's field. */
-function retryAfter(headers: Headers, fromBody: number | undefined): number | undefined {
+function retryAfter(headers: AnswerHeaders, fromBody: number | undefined): number | undefined {
   const header = headers.get('retry-after')?.trim() ?? '';
   if (/^\d+$/.test(header)) return Number(header) * 1000;
   const wait = httpDate(header) - httpDate(headers.get('date') ?? ''); // the homeserver's clock may not be ours

@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.js';
-import { abortedError, orAborted } from '../core/abort.js';
+import { abortedError, orAborted, timeoutReason } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
 import type { RequestGate } from '../core/request-gate.js';
@@ -10,14 +10,15 @@ import { sameOriginFetch } from './fetch.js';
 import type { Fetch } from './fetch.js';
 import { networkFailure } from './network-failure.js';
 import { errorFromAnswer } from './response-error.js';
-import type { Answer } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import { readText } from './read-text.js';
 import { secretsOf } from './secrets.js';
+import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
+import type { Answer, Connections } from './transport.js';
 
 export interface SdkFetchOptions {
-  readonly fetch: Fetch;
+  readonly connections: Connections;
   readonly clock: Clock;
   /** Whose token every authorised request carries, whatever the SDK believes it to be. */
   readonly session: Session;
@@ -40,9 +41,9 @@ const OPERATION = 'a request of the client';
  * unseen, follows no redirect to another origin, and repeats failed GETs. The SDK itself makes one attempt only.
  */
 export function sdkFetch(options: SdkFetchOptions): Fetch {
-  const fetch = sameOriginFetch(options.fetch);
-  const { session, clock, signal: stopped, gate = openGate, telemetry = noTelemetry } = options;
+  const { connections, session, clock, signal: stopped, gate = openGate, telemetry = noTelemetry } = options;
   const { requestTimeoutMs = 30_000, maxResponseBytes = 268_435_456 } = options;
+  const fetch = sameOriginFetch(connections.fetch);
   const subject = { operation: OPERATION, userId: session.userId };
 
   const send = async (input: string | URL | Request, init: RequestInit, token?: string): Promise<Response> => {
@@ -70,13 +71,13 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     const outcome = { userId: session.userId, isSync: false, sentAt: clock.now() };
     const deadline = new AbortController();
     // Not for uploads, which take as long as they are large.
-    const timed = init.body === undefined || init.body === null || typeof init.body === 'string';
-    const timer = timed ? clock.setTimeout(() => deadline.abort(), requestTimeoutMs) : undefined;
+    const timer = isText(init.body)
+      ? clock.setTimeout(() => deadline.abort(timeoutReason()), requestTimeoutMs)
+      : undefined;
     const signal = AbortSignal.any([stop, deadline.signal]);
     try {
       // Not left to fetch alone: not every one ends with its signal, and a stop waits for this.
-      const answer = fetch(input, { ...init, signal }).then((received) => whole(received, maxResponseBytes));
-      const response = await orAborted(answer, signal, OPERATION);
+      const response = await orAborted(transmit(input, { ...init, signal }), signal, OPERATION);
       gate.record({ ...outcome, failed: response.status >= 500 });
       watch.ended(classOfStatus(response.status), response.status);
       return response;
@@ -93,6 +94,27 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     } finally {
       clock.clearTimeout(timer);
     }
+  };
+
+  const transmit = async (input: string | URL | Request, init: RequestInit): Promise<Response> => {
+    const { method = 'GET', body, signal } = init;
+    const headers = new Headers(init.headers);
+    // What asks for JSON is read to its end; media flow, and so do uploads.
+    if (input instanceof Request || !isText(body) || !headers.get('accept')?.includes('json')) {
+      return whole(await fetch(input, init), maxResponseBytes);
+    }
+    const { origin, pathname, search } = new URL(input);
+    const answer = await sendFollowing(connections, {
+      method,
+      origin,
+      path: pathname + search,
+      headers: Object.fromEntries(headers),
+      body: body ?? undefined,
+      lane: 'call',
+      maxBytes: maxResponseBytes,
+      signal: signal as AbortSignal,
+    });
+    return responseOf(answer);
   };
 
   const once = async (input: string | URL | Request, init: RequestInit): Promise<Response> => {
@@ -143,11 +165,17 @@ function pathOf(input: string | URL | Request): string {
   return new URL(input instanceof Request ? input.url : input).pathname;
 }
 
+function isText(body: RequestInit['body']): body is string | null | undefined {
+  return body === undefined || body === null || typeof body === 'string';
+}
+
+/** Statuses of answers that have no body. */
+const EMPTY = new Set([204, 205, 304]);
+
 /** The response with its body read, where it is JSON; media are left to flow. */
 async function whole(response: Response, maxBytes: number): Promise<Response> {
   const { status, headers } = response;
-  const empty = status === 204 || status === 205 || status === 304;
-  if (empty || !headers.get('content-type')?.includes('json')) return response;
+  if (EMPTY.has(status) || !headers.get('content-type')?.includes('json')) return response;
   return new Response(await readText(response, maxBytes), { status, headers });
 }
 
@@ -156,5 +184,5 @@ async function read(response: Response): Promise<Answer> {
 }
 
 function responseOf({ status, headers, text }: Answer): Response {
-  return new Response(text, { status, headers });
+  return new Response(EMPTY.has(status) ? null : text, { status, headers: [...headers] });
 }

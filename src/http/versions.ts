@@ -13,6 +13,7 @@ export async function readVersions(http: HomeserverHttp, timeoutMs: number, sign
     operation: 'looking for the homeserver',
     method: 'GET',
     path: '/_matrix/client/versions',
+    lane: 'admin', // calls that hang must not keep this one waiting for a connection
     repeatable: false,
     retry: { attempts: 1 },
     timeoutMs: Math.min(MAX_TIMEOUT_MS, timeoutMs),

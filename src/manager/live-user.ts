@@ -48,7 +48,7 @@ export class LiveUser implements ManagedClient {
   constructor(options: LiveUserOptions) {
     const { credentials, session, stored, settings, http, gate, telemetry, callbacks, hooks, onGap } = options;
     const { userId, deviceId } = credentials;
-    const { storage, clock, logger, fetch } = settings;
+    const { storage, clock, logger } = settings;
     this.#options = options;
     this.session = session;
     this.deviceId = deviceId;
@@ -62,7 +62,6 @@ export class LiveUser implements ManagedClient {
       http,
       gate,
       telemetry,
-      fetch,
       onPositionLost: (error) => {
         logger.warn({ userId, err: error }, 'the homeserver rejects the sync position; starting a fresh sync');
       },

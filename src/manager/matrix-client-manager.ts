@@ -17,6 +17,7 @@ import { SingleFlight } from '../core/single-flight.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { readVersions } from '../http/versions.js';
 import type { Session } from '../http/session.js';
+import type { Connections } from '../http/transport.js';
 import { toContent } from '../messages/content.js';
 import { fetchPage } from '../messages/message-fetcher.js';
 import type { MessagePage } from '../messages/message-fetcher.js';
@@ -91,6 +92,7 @@ export class MatrixClientManager implements AsyncDisposable {
   /** Ends the reading of gauges. */
   readonly #unobserve: () => void;
   readonly #gate: HomeserverGate;
+  readonly #connections: Connections;
   readonly #http: HomeserverHttp;
   readonly #adminHttp: SynapseAdminHttp | undefined;
   readonly #adminApi: AdminApi | undefined;
@@ -118,7 +120,9 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#settings = settings;
     const telemetry = new ManagerTelemetry({ ...settings, serverAddress: new URL(settings.homeserverUrl).host });
     this.#telemetry = telemetry;
-    const ungated = new HomeserverHttp({ ...settings, telemetry });
+    this.#connections = settings.transport.open();
+    const carried = { ...settings, connections: this.#connections, telemetry };
+    const ungated = new HomeserverHttp(carried);
     this.#gate = new HomeserverGate({
       clock,
       rateLimit: settings.rateLimit,
@@ -130,7 +134,7 @@ export class MatrixClientManager implements AsyncDisposable {
         this.#emit('homeserverStateChanged', state);
       },
     });
-    this.#http = new HomeserverHttp({ ...settings, telemetry, gate: this.#gate });
+    this.#http = new HomeserverHttp({ ...carried, gate: this.#gate });
     if (admin) {
       this.#adminHttp = new SynapseAdminHttp(
         this.#http,
@@ -503,6 +507,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#live.clear();
     this.#callbacks.clear();
     await turnOfTheEventLoop(); // requests that were just aborted let go of their timers
+    await this.#connections.close();
     await storage.close();
     this.#emitter.removeAllListeners();
   }

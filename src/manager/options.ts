@@ -9,6 +9,8 @@ import type { Logger } from '../core/logger.js';
 import { isObject } from '../core/raw-event.js';
 import { globalFetch } from '../http/fetch.js';
 import type { Fetch } from '../http/fetch.js';
+import { fetchTransport } from '../http/fetch-transport.js';
+import type { Transport } from '../http/transport.js';
 import type { CredentialsSource } from '../provisioning/accounts.js';
 import type { Provisioner } from '../provisioning/provisioner.js';
 import type { AdminAccount } from '../provisioning/synapse-admin-http.js';
@@ -76,10 +78,12 @@ export interface MatrixClientManagerOptions {
   readonly tracerProvider?: TracerProvider;
   /** How requests are sent. @default the global fetch, looked up at each request */
   readonly fetch?: Fetch;
+  /** What carries requests, instead of `fetch`: undiciTransport() of matrix-client-manager/undici. @default one on `fetch` */
+  readonly transport?: Transport;
 }
 
 /** The options with their defaults, checked. */
-export type Settings = Required<Omit<MatrixClientManagerOptions, OptionalSetting>> &
+export type Settings = Required<Omit<MatrixClientManagerOptions, OptionalSetting | 'fetch'>> &
   Pick<MatrixClientManagerOptions, OptionalSetting>;
 
 type OptionalSetting =
@@ -127,6 +131,7 @@ const others = [
   'clock',
   'logger',
   'fetch',
+  'transport',
   'connectionPolicy',
   'meterProvider',
   'tracerProvider',
@@ -162,8 +167,7 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
   requireMethods('clock', clock, ['now', 'setTimeout', 'clearTimeout']);
   const logger = options.logger ?? silentLogger;
   requireMethods('logger', logger, ['debug', 'info', 'warn', 'error']);
-  const fetch = options.fetch ?? globalFetch;
-  requireFunction('fetch', fetch);
+  const transport = readTransport(options);
   return {
     homeserverUrl: url.href.replace(/\/+$/, ''),
     serverName,
@@ -178,7 +182,7 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
     storage,
     clock,
     logger,
-    fetch,
+    transport,
     ...readNumbers(options),
   };
 }
@@ -191,6 +195,14 @@ function readNumbers(options: MatrixClientManagerOptions): Record<NumberOption, 
     return [name, value];
   });
   return Object.fromEntries(read) as Record<NumberOption, number>;
+}
+
+function readTransport({ fetch, transport }: MatrixClientManagerOptions): Transport {
+  if (fetch !== undefined) requireFunction('fetch', fetch);
+  if (transport === undefined) return fetchTransport(fetch ?? globalFetch);
+  requireMethods('transport', transport, ['open']);
+  if (fetch === undefined) return transport;
+  throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `fetch` or `transport`, got both');
 }
 
 function readRateLimit<Name extends string>(name: Name, limit: RateLimit | undefined): { [K in Name]?: RateLimit } {

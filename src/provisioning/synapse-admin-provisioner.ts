@@ -7,6 +7,7 @@ import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { globalFetch } from '../http/fetch.js';
 import type { Fetch } from '../http/fetch.js';
+import { fetchTransport } from '../http/fetch-transport.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import { loginWithPassword } from '../http/login.js';
@@ -67,7 +68,8 @@ export class SynapseAdminProvisioner implements Provisioner {
     if (!isUrl) throw invalid('homeserverUrl', 'an http or https URL');
     if (!isCount(adminConcurrency)) throw invalid('adminConcurrency', 'a whole number of at least 1');
     if (!isCount(requestTimeoutMs)) throw invalid('requestTimeoutMs', 'a whole number of at least 1');
-    const http = new HomeserverHttp({ homeserverUrl, fetch, clock: this.#clock, requestTimeoutMs });
+    const connections = fetchTransport(fetch).open();
+    const http = new HomeserverHttp({ homeserverUrl, connections, clock: this.#clock, requestTimeoutMs });
     this.#admin = new SynapseAdminHttp(http, adminSession(http, admin), adminConcurrency);
   }
 

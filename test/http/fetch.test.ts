@@ -14,7 +14,12 @@ const to = (location: string | null, status = 302): Response =>
 function setUp(...answers: ConstructorParameters<typeof ScriptedFetch>) {
   const clock = new ManualClock();
   const script = new ScriptedFetch(...answers);
-  const http = new HomeserverHttp({ homeserverUrl: 'http://hs', fetch: script.fetch, clock, requestTimeoutMs: 10_000 });
+  const http = new HomeserverHttp({
+    homeserverUrl: 'http://hs',
+    connections: script.connections,
+    clock,
+    requestTimeoutMs: 10_000,
+  });
   const session = new Session('@a:hs', { userId: '@a:hs', accessToken: 'syt_secret', deviceId: 'D' });
   const send = (method: Method = 'GET', path = '/old'): Promise<unknown> =>
     http.request(v.object({}), {

@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
+import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
@@ -31,7 +32,12 @@ const once = { retry: { attempts: 1 } };
 function setUp(...answers: ConstructorParameters<typeof ScriptedFetch>) {
   const clock = new ManualClock();
   const script = new ScriptedFetch(...answers);
-  const http = new HomeserverHttp({ homeserverUrl: 'http://hs', fetch: script.fetch, clock, requestTimeoutMs: 10_000 });
+  const http = new HomeserverHttp({
+    homeserverUrl: 'http://hs',
+    connections: script.connections,
+    clock,
+    requestTimeoutMs: 10_000,
+  });
   return { clock, script, http, requests: script.requests };
 }
 
@@ -53,7 +59,7 @@ describe('a request', () => {
 
   it('goes below the path of the homeserver URL', async () => {
     const script = new ScriptedFetch(json({ done: true }));
-    const options = { fetch: script.fetch, clock: new ManualClock(), requestTimeoutMs: 1 };
+    const options = { connections: script.connections, clock: new ManualClock(), requestTimeoutMs: 1 };
     await new HomeserverHttp({ homeserverUrl: 'http://hs/matrix//', ...options }).request(done, get);
     expect(script.requests[0]?.url).toBe('http://hs/matrix/look');
   });
@@ -96,8 +102,8 @@ describe('a request', () => {
   it('fails with NETWORK whatever the fetch function throws', async () => {
     for (const thrown of ['text', undefined, null, { an: 'object' }, new Error('odd')]) {
       const clock = new ManualClock();
-      const fetch = () => Promise.reject(thrown);
-      const http = new HomeserverHttp({ homeserverUrl: 'http://hs', fetch, clock, requestTimeoutMs: 1 });
+      const connections = fetchTransport(() => Promise.reject(thrown)).open();
+      const http = new HomeserverHttp({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 1 });
       expect(await rejection(http.request(done, { ...get, ...once }))).toMatchObject({ code: 'NETWORK' });
       expect(clock.pendingTimers).toBe(0);
     }

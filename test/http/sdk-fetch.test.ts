@@ -30,7 +30,7 @@ function setUp(answers: ConstructorParameters<typeof ScriptedFetch>, renew?: () 
     state.renewals++;
     return renew ? renew() : credentials('token-2');
   });
-  const fetch = sdkFetch({ fetch: script.fetch, clock, session, signal: stop.signal });
+  const fetch = sdkFetch({ connections: script.connections, clock, session, signal: stop.signal });
   const tokens = (): (string | null)[] => script.requests.map(({ authorization }) => authorization);
   return { clock, script, stop, state, fetch, tokens };
 }

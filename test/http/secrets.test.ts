@@ -46,7 +46,12 @@ describe.each(Object.entries(answers))('%s', (_title, answer) => {
   const clock = new ManualClock();
   const setUp = (): HomeserverHttp => {
     const script = new ScriptedFetch(...Array.from({ length: 20 }, () => answer));
-    return new HomeserverHttp({ homeserverUrl: 'http://hs', fetch: script.fetch, clock, requestTimeoutMs: 10_000 });
+    return new HomeserverHttp({
+      homeserverUrl: 'http://hs',
+      connections: script.connections,
+      clock,
+      requestTimeoutMs: 10_000,
+    });
   };
   const calls: Record<string, (http: HomeserverHttp) => Promise<unknown>> = {
     'a call with a token': (http) =>
@@ -74,7 +79,7 @@ describe.each(Object.entries(answers))('%s', (_title, answer) => {
     const script = new ScriptedFetch(...Array.from({ length: 20 }, () => answer));
     const stop = new AbortController();
     const session = new Session(userId, credentials);
-    const fetch = sdkFetch({ fetch: script.fetch, clock, session, signal: stop.signal });
+    const fetch = sdkFetch({ connections: script.connections, clock, session, signal: stop.signal });
     const headers = { authorization: `Bearer ${accessToken}` };
     const requests = [fetch('http://hs/x', { headers }), fetch('http://hs/x', { headers, method: 'PUT', body: '{}' })];
     const outcomes = Promise.allSettled(requests);
@@ -93,7 +98,7 @@ describe('what is hidden', () => {
     const clock = new ManualClock();
     const http = new HomeserverHttp({
       homeserverUrl: 'http://hs',
-      fetch: script.fetch,
+      connections: script.connections,
       clock,
       requestTimeoutMs: 10_000,
     });

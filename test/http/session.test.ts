@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import type { Credentials } from '../../src/core/credentials.js';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
+import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { Session } from '../../src/http/session.js';
@@ -26,7 +27,8 @@ function setUp({ loggedIn = true } = {}) {
     await Promise.resolve();
     return token === state.valid ? json({}) : matrixError(401, 'M_UNKNOWN_TOKEN', 'Invalid access token passed.');
   };
-  const http = new HomeserverHttp({ homeserverUrl: 'http://hs', fetch, clock, requestTimeoutMs: 10_000 });
+  const connections = fetchTransport(fetch).open();
+  const http = new HomeserverHttp({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 10_000 });
   const sessionWith = (renew?: (dead: Credentials | undefined) => Promise<Credentials>): Session =>
     new Session(userId, loggedIn ? credentials('token-1') : undefined, renew);
   const renewing = sessionWith(async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { MatrixClientManager } from '../../src/index.js';
+import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { AdminApi } from '../../src/provisioning/admin-api.js';
 import { adminSession, SynapseAdminHttp } from '../../src/provisioning/synapse-admin-http.js';
@@ -310,7 +311,8 @@ describe('every call of manager.admin', () => {
     'ends with MANAGER_CLOSED when the manager closes, and is not made afterwards: %s',
     async (_name, call) => {
       const { fake, clock } = managerOnFake();
-      const options = { homeserverUrl: fake.baseUrl, fetch: fake.fetch, clock, requestTimeoutMs: 10_000 };
+      const connections = fetchTransport(fake.fetch).open();
+      const options = { homeserverUrl: fake.baseUrl, connections, clock, requestTimeoutMs: 10_000 };
       const http = new HomeserverHttp(options);
       const closing = new AbortController();
       const connection = new SynapseAdminHttp(http, adminSession(http, fake.admin, closing.signal), 4);

@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import * as v from 'valibot';
 import { systemClock } from '../../src/core/clock.js';
 import { globalFetch } from '../../src/http/fetch.js';
+import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { rejection } from '../support/rejection.js';
 
@@ -26,7 +27,7 @@ async function serve(listener: RequestListener): Promise<HomeserverHttp> {
   });
   return new HomeserverHttp({
     homeserverUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    fetch: globalFetch,
+    connections: fetchTransport(globalFetch).open(),
     clock: systemClock,
     requestTimeoutMs: 10_000,
     maxResponseBytes: MAX_BYTES,

@@ -1,4 +1,6 @@
 import type { Fetch } from '../../src/http/fetch.js';
+import { fetchTransport } from '../../src/http/fetch-transport.js';
+import type { Connections } from '../../src/http/transport.js';
 
 /** A request as a scripted fetch saw it. */
 export interface SeenRequest {
@@ -18,6 +20,11 @@ export class ScriptedFetch {
 
   constructor(...answers: Answer[]) {
     this.#answers = answers;
+  }
+
+  /** The same, as what carries requests. */
+  get connections(): Connections {
+    return fetchTransport(this.fetch).open();
   }
 
   readonly fetch: Fetch = async (input, init) => {
