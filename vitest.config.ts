@@ -9,6 +9,7 @@ export default defineConfig({
     alias: [
       { find: /^matrix-client-manager$/, replacement: source('src/index.ts') },
       { find: /^matrix-client-manager\/testing$/, replacement: source('src/testing/index.ts') },
+      { find: /^matrix-client-manager\/undici$/, replacement: source('src/undici/index.ts') },
     ],
   },
   test: {

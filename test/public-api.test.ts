@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import * as main from '../src/index.js';
 import * as testing from '../src/testing/index.js';
+import * as undici from '../src/undici/index.js';
 import { publicNames } from './architecture/public-names.js';
 
 // The compiler reads the whole library.
@@ -18,6 +19,9 @@ test('the package exports what test/public-api.txt says', async () => {
     '# matrix-client-manager/testing',
     ...publicNames('testing/index.ts'),
     '',
+    '# matrix-client-manager/undici',
+    ...publicNames('undici/index.ts'),
+    '',
   ];
   await expect(listing.join('\n')).toMatchFileSnapshot('public-api.txt');
 });
@@ -25,6 +29,7 @@ test('the package exports what test/public-api.txt says', async () => {
 test.each([
   ['index.ts', main],
   ['testing/index.ts', testing],
+  ['undici/index.ts', undici],
 ])(
   'what the listing of src/%s calls a class, function or const is there at run time, and nothing else',
   (entry, module) => {

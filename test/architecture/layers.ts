@@ -4,9 +4,11 @@ import type { Import } from './source-files.js';
 const layers: readonly (readonly string[])[] = [
   ['core'],
   ['storage', 'http', 'resilience', 'telemetry'],
-  ['provisioning', 'clients', 'callbacks', 'delivery', 'messages', 'crypto'],
+  ['encryption'],
+  ['provisioning', 'clients', 'callbacks', 'delivery', 'messages'],
   ['appservice', 'cluster'],
   ['manager'],
+  ['undici'],
 ];
 
 /** Entries: they re-export, and nobody imports them. */

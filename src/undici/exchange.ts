@@ -1,0 +1,83 @@
+import type { Dispatcher } from 'undici';
+import { tooLarge } from '../http/read-text.js';
+import type { TransportRequest } from '../http/transport.js';
+
+/** What came back, its body as it was sent. */
+export interface RawAnswer {
+  readonly status: number;
+  readonly headers: RawHeaders;
+  readonly body: Buffer;
+}
+
+type RawHeaders = NonNullable<Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]>;
+
+/**
+ * One request and its answer, read to the end. Handed to undici as it is: streams and objects between would cost half
+ * as much as the request itself.
+ */
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly answer: Promise<RawAnswer>;
+  readonly #request: TransportRequest;
+  readonly #resolve: (answer: RawAnswer) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #chunks: Buffer[] = [];
+  readonly #onAbort = (): void => this.#fail(this.#request.signal.reason);
+  #controller: Dispatcher.DispatchController | undefined;
+  #failed = false;
+  #bytes = 0;
+  #status = 0;
+  #headers: RawHeaders = {};
+
+  constructor(request: TransportRequest) {
+    this.#request = request;
+    const { promise, resolve, reject } = Promise.withResolvers<RawAnswer>();
+    this.answer = promise;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    const { signal } = request;
+    if (signal.aborted) this.#onAbort();
+    else signal.addEventListener('abort', this.#onAbort);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#failed) controller.abort(new Error('aborted before it was sent'));
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: RawHeaders): void {
+    if (status < 200) return; // the answer itself follows
+    this.#status = status;
+    this.#headers = headers;
+    if (Number(headers['content-length']) > this.#request.maxBytes) this.#fail(tooLarge(this.#request.maxBytes));
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#bytes += chunk.byteLength;
+    if (this.#bytes > this.#request.maxBytes) return this.#fail(tooLarge(this.#request.maxBytes));
+    this.#chunks.push(chunk);
+  }
+
+  onResponseEnd(): void {
+    this.#leave();
+    const [first, ...more] = this.#chunks;
+    const body = first && more.length === 0 ? first : Buffer.concat(this.#chunks);
+    this.#resolve({ status: this.#status, headers: this.#headers, body });
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: unknown): void {
+    this.#fail(error);
+  }
+
+  /** Rejects at once, also while undici has the request in a queue. */
+  #fail(error: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#leave();
+    this.#reject(error);
+    this.#controller?.abort(new Error('no longer wanted'));
+  }
+
+  #leave(): void {
+    this.#request.signal.removeEventListener('abort', this.#onAbort);
+  }
+}

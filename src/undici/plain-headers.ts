@@ -1,0 +1,21 @@
+import type { AnswerHeaders } from '../http/transport.js';
+
+/** Headers as undici gives them, by lower-case names. */
+export class PlainHeaders implements AnswerHeaders {
+  readonly #values: Readonly<Record<string, string | string[] | undefined>>;
+
+  constructor(values: Readonly<Record<string, string | string[] | undefined>>) {
+    this.#values = values;
+  }
+
+  get(name: string): string | null {
+    const key = name.toLowerCase();
+    if (!Object.hasOwn(this.#values, key)) return null;
+    const value = this.#values[key];
+    return Array.isArray(value) ? value.join(', ') : (value ?? null);
+  }
+
+  *[Symbol.iterator](): Iterator<[string, string]> {
+    for (const name of Object.keys(this.#values)) yield [name, this.get(name) ?? ''];
+  }
+}
