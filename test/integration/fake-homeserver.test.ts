@@ -1,5 +1,6 @@
 import { afterAll, beforeAll } from 'vitest';
 import { FakeHomeserver } from '../../src/testing/index.js';
+import { undiciTransport } from '../../src/undici/index.js';
 import { mainJob } from './main-job.js';
 
 const fake = new FakeHomeserver();
@@ -7,3 +8,9 @@ beforeAll(() => fake.listen());
 afterAll(() => fake.close());
 
 mainJob('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
+
+mainJob('the fake homeserver, over undici', () => ({
+  homeserverUrl: fake.baseUrl,
+  admin: fake.admin,
+  transport: undiciTransport(),
+}));

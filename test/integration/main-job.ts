@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { memoryStorage, MatrixClientManager } from '../../src/index.js';
-import type { AdminAccount, MatrixClientManagerOptions, RoomMessage } from '../../src/index.js';
+import type { AdminAccount, MatrixClientManagerOptions, RoomMessage, Transport } from '../../src/index.js';
 import { Recorder } from '../support/recorder.js';
 
 export interface Homeserver {
   readonly homeserverUrl: string;
   readonly admin: AdminAccount;
+  readonly transport?: Transport;
 }
 
 interface RawEvent {
