@@ -41,6 +41,25 @@ for (const major of [22, 24]) {
   });
 }
 
+describe('the transport on undici, an optional peer', () => {
+  it('says which package is missing', async () => {
+    await expect(consumer.run(process.execPath, 'main-job-undici-import.mjs', 'x.db')).rejects.toThrow(/'undici'/);
+  });
+
+  describe('once that is installed', () => {
+    beforeAll(() => consumer.add(`undici@${devDependencies.undici}`));
+
+    it.each([22, 24].flatMap((major) => ['import.mjs', 'require.cjs'].map((file) => [major, file] as const)))(
+      'does the main job on Node %d: %s',
+      async (major, file) => {
+        const database = join(consumer.dir, `undici-${major}-${file}.db`);
+        const output = await consumer.run(await nodeOf(major), `main-job-undici-${file}`, database);
+        expect(JSON.parse(output)).toEqual({ received: true, paged: true, ownError: 'INVALID_USER_ID' });
+      },
+    );
+  });
+});
+
 describe('the types of the installed package', () => {
   const files = ['typed.mts', 'typed.cts'];
 

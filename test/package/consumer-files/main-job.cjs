@@ -1,11 +1,12 @@
 /** The main job in a few lines, with what `main` and `testing` export; used from ESM and from CommonJS. */
-module.exports = async function mainJob(main, testing) {
+module.exports = async function mainJob(main, testing, options = {}) {
   const homeserver = new testing.FakeHomeserver();
   await homeserver.listen();
   const manager = new main.MatrixClientManager({
     homeserverUrl: homeserver.baseUrl,
     admin: { userId: homeserver.admin.userId, accessToken: homeserver.admin.accessToken },
     storage: main.sqliteStorage({ path: process.argv[2], secret: 'a secret of thirty-two characters' }),
+    ...options,
   });
   const { userId } = await manager.provisionUser({ username: 'alice', displayName: 'Alice' });
   const received = Promise.withResolvers();

@@ -6,6 +6,7 @@ import {
   systemClock,
 } from 'matrix-client-manager';
 import { FakeHomeserver, ManualClock, MemoryLogger } from 'matrix-client-manager/testing';
+import { undiciTransport } from 'matrix-client-manager/undici';
 
 export async function main(): Promise<string> {
   const homeserver = new FakeHomeserver();
@@ -16,6 +17,7 @@ export async function main(): Promise<string> {
     storage: memoryStorage(),
     clock: Math.random() > 2 ? new ManualClock() : systemClock,
     logger: new MemoryLogger(),
+    transport: undiciTransport({ http2: true }),
   });
   const callback = (event: ClientEvent): string => (event.type === 'message' ? event.eventId : event.type);
   const user = await manager.provisionUser({ username: 'alice' });
