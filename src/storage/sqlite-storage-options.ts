@@ -57,29 +57,43 @@ const MAX_FLUSH_INTERVAL_MS = 60_000;
 
 /** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`; the secret is in no message. */
 export function normalizeSqliteOptions(options: SqliteStorageOptions): NormalizedSqliteOptions {
-  if (options === null || typeof options !== 'object') throw invalid('options', 'an object', describe(options));
+  checkFileOptions(options, 'sqliteStorage');
   const { path, secret, flushIntervalMs = 0, onCorruption = () => {} } = options;
-  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
-    throw invalid('path', "the path of a file, or ':memory:'", describe(path));
+  if (!Number.isFinite(flushIntervalMs) || flushIntervalMs < 0 || flushIntervalMs > MAX_FLUSH_INTERVAL_MS) {
+    throw invalid(
+      'sqliteStorage',
+      'flushIntervalMs',
+      `a number from 0 to ${MAX_FLUSH_INTERVAL_MS}`,
+      String(flushIntervalMs),
+    );
   }
+  const { logger = silentLogger, clock = systemClock } = options;
+  return { path, secret, flushIntervalMs, onCorruption, logger, clock };
+}
+
+/** Checks what every sealed file of ours is opened with. @param owner - what opens it, for the message */
+export function checkFileOptions(
+  options: Pick<SqliteStorageOptions, 'path' | 'secret' | 'onCorruption'>,
+  owner: string,
+): void {
+  if (options === null || typeof options !== 'object') throw invalid(owner, 'options', 'an object', describe(options));
+  const { path, secret, onCorruption = () => {} } = options;
+  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
+    throw invalid(owner, 'path', "the path of a file, or ':memory:'", describe(path));
+  }
+  checkSecret(secret, owner);
+  if (typeof onCorruption !== 'function') throw invalid(owner, 'onCorruption', 'a function', describe(onCorruption));
+}
+
+export function checkSecret(secret: string | Uint8Array, owner: string): void {
   const secretLength = typeof secret === 'string' ? `a string of ${secret.length}` : describeBytes(secret);
   const secretOk =
     typeof secret === 'string'
       ? secret.length >= SECRET_MIN_CHARACTERS
       : isBytes(secret) && secret.length === SECRET_BYTES;
-  if (!secretOk) {
-    throw invalid(
-      'secret',
-      `a string of at least ${SECRET_MIN_CHARACTERS} characters or ${SECRET_BYTES} bytes`,
-      secretLength,
-    );
-  }
-  if (!Number.isFinite(flushIntervalMs) || flushIntervalMs < 0 || flushIntervalMs > MAX_FLUSH_INTERVAL_MS) {
-    throw invalid('flushIntervalMs', `a number from 0 to ${MAX_FLUSH_INTERVAL_MS}`, String(flushIntervalMs));
-  }
-  if (typeof onCorruption !== 'function') throw invalid('onCorruption', 'a function', describe(onCorruption));
-  const { logger = silentLogger, clock = systemClock } = options;
-  return { path, secret, flushIntervalMs, onCorruption, logger, clock };
+  if (secretOk) return;
+  const expected = `a string of at least ${SECRET_MIN_CHARACTERS} characters or ${SECRET_BYTES} bytes`;
+  throw invalid(owner, 'secret', expected, secretLength);
 }
 
 function isBytes(value: unknown): value is Uint8Array {
@@ -90,9 +104,9 @@ function describeBytes(value: unknown): string {
   return isBytes(value) ? `${value.length} bytes` : describe(value);
 }
 
-function invalid(name: string, expected: string, got: string): MatrixClientManagerError {
+function invalid(owner: string, name: string, expected: string, got: string): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'INVALID_OPTIONS',
-    `sqliteStorage: expected \`${name}\` to be ${expected}, got ${got}`,
+    `${owner}: expected \`${name}\` to be ${expected}, got ${got}`,
   );
 }

@@ -1,0 +1,132 @@
+import type { MatrixClient } from 'matrix-js-sdk';
+import type { Clock } from '../core/clock.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { turnOfTheEventLoop } from '../core/event-loop.js';
+import type { Logger } from '../core/logger.js';
+import { loadCryptoWasm } from './crypto-wasm.js';
+import { damagedError } from './device-keys.js';
+import type { DeviceStore } from './device-store.js';
+import { MachineGuard } from './machine-guard.js';
+
+export interface OpenCryptoOptions {
+  /** Made, and not started yet. */
+  readonly matrixClient: MatrixClient;
+  readonly store: DeviceStore;
+  /** Whether the client resumes from a sync position; without one it has missed which devices have changed. */
+  readonly resumes: boolean;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Time for opening, in milliseconds. */
+  readonly startTimeoutMs: number;
+  /** Time for one call of the crypto library, in milliseconds. @default 30_000 */
+  readonly callTimeoutMs?: number;
+  /** Called once when the crypto library has failed the client for good: stop it, and start it afresh. */
+  readonly onFault: (error: MatrixClientManagerError) => void;
+}
+
+/** Encryption of one client. */
+export interface ClientCrypto {
+  /** To be awaited after the client's requests were aborted and before `stopClient()`. Idempotent. */
+  readonly settle: () => Promise<void>;
+}
+
+const CALL_TIMEOUT_MS = 30_000;
+const SETTLE_TIMEOUT_MS = 5_000;
+
+/** What is reached of matrix-js-sdk's RustCrypto beyond its public interface. */
+interface RustCryptoInside {
+  readonly olmMachine: object;
+  readonly backupManager: { readonly keyBackupCheckInProgress: Promise<unknown> | null };
+  markAllTrackedUsersAsDirty(): Promise<void>;
+  stop(): void;
+}
+
+/**
+ * Gives a client end-to-end encryption on the keys in `store`. Rejects, and leaves the store to be closed by the
+ * caller, with `ENCRYPTION_STORE_ROLLED_BACK` where the homeserver knows keys of the device and the store none,
+ * `ENCRYPTION_DEVICE_MISMATCH` and `ENCRYPTION_STORE_DAMAGED` where the SDK does not get along with what is stored,
+ * `TIMEOUT`, or what the store or the homeserver fails with.
+ */
+export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCrypto> {
+  const { matrixClient, store, resumes, clock, logger, startTimeoutMs, onFault } = options;
+  const { userId } = store;
+  const wasNew = store.isNew;
+  await loadCryptoWasm(logger);
+  if (wasNew) await refuseKnownDevice(matrixClient, store);
+  const { cryptoDatabasePrefix, storageKey } = store;
+  const opening = matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey }).then(() => {
+    const crypto = matrixClient.getCrypto() as unknown as RustCryptoInside;
+    const { callTimeoutMs = CALL_TIMEOUT_MS } = options;
+    const guard = new MachineGuard(crypto.olmMachine, { userId, clock, logger, callTimeoutMs, onFault });
+    let settled: Promise<void> | undefined;
+    const backupCheck = (): Promise<unknown>[] =>
+      [crypto.backupManager.keyBackupCheckInProgress].filter((check) => check !== null);
+    const settle = (): Promise<void> => (settled ??= guard.settle(SETTLE_TIMEOUT_MS, backupCheck));
+    return { crypto, settle };
+  });
+  try {
+    const opened = await orTimeout(opening, clock, startTimeoutMs, userId);
+    if (!store.isUsed) throw notUsedError(userId);
+    if (!resumes && !wasNew) await opened.crypto.markAllTrackedUsersAsDirty();
+    return { settle: opened.settle };
+  } catch (error) {
+    void closeLate(opening);
+    throw toManagerError(error, store);
+  }
+}
+
+/** A device whose keys others have seen must not come with new ones: they would refuse them. */
+async function refuseKnownDevice(matrixClient: MatrixClient, { userId, deviceId }: DeviceStore): Promise<void> {
+  const { device_keys: deviceKeys } = await matrixClient.downloadKeysForUsers([userId]);
+  if (!deviceKeys?.[userId]?.[deviceId]) return;
+  throw new MatrixClientManagerError(
+    'ENCRYPTION_STORE_ROLLED_BACK',
+    `the homeserver has keys of ${userId} on device ${deviceId}, and the crypto store has none: it was lost. ` +
+      'Log in as a new device and restore from the key backup',
+    { userId },
+  );
+}
+
+function orTimeout<T>(promise: Promise<T>, clock: Clock, timeoutMs: number, userId: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.setTimeout(() => {
+      const message = `opening the crypto store of ${userId} took longer than ${timeoutMs} ms; startTimeoutMs allows more`;
+      reject(new MatrixClientManagerError('TIMEOUT', message, { userId }));
+    }, timeoutMs);
+    promise.then(resolve, reject).finally(() => clock.clearTimeout(timer));
+  });
+}
+
+/** Ends what has opened although nobody waits for it any more. */
+async function closeLate(opening: Promise<{ readonly crypto: RustCryptoInside } & ClientCrypto>): Promise<void> {
+  try {
+    const opened = await opening;
+    await opened.settle();
+    opened.crypto.stop();
+    await turnOfTheEventLoop();
+  } catch {
+    // it did not open: there is nothing to end, and why was told
+  }
+}
+
+function toManagerError(error: unknown, store: DeviceStore): MatrixClientManagerError {
+  if (store.failure) return store.failure;
+  if (isManagerError(error)) return error;
+  const { userId, deviceId } = store;
+  const message = error instanceof Error ? error.message : String(error);
+  if (message.includes("account in the store doesn't match")) {
+    const text = `the keys that are stored for ${userId} belong to another device than ${deviceId}`;
+    return new MatrixClientManagerError('ENCRYPTION_DEVICE_MISMATCH', text, { userId, cause: error });
+  }
+  if (message.includes('failed to be decrypted')) return damagedError(store, 'the SDK cannot unseal them', error);
+  const text = `encryption could not be started for ${userId}: ${message}`;
+  return new MatrixClientManagerError('CLIENT_FAILED', text, { userId, cause: error });
+}
+
+function notUsedError(userId: string): MatrixClientManagerError {
+  return new MatrixClientManagerError(
+    'UNSUPPORTED',
+    `the SDK keeps the keys of ${userId} elsewhere: globalThis.indexedDB was replaced while clients with encryption run`,
+    { userId },
+  );
+}
