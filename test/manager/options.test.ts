@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MatrixClientManager, memoryStorage } from '../../src/index.js';
 import type { MatrixClientManagerOptions } from '../../src/index.js';
+import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { readOptions } from '../../src/manager/options.js';
 import { FakeHomeserver } from '../../src/testing/index.js';
 import { allTextOf } from '../support/all-text-of.js';
@@ -59,6 +60,7 @@ const bad: [string, unknown, string?][] = [
   ...[5, {}, 'x'].map((value): [string, unknown] => ['logger', value]),
   ...Object.keys(logger).map((name): [string, unknown] => ['logger', without(logger, name)]),
   ...[5, {}, 'x'].map((value): [string, unknown] => ['fetch', value]),
+  ...[5, {}, 'x', () => {}].map((value): [string, unknown] => ['transport', value]),
   ...Object.entries(numbers).flatMap(([name, min]) =>
     [min - 1, -1, 0.5, min + 0.5, NaN, -Infinity, '5', true, {}, 2n ** 70n, 2 ** 60].map((value): [string, unknown] => [
       name,
@@ -133,9 +135,24 @@ describe('good options', () => {
   });
 
   it('may be undefined wherever there is a default', () => {
-    const names = ['serverName', 'admin', 'provisioner', 'credentials', 'storage', 'clock', 'logger', 'fetch'];
+    const names = [
+      'serverName',
+      'admin',
+      'provisioner',
+      'credentials',
+      'storage',
+      'clock',
+      'logger',
+      'fetch',
+      'transport',
+    ];
     const options = Object.fromEntries([...names, ...Object.keys(numbers)].map((name) => [name, undefined]));
     expect(readOptions({ ...valid, ...options })).toMatchObject({ idleTimeoutMs: 7_200_000 });
+  });
+
+  it('name one way for requests to travel, not two', () => {
+    const both = { ...valid, fetch: globalThis.fetch, transport: fetchTransport(globalThis.fetch) };
+    expect(() => readOptions(both)).toThrow('expected `fetch` or `transport`, got both');
   });
 
   it('may be at their limits', () => {
