@@ -28,11 +28,18 @@ export interface RawFactory extends Factory {
   readonly _connectionQueues: Map<string, unknown>;
 }
 
-const { IDBCursor, IDBCursorWithValue, IDBDatabase, IDBKeyRange, IDBOpenDBRequest, IDBRequest } =
-  fakeIndexedDb as unknown as Record<string, object>;
+const fake = fakeIndexedDb as unknown as Record<string, object>;
 
 /** What the SDK's WebAssembly looks for under global names besides `indexedDB`; without one it reads nothing. */
-export const classes = { IDBCursor, IDBCursorWithValue, IDBDatabase, IDBKeyRange, IDBOpenDBRequest, IDBRequest };
+export const classes = {
+  IDBCursor: fake['IDBCursor'],
+  IDBCursorWithValue: fake['IDBCursorWithValue'],
+  IDBDatabase: fake['IDBDatabase'],
+  IDBKeyRange: fake['IDBKeyRange'],
+  IDBOpenDBRequest: fake['IDBOpenDBRequest'],
+  IDBRequest: fake['IDBRequest'],
+  IDBVersionChangeEvent: fake['IDBVersionChangeEvent'],
+};
 
 export const { IDBFactory } = fakeIndexedDb as unknown as { readonly IDBFactory: new () => RawFactory };
 
