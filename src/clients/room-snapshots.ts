@@ -11,12 +11,22 @@ interface RoomSnapshot {
   readonly summary?: unknown;
 }
 
-/** The resume data that goes with a batch: the rooms whose state it changed, and account data when that changed. */
+interface StoredAccountData {
+  readonly events: unknown[];
+  /** Whether rooms are missing: the client was stopped while it took them in. */
+  readonly growing?: true;
+}
+
+/**
+ * The resume data that goes with a batch: the rooms whose state it changed, and account data when that changed.
+ * @param growing - whether rooms are missing after the batch
+ */
 export function resumeData(
   client: MatrixClient,
   batch: EventBatch,
   stateChanged: ReadonlySet<string>,
   accountDataChanged: boolean,
+  growing: boolean,
 ): ResumeData | undefined {
   const rooms = new Map<string, string | null>();
   for (const { roomId, membership } of batch.rooms) {
@@ -25,7 +35,7 @@ export function resumeData(
   }
   for (const { roomId } of batch.invites) rooms.set(roomId, snapshot(client.getRoom(roomId), 'invite'));
   if (rooms.size === 0 && !accountDataChanged) return undefined;
-  return { rooms, ...(accountDataChanged && { accountData: accountData(client) }) };
+  return { rooms, ...(accountDataChanged && { accountData: accountData(client, growing) }) };
 }
 
 /** What the SDK's store answers for a saved sync; undefined when there is no position to resume from. */
@@ -51,8 +61,17 @@ export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
   return {
     nextBatch: stored.since,
     roomsData: { join, invite, leave: {}, knock: {} },
-    accountData: stored.accountData === undefined ? [] : JSON.parse(stored.accountData),
+    accountData: (accountDataOf(stored)?.events ?? []) as ISavedSync['accountData'],
   };
+}
+
+/** The rooms that the client has, if it was stopped before it had all of them. */
+export function coveredSoFar(stored: StoredCheckpoint): Iterable<string> | undefined {
+  return accountDataOf(stored)?.growing ? stored.rooms.keys() : undefined;
+}
+
+function accountDataOf({ accountData: text }: StoredCheckpoint): StoredAccountData | undefined {
+  return text === undefined ? undefined : (JSON.parse(text) as StoredAccountData);
 }
 
 function snapshot(room: Room | null, membership: RoomSnapshot['membership']): string | null {
@@ -74,8 +93,7 @@ function snapshot(room: Room | null, membership: RoomSnapshot['membership']): st
   return JSON.stringify({ membership, state, summary: withHeroes } satisfies RoomSnapshot);
 }
 
-function accountData(client: MatrixClient): string {
-  return JSON.stringify(
-    [...client.store.accountData.values()].map((event) => event.event).filter((event) => isObject(event)),
-  );
+function accountData(client: MatrixClient, growing: boolean): string {
+  const events = [...client.store.accountData.values()].map((event) => event.event).filter((event) => isObject(event));
+  return JSON.stringify({ events, ...(growing && { growing }) } satisfies StoredAccountData);
 }

@@ -1,6 +1,5 @@
 import { ClientEvent, createClient, Filter, SyncState } from 'matrix-js-sdk';
 import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
-import * as v from 'valibot';
 import { abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
@@ -14,15 +13,22 @@ import type { SyncKind, SyncSize, SyncWatch, Telemetry } from '../core/telemetry
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { Logger } from '../core/logger.js';
 import { failureClass } from '../http/failure-class.js';
-import type { Fetch } from '../http/fetch.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
-import { errorFromAnswer, invalidResponse } from '../http/response-error.js';
+import { invalidResponse } from '../http/response-error.js';
 import { retryDelayMs } from '../http/retry.js';
 import { sdkFetch } from '../http/sdk-fetch.js';
+import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
+import { FastStart } from './fast-start.js';
+import type { Part } from './fast-start.js';
+import { answerItself } from './own-answers.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
-import { resumeData, savedSync } from './room-snapshots.js';
+import { coveredSoFar, resumeData, savedSync } from './room-snapshots.js';
 import { MalformedSync, readSyncResponse } from './sync-response.js';
+import { initialLimit, syncLimit } from './sync-limits.js';
+import { SYNC_PATH, SyncRequests } from './sync-requests.js';
+import type { SyncQuery } from './sync-requests.js';
+import type { ReadSync } from './sync-response.js';
 import { SyncStore } from './sync-store.js';
 import { dropKnownEvents, trimTimelines } from './sdk-timelines.js';
 
@@ -32,6 +38,9 @@ export interface SyncClientOptions {
   /** Where to resume from. */
   readonly stored: StoredCheckpoint;
   readonly http: HomeserverHttp;
+  readonly versions: ServerVersions;
+  /** Whether to start with few rooms where the homeserver offers sliding sync. */
+  readonly slidingSync: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Events kept in memory per room. */
@@ -66,8 +75,15 @@ const START_ATTEMPTS = 3;
 /** Time between syncs that do not move the position: it grows to the second value, in milliseconds. */
 const MIN_UNCHANGED_MS = 1_000;
 const MAX_UNCHANGED_MS = 10_000;
-const SYNC_PATH = '/_matrix/client/v3/sync';
 const SYNC_BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
+
+/** An answer that waits to be handed to the SDK. */
+interface Answer {
+  readonly read: ReadSync;
+  /** Whether rooms are missing after it. */
+  readonly growing: boolean;
+  readonly durationMs: number;
+}
 
 type Phase = 'new' | 'starting' | 'running' | 'closing';
 
@@ -100,7 +116,14 @@ export class SyncClient implements EventSource {
   #stopped: Promise<void> | undefined;
   #polled = false;
   #connected = false;
-  #pending: ReturnType<typeof readSyncResponse> | undefined;
+  readonly #syncRequests: SyncRequests;
+  readonly #fast: FastStart;
+  /** What the SDK gets before anything else is asked for. */
+  readonly #answers: Answer[] = [];
+  /** What the SDK is processing. */
+  #pending: Answer | undefined;
+  /** Whether the stored position is marked as one with rooms missing. */
+  #storedAsGrowing: boolean;
   #watch: SyncWatch | undefined;
   /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
   #lostPosition: string | undefined;
@@ -125,23 +148,41 @@ export class SyncClient implements EventSource {
       deviceId: credentials.deviceId,
       accessToken: credentials.accessToken,
       store: new SyncStore(savedSync(options.stored), (data) => this.#processed(data)),
-      fetchFn: this.#watched(
-        sdkFetch({
-          connections: options.http.connections,
-          clock,
-          session,
-          signal: this.#requests.signal,
-          gate: options.gate,
-          requestTimeoutMs: options.requestTimeoutMs,
-          maxResponseBytes: options.maxResponseBytes,
-          telemetry,
-        }),
-      ),
+      fetchFn: sdkFetch({
+        connections: options.http.connections,
+        clock,
+        session,
+        signal: this.#requests.signal,
+        gate: options.gate,
+        requestTimeoutMs: options.requestTimeoutMs,
+        maxResponseBytes: options.maxResponseBytes,
+        telemetry,
+      }),
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });
-    withoutCalls(this.matrixClient);
-    this.#takeOverSync();
+    const { signal } = this.#poll;
+    const endsWithOutage = (): boolean => this.#phase === 'running';
+    this.#syncRequests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, endsWithOutage });
+    const covered = coveredSoFar(options.stored);
+    this.#storedAsGrowing = covered !== undefined;
+    this.#fast = new FastStart({
+      ...options,
+      userId: this.#userId,
+      requests: this.#syncRequests,
+      versions: options.slidingSync ? options.versions : undefined,
+      covered,
+      signal,
+    });
+    answerItself(this.matrixClient, {
+      sync: (query) => {
+        this.#polled = true;
+        return this.#sync(query);
+      },
+      versions: () => options.versions.get(this.#requests.signal),
+      isStarting: () => this.#phase === 'starting',
+      stored: options.stored,
+    });
     this.matrixClient.on(ClientEvent.Sync, (state) => {
       if (state === SyncState.Stopped) this.#loopEnded.resolve();
     });
@@ -229,41 +270,31 @@ export class SyncClient implements EventSource {
     matrixClient.removeAllListeners();
   }
 
-  /** Answers the SDK's `/sync` calls; every other request of the SDK goes its usual way. */
-  #takeOverSync(): void {
-    const { http } = this.matrixClient;
-    const authedRequest = http.authedRequest.bind(http) as (...args: unknown[]) => Promise<unknown>;
-    Object.assign(http, {
-      authedRequest: (...args: unknown[]): Promise<unknown> => {
-        const [method, endpoint, query] = args;
-        if (method !== 'GET' || endpoint !== '/sync') return authedRequest(...args);
-        this.#polled = true;
-        return this.#sync(query as Readonly<Record<string, string | number | undefined>>);
-      },
-    });
-  }
-
   /** One sync that succeeds, however long that takes. Rejects when the client is stopped. */
-  async #sync(query: Readonly<Record<string, string | number | undefined>>): Promise<ISyncResponse> {
+  async #sync(query: SyncQuery): Promise<ISyncResponse> {
+    const next = this.#answers.shift();
+    if (next) return this.#handOut(next);
     let retrying = false;
     for (let failures = 0; ;) {
       const asked = query.since === undefined ? undefined : String(query.since);
       const since = asked === this.#lostPosition ? undefined : asked;
       // Who has lost the homeserver finds it first and rests then, or would count as lost for as long as they rest.
-      const rested = !retrying && this.#phase !== 'starting' && (await this.#pause());
+      const mayRest = !retrying && this.#phase !== 'starting' && !this.#fast.isGrowing;
+      const rested = mayRest && (await this.#pause());
       // What failed before or in an outage says nothing about the time after it.
       if (this.#phase !== 'starting' && (await this.#options.gate.up(this.#poll.signal))) failures = 0;
       const waitMs = this.#notBefore - this.#options.clock.now();
       if (this.#unchanged > 0 && waitMs > 0) await delay(this.#options.clock, waitMs, this.#poll.signal, 'sync');
       const startedAt = this.#options.clock.now();
       try {
-        const atOnce = retrying || rested || !query.timeout;
-        const response = await this.#pollOnce(query, since, atOnce);
+        const growing = this.#fast.isGrowing;
+        const atOnce = retrying || rested || growing || !query.timeout;
+        const answer = await this.#ask(query, since, atOnce);
         this.#behind = false;
         this.#lastSyncAt = this.#options.clock.now();
         this.#connection(true);
-        this.#noteProgress(atOnce || response.next_batch !== since, startedAt);
-        return response;
+        this.#noteProgress(atOnce || answer.read.batch.nextBatch !== since, startedAt);
+        return this.#handOut(answer);
       } catch (error) {
         this.#throwIfClosing(error);
         if (since !== undefined && isManagerError(error) && error.status === 400 && error.errcode) {
@@ -329,61 +360,69 @@ export class SyncClient implements EventSource {
     this.#notBefore = startedAt + Math.min(MAX_UNCHANGED_MS, MIN_UNCHANGED_MS * this.#unchanged);
   }
 
-  async #pollOnce(
-    query: Readonly<Record<string, string | number | undefined>>,
-    since: string | undefined,
-    atOnce: boolean,
-  ): Promise<ISyncResponse> {
-    const { http, session, clock, requestTimeoutMs, startTimeoutMs, logger, stored, timelineLimit } = this.#options;
-    // After a failure the answer must come at once, so that everybody knows that the connection is back. A first sync
-    // is answered at once whatever the timeout; a new one each time keeps Synapse from answering with an old response.
-    const timeout = since === undefined ? clock.now() % 100_000 : atOnce ? 0 : Number(query.timeout);
+  /** Asks for what is next; what comes with it waits in {@link #answers}. */
+  async #ask(query: SyncQuery, since: string | undefined, atOnce: boolean): Promise<Answer> {
+    const { clock, stored } = this.#options;
     const begunAt = clock.now();
-    const subject = { operation: `sync of ${this.#userId}`, userId: this.#userId };
-    // The loop goes on long after the call that started the client.
-    const data = await this.#telemetry.detached(() =>
-      http.request(v.unknown(), {
-        ...subject,
-        method: 'GET',
-        path: SYNC_PATH,
-        query: { ...query, since, timeout },
-        session,
-        priority: 'sync',
-        endsWithOutage: this.#phase === 'running',
-        repeatable: false, // repeated here, with a back-off that has no end
-        retry: { attempts: 1 },
-        timeoutMs: since === undefined ? startTimeoutMs : timeout + requestTimeoutMs,
-        signal: this.#poll.signal,
-      }),
-    );
+    const catchUp = since === undefined ? this.#lostPosition !== undefined : since === stored.since;
     try {
-      const read = readSyncResponse(data, {
-        since,
-        catchUp: since === undefined ? this.#lostPosition !== undefined : since === stored.since,
-        timelineLimit: query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit),
-      });
-      const { malformedEvents } = read;
-      if (malformedEvents > 0) logger.warn({ userId: this.#userId, malformedEvents }, 'sync held malformed events');
-      dropKnownEvents(this.matrixClient, read.response);
-      this.#pending = read;
-      this.#watch = this.#telemetry.sync(this.#userId, kindOf(read.batch), clock.now() - begunAt);
-      return read.response;
+      const fast = await this.#askFast(since, catchUp);
+      if (since === undefined && !fast) this.#fast.abandon();
+      const parts = fast ?? [{ read: await this.#askPlain(query, since, atOnce, catchUp), growing: false }];
+      const durationMs = clock.now() - begunAt;
+      const [first, ...others] = parts.map((part) => ({ ...part, durationMs })) as [Answer, ...Answer[]];
+      this.#answers.push(...others);
+      return first;
     } catch (error) {
+      const subject = { operation: `sync of ${this.#userId}`, userId: this.#userId };
       if (error instanceof MalformedSync) throw invalidResponse(subject, error.message, 200);
       throw error;
     }
   }
 
+  async #askFast(since: string | undefined, catchUp: boolean): Promise<Part[] | undefined> {
+    const { clock, stored } = this.#options;
+    if (since !== undefined) return this.#fast.isGrowing ? this.#fast.grow(since, catchUp) : undefined;
+    // Who has been delivered to before is owed what has been missed, in every room.
+    const isNew = !catchUp && stored.lastDelivered.size === 0;
+    return isNew ? this.#fast.begin(cacheBuster(clock)) : undefined;
+  }
+
+  async #askPlain(query: SyncQuery, since: string | undefined, atOnce: boolean, catchUp: boolean): Promise<ReadSync> {
+    const { clock, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
+    // After a failure the answer must come at once, so that everybody knows that the connection is back. A first sync
+    // is answered at once whatever the timeout.
+    const timeout = since === undefined ? cacheBuster(clock) : atOnce ? 0 : Number(query.timeout);
+    const timeoutMs = since === undefined ? startTimeoutMs : timeout + requestTimeoutMs;
+    const data = await this.#syncRequests.sync({ ...query, since, timeout }, timeoutMs);
+    const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
+    return readSyncResponse(data, { since, catchUp, timelineLimit: limit });
+  }
+
+  #handOut(answer: Answer): ISyncResponse {
+    const { read, durationMs } = answer;
+    const { malformedEvents, response, batch } = read;
+    const { logger } = this.#options;
+    if (malformedEvents > 0) logger.warn({ userId: this.#userId, malformedEvents }, 'sync held malformed events');
+    dropKnownEvents(this.matrixClient, response);
+    this.#pending = answer;
+    this.#watch = this.#telemetry.sync(this.#userId, kindOf(batch), durationMs);
+    return response;
+  }
+
   /** The SDK has processed what {@link #sync} returned last. */
   async #processed(data: ISyncResponse): Promise<void> {
-    const read = this.#pending;
+    const pending = this.#pending;
     const watch = this.#watch;
     this.#pending = undefined;
-    if (this.#phase === 'closing' || read?.response !== data) return;
+    if (this.#phase === 'closing' || pending?.read.response !== data) return;
+    const { read, growing } = pending;
     trimTimelines(this.matrixClient, read.batch, this.#options.timelineLimit);
     try {
       const accountDataChanged = Boolean(isObject(data.account_data) && data.account_data.events?.length);
-      const resume = resumeData(this.matrixClient, read.batch, read.stateChanged, accountDataChanged);
+      const stores = accountDataChanged || growing !== this.#storedAsGrowing;
+      this.#storedAsGrowing = growing;
+      const resume = resumeData(this.matrixClient, read.batch, read.stateChanged, stores, growing);
       const take = (): Promise<void> => this.#sink({ ...read.batch, ...(resume && { resume }) });
       await (watch ? watch(sizeOf(read.batch), take) : take());
     } catch (error) {
@@ -407,31 +446,11 @@ export class SyncClient implements EventSource {
   #throwIfClosing(error: unknown): void {
     if (this.#poll.signal.aborted) throw error;
   }
-
-  /** Lets a start fail with the first refusal of a request without which the SDK does not get to its first sync. */
-  #watched(fetch: Fetch): Fetch {
-    return async (input, init) => {
-      const { pathname } = new URL(input instanceof Request ? input.url : input);
-      const needed = /\/(pushrules\/|filter)$/.test(pathname);
-      const operation = `starting ${this.#userId}`;
-      try {
-        const response = await fetch(input, init);
-        if (response.ok || !needed || this.#phase !== 'starting') return response;
-        const text = await response.clone().text();
-        const { status, headers } = response;
-        this.#fail(errorFromAnswer({ status, headers, text }, { operation, userId: this.#userId }));
-        return response;
-      } catch (error) {
-        if (needed && this.#phase === 'starting') this.#fail(asManagerError(error, this.#userId));
-        throw error;
-      }
-    };
-  }
 }
 
-function kindOf({ since, catchUp }: EventBatch): SyncKind {
+function kindOf({ since, catchUp, isLate }: EventBatch): SyncKind {
   if (catchUp) return 'catch-up';
-  return since === undefined ? 'initial' : 'live';
+  return since === undefined || isLate ? 'initial' : 'live';
 }
 
 function sizeOf({ rooms, invites }: EventBatch): SyncSize {
@@ -439,23 +458,9 @@ function sizeOf({ rooms, invites }: EventBatch): SyncSize {
   return { rooms: rooms.length, events: events + invites.length };
 }
 
-/** How many timeline events per room a first sync asks for, and a further one. */
-function initialLimit(timelineLimit: number): number {
-  return Math.min(20, timelineLimit);
-}
-
-function syncLimit(timelineLimit: number): number {
-  return Math.min(50, timelineLimit);
-}
-
-/**
- * Turns off MatrixRTC, which `disableVoip` leaves on: it costs a request per start, a session and a logger that is
- * never freed per room, and a chat backend makes no calls.
- */
-function withoutCalls(client: MatrixClient): void {
-  const off = { start: (): void => {} };
-  Object.assign(client.matrixRTC, off);
-  Object.assign(client.cachedRtcTransports, off);
+/** A timeout that is new each time keeps Synapse from answering a first sync with an old response. */
+function cacheBuster(clock: Clock): number {
+  return clock.now() % 100_000;
 }
 
 function asManagerError(error: unknown, userId: string): MatrixClientManagerError {

@@ -8,7 +8,7 @@ export class MalformedSync extends Error {
   override readonly name = 'MalformedSync';
 }
 
-interface ReadSync {
+export interface ReadSync {
   /** What delivery gets. Contents are copied one level deep: the SDK prunes redacted events in place. */
   readonly batch: EventBatch;
   /** What the SDK gets: the response without what would make it throw half-way through a room. */

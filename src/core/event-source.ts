@@ -38,6 +38,10 @@ export interface EventBatch {
   readonly invites: readonly InviteBatch[];
   /** Whether the batch tells what happened while the source was not listening. */
   readonly catchUp: boolean;
+  /** Whether a first batch has some of the user's rooms only; late ones bring the others. */
+  readonly isPart?: boolean;
+  /** Whether it brings rooms that the first batch has left out, as they were at `since`. */
+  readonly isLate?: boolean;
   /** What the source needs to resume from `nextBatch`, to be stored together with it; only what has changed. */
   readonly resume?: ResumeData;
 }

@@ -96,7 +96,7 @@ export class Delivery {
     parts.push(...batch.invites.map((invite) => this.#acceptInvite(open, batch, invite, history)));
     this.#resuming = true;
     void this.#completeWhen(open, parts);
-    if (history) await this.#storeBeginning(open, batch);
+    if (history || batch.isLate) await this.#storeBeginning(open, batch);
     if (this.#underWay > MAX_UNDER_WAY) await new Promise<void>((resolve) => (this.#wakeSource = resolve));
   }
 
@@ -129,14 +129,17 @@ export class Delivery {
   }
 
   /** Of a first batch that is not handled at once, because somebody asks for history, what ends the history. */
-  async #storeBeginning(open: OpenBatch, { rooms }: EventBatch): Promise<void> {
+  async #storeBeginning(open: OpenBatch, { rooms, isPart, nextBatch, resume }: EventBatch): Promise<void> {
     await turnOfTheEventLoop();
     const newest = rooms.flatMap(({ roomId, membership, timeline }): [string, DeliveredPosition][] => {
       const last = membership === 'join' ? timeline.at(-1) : undefined;
       return last ? [[roomId, { eventId: last.event_id, history: true }]] : [];
     });
-    if (!open.complete && newest.length > 0) {
-      this.#commits = this.#commits.then(() => this.#commit({ lastDelivered: new Map(newest) }));
+    if (!open.complete && (newest.length > 0 || isPart)) {
+      // After a crash the rooms that are missing are history too, up to this position: it has to be known then.
+      const { accountData } = resume ?? {};
+      const beginning = isPart ? { since: nextBatch, ...(accountData !== undefined && { accountData }) } : {};
+      this.#commits = this.#commits.then(() => this.#commit({ ...beginning, lastDelivered: new Map(newest) }));
     }
     await this.#commits;
   }
@@ -148,13 +151,14 @@ export class Delivery {
     const { roomId } = room;
     const planned = await this.#rooms.run(roomId, async () => {
       // Once a gap has been left open by a stop, the room's position must not jump it.
-      const plan = this.#stop.signal.aborted ? undefined : await this.#plan(batch, room, history);
+      const isHistory = history || (batch.isLate === true && !this.#positions.has(roomId));
+      const plan = this.#stop.signal.aborted ? undefined : await this.#plan(batch, room, isHistory);
       if (!plan) return false;
       const left = room.membership === 'leave';
       events = plan.map(({ raw, provenance }) => {
         return this.#handle(open, roomId, raw, provenance, !left && provenance !== 'backlog');
       });
-      const provenance = history ? 'backlog' : provenanceOf(batch);
+      const provenance = history || batch.isLate ? 'backlog' : provenanceOf(batch);
       const ephemeral = toEphemeralEvents(this.#options.userId, room, provenance);
       events.push(...ephemeral.map((event) => this.#dispatch(event, async () => {})));
       this.#remember(open, room, left || plan.some((event) => event.provenance === 'backlog'));
@@ -185,13 +189,13 @@ export class Delivery {
     if (found >= 0) {
       // For a room just joined, what lies before the join is history; the join itself is news.
       const news = known ? found + 1 : found;
-      const owed = known ? known.history && batch.since === undefined : true;
+      const owed = known ? known.history && (batch.since === undefined || batch.isLate) : true;
       return [...planned('backlog', owed ? timeline.slice(0, news) : []), ...planned(provenance, timeline.slice(news))];
     }
     const live = planned(provenance, timeline);
     if (!room.limited || prevBatch === undefined) return live;
     const ends = { before: known?.eventId, after: timeline[0]?.event_id };
-    const gap = { roomId, from: prevBatch, to: batch.since, edge, ...ends };
+    const gap = { roomId, from: prevBatch, to: batch.isLate ? undefined : batch.since, edge, ...ends };
     const missed = await this.#gaps.missing(gap, this.#stop.signal);
     return missed && [...planned('gap-fill', missed), ...live];
   }
@@ -302,7 +306,7 @@ function planned(provenance: Provenance, events: readonly RawEvent[]): Planned[]
 }
 
 function provenanceOf(batch: EventBatch): Provenance {
-  return batch.catchUp ? 'gap-fill' : 'live';
+  return batch.catchUp || batch.isLate ? 'gap-fill' : 'live';
 }
 
 /** Whether the user came into the room by this event, and not just changed their name in it. */

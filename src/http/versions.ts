@@ -1,15 +1,22 @@
 import * as v from 'valibot';
 import type { HomeserverHttp } from './homeserver-http.js';
 
-const versionsSchema = v.object({ versions: v.array(v.string()) });
+const versionsSchema = v.looseObject({
+  versions: v.array(v.string()),
+  unstable_features: v.optional(v.record(v.string(), v.unknown())),
+});
+
+/** What a homeserver speaks: versions of the specification, and features before they are part of it. */
+export type Versions = v.InferOutput<typeof versionsSchema>;
+
 const MAX_TIMEOUT_MS = 5_000;
 
 /**
  * The cheapest request there is: whether a homeserver answers at all. Sent once.
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientversions
  */
-export async function readVersions(http: HomeserverHttp, timeoutMs: number, signal: AbortSignal): Promise<void> {
-  await http.request(versionsSchema, {
+export async function readVersions(http: HomeserverHttp, timeoutMs: number, signal: AbortSignal): Promise<Versions> {
+  return http.request(versionsSchema, {
     operation: 'looking for the homeserver',
     method: 'GET',
     path: '/_matrix/client/versions',

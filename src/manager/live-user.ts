@@ -10,6 +10,7 @@ import type { Telemetry } from '../core/telemetry.js';
 import type { Gap } from '../delivery/delivery.js';
 import { Delivery } from '../delivery/delivery.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
+import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
 import { readMessages } from '../messages/history-api.js';
 import { RoomTimeline } from '../messages/room-timeline.js';
@@ -22,6 +23,7 @@ export interface LiveUserOptions {
   readonly stored: StoredCheckpoint;
   readonly settings: Settings;
   readonly http: HomeserverHttp;
+  readonly versions: ServerVersions;
   readonly gate: ClientGate;
   readonly telemetry: Telemetry;
   readonly callbacks: CallbackRegistry;
@@ -46,7 +48,8 @@ export class LiveUser implements ManagedClient {
   #late: Promise<void> | undefined;
 
   constructor(options: LiveUserOptions) {
-    const { credentials, session, stored, settings, http, gate, telemetry, callbacks, hooks, onGap } = options;
+    const { credentials, session, stored, settings, http, versions, gate, telemetry, callbacks, hooks, onGap } =
+      options;
     const { userId, deviceId } = credentials;
     const { storage, clock, logger } = settings;
     this.#options = options;
@@ -60,6 +63,7 @@ export class LiveUser implements ManagedClient {
       session,
       stored,
       http,
+      versions,
       gate,
       telemetry,
       onPositionLost: (error) => {

@@ -15,6 +15,7 @@ import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
 import { SingleFlight } from '../core/single-flight.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
+import { ServerVersions } from '../http/server-versions.js';
 import { readVersions } from '../http/versions.js';
 import type { Session } from '../http/session.js';
 import type { Connections } from '../http/transport.js';
@@ -94,6 +95,7 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #gate: HomeserverGate;
   readonly #connections: Connections;
   readonly #http: HomeserverHttp;
+  readonly #versions: ServerVersions;
   readonly #adminHttp: SynapseAdminHttp | undefined;
   readonly #adminApi: AdminApi | undefined;
   readonly #accounts: Accounts;
@@ -107,7 +109,7 @@ export class MatrixClientManager implements AsyncDisposable {
   /** Resolves when what an earlier process had accepted is sent. */
   readonly #resumed: Promise<void>;
   /** Looks for the homeserver, once for all who want to know. */
-  readonly #looking = new SingleFlight<void>();
+  readonly #looking = new SingleFlight<unknown>();
   #shutdown: Promise<void> | undefined;
 
   /**
@@ -135,6 +137,7 @@ export class MatrixClientManager implements AsyncDisposable {
       },
     });
     this.#http = new HomeserverHttp({ ...carried, gate: this.#gate });
+    this.#versions = new ServerVersions(this.#http, clock, settings.requestTimeoutMs, this.#closing.signal);
     if (admin) {
       this.#adminHttp = new SynapseAdminHttp(
         this.#http,
@@ -526,6 +529,7 @@ export class MatrixClientManager implements AsyncDisposable {
       stored: await this.#settings.storage.loadCheckpoint(userId),
       settings: this.#settings,
       http: this.#http,
+      versions: this.#versions,
       gate: this.#gate,
       telemetry: this.#telemetry,
       callbacks: this.#callbacks,

@@ -68,6 +68,11 @@ export interface MatrixClientManagerOptions {
   readonly rateLimit?: RateLimit;
   /** How many admin calls may go to it. @default no limit */
   readonly adminRateLimit?: RateLimit;
+  /**
+   * Whether clients start with the rooms in which somebody has spoken last, and take in the others while they live
+   * already, where the homeserver offers simplified sliding sync (MSC4186). Nothing is missed either way. @default true
+   */
+  readonly slidingSync?: boolean;
   /** Where all time comes from. @default systemClock */
   readonly clock?: Clock;
   /** pino's shape. @default none */
@@ -133,6 +138,7 @@ const others = [
   'fetch',
   'transport',
   'connectionPolicy',
+  'slidingSync',
   'meterProvider',
   'tracerProvider',
   'rateLimit',
@@ -183,6 +189,7 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
     clock,
     logger,
     transport,
+    slidingSync: readBoolean('slidingSync', options.slidingSync, true),
     ...readNumbers(options),
   };
 }
@@ -195,6 +202,11 @@ function readNumbers(options: MatrixClientManagerOptions): Record<NumberOption, 
     return [name, value];
   });
   return Object.fromEntries(read) as Record<NumberOption, number>;
+}
+
+function readBoolean(name: string, value: boolean | undefined, otherwise: boolean): boolean {
+  if (value === undefined || typeof value === 'boolean') return value ?? otherwise;
+  throw invalid(name, 'true or false', value);
 }
 
 function readTransport({ fetch, transport }: MatrixClientManagerOptions): Transport {

@@ -1,6 +1,7 @@
 /** Names in braces stand for one segment, which may be empty. `{v}` is a version of the client API. */
 const templates = [
   '/_matrix/client/versions',
+  '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync',
   '/.well-known/matrix/client',
   ...[
     'sync',

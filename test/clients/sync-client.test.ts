@@ -66,9 +66,9 @@ describe('a start that fails', () => {
     expect(await starting).toMatchObject({ code: 'INVALID_RESPONSE' });
   });
 
-  it.each(['/pushrules/', '/user/{userId}/filter'])('ends when %s is refused', async (endpoint) => {
+  it('ends when its sync is refused', async () => {
     const { manager, fake, clock, alice } = setUp();
-    fake.faults.status({ endpoint }, { status: 403, errcode: 'M_FORBIDDEN' });
+    fake.faults.status({ endpoint: '/sync' }, { status: 403, errcode: 'M_FORBIDDEN' });
     const starting = manager.startClient(alice).catch((error: unknown) => error);
     await clock.advance(600_000);
     expect(await starting).toMatchObject({ code: 'FORBIDDEN' });
@@ -115,10 +115,13 @@ describe('a request of the SDK itself', () => {
 
   it('is refused an answer that would fill the memory', async () => {
     const { manager, fake, clock, alice } = setUp({ maxResponseBytes: 1_000_000 });
-    fake.faults.wrongTypes({ endpoint: '/pushrules/' }, { global: {}, padding: 'x'.repeat(2_000_000) });
-    const starting = manager.startClient(alice).catch((error: unknown) => error);
+    await manager.startClient(alice);
+    fake.faults.wrongTypes({ endpoint: '/profile/{userId}' }, { padding: 'x'.repeat(2_000_000) });
+    const asking = manager
+      .withClient(alice.userId, (client) => client.getProfileInfo(alice.userId))
+      .catch((error: unknown) => error);
     await clock.advance(300_000);
-    expect(await starting).toMatchObject({ code: 'INVALID_RESPONSE' });
+    expect(await asking).toMatchObject({ message: expect.stringContaining('maxResponseBytes') as string });
   });
 });
 
@@ -229,7 +232,7 @@ describe('a running client', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it.each(['/versions', '/pushrules/', '/filter', '/capabilities'])(
+  it.each(['/versions', '/v3/sync', 'simplified_msc3575/sync'])(
     'is stopped completely while %s hangs during its start',
     async (endpoint) => {
       const { manager, fake, clock, alice } = setUp();

@@ -1,0 +1,218 @@
+import type { Logger } from '../core/logger.js';
+import { isManagerError } from '../core/errors.js';
+import { failureClass } from '../http/failure-class.js';
+import type { ServerVersions } from '../http/server-versions.js';
+import { addSections, beforeNews, noSections, wholeRooms } from './room-sections.js';
+import type { JoinSection, RoomSections } from './room-sections.js';
+import { SLIDING_SYNC_FEATURE, SlidingSync } from './sliding-sync.js';
+import { initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit } from './sync-limits.js';
+import type { SyncRequests } from './sync-requests.js';
+import { readSyncResponse } from './sync-response.js';
+import type { ReadSync } from './sync-response.js';
+
+/** Rooms that a client starts with, and rooms that it takes in at once afterwards. */
+const FIRST_WINDOW = 20;
+const WINDOW = 40;
+
+export interface FastStartOptions {
+  readonly userId: string;
+  readonly requests: SyncRequests;
+  /** Undefined where sliding sync is not to be used. */
+  readonly versions: ServerVersions | undefined;
+  readonly timelineLimit: number;
+  readonly startTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** Rooms that the client has, where an earlier start was cut short; undefined where it was not. */
+  readonly covered: Iterable<string> | undefined;
+}
+
+/** A part of what the homeserver told, in the order in which the client has to take it. */
+export interface Part {
+  readonly read: ReadSync;
+  /** Whether rooms are still missing after it. */
+  readonly growing: boolean;
+}
+
+/**
+ * Starts a client with a few rooms, and has it take in the others while it lives already.
+ *
+ * The position comes first, from a sync without rooms. Rooms come after it by sliding sync, which costs what it brings
+ * and not what the user has joined. Then a plain sync from the position says what is news, and what is not in it is
+ * history: so news is news whichever way it comes first, and from the first position on nothing is missed. A room of
+ * which news comes before the room itself is fetched, and the news asked for once more.
+ */
+export class FastStart {
+  readonly #options: FastStartOptions;
+  readonly #sliding: SlidingSync;
+  readonly #covered: Set<string>;
+  /** Rooms that sliding sync was asked for. */
+  readonly #asked = new Set<string>();
+  /** Rooms to ask for next. */
+  #waiting: string[] = [];
+  #growing: boolean;
+  #refused = false;
+  #polls = 0;
+
+  constructor(options: FastStartOptions) {
+    const { requests, userId, timelineLimit, covered } = options;
+    this.#options = options;
+    this.#sliding = new SlidingSync(requests, userId, initialLimit(timelineLimit));
+    this.#covered = new Set(covered);
+    this.#growing = covered !== undefined;
+  }
+
+  /** Whether rooms are missing. */
+  get isGrowing(): boolean {
+    return this.#growing;
+  }
+
+  /** An initial sync has told of every room. */
+  abandon(): void {
+    this.#growing = false;
+  }
+
+  /** The first rooms, and what is news by now; undefined where the homeserver does not do that. */
+  async begin(cacheBuster: number): Promise<Part[] | undefined> {
+    if (!(await this.#isOffered())) return undefined;
+    const first = await this.#sync({ filter: NO_ROOMS_FILTER, timeout: cacheBuster });
+    const position = this.#read(first, undefined, false);
+    const window = await this.#tryWindow();
+    if (!window) return undefined;
+    const { nextBatch } = position.batch;
+    const growing = !window.isAll;
+    this.#growing = growing;
+    const { sections, news } = await this.#upToNow(window.sections, nextBatch, false);
+    const data = { ...position.response, rooms: toRooms(sections) };
+    const read = this.#read(data, undefined, false);
+    this.#cover(window.sections, news);
+    return [
+      { read: { ...read, batch: { ...read.batch, ...(growing && { isPart: true }) } }, growing },
+      { read: news, growing },
+    ];
+  }
+
+  /** Further rooms, and what is news by now. @param catchUp - whether the position is from before the client's start */
+  async grow(since: string, catchUp: boolean): Promise<Part[]> {
+    const wanted = catchUp ? noSections() : await this.#nextRooms();
+    const { sections, news } = await this.#upToNow(wanted ?? noSections(), since, catchUp);
+    const growing = wanted !== undefined;
+    const late = this.#read({ next_batch: since, rooms: toRooms(sections) }, undefined, false);
+    this.#growing = growing;
+    this.#cover(sections, news);
+    const parts = [{ read: news, growing }];
+    if (sections.join.size === 0) return parts;
+    return [{ read: { ...late, batch: { ...late.batch, since, isLate: true } }, growing }, ...parts];
+  }
+
+  async #isOffered(): Promise<boolean> {
+    const { versions, signal } = this.#options;
+    if (!versions || this.#refused) return false;
+    const answer = await versions.get(signal).catch(() => undefined);
+    return answer?.unstable_features?.[SLIDING_SYNC_FEATURE] === true;
+  }
+
+  /** The first window; undefined when there is none to be had, so that the start has to do without. */
+  async #tryWindow(): Promise<{ sections: RoomSections; isAll: boolean } | undefined> {
+    try {
+      return await this.#sliding.newest(FIRST_WINDOW);
+    } catch (error) {
+      if (this.#options.signal.aborted || failureClass(error) === 'unavailable') throw error;
+      this.#refuse(error);
+      return undefined;
+    }
+  }
+
+  /** The next rooms that are missing; undefined when there are none. */
+  async #nextRooms(): Promise<RoomSections | undefined> {
+    if (this.#waiting.length === 0) this.#waiting = await this.#options.requests.joinedRooms();
+    this.#waiting = this.#waiting.filter((roomId) => !this.#covered.has(roomId));
+    if (this.#waiting.length === 0) return undefined;
+    // What has been asked for in vain goes to the end of the line.
+    const fresh = this.#waiting.filter((roomId) => !this.#asked.has(roomId));
+    const sections = await this.#rooms(fresh.slice(0, WINDOW));
+    this.#waiting = this.#waiting.filter((roomId) => !this.#asked.has(roomId));
+    return sections;
+  }
+
+  /** Those rooms, or more where sliding sync cannot have them. */
+  async #rooms(roomIds: readonly string[]): Promise<RoomSections> {
+    if (roomIds.length === 0 || this.#refused || !(await this.#isOffered())) return this.#everyRoom();
+    try {
+      const sections = await this.#sliding.rooms(roomIds);
+      for (const roomId of roomIds) this.#asked.add(roomId);
+      return sections;
+    } catch (error) {
+      if (this.#options.signal.aborted || isOfTheMoment(error)) throw error;
+      this.#refuse(error);
+      return this.#everyRoom();
+    }
+  }
+
+  /** Every room that is missing, the slow way. */
+  async #everyRoom(): Promise<RoomSections> {
+    const { timelineLimit } = this.#options;
+    const filter = syncFilter(initialLimit(timelineLimit));
+    const read = this.#read(await this.#sync({ filter, timeout: this.#polls++ }), undefined, false);
+    const missing = Object.entries(read.response.rooms?.join ?? {}).filter(([roomId]) => !this.#covered.has(roomId));
+    for (const [roomId] of missing) this.#asked.add(roomId);
+    return { ...noSections(), join: new Map<string, JoinSection>(missing) };
+  }
+
+  /** What has happened since the position, with the rooms in which it has; and `sections` as they were before it. */
+  async #upToNow(
+    sections: RoomSections,
+    since: string,
+    catchUp: boolean,
+  ): Promise<{ sections: RoomSections; news: ReadSync }> {
+    const filter = syncFilter(syncLimit(this.#options.timelineLimit));
+    const inVain = new Set<string>();
+    for (;;) {
+      // A timeout of its own keeps Synapse from answering as it did the last time.
+      const news = this.#read(await this.#sync({ filter, since, timeout: this.#polls++ % 50 }), since, catchUp);
+      const whole = wholeRooms(news);
+      const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
+        membership === 'join' && ![this.#covered, whole, sections.join, inVain].some((rooms) => rooms.has(roomId));
+      const missing = news.batch.rooms.filter(isMissing).map(({ roomId }) => roomId);
+      if (missing.length === 0 || !this.#growing) return { sections: beforeNews(sections, news), news };
+      addSections(sections, await this.#rooms(missing));
+      for (const roomId of missing) inVain.add(roomId);
+    }
+  }
+
+  #cover(sections: RoomSections, news: ReadSync): void {
+    for (const roomId of [...sections.join.keys(), ...wholeRooms(news)]) this.#covered.add(roomId);
+    for (const { roomId, membership } of news.batch.rooms) {
+      if (membership === 'leave') this.#covered.delete(roomId);
+    }
+  }
+
+  #sync(query: { filter: string; since?: string; timeout: number }): Promise<unknown> {
+    const { requests, startTimeoutMs, requestTimeoutMs } = this.#options;
+    const timeoutMs = query.since === undefined ? startTimeoutMs : requestTimeoutMs;
+    return requests.sync({ ...query, set_presence: 'offline' }, timeoutMs);
+  }
+
+  #read(data: unknown, since: string | undefined, catchUp: boolean): ReadSync {
+    const limit = since === undefined ? initialLimit : syncLimit;
+    return readSyncResponse(data, { since, catchUp, timelineLimit: limit(this.#options.timelineLimit) });
+  }
+
+  #refuse(error: unknown): void {
+    const { userId, logger } = this.#options;
+    this.#refused = true;
+    logger.warn({ userId, err: error }, 'sliding sync failed; going on without it');
+  }
+}
+
+function toRooms({ join, invite }: RoomSections): object {
+  return { join: Object.fromEntries(join), invite: Object.fromEntries(invite) };
+}
+
+/** Whether the homeserver may well do it later: it is down, busy, or does not know the token. */
+function isOfTheMoment(error: unknown): boolean {
+  if (!isManagerError(error) || error.code === 'INVALID_RESPONSE' || error.code === 'TIMEOUT') return false;
+  const { status } = error;
+  return status === undefined || status === 401 || status === 429 || [502, 503, 504].includes(status);
+}

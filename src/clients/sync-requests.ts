@@ -1,0 +1,73 @@
+import * as v from 'valibot';
+import type { Telemetry } from '../core/telemetry.js';
+import type { HomeserverHttp } from '../http/homeserver-http.js';
+import type { Session } from '../http/session.js';
+
+export const SYNC_PATH = '/_matrix/client/v3/sync';
+const SLIDING_SYNC_PATH = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
+
+export type SyncQuery = Readonly<Record<string, string | number | undefined>>;
+
+export interface SyncRequestsOptions {
+  readonly userId: string;
+  readonly session: Session;
+  readonly http: HomeserverHttp;
+  readonly telemetry: Telemetry;
+  readonly requestTimeoutMs: number;
+  /** Ends every request. */
+  readonly signal: AbortSignal;
+  /** Whether requests are given up when the homeserver goes down. */
+  readonly endsWithOutage: () => boolean;
+}
+
+const joinedRoomsSchema = v.object({ joined_rooms: v.array(v.string()) });
+
+/** What a client asks for to know what happens to its user. Each is sent once; its caller repeats it. */
+export class SyncRequests {
+  readonly #options: SyncRequestsOptions;
+
+  constructor(options: SyncRequestsOptions) {
+    this.#options = options;
+  }
+
+  /** @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync */
+  sync(query: SyncQuery, timeoutMs: number): Promise<unknown> {
+    return this.#send(v.unknown(), 'GET', SYNC_PATH, { query, timeoutMs });
+  }
+
+  /** @see https://github.com/matrix-org/matrix-spec-proposals/pull/4186 */
+  slidingSync<Schema extends v.GenericSchema>(schema: Schema, body: unknown): Promise<v.InferOutput<Schema>> {
+    return this.#send(schema, 'POST', SLIDING_SYNC_PATH, { query: { timeout: 0 }, body });
+  }
+
+  /** @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3joined_rooms */
+  async joinedRooms(): Promise<string[]> {
+    return (await this.#send(joinedRoomsSchema, 'GET', '/_matrix/client/v3/joined_rooms', {})).joined_rooms;
+  }
+
+  #send<Schema extends v.GenericSchema>(
+    schema: Schema,
+    method: 'GET' | 'POST',
+    path: string,
+    more: { query?: SyncQuery; body?: unknown; timeoutMs?: number },
+  ): Promise<v.InferOutput<Schema>> {
+    const { userId, http, session, telemetry, requestTimeoutMs, signal, endsWithOutage } = this.#options;
+    // The loop goes on long after the call that started the client.
+    return telemetry.detached(() =>
+      http.request(schema, {
+        operation: `sync of ${userId}`,
+        userId,
+        method,
+        path,
+        session,
+        priority: 'sync',
+        endsWithOutage: endsWithOutage(),
+        repeatable: false, // repeated by the loop, with a back-off that has no end
+        retry: { attempts: 1 },
+        timeoutMs: requestTimeoutMs,
+        signal,
+        ...more,
+      }),
+    );
+  }
+}
