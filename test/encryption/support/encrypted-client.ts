@@ -1,0 +1,43 @@
+import { createClient } from 'matrix-js-sdk';
+import type { MatrixClient } from 'matrix-js-sdk';
+import { silentLogger } from '../../../src/core/logger.js';
+import { openCrypto } from '../../../src/encryption/open-crypto.js';
+import type { ClientCrypto, OpenCryptoOptions } from '../../../src/encryption/open-crypto.js';
+import { ManualClock } from '../../../src/testing/manual-clock.js';
+
+/** Answers by the end of the path; what is not named is 404. An answer of undefined never comes. */
+export type Answers = Readonly<Record<string, object | undefined>>;
+
+const sdkLogger = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => sdkLogger };
+
+/** A client that is not started, on a homeserver that knows what `answers` says. */
+export function clientWith(answers: Answers = {}, userId = '@a:x', deviceId = 'D'): MatrixClient {
+  const fetchFn = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
+    const { pathname } = new URL(input instanceof Request ? input.url : input);
+    const [, answer] = Object.entries({ '/keys/query': { device_keys: {} }, ...answers }).find(([end]) =>
+      pathname.endsWith(end),
+    ) ?? ['', { errcode: 'M_NOT_FOUND', error: 'no' }];
+    if (answer) return Response.json(answer, { status: 'errcode' in answer ? 404 : 200 });
+    return new Promise((_resolve, reject) => {
+      init?.signal?.addEventListener('abort', () => reject(init.signal?.reason as Error));
+    });
+  };
+  const baseUrl = 'https://homeserver.test';
+  return createClient({ baseUrl, userId, deviceId, accessToken: 't', fetchFn, logger: sdkLogger, disableVoip: true });
+}
+
+/** {@link openCrypto} with everything that a test does not care for. */
+export function encrypt(
+  options: Pick<OpenCryptoOptions, 'matrixClient' | 'store'> & Partial<OpenCryptoOptions>,
+): Promise<ClientCrypto> {
+  return openCrypto({
+    resumes: true,
+    clock: new ManualClock(),
+    logger: silentLogger,
+    startTimeoutMs: 60_000,
+    onFault: (error) => {
+      throw error;
+    },
+    ...options,
+  });
+}
