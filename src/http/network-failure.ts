@@ -29,14 +29,16 @@ export function networkFailure(error: unknown, secrets: readonly string[]): Netw
   if (root instanceof Error) {
     cause.name = root.name;
     cause.stack = withoutSecrets(root.stack ?? '', secrets);
-    if (code !== undefined) Object.assign(cause, { code });
+    if (code !== undefined) Object.assign(cause, { code, ...('syscall' in root && { syscall: root.syscall }) });
   }
   return { reason: code ?? cause.message, cause };
 }
 
 /** Whether the cause of a failure says that the homeserver never saw the request. */
 export function wasNeverSent(cause: unknown): boolean {
-  return NEVER_SENT.has(codeOf(cause) ?? '');
+  // A connection that was there can end as unreachable too, with the request on its way.
+  const onTheWay = cause instanceof Error && 'syscall' in cause && ['read', 'write'].includes(String(cause.syscall));
+  return NEVER_SENT.has(codeOf(cause) ?? '') && !onTheWay;
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -201,6 +201,7 @@ describe('an aborted request', () => {
 describe('a request that must not be carried out twice', () => {
   it.each([
     ['the connection was lost', fetchFailed('ECONNRESET')],
+    ['the way was lost after it was sent', fetchFailed('EHOSTUNREACH', 'read')],
     ['the answer was cut', new Response('{"done":')],
     ['the homeserver failed', matrixError(500, 'M_UNKNOWN')],
     ['the gateway had no answer', new Response('<html>', { status: 504 })],
@@ -220,6 +221,7 @@ describe('a request that must not be carried out twice', () => {
 
   it.each([
     ['the homeserver refuses connections', fetchFailed('ECONNREFUSED')],
+    ['there is no way to the homeserver', fetchFailed('EHOSTUNREACH', 'connect')],
     ['the name does not resolve', fetchFailed('EAI_AGAIN')],
     ['the homeserver asks to wait', json({ errcode: 'M_LIMIT_EXCEEDED', retry_after_ms: 100 }, 429)],
   ])('is sent again when %s', async (_title, answer) => {

@@ -54,8 +54,8 @@ export function matrixError(status: number, errcode: string, error = 'no', extra
 }
 
 /** The error with which the global fetch rejects when a connection fails. */
-export function fetchFailed(code: string): TypeError {
-  const cause = Object.assign(new Error(`connect ${code} 127.0.0.1:1`), { code });
+export function fetchFailed(code: string, syscall = 'connect'): TypeError {
+  const cause = Object.assign(new Error(`${syscall} ${code} 127.0.0.1:1`), { code, syscall });
   return new TypeError('fetch failed', { cause });
 }
 
