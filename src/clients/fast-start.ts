@@ -1,3 +1,4 @@
+import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import { isManagerError } from '../core/errors.js';
 import { failureClass } from '../http/failure-class.js';
@@ -5,7 +6,7 @@ import type { ServerVersions } from '../http/server-versions.js';
 import { addSections, beforeNews, noSections, wholeRooms } from './room-sections.js';
 import type { JoinSection, RoomSections } from './room-sections.js';
 import { SLIDING_SYNC_FEATURE, SlidingSync } from './sliding-sync.js';
-import { initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit } from './sync-limits.js';
+import { cacheBuster, initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit } from './sync-query.js';
 import type { SyncRequests } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
 import type { ReadSync } from './sync-response.js';
@@ -22,6 +23,7 @@ export interface FastStartOptions {
   readonly timelineLimit: number;
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
   /** Rooms that the client has, where an earlier start was cut short; undefined where it was not. */
@@ -52,8 +54,10 @@ export class FastStart {
   /** Rooms to ask for next. */
   #waiting: string[] = [];
   #growing: boolean;
+  /** Whether what was missed comes first. */
+  #resuming: boolean;
   #refused = false;
-  #polls = 0;
+  #lastPoll = { since: '', timeout: 0 };
 
   constructor(options: FastStartOptions) {
     const { requests, userId, timelineLimit, covered } = options;
@@ -61,6 +65,7 @@ export class FastStart {
     this.#sliding = new SlidingSync(requests, userId, initialLimit(timelineLimit));
     this.#covered = new Set(covered);
     this.#growing = covered !== undefined;
+    this.#resuming = this.#growing;
   }
 
   /** Whether rooms are missing. */
@@ -74,9 +79,9 @@ export class FastStart {
   }
 
   /** The first rooms, and what is news by now; undefined where the homeserver does not do that. */
-  async begin(cacheBuster: number): Promise<Part[] | undefined> {
+  async begin(): Promise<Part[] | undefined> {
     if (!(await this.#isOffered())) return undefined;
-    const first = await this.#sync({ filter: NO_ROOMS_FILTER, timeout: cacheBuster });
+    const first = await this.#sync({ filter: NO_ROOMS_FILTER, timeout: cacheBuster(this.#options.clock) });
     const position = this.#read(first, undefined, false);
     const window = await this.#tryWindow();
     if (!window) return undefined;
@@ -95,11 +100,12 @@ export class FastStart {
 
   /** Further rooms, and what is news by now. @param catchUp - whether the position is from before the client's start */
   async grow(since: string, catchUp: boolean): Promise<Part[]> {
-    const wanted = catchUp ? noSections() : await this.#nextRooms();
+    const wanted = this.#resuming ? noSections() : await this.#nextRooms();
     const { sections, news } = await this.#upToNow(wanted ?? noSections(), since, catchUp);
     const growing = wanted !== undefined;
     const late = this.#read({ next_batch: since, rooms: toRooms(sections) }, undefined, false);
     this.#growing = growing;
+    this.#resuming = false;
     this.#cover(sections, news);
     const parts = [{ read: news, growing }];
     if (sections.join.size === 0) return parts;
@@ -152,9 +158,9 @@ export class FastStart {
 
   /** Every room that is missing, the slow way. */
   async #everyRoom(): Promise<RoomSections> {
-    const { timelineLimit } = this.#options;
+    const { timelineLimit, clock } = this.#options;
     const filter = syncFilter(initialLimit(timelineLimit));
-    const read = this.#read(await this.#sync({ filter, timeout: this.#polls++ }), undefined, false);
+    const read = this.#read(await this.#sync({ filter, timeout: cacheBuster(clock) }), undefined, false);
     const missing = Object.entries(read.response.rooms?.join ?? {}).filter(([roomId]) => !this.#covered.has(roomId));
     for (const [roomId] of missing) this.#asked.add(roomId);
     return { ...noSections(), join: new Map<string, JoinSection>(missing) };
@@ -169,8 +175,8 @@ export class FastStart {
     const filter = syncFilter(syncLimit(this.#options.timelineLimit));
     const inVain = new Set<string>();
     for (;;) {
-      // A timeout of its own keeps Synapse from answering as it did the last time.
-      const news = this.#read(await this.#sync({ filter, since, timeout: this.#polls++ % 50 }), since, catchUp);
+      const news = this.#read(await this.#sync({ filter, since, timeout: this.#timeout(since) }), since, catchUp);
+      if (news.batch.nextBatch === since) this.#lastPoll.timeout--;
       const whole = wholeRooms(news);
       const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
         membership === 'join' && ![this.#covered, whole, sections.join, inVain].some((rooms) => rooms.has(roomId));
@@ -179,6 +185,18 @@ export class FastStart {
       addSections(sections, await this.#rooms(missing));
       for (const roomId of missing) inVain.add(roomId);
     }
+  }
+
+  /**
+   * How long the homeserver may wait for news: hardly, and never as long as the last time. Synapse answers for two
+   * minutes as it did to the same question, unless nothing had happened; that would make history of what is news.
+   */
+  #timeout(since: string): number {
+    const { clock } = this.#options;
+    const first = this.#resuming ? cacheBuster(clock) % 100 : 0; // an earlier process may have asked as well
+    const timeout = this.#lastPoll.since === since ? this.#lastPoll.timeout + 1 : first;
+    this.#lastPoll = { since, timeout };
+    return timeout;
   }
 
   #cover(sections: RoomSections, news: ReadSync): void {

@@ -25,7 +25,7 @@ import { answerItself } from './own-answers.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
 import { coveredSoFar, resumeData, savedSync } from './room-snapshots.js';
 import { MalformedSync, readSyncResponse } from './sync-response.js';
-import { initialLimit, syncLimit } from './sync-limits.js';
+import { cacheBuster, initialLimit, syncLimit } from './sync-query.js';
 import { SYNC_PATH, SyncRequests } from './sync-requests.js';
 import type { SyncQuery } from './sync-requests.js';
 import type { ReadSync } from './sync-response.js';
@@ -381,11 +381,11 @@ export class SyncClient implements EventSource {
   }
 
   async #askFast(since: string | undefined, catchUp: boolean): Promise<Part[] | undefined> {
-    const { clock, stored } = this.#options;
+    const { stored } = this.#options;
     if (since !== undefined) return this.#fast.isGrowing ? this.#fast.grow(since, catchUp) : undefined;
     // Who has been delivered to before is owed what has been missed, in every room.
     const isNew = !catchUp && stored.lastDelivered.size === 0;
-    return isNew ? this.#fast.begin(cacheBuster(clock)) : undefined;
+    return isNew ? this.#fast.begin() : undefined;
   }
 
   async #askPlain(query: SyncQuery, since: string | undefined, atOnce: boolean, catchUp: boolean): Promise<ReadSync> {
@@ -456,11 +456,6 @@ function kindOf({ since, catchUp, isLate }: EventBatch): SyncKind {
 function sizeOf({ rooms, invites }: EventBatch): SyncSize {
   const events = rooms.reduce((sum, { timeline, ephemeral }) => sum + timeline.length + ephemeral.length, 0);
   return { rooms: rooms.length, events: events + invites.length };
-}
-
-/** A timeout that is new each time keeps Synapse from answering a first sync with an old response. */
-function cacheBuster(clock: Clock): number {
-  return clock.now() % 100_000;
 }
 
 function asManagerError(error: unknown, userId: string): MatrixClientManagerError {
