@@ -35,7 +35,7 @@ const known: ReadonlySet<string> = new Set<keyof UndiciTransportOptions>([
 ]);
 
 /**
- * Sends with undici's own pools instead of the global fetch, at a third of the CPU. Long polls, admin calls and the
+ * Sends with undici's own pools instead of the global fetch, at a fifth of the CPU. Long polls, admin calls and the
  * rest have pools of their own. Each manager opens its own connections and closes them at its shutdown, so managers
  * can share a transport. msw and other doubles of the global fetch do not see its requests. Throws `INVALID_OPTIONS`.
  *
