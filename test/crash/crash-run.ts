@@ -15,6 +15,8 @@ export interface CrashRunOptions {
   readonly seed: number;
   /** How many times the worker is killed. */
   readonly rounds: number;
+  /** Whether clients may start with a few of their rooms. */
+  readonly slidingSync: boolean;
   readonly report?: (line: string) => void;
   /** Gets every line of every worker. */
   readonly log?: ((line: string) => void) | undefined;
@@ -29,6 +31,8 @@ export interface CrashResult {
 }
 
 const ROOMS = 4;
+/** Rooms in which little is said: with them there are more than a client starts with. */
+const QUIET_ROOMS = 24;
 /** Without a line from the worker for as long, what is missing will not come. */
 const SILENCE_MS = 30_000;
 
@@ -37,7 +41,7 @@ const SILENCE_MS = 30_000;
  * Nothing may be missing, out of order, or repeated once it was recorded as handled.
  */
 export async function crashRun(homeserver: CrashHomeserver, options: CrashRunOptions): Promise<CrashResult> {
-  const { seed, rounds, report = () => {}, log } = options;
+  const { seed, rounds, slidingSync, report = () => {}, log } = options;
   const random = new Random(seed);
   const folder = await mkdtemp(join(tmpdir(), 'crash-'));
   const world = await makeWorld(homeserver, random, seed);
@@ -52,12 +56,13 @@ export async function crashRun(homeserver: CrashHomeserver, options: CrashRunOpt
     timelineLimit: homeserver.command ? 50 : 5,
     gapFillLimit: chaos.gapFillLimit,
     verbose: log !== undefined,
+    slidingSync,
     idleTimeoutMs: round === rounds ? 60_000 : random.pick([400, 900, 60_000]),
   });
   try {
     for (const sender of world.senders) sender.start();
     for (let round = 0; round < rounds; round++) {
-      const how = await oneLife(spec(round), chronicle, chaos, random);
+      const how = await oneLife(spec(round), chronicle, chaos, random, round === 0);
       report(`round ${round + 1}: ${how}; ${chronicle.tally.delivered} delivered`);
       if (chronicle.violations.length > 0) break;
     }
@@ -83,7 +88,7 @@ interface World {
   readonly senders: readonly RoomSender[];
 }
 
-/** Three users in the same four rooms, and somebody who talks in all of them. */
+/** Three users in the same rooms, and somebody who talks in all of them. */
 async function makeWorld(homeserver: CrashHomeserver, random: Random, seed: number): Promise<World> {
   const { homeserverUrl, admin } = homeserver;
   const serverName = admin.userId.slice(admin.userId.indexOf(':') + 1);
@@ -103,12 +108,11 @@ async function makeWorld(homeserver: CrashHomeserver, random: Random, seed: numb
   const names = [0, 1, 2].map((index) => `${name}-${index}`);
   const members = await Promise.all(names.map((username) => make(username)));
   const rooms: string[] = [];
-  for (let index = 0; index < ROOMS; index++) {
+  for (let index = 0; index < ROOMS + QUIET_ROOMS; index++) {
     const room = await speaker.request('POST', '/_matrix/client/v3/createRoom', { preset: 'public_chat' });
     rooms.push(String(room['room_id']));
-    for (const member of members) {
-      await member.request('POST', `/_matrix/client/v3/join/${encodeURIComponent(rooms[index] ?? '')}`);
-    }
+    const path = `/_matrix/client/v3/join/${encodeURIComponent(rooms[index] ?? '')}`;
+    await Promise.all(members.map((member) => member.request('POST', path)));
   }
   const [slow = '', second = ''] = rooms;
   const pause = homeserver.command ? 1 : 3;
@@ -123,7 +127,9 @@ async function makeWorld(homeserver: CrashHomeserver, random: Random, seed: numb
       return new RoomSender(
         speaker,
         roomId,
-        () => pause * (index === 0 ? random.whole(60, 110) : random.whole(10, 45)),
+        () =>
+          pause *
+          (index >= ROOMS ? random.whole(500, 4_000) : index === 0 ? random.whole(60, 110) : random.whole(10, 45)),
       );
     }),
   };
@@ -200,10 +206,18 @@ class Chaos {
 }
 
 /** Starts a worker, kills it at a moment drawn by lot, and waits until all that it told has been read. */
-async function oneLife(plain: WorkerSpec, chronicle: Chronicle, chaos: Chaos, random: Random): Promise<string> {
+async function oneLife(
+  plain: WorkerSpec,
+  chronicle: Chronicle,
+  chaos: Chaos,
+  random: Random,
+  isFirst: boolean,
+): Promise<string> {
   const done = await chaos.before();
   const way = random.pick(['boot', 'time', 'time', 'time', 'point', 'point', 'point'] as const);
-  const kill = { point: random.pick(points), count: random.pick([1, 1, 2, 3, random.whole(4, 40)]) };
+  // Of a first life the first moments are worth most: all its rooms are new.
+  const point = random.pick(isFirst ? (['sync', 'synced', 'commit', 'committed'] as const) : points);
+  const kill = { point, count: random.pick(isFirst ? [4, 8, 12, 16, 24] : [1, 1, 2, 3, random.whole(4, 40)]) };
   const stopAtMessages = random.chance(0.25) ? { stopAtMessages: random.whole(1, 6) } : {};
   const lifeMs =
     way === 'point' ? 4_000 : random.pick([random.whole(0, 60), random.whole(0, 900), random.whole(500, 2_500)]);

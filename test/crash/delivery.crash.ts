@@ -1,27 +1,29 @@
 import { randomInt } from 'node:crypto';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { crashRun } from './crash-run.js';
 import type { CrashHomeserver } from './homeserver.js';
 import { fakeHomeserver, synapse } from './homeserver.js';
 import { summaryOf } from './summary.js';
 
-/** `npm run crash` is the long form; a seed printed here can be rerun with it. */
-describe('delivery, killed at random moments', () => {
-  let homeserver: CrashHomeserver | undefined;
-
-  afterEach(async () => {
-    await homeserver?.[Symbol.asyncDispose]();
-  });
-
-  it.each([
-    { name: 'the fake homeserver', start: fakeHomeserver, rounds: 24 },
-    { name: 'Synapse', start: synapse, rounds: 8 },
-  ])('loses nothing, keeps the order and repeats only what was unfinished, on $name', async ({ start, rounds }) => {
-    const seed = randomInt(1_000_000_000);
+/** `npm run crash` is the long form; a seed printed here can be rerun with it: even ones with sliding sync. */
+describe.each([
+  { name: 'the fake homeserver', start: fakeHomeserver, rounds: [6, 6, 6, 6] },
+  { name: 'Synapse', start: synapse, rounds: [4, 4] },
+])('delivery, killed at random moments, on $name', ({ start, rounds: all }) => {
+  let homeserver: CrashHomeserver;
+  beforeAll(async () => {
     homeserver = await start();
-    const result = await crashRun(homeserver, { seed, rounds });
-    process.stdout.write(`${[`--seed ${seed} --rounds ${rounds}`, ...summaryOf(result)].join('\n')}\n`);
-    expect(result.violations, `--seed ${seed} --rounds ${rounds}`).toEqual([]);
-    expect(result.tally.delivered).toBeGreaterThan(100);
   });
+  afterAll(() => homeserver[Symbol.asyncDispose]());
+
+  it.each(all.map((rounds, run) => ({ rounds, slidingSync: run % 2 === 0, run: run + 1 })))(
+    'loses nothing, keeps the order and repeats only what was unfinished; sliding sync: $slidingSync, run $run',
+    async ({ rounds, slidingSync }) => {
+      const seed = 2 * randomInt(500_000_000) + (slidingSync ? 0 : 1);
+      const result = await crashRun(homeserver, { seed, rounds, slidingSync });
+      process.stdout.write(`${[`--seed ${seed} --rounds ${rounds}`, ...summaryOf(result)].join('\n')}\n`);
+      expect(result.violations, `--seed ${seed} --rounds ${rounds}`).toEqual([]);
+      expect(result.tally.delivered).toBeGreaterThan(100);
+    },
+  );
 });

@@ -30,8 +30,17 @@ try {
   let left = Number(values.rounds);
   for (let seed = firstSeed; left > 0 && !failed; seed++) {
     const rounds = Math.min(ROUNDS_PER_RUN, left);
-    print(`--seed ${seed} --rounds ${rounds}${values.synapse ? ' --synapse' : ''}`);
-    const result = await crashRun(homeserver, { seed, rounds, log, ...(!values.quiet && { report: print }) });
+    const slidingSync = seed % 2 === 0;
+    print(
+      `--seed ${seed} --rounds ${rounds}${values.synapse ? ' --synapse' : ''}${slidingSync ? ' (sliding sync)' : ''}`,
+    );
+    const result = await crashRun(homeserver, {
+      seed,
+      rounds,
+      slidingSync,
+      log,
+      ...(!values.quiet && { report: print }),
+    });
     for (const line of summaryOf(result)) print(`  ${line}`);
     failed = result.violations.length > 0;
     left -= rounds;

@@ -34,6 +34,7 @@ export interface WorkerSpec {
   readonly timelineLimit: number;
   readonly gapFillLimit: number;
   readonly idleTimeoutMs: number;
+  readonly slidingSync: boolean;
   readonly kill?: KillPoint;
   /** Whether to tell of every answer of the homeserver. */
   readonly verbose: boolean;

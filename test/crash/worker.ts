@@ -87,6 +87,7 @@ const manager = new MatrixClientManager({
   timelineLimit: spec.timelineLimit,
   gapFillLimit: spec.gapFillLimit,
   idleTimeoutMs: spec.idleTimeoutMs,
+  slidingSync: spec.slidingSync,
   sweepIntervalMs: 100,
   callbackRetryDelayMs: 20,
   pollTimeoutMs: 5_000,
