@@ -1,6 +1,8 @@
 import { concurrentSenders } from './homeserver/concurrent-senders.js';
 import { deviceAdministration } from './homeserver/device-administration.js';
+import { endToEndKeys } from './homeserver/end-to-end-keys.js';
 import { ephemeralEvents } from './homeserver/ephemeral.js';
+import { keyBackups } from './homeserver/key-backups.js';
 import { messages } from './homeserver/messages.js';
 import { relations } from './homeserver/relations.js';
 import { rooms } from './homeserver/rooms.js';
@@ -33,6 +35,8 @@ const parts = [
   ephemeralEvents,
   relations,
   messages,
+  endToEndKeys,
+  keyBackups,
   concurrentSenders,
 ];
 

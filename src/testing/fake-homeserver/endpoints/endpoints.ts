@@ -6,6 +6,8 @@ import { adminUserListEndpoints } from './admin-user-list.js';
 import { adminUserEndpoints } from './admin-users.js';
 import { deviceEndpoints } from './devices.js';
 import { ephemeralEndpoints } from './ephemeral.js';
+import { keyBackupEndpoints } from './key-backup.js';
+import { keyEndpoints } from './keys.js';
 import type { LoginLimit } from './login.js';
 import { loginEndpoints } from './login.js';
 import { membershipEndpoints } from './membership.js';
@@ -42,6 +44,8 @@ export function allEndpoints(world: World, { adminApi, loginLimit, behaviour }: 
     ...roomStateEndpoints,
     ...membershipEndpoints,
     ...ephemeralEndpoints,
+    ...keyEndpoints,
+    ...keyBackupEndpoints,
     ...unsupportedEndpoints,
     ...(adminApi ? [...adminUserEndpoints, ...adminUserListEndpoints, ...adminActionEndpoints] : []),
   ];

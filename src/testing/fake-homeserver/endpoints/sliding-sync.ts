@@ -39,6 +39,7 @@ async function slidingSync(request: EndpointRequest, connections: SlidingConnect
         world,
         user,
         viewer: request.viewer,
+        deviceId: request.session.deviceId,
         upTo: world.stream.position,
         fullState: false,
         useStateAfter: true,

@@ -43,6 +43,7 @@ async function sync(
   cache: InitialSyncCache,
 ): Promise<SyncResponse> {
   const { world, user, query, device, signal } = request;
+  const { deviceId } = request.session;
   const timeoutMs = request.integer('timeout', 0);
   request.oneOf('set_presence', ['unavailable', 'online', 'offline'] as const, 'online');
   const fullState = request.boolean('full_state', false);
@@ -58,6 +59,7 @@ async function sync(
       world,
       user,
       viewer,
+      deviceId,
       filter,
       since,
       upTo,

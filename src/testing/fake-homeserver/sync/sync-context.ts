@@ -10,6 +10,8 @@ export interface SyncContext {
   readonly world: World;
   readonly user: User;
   readonly viewer: Viewer;
+  /** Undefined for a token without a device. */
+  readonly deviceId: string | undefined;
   readonly filter: SyncFilter;
   /** The position that the client has; undefined on an initial sync. */
   readonly since: number | undefined;

@@ -1,6 +1,7 @@
 import type { JsonObject } from '../json.js';
 import type { Room } from '../rooms/room.js';
 import { membershipIn } from '../rooms/room-event.js';
+import { encryptionNews, encryptionSections } from './encryption-news.js';
 import { pushRules } from './push-rules.js';
 import { invitedEntry, joinedEntry, leftEntry } from './room-entry.js';
 import type { SyncContext } from './sync-context.js';
@@ -23,15 +24,15 @@ export function syncResponse(context: SyncContext): SyncResponse {
     ...user.accountData.eventsAfter(isFull ? 0 : since),
   ].filter((event) => filter.accountData.accepts(event));
   const rooms = roomsOf(context);
+  const encryption = encryptionNews(world, user, context.deviceId, since);
   return {
     body: {
       next_batch: world.positions.sync(upTo),
       ...(accountData.length > 0 && { account_data: { events: accountData } }),
       ...(rooms && { rooms }),
-      device_one_time_keys_count: { signed_curve25519: 0 },
-      device_unused_fallback_key_types: [],
+      ...encryptionSections(encryption),
     },
-    isEmpty: accountData.length === 0 && !rooms,
+    isEmpty: accountData.length === 0 && !rooms && encryption.toDevice.length === 0 && encryption.changed.length === 0,
   };
 }
 

@@ -1,4 +1,5 @@
 import { randomDeviceId } from '../random-ids.js';
+import { forgetDeviceKeys } from './keys-changed.js';
 import type { Session } from './sessions.js';
 import type { User } from './user.js';
 import type { World } from './world.js';
@@ -37,6 +38,7 @@ export function openDevice(world: World, user: User, request: DeviceRequest): Op
 /** Removes a device and ends every session on it. */
 export function closeDevice(world: World, userId: string, deviceId: string): void {
   world.users.get(userId)?.devices.delete(deviceId);
+  forgetDeviceKeys(world, userId, deviceId);
   world.refreshTokens.forgetDevice(userId, deviceId);
   for (const session of world.sessions.ofUser(userId)) {
     if (session.deviceId === deviceId) world.sessions.close(session);
@@ -45,6 +47,7 @@ export function closeDevice(world: World, userId: string, deviceId: string): voi
 
 /** Removes the user's devices and ends their sessions, except those that an admin holds for them. */
 export function closeUserSessions(world: World, userId: string): void {
+  for (const deviceId of world.users.get(userId)?.devices.keys() ?? []) forgetDeviceKeys(world, userId, deviceId);
   world.users.get(userId)?.devices.clear();
   world.refreshTokens.forgetDevice(userId);
   for (const session of world.sessions.ofUser(userId)) world.sessions.close(session);

@@ -4,6 +4,9 @@ import { randomEventId } from '../random-ids.js';
 import { Room } from '../rooms/room.js';
 import type { EventDraft, RoomEvent } from '../rooms/room-event.js';
 import { membershipIn } from '../rooms/room-event.js';
+import { DeviceInboxes } from './device-inboxes.js';
+import { DeviceKeys } from './device-keys.js';
+import { KeyBackups } from './key-backups.js';
 import { PositionTokens } from './position-tokens.js';
 import { RefreshTokens } from './refresh-tokens.js';
 import { Sessions } from './sessions.js';
@@ -21,6 +24,9 @@ export class World {
   readonly users = new Map<string, User>();
   readonly rooms = new Map<string, Room>();
   readonly aliases = new Map<string, string>();
+  readonly deviceKeys = new DeviceKeys();
+  readonly inboxes = new DeviceInboxes();
+  readonly keyBackups = new KeyBackups();
   /** What each device's transactions led to, for those who repeat them. */
   readonly transactions = new Map<string, string>();
 

@@ -1,0 +1,155 @@
+import type { JsonObject } from '../json.js';
+import { isJsonObject, objectOrEmpty } from '../json.js';
+import { MatrixError } from '../matrix-error.js';
+
+/** What one device has uploaded. One-time keys are by `<algorithm>:<id>`, and so are fallback keys, one an algorithm. */
+interface UploadedKeys {
+  identity?: JsonObject;
+  readonly oneTime: Map<string, JsonObject>;
+  readonly fallback: Map<string, { readonly key: JsonObject; used: boolean }>;
+}
+
+/** The cross-signing keys of a user, by purpose: `master`, `self_signing`, `user_signing`. */
+type CrossSigningKeys = Partial<Record<CrossSigningPurpose, JsonObject>>;
+export type CrossSigningPurpose = 'master' | 'self_signing' | 'user_signing';
+
+/** The public keys that devices have left at the homeserver. */
+export class DeviceKeys {
+  readonly #byUser = new Map<string, Map<string, UploadedKeys>>();
+  readonly #crossSigning = new Map<string, CrossSigningKeys>();
+  /** Signatures that users have put on others' keys, which only they see. */
+  readonly #ownSignatures = new Map<string, JsonObject>();
+  /** When the keys of a user changed last. */
+  readonly #changedAt = new Map<string, number>();
+
+  identity(userId: string, deviceId: string): JsonObject | undefined {
+    return this.#byUser.get(userId)?.get(deviceId)?.identity;
+  }
+
+  /** The user's key for the purpose, with the signatures that `viewerId` may see. */
+  crossSigningKey(userId: string, purpose: CrossSigningPurpose, viewerId: string): JsonObject | undefined {
+    const key = this.#crossSigning.get(userId)?.[purpose];
+    if (!key || viewerId === userId) return key;
+    return withSignatures(key, objectOrEmpty(this.#ownSignatures.get(`${viewerId}\n${userId}`)));
+  }
+
+  changedAt(userId: string): number {
+    return this.#changedAt.get(userId) ?? 0;
+  }
+
+  noteChange(userId: string, stream: number): void {
+    this.#changedAt.set(userId, stream);
+  }
+
+  /** @returns whether they are others than before */
+  setIdentity(userId: string, deviceId: string, keys: JsonObject): boolean {
+    const device = this.#device(userId, deviceId);
+    const changed = JSON.stringify(device.identity) !== JSON.stringify(keys);
+    device.identity = keys;
+    return changed;
+  }
+
+  addOneTimeKeys(userId: string, deviceId: string, keys: JsonObject): void {
+    const { oneTime } = this.#device(userId, deviceId);
+    for (const [id, key] of Object.entries(keys)) {
+      const old = oneTime.get(id);
+      if (!old || JSON.stringify(old) === JSON.stringify(key)) continue;
+      const detail = `Old key: ${JSON.stringify(old)}; new key: ${JSON.stringify(key)}`;
+      throw new MatrixError(400, 'M_UNKNOWN', `One time key ${id} already exists. ${detail}`);
+    }
+    for (const [id, key] of Object.entries(keys)) oneTime.set(id, objectOrEmpty(key));
+  }
+
+  setFallbackKeys(userId: string, deviceId: string, keys: JsonObject): void {
+    const { fallback } = this.#device(userId, deviceId);
+    for (const [id, key] of Object.entries(keys)) {
+      for (const other of fallback.keys()) if (algorithmOf(other) === algorithmOf(id)) fallback.delete(other);
+      fallback.set(id, { key: objectOrEmpty(key), used: false });
+    }
+  }
+
+  /** How many one-time keys are left, by algorithm; always says so of the common one. */
+  oneTimeKeyCounts(userId: string, deviceId: string): Record<string, number> {
+    const counts: Record<string, number> = { signed_curve25519: 0 };
+    for (const id of this.#byUser.get(userId)?.get(deviceId)?.oneTime.keys() ?? []) {
+      counts[algorithmOf(id)] = (counts[algorithmOf(id)] ?? 0) + 1;
+    }
+    return counts;
+  }
+
+  unusedFallbackTypes(userId: string, deviceId: string): string[] {
+    const fallback = this.#byUser.get(userId)?.get(deviceId)?.fallback ?? new Map<string, { used: boolean }>();
+    return [...fallback].filter(([, { used }]) => !used).map(([id]) => algorithmOf(id));
+  }
+
+  /** A key that nobody else gets, or the fallback key when there is none left. */
+  claim(userId: string, deviceId: string, algorithm: string): JsonObject | undefined {
+    const device = this.#byUser.get(userId)?.get(deviceId);
+    for (const [id, key] of device?.oneTime ?? []) {
+      if (algorithmOf(id) !== algorithm) continue;
+      device?.oneTime.delete(id);
+      return { [id]: key };
+    }
+    for (const [id, fallback] of device?.fallback ?? []) {
+      if (algorithmOf(id) !== algorithm) continue;
+      fallback.used = true;
+      return { [id]: fallback.key };
+    }
+    return undefined;
+  }
+
+  setCrossSigningKey(userId: string, purpose: CrossSigningPurpose, key: JsonObject): void {
+    this.#crossSigning.set(userId, { ...this.#crossSigning.get(userId), [purpose]: key });
+  }
+
+  /**
+   * Adds the signatures of `signed` to the key of `userId` that `keyId` names: a device, or a master key.
+   * @returns whether there is such a key
+   */
+  sign(signerId: string, userId: string, keyId: string, signed: JsonObject): boolean {
+    const signatures = objectOrEmpty(signed['signatures']);
+    const device = this.#byUser.get(userId)?.get(keyId);
+    const own = this.#crossSigning.get(userId);
+    if (signerId !== userId) {
+      if (!own?.master) return false;
+      this.#ownSignatures.set(`${signerId}\n${userId}`, signatures);
+    } else if (device?.identity) {
+      device.identity = withSignatures(device.identity, signatures);
+    } else if (own?.master && keyId in objectOrEmpty(unprefixed(own.master))) {
+      own.master = withSignatures(own.master, signatures);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  forgetDevice(userId: string, deviceId: string): void {
+    this.#byUser.get(userId)?.delete(deviceId);
+  }
+
+  #device(userId: string, deviceId: string): UploadedKeys {
+    const devices = this.#byUser.get(userId) ?? new Map<string, UploadedKeys>();
+    this.#byUser.set(userId, devices);
+    const device = devices.get(deviceId) ?? { oneTime: new Map(), fallback: new Map() };
+    devices.set(deviceId, device);
+    return device;
+  }
+}
+
+function algorithmOf(keyId: string): string {
+  return keyId.slice(0, keyId.indexOf(':'));
+}
+
+/** The keys of a cross-signing key by their ids without the algorithm, which is how signatures name them. */
+function unprefixed(key: JsonObject): JsonObject {
+  const keys = Object.entries(objectOrEmpty(key['keys']));
+  return Object.fromEntries(keys.map(([id, value]) => [id.slice(id.indexOf(':') + 1), value]));
+}
+
+function withSignatures(key: JsonObject, added: JsonObject): JsonObject {
+  const signatures: JsonObject = { ...objectOrEmpty(key['signatures']) };
+  for (const [userId, byKey] of Object.entries(added)) {
+    if (isJsonObject(byKey)) signatures[userId] = { ...objectOrEmpty(signatures[userId]), ...byKey };
+  }
+  return { ...key, signatures };
+}

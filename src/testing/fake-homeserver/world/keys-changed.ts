@@ -1,0 +1,19 @@
+import type { World } from './world.js';
+
+/** Tells the user, and everybody in a room with them, that the user's keys are to be looked up again. */
+export function noteKeysChanged(world: World, userId: string): void {
+  world.deviceKeys.noteChange(userId, world.stream.next());
+  world.waiters.wake(userId);
+  for (const roomId of world.users.get(userId)?.rooms.keys() ?? []) {
+    const room = world.rooms.get(roomId);
+    if (room?.joined.has(userId)) world.waiters.wakeAll(room.joined);
+  }
+}
+
+/** Takes along what a removed device has left. */
+export function forgetDeviceKeys(world: World, userId: string, deviceId: string): void {
+  const had = world.deviceKeys.identity(userId, deviceId) !== undefined;
+  world.deviceKeys.forgetDevice(userId, deviceId);
+  world.inboxes.forgetDevice(userId, deviceId);
+  if (had) noteKeysChanged(world, userId);
+}
