@@ -9,8 +9,9 @@ afterAll(() => fake.close());
 
 mainJob('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 
-mainJob('the fake homeserver, over undici', () => ({
+mainJob('the fake homeserver, over undici and without sliding sync', () => ({
   homeserverUrl: fake.baseUrl,
   admin: fake.admin,
   transport: undiciTransport(),
+  slidingSync: false,
 }));

@@ -8,6 +8,7 @@ export interface Homeserver {
   readonly homeserverUrl: string;
   readonly admin: AdminAccount;
   readonly transport?: Transport;
+  readonly slidingSync?: boolean;
 }
 
 interface RawEvent {
@@ -389,6 +390,33 @@ export function mainJob(name: string, homeserver: () => Homeserver): void {
       await manager.sendMessage({ userId: aliceId, roomId, text: 'two' });
       await bob.message('two');
       expect(bob.bodies()).toEqual(['one', 'two']);
+    });
+
+    it('starts anew with many rooms, and brings news of every one of them and all its history', async () => {
+      const first = makeManager();
+      const aliceId = await makeUser(first);
+      const bobId = await makeUser(first);
+      const rooms = await Promise.all(Array.from({ length: 25 }, () => makeRoom(first, aliceId, [bobId])));
+      const send = async (text: string): Promise<void> => {
+        for (const roomId of rooms) await first.sendMessage({ userId: aliceId, roomId, text });
+      };
+      await send('history');
+      const second = makeManager({ storage: memoryStorage() });
+      const [live, all] = [new Recorder(), new Recorder()];
+      await second.provisionUser({ username: bobId.slice(1, bobId.indexOf(':')), deviceId: 'SECOND' });
+      second.addCallback(bobId, live.callback);
+      second.addCallback(bobId, all.callback, { backlog: true });
+      await second.startClient({ userId: bobId });
+      await send('news');
+      await live.until(() => live.bodies().length >= rooms.length);
+      await all.until(() => all.bodies().length >= 2 * rooms.length);
+      for (const roomId of rooms) {
+        expect(live.bodies(roomId)).toEqual(['news']);
+        expect(all.bodies(roomId)).toEqual(['history', 'news']);
+        const { messages } = await second.getRoomMessages({ roomId, userId: bobId });
+        expect(messages.map(({ content }) => content.body)).toEqual(['news', 'history']);
+      }
+      expect(second.getClient(bobId)?.getRooms()).toHaveLength(rooms.length);
     });
 
     it('answers for rooms that the user is not in with errors, and never with empty pages', async () => {

@@ -7,7 +7,7 @@ mainJob('Synapse', () => {
   return { homeserverUrl: baseUrl, admin };
 });
 
-mainJob('Synapse, over undici', () => {
+mainJob('Synapse, over undici and without sliding sync', () => {
   const { baseUrl, admin } = inject('synapse');
-  return { homeserverUrl: baseUrl, admin, transport: undiciTransport() };
+  return { homeserverUrl: baseUrl, admin, transport: undiciTransport(), slidingSync: false };
 });
