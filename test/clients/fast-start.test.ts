@@ -204,6 +204,22 @@ describe('news beside a fast start', () => {
     );
   });
 
+  it('is all there when part of it stands in the first rooms and no longer in the sync', async () => {
+    const world = setUp(30);
+    const { fake, rooms, alice, when } = world;
+    const say = (name: string, count: number) => () => {
+      for (let i = 0; i < count; i++) fake.sendMessage(rooms[29] as string, alice.userId, `${name} ${i}`);
+    };
+    when('before', '/v3/sync', 2, say('later', 55));
+    const { live } = await started(world, say('first', 10), ['before', SLIDING, 1]);
+    expect(live.bodies()).toEqual(
+      [
+        ['first', 10],
+        ['later', 55],
+      ].flatMap(([name, count]) => Array.from({ length: Number(count) }, (_, i) => `${name} ${i}`)),
+    );
+  });
+
   it('of a room that is not there yet comes after the room', async () => {
     const world = setUp(90);
     const { fake, rooms, alice, bob } = world;

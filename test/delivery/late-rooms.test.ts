@@ -1,0 +1,51 @@
+import { expect, it } from 'vitest';
+import type { EventBatch, RoomBatch } from '../../src/core/event-source.js';
+import { batch, Life, memoryStorage, room, roomId, userId } from './harness.js';
+
+const other = '!other:x';
+const resume = { rooms: new Map<string, string | null>(), accountData: 'growing' };
+
+/** A first batch that has some of the rooms only. */
+const part = (nextBatch: string, ...rooms: RoomBatch[]): EventBatch => {
+  return { ...batch(undefined, nextBatch, ...rooms), isPart: true, resume };
+};
+
+/** Rooms that a first batch has left out. */
+const late = (at: string, ...rooms: RoomBatch[]): EventBatch => ({ ...batch(at, at, ...rooms), isLate: true });
+
+it('takes rooms that come late for history, and what comes after them for news', async () => {
+  const life = await Life.begin(memoryStorage());
+  await life.take(part('s1', room(['a'])));
+  await life.take(late('s1', room(['b'], { roomId: other })), batch('s1', 's2', room(['c'], { roomId: other })));
+  expect(life.dispatched).toEqual(['backlog a', 'backlog b', 'live c']);
+});
+
+it('fills no gap before a room that comes late', async () => {
+  const life = await Life.begin(memoryStorage(), { history: ['z'] });
+  await life.take(part('s1', room(['a'])), late('s1', room(['b'], { roomId: other, limited: true })));
+  expect(life.dispatched).toEqual(['backlog a', 'backlog b']);
+  expect(life.requests).toEqual([]);
+});
+
+it('stores where the first rooms were before their history is handled, so that the others stay history', async () => {
+  const storage = memoryStorage();
+  const killed = await Life.begin(storage, { hold: ['a'] });
+  await killed.take(part('s1', room(['a'])));
+  const stored = await storage.loadCheckpoint(userId);
+  expect(stored).toMatchObject({ since: 's1', accountData: 'growing' });
+  expect(stored.lastDelivered.get(roomId)).toEqual({ eventId: '$a', history: true });
+
+  const next = await Life.begin(storage);
+  const news = { ...batch('s1', 's2', room(['c'])), catchUp: true };
+  await next.take(late('s1', room(['a']), room(['b'], { roomId: other })), news);
+  expect(next.dispatched.toSorted()).toEqual(['backlog a', 'backlog b', 'gap-fill c']);
+});
+
+it('repeats nothing of a late room that was handled before a kill', async () => {
+  const storage = memoryStorage();
+  const killed = await Life.begin(storage, { hold: ['c'] });
+  await killed.take(part('s1', room(['a'])), late('s1', room(['b', 'c'], { roomId: other })));
+  const next = await Life.begin(storage);
+  await next.take(late('s1', room(['b', 'c'], { roomId: other })));
+  expect(next.dispatched).toEqual(['backlog c']);
+});
