@@ -124,7 +124,8 @@ export class CryptoStore implements AsyncDisposable {
    * not trusted by others, and cannot read what was sent to it. Returns whether there were any.
    */
   forgetDevice(userId: string, deviceId: string): boolean {
-    if (this.#open.get(userId)?.deviceId === deviceId) {
+    const open = this.#open.get(userId);
+    if (this.#open.has(userId) && (!open || open.deviceId === deviceId)) {
       throw new MatrixClientManagerError('ENCRYPTION_STORE_IN_USE', `stop the client of ${userId} first`, { userId });
     }
     const row = this.#use(() => this.#file.devicesOf(userId)).find(({ device_id }) => device_id === deviceId);

@@ -17,7 +17,10 @@ let loading: Promise<void> | undefined;
  * on. Where something else has loaded it before, this cannot be had, and the logger is told.
  */
 export function loadCryptoWasm(logger: Logger): Promise<void> {
-  loading ??= load(logger);
+  loading ??= load(logger).catch((error: unknown) => {
+    loading = undefined;
+    throw error;
+  });
   return loading;
 }
 

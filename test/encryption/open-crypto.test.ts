@@ -162,6 +162,30 @@ describe('openCrypto()', () => {
   });
 });
 
+describe('a change that cannot be stored', () => {
+  it('fails the call of the SDK and is told before, since the SDK itself goes on with the sync', async () => {
+    await using store = await openStore();
+    const failures: MatrixClientManagerError[] = [];
+    const keys = await store.openUser({ ...device, onFailure: (error) => failures.push(error) });
+    const matrixClient = clientWith();
+    const { settle } = await encrypt({ matrixClient, store: keys });
+    const machine = machineOf(matrixClient);
+    await machine.updateTrackedUsers([new UserId('@before:x')]);
+    const before = keys.commits;
+    const { IDBCursor } = globalThis as Record<string, unknown>;
+    Object.assign(globalThis, { IDBCursor: () => {} });
+    await expect(machine.updateTrackedUsers([new UserId('@after:x')])).rejects.toBeInstanceOf(Error);
+    expect(failures).toEqual([expect.objectContaining({ code: 'UNSUPPORTED', userId: '@a:x' })]);
+    Object.assign(globalThis, { IDBCursor });
+    // Nothing more is taken, although it could be: the SDK's memory is ahead of the disk.
+    await expect(machine.updateTrackedUsers([new UserId('@later:x')])).rejects.toBeInstanceOf(Error);
+    expect(failures).toHaveLength(1);
+    expect(keys).toMatchObject({ commits: before, failure: failures[0] });
+    await settle();
+    matrixClient.stopClient();
+  });
+});
+
 describe('a panic in the crypto library', () => {
   it('ends neither the process nor other clients, and its client is told', async () => {
     await using store = await openStore();
