@@ -41,7 +41,7 @@ import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
 import type { ManagerEvents } from './events.js';
 import { health } from './health.js';
-import { LiveUser } from './live-user.js';
+import type { LiveUser, LiveUserOptions } from './live-user.js';
 import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions, Settings } from './options.js';
 import type {
@@ -518,11 +518,14 @@ export class MatrixClientManager implements AsyncDisposable {
   async #createLiveUser(
     userId: string,
     given: GivenCredentials,
-    hooks: ConstructorParameters<typeof LiveUser>[0]['hooks'],
+    hooks: LiveUserOptions['hooks'],
     signal: AbortSignal,
   ): Promise<LiveUser> {
     if (!this.#callbacks.isInside(userId)) await this.#live.get(userId)?.late;
-    const credentials = await this.#accounts.resolve(userId, given, signal);
+    const [credentials, { LiveUser }] = await Promise.all([
+      this.#accounts.resolve(userId, given, signal),
+      import('./live-user.js'), // here, since loading matrix-js-sdk takes longer than loading all the rest
+    ]);
     const live = new LiveUser({
       credentials,
       session: this.#accounts.session(credentials),

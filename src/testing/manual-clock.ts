@@ -45,6 +45,7 @@ export class ManualClock implements Clock {
    */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
+    await import('../manager/live-user.js'); // a manager's first start loads it, and time must not run on meanwhile
     await settle();
     for (let next = this.#nextDue(end); next; next = this.#nextDue(end)) {
       this.#now = Math.max(this.#now, next.dueAt);

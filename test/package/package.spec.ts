@@ -34,6 +34,10 @@ for (const major of [22, 24]) {
       expect(testing).toEqual(expect.arrayContaining(namesOfTesting));
     });
 
+    it.each(['exports.mjs', 'exports.cjs'])('loads matrix-js-sdk no sooner than it is needed: %s', async (file) => {
+      expect(JSON.parse(await consumer.run(node, file))).toMatchObject({ sdkLoaded: false });
+    });
+
     it.each(['main-job-import.mjs', 'main-job-require.cjs'])('does its main job: %s', async (file) => {
       const output = await consumer.run(node, file, join(consumer.dir, `${major}-${file}.db`));
       expect(JSON.parse(output)).toEqual({ received: true, paged: true, ownError: 'INVALID_USER_ID' });
