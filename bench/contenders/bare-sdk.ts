@@ -1,0 +1,74 @@
+import type { SlidingSync } from 'matrix-js-sdk/lib/sliding-sync.js';
+import type { MatrixClient } from 'matrix-js-sdk';
+import type { Logger } from 'matrix-js-sdk/lib/logger.js';
+import type { User } from '../harness/homeserver.ts';
+import type { MakeContender } from './contender.ts';
+
+const POLL_TIMEOUT_MS = 30_000;
+const SLIDING_WINDOW = 20;
+/** What is needed of a room; of its members only those whom the timeline concerns. */
+const REQUIRED_STATE: [string, string][] = [
+  ['*', ''],
+  ['m.room.member', '$LAZY'],
+];
+const nothing = (): void => {};
+const silentLogger: Logger = {
+  trace: nothing,
+  debug: nothing,
+  info: nothing,
+  warn: nothing,
+  error: nothing,
+  getChild: () => silentLogger,
+};
+
+/**
+ * matrix-js-sdk as somebody who knows it sets it up for a chat backend: members loaded lazily, no presence, no calls,
+ * no logging, no encryption, as many events per sync as the library asks for.
+ */
+export async function bare({ sliding }: { sliding: boolean }): Promise<MakeContender> {
+  const sdk = await import('matrix-js-sdk');
+  const { logger } = await import('matrix-js-sdk/lib/logger.js');
+  const { SlidingSync } = await import('matrix-js-sdk/lib/sliding-sync.js');
+  const { ClientEvent, RoomEvent, SyncState, createClient, Filter } = sdk;
+  (logger as unknown as { setLevel: (level: string, persist: boolean) => void }).setLevel('silent', false);
+
+  const windowOf = (client: MatrixClient): SlidingSync => {
+    const room = { timeline_limit: 20, required_state: REQUIRED_STATE };
+    const list = { ...room, ranges: [[0, SLIDING_WINDOW - 1]] };
+    return new SlidingSync(client.baseUrl, new Map([['all', list]]), room, client, POLL_TIMEOUT_MS);
+  };
+
+  return ({ homeserverUrl: baseUrl }, onMessage) => {
+    const clients = new Map<string, MatrixClient>();
+    const start = async (user: User): Promise<void> => {
+      const client = createClient({ baseUrl, ...user, logger: silentLogger, disableVoip: true });
+      clients.set(user.userId, client);
+      client.on(RoomEvent.Timeline, (event, _room, _toStart, _removed, { liveEvent }) => {
+        if (liveEvent && client.isInitialSyncComplete() && event.getType() === 'm.room.message') {
+          onMessage(event.getContent().body);
+        }
+      });
+      const prepared = new Promise<void>((resolve) =>
+        client.on(ClientEvent.Sync, (state) => {
+          if (state === SyncState.Prepared) resolve();
+        }),
+      );
+      const options = { pollTimeout: POLL_TIMEOUT_MS, lazyLoadMembers: true, disablePresence: true };
+      if (sliding) {
+        void client.startClient({ ...options, slidingSync: windowOf(client) }); // resolves when it is stopped
+      } else {
+        const filter = Filter.fromJson(user.userId, '', { room: { timeline: { limit: 50 } } });
+        await client.startClient({ ...options, initialSyncLimit: 20, filter });
+      }
+      await prepared;
+    };
+    return {
+      start,
+      sleep: async (userId) => {
+        clients.get(userId)?.stopClient();
+        clients.get(userId)?.removeAllListeners();
+        clients.delete(userId);
+      },
+    };
+  };
+}

@@ -1,0 +1,42 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ClientEvent, MatrixClientManagerOptions } from 'matrix-client-manager';
+import type { User } from '../harness/homeserver.ts';
+import { importLibrary } from '../harness/library.ts';
+import type { ContenderName, MakeContender } from './contender.ts';
+
+/** The library with its default options and a callback, or with the one option that its name says. */
+export async function ours(name: ContenderName): Promise<MakeContender> {
+  const { MatrixClientManager, sqliteStorage } = await importLibrary('index');
+  const options: Partial<Record<ContenderName, () => Promise<Partial<MatrixClientManagerOptions>>>> = {
+    'ours-undici': async () => ({ transport: (await importLibrary('undici')).undiciTransport() }),
+    'ours-plain': async () => ({ slidingSync: false }),
+    'ours-sqlite': async () => {
+      const path = join(mkdtempSync(join(tmpdir(), 'bench-')), 'storage.sqlite');
+      return { storage: sqliteStorage({ path, secret: 'the secret of a benchmark' }) };
+    },
+  };
+  const own = await options[name]?.();
+  return ({ homeserverUrl, admin }, onMessage) => {
+    const known = new Map<string, User>();
+    const credentials = async (userId: string): Promise<User | undefined> => known.get(userId);
+    const manager = new MatrixClientManager({ homeserverUrl, admin, credentials, ...own });
+    const callback = (event: ClientEvent): void => {
+      if (event.type === 'message') onMessage(event.content.body);
+    };
+    return {
+      start: ({ userId, accessToken, deviceId }) => {
+        known.set(userId, { userId, accessToken, deviceId });
+        return manager.startClient({ userId, callbacks: [callback] });
+      },
+      sleep: (userId) => manager.stopClient(userId),
+      readPage: async (user, roomId) => {
+        known.set(user.userId, user);
+        const { messages } = await manager.getRoomMessages({ roomId, userId: user.userId, limit: 50 });
+        return messages.length;
+      },
+      provision: (username) => manager.provisionUser({ username }),
+    };
+  };
+}

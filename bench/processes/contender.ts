@@ -1,0 +1,129 @@
+// One contender, in a process of its own with a fresh heap.
+import { setTimeout as sleep } from 'node:timers/promises';
+import PQueue from 'p-queue';
+import type { Contender, ContenderName, MakeContender } from '../contenders/contender.ts';
+import { loadContender } from '../contenders/contender.ts';
+import { serve } from '../harness/child.ts';
+import type { About, User } from '../harness/homeserver.ts';
+import { now, timeOf } from '../harness/homeserver.ts';
+import { PerSecond } from '../harness/per-second.ts';
+
+/** How long messages may take, in milliseconds. */
+const PATIENCE_MS = 300_000;
+const collectGarbage = globalThis.gc ?? ((): void => {});
+
+let make: MakeContender;
+let contender: Contender;
+let received = 0;
+let latenciesMs: number[] = [];
+let wanted = Infinity;
+let enough = (): void => {};
+let cpu = process.cpuUsage();
+let perSecond = new PerSecond();
+
+function onMessage(text: unknown): void {
+  const sentAt = timeOf(text);
+  if (sentAt === undefined) return; // from before
+  received++;
+  latenciesMs.push(now() - sentAt);
+  if (received >= wanted) enough();
+}
+
+async function timed(action: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now();
+  await action();
+  return performance.now() - begun;
+}
+
+/** Runs the action for each item, `concurrency` at a time; how long each took, and all. */
+async function timedEach<T>(
+  items: readonly T[],
+  concurrency: number,
+  action: (item: T) => Promise<unknown>,
+): Promise<{ eachMs: number[]; totalMs: number }> {
+  const queue = new PQueue({ concurrency });
+  const eachMs: number[] = [];
+  const totalMs = await timed(() =>
+    queue.addAll(items.map((item) => async () => void eachMs.push(await timed(() => action(item))))),
+  );
+  return { eachMs, totalMs };
+}
+
+/** Memory in bytes, after what is garbage has been collected. */
+async function memory(): Promise<{ rss: number; heap: number }> {
+  for (let time = 0; time < 3; time++) {
+    collectGarbage();
+    await sleep(100);
+  }
+  const { rss, heapUsed: heap } = process.memoryUsage();
+  return { rss, heap };
+}
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage(cpu);
+  return (user + system) / 1_000;
+}
+
+function onlyIf<T>(method: T | undefined): T {
+  if (method === undefined) throw new Error('this contender cannot do that');
+  return method;
+}
+
+const services = {
+  load: async (name: ContenderName) => {
+    make = await loadContender(name);
+  },
+  connect: (about: About) => {
+    contender = make(about, onMessage);
+  },
+  memory,
+  start: ({ users, concurrency }: { users: readonly User[]; concurrency: number }) =>
+    timedEach(users, concurrency, (user) => contender.start(user)),
+  sleep: (userId: string) => onlyIf(contender.sleep)(userId),
+  provision: ({ usernames, concurrency }: { usernames: readonly string[]; concurrency: number }) =>
+    timedEach(usernames, concurrency, onlyIf(contender.provision)),
+  /** Milliseconds for each of `times` pages. */
+  readPages: async ({ user, roomId, times }: { user: User; roomId: string; times: number }) => {
+    const eachMs: number[] = [];
+    let messages = 0;
+    for (let time = 0; time < times; time++) {
+      eachMs.push(
+        await timed(async () => {
+          messages = await onlyIf(contender.readPage)(user, roomId);
+        }),
+      );
+    }
+    if (messages !== 50) throw new Error(`expected a page of 50, got ${messages}`);
+    return eachMs;
+  },
+  /** Counting begins anew: messages, CPU, requests. */
+  mark: () => {
+    received = 0;
+    latenciesMs = [];
+    wanted = Infinity;
+    perSecond = new PerSecond();
+    cpu = process.cpuUsage();
+  },
+  /** Resolves when so many messages have come since the mark. */
+  received: async (count: number) => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    wanted = count;
+    enough = resolve;
+    if (received >= count) resolve();
+    const late = setTimeout(() => reject(new Error(`${received} of ${count} messages came`)), PATIENCE_MS);
+    await promise.finally(() => clearTimeout(late));
+  },
+  /** What has happened since the mark. */
+  sinceMark: () => ({ cpuMs: cpuMs(), received, latenciesMs, requestsPerSecond: perSecond.counts }),
+  /** Counts, from now on, what goes through the global fetch. */
+  countRequests: () => {
+    const { fetch } = globalThis;
+    globalThis.fetch = (...request) => {
+      perSecond.count();
+      return fetch(...request);
+    };
+  },
+};
+
+export type ContenderServices = typeof services;
+serve(services);

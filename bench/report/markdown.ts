@@ -1,0 +1,89 @@
+import type { Results } from './results.ts';
+import { nameOf, short, summarize, withSpread } from './summary.ts';
+import type { MeasureSummary, ScenarioSummary } from './summary.ts';
+import { verdict } from './table.ts';
+
+/** The whole result: targets, then each scenario with its chart and every number. */
+export function markdown(results: Results, name: string): string {
+  const summaries = summarize(results);
+  const parts = summaries.map((summary) =>
+    [
+      `## ${summary.title}`,
+      `${summary.scenario.how} (${summary.result.measuredAt}, commit ${summary.result.commit})`,
+      ...chartLink(summary, name, '.'),
+      numbers(summary.measures),
+    ].join('\n\n'),
+  );
+  return `${[`# Benchmark of ${results.date}`, machine(results), targets(summaries), ...parts].join('\n\n')}\n`;
+}
+
+/** The part of the README that tells the numbers. @param folder - of the results, as seen from the README */
+export function readmeSection(results: Results, name: string, folder: string): string {
+  const summaries = summarize(results);
+  const parts = summaries.map((summary) =>
+    [`### ${summary.title}`, summary.scenario.how, ...chartLink(summary, name, folder), brief(summary.measures)].join(
+      '\n\n',
+    ),
+  );
+  const all = `All numbers, with their spread: [${name}](${folder}/${name}.md).`;
+  return [machine(results), targets(summaries), ...parts, all].join('\n\n');
+}
+
+export function chartFile({ result, scenario }: ScenarioSummary, name: string): string {
+  return `${name}-${scenario.name}${result.synapse ? '-synapse' : ''}.svg`;
+}
+
+function chartLink(summary: ScenarioSummary, name: string, folder: string): string[] {
+  return summary.measures.some(({ chart }) => chart)
+    ? [`![${summary.title}](${folder}/${chartFile(summary, name)})`]
+    : [];
+}
+
+function machine({ date, machine }: Results): string {
+  return `Measured on ${date}: ${machine}. Median of the rounds, in brackets the least and the most; a ratio is taken round by round.`;
+}
+
+function targets(summaries: readonly ScenarioSummary[]): string {
+  const rows = summaries.flatMap(({ result, targets }) =>
+    targets.map(({ text, measured, met }) => [
+      text + (result.synapse ? ', on Synapse' : ''),
+      measured,
+      met === false ? `**${verdict(met)}**` : verdict(met),
+    ]),
+  );
+  return toTable(['Target', 'Measured', ''], rows);
+}
+
+function numbers(measures: readonly MeasureSummary[]): string {
+  const rows = measures.flatMap(({ title, unit, reference, rows }) =>
+    rows.map(({ contender, value, ratio }, index) => [
+      index === 0 ? `${title}, ${unit}` : '',
+      nameOf(contender),
+      withSpread(value),
+      ratio ? `${withSpread(ratio)} x ${nameOf(reference)}` : '',
+    ]),
+  );
+  return toTable(['', '', 'Median', 'Ratio'], rows);
+}
+
+/** One line per measure: medians, and how the others stand to the reference. */
+function brief(measures: readonly MeasureSummary[]): string {
+  const contenders = [...new Set(measures.flatMap(({ rows }) => rows.map(({ contender }) => contender)))];
+  const lines = measures.map(({ title, unit, rows }) => [
+    `${title}, ${unit}`,
+    ...contenders.map((contender) => {
+      const row = rows.find((row) => row.contender === contender);
+      if (!row) return '';
+      return short(row.value.median) + (row.ratio ? ` (${short(row.ratio.median)} x)` : '');
+    }),
+  ]);
+  return toTable(['', ...contenders.map(nameOf)], lines);
+}
+
+function toTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+function line(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`;
+}

@@ -1,0 +1,38 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { repository } from '../harness/library.ts';
+import { chart } from './chart.ts';
+import { chartFile, markdown, readmeSection } from './markdown.ts';
+import { load } from './results.ts';
+import type { Results } from './results.ts';
+import { summarize } from './summary.ts';
+
+export const resultsFolder = join(repository, 'bench/results');
+const readme = join(repository, 'bench/README.md');
+const section = /(<!-- numbers -->\n)[^]*(<!-- \/numbers -->)/;
+
+/** The Markdown and the charts, beside the JSON. */
+export function writeReport(folder: string, name: string, results: Results): void {
+  writeFileSync(join(folder, `${name}.md`), markdown(results, name));
+  for (const summary of summarize(results)) {
+    const svg = chart(summary);
+    if (svg !== undefined) writeFileSync(join(folder, chartFile(summary, name)), svg);
+  }
+}
+
+/** Writes the report of the newest full results again, and its numbers into `bench/README.md`. */
+export function writeReadme(): void {
+  const names = readdirSync(resultsFolder).filter((file) => /^\d{4}-\d\d-\d\d\.json$/.test(file));
+  const name = names.toSorted().at(-1)?.replace('.json', '');
+  const results = name === undefined ? undefined : load(resultsFolder, name);
+  if (name === undefined || !results) throw new Error(`expected results in ${resultsFolder}: run npm run bench first`);
+  writeReport(resultsFolder, name, results);
+  const text = readFileSync(readme, 'utf8');
+  if (!section.test(text))
+    throw new Error(`expected ${readme} to have the marks <!-- numbers --> and <!-- /numbers -->`);
+  const numbers = readmeSection(results, name, 'results');
+  writeFileSync(
+    readme,
+    text.replace(section, (_, begin: string, end: string) => `${begin}\n${numbers}\n\n${end}`),
+  );
+}

@@ -1,0 +1,27 @@
+import type { Scenario } from '../harness/scenario.ts';
+import { cpuPerEvent, latency } from './events.ts';
+import { growth } from './growth.ts';
+import { idleClients } from './idle-clients.ts';
+import { importTime } from './import.ts';
+import { installSize } from './install.ts';
+import { coldStart, wake } from './many-rooms.ts';
+import { outage } from './outage.ts';
+import { page } from './page.ts';
+import { provisioning } from './provisioning.ts';
+import { sweep } from './sweep.ts';
+
+/** In the order of the report. */
+export const scenarios: readonly Scenario[] = [
+  idleClients,
+  cpuPerEvent,
+  latency,
+  growth,
+  coldStart,
+  wake,
+  page,
+  provisioning,
+  sweep,
+  importTime,
+  installSize,
+  outage,
+];
