@@ -148,6 +148,19 @@ describe('openCrypto()', () => {
     await new Promise((resolve) => setImmediate(resolve));
   });
 
+  it('lets the check for a key backup end before a client is stopped', async () => {
+    await using store = await openStore();
+    const answer = Promise.withResolvers<object>();
+    const matrixClient = clientWith({ '/room_keys/version': answer.promise });
+    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    setImmediate(() => answer.resolve({ errcode: 'M_NOT_FOUND', error: 'no' }));
+    await settle();
+    matrixClient.stopClient();
+    // An unhandled rejection, "null pointer passed to rust", would fail the run.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(matrixClient.getCrypto()).toMatchObject({ stopped: true });
+  });
+
   it('waits for what runs in the crypto library, but no longer than five seconds', async () => {
     await using store = await openStore();
     const clock = new ManualClock();

@@ -5,7 +5,7 @@ import { openCrypto } from '../../../src/encryption/open-crypto.js';
 import type { ClientCrypto, OpenCryptoOptions } from '../../../src/encryption/open-crypto.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
 
-/** Answers by the end of the path; what is not named is 404. An answer of undefined never comes. */
+/** Answers by the end of the path; what is not named is 404. An answer of undefined never comes, a promise later. */
 export type Answers = Readonly<Record<string, object | undefined>>;
 
 const sdkLogger = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => sdkLogger };
@@ -17,7 +17,8 @@ export function clientWith(answers: Answers = {}, userId = '@a:x', deviceId = 'D
     const [, answer] = Object.entries({ '/keys/query': { device_keys: {} }, ...answers }).find(([end]) =>
       pathname.endsWith(end),
     ) ?? ['', { errcode: 'M_NOT_FOUND', error: 'no' }];
-    if (answer) return Response.json(answer, { status: 'errcode' in answer ? 404 : 200 });
+    const body = await Promise.resolve(answer);
+    if (body) return Response.json(body, { status: 'errcode' in body ? 404 : 200 });
     return new Promise((_resolve, reject) => {
       init?.signal?.addEventListener('abort', () => reject(init.signal?.reason as Error));
     });
