@@ -30,6 +30,12 @@ export interface FastStartOptions {
   readonly covered: Iterable<string> | undefined;
 }
 
+interface Rooms {
+  readonly sections: RoomSections;
+  /** Whether there are no others. */
+  readonly isAll: boolean;
+}
+
 /** A part of what the homeserver told, in the order in which the client has to take it. */
 export interface Part {
   readonly read: ReadSync;
@@ -49,7 +55,7 @@ export class FastStart {
   readonly #options: FastStartOptions;
   readonly #sliding: SlidingSync;
   readonly #covered: Set<string>;
-  /** Rooms that sliding sync was asked for. */
+  /** Rooms that were asked for. */
   readonly #asked = new Set<string>();
   /** Rooms to ask for next. */
   #waiting: string[] = [];
@@ -73,9 +79,12 @@ export class FastStart {
     return this.#growing;
   }
 
-  /** An initial sync has told of every room. */
-  abandon(): void {
+  /** Nothing is missing any more. */
+  finish(): void {
     this.#growing = false;
+    this.#covered.clear();
+    this.#asked.clear();
+    this.#waiting = [];
   }
 
   /** The first rooms, and what is news by now; undefined where the homeserver does not do that. */
@@ -85,13 +94,11 @@ export class FastStart {
     const position = this.#read(first, undefined, false);
     const window = await this.#tryWindow();
     if (!window) return undefined;
-    const { nextBatch } = position.batch;
-    const growing = !window.isAll;
-    this.#growing = growing;
-    const { sections, news } = await this.#upToNow(window.sections, nextBatch, false);
-    const data = { ...position.response, rooms: toRooms(sections) };
-    const read = this.#read(data, undefined, false);
-    this.#cover(window.sections, news);
+    this.#growing = !window.isAll;
+    const { sections, news, isAll } = await this.#upToNow(window, position.batch.nextBatch, false);
+    this.#cover(sections, news, isAll);
+    const growing = this.#growing;
+    const read = this.#read({ ...position.response, rooms: toRooms(sections) }, undefined, false);
     return [
       { read: { ...read, batch: { ...read.batch, ...(growing && { isPart: true }) } }, growing },
       { read: news, growing },
@@ -100,15 +107,17 @@ export class FastStart {
 
   /** Further rooms, and what is news by now. @param catchUp - whether the position is from before the client's start */
   async grow(since: string, catchUp: boolean): Promise<Part[]> {
-    const wanted = this.#resuming ? noSections() : await this.#nextRooms();
-    const { sections, news } = await this.#upToNow(wanted ?? noSections(), since, catchUp);
-    const growing = wanted !== undefined;
-    const late = this.#read({ next_batch: since, rooms: toRooms(sections) }, undefined, false);
-    this.#growing = growing;
+    const wanted = this.#resuming ? [] : await this.#nextRooms();
+    const isEnough = this.#resuming || this.#waiting.length === 0;
+    const more = isEnough ? { sections: noSections(), isAll: !this.#resuming } : await this.#rooms(wanted);
+    const { sections, news, isAll } = await this.#upToNow(more, since, catchUp);
+    for (const roomId of wanted) this.#asked.add(roomId);
     this.#resuming = false;
-    this.#cover(sections, news);
+    this.#cover(sections, news, isAll);
+    const growing = this.#growing;
     const parts = [{ read: news, growing }];
     if (sections.join.size === 0) return parts;
+    const late = this.#read({ next_batch: since, rooms: toRooms(sections) }, undefined, false);
     return [{ read: { ...late, batch: { ...late.batch, since, isLate: true } }, growing }, ...parts];
   }
 
@@ -120,7 +129,7 @@ export class FastStart {
   }
 
   /** The first window; undefined when there is none to be had, so that the start has to do without. */
-  async #tryWindow(): Promise<{ sections: RoomSections; isAll: boolean } | undefined> {
+  async #tryWindow(): Promise<Rooms | undefined> {
     try {
       return await this.#sliding.newest(FIRST_WINDOW);
     } catch (error) {
@@ -130,25 +139,21 @@ export class FastStart {
     }
   }
 
-  /** The next rooms that are missing; undefined when there are none. */
-  async #nextRooms(): Promise<RoomSections | undefined> {
-    if (this.#waiting.length === 0) this.#waiting = await this.#options.requests.joinedRooms();
-    this.#waiting = this.#waiting.filter((roomId) => !this.#covered.has(roomId));
-    if (this.#waiting.length === 0) return undefined;
-    // What has been asked for in vain goes to the end of the line.
-    const fresh = this.#waiting.filter((roomId) => !this.#asked.has(roomId));
-    const sections = await this.#rooms(fresh.slice(0, WINDOW));
-    this.#waiting = this.#waiting.filter((roomId) => !this.#asked.has(roomId));
-    return sections;
+  /** The next missing rooms to ask for; none where there is none, or where what is missing was asked for in vain. */
+  async #nextRooms(): Promise<string[]> {
+    const isFresh = (roomId: string): boolean => !this.#covered.has(roomId) && !this.#asked.has(roomId);
+    if (!this.#waiting.some(isFresh)) {
+      const joined = await this.#options.requests.joinedRooms();
+      this.#waiting = joined.filter((roomId) => !this.#covered.has(roomId));
+    }
+    return this.#waiting.filter(isFresh).slice(0, WINDOW);
   }
 
-  /** Those rooms, or more where sliding sync cannot have them. */
-  async #rooms(roomIds: readonly string[]): Promise<RoomSections> {
-    if (roomIds.length === 0 || this.#refused || !(await this.#isOffered())) return this.#everyRoom();
+  /** Those rooms; all that are missing where sliding sync cannot have them. */
+  async #rooms(roomIds: readonly string[]): Promise<Rooms> {
+    if (roomIds.length === 0 || !(await this.#isOffered())) return this.#everyRoom();
     try {
-      const sections = await this.#sliding.rooms(roomIds);
-      for (const roomId of roomIds) this.#asked.add(roomId);
-      return sections;
+      return { sections: await this.#sliding.rooms(roomIds), isAll: false };
     } catch (error) {
       if (this.#options.signal.aborted || isOfTheMoment(error)) throw error;
       this.#refuse(error);
@@ -157,32 +162,31 @@ export class FastStart {
   }
 
   /** Every room that is missing, the slow way. */
-  async #everyRoom(): Promise<RoomSections> {
+  async #everyRoom(): Promise<Rooms> {
     const { timelineLimit, clock } = this.#options;
     const filter = syncFilter(initialLimit(timelineLimit));
     const read = this.#read(await this.#sync({ filter, timeout: cacheBuster(clock) }), undefined, false);
     const missing = Object.entries(read.response.rooms?.join ?? {}).filter(([roomId]) => !this.#covered.has(roomId));
-    for (const [roomId] of missing) this.#asked.add(roomId);
-    return { ...noSections(), join: new Map<string, JoinSection>(missing) };
+    return { sections: { ...noSections(), join: new Map<string, JoinSection>(missing) }, isAll: true };
   }
 
-  /** What has happened since the position, with the rooms in which it has; and `sections` as they were before it. */
-  async #upToNow(
-    sections: RoomSections,
-    since: string,
-    catchUp: boolean,
-  ): Promise<{ sections: RoomSections; news: ReadSync }> {
+  /** What has happened since the position, with the rooms in which it has; and `rooms` as they were before it. */
+  async #upToNow(rooms: Rooms, since: string, catchUp: boolean): Promise<Rooms & { news: ReadSync }> {
     const filter = syncFilter(syncLimit(this.#options.timelineLimit));
+    const { sections } = rooms;
+    let { isAll } = rooms;
     const inVain = new Set<string>();
     for (;;) {
       const news = this.#read(await this.#sync({ filter, since, timeout: this.#timeout(since) }), since, catchUp);
       if (news.batch.nextBatch === since) this.#lastPoll.timeout--;
       const whole = wholeRooms(news);
       const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
-        membership === 'join' && ![this.#covered, whole, sections.join, inVain].some((rooms) => rooms.has(roomId));
+        membership === 'join' && ![this.#covered, whole, sections.join, inVain].some((known) => known.has(roomId));
       const missing = news.batch.rooms.filter(isMissing).map(({ roomId }) => roomId);
-      if (missing.length === 0 || !this.#growing) return { sections: beforeNews(sections, news), news };
-      addSections(sections, await this.#rooms(missing));
+      if (missing.length === 0 || isAll) return { sections: beforeNews(sections, news), news, isAll };
+      const more = await this.#rooms(missing);
+      addSections(sections, more.sections);
+      isAll ||= more.isAll;
       for (const roomId of missing) inVain.add(roomId);
     }
   }
@@ -199,11 +203,12 @@ export class FastStart {
     return timeout;
   }
 
-  #cover(sections: RoomSections, news: ReadSync): void {
+  #cover(sections: RoomSections, news: ReadSync, isAll: boolean): void {
     for (const roomId of [...sections.join.keys(), ...wholeRooms(news)]) this.#covered.add(roomId);
     for (const { roomId, membership } of news.batch.rooms) {
       if (membership === 'leave') this.#covered.delete(roomId);
     }
+    if (isAll) this.finish();
   }
 
   #sync(query: { filter: string; since?: string; timeout: number }): Promise<unknown> {

@@ -367,7 +367,7 @@ export class SyncClient implements EventSource {
     const catchUp = since === undefined ? this.#lostPosition !== undefined : since === stored.since;
     try {
       const fast = await this.#askFast(since, catchUp);
-      if (since === undefined && !fast) this.#fast.abandon();
+      if (since === undefined && !fast) this.#fast.finish();
       const parts = fast ?? [{ read: await this.#askPlain(query, since, atOnce, catchUp), growing: false }];
       const durationMs = clock.now() - begunAt;
       const [first, ...others] = parts.map((part) => ({ ...part, durationMs })) as [Answer, ...Answer[]];

@@ -438,6 +438,18 @@ describe('a sliding sync that fails', () => {
     expect(manager.clientInfo(bob.userId)).toMatchObject({ state: 'live' });
   });
 
+  it('that does not know a joined room is replaced by a plain sync, once', async () => {
+    const { clock, fake, bob, rooms, newManager } = setUp(50);
+    fake.faults.wrongTypes({ endpoint: JOINED }, { joined_rooms: [...rooms, '!unknown:hs.test'] });
+    const manager = newManager();
+    await manager.startClient(bob);
+    await clock.advance(10_000);
+    expect(manager.getClient(bob.userId)?.getRooms().length).toBe(50);
+    expect(fake.countRequests(JOINED)).toBe(2);
+    expect(fake.countRequests(SLIDING)).toBe(2);
+    expect(fake.countRequests('/sync')).toBeLessThan(8);
+  });
+
   it('with an outage half-way goes on after it, window by window', async () => {
     const { clock, fake, bob, newManager, when } = setUp(130);
     when('before', SLIDING, 2, () => {
@@ -449,6 +461,9 @@ describe('a sliding sync that fails', () => {
     await clock.advance(120_000);
     expect(manager.getClient(bob.userId)?.getRooms().length).toBe(130);
     expect(fake.countRequests(SLIDING)).toBeGreaterThan(3);
-    expect(fake.requests.filter(({ path }) => path.includes('lazy_load') && !path.includes('since=')).length).toBe(0);
+    const plain = fake.requests.filter(({ endpoint, query }) => {
+      return endpoint === '/sync' && query['since'] === undefined && !query['filter']?.includes('"rooms":[]');
+    });
+    expect(plain).toEqual([]);
   });
 });

@@ -32,7 +32,7 @@ export interface CrashResult {
 
 const ROOMS = 4;
 /** Rooms in which little is said: with them there are more than a client starts with. */
-const QUIET_ROOMS = 24;
+const QUIET_ROOMS = 20;
 /** Without a line from the worker for as long, what is missing will not come. */
 const SILENCE_MS = 30_000;
 

@@ -7,8 +7,8 @@ import { summaryOf } from './summary.js';
 
 /** `npm run crash` is the long form; a seed printed here can be rerun with it: even ones with sliding sync. */
 describe.each([
-  { name: 'the fake homeserver', start: fakeHomeserver, rounds: [6, 6, 6, 6] },
-  { name: 'Synapse', start: synapse, rounds: [4, 4] },
+  { name: 'the fake homeserver', start: fakeHomeserver, rounds: [6, 4, 4, 4] },
+  { name: 'Synapse', start: synapse, rounds: [4, 3] },
 ])('delivery, killed at random moments, on $name', ({ start, rounds: all }) => {
   let homeserver: CrashHomeserver;
   beforeAll(async () => {
