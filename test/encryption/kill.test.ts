@@ -74,6 +74,29 @@ describe('a killed process', () => {
     },
     timeoutMs,
   );
+
+  it(
+    'opens again where it was killed while it made its keys, with those that it has told of',
+    async () => {
+      const folder = temporaryFolder();
+      const untold: number[] = [];
+      for (let round = 0; round < rounds; round++) {
+        const path = join(folder, `${round}.sqlite`);
+        const child = runChild('../../encryption/children/encrypt.ts', [path]);
+        await child.printed(1);
+        await after(Math.random() * 120);
+        const told = (await child.kill()).find((line) => line.startsWith('identity'));
+        if (told === undefined) untold.push(round);
+        await using store = await CryptoStore.open({ path, secret });
+        const machine = await olmMachineOn(await store.openUser({ userId: '@a:x', deviceId: 'D' }));
+        const identity = `identity ${machine.identityKeys.ed25519.toBase64()}`;
+        expect(told ?? identity).toBe(identity);
+        machine.close();
+      }
+      expect(untold.length).toBeGreaterThanOrEqual(rounds > 20 ? 5 : 0); // or nothing was interrupted
+    },
+    timeoutMs,
+  );
 });
 
 /** The number of the last change of the user, whose parts have to be of the same one. */
