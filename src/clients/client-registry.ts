@@ -10,7 +10,8 @@ import { Connections } from './connections.js';
 
 /** A user's client as the registry sees it. */
 export interface ManagedClient {
-  readonly matrixClient: MatrixClient;
+  /** The client itself, which from now on knows all that the library knows. */
+  observe(): MatrixClient;
   readonly deviceId: string;
   readonly lastSyncAt: number | undefined;
   /** Resolves when the client is live. After a rejection it is stopped. */

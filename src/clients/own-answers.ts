@@ -1,6 +1,4 @@
 import type { Filter, MatrixClient } from 'matrix-js-sdk';
-import { isObject } from '../core/raw-event.js';
-import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { SyncQuery } from './sync-requests.js';
 
 export interface OwnAnswers {
@@ -8,7 +6,6 @@ export interface OwnAnswers {
   readonly versions: () => Promise<unknown>;
   /** Whether the client is on its way to its first sync. */
   readonly isStarting: () => boolean;
-  readonly stored: StoredCheckpoint;
 }
 
 /**
@@ -16,7 +13,7 @@ export interface OwnAnswers {
  * `/sync` itself, `/versions`, which is the same for all clients, and the push rules, which come by sync as well. The
  * filter goes into the query of each sync. What else the SDK asks for, or is told to ask for, goes its usual way.
  */
-export function answerItself(client: MatrixClient, { sync, versions, isStarting, stored }: OwnAnswers): void {
+export function answerItself(client: MatrixClient, { sync, versions, isStarting }: OwnAnswers): void {
   const { http } = client;
   const authedRequest = http.authedRequest.bind(http) as (...args: unknown[]) => Promise<unknown>;
   Object.assign(http, {
@@ -24,7 +21,7 @@ export function answerItself(client: MatrixClient, { sync, versions, isStarting,
       const [method, endpoint, query] = args;
       if (method === 'GET' && endpoint === '/sync') return sync(query as SyncQuery);
       if (method === 'GET' && endpoint === '/_matrix/client/versions') return versions();
-      if (method === 'GET' && endpoint === '/pushrules/' && isStarting()) return Promise.resolve(pushRules(stored));
+      if (method === 'GET' && endpoint === '/pushrules/' && isStarting()) return Promise.resolve({ global: {} });
       return authedRequest(...args);
     },
   });
@@ -37,10 +34,4 @@ export function answerItself(client: MatrixClient, { sync, versions, isStarting,
   Object.assign(client.matrixRTC, off);
   Object.assign(client.cachedRtcTransports, off);
   Object.assign((client as unknown as { serverCapabilitiesService: object }).serverCapabilitiesService, off);
-}
-
-function pushRules({ accountData }: StoredCheckpoint): unknown {
-  const { events = [] } = accountData === undefined ? {} : (JSON.parse(accountData) as { events?: unknown[] });
-  const known = events.filter(isObject).find(({ type }) => type === 'm.push_rules');
-  return structuredClone(known?.content ?? { global: {} });
 }

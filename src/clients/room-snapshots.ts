@@ -20,6 +20,7 @@ interface StoredAccountData {
 /**
  * The resume data that goes with a batch: the rooms whose state it changed, and account data when that changed.
  * @param growing - whether rooms are missing after the batch
+ * @param held - account data that the client has not been told of
  */
 export function resumeData(
   client: MatrixClient,
@@ -27,6 +28,7 @@ export function resumeData(
   stateChanged: ReadonlySet<string>,
   accountDataChanged: boolean,
   growing: boolean,
+  held: readonly unknown[],
 ): ResumeData | undefined {
   const rooms = new Map<string, string | null>();
   for (const { roomId, membership } of batch.rooms) {
@@ -35,7 +37,7 @@ export function resumeData(
   }
   for (const { roomId } of batch.invites) rooms.set(roomId, snapshot(client.getRoom(roomId), 'invite'));
   if (rooms.size === 0 && !accountDataChanged) return undefined;
-  return { rooms, ...(accountDataChanged && { accountData: accountData(client, growing) }) };
+  return { rooms, ...(accountDataChanged && { accountData: accountData(client, growing, held) }) };
 }
 
 /** What the SDK's store answers for a saved sync; undefined when there is no position to resume from. */
@@ -93,7 +95,7 @@ function snapshot(room: Room | null, membership: RoomSnapshot['membership']): st
   return JSON.stringify({ membership, state, summary: withHeroes } satisfies RoomSnapshot);
 }
 
-function accountData(client: MatrixClient, growing: boolean): string {
-  const events = [...client.store.accountData.values()].map((event) => event.event).filter((event) => isObject(event));
-  return JSON.stringify({ events, ...(growing && { growing }) } satisfies StoredAccountData);
+function accountData(client: MatrixClient, growing: boolean, held: readonly unknown[]): string {
+  const known = [...client.store.accountData.values()].map((event) => event.event).filter((event) => isObject(event));
+  return JSON.stringify({ events: [...known, ...held], ...(growing && { growing }) } satisfies StoredAccountData);
 }

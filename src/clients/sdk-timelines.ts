@@ -1,13 +1,12 @@
 import { EventTimeline } from 'matrix-js-sdk';
 import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
-import type { EventBatch } from '../core/event-source.js';
 
 /**
  * Keeps the SDK's live timelines short. It never does so itself, and its cost per event grows with their length.
  * A timeline may grow to twice `limit` before it is cut back, so that the cost of cutting is shared by many events.
  */
-export function trimTimelines(client: MatrixClient, batch: EventBatch, limit: number): void {
-  for (const { roomId } of batch.rooms) {
+export function trimTimelines(client: MatrixClient, roomIds: readonly string[], limit: number): void {
+  for (const roomId of roomIds) {
     const room = client.getRoom(roomId);
     const events = room?.getLiveTimeline().getEvents();
     if (!room || !events || events.length <= 2 * limit) continue;

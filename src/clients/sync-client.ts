@@ -29,6 +29,8 @@ import { cacheBuster, initialLimit, syncLimit } from './sync-query.js';
 import { SYNC_PATH, SyncRequests } from './sync-requests.js';
 import type { SyncQuery } from './sync-requests.js';
 import type { ReadSync } from './sync-response.js';
+import { SdkFeed } from './sdk-feed.js';
+import type { KnownTimeline } from './sdk-feed.js';
 import { SyncStore } from './sync-store.js';
 import { dropKnownEvents, trimTimelines } from './sdk-timelines.js';
 
@@ -98,7 +100,11 @@ type Phase = 'new' | 'starting' | 'running' | 'closing';
  */
 export class SyncClient implements EventSource {
   readonly matrixClient: MatrixClient;
-  readonly #options: SyncClientOptions;
+  readonly #options: Omit<SyncClientOptions, 'stored'>;
+  /** The position to resume from. */
+  readonly #resumesFrom: string | undefined;
+  /** Whether anything has been delivered to the user before. */
+  readonly #isKnown: boolean;
   readonly #telemetry: Telemetry;
   readonly #userId: string;
   /** Ends every request but the poll. */
@@ -118,12 +124,15 @@ export class SyncClient implements EventSource {
   #connected = false;
   readonly #syncRequests: SyncRequests;
   readonly #fast: FastStart;
+  readonly #feed: SdkFeed;
   /** What the SDK gets before anything else is asked for. */
   readonly #answers: Answer[] = [];
   /** What the SDK is processing. */
   #pending: Answer | undefined;
   /** Whether the stored position is marked as one with rooms missing. */
   #storedAsGrowing: boolean;
+  /** Whether the SDK did not get all of what it is processing. */
+  #unobserved = false;
   #watch: SyncWatch | undefined;
   /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
   #lostPosition: string | undefined;
@@ -136,8 +145,12 @@ export class SyncClient implements EventSource {
   #notBefore = 0;
 
   constructor(options: SyncClientOptions) {
-    this.#options = options;
+    const { stored, ...rest } = options; // what is stored is large, and needed once
+    this.#options = rest;
+    this.#resumesFrom = stored.since;
+    this.#isKnown = stored.lastDelivered.size > 0;
     const { credentials, session, clock, logger, telemetry = noTelemetry } = options;
+    const saved = savedSync(stored);
     this.#telemetry = telemetry;
     this.#userId = credentials.userId;
     this.#firstSync.promise.catch(() => {}); // start() may not be waiting any more
@@ -147,7 +160,7 @@ export class SyncClient implements EventSource {
       userId: credentials.userId,
       deviceId: credentials.deviceId,
       accessToken: credentials.accessToken,
-      store: new SyncStore(savedSync(options.stored), (data) => this.#processed(data)),
+      store: new SyncStore(saved, (data) => this.#processed(data)),
       fetchFn: sdkFetch({
         connections: options.http.connections,
         clock,
@@ -161,10 +174,11 @@ export class SyncClient implements EventSource {
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });
+    this.#feed = new SdkFeed(this.matrixClient, saved);
     const { signal } = this.#poll;
     const endsWithOutage = (): boolean => this.#phase === 'running';
     this.#syncRequests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, endsWithOutage });
-    const covered = coveredSoFar(options.stored);
+    const covered = coveredSoFar(stored);
     this.#storedAsGrowing = covered !== undefined;
     this.#fast = new FastStart({
       ...options,
@@ -181,7 +195,6 @@ export class SyncClient implements EventSource {
       },
       versions: () => options.versions.get(this.#requests.signal),
       isStarting: () => this.#phase === 'starting',
-      stored: options.stored,
     });
     this.matrixClient.on(ClientEvent.Sync, (state) => {
       if (state === SyncState.Stopped) this.#loopEnded.resolve();
@@ -196,6 +209,11 @@ export class SyncClient implements EventSource {
   /** Whether what the client knows is as new as it can be: connected, and not resting. */
   get isCurrent(): boolean {
     return this.#connected && this.#restMs === undefined && !this.#behind;
+  }
+
+  /** Lets the client know what the library knows, for somebody who looks at it. */
+  observe(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
+    this.#feed.observe(timelineOf);
   }
 
   /** Polls only every `pollIntervalMs` after the poll that is under way; never, where that is Infinity. */
@@ -362,9 +380,9 @@ export class SyncClient implements EventSource {
 
   /** Asks for what is next; what comes with it waits in {@link #answers}. */
   async #ask(query: SyncQuery, since: string | undefined, atOnce: boolean): Promise<Answer> {
-    const { clock, stored } = this.#options;
+    const { clock } = this.#options;
     const begunAt = clock.now();
-    const catchUp = since === undefined ? this.#lostPosition !== undefined : since === stored.since;
+    const catchUp = since === undefined ? this.#lostPosition !== undefined : since === this.#resumesFrom;
     try {
       const fast = await this.#askFast(since, catchUp);
       if (since === undefined && !fast) this.#fast.finish();
@@ -381,10 +399,9 @@ export class SyncClient implements EventSource {
   }
 
   async #askFast(since: string | undefined, catchUp: boolean): Promise<Part[] | undefined> {
-    const { stored } = this.#options;
     if (since !== undefined) return this.#fast.isGrowing ? this.#fast.grow(since, catchUp) : undefined;
     // Who has been delivered to before is owed what has been missed, in every room.
-    const isNew = !catchUp && stored.lastDelivered.size === 0;
+    const isNew = !catchUp && !this.#isKnown;
     return isNew ? this.#fast.begin() : undefined;
   }
 
@@ -405,6 +422,8 @@ export class SyncClient implements EventSource {
     const { logger } = this.#options;
     if (malformedEvents > 0) logger.warn({ userId: this.#userId, malformedEvents }, 'sync held malformed events');
     dropKnownEvents(this.matrixClient, response);
+    this.#feed.prune(response);
+    this.#unobserved = !this.#feed.isObserved;
     this.#pending = answer;
     this.#watch = this.#telemetry.sync(this.#userId, kindOf(batch), durationMs);
     return response;
@@ -417,14 +436,20 @@ export class SyncClient implements EventSource {
     this.#pending = undefined;
     if (this.#phase === 'closing' || pending?.read.response !== data) return;
     const { read, growing } = pending;
-    trimTimelines(this.matrixClient, read.batch, this.#options.timelineLimit);
+    const roomIds = read.batch.rooms.map(({ roomId }) => roomId);
+    trimTimelines(this.matrixClient, roomIds, this.#options.timelineLimit);
+    this.#feed.trim(read.stateChanged);
     try {
       const accountDataChanged = Boolean(isObject(data.account_data) && data.account_data.events?.length);
       const stores = accountDataChanged || growing !== this.#storedAsGrowing;
       this.#storedAsGrowing = growing;
-      const resume = resumeData(this.matrixClient, read.batch, read.stateChanged, stores, growing);
+      const held = this.#feed.heldAccountData();
+      const resume = resumeData(this.matrixClient, read.batch, read.stateChanged, stores, growing, held);
       const take = (): Promise<void> => this.#sink({ ...read.batch, ...(resume && { resume }) });
-      await (watch ? watch(sizeOf(read.batch), take) : take());
+      const taken = watch ? watch(sizeOf(read.batch), take) : take();
+      // Somebody has looked at the client while it did not get all of this.
+      if (this.#unobserved && this.#feed.isObserved) this.#feed.fill(roomIds);
+      await taken;
     } catch (error) {
       this.#fail(asManagerError(error, this.#userId));
     }

@@ -37,7 +37,7 @@ export class LiveUser implements ManagedClient {
   readonly deviceId: string;
   /** Whether it begins where the user had been. */
   readonly resumed: boolean;
-  readonly #options: LiveUserOptions;
+  readonly #options: Omit<LiveUserOptions, 'stored'>;
   readonly #sync: SyncClient;
   readonly #delivery: Delivery;
   readonly #timelines = new Map<string, RoomTimeline>();
@@ -48,11 +48,11 @@ export class LiveUser implements ManagedClient {
   #late: Promise<void> | undefined;
 
   constructor(options: LiveUserOptions) {
-    const { credentials, session, stored, settings, http, versions, gate, telemetry, callbacks, hooks, onGap } =
-      options;
+    const { stored, ...rest } = options; // what is stored is large, and needed once
+    const { credentials, session, settings, http, versions, gate, telemetry, callbacks, hooks, onGap } = rest;
     const { userId, deviceId } = credentials;
     const { storage, clock, logger } = settings;
-    this.#options = options;
+    this.#options = rest;
     this.session = session;
     this.deviceId = deviceId;
     this.resumed = stored.since !== undefined;
@@ -90,7 +90,9 @@ export class LiveUser implements ManagedClient {
     this.#sync.connect((batch) => this.#accept(batch));
   }
 
-  get matrixClient(): MatrixClient {
+  /** The client, which from now on knows all that the library knows. */
+  observe(): MatrixClient {
+    this.#sync.observe((roomId) => this.#timelines.get(roomId));
     return this.#sync.matrixClient;
   }
 
@@ -132,7 +134,7 @@ export class LiveUser implements ManagedClient {
    * a room while it is being made. So the homeserver is asked once by `ask` before a room counts as unencrypted.
    */
   async isEncrypted(roomId: string, ask: () => Promise<boolean>): Promise<boolean> {
-    if (this.matrixClient.getRoom(roomId)?.hasEncryptionStateEvent()) return true;
+    if (this.#sync.matrixClient.getRoom(roomId)?.hasEncryptionStateEvent()) return true;
     if (this.#unencrypted.has(roomId)) return false;
     if (await ask()) return true;
     this.#unencrypted.add(roomId);

@@ -279,7 +279,7 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /** The user's client while it is live or reconnecting; does not start one. */
   getClient(userId: string): MatrixClient | undefined {
-    return this.#registry.get(userId)?.matrixClient;
+    return this.#registry.get(userId)?.observe();
   }
 
   /**
@@ -291,7 +291,7 @@ export class MatrixClientManager implements AsyncDisposable {
     assertUserId(userId);
     if (typeof use !== 'function')
       throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `use` to be a function');
-    return this.#leased(userId, (live) => use(live.matrixClient));
+    return this.#leased(userId, (live) => use(live.observe()));
   }
 
   /**

@@ -1,3 +1,4 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Credentials } from '../core/credentials.js';
 import type {
   CheckpointChange,
@@ -57,8 +58,8 @@ class MemoryStorage implements Storage {
     const user = this.#read(userId);
     return {
       ...(user?.since !== undefined && { since: user.since }),
-      ...(user?.accountData !== undefined && { accountData: user.accountData }),
-      rooms: new Map(user?.rooms),
+      ...(user?.accountData !== undefined && { accountData: unpacked(user.accountData) }),
+      rooms: new Map(Array.from(user?.rooms ?? [], ([roomId, state]) => [roomId, unpacked(state)])),
       lastDelivered: structuredClone(user?.lastDelivered ?? new Map()),
       journal: structuredClone([...(user?.journal.values() ?? [])]),
     };
@@ -67,8 +68,13 @@ class MemoryStorage implements Storage {
   async commit(userId: string, change: CheckpointChange): Promise<void> {
     const user = this.#write(userId);
     if (change.since !== undefined) user.since = change.since ?? undefined;
-    if (change.accountData !== undefined) user.accountData = change.accountData ?? undefined;
-    applyToMap(user.rooms, change.rooms);
+    if (change.accountData !== undefined)
+      user.accountData = change.accountData === null ? undefined : packed(change.accountData);
+    const rooms = Array.from(
+      change.rooms ?? [],
+      ([roomId, state]) => [roomId, state === null ? null : packed(state)] as const,
+    );
+    applyToMap(user.rooms, new Map(rooms));
     applyToMap(user.lastDelivered, change.lastDelivered);
     if (change.journal) applyToJournal(user.journal, change.journal);
   }
@@ -166,6 +172,15 @@ class MemoryStorage implements Storage {
     }
     return user;
   }
+}
+
+/** Compressed, as a string of one byte per character: room state is large, and read once per start at most. */
+function packed(text: string): string {
+  return deflateRawSync(text, { level: 1 }).toString('latin1');
+}
+
+function unpacked(text: string): string {
+  return inflateRawSync(Buffer.from(text, 'latin1')).toString();
 }
 
 function applyToMap<T>(map: Map<string, T>, changes: ReadonlyMap<string, T | null> = new Map()): void {

@@ -7,7 +7,9 @@ import { ManualClock } from '../../src/testing/index.js';
 
 /** A client whose start and stop end when the test says so. */
 class StubClient implements ManagedClient {
-  readonly matrixClient = {} as MatrixClient;
+  observe(): MatrixClient {
+    return {} as MatrixClient;
+  }
   readonly deviceId = 'DEVICE';
   readonly lastSyncAt = undefined;
   readonly starting = Promise.withResolvers<void>();
