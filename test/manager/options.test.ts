@@ -59,6 +59,7 @@ const bad: [string, unknown, string?][] = [
   ...Object.keys(clock).map((name): [string, unknown] => ['clock', without(clock, name)]),
   ...[5, {}, 'x'].map((value): [string, unknown] => ['logger', value]),
   ...Object.keys(logger).map((name): [string, unknown] => ['logger', without(logger, name)]),
+  ...[null, 5, {}, 'true'].map((value): [string, unknown] => ['slidingSync', value]),
   ...[5, {}, 'x'].map((value): [string, unknown] => ['fetch', value]),
   ...[5, {}, 'x', () => {}].map((value): [string, unknown] => ['transport', value]),
   ...Object.entries(numbers).flatMap(([name, min]) =>
