@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { Logger } from '../core/logger.js';
-import { loadCryptoWasm } from './crypto-wasm.js';
+import { containPanics } from './crypto-wasm.js';
 import { damagedError } from './device-keys.js';
 import type { DeviceStore } from './device-store.js';
 import { MachineGuard } from './machine-guard.js';
@@ -51,10 +51,10 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   const { matrixClient, store, resumes, clock, logger, startTimeoutMs, onFault } = options;
   const { userId } = store;
   const wasNew = store.isNew;
-  await loadCryptoWasm(logger);
   if (wasNew) await refuseKnownDevice(matrixClient, store);
   const { cryptoDatabasePrefix, storageKey } = store;
-  const opening = matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey }).then(() => {
+  const init = (): Promise<void> => matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey });
+  const opening = containPanics(logger, init).then(() => {
     const crypto = matrixClient.getCrypto() as unknown as RustCryptoInside;
     const { callTimeoutMs = CALL_TIMEOUT_MS } = options;
     const guard = new MachineGuard(crypto.olmMachine, { userId, clock, logger, callTimeoutMs, onFault });
