@@ -21,8 +21,6 @@ type JoinedRoom = NonNullable<ISyncResponse['rooms']>['join'][string];
 /** Events of room members and users, of which there are many. */
 const emittedByPeople = new Set<string>([...Object.values(RoomMemberEvent), ...Object.values(UserEvent)]);
 
-type Unread = NonNullable<HeldRoom['unread']>;
-
 /**
  * What the SDK gets of the sync responses. Until somebody looks at the client, that is the state of its rooms and no
  * message, receipt, unread count or push rule: delivery and pages need none of them there, and they are most of what a
@@ -59,13 +57,13 @@ export class SdkFeed {
     if (this.isObserved) return;
     const { account_data: accountData } = response;
     if (accountData?.events) accountData.events = this.#withoutPushRules(accountData.events);
-    const { join = {}, leave = {} } = response.rooms ?? {};
-    for (const [roomId, section] of Object.entries(join)) {
+    const { join, leave }: Partial<NonNullable<ISyncResponse['rooms']>> = response.rooms ?? {};
+    for (const [roomId, section] of Object.entries(join ?? {})) {
       this.#hold(roomId, section);
       withoutMessages(section);
-      if (this.#client.getRoom(roomId)?.getMyMembership() === 'join' && isEmpty(section)) delete join[roomId];
+      if (this.#client.getRoom(roomId)?.getMyMembership() === 'join' && isEmpty(section)) delete join?.[roomId];
     }
-    for (const [roomId, section] of Object.entries(leave)) {
+    for (const [roomId, section] of Object.entries(leave ?? {})) {
       this.#held.delete(roomId);
       withoutMessages(section);
     }
@@ -150,7 +148,7 @@ export class SdkFeed {
     const ephemeral = section.ephemeral?.events ?? [];
     for (const { type, content } of ephemeral) if (type === 'm.receipt') held.receipts.add(content);
     if (ephemeral.length > 0) section.ephemeral.events = ephemeral.filter(({ type }) => type !== 'm.receipt');
-    if (section.unread_notifications) held.unread = section.unread_notifications as Unread;
+    if (section.unread_notifications) held.unread = section.unread_notifications;
   }
 }
 

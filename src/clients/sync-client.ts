@@ -131,6 +131,7 @@ export class SyncClient implements EventSource {
   #pending: Answer | undefined;
   /** Whether the stored position is marked as one with rooms missing. */
   #storedAsGrowing: boolean;
+  #accountDataChanged = false;
   /** Whether the SDK did not get all of what it is processing. */
   #unobserved = false;
   #watch: SyncWatch | undefined;
@@ -422,6 +423,8 @@ export class SyncClient implements EventSource {
     const { logger } = this.#options;
     if (malformedEvents > 0) logger.warn({ userId: this.#userId, malformedEvents }, 'sync held malformed events');
     dropKnownEvents(this.matrixClient, response);
+    const { account_data: accountData } = response;
+    this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
     this.#feed.prune(response);
     this.#unobserved = !this.#feed.isObserved;
     this.#pending = answer;
@@ -440,8 +443,7 @@ export class SyncClient implements EventSource {
     trimTimelines(this.matrixClient, roomIds, this.#options.timelineLimit);
     this.#feed.trim(read.stateChanged);
     try {
-      const accountDataChanged = Boolean(isObject(data.account_data) && data.account_data.events?.length);
-      const stores = accountDataChanged || growing !== this.#storedAsGrowing;
+      const stores = this.#accountDataChanged || growing !== this.#storedAsGrowing;
       this.#storedAsGrowing = growing;
       const held = this.#feed.heldAccountData();
       const resume = resumeData(this.matrixClient, read.batch, read.stateChanged, stores, growing, held);
