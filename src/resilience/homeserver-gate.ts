@@ -20,9 +20,9 @@ export interface HomeserverGateOptions {
 }
 
 /** The clients that wait for a homeserver come back over this time at most, in milliseconds. */
-const MAX_SPREAD_MS = 5_500;
+const MAX_SPREAD_MS = 4_500;
 /** Time that each of them adds to it. */
-const SPREAD_PER_CLIENT_MS = 6;
+const SPREAD_PER_CLIENT_MS = 5;
 /** When a part p of them is back, p to the power of this of the time has passed: 1 is an even pace, less begins slower. */
 const RAMP = 0.6;
 

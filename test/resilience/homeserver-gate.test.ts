@@ -90,8 +90,8 @@ describe('the gate', () => {
     expect(Math.max(...times) - backAt).toBeLessThanOrEqual(8_500);
     const within = (ms: number): number => times.filter((at) => at - upAt < ms).length;
     expect(within(500)).toBeLessThan(60);
-    expect(within(5_000) - within(4_000)).toBeLessThan(400);
-    expect(within(4_000)).toBeLessThan(700);
+    expect(within(4_000) - within(3_000)).toBeLessThan(400);
+    expect(within(3_000)).toBeLessThan(700);
     expect(clock.pendingTimers).toBe(0);
   }, 60_000);
 
