@@ -65,6 +65,14 @@ export class Stage implements AsyncDisposable {
     }
   }
 
+  /** A contender that has had a client before: what is loaded and compiled for the first one is no user's cost. */
+  async connectWarm(process: Turn['process']): Promise<void> {
+    const users = await this.homeserver.call('makeUsers', 1);
+    await this.homeserver.call('makeRooms', [{ members: users, messages: 5 }]);
+    await process.call('connect', this.about);
+    await process.call('start', { users, concurrency: 1 });
+  }
+
   /** Some can only take part when the library was built with what they need, or the homeserver has it. */
   #isPresent(name: ContenderName): boolean {
     if (name === 'ours-undici') return hasEntry('undici');

@@ -36,6 +36,7 @@ const names: Readonly<Record<string, string>> = {
   'ours-undici': 'ours, /undici',
   'ours-sqlite': 'ours, sqliteStorage',
   'ours-plain': 'ours, slidingSync: false',
+  'ours-with-sdk': 'ours and the SDK',
   'ours-rest': 'ours, over REST',
   bare: 'bare SDK',
   'bare-sliding': 'bare SDK, sliding',

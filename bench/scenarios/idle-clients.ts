@@ -21,7 +21,7 @@ export const idleClients: Scenario = {
   title: 'Starting many clients, and keeping them idle',
   how:
     'Each user is in 2 rooms of 10 with 20 messages. 8 clients start at a time. Memory is what the process has more ' +
-    'than before the first client, after a garbage collection, divided by the clients.',
+    'than with one client, after a garbage collection, divided by the clients.',
   onSynapse: true,
   rounds: 5,
   measures: (size) =>
@@ -51,15 +51,15 @@ export const idleClients: Scenario = {
     ];
   },
   run: async (stage, record) => {
-    const { homeserver, about, options } = stage;
+    const { homeserver, options } = stage;
     for (const [clients, most] of sizes(options)) {
       const users = await homeserver.call('makeUsers', clients);
       await homeserver.call('makeRooms', smallRooms(users));
       await stage.rounds(
         ['ours', 'bare', 'raw'],
         async ({ name, process }) => {
+          await stage.connectWarm(process);
           const before = await process.call('memory');
-          await process.call('connect', about);
           await process.call('mark');
           const { eachMs, totalMs } = await process.call('start', { users, concurrency: CONCURRENCY });
           const { cpuMs } = await process.call('sinceMark');

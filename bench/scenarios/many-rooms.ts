@@ -2,10 +2,16 @@ import type { NewRoom, User } from '../harness/homeserver.ts';
 import type { Scenario, Size } from '../harness/scenario.ts';
 import type { Stage } from '../harness/stage.ts';
 
-/** A user of many rooms, each with two others and 20 messages. */
-async function userOfRooms({ homeserver }: Stage, count: number): Promise<{ user: User; rooms: readonly NewRoom[] }> {
+/** A user of many rooms, each with two others and some messages: fewer on Synapse, which takes long to make them. */
+async function userOfRooms(
+  { homeserver, options }: Stage,
+  count: number,
+): Promise<{ user: User; rooms: readonly NewRoom[] }> {
   const [user, ...others] = (await homeserver.call('makeUsers', 3)) as [User, User, User];
-  const rooms = Array.from({ length: count }, () => ({ members: [user, ...others], messages: 20 }));
+  const rooms = Array.from({ length: count }, () => ({
+    members: [user, ...others],
+    messages: options.synapse ? 5 : 20,
+  }));
   return { user, rooms };
 }
 
@@ -17,7 +23,8 @@ export const coldStart: Scenario = {
   name: 'cold-start',
   title: 'The first start of a user in many rooms',
   how:
-    'A user on a new device, in rooms of 3 with 20 messages each, until the client is live. The sliding bare SDK asks ' +
+    'A user on a new device, in rooms of 3 with 20 messages each (5 on Synapse), until the client is live, in a process that has had ' +
+    'another client before. The sliding bare SDK asks ' +
     'for a window of 20 rooms.',
   onSynapse: true,
   rounds: 5,
@@ -39,14 +46,14 @@ export const coldStart: Scenario = {
     ];
   },
   run: async (stage, record) => {
-    const { homeserver, about, options } = stage;
+    const { homeserver, options } = stage;
     for (const count of coldSizes(options)) {
       const { user, rooms } = await userOfRooms(stage, count);
       await homeserver.call('makeRooms', rooms);
       await stage.rounds(['ours', 'ours-plain', 'bare', 'bare-sliding', 'raw'], async ({ name, process }) => {
         const users = [await homeserver.call('newDevice', user)];
+        await stage.connectWarm(process);
         const before = await process.call('memory');
-        await process.call('connect', about);
         await process.call('mark');
         const { totalMs } = await process.call('start', { users, concurrency: 1 });
         const { cpuMs } = await process.call('sinceMark');
@@ -81,12 +88,12 @@ export const wake: Scenario = {
     },
   ],
   run: async (stage, record) => {
-    const { homeserver, about, options } = stage;
+    const { homeserver, options } = stage;
     const { user, rooms } = await userOfRooms(stage, options.quick ? 50 : 300);
     const [roomId = ''] = await homeserver.call('makeRooms', rooms);
     await stage.rounds(['ours', 'ours-plain', 'bare'], async ({ name, process }) => {
       const users = [await homeserver.call('newDevice', user)];
-      await process.call('connect', about);
+      await stage.connectWarm(process);
       const cold = await process.call('start', { users, concurrency: 1 });
       await process.call('sleep', user.userId);
       await homeserver.call('send', { roomId, sender: user, count: 3 });
