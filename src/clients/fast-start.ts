@@ -3,7 +3,7 @@ import type { Logger } from '../core/logger.js';
 import { isManagerError } from '../core/errors.js';
 import { failureClass } from '../http/failure-class.js';
 import type { ServerVersions } from '../http/server-versions.js';
-import { addSections, beforeNews, noSections, wholeRooms } from './room-sections.js';
+import { beforeNews, noSections, wholeRooms } from './room-sections.js';
 import type { JoinSection, RoomSections } from './room-sections.js';
 import { SLIDING_SYNC_FEATURE, SlidingSync } from './sliding-sync.js';
 import { cacheBuster, initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit } from './sync-query.js';
@@ -36,6 +36,11 @@ interface Rooms {
   readonly isAll: boolean;
 }
 
+interface UpToNow {
+  readonly sections: RoomSections;
+  readonly news: ReadSync | undefined;
+}
+
 /** A part of what the homeserver told, in the order in which the client has to take it. */
 export interface Part {
   readonly read: ReadSync;
@@ -48,17 +53,19 @@ export interface Part {
  *
  * The position comes first, from a sync without rooms. Rooms come after it by sliding sync, which costs what it brings
  * and not what the user has joined. Then a plain sync from the position says what is news, and what is not in it is
- * history: so news is news whichever way it comes first, and from the first position on nothing is missed. A room of
- * which news comes before the room itself is fetched, and the news asked for once more.
+ * history: so news is news whichever way it comes first, and from the first position on nothing is missed. Where
+ * there are news of a room that is missing, the room is fetched, and the news asked for once more.
  */
 export class FastStart {
   readonly #options: FastStartOptions;
   readonly #sliding: SlidingSync;
   readonly #covered: Set<string>;
-  /** Rooms that were asked for. */
-  readonly #asked = new Set<string>();
+  /** Rooms that sliding sync was asked for and did not have. */
+  readonly #inVain = new Set<string>();
   /** Rooms to ask for next. */
   #waiting: string[] = [];
+  /** Rooms to ask for before: they have news. */
+  #urgent: string[] = [];
   #growing: boolean;
   /** Whether what was missed comes first. */
   #resuming: boolean;
@@ -83,42 +90,38 @@ export class FastStart {
   finish(): void {
     this.#growing = false;
     this.#covered.clear();
-    this.#asked.clear();
+    this.#inVain.clear();
     this.#waiting = [];
+    this.#urgent = [];
   }
 
   /** The first rooms, and what is news by now; undefined where the homeserver does not do that. */
   async begin(): Promise<Part[] | undefined> {
     if (!(await this.#isOffered())) return undefined;
-    const first = await this.#sync({ filter: NO_ROOMS_FILTER, timeout: cacheBuster(this.#options.clock) });
-    const position = this.#read(first, undefined, false);
+    const answer = await this.#sync({ filter: NO_ROOMS_FILTER, timeout: cacheBuster(this.#options.clock) });
+    const position = this.#read(answer, undefined, false);
     const window = await this.#tryWindow();
     if (!window) return undefined;
     this.#growing = !window.isAll;
-    const { sections, news, isAll } = await this.#upToNow(window, position.batch.nextBatch, false);
-    this.#cover(sections, news, isAll);
+    const { sections, news } = await this.#upToNow(window, position.batch.nextBatch, false);
     const growing = this.#growing;
     const read = this.#read({ ...position.response, rooms: toRooms(sections) }, undefined, false);
-    return [
-      { read: { ...read, batch: { ...read.batch, ...(growing && { isPart: true }) } }, growing },
-      { read: news, growing },
-    ];
+    const first = { ...read, batch: { ...read.batch, ...(growing && { isPart: true }) } };
+    return [{ read: first, growing }, ...(news ? [{ read: news, growing }] : [])];
   }
 
   /** Further rooms, and what is news by now. @param catchUp - whether the position is from before the client's start */
   async grow(since: string, catchUp: boolean): Promise<Part[]> {
-    const wanted = this.#resuming ? [] : await this.#nextRooms();
-    const isEnough = this.#resuming || this.#waiting.length === 0;
-    const more = isEnough ? { sections: noSections(), isAll: !this.#resuming } : await this.#rooms(wanted);
-    const { sections, news, isAll } = await this.#upToNow(more, since, catchUp);
-    for (const roomId of wanted) this.#asked.add(roomId);
-    this.#resuming = false;
-    this.#cover(sections, news, isAll);
-    const growing = this.#growing;
-    const parts = [{ read: news, growing }];
-    if (sections.join.size === 0) return parts;
-    const late = this.#read({ next_batch: since, rooms: toRooms(sections) }, undefined, false);
-    return [{ read: { ...late, batch: { ...late.batch, since, isLate: true } }, growing }, ...parts];
+    for (;;) {
+      const { sections, news } = await this.#upToNow(await this.#moreRooms(), since, catchUp);
+      const growing = this.#growing;
+      const parts = news ? [{ read: news, growing }] : [];
+      if (sections.join.size > 0) {
+        const late = this.#read({ next_batch: since, rooms: toRooms(sections) }, undefined, false);
+        parts.unshift({ read: { ...late, batch: { ...late.batch, since, isLate: true } }, growing });
+      }
+      if (parts.length > 0) return parts;
+    }
   }
 
   async #isOffered(): Promise<boolean> {
@@ -139,21 +142,25 @@ export class FastStart {
     }
   }
 
-  /** The next missing rooms to ask for; none where there is none, or where what is missing was asked for in vain. */
-  async #nextRooms(): Promise<string[]> {
-    const isFresh = (roomId: string): boolean => !this.#covered.has(roomId) && !this.#asked.has(roomId);
-    if (!this.#waiting.some(isFresh)) {
+  /** The next rooms that are missing: first those that have news. */
+  async #moreRooms(): Promise<Rooms> {
+    if (this.#resuming) return { sections: noSections(), isAll: false };
+    const isFresh = (roomId: string): boolean => !this.#covered.has(roomId) && !this.#inVain.has(roomId);
+    if (![...this.#urgent, ...this.#waiting].some(isFresh)) {
       const joined = await this.#options.requests.joinedRooms();
       this.#waiting = joined.filter((roomId) => !this.#covered.has(roomId));
+      if (this.#waiting.length === 0) return { sections: noSections(), isAll: true };
     }
-    return this.#waiting.filter(isFresh).slice(0, WINDOW);
+    return this.#rooms([...new Set([...this.#urgent, ...this.#waiting.filter(isFresh)])].slice(0, WINDOW));
   }
 
   /** Those rooms; all that are missing where sliding sync cannot have them. */
   async #rooms(roomIds: readonly string[]): Promise<Rooms> {
     if (roomIds.length === 0 || !(await this.#isOffered())) return this.#everyRoom();
     try {
-      return { sections: await this.#sliding.rooms(roomIds), isAll: false };
+      const sections = await this.#sliding.rooms(roomIds);
+      for (const roomId of roomIds) if (!sections.join.has(roomId)) this.#inVain.add(roomId);
+      return { sections, isAll: false };
     } catch (error) {
       if (this.#options.signal.aborted || isOfTheMoment(error)) throw error;
       this.#refuse(error);
@@ -170,25 +177,28 @@ export class FastStart {
     return { sections: { ...noSections(), join: new Map<string, JoinSection>(missing) }, isAll: true };
   }
 
-  /** What has happened since the position, with the rooms in which it has; and `rooms` as they were before it. */
-  async #upToNow(rooms: Rooms, since: string, catchUp: boolean): Promise<Rooms & { news: ReadSync }> {
+  /**
+   * The rooms as they were before what has happened since the position, and that, unless some of it is of rooms that
+   * are missing: then those have to come first. Counts the rooms as covered.
+   */
+  async #upToNow({ sections, isAll }: Rooms, since: string, catchUp: boolean): Promise<UpToNow> {
     const filter = syncFilter(syncLimit(this.#options.timelineLimit));
-    const { sections } = rooms;
-    let { isAll } = rooms;
-    const inVain = new Set<string>();
-    for (;;) {
-      const news = this.#read(await this.#sync({ filter, since, timeout: this.#timeout(since) }), since, catchUp);
-      if (news.batch.nextBatch === since) this.#lastPoll.timeout--;
-      const whole = wholeRooms(news);
-      const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
-        membership === 'join' && ![this.#covered, whole, sections.join, inVain].some((known) => known.has(roomId));
-      const missing = news.batch.rooms.filter(isMissing).map(({ roomId }) => roomId);
-      if (missing.length === 0 || isAll) return { sections: beforeNews(sections, news), news, isAll };
-      const more = await this.#rooms(missing);
-      addSections(sections, more.sections);
-      isAll ||= more.isAll;
-      for (const roomId of missing) inVain.add(roomId);
+    const news = this.#read(await this.#sync({ filter, since, timeout: this.#timeout(since) }), since, catchUp);
+    if (news.batch.nextBatch === since) this.#lastPoll.timeout--;
+    const whole = wholeRooms(news);
+    const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
+      membership === 'join' && ![this.#covered, this.#inVain, whole, sections.join].some((known) => known.has(roomId));
+    const before = beforeNews(sections, news);
+    this.#urgent = this.#growing && !isAll ? news.batch.rooms.filter(isMissing).map(({ roomId }) => roomId) : [];
+    this.#resuming = false;
+    for (const roomId of before.join.keys()) this.#covered.add(roomId);
+    if (this.#urgent.length > 0) return { sections: before, news: undefined };
+    for (const roomId of whole) this.#covered.add(roomId);
+    for (const { roomId, membership } of news.batch.rooms) {
+      if (membership === 'leave') this.#covered.delete(roomId);
     }
+    if (isAll) this.finish();
+    return { sections: before, news };
   }
 
   /**
@@ -201,14 +211,6 @@ export class FastStart {
     const timeout = this.#lastPoll.since === since ? this.#lastPoll.timeout + 1 : first;
     this.#lastPoll = { since, timeout };
     return timeout;
-  }
-
-  #cover(sections: RoomSections, news: ReadSync, isAll: boolean): void {
-    for (const roomId of [...sections.join.keys(), ...wholeRooms(news)]) this.#covered.add(roomId);
-    for (const { roomId, membership } of news.batch.rooms) {
-      if (membership === 'leave') this.#covered.delete(roomId);
-    }
-    if (isAll) this.finish();
   }
 
   #sync(query: { filter: string; since?: string; timeout: number }): Promise<unknown> {

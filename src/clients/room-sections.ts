@@ -17,11 +17,6 @@ export function noSections(): RoomSections {
   return { join: new Map(), invite: new Map() };
 }
 
-export function addSections(to: RoomSections, from: RoomSections): void {
-  for (const [roomId, section] of from.join) to.join.set(roomId, section);
-  for (const [roomId, section] of from.invite) to.invite.set(roomId, section);
-}
-
 /** Rooms of which `sync` tells all there is, since the user has just come into them. */
 export function wholeRooms({ response }: ReadSync): Set<string> {
   const whole = Object.entries(response.rooms?.join ?? {}).filter(([, room]) =>
