@@ -22,6 +22,9 @@ export const errorCodes = [
   'ENCRYPTION_STORE_DAMAGED', // the keys of the device cannot be read; a new device and a restore are the way on
   'ENCRYPTION_STORE_ROLLED_BACK', // the keys of the device are older than they were, or gone; the same way on
   'ENCRYPTION_DEVICE_MISMATCH', // the keys belong to another device of the user
+  'ENCRYPTION_RECOVERY_KEY', // the recovery key that the application gave does not open the user's secret storage
+  'ENCRYPTION_SETUP_FAILED', // cross-signing, secret storage or key backup could not be made or restored
+  'ENCRYPTION_UNVERIFIED', // the user's device is not cross-signed, and the trust policy lets it send to nobody
   'INVALID_CURSOR', // a page cursor was altered, or belongs to another room
   'STORAGE', // the storage failed or holds something unreadable
   'STORAGE_LOCKED', // another process holds the storage file
