@@ -11,6 +11,7 @@ const TITLE_HEIGHT = 34;
 const TEXT = '#7d8590';
 const OURS = '#2f81f7';
 const OTHER = '#8b949e';
+const SPREAD = '#d29922';
 
 /** Bars with the median, and a line from the least to the most; undefined where the scenario has nothing to draw. */
 export function chart({ measures, title }: ScenarioSummary): string | undefined {
@@ -40,8 +41,8 @@ function bars({ title, unit, rows }: MeasureSummary, top: number): string {
     const beside = `${short(value.median)}${ratio ? ` (${short(ratio.median)} x)` : ''}`;
     return [
       `<text x="${LABEL_WIDTH - 8}" y="${middle + 4}" text-anchor="end">${escape(nameOf(contender))}</text>`,
-      `<rect x="${LABEL_WIDTH}" y="${y}" width="${Math.max(1, x(value.median) - LABEL_WIDTH)}" height="${BAR_HEIGHT}" rx="2" fill="${fill}"/>`,
-      `<path d="M${x(value.min)} ${middle}H${x(value.max)}" stroke="${TEXT}" stroke-width="2"/>`,
+      `<rect x="${LABEL_WIDTH}" y="${y}" width="${round(Math.max(1, x(value.median) - LABEL_WIDTH))}" height="${BAR_HEIGHT}" rx="2" fill="${fill}"/>`,
+      `<path d="M${x(value.min)} ${middle}H${x(value.max)}" stroke="${SPREAD}" stroke-width="2"/>`,
       `<text x="${x(value.max) + 8}" y="${middle + 4}">${escape(beside)}</text>`,
     ].join('\n');
   });

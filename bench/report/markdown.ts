@@ -3,6 +3,9 @@ import { nameOf, short, summarize, withSpread } from './summary.ts';
 import type { MeasureSummary, ScenarioSummary } from './summary.ts';
 import { verdict } from './table.ts';
 
+/** A ratio to the bare SDK from which on it is told that the library costs more. */
+const NOTICEABLE = 1.05;
+
 /** The whole result: targets, then each scenario with its chart and every number. */
 export function markdown(results: Results, name: string): string {
   const summaries = summarize(results);
@@ -26,7 +29,7 @@ export function readmeSection(results: Results, name: string, folder: string): s
     ),
   );
   const all = `All numbers, with their spread: [${name}](${folder}/${name}.md).`;
-  return [machine(results), targets(summaries), ...parts, all].join('\n\n');
+  return [machine(results), targets(summaries), behind(summaries), ...parts, all].join('\n\n');
 }
 
 export function chartFile({ result, scenario }: ScenarioSummary, name: string): string {
@@ -52,6 +55,21 @@ function targets(summaries: readonly ScenarioSummary[]): string {
     ]),
   );
   return toTable(['Target', 'Measured', ''], rows);
+}
+
+/** Where the library in its default options costs more than the bare SDK: of what is compared with that, less is better. */
+function behind(summaries: readonly ScenarioSummary[]): string {
+  const lines = summaries.flatMap(({ result, measures }) =>
+    measures.flatMap(({ title, reference, rows }) => {
+      const ratio = rows.find(({ contender }) => contender === 'ours')?.ratio;
+      if (reference !== 'bare' || !ratio || !(ratio.median > NOTICEABLE)) return [];
+      return [`- ${title}${result.synapse ? ', on Synapse' : ''}: ${withSpread(ratio)} x`];
+    }),
+  );
+  const intro = 'Where the library, in its default options, costs more than the bare SDK:';
+  return lines.length === 0
+    ? 'Nowhere does the library cost noticeably more than the bare SDK.'
+    : `${intro}\n\n${lines.join('\n')}`;
 }
 
 function numbers(measures: readonly MeasureSummary[]): string {

@@ -24,7 +24,8 @@ export const coldStart: Scenario = {
   title: 'The first start of a user in many rooms',
   how:
     'A user on a new device, in rooms of 3 with 20 messages each (5 on Synapse), until the client is live, in a process that has had ' +
-    'another client before. The sliding bare SDK asks ' +
+    'another client before. With sliding sync the library is live with the rooms that matter first, and the others ' +
+    'come while it lives: their CPU and memory are not all in yet. The sliding bare SDK asks ' +
     'for a window of 20 rooms.',
   onSynapse: true,
   rounds: 5,
