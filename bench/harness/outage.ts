@@ -17,7 +17,8 @@ export type OutageServices = {
   readonly recover: (clients: number) => Promise<OutageReport>;
 };
 
-const MAX_RECOVERY_MS = 120_000;
+/** How long it is waited for everybody to come back. */
+export const MAX_RECOVERY_MS = 120_000;
 
 /** Takes a fake homeserver down and up again, and sees who asks meanwhile and who is back when. */
 export class OutageWatch {
@@ -51,6 +52,9 @@ export class OutageWatch {
     this.look();
     this.#outage = outage;
     this.#perSecond = new PerSecond();
+    this.#endedAt = undefined;
+    this.#outstanding = [];
+    this.#backAfterMs.clear();
     if (outage === 'closed port') return this.#fake.close();
     this.#endFault = this.#fake.faults.status({}, { status: 503 });
     this.#fake.restart(); // nobody hangs on in a long poll
