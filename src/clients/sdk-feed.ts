@@ -33,11 +33,15 @@ export class SdkFeed {
   #pushRules: string | undefined;
   #timelineOf: ((roomId: string) => KnownTimeline | undefined) | undefined;
 
-  /** @param saved - what the SDK will resume from */
-  constructor(client: MatrixClient, saved: ISavedSync | undefined) {
+  /**
+   * @param saved - what the SDK will resume from
+   * @param encrypts - whether the client has encryption, which looks at who comes into a room
+   */
+  constructor(client: MatrixClient, saved: ISavedSync | undefined, encrypts = false) {
     this.#client = client;
     if (saved) saved.accountData = this.#withoutPushRules(saved.accountData);
-    const isOff = (name: string): boolean => !this.isObserved && emittedByPeople.has(name);
+    const isOff = (name: string): boolean =>
+      !this.isObserved && emittedByPeople.has(name) && !(encrypts && name === (RoomMemberEvent.Membership as string));
     Object.assign(client, { reEmitter: new SharedReEmitter(client, isOff), setPushRules: () => {} });
     const getEventMapper = client.getEventMapper.bind(client);
     client.getEventMapper = (options) => {
@@ -67,6 +71,14 @@ export class SdkFeed {
       this.#held.delete(roomId);
       withoutMessages(section);
     }
+  }
+
+  /** Whether there is anything for the SDK in what {@link prune} has left of a response. */
+  concerns({ next_batch: _next, rooms, account_data: accountData, ...more }: ISyncResponse): boolean {
+    if (this.isObserved || this.#client.getCrypto()) return true;
+    const { presence, to_device: toDevice } = more as Partial<ISyncResponse>;
+    if ([accountData, presence, toDevice].some((part) => part?.events?.length)) return true;
+    return Object.values(rooms ?? {}).some((section) => Object.keys(section ?? {}).length > 0);
   }
 
   /** Frees the state at the start of the rooms' timelines: nobody goes back from there. */

@@ -1,6 +1,7 @@
 import { MatrixEvent, NotificationCountType, RoomEvent, RoomMemberEvent } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { SyncStore } from '../../src/clients/sync-store.js';
 import { memoryStorage, MatrixClientManager } from '../../src/index.js';
 import type { MatrixClientManagerOptions } from '../../src/index.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
@@ -131,6 +132,32 @@ it('somebody who looks while a sync is being processed misses nothing of it', as
   await clock.advance(100);
   expect(seen.at(-1)).toEqual(['one', 'two', 'three']);
   expect(bodies(manager.getClient(alice.userId), roomId)).toEqual(['one', 'two', 'three']);
+});
+
+it('messages go past the SDK until somebody looks, and whatever else there is does not', async () => {
+  const { clock, fake, manager, alice, bob, roomId, say } = setUp();
+  await advanceUntil(clock, manager.startClient(alice));
+  const processed = vi.spyOn(SyncStore.prototype, 'setSyncData');
+  const responses = async (): Promise<number> => {
+    await clock.advance(100);
+    return processed.mock.calls.splice(0).length;
+  };
+  say('zero'); // brings its sender as well
+  expect(await responses()).toBe(1);
+  for (const body of ['one', 'two', 'three']) {
+    say(body);
+    expect(await responses()).toBe(0);
+  }
+  fake.sendState(roomId, alice.userId, 'm.room.topic', { topic: 'news' });
+  expect(await responses()).toBe(1);
+  say('four');
+  expect(await responses()).toBe(0);
+  expect(bodies(manager.getClient(alice.userId), roomId)).toEqual(['zero', 'one', 'two', 'three', 'four']);
+  await responses();
+  say('five');
+  expect(await responses()).toBe(1);
+  expect(bodies(manager.getClient(alice.userId), roomId)).toEqual(['zero', 'one', 'two', 'three', 'four', 'five']);
+  processed.mockRestore();
 });
 
 it('push rules outlive a restart in which nobody looked', async () => {
