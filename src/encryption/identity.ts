@@ -2,20 +2,19 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { Method } from 'matrix-js-sdk/lib/http-api/method.js';
 import { orAborted } from '../core/abort.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
-import { withoutSecrets } from '../http/secrets.js';
+import type { MatrixClientManagerError } from '../core/errors.js';
 import type { EncryptionStatus, UserVerification } from './encryption-status.js';
+import { callApplication, lostError, OPERATION, setUpFailure } from './identity-failures.js';
 import type { AuthUploadDeviceSigningKeys, IdentityOptions, RestoreProgress } from './identity-options.js';
 import { backupSecret, crossSigningSecrets, RecoveryKeyNeeded, SecretKeeper } from './secret-storage.js';
 import type { SecretName } from './secret-storage.js';
 import { applyTrust } from './trust-policy.js';
 
-const OPERATION = 'setting up encryption';
-
 /** What is reached of matrix-js-sdk's RustCrypto beyond its public interface. */
 interface CryptoInside {
   readonly olmMachine: {
     roomKeyCounts(): Promise<{ readonly total: number; readonly backedUp: number; free(): void }>;
+    disableBackup(): Promise<void>;
   };
 }
 
@@ -49,7 +48,9 @@ export class Identity {
     const crypto = matrixClient.getCrypto();
     if (!crypto) throw new Error('the encryption of the client is not open');
     this.#crypto = crypto;
-    this.#secrets = new SecretKeeper(matrixClient, () => this.#called('recoveryKey', recoveryKey(this.#userId), []));
+    this.#secrets = new SecretKeeper(matrixClient, () =>
+      callApplication(this.#userId, 'recoveryKey', recoveryKey(this.#userId), []),
+    );
     applyTrust(crypto, trust, () => this.#isSigned());
   }
 
@@ -72,7 +73,7 @@ export class Identity {
         this.#recoveryKeyNeeded = true;
         logger.warn({ userId }, 'no recovery key: the device works, but without what was said before');
       } else {
-        this.#failure = this.#toFailure(error);
+        this.#failure = setUpFailure(this.#userId, error);
         logger.warn({ userId, err: this.#failure }, 'cross-signing, secret storage or key backup is not set up');
       }
     }
@@ -96,7 +97,7 @@ export class Identity {
       this.#failure = undefined;
       this.#recoveryKeyNeeded = false;
     } catch (error) {
-      throw this.#toFailure(error);
+      throw setUpFailure(this.#userId, error);
     }
   }
 
@@ -161,29 +162,38 @@ export class Identity {
   }
 
   async #ensureIdentity(): Promise<void> {
-    const published = await this.#crypto.userHasCrossSigningKeys(this.#userId, true);
-    const { privateKeysCachedLocally: own } = await this.#crypto.getCrossSigningStatus();
-    if (!published) {
+    if (!(await this.#isPublished())) {
       await this.#openStorage();
       await this.#makeIdentity();
-    } else if (!own.masterKey || !own.selfSigningKey || !own.userSigningKey) {
-      if (!(await this.#secrets.has(...crossSigningSecrets))) throw this.#lostError('cross-signing keys');
-      await this.#crypto.bootstrapCrossSigning({}); // reads them from secret storage, and signs the device
+    } else {
+      await this.#lookUpOwnKeys(); // private ones that do not belong to what is published are dropped then
+      const { privateKeysCachedLocally: own } = await this.#crypto.getCrossSigningStatus();
+      if (!own.masterKey || !own.selfSigningKey || !own.userSigningKey) {
+        if (!(await this.#secrets.has(...crossSigningSecrets))) throw lostError(this.#userId, 'cross-signing keys');
+        await this.#crypto.bootstrapCrossSigning({}); // reads them from secret storage, and signs the device
+      }
     }
-    if (!(await this.#isSigned())) await this.#crypto.crossSignDevice(this.#deviceId);
+    if (await this.#isSigned()) return;
+    await this.#crypto.crossSignDevice(this.#deviceId);
+    await this.#lookUpOwnKeys();
   }
 
   async #ensureBackup(): Promise<void> {
     this.#backupVersion = await this.#newestBackup();
     const check = await this.#crypto.checkKeyBackupAndEnable(); // also notices one that was deleted
-    if (this.#backupVersion === undefined) {
-      await this.#openStorage();
-      await this.#makeBackup();
-    } else if (!check?.trustInfo.matchesDecryptionKey) {
-      if (!(await this.#secrets.has(backupSecret))) throw this.#lostError('key of the backup');
+    if (check?.trustInfo.matchesDecryptionKey) return;
+    const isKept = this.#backupVersion !== undefined && (await this.#secrets.has(backupSecret));
+    if (isKept) {
+      await this.#forgetBackup();
       await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage();
       await this.#crypto.checkKeyBackupAndEnable();
       await this.#restore();
+    } else if (this.#backupVersion === undefined || check?.trustInfo.trusted) {
+      // One of the user's own whose key is nowhere was made by a process that was killed before it could keep it.
+      await this.#openStorage();
+      await this.#makeBackup();
+    } else {
+      throw lostError(this.#userId, 'key of the backup');
     }
   }
 
@@ -202,9 +212,7 @@ export class Identity {
   /** Sees to a secret storage that can be written to: the one that is there, or a new one where nothing relies on that. */
   async #openStorage(): Promise<void> {
     if (await this.#secrets.isOpen()) return;
-    const holds =
-      (await this.#secrets.has(...crossSigningSecrets)) &&
-      (await this.#crypto.userHasCrossSigningKeys(this.#userId, true));
+    const holds = (await this.#secrets.has(...crossSigningSecrets)) && (await this.#isPublished());
     const holdsBackup = (await this.#secrets.has(backupSecret)) && (await this.#newestBackup()) !== undefined;
     if (holds || holdsBackup) throw new RecoveryKeyNeeded();
     await this.#makeStorage();
@@ -215,7 +223,7 @@ export class Identity {
     const { privateKey, encodedPrivateKey = '' } = made;
     const { onRecoveryKey } = this.#options;
     const secrets = [encodedPrivateKey, encodedPrivateKey.replaceAll(' ', '')];
-    await this.#called('onRecoveryKey', onRecoveryKey(this.#userId, encodedPrivateKey), secrets);
+    await callApplication(this.#userId, 'onRecoveryKey', onRecoveryKey(this.#userId, encodedPrivateKey), secrets);
     this.#secrets.hold(privateKey);
     await this.#crypto.bootstrapSecretStorage({
       createSecretStorageKey: async () => made,
@@ -231,8 +239,28 @@ export class Identity {
   }
 
   async #makeBackup(): Promise<void> {
+    await this.#forgetBackup();
     await this.#crypto.resetKeyBackup();
     this.#backupVersion = await this.#newestBackup();
+  }
+
+  /** The SDK would not store in another backup what it has stored in one that went while the client was stopped. */
+  #forgetBackup(): Promise<void> {
+    return this.#inside.olmMachine.disableBackup();
+  }
+
+  get #inside(): CryptoInside {
+    return this.#crypto as unknown as CryptoInside;
+  }
+
+  /** Asked of the homeserver: the SDK would also count keys that it has made, and could not publish. */
+  async #isPublished(): Promise<boolean> {
+    const { master_keys: masterKeys } = await this.#matrixClient.downloadKeysForUsers([this.#userId]);
+    return masterKeys?.[this.#userId] !== undefined;
+  }
+
+  async #lookUpOwnKeys(): Promise<void> {
+    await this.#crypto.userHasCrossSigningKeys(this.#userId, true);
   }
 
   async #newestBackup(): Promise<string | undefined> {
@@ -251,7 +279,7 @@ export class Identity {
   }
 
   async #remaining(): Promise<number> {
-    const counts = await (this.#crypto as unknown as CryptoInside).olmMachine.roomKeyCounts();
+    const counts = await this.#inside.olmMachine.roomKeyCounts();
     const { total, backedUp } = counts;
     counts.free();
     return total - backedUp;
@@ -268,33 +296,5 @@ export class Identity {
       .finally(() => this.#secrets.forget());
     this.#work = work.catch(() => {});
     await orAborted(work, signal, OPERATION);
-  }
-
-  /** Waits for a callback of the application, whose own words may hold what must not be told. */
-  async #called<T>(name: string, call: Promise<T>, secrets: readonly string[]): Promise<T> {
-    try {
-      return await call;
-    } catch (error) {
-      const said = withoutSecrets(error instanceof Error ? error.message : 'it threw what is no error', secrets);
-      const message = `${OPERATION} of ${this.#userId} failed: the application's ${name} did (${said}); nothing was changed`;
-      throw new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId: this.#userId });
-    }
-  }
-
-  #lostError(what: string): MatrixClientManagerError {
-    const userId = this.#userId;
-    const message =
-      `the ${what} of ${userId} cannot be had on this device: secret storage does not hold it. ` +
-      'Sign the device with another client of the user, or reset their identity';
-    return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
-  }
-
-  #toFailure(error: unknown): MatrixClientManagerError {
-    if (isManagerError(error)) return error;
-    const userId = this.#userId;
-    const { errcode, httpStatus } = error as { errcode?: string; httpStatus?: number };
-    const said = error instanceof Error ? error.message : String(error);
-    const message = `${OPERATION} of ${userId} failed: ${said}`;
-    return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId, errcode, status: httpStatus });
   }
 }

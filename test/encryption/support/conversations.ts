@@ -17,12 +17,17 @@ const sdkLogger = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, ge
 const ROOM_ENCRYPTION = { algorithm: 'm.megolm.v1.aes-sha2' };
 
 /** A user's client with encryption, which stops as the manager stops one. */
-interface Running {
+export interface Running {
   readonly client: MatrixClient;
   stop(): Promise<void>;
 }
 
-async function run(target: HomeserverTarget, store: CryptoStore, user: TestUser, newDevice = false): Promise<Running> {
+export async function run(
+  target: HomeserverTarget,
+  store: CryptoStore,
+  user: TestUser,
+  newDevice = false,
+): Promise<Running> {
   const { userId, deviceId } = user;
   silenceSdkRootLogger();
   const requests = new AbortController();
@@ -137,7 +142,7 @@ export function conversations(
   });
 }
 
-async function encryptedRoom(target: HomeserverTarget) {
+export async function encryptedRoom(target: HomeserverTarget) {
   const world = new World(target);
   const [alice, bob] = await world.newUsers();
   const initialState = [{ type: 'm.room.encryption', state_key: '', content: ROOM_ENCRYPTION }];
@@ -145,30 +150,34 @@ async function encryptedRoom(target: HomeserverTarget) {
   return { world, alice, bob, roomId, store: await openStore() };
 }
 
-function openStore(): Promise<CryptoStore> {
+export function openStore(): Promise<CryptoStore> {
   return CryptoStore.open({ path: join(temporaryFolder(), 'crypto.sqlite'), secret });
 }
 
 /** Without the up to ten seconds at random that the SDK waits before it stores keys in the backup. */
-function backUpAtOnce(crypto: unknown): void {
+export function backUpAtOnce(crypto: unknown): void {
   const { backupManager } = crypto as { backupManager: { constructor: object } };
   Object.assign(backupManager.constructor, { maxBackupLoopStartDelayMillis: 0 });
 }
 
 /** Resolves when the client knows the keys of the user's device: what it sends before, that device cannot read. */
-async function seen(expect: typeof vitestExpect, client: MatrixClient, { userId, deviceId }: TestUser): Promise<void> {
+export async function seen(
+  expect: typeof vitestExpect,
+  client: MatrixClient,
+  { userId, deviceId }: TestUser,
+): Promise<void> {
   const devices = async (): Promise<boolean | undefined> =>
     (await client.getCrypto()?.getUserDeviceInfo([userId]))?.get(userId)?.has(deviceId);
   await expect.poll(devices, { timeout: 15_000 }).toBe(true);
 }
 
-async function say(client: MatrixClient, roomId: string, body: string): Promise<string> {
+export async function say(client: MatrixClient, roomId: string, body: string): Promise<string> {
   const sent = await client.sendTextMessage(roomId, body);
   return sent.event_id;
 }
 
 /** The text of an event once the client has it and has decrypted it. */
-async function textOf(client: MatrixClient, roomId: string, eventId: string): Promise<string> {
+export async function textOf(client: MatrixClient, roomId: string, eventId: string): Promise<string> {
   const event = await new Promise<MatrixEvent>((resolve) => {
     const look = (): void => {
       const found = client.getRoom(roomId)?.findEventById(eventId);

@@ -121,7 +121,12 @@ function uploadSignatures(request: EndpointRequest): JsonObject {
       const failure = { errcode: 'M_NOT_FOUND', error: 'No such key' };
       failures[userId] = { ...objectOrEmpty(failures[userId]), [keyId]: failure };
     }
-    if (userId === session.userId) noteKeysChanged(world, userId);
+    if (userId === session.userId) {
+      noteKeysChanged(world, userId);
+    } else {
+      world.deviceKeys.noteSignature(session.userId, userId, world.stream.next());
+      world.waiters.wake(session.userId);
+    }
   }
   return { failures };
 }

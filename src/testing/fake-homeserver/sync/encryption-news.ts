@@ -23,6 +23,7 @@ export function encryptionNews(
   const changed = new Set<string>();
   if (since !== undefined) {
     if (deviceKeys.changedAt(userId) > since) changed.add(userId);
+    for (const signed of deviceKeys.signedAfter(userId, since)) changed.add(signed);
     for (const roomId of user.rooms.keys()) {
       const room = rooms.get(roomId);
       if (!room?.joined.has(userId)) continue;

@@ -19,6 +19,8 @@ export class DeviceKeys {
   readonly #crossSigning = new Map<string, CrossSigningKeys>();
   /** Signatures that users have put on others' keys, which only they see. */
   readonly #ownSignatures = new Map<string, JsonObject>();
+  /** Whose keys a user has signed, and when. */
+  readonly #signedAt = new Map<string, Map<string, number>>();
   /** When the keys of a user changed last. */
   readonly #changedAt = new Map<string, number>();
 
@@ -31,6 +33,16 @@ export class DeviceKeys {
     const key = this.#crossSigning.get(userId)?.[purpose];
     if (!key || viewerId === userId) return key;
     return withSignatures(key, objectOrEmpty(this.#ownSignatures.get(`${viewerId}\n${userId}`)));
+  }
+
+  /** The users whose keys `signerId` has signed after `position`: only they have to look those up again. */
+  signedAfter(signerId: string, position: number): string[] {
+    return [...(this.#signedAt.get(signerId) ?? [])].filter(([, at]) => at > position).map(([userId]) => userId);
+  }
+
+  noteSignature(signerId: string, userId: string, stream: number): void {
+    const signed = this.#signedAt.get(signerId) ?? new Map<string, number>();
+    this.#signedAt.set(signerId, signed.set(userId, stream));
   }
 
   changedAt(userId: string): number {

@@ -1,0 +1,36 @@
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { withoutSecrets } from '../http/secrets.js';
+
+export const OPERATION = 'setting up encryption';
+
+/** Waits for a callback of the application, whose own words may hold the `secrets` that it was given. */
+export async function callApplication<T>(
+  userId: string,
+  name: string,
+  call: Promise<T>,
+  secrets: readonly string[],
+): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    const said = withoutSecrets(error instanceof Error ? error.message : 'it threw what is no error', secrets);
+    const message = `${OPERATION} of ${userId} failed: the application's ${name} did (${said}); nothing was changed`;
+    throw new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
+  }
+}
+
+/** Something is at the homeserver, and the key to it nowhere. */
+export function lostError(userId: string, what: string): MatrixClientManagerError {
+  const message =
+    `the ${what} of ${userId} cannot be had on this device: secret storage does not hold it. ` +
+    'Sign the device with another client of the user, or reset their identity';
+  return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
+}
+
+/** What the homeserver or the SDK fails with, as an error of ours. */
+export function setUpFailure(userId: string, error: unknown): MatrixClientManagerError {
+  if (isManagerError(error)) return error;
+  const { errcode, httpStatus: status } = error as { errcode?: string; httpStatus?: number };
+  const message = `${OPERATION} of ${userId} failed: ${error instanceof Error ? error.message : String(error)}`;
+  return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId, errcode, status });
+}

@@ -1,0 +1,17 @@
+import { describe, expect, it } from 'vitest';
+import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
+import { identities, interruptedSetUps, trustPolicies } from './support/identities.js';
+
+const target = async (): Promise<FakeHomeserver> => new FakeHomeserver();
+
+describe('identities of users, on the fake homeserver', () => {
+  identities(it, expect, target);
+});
+
+describe('trust, on the fake homeserver', () => {
+  trustPolicies(it, expect, target);
+});
+
+describe('set-ups cut short, on the fake homeserver', () => {
+  interruptedSetUps(it, expect, target);
+});

@@ -1,0 +1,406 @@
+import type { MatrixClient } from 'matrix-js-sdk';
+import type { expect as vitestExpect, it as vitestIt } from 'vitest';
+import type { CryptoStore } from '../../../src/encryption/crypto-store.js';
+import { Identity } from '../../../src/encryption/identity.js';
+import type { IdentitySettings } from '../../../src/encryption/identity-options.js';
+import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver-contract.js';
+import type { TestUser } from '../../../src/testing/contracts/homeserver/test-user.js';
+import { World } from '../../../src/testing/contracts/homeserver/world.js';
+import { MemoryLogger } from '../../../src/testing/memory-logger.js';
+import { allTextOf } from '../../support/all-text-of.js';
+import { backUpAtOnce, encryptedRoom, openStore, run, say, seen, textOf } from './conversations.js';
+
+const signal = new AbortController().signal;
+
+/** An application that keeps recovery keys, and a logger to look at. */
+class Application {
+  readonly logger = new MemoryLogger();
+  readonly given: string[] = [];
+  key: string | undefined;
+
+  identity(matrixClient: MatrixClient, settings: Partial<IdentitySettings> = {}): Identity {
+    backUpAtOnce(matrixClient.getCrypto());
+    return new Identity({
+      matrixClient,
+      logger: this.logger,
+      crossSigning: true,
+      keyBackup: true,
+      trust: 'cross-signed',
+      onRecoveryKey: async (_userId, recoveryKey) => {
+        this.given.push(recoveryKey);
+        this.key = recoveryKey;
+      },
+      recoveryKey: async () => this.key,
+      ...settings,
+    });
+  }
+
+  /** Everything that was said, which must not hold a key. */
+  said(...more: unknown[]): string {
+    return [...this.logger.entries, ...more].map(allTextOf).join('\n');
+  }
+}
+
+/** What a new device needs, at the homeserver. */
+async function published({ http, userId }: TestUser) {
+  const data = (type: string) => http.get(`/_matrix/client/v3/user/${encodeURIComponent(userId)}/account_data/${type}`);
+  const { body } = await http.post<{ master_keys?: Record<string, object> }>('/_matrix/client/v3/keys/query', {
+    device_keys: { [userId]: [] },
+  });
+  const defaultKey = await data('m.secret_storage.default_key');
+  const backup = await http.get('/_matrix/client/v3/room_keys/version');
+  return {
+    masterKey: body.master_keys?.[userId],
+    defaultKey: defaultKey.status === 200 ? defaultKey.body['key'] : undefined,
+    backup: backup.status === 200 ? backup.body['version'] : undefined,
+  };
+}
+
+const nothing = { masterKey: undefined, defaultKey: undefined, backup: undefined };
+
+async function stored(expect: typeof vitestExpect, user: TestUser, count: number): Promise<void> {
+  const answer = (): Promise<object> => user.http.get('/_matrix/client/v3/room_keys/version');
+  await expect.poll(answer, { timeout: 15_000 }).toMatchObject({ body: { count } });
+}
+
+/** Bob with an identity, and a message of Alice's that is in his backup. */
+async function withHistory(expect: typeof vitestExpect, target: HomeserverTarget) {
+  const { world, store, alice, bob, roomId } = await encryptedRoom(target);
+  const app = new Application();
+  const a = await run(world.target, store, alice);
+  const b = await run(world.target, store, bob);
+  const identity = app.identity(b.client);
+  await identity.setUp(signal);
+  await seen(expect, a.client, bob);
+  const eventId = await say(a.client, roomId, 'to be kept');
+  expect(await textOf(b.client, roomId, eventId)).toBe('to be kept');
+  await stored(expect, bob, 1);
+  return { world, store, alice, bob, roomId, app, a, b, identity, eventId };
+}
+
+/** Another device of a user, whose store was lost. */
+async function newDevice(target: HomeserverTarget, user: TestUser) {
+  const store = await openStore();
+  const device = await user.logInAgain();
+  return { store, device, running: await run(target, store, device, true) };
+}
+
+async function closeAll(stores: readonly CryptoStore[], ...running: { stop(): Promise<void> }[]): Promise<void> {
+  await Promise.all(running.map((one) => one.stop()));
+  await Promise.all(stores.map((store) => store.close()));
+}
+
+/**
+ * Users' identities on a homeserver: a fake one, and a real one. This file is long because each test is a story of
+ * several devices.
+ */
+export function identities(
+  it: typeof vitestIt,
+  expect: typeof vitestExpect,
+  target: () => Promise<HomeserverTarget>,
+): void {
+  it('are made on the first device, after the application has the recovery key', async () => {
+    const { world, store, bob } = await encryptedRoom(await target());
+    const b = await run(world.target, store, bob);
+    const app = new Application();
+    const before: object[] = [];
+    const onRecoveryKey = async (_userId: string, key: string): Promise<void> => {
+      before.push(await published(bob));
+      app.key = key;
+    };
+    const identity = app.identity(b.client, { onRecoveryKey });
+    expect(await identity.status()).toMatchObject({ crossSigned: false, secretStorage: false });
+    await identity.setUp(signal);
+    expect(before).toEqual([nothing]);
+    const { masterKey, defaultKey, backup } = await published(bob);
+    expect(masterKey).toBeDefined();
+    expect(defaultKey).toBeDefined();
+    expect(await identity.status()).toMatchObject({
+      deviceId: bob.deviceId,
+      crossSigned: true,
+      secretStorage: true,
+      backup: { version: backup, enabled: true, remaining: 0 },
+      recoveryKeyNeeded: false,
+    });
+    expect((await identity.status()).failure).toBeUndefined();
+    await identity.setUp(signal); // finds that there is nothing to do
+    expect(before).toHaveLength(1);
+    expect(await published(bob)).toEqual({ masterKey, defaultKey, backup });
+    expect(app.key).toMatch(/^\w{4}( \w{1,4})+$/);
+    expect(app.said(await identity.status())).not.toContain(app.key?.slice(0, 14));
+    await closeAll([store], b);
+  });
+
+  it('are left alone by a device that resumes, also without the recovery key', async () => {
+    const { world, store, bob } = await encryptedRoom(await target());
+    const app = new Application();
+    let b = await run(world.target, store, bob);
+    await app.identity(b.client).setUp(signal);
+    const before = await published(bob);
+    await b.stop();
+    app.key = undefined;
+    b = await run(world.target, store, bob);
+    const identity = app.identity(b.client);
+    await identity.setUp(signal);
+    expect(await published(bob)).toEqual(before);
+    expect(app.given).toHaveLength(1);
+    const expected = { crossSigned: true, secretStorage: true, recoveryKeyNeeded: false };
+    expect(await identity.status()).toMatchObject(expected);
+    await closeAll([store], b);
+  });
+
+  it('give a new device its history, and its owner’s signature, for the recovery key', async () => {
+    const { world, store, bob, roomId, app, a, b, eventId } = await withHistory(expect, await target());
+    await b.stop();
+    const phone = await newDevice(world.target, bob);
+    const identity = app.identity(phone.running.client);
+    await identity.setUp(signal);
+    expect(await textOf(phone.running.client, roomId, eventId)).toBe('to be kept');
+    const { backup } = await published(bob);
+    expect(await identity.status()).toMatchObject({
+      deviceId: phone.device.deviceId,
+      crossSigned: true,
+      secretStorage: true,
+      backup: { version: backup, enabled: true, restored: { imported: 1, total: 1 } },
+    });
+    const own = await identity.verificationOf(bob.userId);
+    expect(own).toMatchObject({ hasIdentity: true, verified: true });
+    expect(own.devices.map(({ crossSigned }) => crossSigned)).toEqual([true, true]);
+    expect(app.given).toHaveLength(1);
+    expect(app.said()).not.toContain(app.key?.slice(0, 14));
+    await closeAll([store, phone.store], a, phone.running);
+  });
+
+  it('are not harmed by a wrong recovery key, nor by one with a slip of the pen', async () => {
+    const { world, store, bob, app, a, b, roomId, eventId } = await withHistory(expect, await target());
+    const before = await published(bob);
+    const right = app.key ?? '';
+    const other = new Application();
+    const stranger = await run(world.target, store, await world.newUser());
+    await other.identity(stranger.client).setUp(signal);
+    const phone = await newDevice(world.target, bob);
+    const identity = app.identity(phone.running.client);
+    for (const wrong of [other.key ?? '', `${right.slice(0, -1)}${right.endsWith('a') ? 'b' : 'a'}`, 'no key at all']) {
+      app.key = wrong;
+      await identity.setUp(signal);
+      const status = await identity.status();
+      expect(status.failure).toMatchObject({ code: 'ENCRYPTION_RECOVERY_KEY', userId: bob.userId });
+      expect(status).toMatchObject({ crossSigned: false, backup: { enabled: false } });
+      expect(app.said(status)).not.toContain(wrong.slice(0, 14) === 'no key at all' ? 'no key at' : wrong.slice(0, 14));
+    }
+    expect(await published(bob)).toEqual(before);
+    expect(app.given).toHaveLength(1);
+    app.key = right;
+    await identity.setUp(signal);
+    expect(await textOf(phone.running.client, roomId, eventId)).toBe('to be kept');
+    expect((await identity.status()).failure).toBeUndefined();
+    await closeAll([store, phone.store], a, b, stranger, phone.running);
+  });
+
+  it('are done without where there is no recovery key: what is new can be read, and the status says so', async () => {
+    const { world, store, bob, app, a, b, roomId } = await withHistory(expect, await target());
+    const before = await published(bob);
+    await b.stop();
+    app.key = undefined;
+    const phone = await newDevice(world.target, bob);
+    const { client } = phone.running;
+    const identity = app.identity(client);
+    await identity.setUp(signal);
+    expect(await identity.status()).toMatchObject({ crossSigned: false, recoveryKeyNeeded: true });
+    expect(await published(bob)).toEqual(before);
+    expect(app.logger.entries.filter(({ level }) => level === 'warn')).toHaveLength(1);
+    await seen(expect, a.client, phone.device);
+    const news = await say(a.client, roomId, 'news');
+    expect(await textOf(client, roomId, news)).toBe('news');
+    await expect(say(client, roomId, 'mine')).rejects.toMatchObject({ code: 'ENCRYPTION_UNVERIFIED' });
+    await closeAll([store, phone.store], a, phone.running);
+  });
+
+  it('get another backup where theirs was deleted meanwhile', async () => {
+    const { world, store, bob, app, a, b, roomId, eventId } = await withHistory(expect, await target());
+    await b.stop();
+    const { backup } = await published(bob);
+    await bob.http.delete(`/_matrix/client/v3/room_keys/version/${String(backup)}`);
+    const back = await run(world.target, store, bob);
+    const identity = app.identity(back.client);
+    await identity.setUp(signal);
+    const now = await published(bob);
+    expect(now.backup).toBeDefined();
+    expect(await identity.status()).toMatchObject({ backup: { version: now.backup, enabled: true } });
+    await stored(expect, bob, 1);
+    const phone = await newDevice(world.target, bob);
+    await app.identity(phone.running.client).setUp(signal);
+    expect(await textOf(phone.running.client, roomId, eventId)).toBe('to be kept');
+    await closeAll([store, phone.store], a, back, phone.running);
+  });
+
+  it('are not begun while the application does not take the recovery key', async () => {
+    const { world, store, bob } = await encryptedRoom(await target());
+    const b = await run(world.target, store, bob);
+    const app = new Application();
+    let refused = '';
+    let takes = false;
+    const identity = app.identity(b.client, {
+      onRecoveryKey: async (_userId, key) => {
+        if (!takes) throw new Error(`the vault is closed for ${(refused = key)}`);
+        app.key = key;
+      },
+    });
+    await identity.setUp(signal);
+    expect(await published(bob)).toEqual(nothing);
+    const status = await identity.status();
+    expect(status).toMatchObject({ crossSigned: false, failure: { code: 'ENCRYPTION_SETUP_FAILED' } });
+    expect(status.failure?.message).toContain('the vault is closed for [hidden]');
+    expect(app.said(status)).not.toContain(refused.slice(0, 14));
+    takes = true;
+    await identity.setUp(signal);
+    expect(app.key).not.toBe(refused);
+    expect(await identity.status()).toMatchObject({ crossSigned: true, backup: { enabled: true } });
+    await closeAll([store], b);
+  });
+
+  it('are made anew by a reset, where the recovery key is lost', async () => {
+    const { world, store, bob, app, a, b } = await withHistory(expect, await target());
+    const before = await published(bob);
+    await b.stop();
+    app.key = undefined;
+    const phone = await newDevice(world.target, bob);
+    const identity = app.identity(phone.running.client);
+    await identity.setUp(signal);
+    await expect(identity.reset(signal)).rejects.toMatchObject({ code: 'ENCRYPTION_SETUP_FAILED', status: 401 });
+    await identity.reset(signal, async (makeRequest) => {
+      const error: unknown = await makeRequest(null).catch((refusal: unknown) => refusal);
+      const { session } = (error as { data: { session: string } }).data;
+      const user = { type: 'm.id.user', user: bob.userId };
+      await makeRequest({ type: 'm.login.password', identifier: user, password: bob.password, session });
+    });
+    const now = await published(bob);
+    expect(now.masterKey).not.toEqual(before.masterKey);
+    expect(now.backup).not.toBe(before.backup);
+    expect(await identity.status()).toMatchObject({ crossSigned: true, recoveryKeyNeeded: false });
+    const tablet = await newDevice(world.target, bob);
+    const other = app.identity(tablet.running.client);
+    await other.setUp(signal);
+    expect(await other.status()).toMatchObject({ crossSigned: true, backup: { version: now.backup, enabled: true } });
+    await closeAll([store, phone.store, tablet.store], a, phone.running, tablet.running);
+  });
+}
+
+/** Which of Bob's devices can read what Alice sends under each policy: the signed one, and one that nobody signed. */
+export function trustPolicies(
+  it: typeof vitestIt,
+  expect: typeof vitestExpect,
+  target: () => Promise<HomeserverTarget>,
+): void {
+  it.each([
+    { trust: 'all', verifies: false, readers: ['signed', 'unsigned'] },
+    { trust: 'cross-signed', verifies: false, readers: ['signed'] },
+    { trust: 'verified', verifies: false, readers: [] },
+    { trust: 'verified', verifies: true, readers: ['signed'] },
+  ] as const)('$trust gives keys to $readers (Alice verifies Bob: $verifies)', async ({ trust, verifies, readers }) => {
+    const { world, store, alice, bob, roomId } = await encryptedRoom(await target());
+    const a = await run(world.target, store, alice);
+    const b = await run(world.target, store, bob);
+    await new Application().identity(b.client).setUp(signal);
+    const phone = await newDevice(world.target, bob);
+    const identity = new Application().identity(a.client, { trust });
+    await identity.setUp(signal);
+    await seen(expect, a.client, bob);
+    await seen(expect, a.client, phone.device);
+    const signedOnes = async (): Promise<string[]> => {
+      const { devices } = await identity.verificationOf(bob.userId);
+      return devices.filter(({ crossSigned }) => crossSigned).map(({ deviceId }) => deviceId);
+    };
+    await expect.poll(signedOnes, { timeout: 15_000 }).toEqual([bob.deviceId]);
+    if (verifies) {
+      const { olmMachine } = a.client.getCrypto() as unknown as { olmMachine: Machine };
+      await verify(a.client, olmMachine, bob);
+      await expect
+        .poll(() => identity.verificationOf(bob.userId), { timeout: 15_000 })
+        .toMatchObject({ verified: true });
+    }
+    const body = `only for ${readers.join(', ')}`;
+    const eventId = await say(a.client, roomId, body);
+    const last = await say(a.client, roomId, 'everybody has synced that far');
+    const outcomes = { signed: b.client, unsigned: phone.running.client };
+    const read: string[] = [];
+    for (const [name, client] of Object.entries(outcomes)) {
+      await expect.poll(() => client.getRoom(roomId)?.findEventById(last), { timeout: 15_000 }).toBeDefined();
+      const event = client.getRoom(roomId)?.findEventById(eventId);
+      await client.decryptEventIfNeeded(event as never);
+      if (event?.getContent()['body'] === body) read.push(name);
+      else expect(event?.decryptionFailureReason).toMatch(/WITHHELD|UNKNOWN_INBOUND_SESSION/);
+    }
+    expect(read).toEqual(readers);
+    await closeAll([store, phone.store], a, b, phone.running);
+  });
+}
+
+interface Machine {
+  readonly userId: { constructor: new (id: string) => object };
+  getIdentity(userId: object): Promise<{ verify(): Promise<object> }>;
+}
+
+/** Signs the user's identity, as the end of an interactive verification does. */
+async function verify(client: MatrixClient, machine: Machine, { userId }: TestUser): Promise<void> {
+  const UserId = machine.userId.constructor;
+  const identity = await machine.getIdentity(new UserId(userId));
+  const { outgoingRequestProcessor } = client.getCrypto() as unknown as {
+    outgoingRequestProcessor: { makeOutgoingRequest(request: object): Promise<void> };
+  };
+  await outgoingRequestProcessor.makeOutgoingRequest(await identity.verify());
+}
+
+/** The way to a homeserver for a process that is killed at its n-th request that changes something. */
+function mortal(target: HomeserverTarget, n: number, afterIt: boolean) {
+  const base = target.fetch ?? globalThis.fetch;
+  const killed = new AbortController();
+  let left = n;
+  const fetch: typeof globalThis.fetch = async (input, init) => {
+    const path = new URL(input instanceof Request ? input.url : input).pathname;
+    const changes = init?.method === 'PUT' || init?.method === 'POST';
+    if (changes && /account_data|device_signing|signatures|room_keys/.test(path) && left-- === 0) {
+      if (afterIt) await base(input, init);
+      killed.abort();
+    }
+    if (!killed.signal.aborted) return base(input, init);
+    return new Promise((_resolve, reject) => {
+      init?.signal?.addEventListener('abort', () => reject(init.signal?.reason as Error));
+    });
+  };
+  const { baseUrl, serverName, admin } = target;
+  return { target: { baseUrl, serverName, admin, fetch }, killed: killed.signal };
+}
+
+/** A process killed at each step of the set-up in turn, before and after what the step changes at the homeserver. */
+export function interruptedSetUps(
+  it: typeof vitestIt,
+  expect: typeof vitestExpect,
+  target: () => Promise<HomeserverTarget>,
+): void {
+  it.each([false, true])('are made up for by the next start (killed after the request: %s)', async (after) => {
+    const world = new World(await target());
+    let steps = 0;
+    for (let interrupted = true; interrupted; steps++) {
+      const bob = await world.newUser();
+      const store = await openStore();
+      const app = new Application();
+      const life = mortal(world.target, steps, after);
+      const first = await run(life.target, store, bob);
+      await app.identity(first.client).setUp(life.killed);
+      interrupted = life.killed.aborted;
+      await first.stop();
+      const second = await run(world.target, store, bob);
+      const identity = app.identity(second.client);
+      await identity.setUp(signal);
+      const expected = { crossSigned: true, secretStorage: true, backup: { enabled: true }, recoveryKeyNeeded: false };
+      expect(await identity.status(), `step ${steps}`).toMatchObject(expected);
+      const phone = await newDevice(world.target, bob);
+      const restored = app.identity(phone.running.client);
+      await restored.setUp(signal);
+      expect(await restored.status(), `new device after step ${steps}`).toMatchObject(expected);
+      await closeAll([store, phone.store], second, phone.running);
+    }
+    expect(steps).toBeGreaterThan(9);
+  });
+}

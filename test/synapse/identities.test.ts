@@ -1,0 +1,16 @@
+import { describe, expect, inject, it } from 'vitest';
+import { identities, interruptedSetUps, trustPolicies } from '../encryption/support/identities.js';
+
+const target = async () => inject('synapse');
+
+describe('identities of users, on Synapse', () => {
+  identities(it, expect, target);
+});
+
+describe('trust, on Synapse', () => {
+  trustPolicies(it, expect, target);
+});
+
+describe('set-ups cut short, on Synapse', () => {
+  interruptedSetUps(it, expect, target);
+});
