@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { delay } from '../core/abort.js';
 import type { ClientEvent } from '../core/client-event.js';
 import type { Clock } from '../core/clock.js';
+import { jsonCopy } from '../core/json-copy.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { RecentIds } from '../core/recent-ids.js';
 import { noTelemetry } from '../core/telemetry.js';
@@ -215,7 +216,7 @@ export class CallbackRegistry {
   async #call(callback: ClientCallback, event: ClientEvent, attempt: number): Promise<void> {
     const { telemetry = noTelemetry } = this.#options;
     const { userId } = event;
-    const own = structuredClone(event); // what it does to its copy reaches neither the others nor the timelines
+    const own = jsonCopy(event); // what it does to its copy reaches neither the others nor the timelines
     const call = { userId, done: false };
     const calls = this.#calls.get(userId) ?? new Set();
     this.#calls.set(userId, calls);

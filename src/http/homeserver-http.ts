@@ -116,7 +116,7 @@ export class HomeserverHttp {
     const { session, signal, operation } = request;
     if (!session) return this.#success(schema, request, undefined);
     throwIfAborted(signal, operation);
-    const { accessToken } = await orAborted(session.credentials(), signal, operation);
+    const { accessToken } = session.known ?? (await orAborted(session.credentials(), signal, operation));
     try {
       return await this.#success(schema, request, accessToken);
     } catch (error) {
@@ -150,28 +150,34 @@ export class HomeserverHttp {
     throwIfAborted(signal, operation);
     const gate = this.#options.gate ?? openGate;
     await gate.enter(request);
+    throwIfAborted(signal, operation);
     watch.sent();
     const outcome = { userId, isSync: request.priority === 'sync', sentAt: this.#options.clock.now() };
     const controller = new AbortController();
-    const abort = (): void => controller.abort();
+    const { promise: answered, resolve, reject } = Promise.withResolvers<Answer>();
+    // Not left to the transport alone: not every fetch ends with its signal, nor does every body.
+    const end = (reason?: unknown): void => {
+      reject(reason);
+      controller.abort(reason);
+    };
+    const abort = (): void => end();
     const timeoutMs = request.timeoutMs ?? this.#options.requestTimeoutMs;
     let timedOut = false;
     const timer = this.#options.clock.setTimeout(() => {
       timedOut = true;
-      controller.abort(timeoutReason());
+      end(timeoutReason());
     }, timeoutMs);
     signal?.addEventListener('abort', abort, { once: true });
     let overtaken = false;
     const ignoreOutage = request.endsWithOutage
       ? gate.onceDown(() => {
           overtaken = true;
-          controller.abort();
+          end();
         })
       : undefined;
     try {
-      // Not left to fetch alone: not every one ends with its signal, nor does every body.
-      const sending = this.#send(request, accessToken, controller.signal);
-      const answer = await orAborted(sending, controller.signal, operation);
+      this.#send(request, accessToken, controller.signal).then(resolve, reject);
+      const answer = await answered;
       gate.record({ ...outcome, failed: answer.status >= 500 });
       return answer;
     } catch (error) {
@@ -218,11 +224,12 @@ export class HomeserverHttp {
 }
 
 function search(query: HttpRequest['query'] = {}): string {
-  const params = new URLSearchParams();
+  const params: string[] = [];
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) params.set(name, String(value));
+    if (value !== undefined)
+      params.push(`${encodeURIComponent(name)}=${encodeURIComponent(String(value).toWellFormed())}`);
   }
-  return params.size === 0 ? '' : `?${params.toString()}`;
+  return params.length === 0 ? '' : `?${params.join('&')}`;
 }
 
 function laneOf({ lane, admin, priority }: HttpRequest): Lane {

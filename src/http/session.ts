@@ -25,7 +25,12 @@ export class Session {
     this.#renew = renew;
   }
 
-  /** The credentials to use now; logs in when there are none yet. */
+  /** The credentials to use now; undefined where there are none yet. */
+  get known(): Credentials | undefined {
+    return this.#credentials;
+  }
+
+  /** {@link known}; logs in when there are none yet. */
   async credentials(): Promise<Credentials> {
     return this.#credentials ?? this.#renewOnce();
   }

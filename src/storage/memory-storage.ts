@@ -70,12 +70,8 @@ class MemoryStorage implements Storage {
     if (change.since !== undefined) user.since = change.since ?? undefined;
     if (change.accountData !== undefined)
       user.accountData = change.accountData === null ? undefined : packed(change.accountData);
-    const rooms = Array.from(
-      change.rooms ?? [],
-      ([roomId, state]) => [roomId, state === null ? null : packed(state)] as const,
-    );
-    applyToMap(user.rooms, new Map(rooms));
-    applyToMap(user.lastDelivered, change.lastDelivered);
+    applyToMap(user.rooms, change.rooms, packed);
+    applyToMap(user.lastDelivered, change.lastDelivered, (position) => ({ ...position }));
     if (change.journal) applyToJournal(user.journal, change.journal);
   }
 
@@ -183,10 +179,14 @@ function unpacked(text: string): string {
   return inflateRawSync(Buffer.from(text, 'latin1')).toString();
 }
 
-function applyToMap<T>(map: Map<string, T>, changes: ReadonlyMap<string, T | null> = new Map()): void {
-  for (const [key, value] of changes) {
+function applyToMap<T>(
+  map: Map<string, T>,
+  changes: ReadonlyMap<string, T | null> | undefined,
+  copyOf: (value: T) => T,
+): void {
+  for (const [key, value] of changes ?? []) {
     if (value === null) map.delete(key);
-    else map.set(key, structuredClone(value));
+    else map.set(key, copyOf(value));
   }
 }
 

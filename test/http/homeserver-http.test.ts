@@ -52,7 +52,7 @@ describe('a request', () => {
     } as const;
     expect(await http.requestWithStatus(done, request)).toEqual({ status: 201, body: { done: true } });
     expect(requests).toMatchObject([
-      { method: 'PUT', url: 'http://hs/look?x=1&z=a+b%26c&f=false', body: { a: 1 }, authorization: null },
+      { method: 'PUT', url: 'http://hs/look?x=1&z=a%20b%26c&f=false', body: { a: 1 }, authorization: null },
     ]);
     expect(clock.pendingTimers).toBe(0);
   });

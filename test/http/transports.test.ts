@@ -89,7 +89,7 @@ describe.each(transports)('over %s', (_name, make) => {
     expect(await send({ query: { a: 'b&c d', e: 1 } })).toEqual({ text: 'grüße 👋 \u2028' });
     expect(await send({ method: 'PUT', path: '/r/%21room', body })).toEqual(body);
     expect(seen).toEqual([
-      { method: 'GET', url: '/x?a=b%26c+d&e=1', token: 'Bearer syt_secret', type: undefined, body: '' },
+      { method: 'GET', url: '/x?a=b%26c%20d&e=1', token: 'Bearer syt_secret', type: undefined, body: '' },
       {
         method: 'PUT',
         url: '/r/%21room',
