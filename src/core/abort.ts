@@ -10,6 +10,37 @@ export function abortedError(operation: string, reason?: unknown): MatrixClientM
   return new MatrixClientManagerError('ABORTED', `${operation} was aborted`, { cause: reason });
 }
 
+interface Listeners {
+  readonly all: Set<() => void>;
+  readonly fire: () => void;
+}
+
+const listening = new WeakMap<AbortSignal, Listeners>();
+
+/**
+ * Calls `listener` when `signal` fires; returns what undoes that. A signal walks through all its listeners for each one
+ * that comes or goes, and thousands of calls wait on a manager's: so it gets a single one for all of them.
+ */
+export function onceAborted(signal: AbortSignal, listener: () => void): () => void {
+  const { all, fire } = listening.get(signal) ?? listenTo(signal);
+  all.add(listener);
+  return () => {
+    if (!all.delete(listener) || all.size > 0) return;
+    signal.removeEventListener('abort', fire);
+    listening.delete(signal);
+  };
+}
+
+function listenTo(signal: AbortSignal): Listeners {
+  const all = new Set<() => void>();
+  const fire = (): void => {
+    for (const listener of all) listener();
+  };
+  signal.addEventListener('abort', fire, { once: true });
+  listening.set(signal, { all, fire });
+  return { all, fire };
+}
+
 /** Waits `delayMs` on `clock`; rejects with `ABORTED`, its timer cleared, when `signal` fires first. */
 export function delay(
   clock: Clock,
@@ -19,15 +50,16 @@ export function delay(
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(abortedError(operation, signal.reason));
-    const onAbort = (): void => {
-      clock.clearTimeout(timer);
-      reject(abortedError(operation, signal?.reason));
-    };
     const timer = clock.setTimeout(() => {
-      signal?.removeEventListener('abort', onAbort);
+      ignore?.();
       resolve();
     }, delayMs);
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const ignore =
+      signal &&
+      onceAborted(signal, () => {
+        clock.clearTimeout(timer);
+        reject(abortedError(operation, signal.reason));
+      });
   });
 }
 
@@ -39,9 +71,8 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
       promise.catch(() => {}); // its owner handles it; this caller has already left
       return reject(abortedError(operation, signal.reason));
     }
-    const onAbort = (): void => reject(abortedError(operation, signal.reason));
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    const ignore = onceAborted(signal, () => reject(abortedError(operation, signal.reason)));
+    promise.then(resolve, reject).finally(ignore);
   });
 }
 

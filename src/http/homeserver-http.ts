@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { abortedError, orAborted, throwIfAborted, timeoutReason } from '../core/abort.js';
+import { abortedError, onceAborted, orAborted, throwIfAborted, timeoutReason } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
@@ -160,14 +160,13 @@ export class HomeserverHttp {
       reject(reason);
       controller.abort(reason);
     };
-    const abort = (): void => end();
     const timeoutMs = request.timeoutMs ?? this.#options.requestTimeoutMs;
     let timedOut = false;
     const timer = this.#options.clock.setTimeout(() => {
       timedOut = true;
       end(timeoutReason());
     }, timeoutMs);
-    signal?.addEventListener('abort', abort, { once: true });
+    const ignoreAbort = signal && onceAborted(signal, () => end());
     let overtaken = false;
     const ignoreOutage = request.endsWithOutage
       ? gate.onceDown(() => {
@@ -200,7 +199,7 @@ export class HomeserverHttp {
       throw new MatrixClientManagerError('NETWORK', message, { userId, roomId, cause });
     } finally {
       this.#options.clock.clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
+      ignoreAbort?.();
       ignoreOutage?.();
     }
   }

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
-import { describe, expect, it } from 'vitest';
-import { delay, orAborted, throwIfAborted } from '../../src/core/abort.js';
+import { describe, expect, it, vi } from 'vitest';
+import { delay, onceAborted, orAborted, throwIfAborted } from '../../src/core/abort.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { rejection } from '../support/rejection.js';
 
@@ -86,5 +86,33 @@ describe('throwIfAborted', () => {
     expect(() => throwIfAborted(new AbortController().signal, 'x')).not.toThrow();
     const error = await rejection(() => throwIfAborted(AbortSignal.abort('why'), 'x'));
     expect(error).toMatchObject({ code: 'ABORTED', cause: 'why' });
+  });
+});
+
+describe('a signal that many wait on', () => {
+  it('has one listener for all of them, and none when they have gone', async () => {
+    const { signal } = new AbortController();
+    const fired = vi.fn<() => void>();
+    const first = onceAborted(signal, fired);
+    const second = onceAborted(signal, fired.bind(undefined));
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    first();
+    first();
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    second();
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    expect(fired).not.toHaveBeenCalled();
+  });
+
+  it('tells each of them, also those that came after others had gone', () => {
+    const controller = new AbortController();
+    const told: string[] = [];
+    onceAborted(controller.signal, () => told.push('gone'))();
+    onceAborted(controller.signal, () => told.push('first'));
+    const leave = onceAborted(controller.signal, () => told.push('left'));
+    onceAborted(controller.signal, () => told.push('last'));
+    leave();
+    controller.abort();
+    expect(told).toEqual(['first', 'last']);
   });
 });
