@@ -54,6 +54,7 @@ export type {
   StateEvent,
   TypingEvent,
 } from './core/client-event.js';
+export type { Decryption, DecryptionFailureReason } from './core/decryption.js';
 export type { Gap } from './delivery/delivery.js';
 
 // Messages

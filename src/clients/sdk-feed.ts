@@ -33,11 +33,15 @@ export class SdkFeed {
   #pushRules: string | undefined;
   #timelineOf: ((roomId: string) => KnownTimeline | undefined) | undefined;
 
-  /** @param saved - what the SDK will resume from */
-  constructor(client: MatrixClient, saved: ISavedSync | undefined) {
+  /**
+   * @param saved - what the SDK will resume from
+   * @param encrypts - whether the client has encryption, which looks at who comes into a room
+   */
+  constructor(client: MatrixClient, saved: ISavedSync | undefined, encrypts = false) {
     this.#client = client;
     if (saved) saved.accountData = this.#withoutPushRules(saved.accountData);
-    const isOff = (name: string): boolean => !this.isObserved && emittedByPeople.has(name);
+    const isOff = (name: string): boolean =>
+      !this.isObserved && emittedByPeople.has(name) && !(encrypts && name === (RoomMemberEvent.Membership as string));
     Object.assign(client, { reEmitter: new SharedReEmitter(client, isOff), setPushRules: () => {} });
     const getEventMapper = client.getEventMapper.bind(client);
     client.getEventMapper = (options) => {

@@ -1,6 +1,6 @@
 import { ClientEvent, createClient, Filter, SyncState } from 'matrix-js-sdk';
 import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
-import { abortedError, delay } from '../core/abort.js';
+import { aborted, abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
@@ -10,6 +10,7 @@ import { isObject } from '../core/raw-event.js';
 import type { RequestGate } from '../core/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
 import type { SyncKind, SyncSize, SyncWatch, Telemetry } from '../core/telemetry.js';
+import type { UserEncryption } from '../encryption/user-encryption.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { Logger } from '../core/logger.js';
 import { failureClass } from '../http/failure-class.js';
@@ -54,6 +55,8 @@ export interface SyncClientOptions {
   readonly requestTimeoutMs: number;
   readonly maxResponseBytes: number;
   readonly gate: ClientGate;
+  /** The keys of the device, loaded and not open yet. @default none: the client cannot decrypt */
+  readonly encryption?: UserEncryption | undefined;
   /** @default none */
   readonly telemetry?: Telemetry;
   /** Called when the connection to the homeserver is lost and when it is back. */
@@ -137,6 +140,8 @@ export class SyncClient implements EventSource {
   #watch: SyncWatch | undefined;
   /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
   #lostPosition: string | undefined;
+  /** How many keys of the device the homeserver had left, in the words of its last answer. */
+  #keysLeft: object = {};
   #lastSyncAt: number | undefined;
   /** Whether the client has rested since its last sync. */
   #behind = false;
@@ -175,7 +180,7 @@ export class SyncClient implements EventSource {
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });
-    this.#feed = new SdkFeed(this.matrixClient, saved);
+    this.#feed = new SdkFeed(this.matrixClient, saved, options.encryption !== undefined);
     const { signal } = this.#poll;
     const endsWithOutage = (): boolean => this.#phase === 'running';
     this.#syncRequests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, endsWithOutage });
@@ -185,7 +190,8 @@ export class SyncClient implements EventSource {
       ...options,
       userId: this.#userId,
       requests: this.#syncRequests,
-      versions: options.slidingSync ? options.versions : undefined,
+      // Its second request would lose messages to the device that came with the first, if a kill came between.
+      versions: options.slidingSync && options.encryption?.isNew !== false ? options.versions : undefined,
       covered,
       signal,
     });
@@ -233,6 +239,12 @@ export class SyncClient implements EventSource {
     this.#sink = sink;
   }
 
+  /** Opens the client's encryption, where it has one; before {@link start}. After a rejection, call {@link stop}. */
+  async openEncryption(): Promise<void> {
+    const resumes = this.#resumesFrom !== undefined;
+    await this.#options.encryption?.open(this.matrixClient, resumes, (error) => this.#fail(error));
+  }
+
   /** Resolves when the first sync has been processed. After a rejection, call {@link stop}. */
   async start(signal: AbortSignal): Promise<void> {
     const { clock, startTimeoutMs, timelineLimit, pollTimeoutMs } = this.#options;
@@ -270,6 +282,7 @@ export class SyncClient implements EventSource {
 
   async #stop(): Promise<void> {
     const { matrixClient } = this;
+    const { encryption } = this.#options;
     this.#phase = 'closing';
     this.#firstSync.reject(abortedError(`starting ${this.#userId}`));
     this.#requests.abort();
@@ -277,9 +290,12 @@ export class SyncClient implements EventSource {
     // keep-alive timer a few steps later: let both get there, so that stopClient() finds all there is to end.
     await this.#started;
     await turnOfTheEventLoop();
+    await encryption?.settle();
     matrixClient.stopClient();
     this.#poll.abort();
-    if (this.#polled) await this.#loopEnded.promise;
+    // From settle() on, the SDK's calls of its encryption do not return: its loop may stand in one for good.
+    const isStuck = encryption !== undefined && this.#pending !== undefined;
+    if (this.#polled && !isStuck) await this.#loopEnded.promise;
     await turnOfTheEventLoop();
     matrixClient.http.abort();
     for (const room of matrixClient.store.getRooms()) {
@@ -287,6 +303,7 @@ export class SyncClient implements EventSource {
       room.currentState.removeAllListeners();
     }
     matrixClient.removeAllListeners();
+    encryption?.close();
   }
 
   /**
@@ -307,6 +324,11 @@ export class SyncClient implements EventSource {
 
   /** One sync that succeeds, however long that takes. Rejects when the client is stopped. */
   async #next(query: SyncQuery): Promise<Answer> {
+    const failure = this.#options.encryption?.failure;
+    if (failure) {
+      await aborted(this.#poll.signal); // to ask from the new position would be to say that its keys have arrived
+      throw failure;
+    }
     let retrying = false;
     for (let failures = 0; ;) {
       const asked = query.since === undefined ? undefined : String(query.since);
@@ -332,6 +354,7 @@ export class SyncClient implements EventSource {
         this.#throwIfClosing(error);
         if (since !== undefined && isManagerError(error) && error.status === 400 && error.errcode) {
           this.#lostPosition = since;
+          this.#options.encryption?.forgetDeviceLists();
           this.#options.onPositionLost(error);
           continue;
         }
@@ -438,6 +461,7 @@ export class SyncClient implements EventSource {
     if (malformedEvents > 0) logger.warn({ userId: this.#userId, malformedEvents }, 'sync held malformed events');
     const { account_data: accountData } = response;
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
+    this.#noteKeysLeft(response, batch.isLate === true);
     this.#feed.prune(response);
     dropKnownEvents(this.matrixClient, response);
     this.#unobserved = !this.#feed.isObserved;
@@ -453,6 +477,10 @@ export class SyncClient implements EventSource {
     this.#pending = undefined;
     if (this.#phase === 'closing' || pending?.read.response !== data) return;
     const { read, growing } = pending;
+    const { encryption } = this.#options;
+    // Keys that came with it are not on the disk: it has to come again.
+    if (encryption?.failure) return this.#fail(encryption.failure);
+    encryption?.synced();
     const roomIds = read.batch.rooms.map(({ roomId }) => roomId);
     trimTimelines(this.matrixClient, roomIds, this.#options.timelineLimit);
     this.#feed.trim(read.stateChanged);
@@ -469,7 +497,17 @@ export class SyncClient implements EventSource {
     } catch (error) {
       this.#fail(asManagerError(error, this.#userId));
     }
+    if (this.#phase === 'starting') await encryption?.ready();
     this.#firstSync.resolve();
+  }
+
+  /** An answer of our own making says nothing of keys, and the SDK would take that for none. */
+  #noteKeysLeft(response: ISyncResponse, isOwn: boolean): void {
+    const { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback } = response;
+    if (isOwn) Object.assign(response, this.#keysLeft);
+    else if (this.#options.encryption) {
+      this.#keysLeft = { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback };
+    }
   }
 
   #connection(connected: boolean): void {
@@ -502,9 +540,4 @@ function sizeOf({ rooms, invites }: EventBatch): SyncSize {
 function asManagerError(error: unknown, userId: string): MatrixClientManagerError {
   if (isManagerError(error)) return error;
   return new MatrixClientManagerError('CLIENT_FAILED', `the client of ${userId} failed`, { userId, cause: error });
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

@@ -76,6 +76,12 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
   });
 }
 
+/** Resolves when `signal` fires. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
 /** With what a request is aborted when its time is over. */
 export function timeoutReason(): DOMException {
   return new DOMException('no answer in time', 'TimeoutError');

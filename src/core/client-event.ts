@@ -1,3 +1,4 @@
+import type { Decryption } from './decryption.js';
 import type { EventContent } from './raw-event.js';
 
 /**
@@ -24,6 +25,8 @@ interface InTimeline extends InRoom {
   readonly eventType: string;
   /** Whether it was sent encrypted. */
   readonly encrypted: boolean;
+  /** What came of decrypting it, where the user's client has encryption. */
+  readonly decryption?: Decryption;
   /** The `txnId` that this user's own device sent it with. */
   readonly transactionId?: string;
 }

@@ -18,6 +18,7 @@ export const errorCodes = [
   'CLIENT_NOT_STARTED', // no client and no stored credentials for the user
   'CLIENT_FAILED', // the client ended by a fault while the call needed it
   'ENCRYPTION_UNAVAILABLE', // the room is encrypted and this manager cannot encrypt for the user
+  'ENCRYPTION_FAILED', // a message could not be encrypted; nothing was sent
   'ENCRYPTION_STORE_IN_USE', // the user's crypto store is open already; two clients of one device would ruin its keys
   'ENCRYPTION_STORE_DAMAGED', // the keys of the device cannot be read; a new device and a restore are the way on
   'ENCRYPTION_STORE_ROLLED_BACK', // the keys of the device are older than they were, or gone; the same way on

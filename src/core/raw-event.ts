@@ -1,3 +1,6 @@
+import { decryption } from './decryption.js';
+import type { Decryption } from './decryption.js';
+
 /**
  * A timeline or state event as the homeserver sends it to clients.
  * @see https://spec.matrix.org/v1.16/client-server-api/#room-event-format
@@ -12,10 +15,17 @@ export interface RawEvent {
   /** What a redaction redacts, in room versions before 11; later it stands in `content`. */
   readonly redacts?: string;
   readonly unsigned?: Readonly<Record<string, unknown>>;
+  /** Of one that came encrypted, once that was tried: type and content are then what was encrypted. */
+  readonly [decryption]?: Decryption;
 }
 
 /** The content of an event: any JSON object. */
 export type EventContent = Readonly<Record<string, unknown>>;
+
+/** Whether the event came encrypted. */
+export function isEncrypted(event: RawEvent): boolean {
+  return event.type === 'm.room.encrypted' || event[decryption] !== undefined;
+}
 
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,3 +1,4 @@
+import type { Decryption } from './decryption.js';
 import type { ClientEvent, ClientEventType, Provenance } from './client-event.js';
 
 /** How a request to the homeserver ended: well, or by which class of failure. */
@@ -55,6 +56,10 @@ export interface Telemetry {
   event(type: ClientEventType, provenance: Provenance): void;
   /** Runs one attempt of a callback. */
   callback(event: ClientEvent, attempt: number, run: () => void | Promise<void>): Promise<void>;
+  /** An encrypted event was decrypted for the callbacks, or given up. */
+  decryption(result: Decryption): void;
+  /** A change of a device's keys was stored after `durationMs`, or could not be. */
+  keyCommit(stored: boolean, durationMs: number): void;
   deadLetter(): void;
   /** A gap was filled by `events` events after `durationMs`; `complete` says whether nothing is missing now. */
   gap(userId: string, roomId: string, events: number, complete: boolean, durationMs: number): void;
@@ -79,6 +84,8 @@ export const noTelemetry: Telemetry = {
   sync: () => (_size, take) => take(),
   event() {},
   callback: async (_event, _attempt, run) => run(),
+  decryption() {},
+  keyCommit() {},
   deadLetter() {},
   gap() {},
   checkpoint: (_userId, store) => store(),

@@ -31,7 +31,17 @@ export interface DeliveryOptions extends GapFillerOptions {
    * is the last to be through with the event: it resolves when that is stored, and only then may the room go on.
    */
   readonly dispatch: (event: ClientEvent, signal: AbortSignal, record: () => Promise<void>) => Promise<boolean>;
+  /** Makes an encrypted event readable, or says that it is not; undefined when `signal` ends the wait. @default none */
+  readonly decrypt?: Decrypt | undefined;
 }
+
+export type Decrypt = (
+  roomId: string,
+  raw: RawEvent,
+  provenance: Provenance,
+  arrivedAt: number,
+  signal: AbortSignal,
+) => Promise<RawEvent | undefined>;
 
 /** Events under way in callbacks from which on the source is made to wait, so that memory stays bounded. */
 const MAX_UNDER_WAY = 10_000;
@@ -92,7 +102,8 @@ export class Delivery {
     if (this.#stop.signal.aborted) return;
     const open = this.#ledger.open(batch);
     const history = batch.since === undefined && !this.#resuming;
-    const parts = batch.rooms.map((room) => this.#acceptRoom(open, batch, room, history));
+    const arrivedAt = this.#options.clock.now();
+    const parts = batch.rooms.map((room) => this.#acceptRoom(open, batch, room, history, arrivedAt));
     parts.push(...batch.invites.map((invite) => this.#acceptInvite(open, batch, invite, history)));
     this.#resuming = true;
     void this.#completeWhen(open, parts);
@@ -144,10 +155,16 @@ export class Delivery {
     await this.#commits;
   }
 
-  async #acceptRoom(open: OpenBatch, batch: EventBatch, room: RoomBatch, history: boolean): Promise<boolean> {
-    // The room's queue holds back later batches only while a gap is filled, not while callbacks run: those are
-    // queued per callback and room anyway, and a slow one must not hold up the others.
-    let events: Promise<boolean>[] = [];
+  async #acceptRoom(
+    open: OpenBatch,
+    batch: EventBatch,
+    room: RoomBatch,
+    history: boolean,
+    arrivedAt: number,
+  ): Promise<boolean> {
+    // The room's queue holds back later batches only while a gap is filled or a key is waited for, not while callbacks
+    // run: those are queued per callback and room anyway, and a slow one must not hold up the others.
+    const events: Promise<boolean>[] = [];
     const { roomId } = room;
     const planned = await this.#rooms.run(roomId, async () => {
       // Once a gap has been left open by a stop, the room's position must not jump it.
@@ -155,9 +172,11 @@ export class Delivery {
       const plan = this.#stop.signal.aborted ? undefined : await this.#plan(batch, room, isHistory);
       if (!plan) return false;
       const left = room.membership === 'leave';
-      events = plan.map(({ raw, provenance }) => {
-        return this.#handle(open, roomId, raw, provenance, !left && provenance !== 'backlog');
-      });
+      for (const { raw, provenance } of plan) {
+        const readable = isSealed(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;
+        if (!readable) return false;
+        events.push(this.#handle(open, roomId, readable, provenance, !left && provenance !== 'backlog'));
+      }
       const provenance = history || batch.isLate ? 'backlog' : provenanceOf(batch);
       const ephemeral = toEphemeralEvents(this.#options.userId, room, provenance);
       events.push(...ephemeral.map((event) => this.#dispatch(event, async () => {})));
@@ -198,6 +217,18 @@ export class Delivery {
     const gap = { roomId, from: prevBatch, to: batch.isLate ? undefined : batch.since, edge, ...ends };
     const missed = await this.#gaps.missing(gap, this.#stop.signal);
     return missed && [...planned('gap-fill', missed), ...live];
+  }
+
+  async #decrypt(
+    roomId: string,
+    raw: RawEvent,
+    provenance: Provenance,
+    arrivedAt: number,
+  ): Promise<RawEvent | undefined> {
+    const { decrypt } = this.#options;
+    const isHandled = this.#seen.has(raw.event_id) || this.#journal.has(raw.event_id);
+    if (!decrypt || isHandled) return raw;
+    return decrypt(roomId, raw, provenance, arrivedAt, this.#stop.signal);
   }
 
   async #handle(
@@ -307,6 +338,11 @@ function planned(provenance: Provenance, events: readonly RawEvent[]): Planned[]
 
 function provenanceOf(batch: EventBatch): Provenance {
   return batch.catchUp || batch.isLate ? 'gap-fill' : 'live';
+}
+
+/** Whether there is something in it to be decrypted. */
+function isSealed(raw: RawEvent): boolean {
+  return raw.type === 'm.room.encrypted';
 }
 
 /** Whether the user came into the room by this event, and not just changed their name in it. */

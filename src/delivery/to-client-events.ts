@@ -1,6 +1,7 @@
 import type { ClientEvent, InviteEvent, Provenance, ReceiptEvent } from '../core/client-event.js';
 import type { InviteBatch, RoomBatch } from '../core/event-source.js';
-import { isObject } from '../core/raw-event.js';
+import { decryption } from '../core/decryption.js';
+import { isEncrypted, isObject } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 
 /** What callbacks get for a timeline event. */
@@ -15,7 +16,8 @@ export function toTimelineEvent(userId: string, roomId: string, raw: RawEvent, p
     timestamp: raw.origin_server_ts,
     content: raw.content,
     eventType: raw.type,
-    encrypted: raw.type === 'm.room.encrypted',
+    encrypted: isEncrypted(raw),
+    ...(raw[decryption] && { decryption: raw[decryption] }),
     ...(typeof transactionId === 'string' && raw.sender === userId && { transactionId }),
   };
   if (raw.state_key !== undefined) {

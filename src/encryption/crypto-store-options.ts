@@ -27,6 +27,8 @@ export interface CryptoStoreOptions {
   readonly counterPath?: string;
   /** Told when the file was damaged and set aside. Must not throw. */
   readonly onCorruption?: (info: CorruptionInfo) => void;
+  /** Told how each change of keys went, and what it took in milliseconds. */
+  readonly onCommit?: (stored: boolean, durationMs: number) => void;
   /** @default silentLogger */
   readonly logger?: Logger;
   /** @default systemClock */
@@ -39,12 +41,20 @@ export type NormalizedCryptoStoreOptions = Required<Omit<CryptoStoreOptions, 'co
 /** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`; the secret is in no message. */
 export function normalizeCryptoStoreOptions(options: CryptoStoreOptions): NormalizedCryptoStoreOptions {
   checkFileOptions(options, 'CryptoStore');
-  const { path, secret, counterPath, onCorruption = () => {}, logger = silentLogger, clock = systemClock } = options;
+  const {
+    path,
+    secret,
+    counterPath,
+    onCorruption = () => {},
+    onCommit = () => {},
+    logger = silentLogger,
+    clock = systemClock,
+  } = options;
   if (counterPath !== undefined && (typeof counterPath !== 'string' || counterPath === '' || counterPath === path)) {
     throw new MatrixClientManagerError(
       'INVALID_OPTIONS',
       `CryptoStore: expected \`counterPath\` to be the path of a file of its own, got ${describe(counterPath)}`,
     );
   }
-  return { path, secret, onCorruption, logger, clock, ...(counterPath !== undefined && { counterPath }) };
+  return { path, secret, onCorruption, onCommit, logger, clock, ...(counterPath !== undefined && { counterPath }) };
 }

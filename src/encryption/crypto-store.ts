@@ -1,3 +1,4 @@
+import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { checkSecret } from '../storage/sqlite-storage-options.js';
@@ -10,7 +11,7 @@ import { closedError } from '../storage/storage-errors.js';
 import { CounterFile } from './counter-file.js';
 import { CryptoFile, cryptoLayout } from './crypto-file.js';
 import type { DeviceRow } from './crypto-file.js';
-import type { CryptoStoreOptions } from './crypto-store-options.js';
+import type { CryptoStoreOptions, NormalizedCryptoStoreOptions } from './crypto-store-options.js';
 import { normalizeCryptoStoreOptions } from './crypto-store-options.js';
 import type { DeviceId } from './device-keys.js';
 import {
@@ -49,18 +50,27 @@ export class CryptoStore implements AsyncDisposable {
   readonly #file: CryptoFile;
   readonly #counters: CounterFile;
   readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #onCommit: NormalizedCryptoStoreOptions['onCommit'];
   readonly #indexedDb: typeof DatabasesModule;
   /** By user; undefined while one is being opened. */
   readonly #open = new Map<string, DeviceStore | undefined>();
   #vault: Vault;
   #closed = false;
 
-  private constructor(opened: OpenDatabase, counters: CounterFile, logger: Logger, indexedDb: typeof DatabasesModule) {
+  private constructor(
+    opened: OpenDatabase,
+    counters: CounterFile,
+    { logger, clock, onCommit }: NormalizedCryptoStoreOptions,
+    indexedDb: typeof DatabasesModule,
+  ) {
     this.#opened = opened;
     this.#file = new CryptoFile(opened.database);
     this.#vault = opened.vault;
     this.#counters = counters;
     this.#logger = logger;
+    this.#clock = clock;
+    this.#onCommit = onCommit;
     this.#indexedDb = indexedDb;
   }
 
@@ -76,11 +86,16 @@ export class CryptoStore implements AsyncDisposable {
     try {
       const inMemory = opened.path === ':memory:';
       const counters = new CounterFile(normalized.counterPath ?? (inMemory ? undefined : `${opened.path}.counters`));
-      return new CryptoStore(opened, counters, normalized.logger, indexedDb);
+      return new CryptoStore(opened, counters, normalized, indexedDb);
     } catch (error) {
       opened.close();
       throw error;
     }
+  }
+
+  /** How many devices have their keys in memory. */
+  get openDevices(): number {
+    return this.#open.size;
   }
 
   /** The devices of the user that the store has keys of, oldest first. */
@@ -184,14 +199,17 @@ export class CryptoStore implements AsyncDisposable {
       storageKey: sdkStorageKey(key),
       commits: row.commits,
       commit: (...change) => {
+        const begunAt = this.#clock.now();
         try {
           if (!this.#indexedDb.databasesReachable()) throw replacedError(userId);
           const commits = inTransaction(database, () => records.write(...change));
           // After the transaction: a kill in between leaves the counter behind, which is no rollback. Before the SDK
           // hears of it: so no message goes out under keys that a rollback would bring back unnoticed.
           this.#counters.note(userId, deviceId, commits);
+          this.#onCommit(true, this.#clock.now() - begunAt);
           return commits;
         } catch (error) {
+          this.#onCommit(false, this.#clock.now() - begunAt);
           throw storageError('write', path, error);
         }
       },

@@ -3,6 +3,8 @@ import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { Logger } from '../core/logger.js';
+import { cryptoBackend } from './crypto-backend.js';
+import type { CryptoBackend } from './crypto-backend.js';
 import { containPanics } from './crypto-wasm.js';
 import { damagedError } from './device-keys.js';
 import type { DeviceStore } from './device-store.js';
@@ -33,14 +35,6 @@ export interface ClientCrypto {
 const CALL_TIMEOUT_MS = 30_000;
 const SETTLE_TIMEOUT_MS = 5_000;
 
-/** What is reached of matrix-js-sdk's RustCrypto beyond its public interface. */
-interface RustCryptoInside {
-  readonly olmMachine: object;
-  readonly backupManager: { readonly keyBackupCheckInProgress: Promise<unknown> | null };
-  markAllTrackedUsersAsDirty(): Promise<void>;
-  stop(): void;
-}
-
 /**
  * Gives a client end-to-end encryption on the keys in `store`. Rejects, and leaves the store to be closed by the
  * caller, with `ENCRYPTION_STORE_ROLLED_BACK` where the homeserver knows keys of the device and the store none,
@@ -55,7 +49,7 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   const { cryptoDatabasePrefix, storageKey } = store;
   const init = (): Promise<void> => matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey });
   const opening = containPanics(logger, init).then(() => {
-    const crypto = matrixClient.getCrypto() as unknown as RustCryptoInside;
+    const crypto = cryptoBackend(matrixClient);
     const { callTimeoutMs = CALL_TIMEOUT_MS } = options;
     const guard = new MachineGuard(crypto.olmMachine, { userId, clock, logger, callTimeoutMs, onFault });
     let settled: Promise<void> | undefined;
@@ -98,7 +92,7 @@ function orTimeout<T>(promise: Promise<T>, clock: Clock, timeoutMs: number, user
 }
 
 /** Ends what has opened although nobody waits for it any more. */
-async function closeLate(opening: Promise<{ readonly crypto: RustCryptoInside } & ClientCrypto>): Promise<void> {
+async function closeLate(opening: Promise<{ readonly crypto: CryptoBackend } & ClientCrypto>): Promise<void> {
   try {
     const opened = await opening;
     await opened.settle();

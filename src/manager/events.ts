@@ -28,6 +28,13 @@ export interface ManagerEvents {
   }) => void;
   /** A callback failed on an event as often as it may; the position moves on without it. */
   deadLetter: (event: { readonly userId: string; readonly event: ClientEvent; readonly error: unknown }) => void;
+  /** A device's keys cannot be used any more; the user goes on with a new device, and `error` says why. */
+  deviceReplaced: (event: {
+    readonly userId: string;
+    readonly deviceId: string;
+    readonly oldDeviceId: string;
+    readonly error: MatrixClientManagerError;
+  }) => void;
   /** The homeserver went down or came back; told again each time a look for it fails. */
   homeserverStateChanged: (event: HomeserverState) => void;
   /** Events are missing and could not be fetched. */

@@ -3,11 +3,13 @@ import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientHooks, ManagedClient } from '../clients/client-registry.js';
 import { SyncClient } from '../clients/sync-client.js';
 import type { ClientGate } from '../clients/sync-client.js';
-import { delay } from '../core/abort.js';
+import { aborted, delay } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
+import { decryption } from '../core/decryption.js';
 import type { EventBatch } from '../core/event-source.js';
 import type { Telemetry } from '../core/telemetry.js';
-import type { Gap } from '../delivery/delivery.js';
+import type { UserEncryption } from '../encryption/user-encryption.js';
+import type { Decrypt, Gap } from '../delivery/delivery.js';
 import { Delivery } from '../delivery/delivery.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
@@ -28,6 +30,8 @@ export interface LiveUserOptions {
   readonly telemetry: Telemetry;
   readonly callbacks: CallbackRegistry;
   readonly hooks: ClientHooks;
+  /** The keys of the device; undefined where the user has no encryption. */
+  readonly encryption: UserEncryption | undefined;
   readonly onGap: (gap: Gap) => void;
 }
 
@@ -35,6 +39,7 @@ export interface LiveUserOptions {
 export class LiveUser implements ManagedClient {
   readonly session: Session;
   readonly deviceId: string;
+  readonly encryption: UserEncryption | undefined;
   /** Whether it begins where the user had been. */
   readonly resumed: boolean;
   readonly #options: Omit<LiveUserOptions, 'stored'>;
@@ -55,6 +60,7 @@ export class LiveUser implements ManagedClient {
     this.#options = rest;
     this.session = session;
     this.deviceId = deviceId;
+    this.encryption = rest.encryption;
     this.resumed = stored.since !== undefined;
     this.#sync = new SyncClient({
       ...settings,
@@ -66,6 +72,7 @@ export class LiveUser implements ManagedClient {
       versions,
       gate,
       telemetry,
+      encryption: rest.encryption,
       onPositionLost: (error) => {
         logger.warn({ userId, err: error }, 'the homeserver rejects the sync position; starting a fresh sync');
       },
@@ -80,6 +87,7 @@ export class LiveUser implements ManagedClient {
         telemetry.event(event.type, event.provenance);
         return callbacks.dispatch(event, signal, record);
       },
+      decrypt: rest.encryption && eventDecryption(rest.encryption, rest),
       readHistory: (request) => readMessages(http, session, request),
       gapFillLimit: settings.gapFillLimit,
       onGap,
@@ -141,6 +149,21 @@ export class LiveUser implements ManagedClient {
     return false;
   }
 
+  /** Opens the user's encryption, where they have one; before {@link start}. After a rejection the client is stopped. */
+  async openEncryption(signal: AbortSignal): Promise<void> {
+    const abort = (): void => void this.#sync.stop();
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      if (signal.aborted) abort();
+      await this.#sync.openEncryption();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
   async start(signal: AbortSignal): Promise<void> {
     try {
       await this.#sync.start(signal);
@@ -190,4 +213,33 @@ export class LiveUser implements ManagedClient {
     }
     await this.#delivery.accept(batch);
   }
+}
+
+/** How delivery gets encrypted events: news are waited for, history is not. */
+function eventDecryption(
+  encryption: UserEncryption,
+  {
+    callbacks,
+    credentials,
+    settings,
+    telemetry,
+  }: Pick<LiveUserOptions, 'callbacks' | 'credentials' | 'settings' | 'telemetry'>,
+): Decrypt {
+  const { userId } = credentials;
+  const { decryptionTimeoutMs = 0 } = settings.encryption ?? {};
+  return async (roomId, raw, provenance, arrivedAt, signal) => {
+    if (callbacks.count(userId) === 0) return raw;
+    const wait = provenance === 'backlog' ? undefined : { until: arrivedAt + decryptionTimeoutMs, signal };
+    try {
+      const event = await encryption.decrypt(roomId, raw, wait);
+      const result = event[decryption];
+      if (result) telemetry.decryption(result);
+      return event;
+    } catch (error) {
+      // The client is ending, and what could not be read with it comes again.
+      settings.logger.debug({ userId, roomId, err: error }, 'decrypting an event was cut short');
+      await aborted(signal);
+      return undefined;
+    }
+  };
 }

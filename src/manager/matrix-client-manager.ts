@@ -10,9 +10,11 @@ import { activityPolicy } from '../clients/connection-policy.js';
 import type { GivenCredentials } from '../clients/client-registry.js';
 import type { ClientInfo } from '../clients/client-state.js';
 import { delay, orAborted } from '../core/abort.js';
+import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
+import type { RawEvent } from '../core/raw-event.js';
 import { SingleFlight } from '../core/single-flight.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { ServerVersions } from '../http/server-versions.js';
@@ -39,6 +41,7 @@ import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
 import { checkBoolean, checkObject, checkOptionalString, checkSignal, checkWhole, invalid } from './check.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
+import { Encryption, isLostDevice } from './encryption.js';
 import type { ManagerEvents } from './events.js';
 import { health } from './health.js';
 import type { LiveUser, LiveUserOptions } from './live-user.js';
@@ -63,6 +66,7 @@ const managerEvents: ReadonlySet<keyof ManagerEvents> = new Set([
   'callbackError',
   'deadLetter',
   'gap',
+  'deviceReplaced',
   'homeserverStateChanged',
 ] as const);
 /** Having answered within this time, the homeserver counts as up without being asked, in milliseconds. */
@@ -99,6 +103,7 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #adminHttp: SynapseAdminHttp | undefined;
   readonly #adminApi: AdminApi | undefined;
   readonly #accounts: Accounts;
+  readonly #encryption: Encryption | undefined;
   readonly #callbacks: CallbackRegistry;
   readonly #registry: ClientRegistry;
   readonly #sender: MessageSender;
@@ -158,6 +163,13 @@ export class MatrixClientManager implements AsyncDisposable {
       logger,
       signal: this.#closing.signal,
     });
+    this.#encryption = settings.encryption && new Encryption(settings.encryption, { ...settings, telemetry });
+    if (settings.encryption && options.storage === undefined && !credentials) {
+      logger.warn(
+        {},
+        'encryption without a storage: after a restart each user gets a new device, which reads no history',
+      );
+    }
     this.#callbacks = new CallbackRegistry({
       clock,
       attempts: settings.callbackAttempts,
@@ -338,7 +350,8 @@ export class MatrixClientManager implements AsyncDisposable {
     const signal = this.#untilClosed(page.signal);
     const reader = await this.#orClosed(this.#reader(request.userId ?? undefined, signal));
     const timeline = reader.live?.currentTimeline(page.roomId);
-    return this.#orClosed(fetchPage(this.#http, reader.session, timeline, { ...page, signal }));
+    const decrypt = this.#pageDecryption(request.userId, page.roomId);
+    return this.#orClosed(fetchPage(this.#http, reader.session, timeline, { ...page, signal, decrypt }));
   }
 
   /**
@@ -428,6 +441,16 @@ export class MatrixClientManager implements AsyncDisposable {
     return this.#settings.storage.deleteDeadLetter(userId, id);
   }
 
+  /**
+   * Wraps the keys of all devices under another secret, in one step; no client is disturbed. From then on the file of
+   * `encryption` opens with the new secret only. Throws `INVALID_OPTIONS`, or `STORAGE` where the file cannot be used.
+   */
+  async rotateEncryptionSecret(secret: string | Uint8Array): Promise<void> {
+    this.#assertOpen();
+    if (this.#encryption) return this.#orClosed(this.#encryption.rotateSecret(secret));
+    throw new MatrixClientManagerError('INVALID_OPTIONS', 'rotateEncryptionSecret() needs the option `encryption`');
+  }
+
   /** The Admin API calls besides provisioning. Throws `INVALID_OPTIONS` when the manager has no `admin`. */
   get admin(): AdminApi {
     this.#assertOpen();
@@ -511,6 +534,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#callbacks.clear();
     await turnOfTheEventLoop(); // requests that were just aborted let go of their timers
     await this.#connections.close();
+    await this.#encryption?.close();
     await storage.close();
     this.#emitter.removeAllListeners();
   }
@@ -526,10 +550,31 @@ export class MatrixClientManager implements AsyncDisposable {
       this.#accounts.resolve(userId, given, signal),
       import('./live-user.js'), // here, since loading matrix-js-sdk takes longer than loading all the rest
     ]);
-    const live = new LiveUser({
+    const make = (on: Credentials): Promise<LiveUser> => this.#openLiveUser(LiveUser, on, hooks, signal);
+    let live: LiveUser;
+    try {
+      live = await make(credentials);
+    } catch (error) {
+      if (!isLostDevice(error)) throw error;
+      live = await make(await this.#replaceDevice(credentials, error));
+    }
+    this.#live.set(userId, live);
+    return live;
+  }
+
+  async #openLiveUser(
+    Live: typeof LiveUser,
+    credentials: Credentials,
+    hooks: LiveUserOptions['hooks'],
+    signal: AbortSignal,
+  ): Promise<LiveUser> {
+    const { userId } = credentials;
+    const stored = await this.#settings.storage.loadCheckpoint(userId);
+    const encryption = this.#encryption?.isFor(userId) ? await this.#encryption.load(credentials) : undefined;
+    const live = new Live({
       credentials,
       session: this.#accounts.session(credentials),
-      stored: await this.#settings.storage.loadCheckpoint(userId),
+      stored,
       settings: this.#settings,
       http: this.#http,
       versions: this.#versions,
@@ -537,10 +582,25 @@ export class MatrixClientManager implements AsyncDisposable {
       telemetry: this.#telemetry,
       callbacks: this.#callbacks,
       hooks,
+      encryption,
       onGap: (gap) => this.#emit('gap', gap),
     });
-    this.#live.set(userId, live);
+    if (encryption) await live.openEncryption(signal);
     return live;
+  }
+
+  /** Keys that are lost or went back in time are never used again: the user goes on with a new device. */
+  async #replaceDevice(old: Credentials, error: MatrixClientManagerError): Promise<Credentials> {
+    const { userId, deviceId: oldDeviceId } = old;
+    this.#settings.logger.error({ userId, deviceId: oldDeviceId, err: error }, 'the keys of a device are lost');
+    const credentials = await this.#accounts.replaceDevice(old).catch((failure: unknown) => {
+      if (isManagerError(failure, 'UNSUPPORTED')) throw error; // which says what the caller can do
+      throw failure;
+    });
+    const { deviceId } = credentials;
+    this.#settings.logger.warn({ userId, deviceId, oldDeviceId }, 'the user goes on with a new device');
+    this.#emit('deviceReplaced', { userId, deviceId, oldDeviceId, error });
+    return credentials;
   }
 
   /** Lets go of a stopped client, when a stop from inside a callback is through as well. */
@@ -578,14 +638,10 @@ export class MatrixClientManager implements AsyncDisposable {
     const { userId, roomId } = outgoing;
     return this.#acting(userId, async ({ session, live }) => {
       const ask = (): Promise<boolean> => this.#sender.isEncrypted(session, roomId, outgoing.signal);
-      if (await (live ? live.isEncrypted(roomId, ask) : ask())) {
-        throw new MatrixClientManagerError(
-          'ENCRYPTION_UNAVAILABLE',
-          `sending to ${roomId} failed: the room is encrypted, and this manager does not encrypt; nothing was sent`,
-          { userId, roomId },
-        );
-      }
-      const sent = await this.#sender.send(session, outgoing);
+      const isEncrypted = await (live ? live.isEncrypted(roomId, ask) : ask());
+      const sent = isEncrypted
+        ? await this.#postEncrypted(session, live, outgoing)
+        : await this.#sender.send(session, outgoing);
       live?.hasSent(roomId, sent.eventId);
       if (this.#typing.isTyping(userId, roomId)) {
         await this.#typing.set(session, roomId, false, 0, this.#closing.signal).catch((error: unknown) => {
@@ -594,6 +650,37 @@ export class MatrixClientManager implements AsyncDisposable {
       }
       return sent;
     });
+  }
+
+  /** Sends to an encrypted room; with the user's client, which is started for it. */
+  async #postEncrypted(session: Session, live: LiveUser | undefined, outgoing: Outgoing): Promise<{ eventId: string }> {
+    const { userId, roomId, type } = outgoing;
+    if (!this.#encryption?.isFor(userId)) {
+      throw new MatrixClientManagerError(
+        'ENCRYPTION_UNAVAILABLE',
+        `sending to ${roomId} failed: the room is encrypted, and ${userId} has no encryption here; nothing was sent`,
+        { userId, roomId },
+      );
+    }
+    if (!live) return this.#leased(userId, (started) => this.#postEncrypted(session, started, outgoing));
+    const { encryption } = live;
+    if (!encryption?.encrypts(type)) return this.#sender.send(session, outgoing);
+    const content = await encryption.encrypt(outgoing);
+    return this.#sender.send(live.session, { ...outgoing, type: 'm.room.encrypted', content });
+  }
+
+  /** How a page gets encrypted events: by the user's client, which is started when there is one to decrypt. */
+  #pageDecryption(
+    userId: string | undefined,
+    roomId: string,
+  ): ((events: readonly RawEvent[]) => Promise<RawEvent[]>) | undefined {
+    if (userId === undefined || !this.#encryption?.isFor(userId)) return undefined;
+    return async (events) => {
+      if (!events.some((event) => event.type === 'm.room.encrypted')) return [...events];
+      return this.#leased(userId, ({ encryption }) =>
+        Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event)),
+      );
+    };
   }
 
   /** Who reads: the user's client, their session without a client, or the admin. */
@@ -625,6 +712,7 @@ export class MatrixClientManager implements AsyncDisposable {
       if (client.resting) resting++;
       else syncLagMs = Math.max(syncLagMs, client.syncLagMs ?? 0);
     }
+    const openDevices = this.#encryption?.openDevices ?? 0;
     const admin = this.#adminHttp?.load ?? { running: 0, waiting: 0 };
     const queues = {
       send: this.#sender.queued,
@@ -634,7 +722,7 @@ export class MatrixClientManager implements AsyncDisposable {
       admin: admin.waiting,
       homeserver: this.#gate.waiting.clients,
     };
-    return { clients, resting, leases, syncLagMs, homeserver: this.#gate.state.state, queues, admin };
+    return { clients, resting, leases, syncLagMs, homeserver: this.#gate.state.state, openDevices, queues, admin };
   }
 
   #assertOpen(): void {

@@ -7,6 +7,8 @@ import { assertUserId, describe, isServerName, serverNameOf } from '../core/ids.
 import { silentLogger } from '../core/logger.js';
 import type { Logger } from '../core/logger.js';
 import { isObject } from '../core/raw-event.js';
+import { readEncryptionOptions } from '../encryption/encryption-options.js';
+import type { EncryptionOptions, EncryptionSettings } from '../encryption/encryption-options.js';
 import { globalFetch } from '../http/fetch.js';
 import type { Fetch } from '../http/fetch.js';
 import { fetchTransport } from '../http/fetch-transport.js';
@@ -73,6 +75,11 @@ export interface MatrixClientManagerOptions {
    * already, where the homeserver offers simplified sliding sync (MSC4186). Nothing is missed either way. @default true
    */
   readonly slidingSync?: boolean;
+  /**
+   * End-to-end encryption for the users' clients: `{ path, secret }` of the file that keeps their keys, for one process
+   * at a time. @default none: sends to encrypted rooms are refused
+   */
+  readonly encryption?: EncryptionOptions;
   /** Where all time comes from. @default systemClock */
   readonly clock?: Clock;
   /** pino's shape. @default none */
@@ -88,8 +95,8 @@ export interface MatrixClientManagerOptions {
 }
 
 /** The options with their defaults, checked. */
-export type Settings = Required<Omit<MatrixClientManagerOptions, OptionalSetting | 'fetch'>> &
-  Pick<MatrixClientManagerOptions, OptionalSetting>;
+export type Settings = Required<Omit<MatrixClientManagerOptions, OptionalSetting | 'fetch' | 'encryption'>> &
+  Pick<MatrixClientManagerOptions, OptionalSetting> & { readonly encryption?: EncryptionSettings };
 
 type OptionalSetting =
   | 'connectionPolicy'
@@ -139,6 +146,7 @@ const others = [
   'transport',
   'connectionPolicy',
   'slidingSync',
+  'encryption',
   'meterProvider',
   'tracerProvider',
   'rateLimit',
@@ -183,6 +191,7 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
     ...(credentials && { credentials }),
     ...(meterProvider && { meterProvider }),
     ...(tracerProvider && { tracerProvider }),
+    ...(options.encryption !== undefined && { encryption: readEncryptionOptions(options.encryption) }),
     ...readRateLimit('rateLimit', options.rateLimit),
     ...readRateLimit('adminRateLimit', options.adminRateLimit),
     storage,

@@ -29,6 +29,8 @@ export interface PageRequest {
   /** What counts as a message. @default ['message'] */
   readonly types?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Makes encrypted events readable where it can. @default none */
+  readonly decrypt?: ((events: readonly RawEvent[]) => Promise<RawEvent[]>) | undefined;
 }
 
 /** Requests that one page may take: a room can have thousands of events in a row that are not asked for. */
@@ -44,7 +46,7 @@ export async function fetchPage(
   timeline: RoomTimeline | undefined,
   request: PageRequest,
 ): Promise<MessagePage> {
-  const { roomId, limit, from, signal } = request;
+  const { roomId, limit, from, signal, decrypt = async (events) => [...events] } = request;
   const oldest = timeline?.oldest;
   const wanted = eventTypeFilter(request.types);
   const messages: RoomMessage[] = [];
@@ -52,7 +54,8 @@ export async function fetchPage(
 
   let synced = false;
   if (timeline && timeline.size > 0 && timeline.isOrdered && position.token === undefined) {
-    const read = readTimeline(timeline, position, wanted, limit, roomId);
+    const { prevBatch } = timeline; // before the wait, in which the timeline may lose its oldest events
+    const read = readTimeline({ events: await decrypt([...timeline]), prevBatch }, position, wanted, limit, roomId);
     if (read) {
       synced = true;
       messages.push(...read.messages);
@@ -69,10 +72,9 @@ export async function fetchPage(
     if (synced && requests === 0 && oldest && newest && newest.origin_server_ts > oldest.origin_server_ts) {
       return fetchPage(http, session, undefined, request); // their order is not certain where the two meet
     }
+    const events = await decrypt(chunk.events);
     messages.push(
-      ...chunk.events
-        .filter((event) => wanted(event, noChanges))
-        .map((event) => toRoomMessage(roomId, event, noChanges)),
+      ...events.filter((event) => wanted(event, noChanges)).map((event) => toRoomMessage(roomId, event, noChanges)),
     );
     position = chunk.position;
   }
@@ -86,15 +88,17 @@ export async function fetchPage(
 
 /** What the timeline has from `position` on; undefined where it does not reach that far back. */
 function readTimeline(
-  timeline: RoomTimeline,
+  known: { readonly events: readonly RawEvent[]; readonly prevBatch: string | undefined },
   position: Position,
   wanted: ReturnType<typeof eventTypeFilter>,
   limit: number,
   roomId: string,
 ): { messages: RoomMessage[]; position: Position | undefined } | undefined {
-  const events = timeline.before(position.before, Infinity);
-  if (!events) return undefined;
-  const changes = changesOf(timeline);
+  const { before } = position;
+  const end = before === undefined ? known.events.length : known.events.findIndex(({ event_id: id }) => id === before);
+  if (end < 0) return undefined;
+  const events = known.events.slice(0, end).toReversed();
+  const changes = changesOf(known.events);
   const messages: RoomMessage[] = [];
   let last: RawEvent | undefined;
   for (const event of events) {
@@ -102,9 +106,9 @@ function readTimeline(
     last = event;
     if (wanted(event, changes)) messages.push(toRoomMessage(roomId, event, changes));
   }
-  const oldest = last?.event_id ?? position.before;
-  if ((last ?? timeline.oldest)?.type === 'm.room.create') return { messages, position: undefined };
-  if (timeline.prevBatch !== undefined) return { messages, position: { token: timeline.prevBatch } };
+  const oldest = last?.event_id ?? before;
+  if ((last ?? known.events[0])?.type === 'm.room.create') return { messages, position: undefined };
+  if (known.prevBatch !== undefined) return { messages, position: { token: known.prevBatch } };
   return { messages, position: oldest === undefined ? {} : { before: oldest } };
 }
 

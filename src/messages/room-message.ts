@@ -1,4 +1,6 @@
-import { isObject, isRawEvent } from '../core/raw-event.js';
+import { decryption } from '../core/decryption.js';
+import type { Decryption } from '../core/decryption.js';
+import { isEncrypted, isObject, isRawEvent } from '../core/raw-event.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
 
 /** An event of a page of history, with what later events did to it. */
@@ -21,6 +23,8 @@ export interface RoomMessage {
   readonly redacted?: { readonly eventId: string; readonly sender: string; readonly reason?: string };
   /** Whether it was sent encrypted. One that could not be decrypted keeps type `m.room.encrypted`. */
   readonly encrypted: boolean;
+  /** What came of decrypting it, where the reader's client has encryption. */
+  readonly decryption?: Decryption;
 }
 
 /** Edits and redactions, by the id of the event that they change. */
@@ -59,7 +63,8 @@ export function toRoomMessage(roomId: string, event: RawEvent, changes: Changes)
     type: event.type,
     sender: event.sender,
     timestamp: event.origin_server_ts,
-    encrypted: event.type === 'm.room.encrypted',
+    encrypted: isEncrypted(event),
+    ...(event[decryption] && { decryption: event[decryption] }),
     ...(event.state_key !== undefined && { stateKey: event.state_key }),
   };
   const redaction = changes.redactions.get(event.event_id) ?? event.unsigned?.redacted_because;

@@ -81,22 +81,6 @@ export class RoomTimeline {
     while (this.#segments.length > 1 && this.#ids.size > this.#limit) this.#dropOldest();
   }
 
-  /** Up to `limit` events before `eventId` (before now when undefined), newest first; undefined where it is not here. */
-  before(eventId: string | undefined, limit: number): RawEvent[] | undefined {
-    if (eventId !== undefined && !this.#ids.has(eventId)) return undefined;
-    const found: RawEvent[] = [];
-    let passed = eventId === undefined;
-    for (let s = this.#segments.length - 1; s >= 0 && found.length < limit; s--) {
-      const { events } = this.#segments[s] as Segment;
-      for (let e = events.length - 1; e >= 0 && found.length < limit; e--) {
-        const event = events[e] as RawEvent;
-        if (passed) found.push(event);
-        else if (event.event_id === eventId) passed = true;
-      }
-    }
-    return found;
-  }
-
   /** Every event kept, oldest first. */
   *[Symbol.iterator](): Iterator<RawEvent> {
     for (const { events } of this.#segments) yield* events;

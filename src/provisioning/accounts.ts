@@ -134,6 +134,25 @@ export class Accounts {
     return credentials;
   }
 
+  /**
+   * Logs the user in on a new device, whose credentials are those of the user from then on. The session of the old one
+   * lives on. Rejects with `UNSUPPORTED` where nobody can log the user in.
+   */
+  async replaceDevice({ userId, deviceId }: Credentials): Promise<Credentials> {
+    return this.#users.run(userId, async () => {
+      const { storage, provisioner } = this.#options;
+      const stored = await storage.getCredentials(userId);
+      if (stored && stored.deviceId !== deviceId) return stored; // somebody else has done it
+      if (!provisioner?.capabilities.renewsSessions) {
+        const message = `${userId} needs a new device in place of ${deviceId}: log in, and start the client with its token`;
+        throw new MatrixClientManagerError('UNSUPPORTED', message, { userId });
+      }
+      const credentials = await this.#login(provisioner, userId, undefined);
+      await storage.setCredentials(credentials);
+      return credentials;
+    });
+  }
+
   /** A session over `credentials` that renews itself and remembers what it got. */
   session(credentials: Credentials): Session {
     return new Session(credentials.userId, credentials, (dead) => this.#renew(dead ?? credentials));

@@ -27,6 +27,8 @@ export interface Gauges {
   /** The longest time since a sync of a client that does not rest was answered, in milliseconds; up to `pollTimeoutMs` is normal. */
   readonly syncLagMs: number;
   readonly homeserver: 'up' | 'down';
+  /** How many devices have their keys in memory. */
+  readonly openDevices: number;
   /** How much waits in each queue. */
   readonly queues: Readonly<Record<QueueName, number>>;
   /** Admin calls under way, and waiting for a place. */
@@ -46,12 +48,14 @@ export function observeGauges(meter: Meter, common: Attributes, read: () => Gaug
   const breaker = make(instruments.breaker);
   const queues = make(instruments.queues);
   const adminPool = make(instruments.adminPool);
-  const all = [clients, resting, leases, syncLag, breaker, queues, adminPool];
+  const openDevices = make(instruments.openDevices);
+  const all = [clients, resting, leases, syncLag, breaker, queues, adminPool, openDevices];
   const callback: BatchObservableCallback = (result) => {
     const now = read();
     for (const [state, number] of Object.entries(now.clients)) result.observe(clients, number, { state, ...common });
     result.observe(resting, now.resting, common);
     result.observe(leases, now.leases, common);
+    result.observe(openDevices, now.openDevices, common);
     result.observe(syncLag, now.syncLagMs / 1_000, common);
     result.observe(breaker, now.homeserver === 'up' ? 0 : 1, common);
     for (const [queue, length] of Object.entries(now.queues)) result.observe(queues, length, { queue, ...common });

@@ -3,6 +3,7 @@ import type { Attributes, Meter, MeterProvider, Span, TracerProvider } from '@op
 import { clientEventTypes } from '../core/client-event.js';
 import type { ClientEvent, ClientEventType, Provenance } from '../core/client-event.js';
 import type { Clock } from '../core/clock.js';
+import type { Decryption } from '../core/decryption.js';
 import type { CallbackOutcome, RequestWatch, SyncKind, SyncWatch, Telemetry } from '../core/telemetry.js';
 import { libraryVersion } from '../core/version.js';
 import { publish } from './channels.js';
@@ -25,6 +26,17 @@ export interface ManagerTelemetryOptions {
   readonly tracerProvider?: TracerProvider | undefined;
 }
 
+/** What can come of decrypting an event. */
+type DecryptionResult = keyof TelemetryStats['decryptions'];
+const decryptionResults: readonly DecryptionResult[] = [
+  'decrypted',
+  'missing-key',
+  'before-device',
+  'withheld',
+  'not-joined',
+  'untrusted-sender',
+  'unreadable',
+];
 const provenances: readonly Provenance[] = ['live', 'backlog', 'gap-fill'];
 /** Those of `StopReason`; others are counted as well. */
 const stopReasons = ['requested', 'idle', 'evicted', 'shutdown', 'loggedOut', 'failed'];
@@ -50,6 +62,9 @@ export class ManagerTelemetry implements Telemetry {
   readonly #events: Readonly<Record<ClientEventType, Readonly<Record<Provenance, Count>>>>;
   readonly #callbacks: Readonly<Record<CallbackOutcome, Count>>;
   readonly #deadLetters: Count;
+  readonly #decryptions: Readonly<Record<DecryptionResult, Count>>;
+  readonly #keyCommits: Readonly<Record<'stored' | 'failed', Count>>;
+  readonly #keyCommitTime: Count;
   readonly #callbackDuration: Readonly<Record<CallbackOutcome, Durations>>;
   readonly #gaps: Readonly<Record<'filled' | 'open', Count>>;
   readonly #gapEvents: Count;
@@ -84,6 +99,9 @@ export class ManagerTelemetry implements Telemetry {
     );
     this.#callbacks = each(['handled', 'failed'], counter('callbacks'));
     this.#deadLetters = counter('deadLetters').at();
+    this.#decryptions = each(decryptionResults, counter('decryptions'));
+    this.#keyCommits = each(['stored', 'failed'], counter('keyCommits'));
+    this.#keyCommitTime = counter('keyCommitTime').at();
     this.#callbackDuration = each(['handled', 'failed'], duration('callbackDuration'));
     this.#gaps = each(['filled', 'open'], counter('gaps'));
     this.#gapEvents = counter('gapEvents').at();
@@ -164,6 +182,15 @@ export class ManagerTelemetry implements Telemetry {
     }
   }
 
+  decryption(result: Decryption): void {
+    this.#decryptions[result.state === 'failed' ? result.reason : 'decrypted'].add();
+  }
+
+  keyCommit(stored: boolean, durationMs: number): void {
+    this.#keyCommits[stored ? 'stored' : 'failed'].add();
+    if (durationMs > 0) this.#keyCommitTime.add(durationMs / 1_000);
+  }
+
   deadLetter(): void {
     this.#deadLetters.add();
   }
@@ -242,6 +269,8 @@ export class ManagerTelemetry implements Telemetry {
         fromNames(provenances, (provenance) => this.#events[type][provenance].value),
       ),
       callbacks: { ...statsOf(this.#callbackDuration), deadLetters: this.#deadLetters.value },
+      decryptions: fromNames(decryptionResults, (result) => this.#decryptions[result].value),
+      keyCommits: { stored: this.#keyCommits.stored.value, failed: this.#keyCommits.failed.value },
       gaps: { filled: this.#gaps.filled.value, open: this.#gaps.open.value, events: this.#gapEvents.value },
       checkpoints: statsOf(this.#checkpoints),
       sends: statsOf(this.#sends),

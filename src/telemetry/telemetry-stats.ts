@@ -1,4 +1,5 @@
 import type { ClientEventType, Provenance } from '../core/client-event.js';
+import type { DecryptionFailureReason } from '../core/decryption.js';
 import type { RequestResult, SyncKind } from '../core/telemetry.js';
 import type { DurationStats } from './series.js';
 
@@ -31,6 +32,10 @@ export interface TelemetryStats {
     readonly failed: DurationStats;
     readonly deadLetters: number;
   };
+  /** Encrypted events that were decrypted for callbacks, and those that could not be, by reason. */
+  readonly decryptions: Readonly<Record<'decrypted' | DecryptionFailureReason, number>>;
+  /** Changes of keys that were stored, and that could not be. */
+  readonly keyCommits: { readonly stored: number; readonly failed: number };
   /** Gaps that could be filled, and those that could not or not wholly; events fetched for them. */
   readonly gaps: { readonly filled: number; readonly open: number; readonly events: number };
   readonly checkpoints: { readonly stored: DurationStats; readonly failed: DurationStats };

@@ -1,0 +1,23 @@
+import type { MatrixClient, MatrixEvent, Room } from 'matrix-js-sdk';
+
+/** What is used of matrix-js-sdk's RustCrypto beyond its public interface. */
+export interface CryptoBackend {
+  readonly olmMachine: OlmMachine;
+  readonly backupManager: { readonly keyBackupCheckInProgress: Promise<unknown> | null };
+  readonly roomEncryptors: Readonly<Record<string, object | undefined>>;
+  readonly outgoingRequestsManager: { doProcessOutgoingRequests(): Promise<void> };
+  readonly eventDecryptor: { removeEventFromPendingList(event: MatrixEvent): void };
+  encryptEvent(event: MatrixEvent, room: Room): Promise<void>;
+  markAllTrackedUsersAsDirty(): Promise<void>;
+  stop(): void;
+}
+
+interface OlmMachine {
+  readonly identityKeys: { readonly ed25519: { toBase64(): string } };
+  outgoingRequests(): Promise<readonly { readonly type: number; readonly body?: string }[]>;
+}
+
+/** The encryption of a client that has been opened. */
+export function cryptoBackend(matrixClient: MatrixClient): CryptoBackend {
+  return matrixClient.getCrypto() as unknown as CryptoBackend;
+}

@@ -1,0 +1,218 @@
+import { MatrixEvent } from 'matrix-js-sdk';
+import type { MatrixClient, Room } from 'matrix-js-sdk';
+import { orAborted } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import type { EventContent, RawEvent } from '../core/raw-event.js';
+import { cryptoBackend } from './crypto-backend.js';
+import type { CryptoStore } from './crypto-store.js';
+import type { DeviceId } from './device-keys.js';
+import type { DeviceStore } from './device-store.js';
+import { EventDecryptor } from './event-decryptor.js';
+import type { KeyWait } from './event-decryptor.js';
+import { openCrypto } from './open-crypto.js';
+import type { ClientCrypto } from './open-crypto.js';
+
+export interface UserEncryptionOptions extends DeviceId {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Time for opening, in milliseconds. */
+  readonly startTimeoutMs: number;
+  /** How long an event may wait for its key, in milliseconds. */
+  readonly decryptionTimeoutMs: number;
+}
+
+/** A message to be encrypted. */
+export interface ClearMessage {
+  readonly roomId: string;
+  readonly type: string;
+  readonly content: EventContent;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Never encrypted: the homeserver has to understand them. */
+const clearTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
+/** `RequestType.KeysUpload` of the SDK's WebAssembly. */
+const KEYS_UPLOAD = 0;
+
+/** End-to-end encryption of one user's client, from the opening of its keys to their closing. */
+export class UserEncryption {
+  readonly #options: UserEncryptionOptions;
+  readonly #ended = new AbortController();
+  #store: DeviceStore | undefined;
+  #matrixClient: MatrixClient | undefined;
+  #crypto: ClientCrypto | undefined;
+  #decryptor: EventDecryptor | undefined;
+  #failure: MatrixClientManagerError | undefined;
+  #onFault: (error: MatrixClientManagerError) => void = () => {};
+  /** Called when the SDK has taken in a sync. */
+  readonly #afterSync = new Set<() => void>();
+
+  private constructor(options: UserEncryptionOptions) {
+    this.#options = options;
+  }
+
+  /** Loads the keys of a device; rejects as {@link CryptoStore.openUser} does. {@link close} lets go of them. */
+  static async load(cryptoStore: CryptoStore, options: UserEncryptionOptions): Promise<UserEncryption> {
+    const { userId, deviceId } = options;
+    const encryption = new UserEncryption(options);
+    encryption.#store = await cryptoStore.openUser({
+      userId,
+      deviceId,
+      newDevice: true, // openCrypto() asks the homeserver whether it knows other keys
+      onFailure: (error) => encryption.#fail(error),
+    });
+    return encryption;
+  }
+
+  /** Whether the device has no keys yet, so that nobody has sent it any. */
+  get isNew(): boolean {
+    return this.#store?.isNew ?? false;
+  }
+
+  /** Why the keys in memory are not those on the disk any more: no sync position may be stored from then on. */
+  get failure(): MatrixClientManagerError | undefined {
+    return this.#failure;
+  }
+
+  /** When an event that comes now is given up, in milliseconds since the Unix epoch. */
+  get decryptsUntil(): number {
+    return this.#options.clock.now() + this.#options.decryptionTimeoutMs;
+  }
+
+  /**
+   * Gives the client, which is not started yet, its encryption. Rejects as {@link openCrypto} does.
+   * @param onFault - called once when the client has to be stopped and started afresh
+   */
+  async open(
+    matrixClient: MatrixClient,
+    resumes: boolean,
+    onFault: (error: MatrixClientManagerError) => void,
+  ): Promise<void> {
+    const { clock, logger, startTimeoutMs } = this.#options;
+    this.#onFault = onFault;
+    const opening = openCrypto({
+      matrixClient,
+      store: this.#store as DeviceStore,
+      resumes,
+      clock,
+      logger,
+      startTimeoutMs,
+      onFault: (error) => this.#fail(error),
+    });
+    this.#crypto = await orAborted(opening, this.#ended.signal, 'opening encryption');
+    this.#matrixClient = matrixClient;
+    this.#decryptor = new EventDecryptor(matrixClient, clock, this.#ended.signal);
+  }
+
+  /** Resolves when others can send the device keys: before, what they send cannot be read. Never rejects. */
+  async ready(): Promise<void> {
+    const { userId, logger } = this.#options;
+    const { olmMachine, outgoingRequestsManager } = this.#backend;
+    const upload = async (): Promise<void> => {
+      const requests = await olmMachine.outgoingRequests();
+      if (requests.some(({ type }) => type === KEYS_UPLOAD)) await outgoingRequestsManager.doProcessOutgoingRequests();
+    };
+    await orAborted(upload(), this.#ended.signal, 'uploading keys').catch((error: unknown) => {
+      if (!this.#ended.signal.aborted) logger.warn({ userId, err: error }, 'uploading keys failed, trying again');
+    });
+  }
+
+  /** The client has lost its sync position, and with it which devices have changed. */
+  forgetDeviceLists(): void {
+    this.#backend.markAllTrackedUsersAsDirty().catch((error: unknown) => {
+      this.#options.logger.warn({ userId: this.#options.userId, err: error }, 'forgetting device lists failed');
+    });
+  }
+
+  /** The SDK has taken in a sync. */
+  synced(): void {
+    for (const look of this.#afterSync) look();
+  }
+
+  /** As {@link EventDecryptor.decrypt}; rejects with {@link failure} once there is one. */
+  async decrypt(roomId: string, raw: RawEvent, wait?: KeyWait): Promise<RawEvent> {
+    if (!this.#decryptor) throw this.#notOpen();
+    const event = await this.#decryptor.decrypt(roomId, raw, wait);
+    if (this.#failure) throw this.#failure; // it may be why the event could not be read
+    return event;
+  }
+
+  /** Whether events of this type are encrypted in an encrypted room. */
+  encrypts(type: string): boolean {
+    return !clearTypes.has(type);
+  }
+
+  /**
+   * The content to send as `m.room.encrypted`, readable for all devices in the room by the time it resolves. Waits
+   * until the client has the room. Rejects with `ENCRYPTION_FAILED`, or what the homeserver fails with.
+   */
+  async encrypt({ roomId, type, content, signal }: ClearMessage): Promise<EventContent> {
+    const ended = signal ? AbortSignal.any([signal, this.#ended.signal]) : this.#ended.signal;
+    const { userId } = this.#options;
+    const room = await this.#room(roomId, ended);
+    const event = new MatrixEvent({ type, content, room_id: roomId, sender: userId });
+    try {
+      await orAborted(this.#backend.encryptEvent(event, room), ended, `encrypting for ${roomId}`);
+    } catch (error) {
+      if (this.#failure) throw this.#failure;
+      if (isManagerError(error)) throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      const message = `encrypting for ${roomId} failed: ${why}; nothing was sent`;
+      throw new MatrixClientManagerError('ENCRYPTION_FAILED', message, { userId, roomId, cause: error });
+    }
+    return event.getWireContent();
+  }
+
+  /** To be awaited after the client's requests were aborted and before `stopClient()`. Idempotent. */
+  async settle(): Promise<void> {
+    this.#ended.abort();
+    await this.#crypto?.settle();
+  }
+
+  /** Lets go of the keys, after the client was stopped. Idempotent. */
+  close(): void {
+    this.#store?.close();
+  }
+
+  get #backend(): ReturnType<typeof cryptoBackend> {
+    if (!this.#matrixClient) throw this.#notOpen();
+    return cryptoBackend(this.#matrixClient);
+  }
+
+  /** The room, once the SDK can encrypt for it. */
+  async #room(roomId: string, signal: AbortSignal): Promise<Room> {
+    const find = (): Room | undefined =>
+      this.#backend.roomEncryptors[roomId] ? (this.#matrixClient?.getRoom(roomId) ?? undefined) : undefined;
+    const known = find();
+    if (known) return known;
+    const { clock, startTimeoutMs, userId } = this.#options;
+    const { promise, resolve, reject } = Promise.withResolvers<Room>();
+    const look = (): void => {
+      const room = find();
+      if (room) resolve(room);
+    };
+    const timer = clock.setTimeout(() => {
+      const message =
+        `encrypting for ${roomId} failed: the client has not got the room within ${startTimeoutMs} ms, ` +
+        'or the room asks for an unknown kind of encryption; nothing was sent';
+      reject(new MatrixClientManagerError('ENCRYPTION_FAILED', message, { userId, roomId }));
+    }, startTimeoutMs);
+    this.#afterSync.add(look);
+    return orAborted(promise, signal, `encrypting for ${roomId}`).finally(() => {
+      clock.clearTimeout(timer);
+      this.#afterSync.delete(look);
+    });
+  }
+
+  #fail(error: MatrixClientManagerError): void {
+    this.#failure ??= error;
+    this.#onFault(error);
+  }
+
+  #notOpen(): MatrixClientManagerError {
+    const { userId } = this.#options;
+    return new MatrixClientManagerError('CLIENT_FAILED', `the encryption of ${userId} is not open`, { userId });
+  }
+}
