@@ -3,15 +3,18 @@ import type { Fetch } from './fetch.js';
 import { readText } from './read-text.js';
 import type { Connections, Transport } from './transport.js';
 
+/** ky's own retries, timer and errors are off: ours know Matrix, the injected clock and what is safe to repeat. */
+const plain = { retry: 0, timeout: false, throwHttpErrors: false } as const;
+
 /** Sends with a fetch function, through ky. Its connections are those of the fetch function, and not ours to close. */
 export function fetchTransport(fetch: Fetch): Transport {
-  // ky's own retries, timer and errors are off: ours know Matrix, the injected clock and what is safe to repeat.
-  const client = ky.create({ retry: 0, timeout: false, throwHttpErrors: false, redirect: 'manual', fetch });
   const connections: Connections = {
     fetch,
     send: async ({ method, origin, path, headers, body, signal, maxBytes }) => {
-      const sent = { method, headers: { ...headers }, signal, ...(body !== undefined && { body }) };
-      const response = await client(origin + path, sent);
+      const url = origin + path;
+      const sent = { method, headers, signal, redirect: 'manual', ...(body !== undefined && { body }) } as const;
+      // Not the Request that ky makes of it: to send one with a body is to copy that, by streams.
+      const response = await ky(url, { ...plain, method, fetch: () => fetch(url, sent) });
       return { status: response.status, headers: response.headers, text: await readText(response, maxBytes) };
     },
     close: async () => {},
