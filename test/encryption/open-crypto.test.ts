@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { OlmMachine } from '@matrix-org/matrix-sdk-crypto-wasm';
-import { EncryptionSettings, RequestType, RoomId, UserId } from '@matrix-org/matrix-sdk-crypto-wasm';
+import { RequestType, RoomId, UserId } from '@matrix-org/matrix-sdk-crypto-wasm';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { describe, expect, it } from 'vitest';
 import type { MatrixClientManagerError } from '../../src/core/errors.js';
@@ -9,6 +9,7 @@ import { ManualClock } from '../../src/testing/manual-clock.js';
 import { MemoryLogger } from '../../src/testing/memory-logger.js';
 import { temporaryFolder } from '../storage/temporary-folder.js';
 import { clientWith, encrypt } from './support/encrypted-client.js';
+import { panic } from './support/olm-machine.js';
 
 const secret = new Uint8Array(32).fill(7);
 const device = { userId: '@a:x', deviceId: 'D' };
@@ -224,13 +225,3 @@ describe('a panic in the crypto library', () => {
     expect(faults).toHaveLength(1);
   });
 });
-
-/** A call that panics: the session has expired, which the SDK never lets happen. */
-async function panic(machine: OlmMachine): Promise<unknown> {
-  const settings = new EncryptionSettings();
-  settings.rotationPeriodMessages = 1n;
-  const roomId = (): RoomId => new RoomId('!r:x');
-  await machine.shareRoomKey(roomId(), [], settings);
-  await machine.encryptRoomEvent(roomId(), 'm.room.message', '{}');
-  return machine.encryptRoomEvent(roomId(), 'm.room.message', '{}');
-}

@@ -15,3 +15,14 @@ export async function olmMachineOn(store: DeviceStore, deviceId = store.deviceId
     handle.free();
   }
 }
+
+/** A call that panics: the session has expired, which the SDK never lets happen. */
+export async function panic(machine: OlmMachine): Promise<unknown> {
+  const { EncryptionSettings, RoomId } = await import('@matrix-org/matrix-sdk-crypto-wasm');
+  const settings = new EncryptionSettings();
+  settings.rotationPeriodMessages = 1n;
+  const roomId = () => new RoomId('!r:x');
+  await machine.shareRoomKey(roomId(), [], settings);
+  await machine.encryptRoomEvent(roomId(), 'm.room.message', '{}');
+  return machine.encryptRoomEvent(roomId(), 'm.room.message', '{}');
+}
