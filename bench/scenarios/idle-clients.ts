@@ -56,7 +56,7 @@ export const idleClients: Scenario = {
       const users = await homeserver.call('makeUsers', clients);
       await homeserver.call('makeRooms', smallRooms(users));
       await stage.rounds(
-        ['ours', 'bare', 'raw'],
+        ['ours', 'ours-undici', 'bare', 'raw'],
         async ({ name, process }) => {
           await stage.connectWarm(process);
           const before = await process.call('memory');

@@ -29,7 +29,7 @@ export const provisioning: Scenario = {
     let names = 0;
     const next = (count: number): string[] =>
       Array.from({ length: count }, () => `p${Date.now().toString(36)}-${names++}`);
-    await stage.rounds(['ours', 'raw'], async ({ name, process }) => {
+    await stage.rounds(['ours', 'ours-undici', 'raw'], async ({ name, process }) => {
       await process.call('connect', stage.about);
       const concurrency = name === 'raw' ? CONCURRENCY : users;
       await process.call('provision', { usernames: next(Math.ceil(users / 5)), concurrency }); // warms up
