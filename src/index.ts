@@ -3,10 +3,12 @@ export { MatrixClientManager } from './manager/matrix-client-manager.js';
 export type { MatrixClientManagerOptions } from './manager/options.js';
 export type { ManagerEvents } from './manager/events.js';
 export type {
+  DownloadFileOptions,
   GetRoomMessagesOptions,
   Health,
   ListSendsOptions,
   ManagerStats,
+  SendFileOptions,
   SendMessageOptions,
   SendReadReceiptOptions,
   SendTypingOptions,
@@ -61,6 +63,8 @@ export type { Gap } from './delivery/delivery.js';
 export type { MessagePage } from './messages/message-fetcher.js';
 export type { RoomMessage } from './messages/room-message.js';
 export type { MessageBody } from './messages/content.js';
+export type { DownloadedFile, OutgoingFile } from './messages/attachments.js';
+export type { FileBody } from './messages/file-body.js';
 export type { OutboxEntry } from './messages/outbox.js';
 
 // Storage

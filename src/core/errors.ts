@@ -26,6 +26,8 @@ export const errorCodes = [
   'ENCRYPTION_RECOVERY_KEY', // the recovery key that the application gave does not open the user's secret storage
   'ENCRYPTION_SETUP_FAILED', // cross-signing, secret storage or key backup could not be made or restored
   'ENCRYPTION_UNVERIFIED', // the user's device is not cross-signed, and the trust policy lets it send to nobody
+  'FILE_TOO_LARGE', // a file is larger than the call, the manager or the homeserver allows
+  'FILE_DAMAGED', // a file that was downloaded is not the one that was sent, or its message describes none
   'INVALID_CURSOR', // a page cursor was altered, or belongs to another room
   'STORAGE', // the storage failed or holds something unreadable
   'STORAGE_LOCKED', // another process holds the storage file

@@ -1,6 +1,7 @@
 import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
+import type { OutgoingFile } from '../messages/attachments.js';
 
 /** The checks of arguments that every call of the manager makes before anything else. */
 
@@ -21,6 +22,15 @@ export function checkWhole(name: string, value: unknown, min: number, max: numbe
 
 export function checkBoolean(name: string, value: unknown): void {
   if (typeof value !== 'boolean') throw invalid(name, 'a boolean', value);
+}
+
+/** What can be told of a file before its body is read. */
+export function checkFile(file: OutgoingFile): void {
+  checkObject('file', file);
+  if (typeof file.name !== 'string' || file.name === '') throw invalid('file.name', 'a string with content', file.name);
+  checkOptionalString('file.mimeType', file.mimeType);
+  if (file.size !== undefined) checkWhole('file.size', file.size, 0, Number.MAX_SAFE_INTEGER);
+  if (file.info !== undefined) checkObject('file.info', file.info);
 }
 
 export function checkSignal(signal: unknown): void {

@@ -17,10 +17,13 @@ import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { SingleFlight } from '../core/single-flight.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
+import { MediaHttp } from '../http/media-http.js';
 import { ServerVersions } from '../http/server-versions.js';
 import { readVersions } from '../http/versions.js';
 import type { Session } from '../http/session.js';
 import type { Connections } from '../http/transport.js';
+import { Attachments } from '../messages/attachments.js';
+import type { DownloadedFile } from '../messages/attachments.js';
 import { toContent } from '../messages/content.js';
 import { fetchPage } from '../messages/message-fetcher.js';
 import type { MessagePage } from '../messages/message-fetcher.js';
@@ -38,7 +41,15 @@ import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provision
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
-import { checkBoolean, checkObject, checkOptionalString, checkSignal, checkWhole, invalid } from './check.js';
+import {
+  checkBoolean,
+  checkFile,
+  checkObject,
+  checkOptionalString,
+  checkSignal,
+  checkWhole,
+  invalid,
+} from './check.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
 import { Encryption, isLostDevice } from './encryption.js';
@@ -48,10 +59,12 @@ import type { LiveUser, LiveUserOptions } from './live-user.js';
 import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions, Settings } from './options.js';
 import type {
+  DownloadFileOptions,
   GetRoomMessagesOptions,
   Health,
   ListSendsOptions,
   ManagerStats,
+  SendFileOptions,
   SendMessageOptions,
   SendReadReceiptOptions,
   SendTypingOptions,
@@ -108,6 +121,7 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #registry: ClientRegistry;
   readonly #sender: MessageSender;
   readonly #outbox: Outbox;
+  readonly #attachments: Attachments;
   readonly #typing: TypingNotifier;
   readonly #receipts: ReceiptSender;
   readonly #live = new Map<string, LiveUser>();
@@ -217,6 +231,8 @@ export class MatrixClientManager implements AsyncDisposable {
       clock,
       logger,
     });
+    const media = new MediaHttp({ ...carried, gate: this.#gate });
+    this.#attachments = new Attachments(this.#http, media, this.#versions);
     this.#typing = new TypingNotifier(this.#http, clock);
     this.#receipts = new ReceiptSender(this.#http);
     this.#unobserve = telemetry.observe(() => this.#gauges());
@@ -373,6 +389,51 @@ export class MatrixClientManager implements AsyncDisposable {
     if (options.durable) return this.#orClosed(this.#outbox.send(outgoing));
     const ending = { ...outgoing, signal: this.#untilClosed(signal) };
     return this.#sender.inOrder(userId, roomId, () => this.#post(ending));
+  }
+
+  /**
+   * Uploads a file, encrypted where the room is, and sends the message with it. A stream with its `size` flows, in
+   * constant memory. Throws as {@link sendMessage} does, and `FILE_TOO_LARGE` before anything is uploaded.
+   */
+  async sendFile(options: SendFileOptions): Promise<{ eventId: string; contentUri: string }> {
+    this.#assertOpen();
+    checkObject('options', options);
+    const { userId, roomId, file, txnId, msgtype, signal } = options;
+    assertUserId(userId);
+    assertRoomId(roomId);
+    checkFile(file);
+    checkOptionalString('msgtype', msgtype);
+    checkOptionalString('txnId', txnId);
+    checkSignal(signal);
+    const ending = this.#untilClosed(signal);
+    return this.#acting(userId, async ({ session, live }) => {
+      const ask = (): Promise<boolean> => this.#sender.isEncrypted(session, roomId, ending);
+      const encrypted = await (live ? live.isEncrypted(roomId, ask) : ask());
+      if (encrypted) this.#assertEncrypts(userId, roomId);
+      const { maxFileBytes: maxBytes } = this.#settings;
+      const upload = { encrypted, roomId, msgtype, maxBytes, signal: ending };
+      const { content, contentUri } = await this.#attachments.upload(session, file, upload);
+      const { eventId } = await this.sendMessage({ userId, roomId, content, txnId, signal });
+      return { eventId, contentUri };
+    });
+  }
+
+  /**
+   * Downloads the file that came with a message, and decrypts it where it is encrypted. Resolves when its bytes begin
+   * to come. Throws `FILE_TOO_LARGE`, `FILE_DAMAGED`, `NOT_FOUND`; so do its `stream` and `buffer()`.
+   */
+  async downloadFile(options: DownloadFileOptions): Promise<DownloadedFile> {
+    this.#assertOpen();
+    checkObject('options', options);
+    const { userId, roomId, content, maxBytes = this.#settings.maxFileBytes } = options;
+    assertUserId(userId);
+    if (roomId !== undefined) assertRoomId(roomId);
+    checkObject('content', content);
+    checkWhole('maxBytes', maxBytes, 1, Number.MAX_SAFE_INTEGER);
+    checkSignal(options.signal);
+    const signal = this.#untilClosed(options.signal);
+    const { session } = await this.#orClosed(this.#reader(userId, signal));
+    return this.#orClosed(this.#attachments.download(session, content, { roomId, maxBytes, signal }));
   }
 
   /** Messages sent with `durable: true` that are still to be sent, were refused, or were sent last; oldest first. */
@@ -655,13 +716,7 @@ export class MatrixClientManager implements AsyncDisposable {
   /** Sends to an encrypted room; with the user's client, which is started for it. */
   async #postEncrypted(session: Session, live: LiveUser | undefined, outgoing: Outgoing): Promise<{ eventId: string }> {
     const { userId, roomId, type } = outgoing;
-    if (!this.#encryption?.isFor(userId)) {
-      throw new MatrixClientManagerError(
-        'ENCRYPTION_UNAVAILABLE',
-        `sending to ${roomId} failed: the room is encrypted, and ${userId} has no encryption here; nothing was sent`,
-        { userId, roomId },
-      );
-    }
+    this.#assertEncrypts(userId, roomId);
     if (!live) return this.#leased(userId, (started) => this.#postEncrypted(session, started, outgoing));
     const { encryption } = live;
     if (!encryption?.encrypts(type)) return this.#sender.send(session, outgoing);
@@ -681,6 +736,15 @@ export class MatrixClientManager implements AsyncDisposable {
         Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event)),
       );
     };
+  }
+
+  #assertEncrypts(userId: string, roomId: string): void {
+    if (this.#encryption?.isFor(userId)) return;
+    throw new MatrixClientManagerError(
+      'ENCRYPTION_UNAVAILABLE',
+      `sending to ${roomId} failed: the room is encrypted, and ${userId} has no encryption here; nothing was sent`,
+      { userId, roomId },
+    );
   }
 
   /** Who reads: the user's client, their session without a client, or the admin. */

@@ -66,6 +66,8 @@ export interface MatrixClientManagerOptions {
   readonly pollTimeoutMs?: number;
   /** How large an answer of the homeserver may be, in bytes; a first sync of a large account takes megabytes. @default 268_435_456 */
   readonly maxResponseBytes?: number;
+  /** How large a file may be that is sent or downloaded, in bytes. @default 104_857_600 (100 MiB) */
+  readonly maxFileBytes?: number;
   /** How many requests of all kinds may go to the homeserver. @default no limit */
   readonly rateLimit?: RateLimit;
   /** How many admin calls may go to it. @default no limit */
@@ -129,6 +131,7 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
   requestTimeoutMs: { default: 30_000, min: 1 },
   pollTimeoutMs: { default: 30_000, min: 1_000 },
   maxResponseBytes: { default: 268_435_456, min: 1_024 },
+  maxFileBytes: { default: 104_857_600, min: 1 },
 };
 
 /** Options for which "no limit" makes sense. */

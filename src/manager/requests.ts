@@ -1,5 +1,7 @@
 import type { ClientCallback } from '../callbacks/callback.js';
 import type { StopReason } from '../clients/client-state.js';
+import type { EventContent } from '../core/raw-event.js';
+import type { OutgoingFile } from '../messages/attachments.js';
 import type { MessageBody } from '../messages/content.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import type { TelemetryStats } from '../telemetry/telemetry-stats.js';
@@ -42,6 +44,30 @@ export interface SendMessageOptions extends MessageBody {
    * shutdown with the next manager on the same storage. @default false
    */
   readonly durable?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface SendFileOptions {
+  readonly userId: string;
+  readonly roomId: string;
+  readonly file: OutgoingFile;
+  /** @default 'm.image', 'm.video' or 'm.audio' by `mimeType`, else 'm.file' */
+  readonly msgtype?: string | undefined;
+  /** Names this message: sent again with the same one, it is not posted twice; the file is uploaded again. @default a random one */
+  readonly txnId?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface DownloadFileOptions {
+  /** Who downloads. */
+  readonly userId: string;
+  /** For errors only. */
+  readonly roomId?: string | undefined;
+  /** The content of the message that the file came with. */
+  readonly content: EventContent;
+  /** A larger file is `FILE_TOO_LARGE`. @default the option maxFileBytes */
+  readonly maxBytes?: number | undefined;
+  /** Ends the download, also while the stream is read. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -3,6 +3,7 @@ import { deviceAdministration } from './homeserver/device-administration.js';
 import { endToEndKeys } from './homeserver/end-to-end-keys.js';
 import { ephemeralEvents } from './homeserver/ephemeral.js';
 import { keyBackups } from './homeserver/key-backups.js';
+import { media } from './homeserver/media.js';
 import { messages } from './homeserver/messages.js';
 import { relations } from './homeserver/relations.js';
 import { rooms } from './homeserver/rooms.js';
@@ -37,6 +38,7 @@ const parts = [
   messages,
   endToEndKeys,
   keyBackups,
+  media,
   concurrentSenders,
 ];
 

@@ -14,6 +14,11 @@ export function randomDeviceId(): string {
   return id;
 }
 
+/** The id of an uploaded file. */
+export function randomMediaId(): string {
+  return Array.from({ length: 24 }, () => LETTERS[randomInt(LETTERS.length)]).join('');
+}
+
 /** @param kind - `syt` for access tokens, `syr` for refresh tokens */
 export function randomToken(kind: 'syt' | 'syr'): string {
   return `${kind}_${randomBytes(24).toString('base64url')}`;

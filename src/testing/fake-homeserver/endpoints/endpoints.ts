@@ -10,6 +10,7 @@ import { keyBackupEndpoints } from './key-backup.js';
 import { keyEndpoints } from './keys.js';
 import type { LoginLimit } from './login.js';
 import { loginEndpoints } from './login.js';
+import { mediaEndpoints } from './media.js';
 import { membershipEndpoints } from './membership.js';
 import { messagesEndpoints } from './messages.js';
 import { profileEndpoints } from './profile.js';
@@ -46,6 +47,7 @@ export function allEndpoints(world: World, { adminApi, loginLimit, behaviour }: 
     ...ephemeralEndpoints,
     ...keyEndpoints,
     ...keyBackupEndpoints,
+    ...mediaEndpoints,
     ...unsupportedEndpoints,
     ...(adminApi ? [...adminUserEndpoints, ...adminUserListEndpoints, ...adminActionEndpoints] : []),
   ];

@@ -94,11 +94,13 @@ export class Dispatcher {
     const { pathname: path, searchParams: query } = new URL(request.url);
     const { method } = request;
     const accessToken = tokenOf(request, query);
-    const body = await request.text();
+    const bytes = new Uint8Array(await request.arrayBuffer());
+    const { headers } = request;
+    const body = new TextDecoder().decode(bytes);
     const userId = accessToken === undefined ? undefined : this.#world.sessions.peek(accessToken)?.userId;
     const connection = this.#open(request.signal);
     const { signal } = connection;
-    const received = { method, path, endpoint: template, userId, query, signal, accessToken, body };
+    const received = { method, path, endpoint: template, userId, query, signal, accessToken, body, bytes, headers };
     const entry = this.log.start(received, this.#world.clock.now());
     try {
       return await this.#logged(
@@ -149,6 +151,7 @@ async function handle(endpoint: Endpoint, request: EndpointRequest): Promise<Res
   try {
     if (endpoint.auth !== 'none') authorize(endpoint, request);
     const result = await endpoint.handle(request);
+    if (result instanceof Response) return result;
     return result instanceof Reply ? Response.json(result.body, { status: result.status }) : Response.json(result);
   } catch (error) {
     if (!(error instanceof MatrixError)) throw error;

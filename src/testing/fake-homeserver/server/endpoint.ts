@@ -20,7 +20,7 @@ export class Reply {
   ) {}
 }
 
-/** Answers one kind of request. Throws a `MatrixError` to refuse; returns the body of a 200, or a `Reply`. */
+/** Answers one kind of request. Throws a `MatrixError` to refuse; returns the body of a 200, a `Reply`, or a `Response` that is not JSON. */
 export type Handler = (request: EndpointRequest) => unknown;
 
 export interface Endpoint {
@@ -37,6 +37,9 @@ export class EndpointRequest {
   readonly query: URLSearchParams;
   readonly signal: AbortSignal;
   readonly path: string;
+  readonly headers: Headers;
+  /** The body as it came. */
+  readonly bytes: Uint8Array;
   readonly #accessToken: string | undefined;
   readonly #body: string;
 
@@ -49,6 +52,8 @@ export class EndpointRequest {
     this.query = received.query;
     this.signal = received.signal;
     this.path = received.path;
+    this.headers = received.headers;
+    this.bytes = received.bytes;
     this.#accessToken = received.accessToken;
     this.#body = received.body;
   }

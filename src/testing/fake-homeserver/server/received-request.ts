@@ -10,6 +10,9 @@ export interface ReceivedRequest {
   /** Whose token it carries; undefined without one, or with a dead one. */
   readonly userId: string | undefined;
   readonly body: string;
+  /** The body as it came. */
+  readonly bytes: Uint8Array;
+  readonly headers: Headers;
   /** Fires when the client leaves or the homeserver drops the connection. */
   readonly signal: AbortSignal;
 }

@@ -14,6 +14,12 @@ import { Stream } from './stream.js';
 import { User } from './user.js';
 import { Waiters } from './waiters.js';
 
+interface StoredMedia {
+  readonly bytes: Uint8Array;
+  readonly contentType: string;
+  readonly fileName: string | null;
+}
+
 /** Everything that the homeserver knows. */
 export class World {
   readonly stream = new Stream();
@@ -27,6 +33,8 @@ export class World {
   readonly deviceKeys = new DeviceKeys();
   readonly inboxes = new DeviceInboxes();
   readonly keyBackups = new KeyBackups();
+  /** Uploaded files by media id. */
+  readonly media = new Map<string, StoredMedia>();
   /** What each device's transactions led to, for those who repeat them. */
   readonly transactions = new Map<string, string>();
 

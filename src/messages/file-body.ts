@@ -1,0 +1,77 @@
+import { MatrixClientManagerError } from '../core/errors.js';
+import { describe } from '../core/ids.js';
+
+/** The bytes of a file: all at once, or as they come. */
+export type FileBody = Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
+
+const CHUNK_BYTES = 65_536;
+
+export interface SizedBody {
+  readonly size: number;
+  /** Whether `chunks()` can be read more than once. */
+  readonly repeatable: boolean;
+  /** Throws `INVALID_OPTIONS` where it turns out to have another size, and what the body fails with. */
+  readonly chunks: () => AsyncIterable<Uint8Array>;
+}
+
+/**
+ * The body with its size, which a homeserver wants to know first. One that comes without is read into memory.
+ * Throws `FILE_TOO_LARGE` when it is larger than `maxBytes`.
+ */
+export async function sizedBody(body: FileBody, size: number | undefined, maxBytes: number): Promise<SizedBody> {
+  if (size !== undefined && size > maxBytes) throw fileTooLarge(size, maxBytes);
+  if (body instanceof Uint8Array) {
+    if (size !== undefined && size !== body.byteLength) throw wrongSize(size, body.byteLength);
+    if (body.byteLength > maxBytes) throw fileTooLarge(body.byteLength, maxBytes);
+    return { size: body.byteLength, repeatable: true, chunks: () => piecesOf(body) };
+  }
+  if (typeof (body as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] !== 'function') {
+    const message = `expected \`file.body\` to be a Uint8Array, a stream or an async iterable, got ${describe(body)}`;
+    throw new MatrixClientManagerError('INVALID_OPTIONS', message);
+  }
+  const stream = body as AsyncIterable<Uint8Array>;
+  if (size !== undefined) return { size, repeatable: false, chunks: () => exactly(stream, size) };
+  const whole = await collect(stream, maxBytes);
+  return { size: whole.byteLength, repeatable: true, chunks: () => piecesOf(whole) };
+}
+
+/** All of it in memory. Throws `FILE_TOO_LARGE` beyond `maxBytes`. */
+export async function collect(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of limited(stream, maxBytes)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** As it comes, up to `maxBytes`; then throws `FILE_TOO_LARGE`. */
+export async function* limited(stream: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.byteLength;
+    if (bytes > maxBytes) throw fileTooLarge(bytes, maxBytes);
+    yield chunk;
+  }
+}
+
+export function fileTooLarge(bytes: number, maxBytes: number): MatrixClientManagerError {
+  const message = `the file has ${bytes} bytes or more, and ${maxBytes} are allowed`;
+  return new MatrixClientManagerError('FILE_TOO_LARGE', message);
+}
+
+async function* piecesOf(body: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < body.byteLength; at += CHUNK_BYTES) yield body.subarray(at, at + CHUNK_BYTES);
+}
+
+async function* exactly(stream: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.byteLength;
+    if (bytes > size) throw wrongSize(size, bytes);
+    yield chunk;
+  }
+  if (bytes !== size) throw wrongSize(size, bytes);
+}
+
+function wrongSize(size: number, bytes: number): MatrixClientManagerError {
+  const message = `expected \`file.size\` to be the size of \`file.body\`, got ${size}, and ${bytes} bytes of it so far`;
+  return new MatrixClientManagerError('INVALID_OPTIONS', message);
+}
