@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { OlmMachine } from '@matrix-org/matrix-sdk-crypto-wasm';
-import { RequestType, RoomId, UserId } from '@matrix-org/matrix-sdk-crypto-wasm';
+import { RequestType, UserId } from '@matrix-org/matrix-sdk-crypto-wasm';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { describe, expect, it } from 'vitest';
 import type { MatrixClientManagerError } from '../../src/core/errors.js';
