@@ -111,3 +111,7 @@ export type { RateLimit } from './resilience/rate-limiter.js';
 
 // Shapes
 export type { EventContent } from './core/raw-event.js';
+
+// Encryption
+export type { BackupStatus, EncryptionStatus } from './encryption/encryption-status.js';
+export type { RestoreProgress, TrustPolicy } from './encryption/identity-options.js';

@@ -3,6 +3,7 @@ import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 import type { CryptoStoreOptions } from './crypto-store-options.js';
 import { normalizeCryptoStoreOptions } from './crypto-store-options.js';
+import type { IdentitySettings, TrustPolicy } from './identity-options.js';
 
 /** End-to-end encryption for a manager's users: where their keys are kept, and who gets it. */
 export interface EncryptionOptions extends Pick<
@@ -11,15 +12,39 @@ export interface EncryptionOptions extends Pick<
 > {
   /** Whether a user's client has encryption. Must always say the same of a user. @default everybody's has */
   readonly users?: (userId: string) => boolean;
+  /** Takes a user's recovery key; see {@link IdentitySettings}. With `recoveryKey`, users get an identity. @default none */
+  readonly onRecoveryKey?: IdentitySettings['onRecoveryKey'];
+  /** Gives the user's recovery key, or undefined where there is none. @default none */
+  readonly recoveryKey?: IdentitySettings['recoveryKey'];
+  /** Whether users get cross-signing keys. @default true with `onRecoveryKey` and `recoveryKey`, else false */
+  readonly crossSigning?: boolean;
+  /** Whether users' keys are backed up at the homeserver. @default as crossSigning */
+  readonly keyBackup?: boolean;
+  /** Which devices get room keys. @default 'cross-signed' with cross-signing, else 'all' */
+  readonly trust?: TrustPolicy;
   /** How long callbacks wait for an event whose key has not come, in milliseconds. @default 30_000 */
   readonly decryptionTimeoutMs?: number;
 }
 
-export type EncryptionSettings = Required<Omit<EncryptionOptions, 'counterPath' | 'onCorruption'>> &
-  Pick<EncryptionOptions, 'counterPath' | 'onCorruption'>;
+export type EncryptionSettings = Required<
+  Pick<EncryptionOptions, 'path' | 'secret' | 'users' | 'decryptionTimeoutMs'>
+> &
+  Pick<EncryptionOptions, 'counterPath' | 'onCorruption'> & { readonly identity: IdentitySettings };
 
 const DECRYPTION_TIMEOUT_MS = 30_000;
-const names = ['path', 'secret', 'counterPath', 'onCorruption', 'users', 'decryptionTimeoutMs'];
+const names = [
+  'path',
+  'secret',
+  'counterPath',
+  'onCorruption',
+  'users',
+  'decryptionTimeoutMs',
+  'onRecoveryKey',
+  'recoveryKey',
+  'crossSigning',
+  'keyBackup',
+  'trust',
+];
 
 /** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`; the secret is in no message. */
 export function readEncryptionOptions(options: EncryptionOptions): EncryptionSettings {
@@ -41,7 +66,30 @@ export function readEncryptionOptions(options: EncryptionOptions): EncryptionSet
   if (!Number.isSafeInteger(decryptionTimeoutMs) || decryptionTimeoutMs < 0) {
     throw invalid('encryption.decryptionTimeoutMs', 'a whole number of at least 0', decryptionTimeoutMs);
   }
-  return { ...options, users, decryptionTimeoutMs };
+  return { ...options, users, decryptionTimeoutMs, identity: readIdentity(options) };
+}
+
+const none = async (): Promise<undefined> => undefined;
+
+function readIdentity(options: EncryptionOptions): IdentitySettings {
+  const { onRecoveryKey, recoveryKey } = options;
+  for (const [name, callback] of Object.entries({ onRecoveryKey, recoveryKey })) {
+    if (callback !== undefined && typeof callback !== 'function')
+      throw invalid(`encryption.${name}`, 'a function', callback);
+  }
+  const hasVault = onRecoveryKey !== undefined && recoveryKey !== undefined;
+  const { crossSigning = hasVault } = options;
+  const { keyBackup = crossSigning, trust = crossSigning ? 'cross-signed' : 'all' } = options;
+  for (const [name, value] of Object.entries({ crossSigning, keyBackup })) {
+    if (typeof value !== 'boolean') throw invalid(`encryption.${name}`, 'a boolean', value);
+  }
+  const allowed: readonly string[] = crossSigning ? ['all', 'cross-signed', 'verified'] : ['all'];
+  if (!allowed.includes(trust))
+    throw invalid('encryption.trust', `${allowed.join(', ')} (others need crossSigning)`, trust);
+  if ((crossSigning || keyBackup) && !hasVault) {
+    throw invalid('encryption.onRecoveryKey', 'given, and recoveryKey, for crossSigning and keyBackup', undefined);
+  }
+  return { crossSigning, keyBackup, trust, onRecoveryKey: onRecoveryKey ?? none, recoveryKey: recoveryKey ?? none };
 }
 
 function invalid(name: string, expected: string, got: unknown): MatrixClientManagerError {

@@ -33,6 +33,8 @@ export interface IdentityOptions extends IdentitySettings {
   /** With its encryption open, started or not. */
   readonly matrixClient: MatrixClient;
   readonly logger: Logger;
+  /** Told when the user's cross-signing keys are as they can be, and only the backup is still to be seen to. */
+  readonly onIdentityReady?: () => void;
   /** Told how far the restore from the key backup has come, in keys. */
   readonly onRestoreProgress?: (progress: RestoreProgress) => void;
 }

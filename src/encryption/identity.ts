@@ -123,7 +123,7 @@ export class Identity {
     };
   }
 
-  /** What is known of a user, who may be the client's own. Asks the homeserver about one that shares no room with it. */
+  /** What is known of a user. Asks the homeserver about one that shares no room with the client's. */
   async verificationOf(userId: string): Promise<UserVerification> {
     const devices = (await this.#crypto.getUserDeviceInfo([userId], true)).get(userId);
     const user = await this.#crypto.getUserVerificationStatus(userId);
@@ -149,6 +149,7 @@ export class Identity {
     const { crossSigning, keyBackup } = this.#options;
     this.#secrets.refresh();
     if (crossSigning) await this.#ensureIdentity();
+    this.#options.onIdentityReady?.();
     if (keyBackup) await this.#ensureBackup();
     const wanted: SecretName[] = [
       ...(crossSigning ? crossSigningSecrets : []),

@@ -11,6 +11,8 @@ import type { DeviceId } from './device-keys.js';
 import type { DeviceStore } from './device-store.js';
 import { EventDecryptor } from './event-decryptor.js';
 import type { KeyWait } from './event-decryptor.js';
+import { Identity } from './identity.js';
+import type { IdentitySettings } from './identity-options.js';
 import { openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
 
@@ -19,6 +21,7 @@ export interface UserEncryptionOptions extends DeviceId {
   readonly logger: Logger;
   /** Time for opening, in milliseconds. */
   readonly startTimeoutMs: number;
+  readonly identity: IdentitySettings;
   /** How long an event may wait for its key, in milliseconds. */
   readonly decryptionTimeoutMs: number;
 }
@@ -44,8 +47,12 @@ export class UserEncryption {
   #matrixClient: MatrixClient | undefined;
   #crypto: ClientCrypto | undefined;
   #decryptor: EventDecryptor | undefined;
+  #identity: Identity | undefined;
+  /** Resolves when the device is signed, or cannot be: before, its trust policy may let it send to nobody. */
+  #settled: Promise<void> = Promise.resolve();
   #failure: MatrixClientManagerError | undefined;
   #onFault: (error: MatrixClientManagerError) => void = () => {};
+  #setUp: () => void = () => {};
   /** Called when the SDK has taken in a sync. */
   readonly #afterSync = new Set<() => void>();
 
@@ -103,6 +110,13 @@ export class UserEncryption {
     });
     this.#crypto = await orAborted(opening, this.#ended.signal, 'opening encryption');
     this.#matrixClient = matrixClient;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { identity } = this.#options;
+    if (identity.crossSigning) this.#settled = promise;
+    this.#identity = new Identity({ ...identity, matrixClient, logger, onIdentityReady: resolve });
+    this.#setUp = () => {
+      void this.#identity?.setUp(this.#ended.signal).finally(resolve);
+    };
     this.#decryptor = new EventDecryptor(matrixClient, clock, this.#ended.signal);
   }
 
@@ -117,6 +131,7 @@ export class UserEncryption {
     await orAborted(upload(), this.#ended.signal, 'uploading keys').catch((error: unknown) => {
       if (!this.#ended.signal.aborted) logger.warn({ userId, err: error }, 'uploading keys failed, trying again');
     });
+    this.#setUp();
   }
 
   /** The client has lost its sync position, and with it which devices have changed. */
@@ -151,6 +166,7 @@ export class UserEncryption {
   async encrypt({ roomId, type, content, signal }: ClearMessage): Promise<EventContent> {
     const ended = signal ? AbortSignal.any([signal, this.#ended.signal]) : this.#ended.signal;
     const { userId } = this.#options;
+    await orAborted(this.#settled, ended, `encrypting for ${roomId}`);
     const room = await this.#room(roomId, ended);
     const event = new MatrixEvent({ type, content, room_id: roomId, sender: userId });
     try {
@@ -163,6 +179,12 @@ export class UserEncryption {
       throw new MatrixClientManagerError('ENCRYPTION_FAILED', message, { userId, roomId, cause: error });
     }
     return event.getWireContent();
+  }
+
+  /** How the user's keys stand; see {@link Identity}. */
+  get identity(): Identity {
+    if (!this.#identity) throw this.#notOpen();
+    return this.#identity;
   }
 
   /** To be awaited after the client's requests were aborted and before `stopClient()`. Idempotent. */

@@ -52,8 +52,8 @@ export class Encryption {
       this.#opened(),
       import('../encryption/user-encryption.js'), // here, for who encrypts nothing
     ]);
-    const { decryptionTimeoutMs } = this.#settings;
-    return UserEncryption.load(store, { ...this.#context, userId, deviceId, decryptionTimeoutMs });
+    const { decryptionTimeoutMs, identity } = this.#settings;
+    return UserEncryption.load(store, { ...this.#context, userId, deviceId, decryptionTimeoutMs, identity });
   }
 
   async rotateSecret(secret: string | Uint8Array): Promise<void> {

@@ -16,6 +16,7 @@ import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { SingleFlight } from '../core/single-flight.js';
+import type { EncryptionStatus } from '../encryption/encryption-status.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { MediaHttp } from '../http/media-http.js';
 import { ServerVersions } from '../http/server-versions.js';
@@ -389,6 +390,20 @@ export class MatrixClientManager implements AsyncDisposable {
     if (options.durable) return this.#orClosed(this.#outbox.send(outgoing));
     const ending = { ...outgoing, signal: this.#untilClosed(signal) };
     return this.#sender.inOrder(userId, roomId, () => this.#post(ending));
+  }
+
+  /**
+   * How the user's encryption stands on the device of their client, which is started if needed: cross-signing, secret
+   * storage, key backup, and what failed of them. Throws `ENCRYPTION_UNAVAILABLE` for a user without encryption.
+   */
+  async encryptionStatus(userId: string): Promise<EncryptionStatus> {
+    this.#assertOpen();
+    assertUserId(userId);
+    return this.#leased(userId, ({ encryption }) => {
+      if (encryption) return encryption.identity.status();
+      const message = `${userId} has no encryption here`;
+      throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
+    });
   }
 
   /**

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
-import { identities, interruptedSetUps, trustPolicies } from './support/identities.js';
+import { identities, interruptedSetUps, managedIdentities, trustPolicies } from './support/identities.js';
 
 const target = async (): Promise<FakeHomeserver> => new FakeHomeserver();
 
@@ -14,4 +14,8 @@ describe('trust, on the fake homeserver', () => {
 
 describe('set-ups cut short, on the fake homeserver', () => {
   interruptedSetUps(it, expect, target);
+});
+
+describe('identities of the users of a manager, on the fake homeserver', () => {
+  managedIdentities(it, expect, target);
 });

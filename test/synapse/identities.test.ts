@@ -1,5 +1,5 @@
 import { describe, expect, inject, it } from 'vitest';
-import { identities, interruptedSetUps, trustPolicies } from '../encryption/support/identities.js';
+import { identities, interruptedSetUps, managedIdentities, trustPolicies } from '../encryption/support/identities.js';
 
 const target = async () => inject('synapse');
 
@@ -13,4 +13,8 @@ describe('trust, on Synapse', () => {
 
 describe('set-ups cut short, on Synapse', () => {
   interruptedSetUps(it, expect, target);
+});
+
+describe('identities of the users of a manager, on Synapse', () => {
+  managedIdentities(it, expect, target);
 });

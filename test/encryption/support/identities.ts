@@ -1,3 +1,5 @@
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { expect as vitestExpect, it as vitestIt } from 'vitest';
 import type { CryptoStore } from '../../../src/encryption/crypto-store.js';
@@ -8,6 +10,7 @@ import type { TestUser } from '../../../src/testing/contracts/homeserver/test-us
 import { World } from '../../../src/testing/contracts/homeserver/world.js';
 import { MemoryLogger } from '../../../src/testing/memory-logger.js';
 import { allTextOf } from '../../support/all-text-of.js';
+import { Deployment, encryptedRoom as encryptedChat } from './encrypted-chats.js';
 import { backUpAtOnce, encryptedRoom, openStore, run, say, seen, textOf } from './conversations.js';
 
 const signal = new AbortController().signal;
@@ -283,6 +286,49 @@ export function identities(
     await other.setUp(signal);
     expect(await other.status()).toMatchObject({ crossSigned: true, backup: { version: now.backup, enabled: true } });
     await closeAll([store, phone.store, tablet.store], a, phone.running, tablet.running);
+  });
+}
+
+/** The same through a manager, whose users have lost their keys between two of its lives. */
+export function managedIdentities(
+  it: typeof vitestIt,
+  expect: typeof vitestExpect,
+  target: () => Promise<HomeserverTarget>,
+): void {
+  it('are given to the users of a manager, and back to who has lost the store', async () => {
+    const deployment = new Deployment(await target());
+    const vault = new Map<string, string>();
+    const encryption = {
+      path: deployment.cryptoPath,
+      secret: new Uint8Array(32).fill(7),
+      onRecoveryKey: async (userId: string, key: string) => void vault.set(userId, key),
+      recoveryKey: async (userId: string) => vault.get(userId),
+    };
+    let manager = deployment.start({ encryption });
+    const [alice, bob] = [await deployment.user(manager), await deployment.user(manager)];
+    const roomId = await encryptedChat(manager, [alice, bob]);
+    await manager.withClient(bob, (client) => backUpAtOnce(client.getCrypto()));
+    const kept = { crossSigned: true, secretStorage: true, trust: 'cross-signed', backup: { enabled: true } };
+    for (const userId of [alice, bob]) {
+      await expect.poll(() => manager.encryptionStatus(userId), { timeout: 15_000 }).toMatchObject(kept);
+    }
+    const { eventId } = await manager.sendMessage({ userId: alice, roomId, text: 'to be kept' });
+    const textFor = async (userId: string): Promise<unknown> =>
+      (await manager.getRoomMessages({ userId, roomId })).messages.find((one) => one.eventId === eventId)?.content[
+        'body'
+      ];
+    await expect.poll(() => textFor(bob), { timeout: 15_000 }).toBe('to be kept');
+    const stored = async (): Promise<number | undefined> => (await manager.encryptionStatus(bob)).backup.remaining;
+    await expect.poll(stored, { timeout: 15_000 }).toBe(0);
+    const { deviceId } = await manager.encryptionStatus(bob);
+    await manager.shutdown();
+    for (const file of readdirSync(deployment.folder)) {
+      if (file.startsWith('keys.sqlite')) rmSync(join(deployment.folder, file));
+    }
+    manager = deployment.start({ encryption });
+    await expect.poll(() => textFor(bob), { timeout: 15_000 }).toBe('to be kept');
+    await expect.poll(() => manager.encryptionStatus(bob), { timeout: 15_000 }).toMatchObject(kept);
+    expect((await manager.encryptionStatus(bob)).deviceId).not.toBe(deviceId);
   });
 }
 
