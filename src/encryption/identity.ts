@@ -1,6 +1,5 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
-import { Method } from 'matrix-js-sdk/lib/http-api/method.js';
 import { orAborted } from '../core/abort.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import type { EncryptionStatus, UserVerification } from './encryption-status.js';
@@ -8,6 +7,7 @@ import { callApplication, lostError, OPERATION, setUpFailure } from './identity-
 import type { AuthUploadDeviceSigningKeys, IdentityOptions, RestoreProgress } from './identity-options.js';
 import { backupSecret, crossSigningSecrets, RecoveryKeyNeeded, SecretKeeper } from './secret-storage.js';
 import type { SecretName } from './secret-storage.js';
+import { isPublished, newestBackup } from './published-keys.js';
 import { applyTrust } from './trust-policy.js';
 
 /** What is reached of matrix-js-sdk's RustCrypto beyond its public interface. */
@@ -163,7 +163,7 @@ export class Identity {
   }
 
   async #ensureIdentity(): Promise<void> {
-    if (!(await this.#isPublished())) {
+    if (!(await isPublished(this.#matrixClient))) {
       await this.#openStorage();
       await this.#makeIdentity();
     } else {
@@ -180,7 +180,7 @@ export class Identity {
   }
 
   async #ensureBackup(): Promise<void> {
-    this.#backupVersion = await this.#newestBackup();
+    this.#backupVersion = await newestBackup(this.#matrixClient);
     const check = await this.#crypto.checkKeyBackupAndEnable(); // also notices one that was deleted
     if (check?.trustInfo.matchesDecryptionKey) return;
     const isKept = this.#backupVersion !== undefined && (await this.#secrets.has(backupSecret));
@@ -213,8 +213,9 @@ export class Identity {
   /** Sees to a secret storage that can be written to: the one that is there, or a new one where nothing relies on that. */
   async #openStorage(): Promise<void> {
     if (await this.#secrets.isOpen()) return;
-    const holds = (await this.#secrets.has(...crossSigningSecrets)) && (await this.#isPublished());
-    const holdsBackup = (await this.#secrets.has(backupSecret)) && (await this.#newestBackup()) !== undefined;
+    const holds = (await this.#secrets.has(...crossSigningSecrets)) && (await isPublished(this.#matrixClient));
+    const holdsBackup =
+      (await this.#secrets.has(backupSecret)) && (await newestBackup(this.#matrixClient)) !== undefined;
     if (holds || holdsBackup) throw new RecoveryKeyNeeded();
     await this.#makeStorage();
   }
@@ -242,7 +243,7 @@ export class Identity {
   async #makeBackup(): Promise<void> {
     await this.#forgetBackup();
     await this.#crypto.resetKeyBackup();
-    this.#backupVersion = await this.#newestBackup();
+    this.#backupVersion = await newestBackup(this.#matrixClient);
   }
 
   /** The SDK would not store in another backup what it has stored in one that went while the client was stopped. */
@@ -254,24 +255,8 @@ export class Identity {
     return this.#crypto as unknown as CryptoInside;
   }
 
-  /** Asked of the homeserver: the SDK would also count keys that it has made, and could not publish. */
-  async #isPublished(): Promise<boolean> {
-    const { master_keys: masterKeys } = await this.#matrixClient.downloadKeysForUsers([this.#userId]);
-    return masterKeys?.[this.#userId] !== undefined;
-  }
-
   async #lookUpOwnKeys(): Promise<void> {
     await this.#crypto.userHasCrossSigningKeys(this.#userId, true);
-  }
-
-  async #newestBackup(): Promise<string | undefined> {
-    try {
-      const path = '/room_keys/version';
-      return (await this.#matrixClient.http.authedRequest<{ version: string }>(Method.Get, path)).version;
-    } catch (error) {
-      if ((error as { errcode?: unknown }).errcode === 'M_NOT_FOUND') return undefined;
-      throw error;
-    }
   }
 
   async #isSigned(): Promise<boolean> {
