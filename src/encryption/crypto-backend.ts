@@ -3,11 +3,16 @@ import type { MatrixClient, MatrixEvent, Room } from 'matrix-js-sdk';
 /** What is used of matrix-js-sdk's RustCrypto beyond its public interface. */
 export interface CryptoBackend {
   readonly olmMachine: OlmMachine;
-  readonly backupManager: { readonly keyBackupCheckInProgress: Promise<unknown> | null };
+  readonly backupManager: {
+    readonly keyBackupCheckInProgress: Promise<unknown> | null;
+    maybeUploadKey(): Promise<void>;
+  };
   readonly roomEncryptors: Readonly<Record<string, object | undefined>>;
   readonly outgoingRequestsManager: { doProcessOutgoingRequests(): Promise<void> };
   readonly eventDecryptor: { removeEventFromPendingList(event: MatrixEvent): void };
   encryptEvent(event: MatrixEvent, room: Room): Promise<void>;
+  forceDiscardSession(roomId: string): Promise<void>;
+  onLiveEventFromSync(event: MatrixEvent): Promise<void>;
   markAllTrackedUsersAsDirty(): Promise<void>;
   stop(): void;
 }

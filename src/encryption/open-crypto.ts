@@ -34,6 +34,8 @@ export interface ClientCrypto {
 
 const CALL_TIMEOUT_MS = 30_000;
 const SETTLE_TIMEOUT_MS = 5_000;
+/** `RequestType.KeysUpload` of the SDK's WebAssembly. */
+const KEYS_UPLOAD = 0;
 
 /**
  * Gives a client end-to-end encryption on the keys in `store`. Rejects, and leaves the store to be closed by the
@@ -45,7 +47,8 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   const { matrixClient, store, resumes, clock, logger, startTimeoutMs, onFault } = options;
   const { userId } = store;
   const wasNew = store.isNew;
-  if (wasNew) await refuseKnownDevice(matrixClient, store);
+  const known = await keysOnHomeserver(matrixClient, store);
+  if (wasNew && known) throw lostError(store);
   const { cryptoDatabasePrefix, storageKey } = store;
   const init = (): Promise<void> => matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey });
   const opening = containPanics(logger, init).then(() => {
@@ -61,6 +64,8 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   try {
     const opened = await orTimeout(opening, clock, startTimeoutMs, userId);
     if (!store.isUsed) throw notUsedError(userId);
+    containForgotten(opened.crypto);
+    if (!wasNew) await refuseForgottenDevice(opened.crypto, store, known);
     if (!resumes && !wasNew) await opened.crypto.markAllTrackedUsersAsDirty();
     return { settle: opened.settle };
   } catch (error) {
@@ -69,11 +74,59 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   }
 }
 
-/** A device whose keys others have seen must not come with new ones: they would refuse them. */
-async function refuseKnownDevice(matrixClient: MatrixClient, { userId, deviceId }: DeviceStore): Promise<void> {
+/** The keys that others see of the device. */
+async function keysOnHomeserver(
+  matrixClient: MatrixClient,
+  { userId, deviceId }: DeviceStore,
+): Promise<Readonly<Record<string, string>> | undefined> {
   const { device_keys: deviceKeys } = await matrixClient.downloadKeysForUsers([userId]);
-  if (!deviceKeys?.[userId]?.[deviceId]) return;
-  throw new MatrixClientManagerError(
+  return deviceKeys?.[userId]?.[deviceId]?.keys;
+}
+
+/** A device that was deleted and logged in anew has no keys for others to send it any, and the SDK gives it none. */
+async function refuseForgottenDevice(
+  { olmMachine }: CryptoBackend,
+  { userId, deviceId }: DeviceStore,
+  known: Readonly<Record<string, string>> | undefined,
+): Promise<void> {
+  if (known) {
+    if (known[`ed25519:${deviceId}`] === olmMachine.identityKeys.ed25519.toBase64()) return;
+  } else {
+    const requests = await olmMachine.outgoingRequests();
+    const areOnTheirWay = requests.some(({ type, body = '{}' }) => {
+      return type === KEYS_UPLOAD && (JSON.parse(body) as { device_keys?: object | null }).device_keys;
+    });
+    if (areOnTheirWay) return;
+  }
+  const what = known ? 'has other keys' : 'has no keys any more';
+  const message =
+    `the homeserver ${what} of ${userId} on device ${deviceId}: it was deleted and made again. ` +
+    'Log in as a new device and restore from the key backup';
+  throw new MatrixClientManagerError('ENCRYPTION_DEVICE_MISMATCH', message, { userId });
+}
+
+/** The same call, whose failure is nobody's surprise: who waits for it is told all the same. */
+function handled<Args extends unknown[], T>(call: (...args: Args) => Promise<T>): (...args: Args) => Promise<T> {
+  return (...args) => {
+    const result = call(...args);
+    result.catch(() => {});
+    return result;
+  };
+}
+
+/** Of what the SDK begins in places where nobody waits for it, a failure would end the process. */
+function containForgotten(crypto: CryptoBackend): void {
+  const { backupManager } = crypto;
+  Object.assign(backupManager, { maybeUploadKey: handled(backupManager.maybeUploadKey.bind(backupManager)) });
+  Object.assign(crypto, {
+    forceDiscardSession: handled(crypto.forceDiscardSession.bind(crypto)),
+    onLiveEventFromSync: handled(crypto.onLiveEventFromSync.bind(crypto)),
+  });
+}
+
+/** A device whose keys others have seen must not come with new ones: they would refuse them. */
+function lostError({ userId, deviceId }: DeviceStore): MatrixClientManagerError {
+  return new MatrixClientManagerError(
     'ENCRYPTION_STORE_ROLLED_BACK',
     `the homeserver has keys of ${userId} on device ${deviceId}, and the crypto store has none: it was lost. ` +
       'Log in as a new device and restore from the key backup',

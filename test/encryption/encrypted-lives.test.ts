@@ -160,6 +160,22 @@ describe('a device whose keys cannot go on', () => {
     await again.message('to the new device');
   });
 
+  it('because it was deleted, and logged in again under its id, gives way to a new one', async () => {
+    const deployment = new Deployment(new FakeHomeserver());
+    const manager = deployment.start();
+    const { bob, inbox, say } = await inARoom(deployment, manager);
+    const old = manager.clientInfo(bob)?.deviceId ?? '';
+    const replaced: unknown[] = [];
+    manager.on('deviceReplaced', (event) => replaced.push(event));
+    await manager.stopClient(bob);
+    await manager.admin.deleteDevice(bob, old);
+    await manager.startClient({ userId: bob });
+    const deviceId = manager.clientInfo(bob)?.deviceId;
+    expect(replaced).toMatchObject([{ oldDeviceId: old, deviceId, error: { code: 'ENCRYPTION_DEVICE_MISMATCH' } }]);
+    await say('to the new device');
+    await inbox.message('to the new device');
+  });
+
   it('is not replaced where nobody can log the user in: the start says why', async () => {
     const fake = new FakeHomeserver();
     const deployment = new Deployment(fake);
