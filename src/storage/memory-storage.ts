@@ -1,4 +1,3 @@
-import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Credentials } from '../core/credentials.js';
 import type {
   CheckpointChange,
@@ -58,8 +57,8 @@ class MemoryStorage implements Storage {
     const user = this.#read(userId);
     return {
       ...(user?.since !== undefined && { since: user.since }),
-      ...(user?.accountData !== undefined && { accountData: unpacked(user.accountData) }),
-      rooms: new Map(Array.from(user?.rooms ?? [], ([roomId, state]) => [roomId, unpacked(state)])),
+      ...(user?.accountData !== undefined && { accountData: user.accountData }),
+      rooms: new Map(user?.rooms),
       lastDelivered: structuredClone(user?.lastDelivered ?? new Map()),
       journal: structuredClone([...(user?.journal.values() ?? [])]),
     };
@@ -68,9 +67,8 @@ class MemoryStorage implements Storage {
   async commit(userId: string, change: CheckpointChange): Promise<void> {
     const user = this.#write(userId);
     if (change.since !== undefined) user.since = change.since ?? undefined;
-    if (change.accountData !== undefined)
-      user.accountData = change.accountData === null ? undefined : packed(change.accountData);
-    applyToMap(user.rooms, change.rooms, packed);
+    if (change.accountData !== undefined) user.accountData = change.accountData ?? undefined;
+    applyToMap(user.rooms, change.rooms, (state) => state);
     applyToMap(user.lastDelivered, change.lastDelivered, (position) => ({ ...position }));
     if (change.journal) applyToJournal(user.journal, change.journal);
   }
@@ -168,15 +166,6 @@ class MemoryStorage implements Storage {
     }
     return user;
   }
-}
-
-/** Compressed, as a string of one byte per character: room state is large, and read once per start at most. */
-function packed(text: string): string {
-  return deflateRawSync(text, { level: 1 }).toString('latin1');
-}
-
-function unpacked(text: string): string {
-  return inflateRawSync(Buffer.from(text, 'latin1')).toString();
 }
 
 function applyToMap<T>(
