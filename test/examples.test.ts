@@ -44,6 +44,12 @@ const outputs: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     '[dead]  given up: message "poison"',
     'Dead letter after 3 attempts (cannot handle this): message "poison"',
   ],
+  'encrypted-support-desk': [
+    'agent two reads: My order has not come. (decrypted, live)',
+    'The desk restarts',
+    'agent two reads: I am looking into it. (decrypted, gap-fill)',
+    "customer's history: It comes tomorrow.",
+  ],
   'history-paging': [
     '[mixed] message 7 | message 6 | message 5',
     '[rest] message 7 | message 6 | message 5',
