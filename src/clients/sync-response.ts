@@ -54,6 +54,7 @@ export function readSyncResponse(data: unknown, { since, catchUp, timelineLimit 
 class RoomReader {
   malformed = 0;
   readonly stateChanged = new Set<string>();
+  readonly #texts = new Map<string, string>();
   readonly #timelineLimit: number;
   readonly #initial: boolean;
 
@@ -76,7 +77,7 @@ class RoomReader {
     return {
       roomId,
       membership,
-      timeline: events.map(snapshot),
+      timeline: events.map((event) => this.#snapshot(event)),
       // Synapse has been seen to leave the flag out (synapse#16463).
       limited: (timeline.limited ?? events.length > 0) === true || events.length >= this.#timelineLimit,
       // Of an initial timeline that is whole, Synapse's prev_batch is the position after it.
@@ -88,6 +89,22 @@ class RoomReader {
   invite(roomId: string, room: unknown): InviteBatch {
     if (!isObject(room)) throw new MalformedSync('an invited room is no object');
     return { roomId, state: this.#clean(section(room, 'invite_state'), isStrippedEvent) };
+  }
+
+  /** A copy to be kept: without the age, which is not true for long, and with one text for each sender and type. */
+  #snapshot({ unsigned, ...event }: RawEvent): RawEvent {
+    const [type, sender] = [this.#same(event.type), this.#same(event.sender)];
+    const { age: _age, ...told } = unsigned ?? {};
+    const content = { ...event.content };
+    return Object.keys(told).length > 0
+      ? { ...event, type, sender, content, unsigned: told }
+      : { ...event, type, sender, content };
+  }
+
+  #same(text: string): string {
+    const known = this.#texts.get(text) ?? text;
+    this.#texts.set(text, known);
+    return known;
   }
 
   /** The section's events that are such, and nothing else left in the section. */
@@ -124,8 +141,4 @@ function isStrippedEvent(value: unknown): value is InviteBatch['state'][number] 
     'state_key' in value &&
     typeof value.state_key === 'string'
   );
-}
-
-function snapshot(event: RawEvent): RawEvent {
-  return { ...event, content: { ...event.content } };
 }

@@ -135,7 +135,7 @@ it('somebody who looks while a sync is being processed misses nothing of it', as
 });
 
 it('messages go past the SDK until somebody looks, and whatever else there is does not', async () => {
-  const { clock, fake, manager, alice, bob, roomId, say } = setUp();
+  const { clock, fake, manager, alice, roomId, say } = setUp();
   await advanceUntil(clock, manager.startClient(alice));
   const processed = vi.spyOn(SyncStore.prototype, 'setSyncData');
   const responses = async (): Promise<number> => {
