@@ -13,6 +13,7 @@ export default defineConfig({
     ],
   },
   test: {
+    maxWorkers: '100%', // by default one core is left idle
     include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
     exclude: ['test/synapse/**'],
     testTimeout: 20_000,
