@@ -1,5 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Layout } from '../storage/sqlite/layout.js';
+import { Statements } from '../storage/sqlite/statements.js';
 
 /** A device's keys. `databases` are the SDK's, `records` what they hold; all but ids and counts is sealed. */
 export const cryptoLayout: Layout = {
@@ -47,11 +48,10 @@ export interface SealedRow {
 
 /** The statements on a file of {@link cryptoLayout}. Synchronous; the caller holds the transaction where one is due. */
 export class CryptoFile {
-  readonly #database: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #statements: Statements;
 
   constructor(database: DatabaseSync) {
-    this.#database = database;
+    this.#statements = new Statements(database);
   }
 
   setKeyring(keyring: Uint8Array): void {
@@ -117,19 +117,10 @@ export class CryptoFile {
   }
 
   #run(sql: string, ...values: (string | number | Uint8Array)[]): ReturnType<StatementSync['run']> {
-    return this.#prepare(sql).run(...values);
+    return this.#statements.prepare(sql).run(...values);
   }
 
   #all(sql: string, ...values: (string | number | Uint8Array)[]): unknown[] {
-    return this.#prepare(sql).all(...values);
-  }
-
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (!statement) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
+    return this.#statements.prepare(sql).all(...values);
   }
 }

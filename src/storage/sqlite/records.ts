@@ -1,5 +1,6 @@
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import type { Vault } from './vault.js';
+import { Statements } from './statements.js';
 
 /** What a record is. A send's kind is its state. */
 export type RecordKind =
@@ -46,25 +47,22 @@ const QUARANTINED_RECORDS = 1_000;
  * transaction. A record that does not unseal is quarantined, told to `onDamage`, and counts as absent.
  */
 export class Records {
-  readonly #database: DatabaseSync;
   readonly #vault: Vault;
   readonly #now: () => number;
   readonly #onDamage: (record: DamagedRecord) => void;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #statements: Statements;
 
   constructor(database: DatabaseSync, vault: Vault, now: () => number, onDamage: (record: DamagedRecord) => void) {
-    this.#database = database;
+    this.#statements = new Statements(database);
     this.#vault = vault;
     this.#now = now;
     this.#onDamage = onDamage;
   }
 
   get(userId: string, kind: RecordKind, key = ''): StoredRecord | undefined {
-    const row = this.#prepare(`SELECT ${COLUMNS} FROM records WHERE user_id = ? AND kind = ? AND idx = ?`).get(
-      userId,
-      kind,
-      this.#vault.index(userId, key),
-    );
+    const row = this.#statements
+      .prepare(`SELECT ${COLUMNS} FROM records WHERE user_id = ? AND kind = ? AND idx = ?`)
+      .get(userId, kind, this.#vault.index(userId, key));
     return row && this.#unseal(row as unknown as Row);
   }
 
@@ -82,54 +80,64 @@ export class Records {
   change(record: StoredRecord, kind: RecordKind, value: string): void {
     const { userId, key, seq } = record;
     const sealed = this.#vault.seal({ userId, kind, index: this.#vault.index(userId, key) }, pack(key, value));
-    this.#prepare('UPDATE records SET kind = ?, sealed = ? WHERE seq = ?').run(kind, sealed, seq);
+    this.#statements.prepare('UPDATE records SET kind = ?, sealed = ? WHERE seq = ?').run(kind, sealed, seq);
   }
 
   /** @returns whether there was one */
   delete(userId: string, kind: RecordKind, key = ''): boolean {
-    const statement = this.#prepare('DELETE FROM records WHERE user_id = ? AND kind = ? AND idx = ?');
+    const statement = this.#statements.prepare('DELETE FROM records WHERE user_id = ? AND kind = ? AND idx = ?');
     return statement.run(userId, kind, this.#vault.index(userId, key)).changes > 0;
   }
 
   deleteKind(userId: string, kind: RecordKind): void {
-    this.#prepare('DELETE FROM records WHERE user_id = ? AND kind = ?').run(userId, kind);
+    this.#statements.prepare('DELETE FROM records WHERE user_id = ? AND kind = ?').run(userId, kind);
   }
 
   deleteUser(userId: string): void {
-    this.#prepare('DELETE FROM records WHERE user_id = ?').run(userId);
-    this.#prepare('DELETE FROM quarantine WHERE user_id = ?').run(userId);
+    this.#statements.prepare('DELETE FROM records WHERE user_id = ?').run(userId);
+    this.#statements.prepare('DELETE FROM quarantine WHERE user_id = ?').run(userId);
   }
 
   /** The user's records of a kind in order. @param limit - how many at most; -1, the default, is all */
   list(userId: string, kind: RecordKind, limit = -1): StoredRecord[] {
-    const rows = this.#prepare(`SELECT ${COLUMNS} FROM records WHERE user_id = ? AND kind = ? ORDER BY seq LIMIT ?`);
+    const rows = this.#statements.prepare(
+      `SELECT ${COLUMNS} FROM records WHERE user_id = ? AND kind = ? ORDER BY seq LIMIT ?`,
+    );
     return this.#readable(rows.all(userId, kind, limit));
   }
 
   /** The records of a kind of every user, in order. Only sends are indexed for it. */
   listOfAllUsers(kind: 'queued' | 'failed' | 'sent'): StoredRecord[] {
     // The kind stands in the text because SQLite uses a partial index for a literal only.
-    return this.#readable(this.#prepare(`SELECT ${COLUMNS} FROM records WHERE kind = '${kind}' ORDER BY seq`).all());
+    return this.#readable(
+      this.#statements.prepare(`SELECT ${COLUMNS} FROM records WHERE kind = '${kind}' ORDER BY seq`).all(),
+    );
   }
 
   /** Keeps the newest `limit` records of a kind. */
   trim(userId: string, kind: RecordKind, limit: number): void {
-    const count = this.#prepare('SELECT count(*) AS n FROM records WHERE user_id = ? AND kind = ?').get(userId, kind);
+    const count = this.#statements
+      .prepare('SELECT count(*) AS n FROM records WHERE user_id = ? AND kind = ?')
+      .get(userId, kind);
     const excess = Number(count?.['n']) - limit;
     if (excess <= 0) return;
-    this.#prepare(
-      `DELETE FROM records WHERE seq IN
+    this.#statements
+      .prepare(
+        `DELETE FROM records WHERE seq IN
          (SELECT seq FROM records WHERE user_id = ? AND kind = ? ORDER BY seq LIMIT ?)`,
-    ).run(userId, kind, excess);
+      )
+      .run(userId, kind, excess);
   }
 
   #insert(userId: string, kind: RecordKind, key: string, value: string, onConflict: string): void {
     const index = this.#vault.index(userId, key);
     const sealed = this.#vault.seal({ userId, kind, index }, pack(key, value));
-    this.#prepare(
-      `INSERT INTO records (user_id, kind, idx, sealed) VALUES (?, ?, ?, ?)
+    this.#statements
+      .prepare(
+        `INSERT INTO records (user_id, kind, idx, sealed) VALUES (?, ?, ?, ?)
        ON CONFLICT (user_id, kind, idx) ${onConflict}`,
-    ).run(userId, kind, index, sealed);
+      )
+      .run(userId, kind, index, sealed);
   }
 
   #readable(rows: unknown[]): StoredRecord[] {
@@ -140,23 +148,18 @@ export class Records {
     const { seq, user_id: userId, kind, idx: index, sealed } = row;
     const text = this.#vault.unseal({ userId, kind, index }, sealed);
     if (text !== undefined) return { seq, userId, kind, ...unpack(text) };
-    this.#prepare(
-      `INSERT INTO quarantine (user_id, kind, idx, sealed, found_at)
+    this.#statements
+      .prepare(
+        `INSERT INTO quarantine (user_id, kind, idx, sealed, found_at)
          SELECT user_id, kind, idx, sealed, ? FROM records WHERE seq = ?`,
-    ).run(this.#now(), seq);
-    this.#prepare('DELETE FROM records WHERE seq = ?').run(seq);
-    this.#prepare('DELETE FROM quarantine WHERE seq <= (SELECT max(seq) FROM quarantine) - ?').run(QUARANTINED_RECORDS);
+      )
+      .run(this.#now(), seq);
+    this.#statements.prepare('DELETE FROM records WHERE seq = ?').run(seq);
+    this.#statements
+      .prepare('DELETE FROM quarantine WHERE seq <= (SELECT max(seq) FROM quarantine) - ?')
+      .run(QUARANTINED_RECORDS);
     this.#onDamage({ userId, kind });
     return undefined;
-  }
-
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (!statement) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
   }
 }
 
