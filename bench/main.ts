@@ -1,7 +1,7 @@
 /** `npm run bench -- --help`: this library, matrix-js-sdk as it is, and the raw protocol, on the same work. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { buildLibrary } from './harness/library.ts';
+import { buildLibrary, removeRun } from './harness/library.ts';
 import { run } from './harness/run.ts';
 import { save, thisMachine } from './report/results.ts';
 import { summarize } from './report/summary.ts';
@@ -47,8 +47,8 @@ async function measure(): Promise<void> {
   const folder = resolve(values.out);
   const date = new Date().toISOString().slice(0, 10);
   const name = quick ? `${date}-quick` : date;
-  const remove = await buildLibrary();
   try {
+    await buildLibrary();
     const options = { only: values.only?.split(','), quick, synapse, rounds, profileInto: values.profile, report };
     for await (const result of run(options)) {
       const measured = { date, machine: thisMachine(), scenarios: [result] };
@@ -58,7 +58,7 @@ async function measure(): Promise<void> {
       for (const summary of summarize(measured)) console.log(table(summary));
     }
   } finally {
-    await remove();
+    removeRun();
   }
   if (!quick && folder === resultsFolder) writeReadme();
 }

@@ -1,9 +1,7 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClientEvent, MatrixClientManagerOptions } from 'matrix-client-manager';
 import type { User } from '../harness/homeserver.ts';
-import { importLibrary } from '../harness/library.ts';
+import { importLibrary, scratchFolder } from '../harness/library.ts';
 import type { ContenderName, MakeContender } from './contender.ts';
 
 /** The library with its default options and a callback, or with the one option that its name says. */
@@ -13,7 +11,7 @@ export async function ours(name: ContenderName): Promise<MakeContender> {
     'ours-undici': async () => ({ transport: (await importLibrary('undici')).undiciTransport() }),
     'ours-plain': async () => ({ slidingSync: false }),
     'ours-sqlite': async () => {
-      const path = join(mkdtempSync(join(tmpdir(), 'bench-')), 'storage.sqlite');
+      const path = join(scratchFolder(), 'storage.sqlite');
       return { storage: sqliteStorage({ path, secret: 'the secret of a benchmark' }) };
     },
   };

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { removeRun } from './library.ts';
 
 /** What a process does for its parent: functions by name, one argument each. */
 export type Services = Readonly<Record<string, (argument: never) => unknown>>;
@@ -14,6 +15,8 @@ interface Call {
 
 type Reply = { readonly id: number } & ({ readonly value: unknown } | { readonly error: string });
 
+/** Tells a child to end by itself. */
+const END = 'end';
 /** How long one call may take. */
 const PATIENCE_MS = 600_000;
 
@@ -62,7 +65,7 @@ export class Child<S extends Services> implements AsyncDisposable {
   /** Lets the process end by itself, so that it writes its profile. */
   async end(): Promise<void> {
     const ended = once(this.#process, 'exit');
-    this.#process.disconnect();
+    this.#process.send(END);
     await ended;
   }
 
@@ -82,9 +85,15 @@ export class Child<S extends Services> implements AsyncDisposable {
   }
 }
 
-/** In the child: answers the parent's calls until the parent leaves. */
+/**
+ * In the child: answers the parent's calls until the parent ends it, or is gone. A signal to the whole group, as by
+ * Ctrl-C, is the parent's to obey: the children then see that it is gone, and clean up after it.
+ */
 export function serve(services: Services): void {
-  process.on('message', ({ id, name, argument }: Call) => {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+  process.on('message', (message: Call | typeof END) => {
+    if (message === END) process.exit();
+    const { id, name, argument } = message;
     const service = services[name] as ((argument: unknown) => unknown) | undefined;
     const answer = async (): Promise<unknown> => {
       if (!service) throw new Error(`there is no ${name}`);
@@ -96,5 +105,8 @@ export function serve(services: Services): void {
         process.send?.({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
     );
   });
-  process.on('disconnect', () => process.exit());
+  process.on('disconnect', () => {
+    removeRun();
+    process.exit();
+  });
 }

@@ -1,5 +1,4 @@
-import { readdirSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type * as index from 'matrix-client-manager';
@@ -19,17 +18,21 @@ interface Entries {
   readonly 'connection-policy': typeof connectionPolicy;
 }
 
-/** Where the library was built to: set by {@link buildLibrary}, inherited by every process. */
-const folder = (): string => process.env['BENCH_LIBRARY'] ?? '';
+/** A folder for each run that goes on, named by its process. */
+const runs = join(repository, 'node_modules/.cache/bench');
+/** The folder of this run, with the library in it: set by {@link buildLibrary}, inherited by every process. */
+const folder = (): string => process.env['BENCH_RUN'] ?? '';
 
 /**
  * Builds the library as for its package, without types, into a folder of this run: what is measured is what users get,
- * and stays the same while somebody works on the source. @returns what removes it
+ * and stays the same while somebody works on the source.
  */
-export async function buildLibrary(): Promise<() => Promise<void>> {
+export async function buildLibrary(): Promise<void> {
   const { build } = await import('tsup');
   const { default: config } = await import('../../tsup.config.ts');
-  const outDir = join(repository, `node_modules/.cache/bench/${process.pid}`);
+  mkdirSync(runs, { recursive: true });
+  removeDeadRuns();
+  const outDir = join(runs, `${process.pid}`);
   if (typeof config !== 'object' || Array.isArray(config)) throw new Error('expected tsup.config.ts to be one object');
   // The registry is internal: the sweep of 100,000 users is driven through it.
   const internal = {
@@ -37,9 +40,33 @@ export async function buildLibrary(): Promise<() => Promise<void>> {
     'connection-policy': 'src/clients/connection-policy.ts',
   };
   const entry = { ...(config.entry as Record<string, string>), ...internal };
+  process.env['BENCH_RUN'] = outDir;
   await build({ ...config, entry, outDir, format: ['esm'], dts: false, sourcemap: true, silent: true, config: false });
-  process.env['BENCH_LIBRARY'] = outDir;
-  return () => rm(outDir, { recursive: true, force: true });
+}
+
+/** What a contender writes to; it goes with the run. */
+export function scratchFolder(): string {
+  return mkdtempSync(join(folder(), 'scratch-'));
+}
+
+/** Removes the library and all that the contenders have written. A process whose run was killed does it as well. */
+export function removeRun(): void {
+  if (folder() !== '') rmSync(folder(), { recursive: true, force: true, maxRetries: 3 });
+}
+
+/** Of runs that were killed with all of their processes. */
+function removeDeadRuns(): void {
+  for (const pid of readdirSync(runs)) {
+    if (!isRunning(Number(pid))) rmSync(join(runs, pid), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 export function hasEntry(name: keyof Entries): boolean {

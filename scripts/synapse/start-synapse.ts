@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -43,6 +43,7 @@ export async function startSynapse(options: StartSynapseOptions = {}): Promise<R
   if (external) return external;
   const python = await ensureSynapse(options.report ?? ((line) => process.stderr.write(`${line}\n`)));
   const dir = options.dir ? resolve(options.dir) : await mkdtemp(join(tmpdir(), 'synapse-'));
+  if (!options.dir) await writeFile(join(dir, 'temporary'), ''); // for run_while_parent_lives.py
   const cleanUp = async (): Promise<void> => {
     if (!options.dir) await rm(dir, { recursive: true, force: true });
   };
