@@ -480,7 +480,7 @@ export class SyncClient implements EventSource {
     const { encryption } = this.#options;
     // Keys that came with it are not on the disk: it has to come again.
     if (encryption?.failure) return this.#fail(encryption.failure);
-    encryption?.synced();
+    encryption?.synced(Boolean(data.device_lists?.changed?.length));
     const roomIds = read.batch.rooms.map(({ roomId }) => roomId);
     trimTimelines(this.matrixClient, roomIds, this.#options.timelineLimit);
     this.#feed.trim(read.stateChanged);

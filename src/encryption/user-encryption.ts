@@ -55,6 +55,8 @@ export class UserEncryption {
   #setUp: () => void = () => {};
   /** Called when the SDK has taken in a sync. */
   readonly #afterSync = new Set<() => void>();
+  /** Resolves when the devices that were told of so far are known. */
+  #deviceLists: Promise<unknown> = Promise.resolve();
 
   private constructor(options: UserEncryptionOptions) {
     this.#options = options;
@@ -136,13 +138,20 @@ export class UserEncryption {
 
   /** The client has lost its sync position, and with it which devices have changed. */
   forgetDeviceLists(): void {
-    this.#backend.markAllTrackedUsersAsDirty().catch((error: unknown) => {
-      this.#options.logger.warn({ userId: this.#options.userId, err: error }, 'forgetting device lists failed');
-    });
+    this.#deviceLists = this.#backend
+      .markAllTrackedUsersAsDirty()
+      .then(() => this.#backend.outgoingRequestsManager.doProcessOutgoingRequests())
+      .catch((error: unknown) => {
+        this.#options.logger.warn({ userId: this.#options.userId, err: error }, 'forgetting device lists failed');
+      });
   }
 
-  /** The SDK has taken in a sync. */
-  synced(): void {
+  /** The SDK has taken in a sync. @param devicesChanged - whether somebody has got another device with it */
+  synced(devicesChanged: boolean): void {
+    // The SDK looks them up as well, but to a device that it learns of while it encrypts it has no session.
+    if (devicesChanged) {
+      this.#deviceLists = this.#backend.outgoingRequestsManager.doProcessOutgoingRequests().catch(() => {});
+    }
     for (const look of this.#afterSync) look();
   }
 
@@ -168,6 +177,7 @@ export class UserEncryption {
     const { userId } = this.#options;
     await orAborted(this.#settled, ended, `encrypting for ${roomId}`);
     const room = await this.#room(roomId, ended);
+    await orAborted(this.#deviceLists, ended, `encrypting for ${roomId}`);
     const event = new MatrixEvent({ type, content, room_id: roomId, sender: userId });
     try {
       await orAborted(this.#backend.encryptEvent(event, room), ended, `encrypting for ${roomId}`);
