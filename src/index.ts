@@ -8,6 +8,7 @@ export type {
   Health,
   ListSendsOptions,
   ManagerStats,
+  ResetIdentityOptions,
   SendFileOptions,
   SendMessageOptions,
   SendReadReceiptOptions,
@@ -113,5 +114,11 @@ export type { RateLimit } from './resilience/rate-limiter.js';
 export type { EventContent } from './core/raw-event.js';
 
 // Encryption
-export type { BackupStatus, EncryptionStatus } from './encryption/encryption-status.js';
-export type { RestoreProgress, TrustPolicy } from './encryption/identity-options.js';
+export type {
+  BackupStatus,
+  DeviceVerification,
+  EncryptionStatus,
+  UserVerification,
+} from './encryption/encryption-status.js';
+export type { EncryptionOptions } from './encryption/encryption-options.js';
+export type { AuthUploadDeviceSigningKeys, RestoreProgress, TrustPolicy } from './encryption/identity-options.js';

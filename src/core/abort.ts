@@ -76,6 +76,19 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
   });
 }
 
+/** `promise`, or a rejection with `failure()` after `timeoutMs` on `clock`; the promise itself goes on. */
+export function orTimeout<T>(
+  promise: Promise<T>,
+  clock: Clock,
+  timeoutMs: number,
+  failure: () => MatrixClientManagerError,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.setTimeout(() => reject(failure()), timeoutMs);
+    promise.then(resolve, reject).finally(() => clock.clearTimeout(timer));
+  });
+}
+
 /** Resolves when `signal` fires. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();

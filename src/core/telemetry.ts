@@ -17,6 +17,25 @@ export type SyncKind = 'initial' | 'catch-up' | 'live';
 
 export type CallbackOutcome = 'handled' | 'failed';
 
+/** What becomes of a room key on a user's device. */
+export type RoomKeyEvent =
+  /** The device has begun a session of its own. */
+  | 'made'
+  /** Another device has sent it. */
+  | 'received'
+  /** Another device has told that it will not send it. */
+  | 'withheld'
+  /** It was stored in the user's key backup. */
+  | 'backed-up'
+  /** It was read from there. */
+  | 'restored';
+
+/** What came of looking for one key, without which an event cannot be read, in the user's key backup. */
+export type KeyRequestResult = 'found' | 'missing' | 'failed';
+
+/** Why keys could not be stored in a backup: it will be tried again, or the backup is no more. */
+export type KeyBackupFailure = 'upload' | 'gone';
+
 /** One request on its way. */
 export interface RequestWatch {
   /** Its turn has come: time runs from here. */
@@ -60,6 +79,11 @@ export interface Telemetry {
   decryption(result: Decryption): void;
   /** A change of a device's keys was stored after `durationMs`, or could not be. */
   keyCommit(stored: boolean, durationMs: number): void;
+  roomKeys(event: RoomKeyEvent, count: number): void;
+  keyRequest(result: KeyRequestResult): void;
+  /** So many keys more, or fewer, wait to be stored in a key backup. */
+  keysToBackUp(change: number): void;
+  keyBackupFailed(reason: KeyBackupFailure): void;
   deadLetter(): void;
   /** A gap was filled by `events` events after `durationMs`; `complete` says whether nothing is missing now. */
   gap(userId: string, roomId: string, events: number, complete: boolean, durationMs: number): void;
@@ -86,6 +110,10 @@ export const noTelemetry: Telemetry = {
   callback: async (_event, _attempt, run) => run(),
   decryption() {},
   keyCommit() {},
+  roomKeys() {},
+  keyRequest() {},
+  keysToBackUp() {},
+  keyBackupFailed() {},
   deadLetter() {},
   gap() {},
   checkpoint: (_userId, store) => store(),

@@ -19,6 +19,8 @@ export interface CryptoBackend {
 
 interface OlmMachine {
   readonly identityKeys: { readonly ed25519: { toBase64(): string } };
+  roomKeyCounts(): Promise<{ readonly total: number; readonly backedUp: number; free(): void }>;
+  disableBackup(): Promise<void>;
   outgoingRequests(): Promise<readonly { readonly type: number; readonly body?: string }[]>;
 }
 

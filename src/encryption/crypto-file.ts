@@ -13,7 +13,8 @@ export const cryptoLayout: Layout = {
        user_id TEXT NOT NULL,
        device_id TEXT NOT NULL,
        sealed_key BLOB NOT NULL,
-       commits INTEGER NOT NULL
+       commits INTEGER NOT NULL,
+       restore_pending INTEGER NOT NULL DEFAULT 0
      ) STRICT;
      CREATE UNIQUE INDEX devices_by_user ON devices (user_id, device_id);
      CREATE TABLE databases (id INTEGER PRIMARY KEY, device INTEGER NOT NULL, idx BLOB NOT NULL, sealed BLOB NOT NULL) STRICT;
@@ -24,7 +25,8 @@ export const cryptoLayout: Layout = {
   probes: [
     [
       'SELECT name, value FROM meta',
-      'SELECT id, user_id, device_id, sealed_key, commits FROM devices INDEXED BY devices_by_user WHERE user_id = ?',
+      `SELECT id, user_id, device_id, sealed_key, commits, restore_pending
+       FROM devices INDEXED BY devices_by_user WHERE user_id = ?`,
       'SELECT id, device, idx, sealed FROM databases INDEXED BY databases_by_device WHERE device = ?',
       'SELECT id, database, idx, sealed FROM records INDEXED BY records_by_database WHERE database = ?',
     ],
@@ -38,6 +40,8 @@ export interface DeviceRow {
   readonly sealed_key: Uint8Array;
   /** How often its databases have changed. */
   readonly commits: number;
+  /** 1 while the key backup is still to be read into it. */
+  readonly restore_pending: number;
 }
 
 export interface SealedRow {
@@ -59,12 +63,11 @@ export class CryptoFile {
   }
 
   allDevices(): DeviceRow[] {
-    return this.#all('SELECT id, user_id, device_id, sealed_key, commits FROM devices') as DeviceRow[];
+    return this.#all('SELECT * FROM devices') as DeviceRow[];
   }
 
   devicesOf(userId: string): DeviceRow[] {
-    const sql = 'SELECT id, user_id, device_id, sealed_key, commits FROM devices WHERE user_id = ? ORDER BY id';
-    return this.#all(sql, userId) as DeviceRow[];
+    return this.#all('SELECT * FROM devices WHERE user_id = ? ORDER BY id', userId) as DeviceRow[];
   }
 
   addDevice(userId: string, deviceId: string, sealedKey: Uint8Array): number {
@@ -74,6 +77,10 @@ export class CryptoFile {
 
   setKey(device: number, sealedKey: Uint8Array): void {
     this.#run('UPDATE devices SET sealed_key = ? WHERE id = ?', sealedKey, device);
+  }
+
+  setRestorePending(device: number, pending: boolean): void {
+    this.#run('UPDATE devices SET restore_pending = ? WHERE id = ?', Number(pending), device);
   }
 
   /** @returns how often the device's databases have changed with this change */

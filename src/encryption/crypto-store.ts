@@ -198,6 +198,8 @@ export class CryptoStore implements AsyncDisposable {
       ...device,
       storageKey: sdkStorageKey(key),
       commits: row.commits,
+      restorePending: row.restore_pending === 1,
+      setRestorePending: (pending) => this.#use(() => this.#file.setRestorePending(row.id, pending)),
       commit: (...change) => {
         const begunAt = this.#clock.now();
         try {
@@ -241,7 +243,8 @@ export class CryptoStore implements AsyncDisposable {
     if (rows.length > 0 && !newDevice) throw otherDeviceError(device, rows.at(-1)?.device_id ?? '');
     const { key, sealedKey } = createDeviceKey(this.#vault, device);
     const id = this.#file.addDevice(userId, deviceId, sealedKey);
-    return { row: { id, user_id: userId, device_id: deviceId, sealed_key: sealedKey, commits: 0 }, key };
+    const made = { id, user_id: userId, device_id: deviceId, sealed_key: sealedKey, commits: 0, restore_pending: 0 };
+    return { row: made, key };
   }
 
   #use<T>(run: () => T): T {

@@ -7,6 +7,9 @@ export interface DeviceStoreOptions extends DeviceId {
   readonly storageKey: Uint8Array;
   /** How often the device's databases have changed so far. */
   readonly commits: number;
+  readonly restorePending: boolean;
+  /** Stores it; throws `STORAGE`. */
+  readonly setRestorePending: (pending: boolean) => void;
   /** Makes a change durable. @returns how often they have changed with it */
   readonly commit: (...change: Parameters<Commit>) => number;
   /** Called once when a change could not be made durable; the SDK's memory is then ahead of the disk. */
@@ -28,6 +31,7 @@ export class DeviceStore {
   readonly #options: DeviceStoreOptions;
   #databases: Databases | undefined;
   #commits: number;
+  #restorePending: boolean;
   #failure: MatrixClientManagerError | undefined;
   #closed = false;
 
@@ -38,6 +42,7 @@ export class DeviceStore {
     this.storageKey = options.storageKey;
     this.isNew = options.commits === 0;
     this.#commits = options.commits;
+    this.#restorePending = options.restorePending;
   }
 
   /** Names nobody; another one each time the store is opened. */
@@ -58,6 +63,18 @@ export class DeviceStore {
   /** Why no change is taken any more. */
   get failure(): MatrixClientManagerError | undefined {
     return this.#failure;
+  }
+
+  /** Whether the key backup is still to be read into the device. Throws where that cannot be stored. */
+  get restorePending(): boolean {
+    return this.#restorePending;
+  }
+
+  set restorePending(pending: boolean) {
+    if (this.#closed) throw this.#closedError();
+    if (pending === this.#restorePending) return;
+    this.#options.setRestorePending(pending);
+    this.#restorePending = pending;
   }
 
   connect(databases: Databases): void {

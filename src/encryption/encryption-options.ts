@@ -69,7 +69,7 @@ export function readEncryptionOptions(options: EncryptionOptions): EncryptionSet
   return { ...options, users, decryptionTimeoutMs, identity: readIdentity(options) };
 }
 
-const none = async (): Promise<undefined> => undefined;
+const none = (): undefined => undefined;
 
 function readIdentity(options: EncryptionOptions): IdentitySettings {
   const { onRecoveryKey, recoveryKey } = options;

@@ -1,22 +1,29 @@
+import { orTimeout } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { withoutSecrets } from '../http/secrets.js';
 
 export const OPERATION = 'setting up encryption';
 
+/** The time that a callback of the application has: what waits for it are the user's messages. */
+const CALLBACK_TIMEOUT_MS = 30_000;
+
 /** Waits for a callback of the application, whose own words may hold the `secrets` that it was given. */
 export async function callApplication<T>(
-  userId: string,
+  { userId, clock }: { readonly userId: string; readonly clock: Clock },
   name: string,
-  call: Promise<T>,
-  secrets: readonly string[],
+  callback: () => T | Promise<T>,
+  secrets: readonly string[] = [],
 ): Promise<T> {
-  try {
-    return await call;
-  } catch (error) {
+  const failure = (why: string): MatrixClientManagerError => {
+    const message = `${OPERATION} of ${userId} failed: the application's ${name} ${why}; nothing was changed`;
+    return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
+  };
+  const call = (async () => callback())().catch((error: unknown) => {
     const said = withoutSecrets(error instanceof Error ? error.message : 'it threw what is no error', secrets);
-    const message = `${OPERATION} of ${userId} failed: the application's ${name} did (${said}); nothing was changed`;
-    throw new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
-  }
+    throw failure(`did (${said})`);
+  });
+  return orTimeout(call, clock, CALLBACK_TIMEOUT_MS, () => failure(`took longer than ${CALLBACK_TIMEOUT_MS} ms`));
 }
 
 /** Something is at the homeserver, and the key to it nowhere. */

@@ -1,4 +1,5 @@
 import type { MatrixClient } from 'matrix-js-sdk';
+import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 
 /**
@@ -21,18 +22,26 @@ export interface IdentitySettings {
   readonly trust: TrustPolicy;
   /**
    * Takes the user's new recovery key into safe keeping: it opens everything of theirs. Called before anything relies
-   * on it; while it rejects, nothing is set up. Called again where the process was killed before anything did: keep
-   * the last.
+   * on it; while it rejects, or for longer than 30 seconds does not settle, nothing is set up. Called again where it
+   * did, or the process was killed before anything relied on the key: keep the last.
    */
-  readonly onRecoveryKey: (userId: string, recoveryKey: string) => Promise<void>;
-  /** The recovery key that was kept; asked on a new device, and where something is to be added to what it opens. */
-  readonly recoveryKey: (userId: string) => Promise<string | undefined>;
+  readonly onRecoveryKey: (userId: string, recoveryKey: string) => void | Promise<void>;
+  /**
+   * The recovery key that was kept, undefined or null where there is none; asked on a new device, and where something
+   * is to be added to what it opens. Has 30 seconds.
+   */
+  readonly recoveryKey: (userId: string) => string | undefined | null | Promise<string | undefined | null>;
 }
 
 export interface IdentityOptions extends IdentitySettings {
+  /** Proves who publishes cross-signing keys, where the homeserver wants that. */
+  readonly authenticate: AuthUploadDeviceSigningKeys;
   /** With its encryption open, started or not. */
   readonly matrixClient: MatrixClient;
+  readonly clock: Clock;
   readonly logger: Logger;
+  /** Whether the key backup is still to be read into the device. Outlives the process, as what was read does. */
+  readonly device: { restorePending: boolean };
   /** Told when the user's cross-signing keys are as they can be, and only the backup is still to be seen to. */
   readonly onIdentityReady?: () => void;
   /** Told how far the restore from the key backup has come, in keys. */

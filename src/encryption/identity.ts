@@ -1,7 +1,9 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
-import { orAborted } from '../core/abort.js';
+import { delay, orAborted } from '../core/abort.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
+import { backoffMs } from '../http/retry.js';
+import { cryptoBackend } from './crypto-backend.js';
 import type { EncryptionStatus, UserVerification } from './encryption-status.js';
 import { callApplication, lostError, OPERATION, setUpFailure } from './identity-failures.js';
 import type { AuthUploadDeviceSigningKeys, IdentityOptions, RestoreProgress } from './identity-options.js';
@@ -9,14 +11,10 @@ import { backupSecret, crossSigningSecrets, RecoveryKeyNeeded, SecretKeeper } fr
 import type { SecretName } from './secret-storage.js';
 import { isPublished, newestBackup } from './published-keys.js';
 import { applyTrust } from './trust-policy.js';
+import { signUser, verificationOf } from './verification.js';
 
-/** What is reached of matrix-js-sdk's RustCrypto beyond its public interface. */
-interface CryptoInside {
-  readonly olmMachine: {
-    roomKeyCounts(): Promise<{ readonly total: number; readonly backedUp: number; free(): void }>;
-    disableBackup(): Promise<void>;
-  };
-}
+/** A set-up that failed is tried again: soon at first, then once an hour. */
+const retries = { baseDelayMs: 60_000, maxDelayMs: 3_600_000 };
 
 /**
  * A user's cross-signing keys, secret storage and key backup, as seen from the device of their client: made for the
@@ -40,7 +38,7 @@ export class Identity {
 
   /** @param options - their client's encryption has to be open */
   constructor(options: IdentityOptions) {
-    const { matrixClient, trust, recoveryKey } = options;
+    const { matrixClient, trust, recoveryKey, clock } = options;
     this.#options = options;
     this.#matrixClient = matrixClient;
     this.#userId = matrixClient.getSafeUserId();
@@ -48,34 +46,53 @@ export class Identity {
     const crypto = matrixClient.getCrypto();
     if (!crypto) throw new Error('the encryption of the client is not open');
     this.#crypto = crypto;
+    const caller = { userId: this.#userId, clock };
     this.#secrets = new SecretKeeper(matrixClient, () =>
-      callApplication(this.#userId, 'recoveryKey', recoveryKey(this.#userId), []),
+      callApplication(caller, 'recoveryKey', () => recoveryKey(this.#userId)),
     );
     applyTrust(crypto, trust, () => this.#isSigned());
   }
 
   /**
    * Brings the user's identity to what is configured: with requests where something is missing, and where nothing is,
-   * too, to see that. Never rejects: what failed is told to the logger once, and by `status()`.
+   * too, to see that. Never rejects: what failed is told to the logger, and by `status()`.
    * @param signal - ends it; to be fired before the client is stopped
+   * @returns whether nothing is left to do
    */
-  async setUp(signal: AbortSignal): Promise<void> {
+  async setUp(signal: AbortSignal): Promise<boolean> {
     const { crossSigning, keyBackup, logger } = this.#options;
-    if (!crossSigning && !keyBackup) return;
+    if (!crossSigning && !keyBackup) return true;
+    const [userId, before] = [this.#userId, this.#failure?.message];
+    const neededBefore = this.#recoveryKeyNeeded;
     try {
       await this.#alone(() => this.#ensure(), signal);
       this.#failure = undefined;
       this.#recoveryKeyNeeded = false;
+      return true;
     } catch (error) {
-      if (signal.aborted) return;
-      const userId = this.#userId;
-      if (error instanceof RecoveryKeyNeeded) {
-        this.#recoveryKeyNeeded = true;
+      if (signal.aborted) return false;
+      this.#recoveryKeyNeeded = error instanceof RecoveryKeyNeeded;
+      this.#failure = this.#recoveryKeyNeeded ? undefined : setUpFailure(userId, error);
+      if (!this.#failure && !neededBefore) {
         logger.warn({ userId }, 'no recovery key: the device works, but without what was said before');
-      } else {
-        this.#failure = setUpFailure(this.#userId, error);
+      } else if (this.#failure && this.#failure.message !== before) {
         logger.warn({ userId, err: this.#failure }, 'cross-signing, secret storage or key backup is not set up');
       }
+      return false;
+    }
+  }
+
+  /**
+   * {@link setUp} until nothing is left to do: the application may have the recovery key later, and the homeserver may
+   * be in trouble. Resolves with that, or when `signal` fires.
+   * @param onAttempt - called after each attempt
+   */
+  async keepUp(signal: AbortSignal, onAttempt: () => void): Promise<void> {
+    for (let failures = 1; !signal.aborted; failures++) {
+      const isDone = await this.setUp(signal);
+      onAttempt();
+      if (isDone) return;
+      await delay(this.#options.clock, backoffMs(failures, retries), signal, OPERATION).catch(() => {}); // the signal
     }
   }
 
@@ -84,7 +101,7 @@ export class Identity {
    * lost. Others see that the identity has changed, and what was in the old backup is gone. Rejects with
    * `ENCRYPTION_SETUP_FAILED` where the homeserver wants it authenticated otherwise, or the application does not take
    * the new recovery key; nothing has been replaced in the latter case.
-   * @param authenticate - passes the homeserver's user-interactive authentication. @default without any
+   * @param authenticate - passes the homeserver's user-interactive authentication. @default as the options say
    */
   async reset(signal: AbortSignal, authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
     try {
@@ -123,26 +140,19 @@ export class Identity {
     };
   }
 
-  /** What is known of a user. Asks the homeserver about one that shares no room with the client's. */
-  async verificationOf(userId: string): Promise<UserVerification> {
-    const devices = (await this.#crypto.getUserDeviceInfo([userId], true)).get(userId);
-    const user = await this.#crypto.getUserVerificationStatus(userId);
-    const verified = [...(devices?.values() ?? [])].map(async (device) => {
-      const status = await this.#crypto.getDeviceVerificationStatus(userId, device.deviceId);
-      return {
-        deviceId: device.deviceId,
-        ed25519: device.getFingerprint(),
-        crossSigned: status?.signedByOwner ?? false,
-        verified: status?.isVerified() ?? false,
-      };
-    });
-    return {
-      userId,
-      hasIdentity: user.known,
-      verified: user.isVerified(),
-      identityChanged: user.needsUserApproval || (user.wasCrossSigningVerified() && !user.isVerified()),
-      devices: await Promise.all(verified),
-    };
+  /** As {@link verificationOf}. */
+  verificationOf(userId: string): Promise<UserVerification> {
+    return verificationOf(this.#crypto, userId);
+  }
+
+  /** As {@link signUser}, and what is known of the user then. Rejects with `ENCRYPTION_SETUP_FAILED`, too. */
+  async verify(userId: string, signal: AbortSignal): Promise<UserVerification> {
+    try {
+      await this.#alone(() => signUser(this.#crypto, userId), signal);
+      return await this.verificationOf(userId);
+    } catch (error) {
+      throw setUpFailure(this.#userId, error);
+    }
   }
 
   async #ensure(): Promise<void> {
@@ -182,10 +192,14 @@ export class Identity {
   async #ensureBackup(): Promise<void> {
     this.#backupVersion = await newestBackup(this.#matrixClient);
     const check = await this.#crypto.checkKeyBackupAndEnable(); // also notices one that was deleted
-    if (check?.trustInfo.matchesDecryptionKey) return;
+    if (check?.trustInfo.matchesDecryptionKey) {
+      if (this.#options.device.restorePending) await this.#restore();
+      return;
+    }
     const isKept = this.#backupVersion !== undefined && (await this.#secrets.has(backupSecret));
     if (isKept) {
       await this.#forgetBackup();
+      this.#options.device.restorePending = true;
       await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage();
       await this.#crypto.checkKeyBackupAndEnable();
       await this.#restore();
@@ -208,6 +222,7 @@ export class Identity {
       },
     });
     this.#restored = { imported, total };
+    this.#options.device.restorePending = false;
   }
 
   /** Sees to a secret storage that can be written to: the one that is there, or a new one where nothing relies on that. */
@@ -223,9 +238,10 @@ export class Identity {
   async #makeStorage(): Promise<void> {
     const made = await this.#crypto.createRecoveryKeyFromPassphrase();
     const { privateKey, encodedPrivateKey = '' } = made;
-    const { onRecoveryKey } = this.#options;
-    const secrets = [encodedPrivateKey, encodedPrivateKey.replaceAll(' ', '')];
-    await callApplication(this.#userId, 'onRecoveryKey', onRecoveryKey(this.#userId, encodedPrivateKey), secrets);
+    const { clock, onRecoveryKey } = this.#options;
+    const [userId, secrets] = [this.#userId, [encodedPrivateKey, encodedPrivateKey.replaceAll(' ', '')]];
+    const hand = (): void | Promise<void> => onRecoveryKey(userId, encodedPrivateKey);
+    await callApplication({ userId, clock }, 'onRecoveryKey', hand, secrets);
     this.#secrets.hold(privateKey);
     await this.#crypto.bootstrapSecretStorage({
       createSecretStorageKey: async () => made,
@@ -233,26 +249,23 @@ export class Identity {
     });
   }
 
-  async #makeIdentity(authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
+  async #makeIdentity(authenticate = this.#options.authenticate): Promise<void> {
     await this.#crypto.bootstrapCrossSigning({
       setupNewCrossSigning: true, // else keys that were made, and never published because of a kill, would never be
-      authUploadDeviceSigningKeys: (makeRequest) => (authenticate ? authenticate(makeRequest) : makeRequest(null)),
+      authUploadDeviceSigningKeys: authenticate,
     });
   }
 
   async #makeBackup(): Promise<void> {
     await this.#forgetBackup();
     await this.#crypto.resetKeyBackup();
+    this.#options.device.restorePending = false;
     this.#backupVersion = await newestBackup(this.#matrixClient);
   }
 
   /** The SDK would not store in another backup what it has stored in one that went while the client was stopped. */
   #forgetBackup(): Promise<void> {
-    return this.#inside.olmMachine.disableBackup();
-  }
-
-  get #inside(): CryptoInside {
-    return this.#crypto as unknown as CryptoInside;
+    return cryptoBackend(this.#matrixClient).olmMachine.disableBackup();
   }
 
   async #lookUpOwnKeys(): Promise<void> {
@@ -265,7 +278,7 @@ export class Identity {
   }
 
   async #remaining(): Promise<number> {
-    const counts = await this.#inside.olmMachine.roomKeyCounts();
+    const counts = await cryptoBackend(this.#matrixClient).olmMachine.roomKeyCounts();
     const { total, backedUp } = counts;
     counts.free();
     return total - backedUp;
@@ -274,12 +287,7 @@ export class Identity {
   /** One at a time; a signal ends the wait, and the step under way ends with the client's requests. */
   async #alone(step: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const before = this.#work;
-    const work = before
-      .then(() => {
-        if (!signal.aborted) return step();
-        return undefined;
-      })
-      .finally(() => this.#secrets.forget());
+    const work = before.then(() => (signal.aborted ? undefined : step())).finally(() => this.#secrets.forget());
     this.#work = work.catch(() => {});
     await orAborted(work, signal, OPERATION);
   }

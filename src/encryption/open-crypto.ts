@@ -1,4 +1,5 @@
 import type { MatrixClient } from 'matrix-js-sdk';
+import { orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
@@ -62,7 +63,7 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
     return { crypto, settle };
   });
   try {
-    const opened = await orTimeout(opening, clock, startTimeoutMs, userId);
+    const opened = await orTimeout(opening, clock, startTimeoutMs, () => tooSlow(userId, startTimeoutMs));
     if (!store.isUsed) throw notUsedError(userId);
     containForgotten(opened.crypto);
     if (!wasNew) await refuseForgottenDevice(opened.crypto, store, known);
@@ -71,6 +72,20 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   } catch (error) {
     void closeLate(opening);
     throw toManagerError(error, store);
+  }
+}
+
+/**
+ * Rejects with `ENCRYPTION_DEVICE_MISMATCH` where the homeserver has no keys of the device any more, or other ones;
+ * with `NETWORK` where it cannot be asked.
+ */
+export async function assertKnownDevice(matrixClient: MatrixClient, store: DeviceStore): Promise<void> {
+  try {
+    await refuseForgottenDevice(cryptoBackend(matrixClient), store, await keysOnHomeserver(matrixClient, store));
+  } catch (error) {
+    if (isManagerError(error)) throw error;
+    const { userId } = store;
+    throw new MatrixClientManagerError('NETWORK', `asking for the keys of ${userId} failed`, { userId, cause: error });
   }
 }
 
@@ -134,14 +149,9 @@ function lostError({ userId, deviceId }: DeviceStore): MatrixClientManagerError 
   );
 }
 
-function orTimeout<T>(promise: Promise<T>, clock: Clock, timeoutMs: number, userId: string): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = clock.setTimeout(() => {
-      const message = `opening the crypto store of ${userId} took longer than ${timeoutMs} ms; startTimeoutMs allows more`;
-      reject(new MatrixClientManagerError('TIMEOUT', message, { userId }));
-    }, timeoutMs);
-    promise.then(resolve, reject).finally(() => clock.clearTimeout(timer));
-  });
+function tooSlow(userId: string, timeoutMs: number): MatrixClientManagerError {
+  const message = `opening the crypto store of ${userId} took longer than ${timeoutMs} ms; startTimeoutMs allows more`;
+  return new MatrixClientManagerError('TIMEOUT', message, { userId });
 }
 
 /** Ends what has opened although nobody waits for it any more. */

@@ -26,12 +26,12 @@ export type SecretName = (typeof crossSigningSecrets)[number] | typeof backupSec
 export class SecretKeeper {
   readonly #matrixClient: MatrixClient;
   readonly #userId: string;
-  readonly #ask: () => Promise<string | undefined>;
+  readonly #ask: () => Promise<string | undefined | null>;
   readonly #accountData = new Map<string, Content | null>();
   #key: Uint8Array<ArrayBuffer> | undefined;
 
   /** @param ask - for the recovery key, of the application */
-  constructor(matrixClient: MatrixClient, ask: () => Promise<string | undefined>) {
+  constructor(matrixClient: MatrixClient, ask: () => Promise<string | undefined | null>) {
     this.#matrixClient = matrixClient;
     this.#userId = matrixClient.getSafeUserId();
     this.#ask = ask;
@@ -96,7 +96,7 @@ export class SecretKeeper {
   async #recoveryKey(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (this.#key) return this.#key;
     const text = await this.#ask();
-    if (text === undefined) return undefined;
+    if (text === undefined || text === null) return undefined; // null is what many databases say
     try {
       return (this.#key = decodeRecoveryKey(text));
     } catch {

@@ -4,6 +4,7 @@ import { orAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import type { Telemetry } from '../core/telemetry.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
 import { cryptoBackend } from './crypto-backend.js';
 import type { CryptoStore } from './crypto-store.js';
@@ -12,16 +13,18 @@ import type { DeviceStore } from './device-store.js';
 import { EventDecryptor } from './event-decryptor.js';
 import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
-import type { IdentitySettings } from './identity-options.js';
-import { openCrypto } from './open-crypto.js';
+import type { AuthUploadDeviceSigningKeys, IdentitySettings } from './identity-options.js';
+import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
 
 export interface UserEncryptionOptions extends DeviceId {
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly telemetry: Telemetry;
   /** Time for opening, in milliseconds. */
   readonly startTimeoutMs: number;
   readonly identity: IdentitySettings;
+  readonly authenticate: AuthUploadDeviceSigningKeys;
   /** How long an event may wait for its key, in milliseconds. */
   readonly decryptionTimeoutMs: number;
 }
@@ -48,6 +51,7 @@ export class UserEncryption {
   #crypto: ClientCrypto | undefined;
   #decryptor: EventDecryptor | undefined;
   #identity: Identity | undefined;
+  #keyWatch: KeyWatch | undefined;
   /** Resolves when the device is signed, or cannot be: before, its trust policy may let it send to nobody. */
   #settled: Promise<void> = Promise.resolve();
   #failure: MatrixClientManagerError | undefined;
@@ -99,7 +103,7 @@ export class UserEncryption {
     resumes: boolean,
     onFault: (error: MatrixClientManagerError) => void,
   ): Promise<void> {
-    const { clock, logger, startTimeoutMs } = this.#options;
+    const { clock, logger, telemetry, startTimeoutMs } = this.#options;
     this.#onFault = onFault;
     const opening = openCrypto({
       matrixClient,
@@ -112,13 +116,14 @@ export class UserEncryption {
     });
     this.#crypto = await orAborted(opening, this.#ended.signal, 'opening encryption');
     this.#matrixClient = matrixClient;
+    this.#keyWatch = new KeyWatch(matrixClient, telemetry, this.#ended.signal);
     const { promise, resolve } = Promise.withResolvers<void>();
-    const { identity } = this.#options;
+    const { identity, authenticate } = this.#options;
     if (identity.crossSigning) this.#settled = promise;
-    this.#identity = new Identity({ ...identity, matrixClient, logger, onIdentityReady: resolve });
-    this.#setUp = () => {
-      void this.#identity?.setUp(this.#ended.signal).finally(resolve);
-    };
+    const device = this.#store as DeviceStore;
+    const parts = { matrixClient, clock, logger, device, authenticate };
+    this.#identity = new Identity({ ...identity, ...parts, onIdentityReady: resolve });
+    this.#setUp = () => void this.#identity?.keepUp(this.#ended.signal, resolve);
     this.#decryptor = new EventDecryptor(matrixClient, clock, this.#ended.signal);
   }
 
@@ -134,6 +139,13 @@ export class UserEncryption {
       if (!this.#ended.signal.aborted) logger.warn({ userId, err: error }, 'uploading keys failed, trying again');
     });
     this.#setUp();
+  }
+
+  /** As {@link assertKnownDevice}. */
+  async assertKnownDevice(): Promise<void> {
+    if (!this.#matrixClient) throw this.#notOpen();
+    const asked = assertKnownDevice(this.#matrixClient, this.#store as DeviceStore);
+    await orAborted(asked, this.#ended.signal, 'asking for the keys of a device');
   }
 
   /** The client has lost its sync position, and with it which devices have changed. */
@@ -191,6 +203,11 @@ export class UserEncryption {
     return event.getWireContent();
   }
 
+  /** Fires when the client is about to be stopped: what runs on its keys does not settle any more. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
   /** How the user's keys stand; see {@link Identity}. */
   get identity(): Identity {
     if (!this.#identity) throw this.#notOpen();
@@ -200,6 +217,7 @@ export class UserEncryption {
   /** To be awaited after the client's requests were aborted and before `stopClient()`. Idempotent. */
   async settle(): Promise<void> {
     this.#ended.abort();
+    this.#keyWatch?.close();
     await this.#crypto?.settle();
   }
 

@@ -5,6 +5,7 @@ import type { Logger } from '../core/logger.js';
 import type { Telemetry } from '../core/telemetry.js';
 import type { CryptoStore } from '../encryption/crypto-store.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
+import type { AuthUploadDeviceSigningKeys } from '../encryption/identity-options.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
 
 export interface EncryptionContext {
@@ -12,6 +13,11 @@ export interface EncryptionContext {
   readonly logger: Logger;
   readonly startTimeoutMs: number;
   readonly telemetry: Telemetry;
+  /** Makes a request that the homeserver may want to know to be the user's own. */
+  readonly authenticate: (
+    userId: string,
+    makeRequest: (auth: Record<string, unknown> | null) => Promise<void>,
+  ) => Promise<void>;
 }
 
 /** Keys that a device cannot go on with: the way on is a new device. */
@@ -53,7 +59,15 @@ export class Encryption {
       import('../encryption/user-encryption.js'), // here, for who encrypts nothing
     ]);
     const { decryptionTimeoutMs, identity } = this.#settings;
-    return UserEncryption.load(store, { ...this.#context, userId, deviceId, decryptionTimeoutMs, identity });
+    const authenticate: AuthUploadDeviceSigningKeys = (makeRequest) => this.#context.authenticate(userId, makeRequest);
+    return UserEncryption.load(store, {
+      ...this.#context,
+      userId,
+      deviceId,
+      decryptionTimeoutMs,
+      identity,
+      authenticate,
+    });
   }
 
   async rotateSecret(secret: string | Uint8Array): Promise<void> {

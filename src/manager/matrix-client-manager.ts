@@ -16,7 +16,8 @@ import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { SingleFlight } from '../core/single-flight.js';
-import type { EncryptionStatus } from '../encryption/encryption-status.js';
+import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
+import type { UserEncryption } from '../encryption/user-encryption.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { MediaHttp } from '../http/media-http.js';
 import { ServerVersions } from '../http/server-versions.js';
@@ -65,6 +66,7 @@ import type {
   Health,
   ListSendsOptions,
   ManagerStats,
+  ResetIdentityOptions,
   SendFileOptions,
   SendMessageOptions,
   SendReadReceiptOptions,
@@ -178,7 +180,9 @@ export class MatrixClientManager implements AsyncDisposable {
       logger,
       signal: this.#closing.signal,
     });
-    this.#encryption = settings.encryption && new Encryption(settings.encryption, { ...settings, telemetry });
+    const authenticate = this.#accounts.authenticate.bind(this.#accounts);
+    this.#encryption =
+      settings.encryption && new Encryption(settings.encryption, { ...settings, telemetry, authenticate });
     if (settings.encryption && options.storage === undefined && !credentials) {
       logger.warn(
         {},
@@ -397,12 +401,42 @@ export class MatrixClientManager implements AsyncDisposable {
    * storage, key backup, and what failed of them. Throws `ENCRYPTION_UNAVAILABLE` for a user without encryption.
    */
   async encryptionStatus(userId: string): Promise<EncryptionStatus> {
-    this.#assertOpen();
-    assertUserId(userId);
-    return this.#leased(userId, ({ encryption }) => {
-      if (encryption) return encryption.identity.status();
-      const message = `${userId} has no encryption here`;
-      throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
+    return this.#withIdentity(userId, ({ identity }) => identity.status());
+  }
+
+  /**
+   * What the user's client knows of another user, or of their own devices: whether they have cross-signing keys, who
+   * has signed what, and whether their keys have changed. Starts the client if needed. Throws `ENCRYPTION_UNAVAILABLE`.
+   */
+  async userVerification(userId: string, otherUserId: string): Promise<UserVerification> {
+    assertUserId(otherUserId);
+    return this.#withIdentity(userId, ({ identity }) => identity.verificationOf(otherUserId));
+  }
+
+  /**
+   * Has the user sign the other's cross-signing keys as they are now: for an application that knows otherwise whose
+   * they are. With `trust: 'verified'` their signed devices get keys from then on. Throws `ENCRYPTION_UNAVAILABLE`,
+   * `NOT_FOUND` where the other has no such keys, `ENCRYPTION_SETUP_FAILED` where the user's own are not at hand.
+   */
+  async verifyUser(userId: string, otherUserId: string): Promise<UserVerification> {
+    assertUserId(otherUserId);
+    return this.#withIdentity(userId, ({ identity, ended }) => identity.verify(otherUserId, ended));
+  }
+
+  /**
+   * Replaces the user's cross-signing keys, secret storage and key backup, for who has lost the recovery key: others
+   * see that their identity has changed, and the history in the old backup is gone. The homeserver wants to know that
+   * it is the user: `authenticate` proves it, by default with a password of the moment. Throws `ENCRYPTION_UNAVAILABLE`, and
+   * `ENCRYPTION_SETUP_FAILED` where the homeserver refuses or the application does not take the new recovery key.
+   */
+  async resetIdentity(userId: string, options: ResetIdentityOptions = {}): Promise<EncryptionStatus> {
+    checkObject('options', options);
+    const { authenticate } = options;
+    if (authenticate !== undefined && typeof authenticate !== 'function')
+      throw invalid('authenticate', 'a function', authenticate);
+    return this.#withIdentity(userId, async ({ identity, ended }) => {
+      await identity.reset(ended, authenticate);
+      return identity.status();
     });
   }
 
@@ -751,6 +785,16 @@ export class MatrixClientManager implements AsyncDisposable {
         Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event)),
       );
     };
+  }
+
+  async #withIdentity<T>(userId: string, use: (encryption: UserEncryption) => Promise<T>): Promise<T> {
+    this.#assertOpen();
+    assertUserId(userId);
+    return this.#leased(userId, ({ encryption }) => {
+      if (encryption) return use(encryption);
+      const message = `${userId} has no encryption here`;
+      throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
+    });
   }
 
   #assertEncrypts(userId: string, roomId: string): void {

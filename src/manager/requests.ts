@@ -1,6 +1,7 @@
 import type { ClientCallback } from '../callbacks/callback.js';
 import type { StopReason } from '../clients/client-state.js';
 import type { EventContent } from '../core/raw-event.js';
+import type { AuthUploadDeviceSigningKeys } from '../encryption/identity-options.js';
 import type { OutgoingFile } from '../messages/attachments.js';
 import type { MessageBody } from '../messages/content.js';
 import type { Gauges } from '../telemetry/gauges.js';
@@ -45,6 +46,11 @@ export interface SendMessageOptions extends MessageBody {
    */
   readonly durable?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface ResetIdentityOptions {
+  /** Passes the homeserver's user-interactive authentication. @default with a password that the admin sets */
+  readonly authenticate?: AuthUploadDeviceSigningKeys | undefined;
 }
 
 export interface SendFileOptions {

@@ -11,6 +11,8 @@ import { refreshSession, whoami } from '../http/login.js';
 import { Session } from '../http/session.js';
 import type { Storage } from '../storage/storage.js';
 import { checkedCredentials } from './checked-credentials.js';
+import { withPassword } from './interactive-authentication.js';
+import type { AuthenticatedRequest } from './interactive-authentication.js';
 import type { EnsuredUser, Provisioner } from './provisioner.js';
 
 export interface ProvisionUserOptions {
@@ -151,6 +153,12 @@ export class Accounts {
       await storage.setCredentials(credentials);
       return credentials;
     });
+  }
+
+  /** Makes a request that the homeserver may want to know to be the user's own; see {@link withPassword}. */
+  async authenticate(userId: string, makeRequest: AuthenticatedRequest): Promise<void> {
+    const { provisioner, signal } = this.#options;
+    return this.#users.run(userId, () => withPassword(makeRequest, provisioner, { userId, signal }));
   }
 
   /** A session over `credentials` that renews itself and remembers what it got. */

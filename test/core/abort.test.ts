@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it, vi } from 'vitest';
-import { delay, onceAborted, orAborted, throwIfAborted } from '../../src/core/abort.js';
+import { delay, onceAborted, orAborted, orTimeout, throwIfAborted } from '../../src/core/abort.js';
+import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { rejection } from '../support/rejection.js';
 
@@ -114,5 +115,29 @@ describe('a signal that many wait on', () => {
     leave();
     controller.abort();
     expect(told).toEqual(['first', 'last']);
+  });
+});
+
+describe('orTimeout', () => {
+  const late = new MatrixClientManagerError('TIMEOUT', 'too late');
+
+  it('passes on what comes in time, leaving no timer', async () => {
+    const { clock } = setUp();
+    await expect(orTimeout(Promise.resolve(7), clock, 1_000, () => late)).resolves.toBe(7);
+    await expect(orTimeout(Promise.reject(new Error('no')), clock, 1_000, () => late)).rejects.toThrow('no');
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('rejects when the time is over, and not before', async () => {
+    const { clock } = setUp();
+    let outcome: unknown = 'waiting';
+    const waiting = orTimeout(new Promise(() => {}), clock, 1_000, () => late).catch((error: unknown) => {
+      outcome = error;
+    });
+    await clock.advance(999);
+    expect(outcome).toBe('waiting');
+    await clock.advance(1);
+    await waiting;
+    expect(outcome).toBe(late);
   });
 });

@@ -46,6 +46,22 @@ describe('a crypto store', () => {
     expect(await read(path)).toEqual({ two: 'y', three: 3, four: 4 });
   });
 
+  it('remembers over a restart that a backup is still to be restored', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    for (const [found, next] of [
+      [false, true],
+      [true, true],
+      [true, false],
+      [false, false],
+    ] as const) {
+      await using store = await CryptoStore.open({ path, secret });
+      const keys = await store.openUser(alice);
+      expect(keys.restorePending).toBe(found);
+      keys.restorePending = next;
+      expect(keys.restorePending).toBe(next);
+    }
+  });
+
   it('keeps indexes, upgrades and cleared stores', async () => {
     const path = join(temporaryFolder(), 'crypto.sqlite');
     const first = await CryptoStore.open({ path, secret });

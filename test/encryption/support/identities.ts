@@ -1,13 +1,16 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MatrixClient } from 'matrix-js-sdk';
+import { vi } from 'vitest';
 import type { expect as vitestExpect, it as vitestIt } from 'vitest';
 import type { CryptoStore } from '../../../src/encryption/crypto-store.js';
 import { Identity } from '../../../src/encryption/identity.js';
-import type { IdentitySettings } from '../../../src/encryption/identity-options.js';
+import type { IdentityOptions } from '../../../src/encryption/identity-options.js';
+import { systemClock } from '../../../src/core/clock.js';
 import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver-contract.js';
 import type { TestUser } from '../../../src/testing/contracts/homeserver/test-user.js';
 import { World } from '../../../src/testing/contracts/homeserver/world.js';
+import { ManualClock } from '../../../src/testing/manual-clock.js';
 import { MemoryLogger } from '../../../src/testing/memory-logger.js';
 import { allTextOf } from '../../support/all-text-of.js';
 import { Deployment, encryptedRoom as encryptedChat } from './encrypted-chats.js';
@@ -21,10 +24,13 @@ class Application {
   readonly given: string[] = [];
   key: string | undefined;
 
-  identity(matrixClient: MatrixClient, settings: Partial<IdentitySettings> = {}): Identity {
+  identity(matrixClient: MatrixClient, settings: Partial<IdentityOptions> = {}): Identity {
     backUpAtOnce(matrixClient.getCrypto());
     return new Identity({
       matrixClient,
+      clock: systemClock,
+      device: { restorePending: false },
+      authenticate: (makeRequest) => makeRequest(null),
       logger: this.logger,
       crossSigning: true,
       keyBackup: true,
@@ -262,6 +268,60 @@ export function identities(
     await closeAll([store], b);
   });
 
+  it('are set up later where the application had no recovery key at first, and was asked too soon', async () => {
+    const { world, store, bob, app, a, b, eventId } = await withHistory(expect, await target());
+    await b.stop();
+    const phone = await newDevice(world.target, bob);
+    const clock = new ManualClock();
+    const answers = [null, new Promise<string>(() => {}), app.key];
+    const device = { restorePending: false };
+    const recoveryKey = (): ReturnType<IdentityOptions['recoveryKey']> => answers.shift() ?? null;
+    const identity = app.identity(phone.running.client, { clock, device, recoveryKey });
+    const attempts: (() => void)[] = [];
+    const kept = identity.keepUp(signal, () => attempts.shift()?.());
+    const attempt = (): Promise<void> => new Promise((resolve) => attempts.push(resolve));
+    await attempt();
+    expect(await identity.status()).toMatchObject({ recoveryKeyNeeded: true, crossSigned: false });
+    const second = attempt();
+    await clock.advance(60_000);
+    await vi.waitUntil(() => answers.length === 1, { timeout: 15_000 });
+    await clock.advance(30_000);
+    await second;
+    const { failure } = await identity.status();
+    expect(failure?.message).toMatch(/recoveryKey took longer than 30000 ms/);
+    await clock.advance(120_000);
+    await kept;
+    expect(await identity.status()).toMatchObject({ crossSigned: true, backup: { enabled: true } });
+    expect((await identity.status()).failure).toBeUndefined();
+    expect([device.restorePending, clock.pendingTimers]).toEqual([false, 0]);
+    expect(eventId).toBeDefined();
+    await closeAll([store, phone.store], a, phone.running);
+  });
+
+  it('are restored by the next start where the restore was cut short', async () => {
+    const { world, store, bob, app, a, b } = await withHistory(expect, await target());
+    await b.stop();
+    const { baseUrl, serverName, admin } = world.target;
+    const backup = { reachable: false };
+    const base = world.target.fetch ?? globalThis.fetch;
+    const fetch: typeof globalThis.fetch = (input, init) => {
+      const { pathname } = new URL(input instanceof Request ? input.url : input);
+      if (backup.reachable || !pathname.endsWith('/room_keys/keys')) return base(input, init);
+      return Promise.reject(new TypeError('cut short'));
+    };
+    const phone = await newDevice({ baseUrl, serverName, admin, fetch }, bob);
+    const device = { restorePending: false };
+    const first = app.identity(phone.running.client, { device });
+    expect(await first.setUp(signal)).toBe(false);
+    expect(device.restorePending).toBe(true);
+    backup.reachable = true;
+    const next = app.identity(phone.running.client, { device });
+    expect(await next.setUp(signal)).toBe(true);
+    expect(await next.status()).toMatchObject({ backup: { restored: { imported: 1, total: 1 } } });
+    expect(device.restorePending).toBe(false);
+    await closeAll([store, phone.store], a, phone.running);
+  });
+
   it('are made anew by a reset, where the recovery key is lost', async () => {
     const { world, store, bob, app, a, b } = await withHistory(expect, await target());
     const before = await published(bob);
@@ -289,7 +349,7 @@ export function identities(
   });
 }
 
-/** The same through a manager, whose users have lost their keys between two of its lives. */
+/** The same through a manager. */
 export function managedIdentities(
   it: typeof vitestIt,
   expect: typeof vitestExpect,
@@ -330,6 +390,40 @@ export function managedIdentities(
     await expect.poll(() => manager.encryptionStatus(bob), { timeout: 15_000 }).toMatchObject(kept);
     expect((await manager.encryptionStatus(bob)).deviceId).not.toBe(deviceId);
   });
+
+  it('can be seen, verified and made anew by the application', async () => {
+    const deployment = new Deployment(await target());
+    const given: string[] = [];
+    const encryption = {
+      path: deployment.cryptoPath,
+      secret: new Uint8Array(32).fill(7),
+      onRecoveryKey: (_userId: string, key: string) => void given.push(key),
+      recoveryKey: () => null,
+    };
+    const manager = deployment.start({ encryption });
+    const [alice, bob] = [await deployment.user(manager), await deployment.user(manager)];
+    await encryptedChat(manager, [alice, bob]);
+    for (const userId of [alice, bob]) {
+      const isSigned = async (): Promise<boolean> => (await manager.encryptionStatus(userId)).crossSigned;
+      await expect.poll(isSigned, { timeout: 15_000 }).toBe(true);
+    }
+    const { deviceId } = await manager.encryptionStatus(bob);
+    const seen = { userId: bob, hasIdentity: true, identityChanged: false, verified: false };
+    const signed = [{ deviceId, crossSigned: true, verified: false }];
+    const known = (): Promise<object> => manager.userVerification(alice, bob);
+    await expect.poll(known, { timeout: 15_000 }).toMatchObject({ ...seen, devices: signed });
+    expect(await manager.verifyUser(alice, bob)).toMatchObject({ verified: true, devices: [{ verified: true }] });
+
+    const before = given.length;
+    expect(await manager.resetIdentity(bob)).toMatchObject({ crossSigned: true, backup: { enabled: true } });
+    expect(given).toHaveLength(before + 1);
+    await expect.poll(known, { timeout: 15_000 }).toMatchObject({ identityChanged: true, verified: false });
+    expect(await manager.verifyUser(alice, bob)).toMatchObject({ verified: true, identityChanged: false });
+
+    const nobody = await deployment.world.newUser();
+    await expect(manager.verifyUser(alice, nobody.userId)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(manager.userVerification(alice, 'bob')).rejects.toMatchObject({ code: 'INVALID_USER_ID' });
+  });
 }
 
 /** Which of Bob's devices can read what Alice sends under each policy: the signed one, and one that nobody signed. */
@@ -359,11 +453,7 @@ export function trustPolicies(
     };
     await expect.poll(signedOnes, { timeout: 15_000 }).toEqual([bob.deviceId]);
     if (verifies) {
-      const { olmMachine } = a.client.getCrypto() as unknown as { olmMachine: Machine };
-      await verify(a.client, olmMachine, bob);
-      await expect
-        .poll(() => identity.verificationOf(bob.userId), { timeout: 15_000 })
-        .toMatchObject({ verified: true });
+      expect(await identity.verify(bob.userId, signal)).toMatchObject({ verified: true });
     }
     const body = `only for ${readers.join(', ')}`;
     const eventId = await say(a.client, roomId, body);
@@ -380,21 +470,6 @@ export function trustPolicies(
     expect(read).toEqual(readers);
     await closeAll([store, phone.store], a, b, phone.running);
   });
-}
-
-interface Machine {
-  readonly userId: { constructor: new (id: string) => object };
-  getIdentity(userId: object): Promise<{ verify(): Promise<object> }>;
-}
-
-/** Signs the user's identity, as the end of an interactive verification does. */
-async function verify(client: MatrixClient, machine: Machine, { userId }: TestUser): Promise<void> {
-  const UserId = machine.userId.constructor;
-  const identity = await machine.getIdentity(new UserId(userId));
-  const { outgoingRequestProcessor } = client.getCrypto() as unknown as {
-    outgoingRequestProcessor: { makeOutgoingRequest(request: object): Promise<void> };
-  };
-  await outgoingRequestProcessor.makeOutgoingRequest(await identity.verify());
 }
 
 /** The way to a homeserver for a process that is killed at its n-th request that changes something. */
