@@ -4,8 +4,8 @@ import { orAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import type { Telemetry } from '../core/telemetry.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
+import type { Telemetry } from '../core/telemetry.js';
 import { cryptoBackend } from './crypto-backend.js';
 import type { CryptoStore } from './crypto-store.js';
 import type { DeviceId } from './device-keys.js';
@@ -14,6 +14,7 @@ import { EventDecryptor } from './event-decryptor.js';
 import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
 import type { AuthUploadDeviceSigningKeys, IdentitySettings } from './identity-options.js';
+import { KeyWatch } from './key-watch.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
 

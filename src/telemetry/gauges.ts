@@ -36,7 +36,11 @@ export interface Gauges {
 }
 
 /** Has the gauges read whenever metrics are collected. Returns what ends that. */
-export function observeGauges(meter: Meter, common: Attributes, read: () => Gauges): () => void {
+export function observeGauges(
+  meter: Meter,
+  common: Attributes,
+  read: () => Gauges & { readonly keysToBackUp: number },
+): () => void {
   const make = (description: { kind: string; name: string; unit: string; description: string }): Observable =>
     description.kind === 'gauge'
       ? meter.createObservableGauge(description.name, description)
@@ -49,13 +53,15 @@ export function observeGauges(meter: Meter, common: Attributes, read: () => Gaug
   const queues = make(instruments.queues);
   const adminPool = make(instruments.adminPool);
   const openDevices = make(instruments.openDevices);
-  const all = [clients, resting, leases, syncLag, breaker, queues, adminPool, openDevices];
+  const keysToBackUp = make(instruments.keysToBackUp);
+  const all = [clients, resting, leases, syncLag, breaker, queues, adminPool, openDevices, keysToBackUp];
   const callback: BatchObservableCallback = (result) => {
     const now = read();
     for (const [state, number] of Object.entries(now.clients)) result.observe(clients, number, { state, ...common });
     result.observe(resting, now.resting, common);
     result.observe(leases, now.leases, common);
     result.observe(openDevices, now.openDevices, common);
+    result.observe(keysToBackUp, now.keysToBackUp, common);
     result.observe(syncLag, now.syncLagMs / 1_000, common);
     result.observe(breaker, now.homeserver === 'up' ? 0 : 1, common);
     for (const [queue, length] of Object.entries(now.queues)) result.observe(queues, length, { queue, ...common });

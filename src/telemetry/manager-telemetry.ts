@@ -4,14 +4,24 @@ import { clientEventTypes } from '../core/client-event.js';
 import type { ClientEvent, ClientEventType, Provenance } from '../core/client-event.js';
 import type { Clock } from '../core/clock.js';
 import type { Decryption } from '../core/decryption.js';
-import type { CallbackOutcome, RequestWatch, SyncKind, SyncWatch, Telemetry } from '../core/telemetry.js';
+import type {
+  CallbackOutcome,
+  KeyBackupFailure,
+  KeyRequestResult,
+  RequestWatch,
+  RoomKeyEvent,
+  SyncKind,
+  SyncWatch,
+  Telemetry,
+} from '../core/telemetry.js';
 import { libraryVersion } from '../core/version.js';
 import { publish } from './channels.js';
+import { EncryptionTelemetry } from './encryption-telemetry.js';
 import { observeGauges } from './gauges.js';
 import type { Gauges } from './gauges.js';
 import { instruments } from './instruments.js';
 import { RequestTelemetry } from './request-telemetry.js';
-import { counterSeries, durationSeries } from './series.js';
+import { counterSeries, durationSeries, each, fromNames } from './series.js';
 import type { Count, Durations, Series } from './series.js';
 import { endSpan, errorType, Spans } from './spans.js';
 import type { TelemetryStats } from './telemetry-stats.js';
@@ -26,17 +36,6 @@ export interface ManagerTelemetryOptions {
   readonly tracerProvider?: TracerProvider | undefined;
 }
 
-/** What can come of decrypting an event. */
-type DecryptionResult = keyof TelemetryStats['decryptions'];
-const decryptionResults: readonly DecryptionResult[] = [
-  'decrypted',
-  'missing-key',
-  'before-device',
-  'withheld',
-  'not-joined',
-  'untrusted-sender',
-  'unreadable',
-];
 const provenances: readonly Provenance[] = ['live', 'backlog', 'gap-fill'];
 /** Those of `StopReason`; others are counted as well. */
 const stopReasons = ['requested', 'idle', 'evicted', 'shutdown', 'loggedOut', 'failed'];
@@ -62,9 +61,7 @@ export class ManagerTelemetry implements Telemetry {
   readonly #events: Readonly<Record<ClientEventType, Readonly<Record<Provenance, Count>>>>;
   readonly #callbacks: Readonly<Record<CallbackOutcome, Count>>;
   readonly #deadLetters: Count;
-  readonly #decryptions: Readonly<Record<DecryptionResult, Count>>;
-  readonly #keyCommits: Readonly<Record<'stored' | 'failed', Count>>;
-  readonly #keyCommitTime: Count;
+  readonly #encryption: EncryptionTelemetry;
   readonly #callbackDuration: Readonly<Record<CallbackOutcome, Durations>>;
   readonly #gaps: Readonly<Record<'filled' | 'open', Count>>;
   readonly #gapEvents: Count;
@@ -99,9 +96,7 @@ export class ManagerTelemetry implements Telemetry {
     );
     this.#callbacks = each(['handled', 'failed'], counter('callbacks'));
     this.#deadLetters = counter('deadLetters').at();
-    this.#decryptions = each(decryptionResults, counter('decryptions'));
-    this.#keyCommits = each(['stored', 'failed'], counter('keyCommits'));
-    this.#keyCommitTime = counter('keyCommitTime').at();
+    this.#encryption = new EncryptionTelemetry(this.#meter, this.#common);
     this.#callbackDuration = each(['handled', 'failed'], duration('callbackDuration'));
     this.#gaps = each(['filled', 'open'], counter('gaps'));
     this.#gapEvents = counter('gapEvents').at();
@@ -114,7 +109,8 @@ export class ManagerTelemetry implements Telemetry {
 
   /** Has `read` called whenever metrics are collected. Returns what ends that. */
   observe(read: () => Gauges): () => void {
-    return observeGauges(this.#meter, this.#common, read);
+    const encryption = this.#encryption;
+    return observeGauges(this.#meter, this.#common, () => ({ ...read(), keysToBackUp: encryption.keysToBackUp }));
   }
 
   request(method: string, path: string): RequestWatch {
@@ -183,12 +179,27 @@ export class ManagerTelemetry implements Telemetry {
   }
 
   decryption(result: Decryption): void {
-    this.#decryptions[result.state === 'failed' ? result.reason : 'decrypted'].add();
+    this.#encryption.decryption(result);
   }
 
   keyCommit(stored: boolean, durationMs: number): void {
-    this.#keyCommits[stored ? 'stored' : 'failed'].add();
-    if (durationMs > 0) this.#keyCommitTime.add(durationMs / 1_000);
+    this.#encryption.keyCommit(stored, durationMs);
+  }
+
+  roomKeys(event: RoomKeyEvent, count: number): void {
+    this.#encryption.roomKeys(event, count);
+  }
+
+  keyRequest(result: KeyRequestResult): void {
+    this.#encryption.keyRequest(result);
+  }
+
+  keysToBackUp(change: number): void {
+    this.#encryption.keysToBackUp += change;
+  }
+
+  keyBackupFailed(reason: KeyBackupFailure): void {
+    this.#encryption.keyBackupFailed(reason);
   }
 
   deadLetter(): void {
@@ -269,8 +280,7 @@ export class ManagerTelemetry implements Telemetry {
         fromNames(provenances, (provenance) => this.#events[type][provenance].value),
       ),
       callbacks: { ...statsOf(this.#callbackDuration), deadLetters: this.#deadLetters.value },
-      decryptions: fromNames(decryptionResults, (result) => this.#decryptions[result].value),
-      keyCommits: { stored: this.#keyCommits.stored.value, failed: this.#keyCommits.failed.value },
+      ...this.#encryption.stats,
       gaps: { filled: this.#gaps.filled.value, open: this.#gaps.open.value, events: this.#gapEvents.value },
       checkpoints: statsOf(this.#checkpoints),
       sends: statsOf(this.#sends),
@@ -279,15 +289,6 @@ export class ManagerTelemetry implements Telemetry {
       outages: this.#outages.value,
     };
   }
-}
-
-function fromNames<Name extends string, T>(names: readonly Name[], value: (name: Name) => T): Record<Name, T> {
-  return Object.fromEntries(names.map((name) => [name, value(name)])) as Record<Name, T>;
-}
-
-/** The label sets of a metric with one label, whose values are known. */
-function each<Name extends string, Cell>(names: readonly Name[], series: Series<Cell>): Record<Name, Cell> {
-  return fromNames(names, (name) => series.at(name));
 }
 
 function statsOf<Name extends string>(durations: Readonly<Record<Name, Durations>>): Record<Name, Durations['stats']> {

@@ -95,3 +95,12 @@ export function durationSeries(meter: Meter, described: InstrumentDescription, c
   const histogram = meter.createHistogram(name, { description, unit, advice });
   return new Series(labels, common, (attributes) => new Durations(histogram, attributes));
 }
+
+export function fromNames<Name extends string, T>(names: readonly Name[], value: (name: Name) => T): Record<Name, T> {
+  return Object.fromEntries(names.map((name) => [name, value(name)])) as Record<Name, T>;
+}
+
+/** The label sets of a metric with one label, whose values are known. */
+export function each<Name extends string, Cell>(names: readonly Name[], series: Series<Cell>): Record<Name, Cell> {
+  return fromNames(names, (name) => series.at(name));
+}

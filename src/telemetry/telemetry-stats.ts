@@ -1,6 +1,6 @@
 import type { ClientEventType, Provenance } from '../core/client-event.js';
 import type { DecryptionFailureReason } from '../core/decryption.js';
-import type { RequestResult, SyncKind } from '../core/telemetry.js';
+import type { KeyBackupFailure, KeyRequestResult, RequestResult, RoomKeyEvent, SyncKind } from '../core/telemetry.js';
 import type { DurationStats } from './series.js';
 
 /** Requests to one endpoint that ended alike. */
@@ -36,6 +36,16 @@ export interface TelemetryStats {
   readonly decryptions: Readonly<Record<'decrypted' | DecryptionFailureReason, number>>;
   /** Changes of keys that were stored, and that could not be. */
   readonly keyCommits: { readonly stored: number; readonly failed: number };
+  /** What has become of room keys on the users' devices. */
+  readonly roomKeys: Readonly<Record<RoomKeyEvent, number>>;
+  /** Keys that an event lacked and that were looked for in the user's key backup. Other devices are not asked. */
+  readonly keyRequests: Readonly<Record<KeyRequestResult, number>>;
+  readonly keyBackup: {
+    /** Keys of running devices that wait to be stored. */
+    readonly waiting: number;
+    /** Attempts to store keys: those that will be repeated, and those whose backup is no more. */
+    readonly failures: Readonly<Record<KeyBackupFailure, number>>;
+  };
   /** Gaps that could be filled, and those that could not or not wholly; events fetched for them. */
   readonly gaps: { readonly filled: number; readonly open: number; readonly events: number };
   readonly checkpoints: { readonly stored: DurationStats; readonly failed: DurationStats };
