@@ -104,7 +104,7 @@ export type { DiagnosticsChannelName, DiagnosticsMessages } from './telemetry/ch
 export type { Gauges, QueueName } from './telemetry/gauges.js';
 export type { DurationStats } from './telemetry/series.js';
 export type { RequestStats, TelemetryStats } from './telemetry/telemetry-stats.js';
-export type { RequestResult, SyncKind } from './core/telemetry.js';
+export type { KeyBackupFailure, KeyRequestResult, RequestResult, RoomKeyEvent, SyncKind } from './core/telemetry.js';
 
 // Overload control
 export type { HomeserverState } from './resilience/circuit-breaker.js';
