@@ -143,6 +143,8 @@ export class SyncClient implements EventSource {
   /** How many keys of the device the homeserver had left, in the words of its last answer. */
   #keysLeft: object = {};
   #lastSyncAt: number | undefined;
+  /** The token of which it is known that its device is the client's own. */
+  #token: string | undefined;
   /** Whether the client has rested since its last sync. */
   #behind = false;
   /** Answers in a row that did not move the position. */
@@ -342,6 +344,7 @@ export class SyncClient implements EventSource {
       if (this.#unchanged > 0 && waitMs > 0) await delay(this.#options.clock, waitMs, this.#poll.signal, 'sync');
       const startedAt = this.#options.clock.now();
       try {
+        await this.#assertSameDevice();
         const growing = this.#fast.isGrowing;
         const atOnce = retrying || rested || growing || !query.timeout;
         const answer = await this.#ask(query, since, atOnce);
@@ -364,6 +367,14 @@ export class SyncClient implements EventSource {
         await this.#handleFailure(error, failures);
       }
     }
+  }
+
+  /** A token may have died with its device: the one that was logged in then has its id, and none of its keys. */
+  async #assertSameDevice(): Promise<void> {
+    const { encryption, session } = this.#options;
+    const token = session.known?.accessToken;
+    if (this.#token !== undefined && token !== this.#token) await encryption?.assertKnownDevice();
+    this.#token = token;
   }
 
   /** Waits before the next try, or gives up: then only a stop ends the call. */

@@ -1,7 +1,13 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { expect as vitestExpect, it as vitestIt } from 'vitest';
-import type { ManagerEvents, MatrixClientManager, MatrixClientManagerOptions } from '../../../src/index.js';
+import type {
+  ManagerEvents,
+  MatrixClientManager,
+  MatrixClientManagerError,
+  MatrixClientManagerOptions,
+} from '../../../src/index.js';
 import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver-contract.js';
+import { tamper } from '../../storage/sqlite/sqlite-file.js';
 import { Recorder } from '../../support/recorder.js';
 import { rejection } from '../../support/rejection.js';
 import { Door } from './door.js';
@@ -9,6 +15,7 @@ import type { Passing } from './door.js';
 import { Deployment, encryptedRoom } from './encrypted-chats.js';
 import { expectEachKeyUsedOnce } from './message-index.js';
 
+const secret = new Uint8Array(32).fill(7);
 const newSecret = new Uint8Array(32).fill(8);
 
 /** The device and the keys that others know a user by. */
@@ -165,6 +172,25 @@ export function deviceLives(
     await expectNothingLost(deployment, roomId, await tokenOf(alice), inbox);
   });
 
+  it('end where they were deleted while live, and the next start is on a new one', async () => {
+    const { deployment, manager, alice, bob, inbox, roomId, say } = await chat({ pollTimeoutMs: 1_000 });
+    const [stopped, replaced] = [told(manager, 'clientStopped'), told(manager, 'deviceReplaced')];
+    const { deviceId = '' } = await identityOf(manager, bob);
+    const ended = new Promise((resolve) => manager.on('clientStopped', resolve));
+    await manager.admin.deleteDevice(bob, deviceId);
+    await ended;
+    expect(stopped).toMatchObject([
+      { userId: bob, reason: 'failed', error: { code: 'ENCRYPTION_DEVICE_MISMATCH', userId: bob } },
+    ]);
+    expect(manager.clientInfo(alice)?.state).toBe('live');
+    await manager.startClient({ userId: bob });
+    expect(replaced).toMatchObject([{ userId: bob, oldDeviceId: deviceId }]);
+    await say('to the new device');
+    await inbox.message('to the new device');
+    expect(inbox.bodies(roomId)).toEqual(['to the new device']);
+    expect(Object.keys(await publishedKeys(deployment, bob))).toEqual([manager.clientInfo(bob)?.deviceId]);
+  });
+
   it('give room keys to a device that they have just heard of', async () => {
     const { door, bob, alice, inbox, say, tokenOf } = await chat();
     await say('before');
@@ -229,4 +255,118 @@ export function deviceLives(
     await expectNothingLost(deployment, roomId, token, own);
     await expectNothingLost(deployment, roomId, token, inbox);
   });
+
+  it('give way to new ones where their keys were altered in the file, and only those', async () => {
+    const { deployment, manager, alice, bob, inbox: before, roomId, say } = await chat();
+    const carol = await deployment.user(manager);
+    await manager.startClient({ userId: carol });
+    await say('before');
+    await before.message('before');
+    const users = [alice, bob, carol];
+    const identities = await Promise.all(users.map((userId) => identityOf(manager, userId)));
+    await manager.shutdown();
+    tamper(deployment.cryptoPath, `UPDATE devices SET sealed_key = zeroblob(60) WHERE user_id = '${bob}'`);
+    tamper(
+      deployment.cryptoPath,
+      `UPDATE records SET sealed = zeroblob(100) WHERE id = (SELECT max(records.id) FROM records
+       JOIN databases ON databases.id = records.database JOIN devices ON devices.id = databases.device
+       WHERE user_id = '${carol}')`,
+    );
+    const next = deployment.start();
+    const replaced = told(next, 'deviceReplaced');
+    const inbox = new Recorder();
+    await Promise.all(
+      users.map((userId) => next.startClient({ userId, callbacks: userId === bob ? [inbox.callback] : [] })),
+    );
+    const after = await Promise.all(users.map((userId) => identityOf(next, userId)));
+    expect(after[0]).toEqual(identities[0]);
+    expect(replaced.map(({ userId }) => userId).toSorted()).toEqual([bob, carol].toSorted());
+    for (const { userId, deviceId, oldDeviceId, error } of replaced) {
+      const at = users.indexOf(userId);
+      expect([oldDeviceId, deviceId]).toEqual([identities[at]?.deviceId, after[at]?.deviceId]);
+      expect(error).toMatchObject({ code: 'ENCRYPTION_STORE_DAMAGED', userId });
+    }
+    await next.sendMessage({ userId: alice, roomId, text: 'to the new device' });
+    await inbox.message('to the new device');
+  });
+
+  it('give way to new ones, each as its user comes, where the whole file was damaged', async () => {
+    const { deployment, manager, alice, bob, inbox: before, roomId, say } = await chat();
+    await say('before');
+    await before.message('before');
+    await manager.shutdown();
+    writeFileSync(deployment.cryptoPath, Buffer.alloc(16_384, 5));
+    const corruptions: unknown[] = [];
+    const onCorruption = (info: unknown) => corruptions.push(info);
+    const next = deployment.start({ encryption: { path: deployment.cryptoPath, secret, onCorruption } });
+    const replaced = told(next, 'deviceReplaced');
+    const inbox = new Recorder();
+    await next.startClient({ userId: bob, callbacks: [inbox.callback] });
+    expect(corruptions).toEqual([expect.objectContaining({ scope: 'file', path: deployment.cryptoPath })]);
+    expect(readdirSync(deployment.folder).some((name) => name.startsWith('keys.sqlite.corrupt-'))).toBe(true);
+    const code = 'ENCRYPTION_STORE_ROLLED_BACK';
+    expect(replaced).toMatchObject([{ userId: bob, error: { code } }]);
+    await next.startClient({ userId: alice });
+    expect(replaced).toMatchObject([
+      { userId: bob, error: { code } },
+      { userId: alice, error: { code } },
+    ]);
+    await next.sendMessage({ userId: alice, roomId, text: 'from new device to new device' });
+    await inbox.message('from new device to new device');
+    const identity = await identityOf(next, bob);
+    await next.shutdown();
+    const last = deployment.start();
+    const again = told(last, 'deviceReplaced');
+    expect(await identityOf(last, bob)).toEqual(identity);
+    expect(again).toEqual([]);
+  });
+
+  // Requests of the start when they come, and turns of the event loop after it was begun.
+  it.each([
+    ['stopClient', [/v3\/sync$/, 0]],
+    ['shutdown', [/keys\/query$/, /v3\/sync$/, /keys\/upload$/, 0, 20]],
+  ] as const)(
+    'have working keys after a %s in the middle of their first start',
+    async (end, moments) => {
+      const { door, deployment, manager: first, alice } = await chat();
+      let manager = first;
+      const users: string[] = [];
+      for (const moment of moments) {
+        const userId = await deployment.user(manager);
+        const { accessToken } = await manager.provisionUser({ username: userId.slice(1, userId.indexOf(':')) });
+        users.push(userId);
+        const reached =
+          typeof moment === 'number'
+            ? turns(moment)
+            : door.seen(({ token, name }) => token === accessToken && moment.test(name));
+        const starting = manager.startClient({ userId }).then(
+          () => 'live',
+          (error: MatrixClientManagerError) => error.code,
+        );
+        await reached;
+        await (end === 'shutdown' ? manager.shutdown() : manager.stopClient(userId));
+        expect(await starting).toBe(end === 'shutdown' ? 'MANAGER_CLOSED' : 'live');
+        if (end === 'shutdown') manager = deployment.start();
+      }
+
+      const replaced = told(manager, 'deviceReplaced');
+      const inboxes = users.map(() => new Recorder());
+      await Promise.all(
+        users.map((userId, n) => manager.startClient({ userId, callbacks: [(inboxes[n] as Recorder).callback] })),
+      );
+      expect(replaced).toEqual([]);
+      for (const userId of users) {
+        const { deviceId = '', ed25519 } = await identityOf(manager, userId);
+        expect(await publishedKeys(deployment, userId)).toEqual({ [deviceId]: ed25519 });
+      }
+      const roomId = await encryptedRoom(manager, [alice, ...users]);
+      await manager.sendMessage({ userId: alice, roomId, text: 'to all of them' });
+      await Promise.all(inboxes.map((inbox) => inbox.message('to all of them')));
+    },
+    60_000,
+  );
+}
+
+function turns(count: number): Promise<void> {
+  return count === 0 ? Promise.resolve() : new Promise((resolve) => setImmediate(resolve)).then(() => turns(count - 1));
 }

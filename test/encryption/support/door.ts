@@ -72,4 +72,9 @@ export class Door {
       });
     });
   }
+
+  /** Resolves with the next request that `matches`, which is let through. */
+  seen(matches: (request: Passing) => boolean): Promise<void> {
+    return this.hold(matches).then(({ let: pass }) => pass());
+  }
 }
