@@ -1,20 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { inspect } from 'node:util';
-import { EventEmitter } from 'eventemitter3';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { assertCallback } from '../callbacks/callback.js';
 import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
-import { ClientRegistry } from '../clients/client-registry.js';
-import { activityPolicy } from '../clients/connection-policy.js';
-import type { GivenCredentials } from '../clients/client-registry.js';
 import type { ClientInfo } from '../clients/client-state.js';
-import { delay, orAborted } from '../core/abort.js';
-import type { Credentials } from '../core/credentials.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { delay } from '../core/abort.js';
+import { MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
-import type { RawEvent } from '../core/raw-event.js';
 import { SingleFlight } from '../core/single-flight.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
@@ -22,7 +16,6 @@ import { HomeserverHttp } from '../http/homeserver-http.js';
 import { MediaHttp } from '../http/media-http.js';
 import { ServerVersions } from '../http/server-versions.js';
 import { readVersions } from '../http/versions.js';
-import type { Session } from '../http/session.js';
 import type { Connections } from '../http/transport.js';
 import { Attachments } from '../messages/attachments.js';
 import type { DownloadedFile } from '../messages/attachments.js';
@@ -54,10 +47,13 @@ import {
 } from './check.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
-import { Encryption, isLostDevice } from './encryption.js';
+import { Encryption } from './encryption.js';
+import { EventHub } from './event-hub.js';
 import type { ManagerEvents } from './events.js';
 import { health } from './health.js';
-import type { LiveUser, LiveUserOptions } from './live-user.js';
+import { Lifetime } from './lifetime.js';
+import { LiveUsers } from './live-users.js';
+import type { Actor } from './live-users.js';
 import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions, Settings } from './options.js';
 import type {
@@ -73,26 +69,11 @@ import type {
   SendTypingOptions,
   StartClientOptions,
 } from './requests.js';
+import { RoomPosts } from './room-posts.js';
 
 const MAX_PAGE = 1_000;
-const managerEvents: ReadonlySet<keyof ManagerEvents> = new Set([
-  'clientStarted',
-  'clientStopped',
-  'clientStateChanged',
-  'callbackError',
-  'deadLetter',
-  'gap',
-  'deviceReplaced',
-  'homeserverStateChanged',
-] as const);
 /** Having answered within this time, the homeserver counts as up without being asked, in milliseconds. */
 const HEARD_OF_MS = 35_000;
-
-/** Who a call is made as; `live` while the user's client is up. */
-interface Actor {
-  readonly session: Session;
-  readonly live?: LiveUser;
-}
 
 /**
  * Gives each user of an application a Matrix account, a live client while they are active, their events through
@@ -107,8 +88,8 @@ interface Actor {
  */
 export class MatrixClientManager implements AsyncDisposable {
   readonly #settings: Settings;
-  readonly #emitter = new EventEmitter<ManagerEvents>();
-  readonly #closing = new AbortController();
+  readonly #events: EventHub;
+  readonly #lifetime = new Lifetime();
   readonly #telemetry: ManagerTelemetry;
   /** Ends the reading of gauges. */
   readonly #unobserve: () => void;
@@ -121,13 +102,13 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #accounts: Accounts;
   readonly #encryption: Encryption | undefined;
   readonly #callbacks: CallbackRegistry;
-  readonly #registry: ClientRegistry;
+  readonly #users: LiveUsers;
   readonly #sender: MessageSender;
+  readonly #posts: RoomPosts;
   readonly #outbox: Outbox;
   readonly #attachments: Attachments;
   readonly #typing: TypingNotifier;
   readonly #receipts: ReceiptSender;
-  readonly #live = new Map<string, LiveUser>();
   /** Resolves when what an earlier process had accepted is sent. */
   readonly #resumed: Promise<void>;
   /** Looks for the homeserver, once for all who want to know. */
@@ -142,6 +123,7 @@ export class MatrixClientManager implements AsyncDisposable {
     const settings = readOptions(options);
     const { admin, clock, logger, storage, serverName, credentials } = settings;
     this.#settings = settings;
+    this.#events = new EventHub(logger);
     const telemetry = new ManagerTelemetry({ ...settings, serverAddress: new URL(settings.homeserverUrl).host });
     this.#telemetry = telemetry;
     this.#connections = settings.transport.open();
@@ -151,26 +133,26 @@ export class MatrixClientManager implements AsyncDisposable {
       clock,
       rateLimit: settings.rateLimit,
       adminRateLimit: settings.adminRateLimit,
-      probe: () => readVersions(ungated, settings.requestTimeoutMs, this.#closing.signal),
+      probe: () => readVersions(ungated, settings.requestTimeoutMs, this.#lifetime.signal),
       onStateChanged: (state) => {
         telemetry.homeserver(state.state);
         logger.warn({ ...state }, state.state === 'up' ? 'the homeserver is back' : 'the homeserver is down');
-        this.#emit('homeserverStateChanged', state);
+        this.#events.emit('homeserverStateChanged', state);
       },
     });
     this.#http = new HomeserverHttp({ ...carried, gate: this.#gate });
-    this.#versions = new ServerVersions(this.#http, clock, settings.requestTimeoutMs, this.#closing.signal);
+    this.#versions = new ServerVersions(this.#http, clock, settings.requestTimeoutMs, this.#lifetime.signal);
     if (admin) {
       this.#adminHttp = new SynapseAdminHttp(
         this.#http,
-        adminSession(this.#http, admin, this.#closing.signal),
+        adminSession(this.#http, admin, this.#lifetime.signal),
         settings.adminConcurrency,
       );
     }
     const own = this.#adminHttp && new SynapseAdminProvisioner({ connection: this.#adminHttp, clock });
     const provisioner = settings.provisioner ?? own;
     if (this.#adminHttp && provisioner)
-      this.#adminApi = new AdminApi(this.#adminHttp, provisioner, serverName, this.#closing.signal);
+      this.#adminApi = new AdminApi(this.#adminHttp, provisioner, serverName, this.#lifetime.signal);
     this.#accounts = new Accounts({
       http: this.#http,
       storage,
@@ -178,7 +160,7 @@ export class MatrixClientManager implements AsyncDisposable {
       credentials,
       serverName,
       logger,
-      signal: this.#closing.signal,
+      signal: this.#lifetime.signal,
     });
     const authenticate = this.#accounts.authenticate.bind(this.#accounts);
     this.#encryption =
@@ -195,7 +177,7 @@ export class MatrixClientManager implements AsyncDisposable {
       retryDelayMs: settings.callbackRetryDelayMs,
       onError: (event, error, attempt) => {
         logger.warn({ userId: event.userId, roomId: event.roomId, err: error, attempt }, 'a callback failed');
-        this.#emit('callbackError', { userId: event.userId, event, error, attempt });
+        this.#events.emit('callbackError', { userId: event.userId, event, error, attempt });
       },
       telemetry,
       onDeadLetter: async (event, error, attempts) => {
@@ -205,44 +187,48 @@ export class MatrixClientManager implements AsyncDisposable {
           throw err;
         });
         telemetry.deadLetter();
-        this.#emit('deadLetter', { userId: event.userId, event, error });
+        this.#events.emit('deadLetter', { userId: event.userId, event, error });
       },
     });
-    this.#registry = new ClientRegistry({
-      ...settings,
-      connectionPolicy: settings.connectionPolicy ?? activityPolicy(settings),
-      create: (userId, given, hooks, signal) => this.#createLiveUser(userId, given, hooks, signal),
-      onStateChanged: (userId, from, to) => {
-        logger.debug({ userId, from, to }, 'client state changed');
-        const resumed = this.#live.get(userId)?.resumed ?? false;
-        telemetry.clientChanged(userId, from, to, resumed, this.#registry.info(userId)?.error?.code);
-        this.#emit('clientStateChanged', { userId, from, to });
-      },
-      onStarted: (userId) => this.#emit('clientStarted', { userId }),
-      onStopped: (userId, reason, error) => {
-        telemetry.clientStopped(userId, reason);
+    this.#typing = new TypingNotifier(this.#http, clock);
+    this.#receipts = new ReceiptSender(this.#http);
+    this.#users = new LiveUsers({
+      settings,
+      http: this.#http,
+      versions: this.#versions,
+      gate: this.#gate,
+      telemetry,
+      accounts: this.#accounts,
+      callbacks: this.#callbacks,
+      encryption: this.#encryption,
+      events: this.#events,
+      lifetime: this.#lifetime,
+      onStopped: (userId) => {
         this.#typing.forget(userId);
         this.#receipts.forget(userId);
-        this.#forget(userId);
-        logger.info({ userId, reason, ...(error && { err: error }) }, 'client stopped');
-        this.#emit('clientStopped', { userId, reason, ...(error && { error }) });
       },
     });
     this.#sender = new MessageSender(this.#http, telemetry);
+    this.#posts = new RoomPosts({
+      users: this.#users,
+      sender: this.#sender,
+      typing: this.#typing,
+      encryption: this.#encryption,
+      lifetime: this.#lifetime,
+      logger,
+    });
     this.#outbox = new Outbox({
       storage,
       sender: this.#sender,
-      post: (outgoing) => this.#post(outgoing),
+      post: (outgoing) => this.#posts.post(outgoing),
       clock,
       logger,
     });
     const media = new MediaHttp({ ...carried, gate: this.#gate });
     this.#attachments = new Attachments(this.#http, media, this.#versions);
-    this.#typing = new TypingNotifier(this.#http, clock);
-    this.#receipts = new ReceiptSender(this.#http);
     this.#unobserve = telemetry.observe(() => this.#gauges());
     this.#resumed = this.#outbox.resume().catch((error: unknown) => {
-      if (!this.#shutdown) logger.error({ err: error }, 'reading the messages of an earlier process failed');
+      if (!this.#lifetime.isEnding) logger.error({ err: error }, 'reading the messages of an earlier process failed');
     });
   }
 
@@ -252,14 +238,14 @@ export class MatrixClientManager implements AsyncDisposable {
    * Throws `INVALID_USER_ID`, `USER_DEACTIVATED`, `FORBIDDEN` (not an admin), `UNSUPPORTED` (no Admin API), `RATE_LIMITED`.
    */
   async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     checkObject('options', options);
     checkSignal(options.signal);
     checkOptionalString('deviceId', options.deviceId);
     if (options.displayName !== undefined && typeof options.displayName !== 'string') {
       checkOptionalString('displayName', options.displayName);
     }
-    return this.#telemetry.provision(() => this.#orClosed(this.#accounts.provision(options)));
+    return this.#telemetry.provision(() => this.#lifetime.orClosed(this.#accounts.provision(options)));
   }
 
   /**
@@ -267,7 +253,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * nothing for a client that runs. Throws `CLIENT_NOT_STARTED` when no credentials are known.
    */
   async startClient(options: StartClientOptions): Promise<ClientInfo> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     checkObject('options', options);
     const { userId, accessToken, deviceId, callbacks = [] } = options;
     assertUserId(userId);
@@ -278,41 +264,41 @@ export class MatrixClientManager implements AsyncDisposable {
     for (const callback of callbacks) {
       if (!this.#callbacks.has(userId, callback)) this.#callbacks.add(userId, callback);
     }
-    await this.#orClosed(this.#registry.start(userId, { accessToken, deviceId }));
-    return this.#registry.info(userId) as ClientInfo;
+    await this.#lifetime.orClosed(this.#users.registry.start(userId, { accessToken, deviceId }));
+    return this.#users.registry.info(userId) as ClientInfo;
   }
 
   /** Stops the user's client, if there is one; resolves when nothing of it runs any more. Its callbacks stay registered. */
   async stopClient(userId: string): Promise<boolean> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     assertUserId(userId);
-    return this.#registry.stop(userId);
+    return this.#users.registry.stop(userId);
   }
 
   /** Whether the user has a client that is live, reconnecting or starting. */
   hasClient(userId: string): boolean {
-    return this.#registry.has(userId);
+    return this.#users.registry.has(userId);
   }
 
   /** How the user's client is; undefined when there is none. One that failed is shown until it is started or stopped. */
   clientInfo(userId: string): ClientInfo | undefined {
-    return this.#registry.info(userId);
+    return this.#users.registry.info(userId);
   }
 
   listClients(): ClientInfo[] {
-    return this.#registry.list();
+    return this.#users.registry.list();
   }
 
   /** Notes that the user is active, so that their client is not idle. Returns whether they have a client. */
   touch(userId: string): boolean {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     assertUserId(userId);
-    return this.#registry.touch(userId);
+    return this.#users.registry.touch(userId);
   }
 
   /** The user's client while it is live or reconnecting; does not start one. */
   getClient(userId: string): MatrixClient | undefined {
-    return this.#registry.get(userId)?.observe();
+    return this.#users.registry.get(userId)?.observe();
   }
 
   /**
@@ -320,11 +306,11 @@ export class MatrixClientManager implements AsyncDisposable {
    * Do not keep the client: after `use` it may be stopped at any time.
    */
   async withClient<T>(userId: string, use: (client: MatrixClient) => T | Promise<T>): Promise<T> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     assertUserId(userId);
     if (typeof use !== 'function')
       throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `use` to be a function');
-    return this.#leased(userId, (live) => use(live.observe()));
+    return this.#users.leased(userId, (live) => use(live.observe()));
   }
 
   /**
@@ -332,7 +318,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * after the other, and no event twice. Returns what undoes the registration.
    */
   addCallback(userId: string, callback: ClientCallback, options?: CallbackOptions): () => void {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     assertUserId(userId);
     return this.#callbacks.add(userId, callback, options);
   }
@@ -355,7 +341,7 @@ export class MatrixClientManager implements AsyncDisposable {
     from?: string,
     userId?: string,
   ): Promise<MessagePage> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     const request = typeof first === 'string' ? { roomId: first, limit, from, userId } : first;
     checkObject('options', request);
     assertRoomId(request.roomId);
@@ -368,11 +354,11 @@ export class MatrixClientManager implements AsyncDisposable {
     };
     checkWhole('limit', page.limit, 1, MAX_PAGE);
     checkSignal(page.signal);
-    const signal = this.#untilClosed(page.signal);
-    const reader = await this.#orClosed(this.#reader(request.userId ?? undefined, signal));
+    const signal = this.#lifetime.until(page.signal);
+    const reader = await this.#lifetime.orClosed(this.#reader(request.userId ?? undefined, signal));
     const timeline = reader.live?.currentTimeline(page.roomId);
-    const decrypt = this.#pageDecryption(request.userId, page.roomId);
-    return this.#orClosed(fetchPage(this.#http, reader.session, timeline, { ...page, signal, decrypt }));
+    const decrypt = this.#posts.pageDecryption(request.userId, page.roomId);
+    return this.#lifetime.orClosed(fetchPage(this.#http, reader.session, timeline, { ...page, signal, decrypt }));
   }
 
   /**
@@ -381,7 +367,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * Throws `INVALID_OPTIONS` (a content that no homeserver takes), `FORBIDDEN`, `RATE_LIMITED`, `ENCRYPTION_UNAVAILABLE`.
    */
   async sendMessage(options: SendMessageOptions): Promise<{ eventId: string }> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     checkObject('options', options);
     const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, signal } = options;
     assertUserId(userId);
@@ -391,9 +377,9 @@ export class MatrixClientManager implements AsyncDisposable {
     checkSignal(signal);
     const outgoing: Outgoing = { userId, roomId, type, txnId, content: toContent(options), signal };
     checkBoolean('durable', options.durable ?? false);
-    if (options.durable) return this.#orClosed(this.#outbox.send(outgoing));
-    const ending = { ...outgoing, signal: this.#untilClosed(signal) };
-    return this.#sender.inOrder(userId, roomId, () => this.#post(ending));
+    if (options.durable) return this.#lifetime.orClosed(this.#outbox.send(outgoing));
+    const ending = { ...outgoing, signal: this.#lifetime.until(signal) };
+    return this.#sender.inOrder(userId, roomId, () => this.#posts.post(ending));
   }
 
   /**
@@ -445,7 +431,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * constant memory. Throws as {@link sendMessage} does, and `FILE_TOO_LARGE` before anything is uploaded.
    */
   async sendFile(options: SendFileOptions): Promise<{ eventId: string; contentUri: string }> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     checkObject('options', options);
     const { userId, roomId, file, txnId, msgtype, signal } = options;
     assertUserId(userId);
@@ -454,11 +440,10 @@ export class MatrixClientManager implements AsyncDisposable {
     checkOptionalString('msgtype', msgtype);
     checkOptionalString('txnId', txnId);
     checkSignal(signal);
-    const ending = this.#untilClosed(signal);
-    return this.#acting(userId, async ({ session, live }) => {
-      const ask = (): Promise<boolean> => this.#sender.isEncrypted(session, roomId, ending);
-      const encrypted = await (live ? live.isEncrypted(roomId, ask) : ask());
-      if (encrypted) this.#assertEncrypts(userId, roomId);
+    const ending = this.#lifetime.until(signal);
+    return this.#users.acting(userId, async (actor) => {
+      const { session } = actor;
+      const encrypted = await this.#posts.isEncrypted(actor, userId, roomId, ending);
       const { maxFileBytes: maxBytes } = this.#settings;
       const upload = { encrypted, roomId, msgtype, maxBytes, signal: ending };
       const { content, contentUri } = await this.#attachments.upload(session, file, upload);
@@ -472,7 +457,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * to come. Throws `FILE_TOO_LARGE`, `FILE_DAMAGED`, `NOT_FOUND`; so do its `stream` and `buffer()`.
    */
   async downloadFile(options: DownloadFileOptions): Promise<DownloadedFile> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     checkObject('options', options);
     const { userId, roomId, content, maxBytes = this.#settings.maxFileBytes } = options;
     assertUserId(userId);
@@ -480,14 +465,14 @@ export class MatrixClientManager implements AsyncDisposable {
     checkObject('content', content);
     checkWhole('maxBytes', maxBytes, 1, Number.MAX_SAFE_INTEGER);
     checkSignal(options.signal);
-    const signal = this.#untilClosed(options.signal);
-    const { session } = await this.#orClosed(this.#reader(userId, signal));
-    return this.#orClosed(this.#attachments.download(session, content, { roomId, maxBytes, signal }));
+    const signal = this.#lifetime.until(options.signal);
+    const { session } = await this.#lifetime.orClosed(this.#reader(userId, signal));
+    return this.#lifetime.orClosed(this.#attachments.download(session, content, { roomId, maxBytes, signal }));
   }
 
   /** Messages sent with `durable: true` that are still to be sent, were refused, or were sent last; oldest first. */
   async listSends(options: ListSendsOptions = {}): Promise<OutboxEntry[]> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     const { userId, state = 'queued' } = options;
     if (userId !== undefined) assertUserId(userId);
     if (!['queued', 'failed', 'sent'].includes(state)) throw invalid('state', 'queued, failed or sent', state);
@@ -496,14 +481,14 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /** Forgets a message sent with `durable: true`; returns whether there was one. One under way may still arrive. */
   async discardSend(userId: string, txnId: string): Promise<boolean> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     assertUserId(userId);
     return this.#outbox.discard(userId, txnId);
   }
 
   /** Shows or ends that the user is typing. A state that still stands at the homeserver is not sent again. */
   async sendTyping(options: SendTypingOptions): Promise<void> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     checkObject('options', options);
     const { userId, roomId, typing, timeoutMs = 30_000, signal } = options;
     assertUserId(userId);
@@ -511,14 +496,14 @@ export class MatrixClientManager implements AsyncDisposable {
     checkBoolean('typing', typing);
     checkWhole('timeoutMs', timeoutMs, 1, 600_000);
     checkSignal(signal);
-    await this.#acting(userId, ({ session }) =>
-      this.#typing.set(session, roomId, typing, timeoutMs, this.#untilClosed(signal)),
+    await this.#users.acting(userId, ({ session }) =>
+      this.#typing.set(session, roomId, typing, timeoutMs, this.#lifetime.until(signal)),
     );
   }
 
   /** Marks the room as read up to the event, publicly or for the user's own devices only. Never moves backwards. */
   async sendReadReceipt(options: SendReadReceiptOptions): Promise<void> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     checkObject('options', options);
     const { userId, roomId, eventId, private: isPrivate = false, signal } = options;
     assertUserId(userId);
@@ -526,16 +511,16 @@ export class MatrixClientManager implements AsyncDisposable {
     assertEventId(eventId);
     checkBoolean('private', isPrivate);
     checkSignal(signal);
-    await this.#acting(userId, ({ session, live }) => {
+    await this.#users.acting(userId, ({ session, live }) => {
       const timeline = live?.timeline(roomId);
-      const receipt = { roomId, eventId, isPrivate, signal: this.#untilClosed(signal) };
+      const receipt = { roomId, eventId, isPrivate, signal: this.#lifetime.until(signal) };
       return this.#receipts.send(session, receipt, (a, b) => timeline?.isNotAfter(a, b));
     });
   }
 
   /** Events that callbacks failed on as often as they may, oldest first. */
   async deadLetters(userId: string): Promise<DeadLetter[]> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     assertUserId(userId);
     return (await this.#settings.storage.listDeadLetters(userId, { limit: 1_000 })).map(fromStored);
   }
@@ -547,7 +532,7 @@ export class MatrixClientManager implements AsyncDisposable {
   async retryDeadLetter(userId: string, id: string): Promise<boolean> {
     const letter = (await this.deadLetters(userId)).find((one) => one.id === id);
     if (!letter) return false;
-    if (!(await this.#callbacks.redeliver(letter.event, this.#closing.signal))) return false;
+    if (!(await this.#callbacks.redeliver(letter.event, this.#lifetime.signal))) return false;
     return this.#settings.storage.deleteDeadLetter(userId, id);
   }
 
@@ -556,30 +541,25 @@ export class MatrixClientManager implements AsyncDisposable {
    * `encryption` opens with the new secret only. Throws `INVALID_OPTIONS`, or `STORAGE` where the file cannot be used.
    */
   async rotateEncryptionSecret(secret: string | Uint8Array): Promise<void> {
-    this.#assertOpen();
-    if (this.#encryption) return this.#orClosed(this.#encryption.rotateSecret(secret));
+    this.#lifetime.assertOpen();
+    if (this.#encryption) return this.#lifetime.orClosed(this.#encryption.rotateSecret(secret));
     throw new MatrixClientManagerError('INVALID_OPTIONS', 'rotateEncryptionSecret() needs the option `encryption`');
   }
 
   /** The Admin API calls besides provisioning. Throws `INVALID_OPTIONS` when the manager has no `admin`. */
   get admin(): AdminApi {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     if (this.#adminApi) return this.#adminApi;
     throw new MatrixClientManagerError('INVALID_OPTIONS', 'manager.admin needs the option `admin`');
   }
 
   /** Calls `listener` at each of these events; one that throws is logged and harms nobody. Returns what undoes it. */
   on<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): () => void {
-    if (typeof listener !== 'function') {
-      throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected a listener to be a function');
-    }
-    if (!managerEvents.has(name)) throw invalid('name', [...managerEvents].join(', '), name);
-    this.#emitter.on(name, listener as never);
-    return () => this.off(name, listener);
+    return this.#events.on(name, listener);
   }
 
   off<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): void {
-    this.#emitter.off(name, listener as never);
+    this.#events.off(name, listener);
   }
 
   /** What the manager is doing now, and what it has done since it was made: the numbers that OpenTelemetry gets. */
@@ -592,13 +572,13 @@ export class MatrixClientManager implements AsyncDisposable {
    * been heard of it for a while. Never rejects but with `MANAGER_CLOSED`.
    */
   async checkHealth(): Promise<Health> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     const { clock, requestTimeoutMs } = this.#settings;
     const { lastAnswerAt, state } = this.#gate;
     const quiet = lastAnswerAt === undefined || clock.now() - lastAnswerAt > HEARD_OF_MS;
     if (state.state === 'up' && quiet) {
       try {
-        await this.#looking.run('', () => readVersions(this.#http, requestTimeoutMs, this.#closing.signal));
+        await this.#looking.run('', () => readVersions(this.#http, requestTimeoutMs, this.#lifetime.signal));
       } catch (error) {
         return { status: 'down', reasons: [error instanceof Error ? error.message : String(error)] };
       }
@@ -611,8 +591,8 @@ export class MatrixClientManager implements AsyncDisposable {
    * Idempotent. From the first call on, every other call rejects with `MANAGER_CLOSED`.
    */
   shutdown(): Promise<void> {
-    this.#shutdown ??= this.#end();
-    return this.#shutdown;
+    this.#lifetime.beginEnd();
+    return (this.#shutdown ??= this.#end());
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -632,248 +612,51 @@ export class MatrixClientManager implements AsyncDisposable {
       delay(clock, stopTimeoutMs, timeout.signal, 'shutting down').catch(() => {}),
     ]);
     timeout.abort();
-    this.#closing.abort();
+    this.#lifetime.cutShort();
     this.#gate.close();
-    await this.#registry.close();
+    await this.#users.registry.close();
     await Promise.all([this.#accounts.settled(), this.#resumed, this.#sender.settled()]);
-    for (const [userId, live] of this.#live) {
-      if (!this.#callbacks.isInside(userId)) await live.late;
-    }
+    await this.#users.settled();
     this.#unobserve();
-    this.#live.clear();
     this.#callbacks.clear();
     await turnOfTheEventLoop(); // requests that were just aborted let go of their timers
     await this.#connections.close();
     await this.#encryption?.close();
     await storage.close();
-    this.#emitter.removeAllListeners();
-  }
-
-  async #createLiveUser(
-    userId: string,
-    given: GivenCredentials,
-    hooks: LiveUserOptions['hooks'],
-    signal: AbortSignal,
-  ): Promise<LiveUser> {
-    if (!this.#callbacks.isInside(userId)) await this.#live.get(userId)?.late;
-    const [credentials, { LiveUser }] = await Promise.all([
-      this.#accounts.resolve(userId, given, signal),
-      import('./live-user.js'), // here, since loading matrix-js-sdk takes longer than loading all the rest
-    ]);
-    const make = (on: Credentials): Promise<LiveUser> => this.#openLiveUser(LiveUser, on, hooks, signal);
-    let live: LiveUser;
-    try {
-      live = await make(credentials);
-    } catch (error) {
-      if (!isLostDevice(error)) throw error;
-      live = await make(await this.#replaceDevice(credentials, error));
-    }
-    this.#live.set(userId, live);
-    return live;
-  }
-
-  async #openLiveUser(
-    Live: typeof LiveUser,
-    credentials: Credentials,
-    hooks: LiveUserOptions['hooks'],
-    signal: AbortSignal,
-  ): Promise<LiveUser> {
-    const { userId } = credentials;
-    const stored = await this.#settings.storage.loadCheckpoint(userId);
-    const encryption = this.#encryption?.isFor(userId) ? await this.#encryption.load(credentials) : undefined;
-    const live = new Live({
-      credentials,
-      session: this.#accounts.session(credentials),
-      stored,
-      settings: this.#settings,
-      http: this.#http,
-      versions: this.#versions,
-      gate: this.#gate,
-      telemetry: this.#telemetry,
-      callbacks: this.#callbacks,
-      hooks,
-      encryption,
-      onGap: (gap) => this.#emit('gap', gap),
-    });
-    if (encryption) await live.openEncryption(signal);
-    return live;
-  }
-
-  /** Keys that are lost or went back in time are never used again: the user goes on with a new device. */
-  async #replaceDevice(old: Credentials, error: MatrixClientManagerError): Promise<Credentials> {
-    const { userId, deviceId: oldDeviceId } = old;
-    this.#settings.logger.error({ userId, deviceId: oldDeviceId, err: error }, 'the keys of a device are lost');
-    const credentials = await this.#accounts.replaceDevice(old).catch((failure: unknown) => {
-      if (isManagerError(failure, 'UNSUPPORTED')) throw error; // which says what the caller can do
-      throw failure;
-    });
-    const { deviceId } = credentials;
-    this.#settings.logger.warn({ userId, deviceId, oldDeviceId }, 'the user goes on with a new device');
-    this.#emit('deviceReplaced', { userId, deviceId, oldDeviceId, error });
-    return credentials;
-  }
-
-  /** Lets go of a stopped client, when a stop from inside a callback is through as well. */
-  #forget(userId: string): void {
-    const live = this.#live.get(userId);
-    const forget = (): void => {
-      if (this.#live.get(userId) === live) this.#live.delete(userId);
-    };
-    if (live?.late) void live.late.finally(forget);
-    else forget();
-  }
-
-  async #leased<T>(userId: string, use: (live: LiveUser) => T | Promise<T>): Promise<T> {
-    const lease = await this.#orClosed(this.#registry.lease(userId));
-    try {
-      return await this.#orClosed(Promise.resolve(use(lease.client as LiveUser)));
-    } finally {
-      lease[Symbol.dispose]();
-    }
-  }
-
-  /**
-   * Runs `use` as the user: with their client, woken if it sleeps and somebody listens to it; else with their session
-   * alone. A client without callbacks would take missed events in for nobody.
-   */
-  async #acting<T>(userId: string, use: (actor: Actor) => Promise<T>): Promise<T> {
-    if (this.#registry.has(userId) || this.#callbacks.count(userId) > 0) {
-      return this.#leased(userId, (live) => use({ session: live.session, live }));
-    }
-    const credentials = await this.#orClosed(this.#accounts.resolve(userId));
-    return this.#orClosed(use({ session: this.#accounts.session(credentials) }));
-  }
-
-  async #post(outgoing: Outgoing): Promise<{ eventId: string }> {
-    const { userId, roomId } = outgoing;
-    return this.#acting(userId, async ({ session, live }) => {
-      const ask = (): Promise<boolean> => this.#sender.isEncrypted(session, roomId, outgoing.signal);
-      const isEncrypted = await (live ? live.isEncrypted(roomId, ask) : ask());
-      const sent = isEncrypted
-        ? await this.#postEncrypted(session, live, outgoing)
-        : await this.#sender.send(session, outgoing);
-      live?.hasSent(roomId, sent.eventId);
-      if (this.#typing.isTyping(userId, roomId)) {
-        await this.#typing.set(session, roomId, false, 0, this.#closing.signal).catch((error: unknown) => {
-          this.#settings.logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
-        });
-      }
-      return sent;
-    });
-  }
-
-  /** Sends to an encrypted room; with the user's client, which is started for it. */
-  async #postEncrypted(session: Session, live: LiveUser | undefined, outgoing: Outgoing): Promise<{ eventId: string }> {
-    const { userId, roomId, type } = outgoing;
-    this.#assertEncrypts(userId, roomId);
-    if (!live) return this.#leased(userId, (started) => this.#postEncrypted(session, started, outgoing));
-    const { encryption } = live;
-    if (!encryption?.encrypts(type)) return this.#sender.send(session, outgoing);
-    const content = await encryption.encrypt(outgoing);
-    return this.#sender.send(live.session, { ...outgoing, type: 'm.room.encrypted', content });
-  }
-
-  /** How a page gets encrypted events: by the user's client, which is started when there is one to decrypt. */
-  #pageDecryption(
-    userId: string | undefined,
-    roomId: string,
-  ): ((events: readonly RawEvent[]) => Promise<RawEvent[]>) | undefined {
-    if (userId === undefined || !this.#encryption?.isFor(userId)) return undefined;
-    return async (events) => {
-      if (!events.some((event) => event.type === 'm.room.encrypted')) return [...events];
-      return this.#leased(userId, ({ encryption }) =>
-        Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event)),
-      );
-    };
+    this.#events.close();
   }
 
   async #withIdentity<T>(userId: string, use: (encryption: UserEncryption) => Promise<T>): Promise<T> {
-    this.#assertOpen();
+    this.#lifetime.assertOpen();
     assertUserId(userId);
-    return this.#leased(userId, ({ encryption }) => {
+    return this.#users.leased(userId, ({ encryption }) => {
       if (encryption) return use(encryption);
       const message = `${userId} has no encryption here`;
       throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
     });
   }
 
-  #assertEncrypts(userId: string, roomId: string): void {
-    if (this.#encryption?.isFor(userId)) return;
+  /** Who reads: the user, or the admin. */
+  async #reader(userId: string | undefined, signal: AbortSignal): Promise<Actor> {
+    if (userId !== undefined) return this.#users.reader(userId, signal);
+    if (this.#adminHttp) return { session: this.#adminHttp.session };
     throw new MatrixClientManagerError(
-      'ENCRYPTION_UNAVAILABLE',
-      `sending to ${roomId} failed: the room is encrypted, and ${userId} has no encryption here; nothing was sent`,
-      { userId, roomId },
+      'INVALID_OPTIONS',
+      'expected `userId`, since the manager has no `admin` to read',
     );
   }
 
-  /** Who reads: the user's client, their session without a client, or the admin. */
-  async #reader(userId: string | undefined, signal: AbortSignal | undefined): Promise<Actor> {
-    if (userId === undefined) {
-      if (this.#adminHttp) return { session: this.#adminHttp.session };
-      throw new MatrixClientManagerError(
-        'INVALID_OPTIONS',
-        'expected `userId`, since the manager has no `admin` to read',
-      );
-    }
-    assertUserId(userId);
-    const live = this.#registry.get(userId) as LiveUser | undefined;
-    if (live) {
-      this.#registry.touch(userId);
-      return { session: live.session, live };
-    }
-    const credentials = await this.#accounts.resolve(userId, {}, signal);
-    return { session: this.#accounts.session(credentials) };
-  }
-
   #gauges(): Gauges & Pick<ManagerStats, 'clients'> {
-    const clients = { starting: 0, live: 0, reconnecting: 0, stopping: 0, failed: 0 };
-    let [leases, resting, syncLagMs] = [0, 0, 0];
-    for (const client of this.#registry.list()) {
-      if (client.state !== 'stopped') clients[client.state]++;
-      leases += client.leases;
-      if (client.state !== 'live' && client.state !== 'reconnecting') continue;
-      if (client.resting) resting++;
-      else syncLagMs = Math.max(syncLagMs, client.syncLagMs ?? 0);
-    }
     const openDevices = this.#encryption?.openDevices ?? 0;
     const admin = this.#adminHttp?.load ?? { running: 0, waiting: 0 };
     const queues = {
       send: this.#sender.queued,
       outbox: this.#outbox.queued,
       rateLimiter: this.#gate.waiting.requests,
-      starts: this.#registry.queued,
+      starts: this.#users.registry.queued,
       admin: admin.waiting,
       homeserver: this.#gate.waiting.clients,
     };
-    return { clients, resting, leases, syncLagMs, homeserver: this.#gate.state.state, openDevices, queues, admin };
-  }
-
-  #assertOpen(): void {
-    if (this.#shutdown) throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
-  }
-
-  /** Fires with the caller's signal, and when the manager shuts down. */
-  #untilClosed(signal: AbortSignal | undefined): AbortSignal {
-    return signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal;
-  }
-
-  /** What a shutdown aborts ends with `MANAGER_CLOSED`, whatever part of it noticed first. */
-  async #orClosed<T>(work: Promise<T>): Promise<T> {
-    try {
-      return await orAborted(work, this.#closing.signal, 'the call');
-    } catch (error) {
-      if (!this.#shutdown || !isManagerError(error, 'ABORTED', 'CLIENT_FAILED', 'STORAGE')) throw error;
-      throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
-    }
-  }
-
-  #emit<Name extends keyof ManagerEvents>(name: Name, event: Parameters<ManagerEvents[Name]>[0]): void {
-    for (const listener of this.#emitter.listeners(name)) {
-      try {
-        (listener as (event: unknown) => void)(event);
-      } catch (error) {
-        this.#settings.logger.error({ event: name, err: error }, 'a listener of the manager failed');
-      }
-    }
+    return { ...this.#users.gauges(), homeserver: this.#gate.state.state, openDevices, queues, admin };
   }
 }

@@ -1,0 +1,55 @@
+import { EventEmitter } from 'eventemitter3';
+import { MatrixClientManagerError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { invalid } from './check.js';
+import type { ManagerEvents } from './events.js';
+
+const names: ReadonlySet<keyof ManagerEvents> = new Set([
+  'clientStarted',
+  'clientStopped',
+  'clientStateChanged',
+  'callbackError',
+  'deadLetter',
+  'gap',
+  'deviceReplaced',
+  'homeserverStateChanged',
+] as const);
+
+/** The events of a manager, and who listens to them. */
+export class EventHub {
+  readonly #emitter = new EventEmitter<ManagerEvents>();
+  readonly #logger: Logger;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  /** Throws `INVALID_OPTIONS` for an event that there is not, and for a listener that is no function. */
+  on<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): () => void {
+    if (typeof listener !== 'function') {
+      throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected a listener to be a function');
+    }
+    if (!names.has(name)) throw invalid('name', [...names].join(', '), name);
+    this.#emitter.on(name, listener as never);
+    return () => this.off(name, listener);
+  }
+
+  off<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): void {
+    this.#emitter.off(name, listener as never);
+  }
+
+  /** Tells all listeners, whatever one of them does. */
+  emit<Name extends keyof ManagerEvents>(name: Name, event: Parameters<ManagerEvents[Name]>[0]): void {
+    for (const listener of this.#emitter.listeners(name)) {
+      try {
+        (listener as (event: unknown) => void)(event);
+      } catch (error) {
+        this.#logger.error({ event: name, err: error }, 'a listener of the manager failed');
+      }
+    }
+  }
+
+  close(): void {
+    this.#emitter.removeAllListeners();
+  }
+}

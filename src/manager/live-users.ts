@@ -1,0 +1,214 @@
+import type { CallbackRegistry } from '../callbacks/callback-registry.js';
+import { ClientRegistry } from '../clients/client-registry.js';
+import type { GivenCredentials } from '../clients/client-registry.js';
+import type { StopReason } from '../clients/client-state.js';
+import { activityPolicy } from '../clients/connection-policy.js';
+import type { Credentials } from '../core/credentials.js';
+import type { MatrixClientManagerError } from '../core/errors.js';
+import { isManagerError } from '../core/errors.js';
+import { assertUserId } from '../core/ids.js';
+import type { HomeserverHttp } from '../http/homeserver-http.js';
+import type { ServerVersions } from '../http/server-versions.js';
+import type { Session } from '../http/session.js';
+import type { Accounts } from '../provisioning/accounts.js';
+import type { HomeserverGate } from '../resilience/homeserver-gate.js';
+import type { Gauges } from '../telemetry/gauges.js';
+import type { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
+import type { Encryption } from './encryption.js';
+import { isLostDevice } from './encryption.js';
+import type { EventHub } from './event-hub.js';
+import type { Lifetime } from './lifetime.js';
+import type { LiveUser, LiveUserOptions } from './live-user.js';
+import type { Settings } from './options.js';
+import type { ManagerStats } from './requests.js';
+
+export interface LiveUsersOptions {
+  readonly settings: Settings;
+  readonly http: HomeserverHttp;
+  readonly versions: ServerVersions;
+  readonly gate: HomeserverGate;
+  readonly telemetry: ManagerTelemetry;
+  readonly accounts: Accounts;
+  readonly callbacks: CallbackRegistry;
+  readonly encryption: Encryption | undefined;
+  readonly events: EventHub;
+  readonly lifetime: Lifetime;
+  /** A user's client has stopped: what was kept of it can go. */
+  readonly onStopped: (userId: string) => void;
+}
+
+/** Who a call is made as; `live` while the user's client is up. */
+export interface Actor {
+  readonly session: Session;
+  readonly live?: LiveUser;
+}
+
+/** The users whose clients run: how they come to be and end, and acting as one of them. */
+export class LiveUsers {
+  readonly registry: ClientRegistry;
+  readonly #options: LiveUsersOptions;
+  readonly #live = new Map<string, LiveUser>();
+
+  constructor(options: LiveUsersOptions) {
+    this.#options = options;
+    const { settings, telemetry, events } = options;
+    const { logger } = settings;
+    this.registry = new ClientRegistry({
+      ...settings,
+      connectionPolicy: settings.connectionPolicy ?? activityPolicy(settings),
+      create: (userId, given, hooks, signal) => this.#create(userId, given, hooks, signal),
+      onStateChanged: (userId, from, to) => {
+        logger.debug({ userId, from, to }, 'client state changed');
+        const resumed = this.#live.get(userId)?.resumed ?? false;
+        telemetry.clientChanged(userId, from, to, resumed, this.registry.info(userId)?.error?.code);
+        events.emit('clientStateChanged', { userId, from, to });
+      },
+      onStarted: (userId) => events.emit('clientStarted', { userId }),
+      onStopped: (userId, reason, error) => this.#stopped(userId, reason, error),
+    });
+  }
+
+  /** Runs `use` with the user's client, started if needed, which is neither idle nor evicted meanwhile. */
+  async leased<T>(userId: string, use: (live: LiveUser) => T | Promise<T>): Promise<T> {
+    const { lifetime } = this.#options;
+    const lease = await lifetime.orClosed(this.registry.lease(userId));
+    try {
+      return await lifetime.orClosed(Promise.resolve(use(lease.client as LiveUser)));
+    } finally {
+      lease[Symbol.dispose]();
+    }
+  }
+
+  /**
+   * Runs `use` as the user: with their client, woken if it sleeps and somebody listens to it; else with their session
+   * alone. A client without callbacks would take missed events in for nobody.
+   */
+  async acting<T>(userId: string, use: (actor: Actor) => Promise<T>): Promise<T> {
+    const { accounts, callbacks, lifetime } = this.#options;
+    if (this.registry.has(userId) || callbacks.count(userId) > 0) {
+      return this.leased(userId, (live) => use({ session: live.session, live }));
+    }
+    const credentials = await lifetime.orClosed(accounts.resolve(userId));
+    return lifetime.orClosed(use({ session: accounts.session(credentials) }));
+  }
+
+  /** Who reads: the user's client, or their session without one. */
+  async reader(userId: string, signal: AbortSignal): Promise<Actor> {
+    assertUserId(userId);
+    const live = this.registry.get(userId) as LiveUser | undefined;
+    if (live) {
+      this.registry.touch(userId);
+      return { session: live.session, live };
+    }
+    const { accounts } = this.#options;
+    const credentials = await accounts.resolve(userId, {}, signal);
+    return { session: accounts.session(credentials) };
+  }
+
+  gauges(): Pick<Gauges, 'resting' | 'leases' | 'syncLagMs'> & Pick<ManagerStats, 'clients'> {
+    const clients = { starting: 0, live: 0, reconnecting: 0, stopping: 0, failed: 0 };
+    let [leases, resting, syncLagMs] = [0, 0, 0];
+    for (const client of this.registry.list()) {
+      if (client.state !== 'stopped') clients[client.state]++;
+      leases += client.leases;
+      if (client.state !== 'live' && client.state !== 'reconnecting') continue;
+      if (client.resting) resting++;
+      else syncLagMs = Math.max(syncLagMs, client.syncLagMs ?? 0);
+    }
+    return { clients, resting, leases, syncLagMs };
+  }
+
+  /** Waits for clients that were stopped from inside a callback, but for those whose callback waits for this. */
+  async settled(): Promise<void> {
+    for (const [userId, live] of this.#live) {
+      if (!this.#options.callbacks.isInside(userId)) await live.late;
+    }
+    this.#live.clear();
+  }
+
+  async #create(
+    userId: string,
+    given: GivenCredentials,
+    hooks: LiveUserOptions['hooks'],
+    signal: AbortSignal,
+  ): Promise<LiveUser> {
+    const { accounts, callbacks } = this.#options;
+    if (!callbacks.isInside(userId)) await this.#live.get(userId)?.late;
+    const [credentials, { LiveUser }] = await Promise.all([
+      accounts.resolve(userId, given, signal),
+      import('./live-user.js'), // here, since loading matrix-js-sdk takes longer than loading all the rest
+    ]);
+    const make = (on: Credentials): Promise<LiveUser> => this.#open(LiveUser, on, hooks, signal);
+    let live: LiveUser;
+    try {
+      live = await make(credentials);
+    } catch (error) {
+      if (!isLostDevice(error)) throw error;
+      live = await make(await this.#replaceDevice(credentials, error));
+    }
+    this.#live.set(userId, live);
+    return live;
+  }
+
+  async #open(
+    Live: typeof LiveUser,
+    credentials: Credentials,
+    hooks: LiveUserOptions['hooks'],
+    signal: AbortSignal,
+  ): Promise<LiveUser> {
+    const { settings, http, versions, gate, telemetry, accounts, callbacks, encryption: keys, events } = this.#options;
+    const { userId } = credentials;
+    const stored = await settings.storage.loadCheckpoint(userId);
+    const encryption = keys?.isFor(userId) ? await keys.load(credentials) : undefined;
+    const live = new Live({
+      settings,
+      http,
+      versions,
+      gate,
+      telemetry,
+      callbacks,
+      credentials,
+      session: accounts.session(credentials),
+      stored,
+      hooks,
+      encryption,
+      onGap: (gap) => events.emit('gap', gap),
+    });
+    if (encryption) await live.openEncryption(signal);
+    return live;
+  }
+
+  /** Keys that are lost or went back in time are never used again: the user goes on with a new device. */
+  async #replaceDevice(old: Credentials, error: MatrixClientManagerError): Promise<Credentials> {
+    const { accounts, settings, events } = this.#options;
+    const { userId, deviceId: oldDeviceId } = old;
+    settings.logger.error({ userId, deviceId: oldDeviceId, err: error }, 'the keys of a device are lost');
+    const credentials = await accounts.replaceDevice(old).catch((failure: unknown) => {
+      if (isManagerError(failure, 'UNSUPPORTED')) throw error; // which says what the caller can do
+      throw failure;
+    });
+    const { deviceId } = credentials;
+    settings.logger.warn({ userId, deviceId, oldDeviceId }, 'the user goes on with a new device');
+    events.emit('deviceReplaced', { userId, deviceId, oldDeviceId, error });
+    return credentials;
+  }
+
+  #stopped(userId: string, reason: StopReason, error: MatrixClientManagerError | undefined): void {
+    const { settings, telemetry, events, onStopped } = this.#options;
+    telemetry.clientStopped(userId, reason);
+    onStopped(userId);
+    this.#forget(userId);
+    settings.logger.info({ userId, reason, ...(error && { err: error }) }, 'client stopped');
+    events.emit('clientStopped', { userId, reason, ...(error && { error }) });
+  }
+
+  /** Lets go of a stopped client, when a stop from inside a callback is through as well. */
+  #forget(userId: string): void {
+    const live = this.#live.get(userId);
+    const forget = (): void => {
+      if (this.#live.get(userId) === live) this.#live.delete(userId);
+    };
+    if (live?.late) void live.late.finally(forget);
+    else forget();
+  }
+}
