@@ -5,8 +5,12 @@ import { describe, expect, it } from 'vitest';
 import type { MatrixClientManager } from '../../src/index.js';
 import { systemClock } from '../../src/index.js';
 import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
+import { ManualClock } from '../../src/testing/manual-clock.js';
+import { runChild } from '../storage/children/run-child.js';
+import { advanceUntil } from '../support/advance-until.js';
 import { Recorder } from '../support/recorder.js';
 import { rejection } from '../support/rejection.js';
+import { identityOf, told } from './support/device-lives.js';
 import { Deployment, encryptedRoom } from './support/encrypted-chats.js';
 import { panic } from './support/olm-machine.js';
 
@@ -212,5 +216,66 @@ describe('a fault of the crypto library', () => {
     await manager.startClient({ userId: bob });
     await inbox.message('while it was down');
     expect(inbox.bodies(roomId)).toEqual(['while it was down']);
+  });
+});
+
+describe('a device whose user is idle', () => {
+  it('sleeps, and wakes with its keys and what was sent meanwhile, in order', async () => {
+    const clock = new ManualClock();
+    const fake = new FakeHomeserver({ clock });
+    const deployment = new Deployment(fake);
+    const manager = deployment.start({ clock, idleTimeoutMs: 60_000, sweepIntervalMs: 10_000 });
+    const soon = <T>(work: Promise<T>): Promise<T> => advanceUntil(clock, work, { stepMs: 10 });
+    const { alice, bob, inbox, roomId, say } = await soon(inARoom(deployment, manager));
+    await soon(say('awake').then(() => inbox.message('awake')));
+    const identity = await soon(identityOf(manager, bob));
+    const stopped = told(manager, 'clientStopped');
+    const texts = ['awake'];
+    for (let night = 0; night < 2; night++) {
+      const asleep = new Promise((resolve) => manager.on('clientStopped', resolve));
+      await advanceUntil(clock, asleep, { stepMs: 5_000 });
+      expect(stopped.every(({ reason }) => reason === 'idle')).toBe(true);
+      while (manager.hasClient(bob)) await clock.advance(5_000);
+      for (let n = 0; n < 3; n++) {
+        texts.push(`night ${night}, ${n}`);
+        await soon(say(texts.at(-1) ?? ''));
+        if (n === 1) await soon(manager.withClient(alice, (client) => client.getCrypto()?.forceDiscardSession(roomId)));
+      }
+      expect(manager.hasClient(bob)).toBe(false);
+      await soon(manager.startClient({ userId: bob }).then(() => inbox.message(texts.at(-1) ?? '')));
+      expect(inbox.bodies(roomId)).toEqual(texts);
+      expect(await soon(identityOf(manager, bob))).toEqual(identity);
+    }
+    await soon(manager.shutdown());
+  });
+});
+
+describe('a crypto store that is in use', () => {
+  it('is refused to another manager and another process, with what to do, and its user goes on', async () => {
+    const fake = new FakeHomeserver();
+    const deployment = new Deployment(fake);
+    const manager = deployment.start();
+    const { bob, inbox, say } = await inARoom(deployment, manager);
+    const elsewhere = new Deployment(fake);
+    const other = elsewhere.start({ encryption: { path: deployment.cryptoPath, secret } });
+    const carol = await elsewhere.user(other);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const error = await rejection(other.startClient({ userId: carol }));
+      expect(error).toMatchObject({
+        code: 'STORAGE_LOCKED',
+        message: expect.stringMatching(/keys\.sqlite is in use by another.*close that one first/),
+      });
+    }
+    expect(await runChild('../../encryption/children/hold.ts', [deployment.cryptoPath]).end()).toEqual([
+      'STORAGE_LOCKED',
+    ]);
+    await say('undisturbed');
+    await inbox.message('undisturbed');
+    const identity = await identityOf(manager, bob);
+    await manager.shutdown();
+    await other.startClient({ userId: carol });
+    await other.shutdown();
+    const next = deployment.start();
+    expect(await identityOf(next, bob)).toEqual(identity);
   });
 });
