@@ -1,35 +1,30 @@
 import { ClientEvent, createClient, Filter, SyncState } from 'matrix-js-sdk';
 import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
-import { aborted, abortedError, delay } from '../core/abort.js';
+import { abortedError } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { EventBatch, EventSink, EventSource } from '../core/event-source.js';
 import { isObject } from '../core/raw-event.js';
-import type { RequestGate } from '../core/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
 import type { SyncKind, SyncSize, SyncWatch, Telemetry } from '../core/telemetry.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { Logger } from '../core/logger.js';
-import { failureClass } from '../http/failure-class.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
-import { invalidResponse } from '../http/response-error.js';
-import { retryDelayMs } from '../http/retry.js';
 import { sdkFetch } from '../http/sdk-fetch.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
 import { FastStart } from './fast-start.js';
-import type { Part } from './fast-start.js';
 import { answerItself } from './own-answers.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
 import { coveredSoFar, resumeData, savedSync } from './room-snapshots.js';
-import { MalformedSync, readSyncResponse } from './sync-response.js';
-import { cacheBuster, initialLimit, syncLimit } from './sync-query.js';
-import { SYNC_PATH, SyncRequests } from './sync-requests.js';
+import { initialLimit, syncLimit } from './sync-query.js';
+import { SyncRequests } from './sync-requests.js';
 import type { SyncQuery } from './sync-requests.js';
-import type { ReadSync } from './sync-response.js';
+import { clientFailure, SyncPoll } from './sync-poll.js';
+import type { Answer, ClientGate } from './sync-poll.js';
 import { SdkFeed } from './sdk-feed.js';
 import type { KnownTimeline } from './sdk-feed.js';
 import { SyncStore } from './sync-store.js';
@@ -67,29 +62,6 @@ export interface SyncClientOptions {
   readonly onFatal: (error: MatrixClientManagerError) => void;
 }
 
-/** What a client needs to know of the way to the homeserver. */
-export interface ClientGate extends RequestGate {
-  /** Resolves when the homeserver is up, with whether that took waiting; those who waited come one after the other. */
-  up(signal: AbortSignal): Promise<boolean>;
-  /** Waits `delayMs`, or until the homeserver is down. */
-  pause(delayMs: number, signal: AbortSignal): Promise<void>;
-}
-
-/** Sync failures in a row, each with a back-off before the next try, that a client takes before its start fails. */
-const START_ATTEMPTS = 3;
-/** Time between syncs that do not move the position: it grows to the second value, in milliseconds. */
-const MIN_UNCHANGED_MS = 1_000;
-const MAX_UNCHANGED_MS = 10_000;
-const SYNC_BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
-
-/** An answer that waits to be handed to the SDK. */
-interface Answer {
-  readonly read: ReadSync;
-  /** Whether rooms are missing after it. */
-  readonly growing: boolean;
-  readonly durationMs: number;
-}
-
 type Phase = 'new' | 'starting' | 'running' | 'closing';
 
 /**
@@ -106,8 +78,6 @@ export class SyncClient implements EventSource {
   readonly #options: Omit<SyncClientOptions, 'stored'>;
   /** The position to resume from. */
   readonly #resumesFrom: string | undefined;
-  /** Whether anything has been delivered to the user before. */
-  readonly #isKnown: boolean;
   readonly #telemetry: Telemetry;
   readonly #userId: string;
   /** Ends every request but the poll. */
@@ -116,20 +86,13 @@ export class SyncClient implements EventSource {
   readonly #poll = new AbortController();
   readonly #firstSync = Promise.withResolvers<void>();
   readonly #loopEnded = Promise.withResolvers<void>();
-  /** How long to wait from one sync to the next while the user rests; undefined while they do not. */
-  #restMs: number | undefined;
-  #endRest: (() => void) | undefined;
   #phase: Phase = 'new';
   #sink: EventSink = async () => {};
   #started: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
   #polled = false;
-  #connected = false;
-  readonly #syncRequests: SyncRequests;
-  readonly #fast: FastStart;
+  readonly #syncs: SyncPoll;
   readonly #feed: SdkFeed;
-  /** What the SDK gets before anything else is asked for. */
-  readonly #answers: Answer[] = [];
   /** What the SDK is processing. */
   #pending: Answer | undefined;
   /** Whether the stored position is marked as one with rooms missing. */
@@ -138,25 +101,13 @@ export class SyncClient implements EventSource {
   /** Whether the SDK did not get all of what it is processing. */
   #unobserved = false;
   #watch: SyncWatch | undefined;
-  /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
-  #lostPosition: string | undefined;
   /** How many keys of the device the homeserver had left, in the words of its last answer. */
   #keysLeft: object = {};
-  #lastSyncAt: number | undefined;
-  /** The token of which it is known that its device is the client's own. */
-  #token: string | undefined;
-  /** Whether the client has rested since its last sync. */
-  #behind = false;
-  /** Answers in a row that did not move the position. */
-  #unchanged = 0;
-  /** When the next sync may go out; in the past where there is no reason to wait. */
-  #notBefore = 0;
 
   constructor(options: SyncClientOptions) {
     const { stored, ...rest } = options; // what is stored is large, and needed once
     this.#options = rest;
     this.#resumesFrom = stored.since;
-    this.#isKnown = stored.lastDelivered.size > 0;
     const { credentials, session, clock, logger, telemetry = noTelemetry } = options;
     const saved = savedSync(stored);
     this.#telemetry = telemetry;
@@ -185,17 +136,41 @@ export class SyncClient implements EventSource {
     this.#feed = new SdkFeed(this.matrixClient, saved, options.encryption !== undefined);
     const { signal } = this.#poll;
     const endsWithOutage = (): boolean => this.#phase === 'running';
-    this.#syncRequests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, endsWithOutage });
+    const requests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, endsWithOutage });
     const covered = coveredSoFar(stored);
     this.#storedAsGrowing = covered !== undefined;
-    this.#fast = new FastStart({
+    const fast = new FastStart({
       ...options,
       userId: this.#userId,
-      requests: this.#syncRequests,
+      requests,
       // Its second request would lose messages to the device that came with the first, if a kill came between.
       versions: options.slidingSync && options.encryption?.isNew !== false ? options.versions : undefined,
       covered,
       signal,
+    });
+    const { onPositionLost, encryption, gate, timelineLimit, startTimeoutMs, requestTimeoutMs } = options;
+    this.#syncs = new SyncPoll({
+      userId: this.#userId,
+      session,
+      requests,
+      fast,
+      resumesFrom: stored.since,
+      isKnown: stored.lastDelivered.size > 0,
+      gate,
+      encryption,
+      telemetry,
+      clock,
+      logger,
+      timelineLimit,
+      startTimeoutMs,
+      requestTimeoutMs,
+      signal,
+      isStarting: () => this.#phase === 'starting',
+      onConnection: (connected) => {
+        if (this.#phase !== 'closing') options.onConnection(connected);
+      },
+      onPositionLost,
+      onFailure: (error) => this.#fail(error),
     });
     answerItself(this.matrixClient, {
       sync: (query) => {
@@ -212,12 +187,12 @@ export class SyncClient implements EventSource {
 
   /** When the homeserver last answered a sync, in milliseconds since the Unix epoch. */
   get lastSyncAt(): number | undefined {
-    return this.#lastSyncAt;
+    return this.#syncs.lastSyncAt;
   }
 
   /** Whether what the client knows is as new as it can be: connected, and not resting. */
   get isCurrent(): boolean {
-    return this.#connected && this.#restMs === undefined && !this.#behind;
+    return this.#syncs.isCurrent;
   }
 
   /** Lets the client know what the library knows, for somebody who looks at it. */
@@ -225,16 +200,13 @@ export class SyncClient implements EventSource {
     this.#feed.observe(timelineOf);
   }
 
-  /** Polls only every `pollIntervalMs` after the poll that is under way; never, where that is Infinity. */
+  /** As {@link SyncPoll.rest}. */
   rest(pollIntervalMs: number): void {
-    this.#restMs = pollIntervalMs;
+    this.#syncs.rest(pollIntervalMs);
   }
 
-  /** Polls at once, and goes on without pauses. */
   wake(): void {
-    if (this.#restMs === undefined) return;
-    this.#restMs = undefined;
-    this.#endRest?.();
+    this.#syncs.wake();
   }
 
   connect(sink: EventSink): void {
@@ -314,7 +286,7 @@ export class SyncClient implements EventSource {
    */
   async #sync(query: SyncQuery): Promise<ISyncResponse> {
     for (let { since } = query; ;) {
-      const answer = this.#answers.shift() ?? (await this.#next({ ...query, since }));
+      const answer = await this.#syncs.next({ ...query, since });
       const response = this.#handOut(answer);
       // What is asked for with no timeout is waited for: the SDK is starting, or catching up.
       if (this.#phase !== 'running' || !query.timeout || this.#feed.concerns(response)) return response;
@@ -322,147 +294,6 @@ export class SyncClient implements EventSource {
       this.matrixClient.store.setSyncToken(since);
       await this.#processed(response);
     }
-  }
-
-  /** One sync that succeeds, however long that takes. Rejects when the client is stopped. */
-  async #next(query: SyncQuery): Promise<Answer> {
-    const failure = this.#options.encryption?.failure;
-    if (failure) {
-      await aborted(this.#poll.signal); // to ask from the new position would be to say that its keys have arrived
-      throw failure;
-    }
-    let retrying = false;
-    for (let failures = 0; ;) {
-      const asked = query.since === undefined ? undefined : String(query.since);
-      const since = asked === this.#lostPosition ? undefined : asked;
-      // Who has lost the homeserver finds it first and rests then, or would count as lost for as long as they rest.
-      const mayRest = !retrying && this.#phase !== 'starting' && !this.#fast.isGrowing;
-      const rested = mayRest && (await this.#pause());
-      // What failed before or in an outage says nothing about the time after it.
-      if (this.#phase !== 'starting' && (await this.#options.gate.up(this.#poll.signal))) failures = 0;
-      const waitMs = this.#notBefore - this.#options.clock.now();
-      if (this.#unchanged > 0 && waitMs > 0) await delay(this.#options.clock, waitMs, this.#poll.signal, 'sync');
-      const startedAt = this.#options.clock.now();
-      try {
-        await this.#assertSameDevice();
-        const growing = this.#fast.isGrowing;
-        const atOnce = retrying || rested || growing || !query.timeout;
-        const answer = await this.#ask(query, since, atOnce);
-        this.#behind = false;
-        this.#lastSyncAt = this.#options.clock.now();
-        this.#connection(true);
-        this.#noteProgress(atOnce || answer.read.batch.nextBatch !== since, startedAt);
-        return answer;
-      } catch (error) {
-        this.#throwIfClosing(error);
-        if (since !== undefined && isManagerError(error) && error.status === 400 && error.errcode) {
-          this.#lostPosition = since;
-          this.#options.encryption?.forgetDeviceLists();
-          this.#options.onPositionLost(error);
-          continue;
-        }
-        failures++;
-        retrying = true;
-        this.#connection(false);
-        await this.#handleFailure(error, failures);
-      }
-    }
-  }
-
-  /** A token may have died with its device: the one that was logged in then has its id, and none of its keys. */
-  async #assertSameDevice(): Promise<void> {
-    const { encryption, session } = this.#options;
-    const token = session.known?.accessToken;
-    if (this.#token !== undefined && token !== this.#token) await encryption?.assertKnownDevice();
-    this.#token = token;
-  }
-
-  /** Waits before the next try, or gives up: then only a stop ends the call. */
-  async #handleFailure(error: unknown, failures: number): Promise<void> {
-    const { clock, gate, logger } = this.#options;
-    const kind = failureClass(error);
-    if (kind === 'unavailable' && this.#phase === 'running') return; // gate.up() waits for it
-    const hopeless = kind !== 'transient' && kind !== 'rate-limited';
-    if (hopeless || (this.#phase === 'starting' && failures >= START_ATTEMPTS)) {
-      this.#fail(asManagerError(error, this.#userId));
-      await aborted(this.#poll.signal);
-      throw error;
-    }
-    const delayMs = retryDelayMs(error, failures, SYNC_BACKOFF);
-    logger.warn({ userId: this.#userId, err: error, failures, delayMs }, 'sync failed, trying again');
-    if (this.#phase === 'running') await gate.pause(delayMs, this.#poll.signal);
-    else await delay(clock, delayMs, this.#poll.signal, 'sync');
-    this.#telemetry.requestRepeated('GET', SYNC_PATH);
-  }
-
-  /** Waits as long as the user rests; returns whether they did. */
-  async #pause(): Promise<boolean> {
-    const restMs = this.#restMs;
-    if (restMs === undefined) return false;
-    this.#behind = true;
-    const { clock } = this.#options;
-    const { signal } = this.#poll;
-    await new Promise<void>((resolve, reject) => {
-      const end = (): void => {
-        if (timer !== undefined) clock.clearTimeout(timer);
-        signal.removeEventListener('abort', leave);
-        this.#endRest = undefined;
-        resolve();
-      };
-      const leave = (): void => {
-        end();
-        reject(abortedError('sync', signal.reason));
-      };
-      const timer = restMs === Infinity ? undefined : clock.setTimeout(end, restMs);
-      if (signal.aborted) return leave();
-      signal.addEventListener('abort', leave, { once: true });
-      this.#endRest = end;
-    });
-    return true;
-  }
-
-  /** A homeserver that answers at once that nothing has happened would be asked in a tight loop. */
-  #noteProgress(moved: boolean, startedAt: number): void {
-    this.#unchanged = moved ? 0 : this.#unchanged + 1;
-    this.#notBefore = startedAt + Math.min(MAX_UNCHANGED_MS, MIN_UNCHANGED_MS * this.#unchanged);
-  }
-
-  /** Asks for what is next; what comes with it waits in {@link #answers}. */
-  async #ask(query: SyncQuery, since: string | undefined, atOnce: boolean): Promise<Answer> {
-    const { clock } = this.#options;
-    const begunAt = clock.now();
-    const catchUp = since === undefined ? this.#lostPosition !== undefined : since === this.#resumesFrom;
-    try {
-      const fast = await this.#askFast(since, catchUp);
-      if (since === undefined && !fast) this.#fast.finish();
-      const parts = fast ?? [{ read: await this.#askPlain(query, since, atOnce, catchUp), growing: false }];
-      const durationMs = clock.now() - begunAt;
-      const [first, ...others] = parts.map((part) => ({ ...part, durationMs })) as [Answer, ...Answer[]];
-      this.#answers.push(...others);
-      return first;
-    } catch (error) {
-      const subject = { operation: `sync of ${this.#userId}`, userId: this.#userId };
-      if (error instanceof MalformedSync) throw invalidResponse(subject, error.message, 200);
-      throw error;
-    }
-  }
-
-  async #askFast(since: string | undefined, catchUp: boolean): Promise<Part[] | undefined> {
-    if (since !== undefined) return this.#fast.isGrowing ? this.#fast.grow(since, catchUp) : undefined;
-    // Who has been delivered to before is owed what has been missed, in every room.
-    const isNew = !catchUp && !this.#isKnown;
-    return isNew ? this.#fast.begin() : undefined;
-  }
-
-  async #askPlain(query: SyncQuery, since: string | undefined, atOnce: boolean, catchUp: boolean): Promise<ReadSync> {
-    const { clock, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
-    // After a failure the answer must come at once, so that everybody knows that the connection is back. A first sync
-    // is answered at once whatever the timeout.
-    const timeout = since === undefined ? cacheBuster(clock) : atOnce ? 0 : Number(query.timeout);
-    const timeoutMs = since === undefined ? startTimeoutMs : timeout + requestTimeoutMs;
-    const data = await this.#syncRequests.sync({ ...query, since, timeout }, timeoutMs);
-    const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
-    return readSyncResponse(data, { since, catchUp, timelineLimit: limit });
   }
 
   #handOut(answer: Answer): ISyncResponse {
@@ -506,7 +337,7 @@ export class SyncClient implements EventSource {
       if (this.#unobserved && this.#feed.isObserved) this.#feed.fill(roomIds);
       await taken;
     } catch (error) {
-      this.#fail(asManagerError(error, this.#userId));
+      this.#fail(clientFailure(error, this.#userId));
     }
     if (this.#phase === 'starting') await encryption?.ready();
     this.#firstSync.resolve();
@@ -521,20 +352,10 @@ export class SyncClient implements EventSource {
     }
   }
 
-  #connection(connected: boolean): void {
-    if (connected === this.#connected || this.#phase === 'closing') return;
-    this.#connected = connected;
-    this.#options.onConnection(connected);
-  }
-
   #fail(error: MatrixClientManagerError): void {
     if (this.#phase === 'closing') return;
     if (this.#phase === 'running') this.#options.onFatal(error);
     else this.#firstSync.reject(error);
-  }
-
-  #throwIfClosing(error: unknown): void {
-    if (this.#poll.signal.aborted) throw error;
   }
 }
 
@@ -546,9 +367,4 @@ function kindOf({ since, catchUp, isLate }: EventBatch): SyncKind {
 function sizeOf({ rooms, invites }: EventBatch): SyncSize {
   const events = rooms.reduce((sum, { timeline, ephemeral }) => sum + timeline.length + ephemeral.length, 0);
   return { rooms: rooms.length, events: events + invites.length };
-}
-
-function asManagerError(error: unknown, userId: string): MatrixClientManagerError {
-  if (isManagerError(error)) return error;
-  return new MatrixClientManagerError('CLIENT_FAILED', `the client of ${userId} failed`, { userId, cause: error });
 }

@@ -2,7 +2,7 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientHooks, ManagedClient } from '../clients/client-registry.js';
 import { SyncClient } from '../clients/sync-client.js';
-import type { ClientGate } from '../clients/sync-client.js';
+import type { ClientGate } from '../clients/sync-poll.js';
 import { aborted, delay } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { decryption } from '../core/decryption.js';
