@@ -2,8 +2,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { instruments } from '../../src/telemetry/instruments.js';
 import { allTextOf } from '../support/all-text-of.js';
 import { eventfulLife } from './eventful-life.js';
-import { sum, WatchedManager } from './watched-manager.js';
-import type { Point } from './watched-manager.js';
+import { WatchedManager } from './watched-manager.js';
+import { sum } from './watched-metrics.js';
+import type { Point } from './watched-metrics.js';
 
 const open: WatchedManager[] = [];
 
