@@ -1,5 +1,7 @@
 import { concurrentSenders } from './homeserver/concurrent-senders.js';
+import { crossSigningKeys } from './homeserver/cross-signing.js';
 import { deviceAdministration } from './homeserver/device-administration.js';
+import { deviceLists } from './homeserver/device-lists.js';
 import { endToEndKeys } from './homeserver/end-to-end-keys.js';
 import { ephemeralEvents } from './homeserver/ephemeral.js';
 import { keyBackups } from './homeserver/key-backups.js';
@@ -14,6 +16,7 @@ import { slidingSync } from './homeserver/sliding-sync.js';
 import { syncGaps } from './homeserver/sync-gaps.js';
 import { syncMemberships } from './homeserver/sync-memberships.js';
 import { sync } from './homeserver/sync.js';
+import { toDevice } from './homeserver/to-device.js';
 import type { HomeserverTarget } from './homeserver/target.js';
 import type { TestApi } from './homeserver/test-api.js';
 import { userAdministration } from './homeserver/user-administration.js';
@@ -37,6 +40,9 @@ const parts = [
   relations,
   messages,
   endToEndKeys,
+  crossSigningKeys,
+  deviceLists,
+  toDevice,
   keyBackups,
   media,
   concurrentSenders,

@@ -46,6 +46,95 @@ export function keyBackups({ describe, it, expect, world }: Suite): void {
       expect(Object.keys(all.body['rooms'] as Json)).toEqual(['!r:x']);
       const missing = await get(path`/_matrix/client/v3/room_keys/keys/${'!r:x'}/none`);
       expect(missing).toMatchObject({ status: 404, body: { errcode: 'M_NOT_FOUND' } });
+      expect((await get(path`/_matrix/client/v3/room_keys/keys/${'!other:x'}`)).body).toEqual({ sessions: {} });
+    });
+
+    it('prefer the verified, the earlier and the more direct key, by what comes last as well', async () => {
+      const alice = await (await world()).newUser();
+      const version = await create(alice);
+      const [verified, first, forwarded] = ['is_verified', 'first_message_index', 'forwarded_count'] as const;
+      const base = { ...key(5), [forwarded]: 5 };
+      const better = [
+        { [verified]: true, [first]: 9, [forwarded]: 9 },
+        { [first]: 4, [forwarded]: 9 },
+        { [forwarded]: 4 },
+      ];
+      const worse = [{}, { [first]: 6 }, { [forwarded]: 6 }, { [verified]: false, [first]: 5, [forwarded]: 5 }];
+      for (const [n, change] of [...better, ...worse].entries()) {
+        const stored = await put(alice, version, '!r:x', { [`s${n}`]: base });
+        const again = await put(alice, version, '!r:x', { [`s${n}`]: { ...base, ...change } });
+        const isBetter = again.body['etag'] !== stored.body['etag'];
+        expect(isBetter, JSON.stringify(change)).toBe(n < better.length);
+      }
+      // Synapse asks for each advantage in its turn, so an earlier key takes a verified one's place.
+      await put(alice, version, '!r:x', { v: { ...base, [verified]: true } });
+      await put(alice, version, '!r:x', { v: { ...base, [first]: 1 } });
+      const url = path`/_matrix/client/v3/room_keys/keys/${'!r:x'}/v`;
+      expect((await alice.http.get(url, { version })).body).toMatchObject({ [verified]: false, [first]: 1 });
+    });
+
+    it('take keys by room and by session as well, and want to know the version', async () => {
+      const alice = await (await world()).newUser();
+      const version = await create(alice);
+      const room = path`/_matrix/client/v3/room_keys/keys/${'!r:x'}`;
+      const byRoom = await alice.http.put(`${room}?version=${version}`, { sessions: { s: key(0) } });
+      expect(byRoom).toMatchObject({ status: 200, body: { count: 1 } });
+      const bySession = await alice.http.put(`${room}/t?version=${version}`, key(0));
+      expect(bySession).toMatchObject({ status: 200, body: { count: 2 } });
+      const info = (await alice.http.get(path`/_matrix/client/v3/room_keys/version/${version}`)).body;
+      expect(info).toEqual({ ...BACKUP, version, count: 2, etag: bySession.body['etag'] });
+      const missing = { status: 400, body: { errcode: 'M_MISSING_PARAM' } };
+      expect(await alice.http.put(`${room}/t`, key(0))).toMatchObject(missing);
+      expect(await alice.http.get(room)).toMatchObject(missing);
+      expect(await alice.http.delete(room)).toMatchObject(missing);
+      const odd = await alice.http.put(`${room}/u?version=${version}`, { ...key(0), is_verified: 'yes' });
+      expect(odd).toMatchObject({ status: 400, body: { errcode: 'M_INVALID_PARAM' } });
+    });
+
+    it('forget keys by session, by room and all, with a new etag each time', async () => {
+      const alice = await (await world()).newUser();
+      const version = await create(alice);
+      await put(alice, version, '!r:x', { s: key(0), t: key(0) });
+      const stored = await put(alice, version, '!q:x', { s: key(0) });
+      const etags = [stored.body['etag']];
+      const all = async (): Promise<Json> => (await alice.http.get(`${URL}/keys`, { version })).body['rooms'] as Json;
+      const remove = async (url: string, left: number): Promise<void> => {
+        const answer = await alice.http.delete(`${url}?version=${version}`);
+        expect(answer).toMatchObject({ status: 200, body: { count: left } });
+        expect(etags).not.toContain(answer.body['etag']);
+        etags.push(answer.body['etag']);
+      };
+      const room = path`/_matrix/client/v3/room_keys/keys/${'!r:x'}`;
+      await remove(`${room}/s`, 2);
+      await remove(`${room}/s`, 2);
+      await remove(`${room}/t`, 1);
+      expect(Object.keys(await all())).toEqual(['!q:x']);
+      await remove(path`/_matrix/client/v3/room_keys/keys/${'!q:x'}`, 0);
+      await put(alice, version, '!r:x', { s: key(0) });
+      await remove(`${URL}/keys`, 0);
+      expect(await all()).toEqual({});
+    });
+
+    it('keep their algorithm when they are updated, and go with all their keys', async () => {
+      const alice = await (await world()).newUser();
+      const version = await create(alice);
+      const url = path`/_matrix/client/v3/room_keys/version/${version}`;
+      const auth_data = { public_key: 'q' };
+      expect(await alice.http.put(url, { ...BACKUP, auth_data, version })).toMatchObject({ status: 200, body: {} });
+      expect((await alice.http.get(url)).body).toMatchObject({ ...BACKUP, auth_data });
+      const refused = { status: 400, body: { errcode: 'M_INVALID_PARAM' } };
+      expect(await alice.http.put(url, { ...BACKUP, algorithm: 'other' })).toMatchObject(refused);
+      expect(await alice.http.put(url, { ...BACKUP, version: '99' })).toMatchObject(refused);
+      await put(alice, version, '!r:x', { s: key(0) });
+      expect((await alice.http.delete(url)).status).toBe(200);
+      const gone = { status: 404, body: { errcode: 'M_NOT_FOUND' } };
+      expect(await alice.http.get(url)).toMatchObject(gone);
+      expect(await alice.http.put(url, { ...BACKUP, version })).toMatchObject(gone);
+      expect((await alice.http.delete(url)).status).toBe(200);
+      expect(await alice.http.delete(`${URL}/version/99`)).toMatchObject(gone);
+      expect(await alice.http.get(`${URL}/keys`, { version })).toMatchObject(gone);
+      expect(await put(alice, version, '!r:x', { s: key(0) })).toMatchObject(gone);
+      expect(Number(await create(alice))).toBeGreaterThan(Number(version));
     });
   });
 }

@@ -38,8 +38,8 @@ export class RawHttp {
     return this.#send('POST', url, JSON.stringify(body));
   }
 
-  delete<Body = Json>(url: string): Promise<Answer<Body>> {
-    return this.#send('DELETE', url);
+  delete<Body = Json>(url: string, body?: unknown): Promise<Answer<Body>> {
+    return this.#send('DELETE', url, JSON.stringify(body));
   }
 
   /** A POST whose body goes out as it is, for what `JSON.stringify` would never write. */

@@ -1,7 +1,11 @@
 import type { JsonObject } from '../json.js';
+import { stringsOf } from '../json.js';
 import { notFound } from '../matrix-error.js';
-import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
+import type { Endpoint, EndpointRequest, Reply } from '../server/endpoint.js';
+import { noteKeysChanged } from '../world/keys-changed.js';
+import { closeDevice } from '../world/log-in-out.js';
 import type { Device, User } from '../world/user.js';
+import { passwordStage } from './password-stage.js';
 
 /** Who one is, and on which devices. */
 export const deviceEndpoints: readonly Endpoint[] = [
@@ -9,6 +13,8 @@ export const deviceEndpoints: readonly Endpoint[] = [
   { method: 'GET', path: '/devices', auth: 'user', handle: listDevices },
   { method: 'GET', path: '/devices/{deviceId}', auth: 'user', handle: getDevice },
   { method: 'PUT', path: '/devices/{deviceId}', auth: 'user', handle: putDevice },
+  { method: 'DELETE', path: '/devices/{deviceId}', auth: 'user', handle: deleteDevices },
+  { method: 'POST', path: '/delete_devices', auth: 'user', handle: deleteDevices },
 ];
 
 function whoami({ session }: EndpointRequest): JsonObject {
@@ -27,7 +33,21 @@ function getDevice(request: EndpointRequest): JsonObject {
 function putDevice(request: EndpointRequest): JsonObject {
   const { display_name: displayName } = request.json();
   const device = ownDevice(request);
-  if (typeof displayName === 'string') device.displayName = displayName;
+  if (typeof displayName === 'string') {
+    device.displayName = displayName;
+    noteKeysChanged(request.world, request.user.userId);
+  }
+  return {};
+}
+
+/** The one in the path, or those in the body. */
+function deleteDevices(request: EndpointRequest): JsonObject | Reply {
+  const { world, user, params } = request;
+  const body = request.json({ allowEmpty: true });
+  const asked = passwordStage(user, body);
+  if (asked) return asked;
+  const deviceIds = params['deviceId'] === undefined ? stringsOf(body['devices']) : [params['deviceId']];
+  for (const deviceId of deviceIds ?? []) closeDevice(world, user.userId, deviceId);
   return {};
 }
 

@@ -1,6 +1,6 @@
 import type { JsonObject } from '../json.js';
 import { isJsonObject, objectOrEmpty } from '../json.js';
-import { MatrixError, notFound } from '../matrix-error.js';
+import { MatrixError, invalidParam, notFound } from '../matrix-error.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 import type { KeyBackup } from '../world/key-backups.js';
 
@@ -27,8 +27,10 @@ function create(request: EndpointRequest): JsonObject {
 }
 
 function update(request: EndpointRequest): JsonObject {
+  const { auth_data: authData, algorithm, version = request.param('version') } = request.json();
+  if (version !== request.param('version')) throw invalidParam('Version in body does not match');
   const backup = named(request);
-  const { auth_data: authData } = request.json();
+  if (algorithm !== backup.algorithm) throw invalidParam('Algorithm does not match');
   if (isJsonObject(authData)) backup.authData = authData;
   return {};
 }
@@ -39,8 +41,8 @@ function remove(request: EndpointRequest): JsonObject {
 }
 
 function putKeys(request: EndpointRequest): JsonObject {
-  const backup = newest(request);
   const asked = queried(request);
+  const backup = newest(request);
   if (asked !== backup) {
     // Synapse names the version that was asked for, and not the current one.
     const extra = { current_version: asked.version };
@@ -52,11 +54,14 @@ function putKeys(request: EndpointRequest): JsonObject {
     roomId === undefined
       ? objectOrEmpty(body['rooms'])
       : { [roomId]: sessionId === undefined ? body : { sessions: { [sessionId]: body } } };
-  for (const [room, { sessions }] of Object.entries(byRoom as Record<string, JsonObject>)) {
-    for (const [session, key] of Object.entries(objectOrEmpty(sessions))) {
-      backup.put(room, session, objectOrEmpty(key));
-    }
-  }
+  const keys = Object.entries(byRoom).flatMap(([room, of]) =>
+    Object.entries(objectOrEmpty(objectOrEmpty(of)['sessions'])).map(([session, key]) => {
+      const sealed = objectOrEmpty(key);
+      if (typeof sealed['is_verified'] === 'boolean') return [room, session, sealed] as const;
+      throw invalidParam(`is_verified must be a boolean in keys for session ${session} in room ${room}`);
+    }),
+  );
+  backup.put(keys);
   return state(backup);
 }
 
@@ -99,8 +104,9 @@ function named({ world, user, params }: EndpointRequest): KeyBackup {
   return backup;
 }
 
-function queried({ world, user, query }: EndpointRequest): KeyBackup {
-  const backup = world.keyBackups.get(user.userId, query.get('version') ?? '');
+function queried(request: EndpointRequest): KeyBackup {
+  const { world, user } = request;
+  const backup = world.keyBackups.get(user.userId, request.required('version'));
   if (!backup) throw unknownVersion();
   return backup;
 }

@@ -1,20 +1,30 @@
+import { canonicalJson } from '../../canonical-json.js';
 import type { JsonObject } from '../json.js';
 import { isJsonObject, objectOrEmpty, stringsOf } from '../json.js';
 import { MatrixError, invalidParam } from '../matrix-error.js';
-import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
-import { Reply } from '../server/endpoint.js';
+import type { Endpoint, EndpointRequest, Reply } from '../server/endpoint.js';
+import { deviceListNews } from '../sync/device-list-news.js';
 import type { CrossSigningPurpose } from '../world/device-keys.js';
 import { noteKeysChanged } from '../world/keys-changed.js';
+import { signKey } from '../world/sign-keys.js';
+import { isSignedBy, publicKeyOf } from '../world/signatures.js';
+import { passwordStage } from './password-stage.js';
 
 /** The public keys of devices and users. @see https://spec.matrix.org/v1.16/client-server-api/#end-to-end-encryption */
 export const keyEndpoints: readonly Endpoint[] = [
   { method: 'POST', path: '/keys/upload', auth: 'user', handle: upload },
   { method: 'POST', path: '/keys/query', auth: 'user', handle: query },
+  { method: 'GET', path: '/keys/changes', auth: 'user', handle: changes },
   { method: 'POST', path: '/keys/claim', auth: 'user', handle: claim },
   { method: 'POST', path: '/keys/device_signing/upload', auth: 'user', handle: uploadCrossSigning },
   { method: 'POST', path: '/keys/signatures/upload', auth: 'user', handle: uploadSignatures },
   { method: 'PUT', path: '/sendToDevice/{eventType}/{txnId}', auth: 'user', handle: sendToDevice },
 ];
+
+/** As large as a transaction between servers may be. */
+const MAX_TO_DEVICE_BYTES = 65_536;
+/** What is said of other homeservers: there is but this one. */
+const unreachable = { status: 503, message: 'Not ready for retry' };
 
 const purposes: readonly CrossSigningPurpose[] = ['master', 'self_signing', 'user_signing'];
 
@@ -42,10 +52,20 @@ function upload(request: EndpointRequest): JsonObject {
 function query(request: EndpointRequest): JsonObject {
   const { world, session } = request;
   const { deviceKeys } = world;
-  const asked = objectOrEmpty(request.json()['device_keys']);
+  request.integer('timeout', 10_000);
+  const asked = request.json()['device_keys'];
+  if (!isJsonObject(asked) || !Object.values(asked).every(isListOfStrings)) {
+    throw new MatrixError(400, 'M_BAD_JSON', "'device_keys' values must be a list of strings");
+  }
   const found: JsonObject = {};
+  const failures: JsonObject = {};
   const crossSigning: Record<CrossSigningPurpose, JsonObject> = { master: {}, self_signing: {}, user_signing: {} };
   for (const [userId, deviceIds] of Object.entries(asked)) {
+    const server = serverOf(userId);
+    if (server !== world.serverName) {
+      if (server !== undefined) failures[server] = unreachable;
+      continue;
+    }
     const wanted = stringsOf(deviceIds) ?? [];
     const devices: JsonObject = {};
     for (const { deviceId, displayName } of world.users.get(userId)?.devices.values() ?? []) {
@@ -62,7 +82,7 @@ function query(request: EndpointRequest): JsonObject {
   }
   return {
     device_keys: found,
-    failures: {},
+    failures,
     master_keys: crossSigning.master,
     self_signing_keys: crossSigning.self_signing,
     user_signing_keys: crossSigning.user_signing,
@@ -70,65 +90,79 @@ function query(request: EndpointRequest): JsonObject {
 }
 
 function claim(request: EndpointRequest): JsonObject {
+  const { world } = request;
   const claimed: JsonObject = {};
+  const failures: JsonObject = {};
   for (const [userId, devices] of Object.entries(objectOrEmpty(request.json()['one_time_keys']))) {
+    const server = serverOf(userId);
+    if (server !== undefined && server !== world.serverName) failures[server] = unreachable;
     for (const [deviceId, algorithm] of Object.entries(objectOrEmpty(devices))) {
-      const key = request.world.deviceKeys.claim(userId, deviceId, String(algorithm));
+      const key = world.deviceKeys.claim(userId, deviceId, String(algorithm));
       if (!key) continue;
       claimed[userId] = { ...objectOrEmpty(claimed[userId]), [deviceId]: key };
-      request.world.waiters.wake(userId); // the device is told how many are left
+      world.waiters.wake(userId); // the device is told how many are left
     }
   }
-  return { one_time_keys: claimed, failures: {} };
+  return { one_time_keys: claimed, failures };
 }
 
 function uploadCrossSigning(request: EndpointRequest): JsonObject | Reply {
   const { world, user } = request;
   const { userId } = user;
   const body = request.json();
-  const current = world.deviceKeys.crossSigningKey(userId, 'master', userId);
-  const given = body['master_key'];
-  const replaces =
-    current !== undefined && JSON.stringify(current['keys']) !== JSON.stringify(objectOrEmpty(given)['keys']);
-  if (replaces && !passed(objectOrEmpty(body['auth']), user.password)) {
-    return new Reply(401, { session: 'fake-uia-session', flows: [{ stages: ['m.login.password'] }], params: {} });
-  }
-  const [masterId = ''] = Object.keys(objectOrEmpty(objectOrEmpty(given ?? current)['keys']));
-  for (const purpose of ['self_signing', 'user_signing']) {
+  const given = purposes.flatMap((purpose) => {
     const key = body[`${purpose}_key`];
-    // Only whether there is a signature: to check it would take the specification's canonical JSON.
-    if (!isJsonObject(key) || masterId in objectOrEmpty(objectOrEmpty(key['signatures'])[userId])) continue;
+    return isJsonObject(key) ? [{ purpose, key }] : [];
+  });
+  const current = (purpose: CrossSigningPurpose): JsonObject | undefined =>
+    world.deviceKeys.crossSigningKey(userId, purpose, userId);
+  const isNew = ({ purpose, key }: { purpose: CrossSigningPurpose; key: JsonObject }): boolean =>
+    canonicalJson(current(purpose)?.['keys']) !== canonicalJson(key['keys']);
+  if (!given.some(isNew)) return {};
+  const asked = current('master') && passwordStage(user, body);
+  if (asked) return asked;
+  const master = objectOrEmpty(body['master_key'] ?? current('master'));
+  for (const { purpose, key } of given) {
+    if (key['user_id'] !== userId) throw invalidParam(`Invalid ${purpose} key`);
+    if (purpose === 'master' || isSignedBy(key, userId, publicKeyOf(master))) continue;
     throw new MatrixError(400, 'M_INVALID_SIGNATURE', `Invalid signature on ${purpose} key`);
   }
-  for (const purpose of purposes) {
-    const key = body[`${purpose}_key`];
-    if (isJsonObject(key)) world.deviceKeys.setCrossSigningKey(userId, purpose, key);
-  }
+  for (const { purpose, key } of given) world.deviceKeys.setCrossSigningKey(userId, purpose, key);
   noteKeysChanged(world, userId);
   return {};
 }
 
-function passed(auth: JsonObject, password: string | undefined): boolean {
-  return auth['type'] === 'm.login.password' && password !== undefined && auth['password'] === password;
-}
-
 function uploadSignatures(request: EndpointRequest): JsonObject {
   const { world, session } = request;
-  const failures: JsonObject = {};
+  const signerId = session.userId;
+  const failures: Record<string, JsonObject> = {};
   for (const [userId, keys] of Object.entries(request.json())) {
-    for (const [keyId, signed] of Object.entries(objectOrEmpty(keys))) {
-      if (world.deviceKeys.sign(session.userId, userId, keyId, objectOrEmpty(signed))) continue;
-      const failure = { errcode: 'M_NOT_FOUND', error: 'No such key' };
-      failures[userId] = { ...objectOrEmpty(failures[userId]), [keyId]: failure };
-    }
-    if (userId === session.userId) {
+    const signed = Object.entries(objectOrEmpty(keys)).filter(([keyId, key]) => {
+      try {
+        signKey(world.deviceKeys, signerId, userId, keyId, objectOrEmpty(key));
+        return true;
+      } catch (error) {
+        if (!(error instanceof MatrixError)) throw error;
+        const failure = { status: error.status, errcode: error.errcode, message: error.message };
+        failures[userId] = { ...failures[userId], [keyId]: failure };
+        return false;
+      }
+    });
+    if (signed.length === 0) continue;
+    if (userId === signerId) {
       noteKeysChanged(world, userId);
     } else {
-      world.deviceKeys.noteSignature(session.userId, userId, world.stream.next());
-      world.waiters.wake(session.userId);
+      world.deviceKeys.noteSignature(signerId, userId, world.stream.next());
+      world.waiters.wake(signerId);
     }
   }
   return { failures };
+}
+
+function changes(request: EndpointRequest): JsonObject {
+  const { world, user } = request;
+  const { position } = world.positions.readSync(request.required('from'));
+  return { ...deviceListNews(world, user, position) };
 }
 
 function sendToDevice(request: EndpointRequest): JsonObject {
@@ -136,7 +170,12 @@ function sendToDevice(request: EndpointRequest): JsonObject {
   const { transactions } = world;
   const key = `${request.device}\n${request.path}`;
   if (transactions.has(key)) return {};
-  const messages = objectOrEmpty(request.json()['messages']);
+  const { messages } = request.json();
+  if (!isJsonObject(messages)) throw new MatrixError(400, 'M_MISSING_PARAM', "Missing params: ['messages']");
+  const contents = Object.values(messages).flatMap((byDevice) => Object.values(objectOrEmpty(byDevice)));
+  if (contents.some((content) => Buffer.byteLength(canonicalJson(content)) > MAX_TO_DEVICE_BYTES)) {
+    throw new MatrixError(413, 'M_TOO_LARGE', 'To-device message is too large to send');
+  }
   transactions.set(key, '');
   for (const [userId, byDevice] of Object.entries(messages)) {
     const devices = world.users.get(userId)?.devices ?? new Map<string, unknown>();
@@ -149,4 +188,13 @@ function sendToDevice(request: EndpointRequest): JsonObject {
     world.waiters.wake(userId);
   }
   return {};
+}
+
+/** The homeserver of a user; undefined where that is no user id. */
+function serverOf(userId: string): string | undefined {
+  return /^@[^:]*:(.+)$/.exec(userId)?.[1];
+}
+
+function isListOfStrings(value: unknown): boolean {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }

@@ -40,6 +40,7 @@ async function slidingSync(request: EndpointRequest, connections: SlidingConnect
         user,
         viewer: request.viewer,
         deviceId: request.session.deviceId,
+        toDeviceSince: 0, // its extension for them is not served
         upTo: world.stream.position,
         fullState: false,
         useStateAfter: true,

@@ -50,7 +50,8 @@ async function sync(
   const useStateAfter = behaviour.stateAfter && request.boolean('org.matrix.msc4222.use_state_after', false);
   const filter = readSyncFilter(user, query.get('filter'));
   const token = query.get('since');
-  const since = token === null ? undefined : world.positions.readSync(token);
+  const from = token === null ? undefined : world.positions.readSync(token);
+  const since = from?.position;
   const look = (): SyncResponse => {
     const { timelineLimit } = behaviour;
     const viewer = { userId: user.userId, device, now: world.clock.now() };
@@ -62,6 +63,7 @@ async function sync(
       deviceId,
       filter,
       since,
+      toDeviceSince: from?.toDevice ?? 0,
       upTo,
       fullState,
       useStateAfter,

@@ -2,6 +2,7 @@ import { unrecognized } from '../matrix-error.js';
 import type { Endpoint } from '../server/endpoint.js';
 
 const PATHS = [
+  '/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device',
   '/_matrix/client/unstable/org.matrix.msc4143/rtc/transports',
   '/_matrix/client/unstable/org.matrix.msc2965/auth_metadata',
   '/_matrix/client/v1/auth_metadata',

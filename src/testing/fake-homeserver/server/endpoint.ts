@@ -81,6 +81,13 @@ export class EndpointRequest {
     return this.params[name] ?? '';
   }
 
+  /** A query parameter that has to be there. */
+  required(name: string): string {
+    const value = this.query.get(name);
+    if (value !== null) return value;
+    throw new MatrixError(400, 'M_MISSING_PARAM', `Missing required string query parameter ${name}`);
+  }
+
   /** The room in the path, if the user is in it; otherwise 403. */
   joinedRoom(): Room {
     return this.world.joinedRoom(this.param('roomId'), this.session.userId);

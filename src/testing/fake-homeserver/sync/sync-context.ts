@@ -15,6 +15,8 @@ export interface SyncContext {
   readonly filter: SyncFilter;
   /** The position that the client has; undefined on an initial sync. */
   readonly since: number | undefined;
+  /** The position that the client has among the messages to its device. */
+  readonly toDeviceSince: number;
   /** The position that this sync leads to. */
   readonly upTo: number;
   readonly fullState: boolean;

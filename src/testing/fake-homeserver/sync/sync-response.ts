@@ -1,7 +1,7 @@
 import type { JsonObject } from '../json.js';
 import type { Room } from '../rooms/room.js';
 import { membershipIn } from '../rooms/room-event.js';
-import { encryptionNews, encryptionSections } from './encryption-news.js';
+import { encryptionNews, encryptionSections, hasEncryptionNews } from './encryption-news.js';
 import { pushRules } from './push-rules.js';
 import { invitedEntry, joinedEntry, leftEntry } from './room-entry.js';
 import type { SyncContext } from './sync-context.js';
@@ -24,15 +24,15 @@ export function syncResponse(context: SyncContext): SyncResponse {
     ...user.accountData.eventsAfter(isFull ? 0 : since),
   ].filter((event) => filter.accountData.accepts(event));
   const rooms = roomsOf(context);
-  const encryption = encryptionNews(world, user, context.deviceId, since);
+  const encryption = encryptionNews(context);
   return {
     body: {
-      next_batch: world.positions.sync(upTo),
+      next_batch: world.positions.sync(upTo, encryption.toDevice.upTo),
       ...(accountData.length > 0 && { account_data: { events: accountData } }),
       ...(rooms && { rooms }),
       ...encryptionSections(encryption),
     },
-    isEmpty: accountData.length === 0 && !rooms && encryption.toDevice.length === 0 && encryption.changed.length === 0,
+    isEmpty: accountData.length === 0 && !rooms && !hasEncryptionNews(encryption),
   };
 }
 

@@ -6,6 +6,15 @@ interface ToDeviceMessage {
   readonly event: JsonObject;
 }
 
+interface InboxPortion {
+  readonly events: JsonObject[];
+  /** The last one's position, where more are waiting. */
+  readonly upTo?: number;
+}
+
+/** How many messages Synapse gives at once. */
+const MOST = 100;
+
 /** Messages from device to device, kept until a sync shows that they have arrived. */
 export class DeviceInboxes {
   readonly #byDevice = new Map<string, ToDeviceMessage[]>();
@@ -15,15 +24,17 @@ export class DeviceInboxes {
     this.#byDevice.set(key, [...(this.#byDevice.get(key) ?? []), { stream, event }]);
   }
 
-  /** What came after `since`; what came before has arrived and goes. */
-  after(userId: string, deviceId: string, since: number): JsonObject[] {
+  /** The first that came after `since`; what came before has arrived and goes. */
+  after(userId: string, deviceId: string, since: number): InboxPortion {
     const key = `${userId}\n${deviceId}`;
     const waiting = this.#byDevice.get(key);
-    if (!waiting) return [];
+    if (!waiting) return { events: [] };
     const left = waiting.slice(firstAfter(waiting, since));
     if (left.length > 0) this.#byDevice.set(key, left);
     else this.#byDevice.delete(key);
-    return left.map(({ event }) => event);
+    const portion = left.slice(0, MOST);
+    const upTo = left.length > MOST ? portion.at(-1)?.stream : undefined;
+    return { events: portion.map(({ event }) => event), ...(upTo !== undefined && { upTo }) };
   }
 
   forgetDevice(userId: string, deviceId: string): void {

@@ -1,6 +1,8 @@
+import { canonicalJson, signedPart } from '../../canonical-json.js';
 import type { JsonObject } from '../json.js';
-import { isJsonObject, objectOrEmpty } from '../json.js';
+import { objectOrEmpty } from '../json.js';
 import { MatrixError } from '../matrix-error.js';
+import { publicKeyOf } from './signatures.js';
 
 /** What one device has uploaded. One-time keys are by `<algorithm>:<id>`, and so are fallback keys, one an algorithm. */
 interface UploadedKeys {
@@ -17,22 +19,27 @@ export type CrossSigningPurpose = 'master' | 'self_signing' | 'user_signing';
 export class DeviceKeys {
   readonly #byUser = new Map<string, Map<string, UploadedKeys>>();
   readonly #crossSigning = new Map<string, CrossSigningKeys>();
-  /** Signatures that users have put on others' keys, which only they see. */
-  readonly #ownSignatures = new Map<string, JsonObject>();
+  /** Signatures that were added later, by signer and signed key. */
+  readonly #signatures = new Map<string, JsonObject>();
   /** Whose keys a user has signed, and when. */
   readonly #signedAt = new Map<string, Map<string, number>>();
   /** When the keys of a user changed last. */
   readonly #changedAt = new Map<string, number>();
 
+  /** The device's keys as it uploaded them, with the user's signatures. */
   identity(userId: string, deviceId: string): JsonObject | undefined {
-    return this.#byUser.get(userId)?.get(deviceId)?.identity;
+    const identity = this.#byUser.get(userId)?.get(deviceId)?.identity;
+    return identity && this.#withSignatures(identity, userId, userId, deviceId);
+  }
+
+  hasDevices(userId: string): boolean {
+    return [...(this.#byUser.get(userId)?.values() ?? [])].some(({ identity }) => identity !== undefined);
   }
 
   /** The user's key for the purpose, with the signatures that `viewerId` may see. */
   crossSigningKey(userId: string, purpose: CrossSigningPurpose, viewerId: string): JsonObject | undefined {
     const key = this.#crossSigning.get(userId)?.[purpose];
-    if (!key || viewerId === userId) return key;
-    return withSignatures(key, objectOrEmpty(this.#ownSignatures.get(`${viewerId}\n${userId}`)));
+    return key && this.#withSignatures(key, viewerId, userId, publicKeyOf(key));
   }
 
   /** The users whose keys `signerId` has signed after `position`: only they have to look those up again. */
@@ -65,7 +72,7 @@ export class DeviceKeys {
     const { oneTime } = this.#device(userId, deviceId);
     for (const [id, key] of Object.entries(keys)) {
       const old = oneTime.get(id);
-      if (!old || JSON.stringify(old) === JSON.stringify(key)) continue;
+      if (!old || signedPart(old) === signedPart(objectOrEmpty(key))) continue;
       const detail = `Old key: ${JSON.stringify(old)}; new key: ${JSON.stringify(key)}`;
       throw new MatrixError(400, 'M_UNKNOWN', `One time key ${id} already exists. ${detail}`);
     }
@@ -75,6 +82,7 @@ export class DeviceKeys {
   setFallbackKeys(userId: string, deviceId: string, keys: JsonObject): void {
     const { fallback } = this.#device(userId, deviceId);
     for (const [id, key] of Object.entries(keys)) {
+      if (canonicalJson(fallback.get(id)?.key) === canonicalJson(key)) continue; // used is used
       for (const other of fallback.keys()) if (algorithmOf(other) === algorithmOf(id)) fallback.delete(other);
       fallback.set(id, { key: objectOrEmpty(key), used: false });
     }
@@ -114,29 +122,22 @@ export class DeviceKeys {
     this.#crossSigning.set(userId, { ...this.#crossSigning.get(userId), [purpose]: key });
   }
 
-  /**
-   * Adds the signatures of `signed` to the key of `userId` that `keyId` names: a device, or a master key.
-   * @returns whether there is such a key
-   */
-  sign(signerId: string, userId: string, keyId: string, signed: JsonObject): boolean {
-    const signatures = objectOrEmpty(signed['signatures']);
-    const device = this.#byUser.get(userId)?.get(keyId);
-    const own = this.#crossSigning.get(userId);
-    if (signerId !== userId) {
-      if (!own?.master) return false;
-      this.#ownSignatures.set(`${signerId}\n${userId}`, signatures);
-    } else if (device?.identity) {
-      device.identity = withSignatures(device.identity, signatures);
-    } else if (own?.master && keyId in objectOrEmpty(unprefixed(own.master))) {
-      own.master = withSignatures(own.master, signatures);
-    } else {
-      return false;
-    }
-    return true;
+  /** @param keyId - a device's id, or a cross-signing key's public key */
+  addSignatures(signerId: string, userId: string, keyId: string, bySigner: JsonObject): void {
+    const place = `${signerId}\n${userId}\n${keyId}`;
+    this.#signatures.set(place, { ...this.#signatures.get(place), ...bySigner });
+  }
+
+  #withSignatures(key: JsonObject, signerId: string, userId: string, keyId: string): JsonObject {
+    const added = this.#signatures.get(`${signerId}\n${userId}\n${keyId}`);
+    if (!added) return key;
+    const signatures = objectOrEmpty(key['signatures']);
+    return { ...key, signatures: { ...signatures, [signerId]: { ...objectOrEmpty(signatures[signerId]), ...added } } };
   }
 
   forgetDevice(userId: string, deviceId: string): void {
     this.#byUser.get(userId)?.delete(deviceId);
+    this.#signatures.delete(`${userId}\n${userId}\n${deviceId}`);
   }
 
   #device(userId: string, deviceId: string): UploadedKeys {
@@ -150,18 +151,4 @@ export class DeviceKeys {
 
 function algorithmOf(keyId: string): string {
   return keyId.slice(0, keyId.indexOf(':'));
-}
-
-/** The keys of a cross-signing key by their ids without the algorithm, which is how signatures name them. */
-function unprefixed(key: JsonObject): JsonObject {
-  const keys = Object.entries(objectOrEmpty(key['keys']));
-  return Object.fromEntries(keys.map(([id, value]) => [id.slice(id.indexOf(':') + 1), value]));
-}
-
-function withSignatures(key: JsonObject, added: JsonObject): JsonObject {
-  const signatures: JsonObject = { ...objectOrEmpty(key['signatures']) };
-  for (const [userId, byKey] of Object.entries(added)) {
-    if (isJsonObject(byKey)) signatures[userId] = { ...objectOrEmpty(signatures[userId]), ...byKey };
-  }
-  return { ...key, signatures };
 }

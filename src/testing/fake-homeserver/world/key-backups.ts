@@ -19,20 +19,24 @@ export class KeyBackup {
     return [...this.rooms.values()].reduce((sum, sessions) => sum + sessions.size, 0);
   }
 
-  /** Keeps the better one of two keys for the same session, as the specification orders them. */
-  put(roomId: string, sessionId: string, key: JsonObject): void {
-    const sessions = this.rooms.get(roomId) ?? new Map<string, JsonObject>();
-    this.rooms.set(roomId, sessions);
-    const old = sessions.get(sessionId);
-    if (old && !isBetter(key, old)) return;
-    sessions.set(sessionId, key);
-    this.etag++;
+  /** Keeps the better one of two keys for the same session. */
+  put(keys: readonly (readonly [roomId: string, sessionId: string, key: JsonObject])[]): void {
+    let changed = false;
+    for (const [roomId, sessionId, key] of keys) {
+      const sessions = this.rooms.get(roomId) ?? new Map<string, JsonObject>();
+      const old = sessions.get(sessionId);
+      if (old && !isBetter(key, old)) continue;
+      this.rooms.set(roomId, sessions.set(sessionId, key));
+      changed = true;
+    }
+    if (changed) this.etag++;
   }
 
   delete(roomId?: string, sessionId?: string): void {
     if (roomId === undefined) this.rooms.clear();
     else if (sessionId === undefined) this.rooms.delete(roomId);
     else this.rooms.get(roomId)?.delete(sessionId);
+    if (roomId !== undefined && this.rooms.get(roomId)?.size === 0) this.rooms.delete(roomId);
     this.etag++;
   }
 
@@ -61,14 +65,19 @@ export class KeyBackups {
     return [...(this.#byUser.get(userId)?.backups.values() ?? [])].at(-1);
   }
 
+  /** @returns whether there is or was such a version */
   delete(userId: string, version: string): boolean {
-    return this.#byUser.get(userId)?.backups.delete(version) ?? false;
+    const own = this.#byUser.get(userId);
+    own?.backups.delete(version);
+    return Number(version) <= (own?.last ?? 0);
   }
 }
 
+/** Any one advantage will do, where the specification orders them. */
 function isBetter(key: JsonObject, old: JsonObject): boolean {
-  if (key['is_verified'] !== old['is_verified']) return key['is_verified'] === true;
-  const [first, oldFirst] = [Number(key['first_message_index']), Number(old['first_message_index'])];
-  if (first !== oldFirst) return first < oldFirst;
-  return Number(key['forwarded_count']) < Number(old['forwarded_count']);
+  return (
+    (key['is_verified'] === true && old['is_verified'] !== true) ||
+    Number(key['first_message_index']) < Number(old['first_message_index']) ||
+    Number(key['forwarded_count']) < Number(old['forwarded_count'])
+  );
 }

@@ -1,6 +1,6 @@
 import type { World } from './world.js';
 
-/** Tells the user, and everybody in a room with them, that the user's keys are to be looked up again. */
+/** Tells the user, and everybody in a room with them, that the user's devices and keys are to be looked up again. */
 export function noteKeysChanged(world: World, userId: string): void {
   world.deviceKeys.noteChange(userId, world.stream.next());
   world.waiters.wake(userId);
@@ -12,8 +12,7 @@ export function noteKeysChanged(world: World, userId: string): void {
 
 /** Takes along what a removed device has left. */
 export function forgetDeviceKeys(world: World, userId: string, deviceId: string): void {
-  const had = world.deviceKeys.identity(userId, deviceId) !== undefined;
   world.deviceKeys.forgetDevice(userId, deviceId);
   world.inboxes.forgetDevice(userId, deviceId);
-  if (had) noteKeysChanged(world, userId);
+  noteKeysChanged(world, userId);
 }

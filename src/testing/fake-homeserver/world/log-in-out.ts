@@ -1,5 +1,5 @@
 import { randomDeviceId } from '../random-ids.js';
-import { forgetDeviceKeys } from './keys-changed.js';
+import { forgetDeviceKeys, noteKeysChanged } from './keys-changed.js';
 import type { Session } from './sessions.js';
 import type { User } from './user.js';
 import type { World } from './world.js';
@@ -28,6 +28,7 @@ export function openDevice(world: World, user: User, request: DeviceRequest): Op
       displayName: typeof displayName === 'string' ? displayName : null,
       lastSeenAt: null,
     });
+    noteKeysChanged(world, user.userId);
   }
   if (!refreshable) return { session: world.sessions.open(user.userId, { deviceId }) };
   const expiresAt = world.clock.now() + REFRESHABLE_LIFETIME_MS;
@@ -37,8 +38,7 @@ export function openDevice(world: World, user: User, request: DeviceRequest): Op
 
 /** Removes a device and ends every session on it. */
 export function closeDevice(world: World, userId: string, deviceId: string): void {
-  world.users.get(userId)?.devices.delete(deviceId);
-  forgetDeviceKeys(world, userId, deviceId);
+  if (world.users.get(userId)?.devices.delete(deviceId)) forgetDeviceKeys(world, userId, deviceId);
   world.refreshTokens.forgetDevice(userId, deviceId);
   for (const session of world.sessions.ofUser(userId)) {
     if (session.deviceId === deviceId) world.sessions.close(session);

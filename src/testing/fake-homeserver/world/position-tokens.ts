@@ -4,6 +4,13 @@ import { MatrixError } from '../matrix-error.js';
 /** `s`: what /sync gives and takes; `t`: a place in a room's history, for /messages. */
 type TokenKind = 's' | 't';
 
+/** Where a sync is to go on. */
+interface Position {
+  readonly position: number;
+  /** For messages to the device, which come in portions. */
+  readonly toDevice: number;
+}
+
 /**
  * Turns stream positions into tokens that tell a client nothing and back. Each carries a check that depends on its
  * kind and on this homeserver, so that no token is ever taken for another.
@@ -12,41 +19,49 @@ export class PositionTokens {
   readonly #secret = randomBytes(16);
   readonly #mask = randomBytes(4).readUInt32BE() >>> 1;
 
-  sync(position: number): string {
-    return this.#encode('s', position);
+  /** @param toDevice - up to where messages to the device were told of, where there are more than one sync brings */
+  sync(position: number, toDevice = position): string {
+    return this.#encode('s', position, toDevice);
   }
 
   history(position: number): string {
-    return this.#encode('t', position);
+    return this.#encode('t', position, position);
   }
 
   /** Reads the `since` of a sync. */
-  readSync(token: string): number {
+  readSync(token: string): Position {
     const position = this.#decode('s', token);
-    if (position === undefined) throw new MatrixError(400, 'M_UNKNOWN', 'Invalid stream token');
+    if (!position) throw new MatrixError(400, 'M_UNKNOWN', 'Invalid stream token');
     return position;
   }
 
   /** Reads the `from` or `to` of /messages, which may come from /messages or from /sync. */
   readHistory(token: string, parameter: string): number {
     const position = this.#decode('t', token) ?? this.#decode('s', token);
-    if (position === undefined) throw new MatrixError(400, 'M_UNKNOWN', `'${parameter}' parameter is invalid`);
-    return position;
+    if (!position) throw new MatrixError(400, 'M_UNKNOWN', `'${parameter}' parameter is invalid`);
+    return position.position;
   }
 
-  #encode(kind: TokenKind, position: number): string {
-    const masked = (position ^ this.#mask) >>> 0;
-    return `${kind}${masked.toString(36)}_${this.#check(kind, position)}`;
+  #encode(kind: TokenKind, position: number, toDevice: number): string {
+    const parts = position === toDevice ? [position] : [position, toDevice];
+    const masked = parts.map((part) => ((part ^ this.#mask) >>> 0).toString(36)).join('.');
+    return `${kind}${masked}_${this.#check(kind, position, toDevice)}`;
   }
 
-  #decode(kind: TokenKind, token: string): number | undefined {
-    const match = /^([st])([0-9a-z]{1,7})_([\w-]{8})$/.exec(token);
+  #decode(kind: TokenKind, token: string): Position | undefined {
+    const match = /^([st])([0-9a-z]{1,7})(?:\.([0-9a-z]{1,7}))?_([\w-]{8})$/.exec(token);
     if (match?.[1] !== kind) return undefined;
-    const position = (Number.parseInt(match[2] ?? '', 36) ^ this.#mask) >>> 0;
-    return match[3] === this.#check(kind, position) ? position : undefined;
+    const position = this.#unmasked(match[2] ?? '');
+    const toDevice = match[3] === undefined ? position : this.#unmasked(match[3]);
+    return match[4] === this.#check(kind, position, toDevice) ? { position, toDevice } : undefined;
   }
 
-  #check(kind: TokenKind, position: number): string {
-    return createHmac('sha256', this.#secret).update(`${kind}${position}`).digest('base64url').slice(0, 8);
+  #unmasked(text: string): number {
+    return (Number.parseInt(text, 36) ^ this.#mask) >>> 0;
+  }
+
+  #check(kind: TokenKind, position: number, toDevice: number): string {
+    const text = `${kind}${position}.${toDevice}`;
+    return createHmac('sha256', this.#secret).update(text).digest('base64url').slice(0, 8);
   }
 }
