@@ -13,6 +13,7 @@ export interface CryptoBackend {
   encryptEvent(event: MatrixEvent, room: Room): Promise<void>;
   forceDiscardSession(roomId: string): Promise<void>;
   onLiveEventFromSync(event: MatrixEvent): Promise<void>;
+  onKeyVerificationEvent(event: MatrixEvent): Promise<void>;
   markAllTrackedUsersAsDirty(): Promise<void>;
   stop(): void;
 }

@@ -1,4 +1,4 @@
-import type { MatrixClient } from 'matrix-js-sdk';
+import type { MatrixClient, MatrixEvent } from 'matrix-js-sdk';
 import { orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
@@ -9,6 +9,7 @@ import type { CryptoBackend } from './crypto-backend.js';
 import { containPanics } from './crypto-wasm.js';
 import { damagedError } from './device-keys.js';
 import type { DeviceStore } from './device-store.js';
+import { takeLiveEvent } from './live-verification.js';
 import { MachineGuard } from './machine-guard.js';
 
 export interface OpenCryptoOptions {
@@ -135,7 +136,7 @@ function containForgotten(crypto: CryptoBackend): void {
   Object.assign(backupManager, { maybeUploadKey: handled(backupManager.maybeUploadKey.bind(backupManager)) });
   Object.assign(crypto, {
     forceDiscardSession: handled(crypto.forceDiscardSession.bind(crypto)),
-    onLiveEventFromSync: handled(crypto.onLiveEventFromSync.bind(crypto)),
+    onLiveEventFromSync: handled((event: MatrixEvent) => takeLiveEvent(crypto, event)),
   });
 }
 
