@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { abortedError, onceAborted, orAborted, throwIfAborted, timeoutReason } from '../core/abort.js';
+import { onceAborted, orAborted, throwIfAborted, timeoutReason } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
@@ -7,7 +7,8 @@ import type { Priority, RequestGate } from '../core/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
 import type { RequestWatch, Telemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
-import { networkFailure, wasNeverSent } from './network-failure.js';
+import { wasNeverSent } from './network-failure.js';
+import { failureOf } from './request-failure.js';
 import { errorFromAnswer, invalidResponse } from './response-error.js';
 import type { Subject } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
@@ -98,14 +99,8 @@ export class HomeserverHttp {
     };
     // A rate limit and a refusal to connect say that nothing was done, but a lost answer does not.
     const policy = { ...defaultRetryPolicy, ...request.retry };
-    if (request.repeatable) return withRetries(attempt, policy, this.#options.clock, request.signal, request.operation);
-    return withRetries(
-      () => attempt().catch((error: unknown) => Promise.reject(isUndone(error) ? error : new Final(error))),
-      policy,
-      this.#options.clock,
-      request.signal,
-      request.operation,
-    ).catch((error: unknown) => Promise.reject(error instanceof Final ? error.cause : error));
+    const mayRepeat = request.repeatable ? undefined : isUndone;
+    return withRetries(attempt, policy, this.#options.clock, request.signal, request.operation, mayRepeat);
   }
 
   /** Sends once (twice when the token had to be renewed) and returns the answer of a success. */
@@ -180,23 +175,20 @@ export class HomeserverHttp {
       gate.record({ ...outcome, failed: answer.status >= 500 });
       return answer;
     } catch (error) {
-      if (signal?.aborted) throw abortedError(operation, signal.reason);
-      if (overtaken) {
+      if (overtaken && !signal?.aborted) {
         const message = `${operation} was given up: the homeserver is down`;
         throw new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', message, { userId, roomId });
       }
-      gate.record({ ...outcome, failed: true });
-      if (timedOut) {
-        const message = `${operation} got no answer within ${timeoutMs} ms`;
-        throw new MatrixClientManagerError('TIMEOUT', message, { userId, roomId });
-      }
-      if (isManagerError(error)) {
-        const { code, status } = error;
-        throw new MatrixClientManagerError(code, `${operation} failed: ${error.message}`, { status, userId, roomId });
-      }
-      const { reason, cause } = networkFailure(error, secretsOf(accessToken, request.body));
-      const message = `${operation} failed: no connection to ${this.homeserverUrl} (${reason})`;
-      throw new MatrixClientManagerError('NETWORK', message, { userId, roomId, cause });
+      if (!signal?.aborted) gate.record({ ...outcome, failed: true });
+      throw failureOf(error, {
+        operation,
+        userId,
+        roomId,
+        homeserverUrl: this.homeserverUrl,
+        signal,
+        late: timedOut ? `got no answer within ${timeoutMs} ms` : undefined,
+        secrets: secretsOf(accessToken, request.body),
+      });
     } finally {
       this.#options.clock.clearTimeout(timer);
       ignoreAbort?.();
@@ -235,13 +227,6 @@ function laneOf({ lane, admin, priority }: HttpRequest): Lane {
   if (lane) return lane;
   if (admin) return 'admin';
   return priority === 'sync' ? 'poll' : 'call';
-}
-
-/** Wraps a failure that must not be repeated, so that the retry loop lets it through. */
-class Final extends Error {
-  constructor(override readonly cause: unknown) {
-    super();
-  }
 }
 
 function isUndone(error: unknown): boolean {

@@ -1,18 +1,20 @@
-import { abortedError, orAborted, throwIfAborted, timeoutReason } from '../core/abort.js';
-import type { TimerHandle } from '../core/clock.js';
+import { orAborted, throwIfAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
+import type { RequestGate } from '../core/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
 import { classOfStatus, failureClass } from './failure-class.js';
 import { sameOriginFetch } from './fetch.js';
 import type { Fetch } from './fetch.js';
 import type { HomeserverHttpOptions } from './homeserver-http.js';
-import { networkFailure } from './network-failure.js';
 import { readText } from './read-text.js';
+import { failureOf } from './request-failure.js';
 import { errorFromAnswer } from './response-error.js';
 import type { Subject } from './response-error.js';
+import { defaultRetryPolicy, withRetries } from './retry.js';
 import { secretsOf } from './secrets.js';
 import type { Session } from './session.js';
+import { Silence } from './silence.js';
 
 export interface MediaRequest extends Subject {
   readonly method: 'GET' | 'POST';
@@ -20,9 +22,9 @@ export interface MediaRequest extends Subject {
   readonly path: string;
   readonly session: Session;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Makes the body; called again where the request may be repeated. */
+  /** Makes the body; called again for each time that the request is sent. */
   readonly body?: () => AsyncIterable<Uint8Array>;
-  /** Whether `body` can be called twice. @default true */
+  /** Whether what `body` makes can be read twice. @default true */
   readonly repeatable?: boolean;
   readonly signal: AbortSignal;
 }
@@ -52,83 +54,132 @@ export class MediaHttp {
     this.#baseUrl = options.homeserverUrl.replace(/\/+$/, '');
   }
 
-  /** Sends once, and again where the token had to be renewed. The caller reads the body to its end, or cancels it. */
+  /**
+   * Sends until there is an answer whose body begins to flow: again after what passes, as long as no part of a body
+   * that flows once is gone. The caller reads the body to its end, or cancels it.
+   */
   async request(request: MediaRequest): Promise<MediaAnswer> {
-    const { session, signal, operation, repeatable = true } = request;
+    const { signal, operation, method, path, repeatable = true } = request;
+    const { clock, telemetry = noTelemetry } = this.#options;
     throwIfAborted(signal, operation);
+    let [attempts, begun] = [0, false];
+    const begin = (): void => {
+      begun = true;
+    };
+    const mayRepeat = (): boolean => repeatable || !begun;
+    const make = request.body;
+    const body = make && (() => onceBegun(make(), begin));
+    const attempt = (): Promise<MediaAnswer> => {
+      if (attempts++ > 0) telemetry.requestRepeated(method, pathnameOf(path));
+      return this.#authorised({ ...request, ...(body && { body }) }, mayRepeat);
+    };
+    try {
+      return await withRetries(attempt, defaultRetryPolicy, clock, signal, operation, mayRepeat);
+    } catch (error) {
+      throw mayRepeat() || !isManagerError(error) || !wouldPass(error) ? error : notRepeated(error);
+    }
+  }
+
+  /** Sends once, and again where the token had to be renewed. */
+  async #authorised(request: MediaRequest, mayRepeat: () => boolean): Promise<MediaAnswer> {
+    const { session, signal, operation } = request;
     const { accessToken } = await orAborted(session.credentials(), signal, operation);
     try {
-      return await this.#exchange(request, accessToken);
+      return await this.#watched(request, accessToken);
     } catch (error) {
       if (!isManagerError(error, 'UNKNOWN_TOKEN')) throw error;
       const renewed = await orAborted(session.replace(accessToken, error), signal, operation);
-      if (!repeatable) throw error;
-      return this.#exchange(request, renewed.accessToken);
+      if (!mayRepeat()) throw error;
+      return this.#watched(request, renewed.accessToken);
     }
   }
 
-  async #exchange(request: MediaRequest, accessToken: string): Promise<MediaAnswer> {
-    const { gate = openGate, telemetry = noTelemetry, clock } = this.#options;
-    const { method, path, body, headers, operation, userId, roomId, signal } = request;
-    const watch = telemetry.request(method, path.replace(/\?.*/, ''));
-    const silence = new Silence(this.#options);
-    const cancelled = new AbortController();
-    const ended = AbortSignal.any([signal, silence.signal, cancelled.signal]);
-    const fail = (error: unknown): MatrixClientManagerError => {
-      silence.end();
-      if (signal.aborted) return abortedError(operation, signal.reason);
-      if (silence.signal.aborted) {
-        const message = `${operation} was given up: nothing has flowed for ${this.#options.requestTimeoutMs} ms`;
-        return new MatrixClientManagerError('TIMEOUT', message, { userId, roomId });
-      }
-      const own = ownError(error);
-      if (own) return own;
-      const { reason, cause } = networkFailure(error, secretsOf(accessToken, undefined));
-      const message = `${operation} failed: the connection to ${this.#baseUrl} broke (${reason})`;
-      return new MatrixClientManagerError('NETWORK', message, { userId, roomId, cause });
-    };
+  async #watched(request: MediaRequest, accessToken: string): Promise<MediaAnswer> {
+    const { gate = openGate, telemetry = noTelemetry } = this.#options;
+    const { method, path, operation, userId, roomId, signal } = request;
+    const watch = telemetry.request(method, pathnameOf(path));
     try {
       await gate.enter({ operation, userId, roomId, signal });
       watch.sent();
-      silence.broken();
-      const outcome = { userId, isSync: false, sentAt: clock.now() };
-      const response = await orAborted(
-        (body ? this.#fetch : sameOriginFetch(this.#fetch))(this.#baseUrl + path, {
-          method,
-          redirect: 'error', // else fetch keeps a copy of the body, to be sent again
-          headers: { ...headers, authorization: `Bearer ${accessToken}` },
-          signal: ended,
-          ...(body && { body: ReadableStream.from(silence.watchWriting(body())), duplex: 'half' }),
-        }),
-        ended,
-        operation,
-      );
-      silence.end();
-      gate.record({ ...outcome, failed: response.status >= 500 });
-      if (!response.ok) {
-        const text = await orAborted(readText(response, MAX_ERROR_BYTES), ended, operation);
-        const answer = { status: response.status, headers: response.headers, text };
-        throw errorFromAnswer(answer, request, secretsOf(accessToken, undefined));
-      }
-      watch.ended(classOfStatus(response.status), response.status);
-      const flowing = silence.watchReading((response.body ?? ReadableStream.from([])) as AsyncIterable<Uint8Array>);
-      const cancel = (): void => {
-        silence.end();
-        cancelled.abort();
-      };
-      return { headers: response.headers, body: failingWith(flowing, fail), cancel };
+      const { status, answer } = await this.#exchange(request, accessToken, gate);
+      watch.ended(classOfStatus(status), status);
+      return answer;
     } catch (error) {
-      const failure = fail(error);
-      watch.ended(signal.aborted ? 'aborted' : failureClass(failure), failure.status);
-      throw failure;
+      watch.ended(signal.aborted ? 'aborted' : failureClass(error), isManagerError(error) ? error.status : undefined);
+      throw error;
     }
+  }
+
+  async #exchange(
+    request: MediaRequest,
+    accessToken: string,
+    gate: RequestGate,
+  ): Promise<{ status: number; answer: MediaAnswer }> {
+    const { method, path, body, headers, operation, userId, roomId, signal } = request;
+    const { clock, requestTimeoutMs } = this.#options;
+    const secrets = secretsOf(accessToken, undefined);
+    const silence = new Silence(clock, requestTimeoutMs);
+    const cancelled = new AbortController();
+    const ended = AbortSignal.any([signal, silence.signal, cancelled.signal]);
+    const fail = (error: unknown): MatrixClientManagerError => {
+      silence.written();
+      const late = silence.signal.aborted ? `was given up: nothing has flowed for ${requestTimeoutMs} ms` : undefined;
+      return failureOf(error, { operation, userId, roomId, homeserverUrl: this.#baseUrl, signal, late, secrets });
+    };
+    const outcome = { userId, isSync: false, sentAt: clock.now() };
+    const send = async (): Promise<{ response: Response; refusal?: string }> => {
+      silence.broken();
+      const response = await (body ? this.#fetch : sameOriginFetch(this.#fetch))(this.#baseUrl + path, {
+        method,
+        redirect: 'error', // else fetch keeps a copy of the body, to be sent again
+        headers: { ...headers, authorization: `Bearer ${accessToken}` },
+        signal: ended,
+        ...(body && { body: ReadableStream.from(silence.watchWriting(body())), duplex: 'half' }),
+      });
+      return response.ok ? { response } : { response, refusal: await readText(response, MAX_ERROR_BYTES) };
+    };
+    const { response, refusal } = await orAborted(send(), ended, operation).catch((error: unknown) => {
+      const failure = fail(error);
+      // What the body fails with is no fault of the homeserver.
+      if (isManagerError(failure, 'NETWORK', 'TIMEOUT')) gate.record({ ...outcome, failed: true });
+      throw failure;
+    });
+    silence.written();
+    const { status } = response;
+    gate.record({ ...outcome, failed: status >= 500 });
+    if (refusal !== undefined) {
+      cancelled.abort(); // or what is left of the file would be sent for nothing
+      throw errorFromAnswer({ status, headers: response.headers, text: refusal }, request, secrets);
+    }
+    const flowing = silence.watchReading((response.body ?? ReadableStream.from([])) as AsyncIterable<Uint8Array>);
+    const cancel = (): void => {
+      silence.end();
+      cancelled.abort();
+    };
+    return { status, answer: { headers: response.headers, body: failingWith(flowing, fail), cancel } };
   }
 }
 
-/** What the body of a request failed with, which fetch wraps. */
-function ownError(error: unknown): MatrixClientManagerError | undefined {
-  for (let at = error; at instanceof Error; at = at.cause) if (isManagerError(at)) return at;
-  return undefined;
+function pathnameOf(path: string): string {
+  return path.replace(/\?.*/, '');
+}
+
+/** Whether the same request could be answered at another time, or with another token. */
+function wouldPass(error: MatrixClientManagerError): boolean {
+  return ['rate-limited', 'transient', 'unauthorised'].includes(failureClass(error));
+}
+
+function notRepeated(error: MatrixClientManagerError): MatrixClientManagerError {
+  const { code, message, errcode, status, retryAfterMs, userId, roomId, cause } = error;
+  const remedy = 'the file came as a stream, which cannot be read twice: call again with a new one, or with a buffer';
+  const context = { errcode, status, retryAfterMs, userId, roomId, cause };
+  return new MatrixClientManagerError(code, `${message}; ${remedy}`, context);
+}
+
+/** The same, and `begin` before anything of it is read. */
+async function* onceBegun(body: AsyncIterable<Uint8Array>, begin: () => void): AsyncGenerator<Uint8Array> {
+  begin();
+  yield* body;
 }
 
 async function* failingWith(
@@ -139,56 +190,5 @@ async function* failingWith(
     yield* body;
   } catch (error) {
     throw toError(error);
-  }
-}
-
-/** Fires when nothing has flowed for the time of a request. */
-class Silence {
-  readonly #controller = new AbortController();
-  readonly #options: HomeserverHttpOptions;
-  #timer: TimerHandle;
-
-  constructor(options: HomeserverHttpOptions) {
-    this.#options = options;
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  /** Something has flowed, or begins to. */
-  broken(): void {
-    const { clock, requestTimeoutMs } = this.#options;
-    this.end();
-    this.#timer = clock.setTimeout(() => this.#controller.abort(timeoutReason()), requestTimeoutMs);
-  }
-
-  end(): void {
-    this.#options.clock.clearTimeout(this.#timer);
-  }
-
-  /** Counts while the network is waited for, and not while whoever reads is busy. */
-  async *watchReading(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    try {
-      this.broken();
-      for await (const chunk of body) {
-        this.end();
-        yield chunk;
-        this.broken();
-      }
-    } finally {
-      this.end();
-    }
-  }
-
-  /** Counts while the network takes what is written, then until the answer; not while the file is read. */
-  async *watchWriting(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    this.end();
-    for await (const chunk of body) {
-      this.broken();
-      yield chunk;
-      this.end();
-    }
-    this.broken();
   }
 }

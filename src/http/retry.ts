@@ -57,13 +57,17 @@ function isPassing(kind: FailureClass): boolean {
   return kind === 'transient' || kind === 'rate-limited';
 }
 
-/** Repeats `attempt` while its failures are transient or rate limits within `policy`. Only for what is safe to repeat. */
+/**
+ * Repeats `attempt` while its failures are transient or rate limits within `policy`. Only for what is safe to repeat:
+ * always, or after the failures that `mayRepeat` lets pass.
+ */
 export async function withRetries<T>(
   attempt: () => Promise<T>,
   policy: RetryPolicy,
   clock: Clock,
   signal: AbortSignal | undefined,
   operation: string,
+  mayRepeat: (error: unknown) => boolean = () => true,
 ): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {
@@ -71,7 +75,7 @@ export async function withRetries<T>(
     } catch (error) {
       const kind = failureClass(error);
       const waitable = kind === 'unavailable' ? policy.outlastsOutages === true : isPassing(kind);
-      if (!waitable) throw error;
+      if (!waitable || !mayRepeat(error)) throw error;
       if (failures >= policy.attempts || askedMs(error) > policy.maxRetryAfterMs) throw error;
       await delay(clock, retryDelayMs(error, failures, policy), signal, operation);
     }

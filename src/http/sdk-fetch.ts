@@ -1,6 +1,5 @@
 import type { Clock } from '../core/clock.js';
 import { abortedError, orAborted, timeoutReason } from '../core/abort.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
 import type { RequestGate } from '../core/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
@@ -8,7 +7,7 @@ import type { RequestWatch, Telemetry } from '../core/telemetry.js';
 import { classOfStatus, failureClass } from './failure-class.js';
 import { sameOriginFetch } from './fetch.js';
 import type { Fetch } from './fetch.js';
-import { networkFailure } from './network-failure.js';
+import { failureOf } from './request-failure.js';
 import { errorFromAnswer } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import { readText } from './read-text.js';
@@ -50,7 +49,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     const signal = init.signal as AbortSignal;
     const headers = new Headers(init.headers);
     if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
-    const watch = telemetry.request(init.method ?? 'GET', pathOf(input));
+    const watch = telemetry.request(init.method ?? 'GET', urlOf(input).pathname);
     try {
       await gate.enter({ ...subject, signal });
       watch.sent();
@@ -82,15 +81,14 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
       watch.ended(classOfStatus(response.status), response.status);
       return response;
     } catch (error) {
-      if (stop.aborted) throw error;
-      gate.record({ ...outcome, failed: true });
-      if (deadline.signal.aborted) {
-        const message = `${OPERATION} got no answer within ${requestTimeoutMs} ms`;
-        throw new MatrixClientManagerError('TIMEOUT', message, { userId: session.userId });
-      }
-      if (isManagerError(error)) throw error;
-      const { reason, cause } = networkFailure(error, secretsOf(token, undefined));
-      throw new MatrixClientManagerError('NETWORK', `${OPERATION} failed: no connection (${reason})`, { cause });
+      if (!stop.aborted) gate.record({ ...outcome, failed: true });
+      throw failureOf(error, {
+        ...subject,
+        homeserverUrl: urlOf(input).origin,
+        signal: stop,
+        late: deadline.signal.aborted ? `got no answer within ${requestTimeoutMs} ms` : undefined,
+        secrets: secretsOf(token, undefined),
+      });
     } finally {
       clock.clearTimeout(timer);
     }
@@ -135,7 +133,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     let attempts = 0;
     const attempt = async (): Promise<Response> => {
       last = undefined;
-      if (attempts++ > 0) telemetry.requestRepeated('GET', pathOf(input));
+      if (attempts++ > 0) telemetry.requestRepeated('GET', urlOf(input).pathname);
       const response = await once(input, init);
       if (response.ok || response.status < 429) return response;
       last = await read(response);
@@ -161,8 +159,8 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
   };
 }
 
-function pathOf(input: string | URL | Request): string {
-  return new URL(input instanceof Request ? input.url : input).pathname;
+function urlOf(input: string | URL | Request): URL {
+  return new URL(input instanceof Request ? input.url : input);
 }
 
 function isText(body: RequestInit['body']): body is string | null | undefined {
