@@ -1,28 +1,56 @@
 /** `npm run crash:encryption -- --rounds 200 [--synapse] [--seed N]`: kills devices with encryption; see encrypted-run.ts. */
 import { randomInt } from 'node:crypto';
+import { appendFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { fakeHomeserver, synapse } from '../homeserver.js';
 import { encryptedRun } from './encrypted-run.js';
+import type { EncryptedResult } from './encrypted-run.js';
+import { countPhases } from './phases.js';
+import { summaryOf } from './summary.js';
 
-const ROUNDS_PER_RUN = 20;
+/** After so many, new users: first keys and identities are moments to be killed at too. */
+const ROUNDS_PER_RUN = 10;
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '200' },
     synapse: { type: 'boolean', default: false },
+    /** Even ones give users an identity. */
     seed: { type: 'string' },
+    /** A file that gets every line of every worker. */
+    log: { type: 'string' },
   },
 });
+
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+const { log: logPath } = values;
+const begunAt = performance.now();
+const log =
+  logPath === undefined
+    ? undefined
+    : (line: string): void => appendFileSync(logPath, `${Math.round(performance.now() - begunAt)} ${line}\n`);
 const homeserver = await (values.synapse ? synapse() : fakeHomeserver());
+const results: EncryptedResult[] = [];
 try {
   const firstSeed = values.seed === undefined ? randomInt(1_000_000_000) : Number(values.seed);
   for (let [left, seed] = [Number(values.rounds), firstSeed]; left > 0; left -= ROUNDS_PER_RUN, seed++) {
     const rounds = Math.min(ROUNDS_PER_RUN, left);
-    const { violations, ...counts } = await encryptedRun(homeserver, { seed, rounds });
-    process.stdout.write(`--seed ${seed} --rounds ${rounds}: ${JSON.stringify(counts)}\n`);
-    for (const violation of violations) process.stdout.write(`  ${violation}\n`);
-    if (violations.length > 0) process.exitCode = 1;
+    const identities = seed % 2 === 0;
+    print(`--seed ${seed} --rounds ${rounds}${values.synapse ? ' --synapse' : ''}${identities ? ' (identities)' : ''}`);
+    const result = await encryptedRun(homeserver, { seed, rounds, identities, log });
+    results.push(result);
+    for (const line of summaryOf(result)) print(`  ${line}`);
   }
 } finally {
   await homeserver[Symbol.asyncDispose]();
 }
+const sum = (count: (result: EncryptedResult) => number): number =>
+  results.reduce((total, result) => total + count(result), 0);
+const violations = sum((result) => result.violations.length);
+print(
+  `${results.length} runs: ${violations} violations, ${sum(({ kills }) => kills)} kills, ` +
+    `${sum(({ messages }) => messages)} messages in ${sum(({ sessions }) => sessions)} sessions, ` +
+    `${sum(({ restored }) => restored)} read by new devices from the backup`,
+);
+print(`killed in: ${JSON.stringify(countPhases(results.flatMap(({ killedIn }) => killedIn)))}`);
+process.exitCode = violations > 0 ? 1 : 0;
