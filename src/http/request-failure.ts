@@ -1,6 +1,6 @@
 import { abortedError } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
-import { networkFailure } from './network-failure.js';
+import { networkFailure, wasNeverSent } from './network-failure.js';
 import type { Subject } from './response-error.js';
 
 /** A request that went out and got no answer, or not all of it. */
@@ -29,7 +29,8 @@ export function failureOf(error: unknown, request: BrokenRequest): MatrixClientM
     return new MatrixClientManagerError(own.code, `${operation} failed: ${own.message}`, context);
   }
   const { reason, cause } = networkFailure(error, secrets);
-  const message = `${operation} failed: no connection to ${homeserverUrl} (${reason})`;
+  const what = wasNeverSent(cause) ? `no connection to ${homeserverUrl}` : `the connection to ${homeserverUrl} broke`;
+  const message = `${operation} failed: ${what} (${reason})`;
   return new MatrixClientManagerError('NETWORK', message, { userId, roomId, cause });
 }
 

@@ -43,23 +43,25 @@ describe.each(Object.entries(senders))('a request that broke, of %s', (name, sen
 
   async function failing(fetch: Fetch, signal = new AbortController().signal): Promise<MatrixClientManagerError> {
     const clock = new ManualClock();
-    const error = await advanceUntil(clock, send(fetch, clock, signal)).then(
-      () => undefined,
-      (thrown: unknown) => thrown,
-    );
+    let error: unknown;
+    try {
+      await advanceUntil(clock, send(fetch, clock, signal));
+    } catch (thrown) {
+      error = thrown;
+    }
     expect(clock.pendingTimers).toBe(0);
     return error as MatrixClientManagerError;
   }
 
   it.each([
-    ['refused', 'ECONNREFUSED', 'connect'],
-    ['reset', 'ECONNRESET', 'read'],
-    ['not resolved', 'ENOTFOUND', 'getaddrinfo'],
-    ['not trusted', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'connect'],
-  ])('fails with NETWORK when the connection was %s', async (_what, code, syscall) => {
+    ['refused', 'ECONNREFUSED', 'connect', 'no connection to http://hs'],
+    ['not resolved', 'ENOTFOUND', 'getaddrinfo', 'no connection to http://hs'],
+    ['reset', 'ECONNRESET', 'read', 'the connection to http://hs broke'],
+    ['not trusted', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'connect', 'the connection to http://hs broke'],
+  ])('fails with NETWORK when the connection was %s', async (_what, code, syscall, told) => {
     const error = await failing(() => Promise.reject(fetchFailed(code, syscall)));
     expect(error).toMatchObject({ code: 'NETWORK', userId, cause: { code } });
-    expect(error.message).toBe(`${operation} failed: no connection to http://hs (${code})`);
+    expect(error.message).toBe(`${operation} failed: ${told} (${code})`);
   });
 
   it('tells no token that a fetch function throws', async () => {
