@@ -17,6 +17,7 @@ import type { AuthUploadDeviceSigningKeys, IdentitySettings } from './identity-o
 import { KeyWatch } from './key-watch.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
+import { tellOnlyNews } from './sync-changes.js';
 
 export interface UserEncryptionOptions extends DeviceId {
   readonly clock: Clock;
@@ -117,6 +118,7 @@ export class UserEncryption {
     });
     this.#crypto = await orAborted(opening, this.#ended.signal, 'opening encryption');
     this.#matrixClient = matrixClient;
+    tellOnlyNews(matrixClient, clock);
     this.#keyWatch = new KeyWatch(matrixClient, telemetry, this.#ended.signal);
     const { promise, resolve } = Promise.withResolvers<void>();
     const { identity, authenticate } = this.#options;

@@ -149,12 +149,13 @@ function tenantOf(name: string): Tenant | undefined {
 function adopt(name: string, raw: RawDatabase): void {
   const tenant = tenantOf(name);
   const ownName = name.slice(name.indexOf(SEPARATOR) + SEPARATOR.length);
-  const database = new TrackedDatabase(raw, (change) => {
+  const restored = restoring.get(name);
+  const commit = (change: DatabaseChange): void => {
     if (!tenant) throw new DOMException(`the crypto store of the database ${name} is closed`, 'InvalidStateError');
     tenant.commit(ownName, change);
-  });
+  };
+  const database = new TrackedDatabase(raw, commit, restored !== undefined);
   tenant?.tracked.set(name, database);
-  const restored = restoring.get(name);
   if (restored) restored(raw);
   else database.watch();
 }

@@ -40,10 +40,13 @@ export class TrackedDatabase {
   /** Keys whose records may differ from what was committed last; a rolled-back change leaves its key here. */
   readonly #changed = new Map<RawStore, Set<string>>();
   #watching = false;
+  #isStored: boolean;
 
-  constructor(raw: RawDatabase, commit: (change: DatabaseChange) => void) {
+  /** @param isStored - whether the disk has it, in whatever version */
+  constructor(raw: RawDatabase, commit: (change: DatabaseChange) => void, isStored: boolean) {
     this.#raw = raw;
     this.#commit = commit;
+    this.#isStored = isStored;
     const { rawObjectStores: stores, transactions } = raw;
     stores.set = (name, store) => {
       this.#track(store);
@@ -111,8 +114,13 @@ export class TrackedDatabase {
 
   #commitOf({ mode, _scope: scope }: RawTransaction): void {
     const stores = [...this.#raw.rawObjectStores.values()];
-    if (mode === 'versionchange') {
-      this.#commit({ schema: this.#schema(stores), records: stores.flatMap((store) => allOf(store)) });
+    if (mode === 'versionchange' || !this.#isStored) {
+      const records = stores.flatMap((store) => allOf(store));
+      // A new one is made in many versions; until it has a record, a kill loses nothing that would not be made again.
+      if (records.length > 0 || this.#isStored) {
+        this.#commit({ schema: this.#schema(stores), records });
+        this.#isStored = true;
+      }
       this.#changed.clear();
       return;
     }

@@ -66,6 +66,7 @@ const sendWhileFull = await say('on a full disk').then(
   () => 'sent',
   (error: unknown) => (isManagerError(error) ? error.code : error),
 );
+if (stops.length < 2) await stopped();
 const states = [alice, bob, carol].map(({ userId }) => manager.clientInfo(userId)?.state);
 
 limitFiles(500_000_000);

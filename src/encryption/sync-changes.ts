@@ -1,0 +1,37 @@
+import type { MatrixClient } from 'matrix-js-sdk';
+import type { Clock } from '../core/clock.js';
+
+/** What a sync has for the crypto library, as the SDK hands it over. */
+interface SyncChanges {
+  readonly toDeviceEvents: readonly object[];
+  readonly deviceLists?: { readonly changed?: readonly string[]; readonly left?: readonly string[] };
+  readonly oneTimeKeysCounts?: object;
+  readonly unusedFallbackKeys?: readonly string[];
+}
+
+interface SyncListener {
+  processSyncChanges(changes: SyncChanges): Promise<object[]>;
+}
+
+/** Its housekeeping goes by the sync: verifications end after 10 minutes, fallback keys after 7 days. */
+const HOUSEKEEPING_MS = 60_000;
+
+/**
+ * Tells the crypto library of a sync only where that has something for it, and once a minute. It unpacks and stores
+ * the device's account each time, with all one-time keys, which costs more than decrypting a message.
+ */
+export function tellOnlyNews(matrixClient: MatrixClient, clock: Clock): void {
+  const crypto = matrixClient.getCrypto() as unknown as SyncListener;
+  const process = crypto.processSyncChanges.bind(crypto);
+  let told: { readonly keys: string; readonly until: number } | undefined;
+  crypto.processSyncChanges = async (changes) => {
+    const { toDeviceEvents, deviceLists, oneTimeKeysCounts, unusedFallbackKeys } = changes;
+    const keys = JSON.stringify([oneTimeKeysCounts, unusedFallbackKeys]);
+    const news = [toDeviceEvents, deviceLists?.changed, deviceLists?.left].some((part) => part?.length);
+    if (!news && keys === told?.keys && clock.now() < told.until) return [];
+    told = undefined;
+    const processed = await process(changes);
+    told = { keys, until: clock.now() + HOUSEKEEPING_MS };
+    return processed;
+  };
+}
