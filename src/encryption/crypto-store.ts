@@ -200,11 +200,11 @@ export class CryptoStore implements AsyncDisposable {
       commits: row.commits,
       restorePending: row.restore_pending === 1,
       setRestorePending: (pending) => this.#use(() => this.#file.setRestorePending(row.id, pending)),
-      commit: (...change) => {
+      commit: (changes) => {
         const begunAt = this.#clock.now();
         try {
           if (!this.#indexedDb.databasesReachable()) throw replacedError(userId);
-          const commits = inTransaction(database, () => records.write(...change));
+          const commits = inTransaction(database, () => records.write(changes));
           // After the transaction: a kill in between leaves the counter behind, which is no rollback. Before the SDK
           // hears of it: so no message goes out under keys that a rollback would bring back unnoticed.
           this.#counters.note(userId, deviceId, commits);

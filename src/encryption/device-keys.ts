@@ -68,8 +68,13 @@ export class DeviceRecords {
     return databases;
   }
 
-  /** Writes the change inside the caller's transaction. @returns how many changes that makes */
-  write(name: string, { schema, records }: DatabaseChange): number {
+  /** Writes the changes, in order, inside the caller's transaction. @returns how often they have changed now */
+  write(changes: readonly (readonly [name: string, change: DatabaseChange])[]): number {
+    for (const [name, change] of changes) this.#writeOne(name, change);
+    return this.#file.countCommit(this.#row);
+  }
+
+  #writeOne(name: string, { schema, records }: DatabaseChange): void {
     if (schema) this.#rewrite(name, schema);
     const database = this.#databases.get(name);
     if (database === undefined) throw new Error(`the crypto store does not know the database ${name}`);
@@ -78,7 +83,6 @@ export class DeviceRecords {
       if (present) this.#file.putRecord(database, index, this.#seal('record', index, [store, key, present.value]));
       else this.#file.deleteRecord(database, index);
     }
-    return this.#file.countCommit(this.#row);
   }
 
   #rewrite(name: string, schema: DatabaseSchema): void {

@@ -10,8 +10,8 @@ export interface DeviceStoreOptions extends DeviceId {
   readonly restorePending: boolean;
   /** Stores it; throws `STORAGE`. */
   readonly setRestorePending: (pending: boolean) => void;
-  /** Makes a change durable. @returns how often they have changed with it */
-  readonly commit: (...change: Parameters<Commit>) => number;
+  /** Makes changes durable, all or none. @returns how often they have changed with them */
+  readonly commit: (changes: readonly Parameters<Commit>[]) => number;
   /** Called once when a change could not be made durable; the SDK's memory is then ahead of the disk. */
   readonly onFailure: (error: MatrixClientManagerError) => void;
   readonly onClose: () => void;
@@ -33,6 +33,8 @@ export class DeviceStore {
   #commits: number;
   #restorePending: boolean;
   #failure: MatrixClientManagerError | undefined;
+  /** Changes that become durable together. */
+  #held: Parameters<Commit>[] | undefined;
   #closed = false;
 
   constructor(options: DeviceStoreOptions) {
@@ -85,13 +87,22 @@ export class DeviceStore {
   commit(...change: Parameters<Commit>): void {
     if (this.#closed) throw this.#closedError();
     if (this.#failure) throw this.#failure;
-    try {
-      this.#commits = this.#options.commit(...change);
-    } catch (error) {
-      this.#failure = error as MatrixClientManagerError;
-      this.#options.onFailure(this.#failure);
-      throw error;
-    }
+    if (this.#held) this.#held.push(change);
+    else this.#write([change]);
+  }
+
+  /** Holds back the changes that come: until `release()`, nothing that rests on them may leave the process. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** Makes what was held back durable, all or none; throws where it is not. */
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    if (this.#closed) throw this.#closedError();
+    if (this.#failure) throw this.#failure;
+    if (held.length > 0) this.#write(held);
   }
 
   /** Lets go of the keys in memory. The client has to be stopped before: what it still does is refused. Idempotent. */
@@ -101,6 +112,16 @@ export class DeviceStore {
     this.#databases?.close();
     this.storageKey.fill(0);
     this.#options.onClose();
+  }
+
+  #write(changes: readonly Parameters<Commit>[]): void {
+    try {
+      this.#commits = this.#options.commit(changes);
+    } catch (error) {
+      this.#failure = error as MatrixClientManagerError;
+      this.#options.onFailure(this.#failure);
+      throw error;
+    }
   }
 
   #closedError(): MatrixClientManagerError {

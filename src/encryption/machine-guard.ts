@@ -11,6 +11,8 @@ interface GuardOptions {
   readonly callTimeoutMs: number;
   /** Called once, when a call did not settle. The client cannot go on. */
   readonly onFault: (error: MatrixClientManagerError) => void;
+  /** Where the machine's keys are stored; `release()` throws where they are not. */
+  readonly store: { hold(): void; release(): void };
 }
 
 type Method = (...args: unknown[]) => unknown;
@@ -26,17 +28,25 @@ const awaited = new Set([
   'encryptRoomEvent',
   'decryptRoomEvent',
 ]);
+/**
+ * What these change is stored at once when they are through. By itself the SDK stores the Olm session that a message
+ * begins before the room key in it: killed in between, it takes the message for a repetition when it comes again.
+ */
+const atomic = new Set(['receiveSyncChanges', 'receiveSyncChangesMsc4186']);
 const untouched = new Set(['constructor', 'close', 'free', '__destroy_into_raw']);
 
 /**
- * Stands between the SDK and its OlmMachine. Finds out calls that never settle, as after a panic, and lets the
- * machine be closed only when nothing of it runs: closed under a call, the SDK throws "null pointer passed to rust"
- * where nobody catches it.
+ * Stands between the SDK and its OlmMachine. Has what a sync changes stored all at once, finds out calls that never
+ * settle, as after a panic, and lets the machine be closed only when nothing of it runs: closed under a call, the SDK
+ * throws "null pointer passed to rust" where nobody catches it.
  */
 export class MachineGuard {
   readonly #options: GuardOptions;
   readonly #running = new Set<Promise<unknown>>();
   readonly #timers = new Set<TimerHandle>();
+  /** How many atomic calls run: what others answer meanwhile may rest on what is not stored yet, so it waits. */
+  #holds = 0;
+  #answers: ((failure?: unknown) => void)[] = [];
   #parked = false;
   #faulty = false;
 
@@ -73,8 +83,31 @@ export class MachineGuard {
 
   #call(name: string, call: () => unknown): unknown {
     if (this.#parked) return new Promise(() => {});
-    const result = call();
+    const result = atomic.has(name) ? this.#atOnce(call) : call();
     return result instanceof Promise ? this.#watch(name, result) : result;
+  }
+
+  /** Runs the call, and stores what it has changed before it settles. */
+  async #atOnce(call: () => unknown): Promise<unknown> {
+    const { store } = this.#options;
+    if (this.#holds++ === 0) store.hold();
+    try {
+      return await call();
+    } finally {
+      if (--this.#holds === 0) this.#release();
+    }
+  }
+
+  #release(): void {
+    const answers = this.#answers;
+    this.#answers = [];
+    try {
+      this.#options.store.release();
+    } catch (error) {
+      for (const answer of answers) answer(error);
+      throw error;
+    }
+    for (const answer of answers) answer();
   }
 
   #watch(name: string, result: Promise<unknown>): Promise<unknown> {
@@ -96,7 +129,12 @@ export class MachineGuard {
       result.then(
         (value) => {
           end();
-          resolve(value);
+          const answer = (failure?: unknown): void => {
+            if (failure === undefined) resolve(value);
+            else if (awaited.has(name)) reject(failure);
+          };
+          if (this.#holds > 0) this.#answers.push(answer);
+          else answer();
         },
         (error: unknown) => {
           end();

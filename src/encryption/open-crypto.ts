@@ -56,7 +56,7 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   const opening = containPanics(logger, init).then(() => {
     const crypto = cryptoBackend(matrixClient);
     const { callTimeoutMs = CALL_TIMEOUT_MS } = options;
-    const guard = new MachineGuard(crypto.olmMachine, { userId, clock, logger, callTimeoutMs, onFault });
+    const guard = new MachineGuard(crypto.olmMachine, { userId, clock, logger, callTimeoutMs, onFault, store });
     let settled: Promise<void> | undefined;
     const backupCheck = (): Promise<unknown>[] =>
       [crypto.backupManager.keyBackupCheckInProgress].filter((check) => check !== null);
