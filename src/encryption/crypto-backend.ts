@@ -9,6 +9,7 @@ export interface CryptoBackend {
   };
   readonly roomEncryptors: Readonly<Record<string, object | undefined>>;
   readonly outgoingRequestsManager: { doProcessOutgoingRequests(): Promise<void> };
+  readonly outgoingRequestProcessor: { rawJsonRequest(...request: unknown[]): Promise<string> };
   readonly eventDecryptor: { removeEventFromPendingList(event: MatrixEvent): void };
   encryptEvent(event: MatrixEvent, room: Room): Promise<void>;
   forceDiscardSession(roomId: string): Promise<void>;

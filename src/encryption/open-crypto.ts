@@ -6,6 +6,7 @@ import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { Logger } from '../core/logger.js';
 import { cryptoBackend } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
+import { repeatUntil } from './crypto-requests.js';
 import { containPanics } from './crypto-wasm.js';
 import { damagedError } from './device-keys.js';
 import type { DeviceStore } from './device-store.js';
@@ -60,7 +61,12 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
     let settled: Promise<void> | undefined;
     const backupCheck = (): Promise<unknown>[] =>
       [crypto.backupManager.keyBackupCheckInProgress].filter((check) => check !== null);
-    const settle = (): Promise<void> => (settled ??= guard.settle(SETTLE_TIMEOUT_MS, backupCheck));
+    const ended = new AbortController();
+    repeatUntil(ended.signal, crypto, clock);
+    const settle = (): Promise<void> => {
+      ended.abort();
+      return (settled ??= guard.settle(SETTLE_TIMEOUT_MS, backupCheck));
+    };
     return { crypto, settle };
   });
   try {

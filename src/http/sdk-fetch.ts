@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.js';
-import { abortedError, orAborted, timeoutReason } from '../core/abort.js';
+import { orAborted, timeoutReason } from '../core/abort.js';
 import { openGate } from '../core/request-gate.js';
 import type { RequestGate } from '../core/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
@@ -148,13 +148,13 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
   };
 
   return async (input, init = {}) => {
-    if (stopped.aborted) throw abortedError('a request of a stopped client', stopped.reason);
+    if (stopped.aborted) throw stopped.reason; // what the SDK knows an end by; anything else it would try again
     const signal = init.signal ? AbortSignal.any([init.signal, stopped]) : stopped;
     const exchange = (init.method ?? 'GET') === 'GET' ? repeated : once;
     try {
       return await exchange(input, { ...init, signal });
     } catch (error) {
-      throw signal.aborted ? signal.reason : error; // what the SDK knows an end by
+      throw signal.aborted ? signal.reason : error;
     }
   };
 }
