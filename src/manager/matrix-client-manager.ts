@@ -459,15 +459,18 @@ export class MatrixClientManager implements AsyncDisposable {
   async downloadFile(options: DownloadFileOptions): Promise<DownloadedFile> {
     this.#lifetime.assertOpen();
     checkObject('options', options);
-    const { userId, roomId, content, maxBytes = this.#settings.maxFileBytes } = options;
+    const { userId, roomId, content, thumbnail = false, maxBytes = this.#settings.maxFileBytes } = options;
     assertUserId(userId);
     if (roomId !== undefined) assertRoomId(roomId);
     checkObject('content', content);
+    checkBoolean('thumbnail', thumbnail);
     checkWhole('maxBytes', maxBytes, 1, Number.MAX_SAFE_INTEGER);
     checkSignal(options.signal);
     const signal = this.#lifetime.until(options.signal);
     const { session } = await this.#lifetime.orClosed(this.#reader(userId, signal));
-    return this.#lifetime.orClosed(this.#attachments.download(session, content, { roomId, maxBytes, signal }));
+    return this.#lifetime.orClosed(
+      this.#attachments.download(session, content, { roomId, thumbnail, maxBytes, signal }),
+    );
   }
 
   /** Messages sent with `durable: true` that are still to be sent, were refused, or were sent last; oldest first. */

@@ -71,6 +71,8 @@ export interface DownloadFileOptions {
   readonly roomId?: string | undefined;
   /** The content of the message that the file came with. */
   readonly content: EventContent;
+  /** Whether to download its thumbnail instead, as `content.info` names it. @default false */
+  readonly thumbnail?: boolean | undefined;
   /** A larger file is `FILE_TOO_LARGE`. @default the option maxFileBytes */
   readonly maxBytes?: number | undefined;
   /** Ends the download, also while the stream is read. */

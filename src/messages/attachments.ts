@@ -52,24 +52,31 @@ interface UploadOptions {
 
 interface DownloadOptions {
   readonly roomId?: string | undefined;
+  /** Whether the file's thumbnail is meant. */
+  readonly thumbnail: boolean;
   readonly maxBytes: number;
   readonly signal: AbortSignal;
 }
 
 const uploadedSchema = v.object({ content_uri: v.pipe(v.string(), v.startsWith('mxc://')) });
 const configSchema = v.looseObject({ 'm.upload.size': v.optional(v.nullable(v.number())) });
+/** What is no text is taken for missing: senders put anything there. */
+const text = v.fallback(v.optional(v.string()), undefined);
 const fileContentSchema = v.looseObject({
-  body: v.optional(v.string()),
-  filename: v.optional(v.string()),
-  url: v.optional(v.string()),
+  body: text,
+  filename: text,
+  url: text,
   file: v.optional(v.unknown()),
-  info: v.optional(v.looseObject({ mimetype: v.optional(v.string()), size: v.optional(v.number()) })),
+  info: v.fallback(v.looseObject({ mimetype: text, size: v.fallback(v.optional(v.number()), undefined) }), {}),
 });
 
 const OCTETS = 'application/octet-stream';
 const MAX_ANSWER_BYTES = 65_536;
-/** The first version of the specification whose media need a token. */
+/** The first version of the specification whose media need a token, and what homeservers said before they had it. */
 const AUTHENTICATED_MEDIA = 11;
+const AUTHENTICATED_MEDIA_EARLY = 'org.matrix.msc3916.stable';
+/** The dots alone would be parts of the path. */
+const MXC = /^mxc:\/\/(?!\.{1,2}\/)([\w.:[\]-]+)\/([\w-]+)$/;
 
 /** Uploads and downloads of files, encrypted where the room is. */
 export class Attachments {
@@ -124,11 +131,11 @@ export class Attachments {
 
   /** Begins to download what a message's content names. */
   async download(session: Session, content: EventContent, options: DownloadOptions): Promise<DownloadedFile> {
-    const parsed = v.safeParse(fileContentSchema, content);
+    const parsed = v.safeParse(fileContentSchema, options.thumbnail ? thumbnailOf(content) : content);
     if (!parsed.success) throw damagedFile('the content of the message describes none');
-    const { body: text, filename, url, file, info } = parsed.output;
+    const { body: caption, filename, url, file, info } = parsed.output;
     const sealed = file === undefined ? undefined : readDescription(file);
-    const [, server, mediaId] = /^mxc:\/\/([^/]+)\/([\w-]+)$/.exec(sealed?.url ?? url ?? '') ?? [];
+    const [, server, mediaId] = MXC.exec(sealed?.url ?? url ?? '') ?? [];
     if (server === undefined || mediaId === undefined)
       throw damagedFile('the content of the message names no mxc:// address');
     const { maxBytes, roomId, signal } = options;
@@ -141,7 +148,10 @@ export class Attachments {
       session,
       signal,
     });
-    const announced = Number(answer.headers.get('content-length') ?? Number.NaN);
+    const { headers } = answer;
+    // Of a compressed answer it is not the size of the file.
+    const length = headers.has('content-encoding') ? null : headers.get('content-length');
+    const announced = Number(length ?? Number.NaN);
     if (announced > maxBytes) {
       answer.cancel();
       throw fileTooLarge(announced, maxBytes);
@@ -150,18 +160,18 @@ export class Attachments {
     const clear = sealed ? decryptFile(bytes, sealed) : bytes;
     return {
       stream: streamOf(clear, answer),
-      mimeType: (sealed ? info?.mimetype : answer.headers.get('content-type')) ?? info?.mimetype ?? OCTETS,
-      name: filename ?? text ?? mediaId,
-      size: Number.isNaN(announced) ? info?.size : announced,
+      mimeType: (sealed ? info.mimetype : headers.get('content-type')) ?? info.mimetype ?? OCTETS,
+      name: filename ?? caption ?? mediaId,
+      size: Number.isNaN(announced) ? info.size : announced,
       buffer: () => collect(clear, maxBytes),
     };
   }
 
   async #prefix(signal: AbortSignal): Promise<string> {
-    const { versions } = await this.#versions.get(signal);
-    const authenticated = versions.some(
-      (version) => Number(/^v1\.(\d+)$/.exec(version)?.[1] ?? 0) >= AUTHENTICATED_MEDIA,
-    );
+    const { versions, unstable_features: early } = await this.#versions.get(signal);
+    const authenticated =
+      early?.[AUTHENTICATED_MEDIA_EARLY] === true ||
+      versions.some((version) => Number(/^v1\.(\d+)$/.exec(version)?.[1] ?? 0) >= AUTHENTICATED_MEDIA);
     return authenticated ? '/_matrix/client/v1/media' : '/_matrix/media/v3';
   }
 
@@ -199,6 +209,12 @@ function streamOf(bytes: AsyncGenerator<Uint8Array>, { cancel }: MediaAnswer): R
     },
     { highWaterMark: 0 },
   );
+}
+
+/** The content as if the thumbnail were the file. */
+function thumbnailOf({ body, filename, info }: EventContent): EventContent {
+  const { thumbnail_url: url, thumbnail_file: file, thumbnail_info: about } = (info ?? {}) as EventContent;
+  return { body, filename, url, file, info: about };
 }
 
 function readContentUri(text: string): string {

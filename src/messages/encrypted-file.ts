@@ -2,22 +2,24 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 import * as v from 'valibot';
 import { MatrixClientManagerError } from '../core/errors.js';
 
+const ALGORITHM = 'aes-256-ctr';
+const KEY_BYTES = 32;
+const IV_BYTES = 16;
+/** Random; the other half of the initial counter is zero, so that no file makes it overflow. */
+const NONCE_BYTES = 8;
+const HASH_BYTES = 32;
+
 /** @see https://spec.matrix.org/v1.16/client-server-api/#extensions-to-mroommessage-msgtypes */
 export const encryptedFileSchema = v.object({
   url: v.string(),
   v: v.literal('v2'),
-  key: v.object({ kty: v.literal('oct'), alg: v.literal('A256CTR'), k: v.string() }),
-  iv: v.string(),
-  hashes: v.object({ sha256: v.string() }),
+  key: v.object({ kty: v.literal('oct'), alg: v.literal('A256CTR'), k: base64(KEY_BYTES) }),
+  iv: base64(IV_BYTES),
+  hashes: v.object({ sha256: base64(HASH_BYTES) }),
 });
 
 /** Where an encrypted file is, and what it takes to read it. */
 export type EncryptedFile = v.InferOutput<typeof encryptedFileSchema>;
-
-const ALGORITHM = 'aes-256-ctr';
-const KEY_BYTES = 32;
-/** Random; the other half of the initial counter is zero, so that no file makes it overflow. */
-const NONCE_BYTES = 8;
 
 /** A file on its way through encryption; `description()` is there when all of it has passed. */
 export interface FileEncryption {
@@ -28,7 +30,7 @@ export interface FileEncryption {
 /** Encrypts one file with a key of its own. Its size stays the same. */
 export function encryptFile(): FileEncryption {
   const key = randomBytes(KEY_BYTES);
-  const iv = Buffer.concat([randomBytes(NONCE_BYTES), Buffer.alloc(16 - NONCE_BYTES)]);
+  const iv = Buffer.concat([randomBytes(NONCE_BYTES), Buffer.alloc(IV_BYTES - NONCE_BYTES)]);
   const cipher = createCipheriv(ALGORITHM, key, iv);
   const hash = createHash('sha256');
   return {
@@ -57,21 +59,29 @@ export async function* decryptFile(
   sealed: AsyncIterable<Uint8Array>,
   { key, iv, hashes }: EncryptedFile,
 ): AsyncGenerator<Uint8Array> {
-  const [keyBytes, ivBytes] = [Buffer.from(key.k, 'base64url'), Buffer.from(iv, 'base64')];
-  if (keyBytes.length !== KEY_BYTES || ivBytes.length !== 16) throw damagedFile('its key is none');
-  const decipher = createDecipheriv(ALGORITHM, keyBytes, ivBytes);
+  const decipher = createDecipheriv(ALGORITHM, fromBase64(key.k), fromBase64(iv));
   const hash = createHash('sha256');
   for await (const chunk of sealed) {
     hash.update(chunk);
     yield decipher.update(chunk);
   }
-  if (unpadded(hash.digest()) !== hashes.sha256.replace(/=+$/, '')) {
+  if (!hash.digest().equals(fromBase64(hashes.sha256))) {
     throw damagedFile('what came is not what was sent (SHA-256)');
   }
 }
 
 export function damagedFile(why: string): MatrixClientManagerError {
   return new MatrixClientManagerError('FILE_DAMAGED', `the file cannot be used: ${why}`);
+}
+
+/** So many bytes as text, in either alphabet; a decoder would pass over what is none. */
+function base64(bytes: number) {
+  const isThat = (text: string): boolean => /^[\w+/-]+={0,2}$/.test(text) && fromBase64(text).length === bytes;
+  return v.pipe(v.string(), v.check(isThat, `expected ${bytes} bytes in base64`));
+}
+
+function fromBase64(text: string): Buffer {
+  return Buffer.from(text, 'base64'); // takes base64url as well
 }
 
 function unpadded(bytes: Buffer): string {

@@ -29,10 +29,20 @@ export async function sizedBody(body: FileBody, size: number | undefined, maxByt
     const message = `expected \`file.body\` to be a Uint8Array, a stream or an async iterable, got ${describe(body)}`;
     throw new MatrixClientManagerError('INVALID_OPTIONS', message);
   }
-  const stream = body as AsyncIterable<Uint8Array>;
+  const stream = readable(body as AsyncIterable<Uint8Array>);
   if (size !== undefined) return { size, repeatable: false, chunks: () => exactly(stream, size) };
   const whole = await collect(stream, maxBytes);
   return { size: whole.byteLength, repeatable: true, chunks: () => piecesOf(whole) };
+}
+
+/** The caller's stream, whose failures are the caller's and not the network's. */
+async function* readable(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* stream;
+  } catch (cause) {
+    const said = cause instanceof Error ? cause.message : describe(cause);
+    throw new MatrixClientManagerError('INVALID_OPTIONS', `\`file.body\` could not be read: ${said}`, { cause });
+  }
 }
 
 /** All of it in memory. Throws `FILE_TOO_LARGE` beyond `maxBytes`. */

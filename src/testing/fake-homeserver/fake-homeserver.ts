@@ -4,6 +4,7 @@ import type { Clock } from '../../core/clock.js';
 import { systemClock } from '../../core/clock.js';
 import { allEndpoints } from './endpoints/endpoints.js';
 import type { LoginLimit } from './endpoints/login.js';
+import type { MediaBehaviour } from './endpoints/media.js';
 import type { SyncBehaviour } from './endpoints/sync.js';
 import type { OnUnhandled, UnhandledRequest } from './server/dispatcher.js';
 import { Dispatcher } from './server/dispatcher.js';
@@ -32,6 +33,8 @@ export interface FakeHomeserverOptions {
   readonly stateAfter?: boolean;
   /** Whether simplified sliding sync (MSC4186) is served, which Synapse does. @default true */
   readonly slidingSync?: boolean;
+  /** Whether files are read with a token only, as since v1.11 of the specification; else it speaks v1.10. @default true */
+  readonly authenticatedMedia?: boolean;
   /** Bounds logins as Synapse does. @default no bound */
   readonly loginLimit?: LoginLimit;
   /**
@@ -51,7 +54,7 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
   readonly #baseUrl: string;
   readonly #world: World;
   readonly #dispatcher: Dispatcher;
-  readonly #behaviour: SyncBehaviour;
+  readonly #behaviour: SyncBehaviour & MediaBehaviour;
   readonly #onUnhandled: OnUnhandled;
   #server: NodeServer | undefined;
   #listening: Promise<NodeServer> | undefined;
@@ -70,6 +73,7 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
       staleInitialSync: false,
       stateAfter: options.stateAfter ?? false,
       slidingSync: options.slidingSync ?? true,
+      authenticatedMedia: options.authenticatedMedia ?? true,
     };
     const endpoints = { adminApi, loginLimit: options.loginLimit, behaviour: this.#behaviour };
     this.#dispatcher = new Dispatcher(this.#world, allEndpoints(this.#world, endpoints));

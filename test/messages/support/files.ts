@@ -66,6 +66,10 @@ export function files(
     const altered = { ...content, file: { ...(content['file'] as object), hashes } };
     const damaged = await manager.downloadFile({ userId: bob, content: altered });
     await expect(damaged.buffer()).rejects.toMatchObject({ code: 'FILE_DAMAGED' });
+    const withThumbnail = { info: { thumbnail_file: content['file'], thumbnail_info: { mimetype: 'image/jpeg' } } };
+    const small = await manager.downloadFile({ userId: bob, content: withThumbnail, thumbnail: true });
+    expect(small.mimeType).toBe('image/jpeg');
+    expect((await small.buffer()).equals(body)).toBe(true);
   });
 
   it('flow where their size is given', async () => {

@@ -31,6 +31,18 @@ export function media({ describe, it, expect, world }: Suite): void {
       expect(await bob.http.get(none)).toMatchObject({ status: 404, body: { errcode: 'M_NOT_FOUND' } });
     });
 
+    it('are not at the old addresses, which need no token: 404 M_NOT_FOUND', async () => {
+      const { anonymous, newUser } = await bound(world);
+      const alice = await newUser();
+      const { content_uri: uri } = (await (await upload(alice, randomBytes(10))).json()) as { content_uri: string };
+      const [, , server = '', mediaId = ''] = uri.split('/');
+      const old = path`/_matrix/media/v3/download/${server}/${mediaId}`;
+      expect(await anonymous.get(old)).toMatchObject({ status: 404, body: { errcode: 'M_NOT_FOUND' } });
+      expect(await alice.http.get(old)).toMatchObject({ status: 404, body: { errcode: 'M_NOT_FOUND' } });
+      const { body: config } = await alice.http.get('/_matrix/media/v3/config');
+      expect(config).toEqual((await alice.http.get(`${MEDIA}/config`)).body);
+    });
+
     it('want their size to be told first', async () => {
       const alice = await (await bound(world)).newUser();
       const answer = await upload(alice, ReadableStream.from([randomBytes(10)]));

@@ -10,6 +10,7 @@ import { keyBackupEndpoints } from './key-backup.js';
 import { keyEndpoints } from './keys.js';
 import type { LoginLimit } from './login.js';
 import { loginEndpoints } from './login.js';
+import type { MediaBehaviour } from './media.js';
 import { mediaEndpoints } from './media.js';
 import { membershipEndpoints } from './membership.js';
 import { messagesEndpoints } from './messages.js';
@@ -26,7 +27,7 @@ import { unsupportedEndpoints } from './unsupported.js';
 export interface EndpointOptions {
   readonly adminApi: boolean;
   readonly loginLimit: LoginLimit | undefined;
-  readonly behaviour: SyncBehaviour;
+  readonly behaviour: SyncBehaviour & MediaBehaviour;
 }
 
 /** Everything that the homeserver serves. */
@@ -47,7 +48,7 @@ export function allEndpoints(world: World, { adminApi, loginLimit, behaviour }: 
     ...ephemeralEndpoints,
     ...keyEndpoints,
     ...keyBackupEndpoints,
-    ...mediaEndpoints,
+    ...mediaEndpoints(behaviour),
     ...unsupportedEndpoints,
     ...(adminApi ? [...adminUserEndpoints, ...adminUserListEndpoints, ...adminActionEndpoints] : []),
   ];

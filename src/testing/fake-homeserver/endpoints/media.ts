@@ -4,16 +4,43 @@ import { randomMediaId } from '../random-ids.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 
 const MEDIA = '/_matrix/client/v1/media';
+/** Where files were before v1.11 of the specification, for everybody. */
+const OLD_MEDIA = '/_matrix/media/v3';
+export interface MediaBehaviour {
+  /** Whether files are read with a token only. */
+  readonly authenticatedMedia: boolean;
+}
+
 /** Synapse's own default. */
 const MAX_UPLOAD_BYTES = 52_428_800;
 
-/** Files, which take a token to be read. @see https://spec.matrix.org/v1.16/client-server-api/#content-repository */
-export const mediaEndpoints: readonly Endpoint[] = [
-  { method: 'GET', path: `${MEDIA}/config`, auth: 'user', handle: () => ({ 'm.upload.size': MAX_UPLOAD_BYTES }) },
-  { method: 'POST', path: '/_matrix/media/v3/upload', auth: 'user', handle: upload },
+/**
+ * Files. Where they take a token to be read, the old addresses know none, as in Synapse.
+ * @see https://spec.matrix.org/v1.16/client-server-api/#content-repository
+ */
+export function mediaEndpoints({ authenticatedMedia }: MediaBehaviour): Endpoint[] {
+  const old = authenticatedMedia ? none : download;
+  return [
+    { method: 'POST', path: `${OLD_MEDIA}/upload`, auth: 'user', handle: upload },
+    { method: 'GET', path: `${OLD_MEDIA}/config`, auth: 'user', handle: config },
+    { method: 'GET', path: `${OLD_MEDIA}/download/{serverName}/{mediaId}`, auth: 'none', handle: old },
+    ...(authenticatedMedia ? authenticatedEndpoints : []),
+  ];
+}
+
+const authenticatedEndpoints: readonly Endpoint[] = [
+  { method: 'GET', path: `${MEDIA}/config`, auth: 'user', handle: config },
   { method: 'GET', path: `${MEDIA}/download/{serverName}/{mediaId}`, auth: 'user', handle: download },
   { method: 'GET', path: `${MEDIA}/download/{serverName}/{mediaId}/{fileName}`, auth: 'user', handle: download },
 ];
+
+function config(): JsonObject {
+  return { 'm.upload.size': MAX_UPLOAD_BYTES };
+}
+
+function none(): never {
+  throw notFound('Not found');
+}
 
 function upload({ world, bytes, headers, query }: EndpointRequest): JsonObject {
   if (!headers.has('content-length')) {

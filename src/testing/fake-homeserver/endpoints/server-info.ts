@@ -2,6 +2,7 @@ import type { JsonObject } from '../json.js';
 import { DEFAULT_ROOM_VERSION } from '../rooms/create-room.js';
 import type { Endpoint } from '../server/endpoint.js';
 import { pushRules } from '../sync/push-rules.js';
+import type { MediaBehaviour } from './media.js';
 import type { SyncBehaviour } from './sync.js';
 
 /** What the fake claims to be: the Synapse that it was compared with. */
@@ -11,8 +12,11 @@ const VERSIONS = ['r0.0.1', 'r0.1.0', 'r0.2.0', 'r0.3.0', 'r0.4.0', 'r0.5.0', 'r
   Array.from({ length: 12 }, (_, index) => `v1.${index + 1}`),
 );
 
+/** The version of the specification that brought files which take a token. */
+const AUTHENTICATED_MEDIA = 'v1.11';
+
 /** What clients ask a homeserver about itself when they start. */
-export function serverInfoEndpoints(behaviour: SyncBehaviour): Endpoint[] {
+export function serverInfoEndpoints(behaviour: SyncBehaviour & MediaBehaviour): Endpoint[] {
   return [
     { method: 'GET', path: '/_matrix/client/versions', auth: 'none', handle: () => versions(behaviour) },
     { method: 'GET', path: '/capabilities', auth: 'user', handle: capabilities },
@@ -21,9 +25,9 @@ export function serverInfoEndpoints(behaviour: SyncBehaviour): Endpoint[] {
   ];
 }
 
-function versions({ slidingSync }: SyncBehaviour): JsonObject {
+function versions({ slidingSync, authenticatedMedia }: SyncBehaviour & MediaBehaviour): JsonObject {
   return {
-    versions: VERSIONS,
+    versions: authenticatedMedia ? VERSIONS : VERSIONS.slice(0, VERSIONS.indexOf(AUTHENTICATED_MEDIA)),
     unstable_features: {
       'org.matrix.e2e_cross_signing': true,
       'org.matrix.msc2285.stable': true,

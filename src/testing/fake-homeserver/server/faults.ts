@@ -83,6 +83,19 @@ export class Faults {
     });
   }
 
+  /** Answers the request, and ends the connection in the middle of the body. */
+  cutBody(match: FaultMatch): Disposer {
+    return this.#add(match, async (_request, answer) => {
+      const { status, headers, body } = await answer();
+      const bytes = new Uint8Array(await new Response(body).arrayBuffer());
+      const half = new ReadableStream({
+        start: (controller) => controller.enqueue(bytes.subarray(0, bytes.byteLength >> 1)),
+        pull: (controller) => controller.error(new ConnectionDropped().toFetchError()),
+      });
+      return new Response(half, { status, headers });
+    });
+  }
+
   /** Answers 200 with JSON that is not what the endpoint returns. */
   wrongTypes(match: FaultMatch, body: unknown): Disposer {
     return this.#add(match, async () => Response.json(body));

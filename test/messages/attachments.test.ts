@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto';
+import { afterEach, describe, expect, it } from 'vitest';
+import { MatrixClientManager } from '../../src/index.js';
+import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
+import type { FakeHomeserverOptions } from '../../src/testing/index.js';
+import { advanceUntil } from '../support/advance-until.js';
+import { rejection } from '../support/rejection.js';
+
+const open: AsyncDisposable[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).toReversed()) await one[Symbol.asyncDispose]();
+});
+
+const UPLOAD = '/_matrix/media/v3/upload';
+const DOWNLOAD = '/_matrix/client/v1/media/download/{serverName}/{mediaId}';
+const OLD_DOWNLOAD = '/_matrix/media/v3/download/{serverName}/{mediaId}';
+
+async function setUp(options: FakeHomeserverOptions = {}) {
+  const clock = new ManualClock();
+  const fake = new FakeHomeserver({ clock, ...options });
+  const manager = new MatrixClientManager({ homeserverUrl: fake.baseUrl, fetch: fake.fetch, clock });
+  open.push(fake, manager);
+  const alice = fake.createUser({ username: 'alice' });
+  const roomId = fake.createRoom({ creator: alice.userId });
+  await manager.startClient(alice);
+  const { userId } = alice;
+  const body = randomBytes(100_000);
+  const send = (file: object = {}, signal?: AbortSignal) =>
+    manager.sendFile({ userId, roomId, file: { body, name: 'f', ...file }, ...(signal && { signal }) });
+  const messages = (): unknown[] => fake.events(roomId).filter(({ type }) => type === 'm.room.message');
+  return { clock, fake, manager, userId, body, send, messages };
+}
+
+async function* streamOf(body: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield body;
+}
+
+describe('a file', () => {
+  it('is read at the old address on a homeserver that speaks no v1.11', async () => {
+    const { fake, manager, userId, body, send } = await setUp({ authenticatedMedia: false });
+    const { contentUri } = await send();
+    const got = await manager.downloadFile({ userId, content: { url: contentUri } });
+    expect(body.equals(await got.buffer())).toBe(true);
+    expect([fake.countRequests(UPLOAD), fake.countRequests(OLD_DOWNLOAD)]).toEqual([1, 1]);
+    expect(fake.countRequests('/_matrix/media/v3/config')).toBe(1);
+  });
+
+  it('is uploaded again when the homeserver says, and stands in one message', async () => {
+    const { clock, fake, manager, userId, body, send, messages } = await setUp();
+    fake.faults.rateLimit({ endpoint: UPLOAD, times: 1 }, { retryAfterMs: 7_000 });
+    fake.faults.drop({ endpoint: UPLOAD, after: 1, times: 1 });
+    fake.faults.dropAfter({ endpoint: UPLOAD, after: 2, times: 1 });
+    const start = clock.now();
+    const { contentUri } = await advanceUntil(clock, send());
+    expect(clock.now() - start).toBeGreaterThanOrEqual(7_000);
+    expect([fake.countRequests(UPLOAD), messages().length]).toEqual([4, 1]);
+    const got = await manager.downloadFile({ userId, content: { url: contentUri } });
+    expect(body.equals(await got.buffer())).toBe(true);
+  });
+
+  it('that comes as a stream is uploaded once, and its error says why', async () => {
+    const { fake, body, send, messages } = await setUp();
+    fake.faults.rateLimit({ endpoint: UPLOAD, times: 1 }, { retryAfterMs: 7_000 });
+    const error = await rejection(send({ body: streamOf(body), size: body.byteLength }));
+    expect(error).toMatchObject({ code: 'RATE_LIMITED', retryAfterMs: 7_000, errcode: 'M_LIMIT_EXCEEDED' });
+    expect(error.message).toContain('the file came as a stream');
+    expect([fake.countRequests(UPLOAD), messages().length]).toEqual([1, 0]);
+  });
+
+  it('that is read into memory first is uploaded again', async () => {
+    const { clock, fake, body, send } = await setUp();
+    fake.faults.rateLimit({ endpoint: UPLOAD, times: 1 }, { retryAfterMs: 1_000 });
+    await advanceUntil(clock, send({ body: streamOf(body) }));
+    expect(fake.countRequests(UPLOAD)).toBe(2);
+  });
+
+  it.each([
+    ['flows', { size: 100_000 }],
+    ['is read into memory', {}],
+  ])('whose stream fails is INVALID_OPTIONS with the cause, where it %s', async (_how, size) => {
+    const { fake, send } = await setUp();
+    const cause = new Error('ENOENT: no such file');
+    const failing = async function* (): AsyncGenerator<Uint8Array> {
+      yield randomBytes(10);
+      throw cause;
+    };
+    const error = await rejection(send({ body: failing(), ...size }));
+    expect(error).toMatchObject({ code: 'INVALID_OPTIONS', cause });
+    expect(error.message).toContain('`file.body` could not be read: ENOENT: no such file');
+    expect(fake.countRequests(UPLOAD)).toBeLessThan(2);
+  });
+
+  it('is not waited for by who has left', async () => {
+    const { clock, fake, send, messages } = await setUp();
+    fake.faults.rateLimit({ endpoint: UPLOAD }, { retryAfterMs: 30_000 });
+    const leaving = new AbortController();
+    const sending = rejection(send({}, leaving.signal));
+    await clock.advance(1_000);
+    leaving.abort();
+    expect(await sending).toMatchObject({ code: 'ABORTED' });
+    await clock.advance(60_000);
+    expect([fake.countRequests(UPLOAD), messages()]).toEqual([1, []]);
+  });
+
+  it('is asked for again when the homeserver is busy, and fails with NETWORK when it breaks off', async () => {
+    const { clock, fake, manager, userId, body, send } = await setUp();
+    const { contentUri } = await send();
+    const download = () => manager.downloadFile({ userId, content: { url: contentUri } });
+    fake.faults.rateLimit({ endpoint: DOWNLOAD, times: 1 }, { retryAfterMs: 2_000 });
+    const got = await advanceUntil(clock, download());
+    expect(body.equals(await got.buffer())).toBe(true);
+    expect(fake.countRequests(DOWNLOAD)).toBe(2);
+    fake.faults.cutBody({ endpoint: DOWNLOAD });
+    expect(await rejection((await download()).buffer())).toMatchObject({ code: 'NETWORK', userId });
+  });
+});
