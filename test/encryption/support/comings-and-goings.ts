@@ -4,7 +4,6 @@ import { onTestFinished } from 'vitest';
 import type { expect as vitestExpect, it as vitestIt } from 'vitest';
 import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver-contract.js';
 import { Recorder } from '../../support/recorder.js';
-import { Door } from './door.js';
 import { Deployment, encryptedRoom } from './encrypted-chats.js';
 
 /**
@@ -25,7 +24,7 @@ async function usedHeap(): Promise<number> {
 }
 
 /** The timers that are set from now on until the test ends; resolves to how many wait. */
-function watchTimers(): () => number {
+export function watchTimers(): () => number {
   const { setTimeout: set, clearTimeout: clear } = globalThis;
   const waiting = new Set<unknown>();
   const watched = (run: (...args: unknown[]) => void, ms?: number, ...args: unknown[]): unknown => {
@@ -97,29 +96,4 @@ export function comingsAndGoings(
     },
     20_000 + rounds * 400,
   );
-
-  it('leave no timer behind when they end while their requests fail', async () => {
-    const timers = watchTimers();
-    const door = new Door(await target());
-    const deployment = new Deployment(door.target);
-    const manager = deployment.start();
-    const userId = await deployment.user(manager);
-    const failed = new Promise<void>((resolve) => {
-      door.guard(({ name }) => {
-        if (!name.endsWith('/keys/upload')) return undefined;
-        resolve();
-        return Response.json({ errcode: 'M_UNKNOWN', error: 'Internal server error' }, { status: 500 });
-      });
-    });
-    const starting = manager.startClient({ userId }).catch(() => {});
-    await failed;
-    await turns();
-    await manager.shutdown();
-    await starting;
-    expect(timers()).toBe(0);
-  });
-}
-
-async function turns(): Promise<void> {
-  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
