@@ -1,5 +1,5 @@
 import type { SlidingSync } from 'matrix-js-sdk/lib/sliding-sync.js';
-import type { MatrixClient } from 'matrix-js-sdk';
+import type { MatrixClient, MatrixEvent } from 'matrix-js-sdk';
 import type { Logger } from 'matrix-js-sdk/lib/logger.js';
 import type { User } from '../harness/homeserver.ts';
 import type { MakeContender } from './contender.ts';
@@ -25,13 +25,14 @@ const silentLogger: Logger = {
 
 /**
  * matrix-js-sdk as somebody who knows it sets it up for a chat backend: members loaded lazily, no presence, no calls,
- * no logging, no encryption, as many events per sync as the library asks for.
+ * no logging, as many events per sync as the library asks for; encryption, where it is wanted, with its keys in memory,
+ * which is all that it has in Node: they are gone with the process.
  */
-export async function bare({ sliding }: { sliding: boolean }): Promise<MakeContender> {
+export async function bare({ sliding, encrypted }: { sliding: boolean; encrypted: boolean }): Promise<MakeContender> {
   const sdk = await import('matrix-js-sdk');
   const { logger } = await import('matrix-js-sdk/lib/logger.js');
   const { SlidingSync } = await import('matrix-js-sdk/lib/sliding-sync.js');
-  const { ClientEvent, RoomEvent, SyncState, createClient, Filter } = sdk;
+  const { ClientEvent, MsgType, MatrixEventEvent, RoomEvent, SyncState, createClient, Filter } = sdk;
   (logger as unknown as { setLevel: (level: string, persist: boolean) => void }).setLevel('silent', false);
 
   const windowOf = (client: MatrixClient): SlidingSync => {
@@ -45,11 +46,18 @@ export async function bare({ sliding }: { sliding: boolean }): Promise<MakeConte
     const start = async (user: User): Promise<void> => {
       const client = createClient({ baseUrl, ...user, logger: silentLogger, disableVoip: true });
       clients.set(user.userId, client);
-      client.on(RoomEvent.Timeline, (event, _room, _toStart, _removed, { liveEvent }) => {
-        if (liveEvent && client.isInitialSyncComplete() && event.getType() === 'm.room.message') {
-          onMessage(event.getContent().body);
-        }
-      });
+      const note = (event: MatrixEvent): void => {
+        const isMessage = event.getType() === 'm.room.message' && event.getSender() !== user.userId;
+        if (isMessage && client.isInitialSyncComplete()) onMessage(event.getContent().body);
+      };
+      if (encrypted) {
+        await client.initRustCrypto({ useIndexedDB: false });
+        client.on(MatrixEventEvent.Decrypted, note);
+      } else {
+        client.on(RoomEvent.Timeline, (event, _room, _toStart, _removed, { liveEvent }) => {
+          if (liveEvent) note(event);
+        });
+      }
       const prepared = new Promise<void>((resolve) =>
         client.on(ClientEvent.Sync, (state) => {
           if (state === SyncState.Prepared) resolve();
@@ -66,6 +74,8 @@ export async function bare({ sliding }: { sliding: boolean }): Promise<MakeConte
     };
     return {
       start,
+      send: async ({ userId }, roomId, body) =>
+        clients.get(userId)?.sendMessage(roomId, { msgtype: MsgType.Text, body }),
       sleep: async (userId) => {
         clients.get(userId)?.stopClient();
         clients.get(userId)?.removeAllListeners();

@@ -10,7 +10,9 @@ export type ContenderName =
   | 'ours-sqlite'
   | 'ours-plain'
   | 'ours-rest'
+  | 'ours-encrypted'
   | 'bare'
+  | 'bare-encrypted'
   | 'bare-sliding'
   | 'raw';
 
@@ -22,15 +24,18 @@ export interface Contender {
   readonly sleep?: (userId: string) => Promise<unknown>;
   /** The newest 50 messages of a room; resolves to how many there were. */
   readonly readPage?: (user: User, roomId: string) => Promise<number>;
+  /** Resolves when the homeserver has the message. */
+  readonly send?: (user: User, roomId: string, text: string) => Promise<unknown>;
   /** An account and a session on it. */
   readonly provision?: (username: string) => Promise<unknown>;
 }
 
-/** @param onMessage - to be called with the text of each message that arrives live */
+/** @param onMessage - to be called with the text of each message of somebody else's that arrives live */
 export type MakeContender = (about: About, onMessage: (text: unknown) => void) => Contender;
 
 /** Loads what the contender is made of; that is not part of what is measured. */
 export function loadContender(name: ContenderName): Promise<MakeContender> {
   if (name === 'raw') return Promise.resolve(raw);
-  return name === 'bare' || name === 'bare-sliding' ? bare({ sliding: name === 'bare-sliding' }) : ours(name);
+  if (!name.startsWith('bare')) return ours(name);
+  return bare({ sliding: name === 'bare-sliding', encrypted: name === 'bare-encrypted' });
 }

@@ -4,6 +4,8 @@ import type { User } from '../harness/homeserver.ts';
 import { importLibrary, scratchFolder } from '../harness/library.ts';
 import type { ContenderName, MakeContender } from './contender.ts';
 
+const SECRET = 'the secret of a benchmark';
+
 /** The library with its default options and a callback, or with the one option that its name says. */
 export async function ours(name: ContenderName): Promise<MakeContender> {
   const { MatrixClientManager, sqliteStorage } = await importLibrary('index');
@@ -12,8 +14,9 @@ export async function ours(name: ContenderName): Promise<MakeContender> {
     'ours-plain': async () => ({ slidingSync: false }),
     'ours-sqlite': async () => {
       const path = join(scratchFolder(), 'storage.sqlite');
-      return { storage: sqliteStorage({ path, secret: 'the secret of a benchmark' }) };
+      return { storage: sqliteStorage({ path, secret: SECRET }) };
     },
+    'ours-encrypted': async () => ({ encryption: { path: join(scratchFolder(), 'keys.sqlite'), secret: SECRET } }),
   };
   const own = await options[name]?.();
   return ({ homeserverUrl, admin }, onMessage) => {
@@ -21,7 +24,7 @@ export async function ours(name: ContenderName): Promise<MakeContender> {
     const credentials = async (userId: string): Promise<User | undefined> => known.get(userId);
     const manager = new MatrixClientManager({ homeserverUrl, admin, credentials, ...own });
     const callback = (event: ClientEvent): void => {
-      if (event.type === 'message') onMessage(event.content.body);
+      if (event.type === 'message' && event.sender !== event.userId) onMessage(event.content.body);
     };
     return {
       start: ({ userId, accessToken, deviceId }) => {
@@ -29,6 +32,7 @@ export async function ours(name: ContenderName): Promise<MakeContender> {
         return manager.startClient({ userId, callbacks: [callback] });
       },
       sleep: (userId) => manager.stopClient(userId),
+      send: ({ userId }, roomId, text) => manager.sendMessage({ userId, roomId, text }),
       readPage: async (user, roomId) => {
         known.set(user.userId, user);
         const { messages } = await manager.getRoomMessages({ roomId, userId: user.userId, limit: 50 });

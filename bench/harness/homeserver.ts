@@ -10,6 +10,8 @@ export interface NewRoom {
   readonly members: readonly User[];
   /** How many messages it has from the start. */
   readonly messages: number;
+  /** @default false */
+  readonly encrypted?: boolean;
 }
 
 /** What a homeserver's process does for the benchmark. */

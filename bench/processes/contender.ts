@@ -5,11 +5,18 @@ import type { Contender, ContenderName, MakeContender } from '../contenders/cont
 import { loadContender } from '../contenders/contender.ts';
 import { serve } from '../harness/child.ts';
 import type { About, User } from '../harness/homeserver.ts';
-import { now, timeOf } from '../harness/homeserver.ts';
+import { now, stamped, timeOf } from '../harness/homeserver.ts';
 import { PerSecond } from '../harness/per-second.ts';
+
+interface Message {
+  readonly sender: User;
+  readonly roomId: string;
+}
 
 /** How long messages may take, in milliseconds. */
 const PATIENCE_MS = 300_000;
+/** What modules of WebAssembly have for memory. */
+const wasmMemories: { readonly buffer: ArrayBuffer }[] = [];
 const collectGarbage = globalThis.gc ?? ((): void => {});
 
 let make: MakeContender;
@@ -27,6 +34,25 @@ function onMessage(text: unknown): void {
   received++;
   latenciesMs.push(now() - sentAt);
   if (received >= wanted) enough();
+}
+
+/** The compiler has none of the browser's types. */
+const { WebAssembly: wasm } = globalThis as unknown as {
+  readonly WebAssembly: { instantiate(...args: unknown[]): Promise<WasmInstance & { instance?: WasmInstance }> };
+};
+
+interface WasmInstance {
+  readonly exports?: { readonly memory?: { readonly buffer: ArrayBuffer } };
+}
+
+function watchWasm(): void {
+  const instantiate = wasm.instantiate.bind(wasm);
+  wasm.instantiate = async (...args) => {
+    const made = await instantiate(...args);
+    const { exports } = made.instance ?? made;
+    if (exports?.memory) wasmMemories.push(exports.memory);
+    return made;
+  };
 }
 
 async function timed(action: () => Promise<unknown>): Promise<number> {
@@ -50,13 +76,13 @@ async function timedEach<T>(
 }
 
 /** Memory in bytes, after what is garbage has been collected. */
-async function memory(): Promise<{ rss: number; heap: number }> {
+async function memory(): Promise<{ rss: number; heap: number; wasm: number }> {
   for (let time = 0; time < 3; time++) {
     collectGarbage();
     await sleep(100);
   }
   const { rss, heapUsed: heap } = process.memoryUsage();
-  return { rss, heap };
+  return { rss, heap, wasm: wasmMemories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0) };
 }
 
 function cpuMs(): number {
@@ -71,6 +97,7 @@ function onlyIf<T>(method: T | undefined): T {
 
 const services = {
   load: async (name: ContenderName) => {
+    watchWasm();
     make = await loadContender(name);
   },
   connect: (about: About) => {
@@ -80,6 +107,9 @@ const services = {
   start: ({ users, concurrency }: { users: readonly User[]; concurrency: number }) =>
     timedEach(users, concurrency, (user) => contender.start(user)),
   sleep: (userId: string) => onlyIf(contender.sleep)(userId),
+  /** One message of each, `concurrency` at a time. */
+  sendEach: ({ messages, concurrency }: { messages: readonly Message[]; concurrency: number }) =>
+    timedEach(messages, concurrency, ({ sender, roomId }) => onlyIf(contender.send)(sender, roomId, stamped())),
   provision: ({ usernames, concurrency }: { usernames: readonly string[]; concurrency: number }) =>
     timedEach(usernames, concurrency, onlyIf(contender.provision)),
   /** Milliseconds for each of `times` pages. */

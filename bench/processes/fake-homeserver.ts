@@ -12,6 +12,7 @@ const fake = new FakeHomeserver();
 const homeserverUrl = await fake.listen();
 const versions = await fetch(`${homeserverUrl}/_matrix/client/versions`);
 const { unstable_features: features } = (await versions.json()) as { unstable_features: Record<string, boolean> };
+const encryption = { type: 'm.room.encryption', content: { algorithm: 'm.megolm.v1.aes-sha2' } };
 const PATIENCE_MS = 60_000;
 const watch = new OutageWatch(fake);
 let users = 0;
@@ -36,10 +37,10 @@ serve({
   makeUsers: (count) => Array.from({ length: count }, () => fake.createUser({ username: `user${users++}` })),
   newDevice: ({ userId }) => fake.openSession(userId),
   makeRooms: (rooms) =>
-    rooms.map(({ members: [creator, ...members], messages }, index) => {
+    rooms.map(({ members: [creator, ...members], messages, encrypted }, index) => {
       const { userId } = creator as User;
       const room = { creator: userId, members: members.map((user) => user.userId), name: `Room ${index}` };
-      const roomId = fake.createRoom(room);
+      const roomId = fake.createRoom({ ...room, ...(encrypted && { initialState: [encryption] }) });
       for (let n = 0; n < messages; n++) fake.sendMessage(roomId, userId, `message ${n} of what was said before`);
       return roomId;
     }),

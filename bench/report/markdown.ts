@@ -61,8 +61,9 @@ function targets(summaries: readonly ScenarioSummary[]): string {
 function behind(summaries: readonly ScenarioSummary[]): string {
   const lines = summaries.flatMap(({ result, measures }) =>
     measures.flatMap(({ title, reference, rows }) => {
-      const ratio = rows.find(({ contender }) => contender === 'ours')?.ratio;
-      if (reference !== 'bare' || !ratio || !(ratio.median > NOTICEABLE)) return [];
+      const counterpart = { bare: 'ours', 'bare-encrypted': 'ours-encrypted' }[reference];
+      const ratio = rows.find(({ contender }) => contender === counterpart)?.ratio;
+      if (!ratio || !(ratio.median > NOTICEABLE)) return [];
       return [`- ${title}${result.synapse ? ', on Synapse' : ''}: ${withSpread(ratio)} x`];
     }),
   );

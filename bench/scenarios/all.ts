@@ -1,5 +1,6 @@
 import type { Scenario } from '../harness/scenario.ts';
 import { cpuPerEvent, latency } from './events.ts';
+import { encryptedClients } from './encrypted-clients.ts';
 import { growth } from './growth.ts';
 import { idleClients } from './idle-clients.ts';
 import { importTime } from './import.ts';
@@ -13,6 +14,7 @@ import { sweep } from './sweep.ts';
 /** In the order of the report. */
 export const scenarios: readonly Scenario[] = [
   idleClients,
+  encryptedClients,
   cpuPerEvent,
   latency,
   growth,
