@@ -5,7 +5,7 @@ import { Door } from './support/door.js';
 import { Deployment } from './support/encrypted-chats.js';
 
 describe('clients with encryption that come and go', () => {
-  comingsAndGoings(it, expect, { rounds: 50, target: async () => new FakeHomeserver() });
+  comingsAndGoings(it, expect, { rounds: 30, target: async () => new FakeHomeserver() });
 
   it('leave no timer behind when they end while their requests fail', async () => {
     const timers = watchTimers();

@@ -324,7 +324,7 @@ export function deviceLives(
   // Requests of the start when they come, and turns of the event loop after it was begun.
   it.each([
     ['stopClient', [/v3\/sync$/, 0]],
-    ['shutdown', [/keys\/query$/, /v3\/sync$/, /keys\/upload$/, 0, 20]],
+    ['shutdown', [/keys\/query$/, /v3\/sync$/, /keys\/upload$/, 20]],
   ] as const)(
     'have working keys after a %s in the middle of their first start',
     async (end, moments) => {

@@ -5,7 +5,7 @@ import { Recorder } from '../../support/recorder.js';
 import { identityOf, told } from './device-lives.js';
 import { Deployment, encryptedRoom } from './encrypted-chats.js';
 
-/** Many users with encryption of one manager: on a fake homeserver, and more of them on a real one. */
+/** Many users with encryption of one manager. */
 export function manyUsers(
   it: typeof vitestIt,
   expect: typeof vitestExpect,
