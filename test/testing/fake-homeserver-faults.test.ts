@@ -109,6 +109,21 @@ it('answers with a web page, cut JSON, or JSON of another shape', async () => {
   expect(JSON.parse((await ask()).text)).toEqual({ user_id: 5 });
 });
 
+it('cuts the body in the middle, in process and on a port', async () => {
+  const { fake, alice } = setUp();
+  await fake.listen();
+  fake.faults.cutBody({ endpoint: WHOAMI });
+  const headers = { Authorization: `Bearer ${alice.accessToken}` };
+  for (const fetch of [fake.fetch, globalThis.fetch]) {
+    const response = await fetch(`${fake.baseUrl}/_matrix/client/v3${WHOAMI}`, { headers });
+    expect(response.status).toBe(200);
+    const error = await response.text().catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error).toMatchObject({ cause: { code: expect.stringMatching(/ECONNRESET|UND_ERR_SOCKET/) } });
+  }
+  await fake.close();
+});
+
 it('drops the connection, in process and on a port', async () => {
   const { fake, alice } = setUp();
   await fake.listen();

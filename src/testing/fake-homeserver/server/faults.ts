@@ -1,6 +1,7 @@
 import type { Clock } from '../../../core/clock.js';
 import { delay } from '../../../core/abort.js';
 import { ConnectionDropped } from './connection-dropped.js';
+import { CutResponse } from './cut-response.js';
 import type { FaultMatch } from './fault-match.js';
 import { FaultMatcher } from './fault-match.js';
 import type { ReceivedRequest } from './received-request.js';
@@ -86,13 +87,8 @@ export class Faults {
   /** Answers the request, and ends the connection in the middle of the body. */
   cutBody(match: FaultMatch): Disposer {
     return this.#add(match, async (_request, answer) => {
-      const { status, headers, body } = await answer();
-      const bytes = new Uint8Array(await new Response(body).arrayBuffer());
-      const half = new ReadableStream({
-        start: (controller) => controller.enqueue(bytes.subarray(0, bytes.byteLength >> 1)),
-        pull: (controller) => controller.error(new ConnectionDropped().toFetchError()),
-      });
-      return new Response(half, { status, headers });
+      const response = await answer();
+      return new CutResponse(new Uint8Array(await response.arrayBuffer()), response);
     });
   }
 

@@ -1,7 +1,8 @@
-import type { Server } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ConnectionDropped } from './connection-dropped.js';
+import { CutResponse } from './cut-response.js';
 
 type Answer = (request: Request) => Promise<Response>;
 
@@ -19,12 +20,17 @@ export class NodeServer {
     const listener = getRequestListener(
       async (request, { incoming, outgoing }) => {
         try {
-          return await answer(request);
+          const response = await answer(request);
+          if (!(response instanceof CutResponse)) return response;
+          const half = outgoing as ServerResponse; // the server speaks no HTTP/2
+          half.writeHead(response.status, Object.fromEntries(response.headers));
+          half.write(response.half, () => half.destroy());
+          return alreadySent();
         } catch (error) {
           if (!(error instanceof ConnectionDropped)) throw error;
           incoming.socket?.destroy();
           outgoing.destroy();
-          return new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
+          return alreadySent();
         }
       },
       { overrideGlobalObjects: false },
@@ -54,4 +60,8 @@ export class NodeServer {
     this.#server.closeAllConnections();
     await closed;
   }
+}
+
+function alreadySent(): Response {
+  return new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
 }

@@ -1,0 +1,18 @@
+import { ConnectionDropped } from './connection-dropped.js';
+
+/** An answer whose connection ends in the middle of the body. */
+export class CutResponse extends Response {
+  /** What of the body comes. */
+  readonly half: Uint8Array;
+
+  constructor(whole: Uint8Array, { status, headers }: Response) {
+    const half = whole.subarray(0, whole.byteLength >> 1);
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(half),
+      pull: (controller) => controller.error(new ConnectionDropped().toFetchError()),
+    });
+    super(body, { status, headers });
+    this.headers.set('content-length', `${whole.byteLength}`);
+    this.half = half;
+  }
+}
