@@ -100,7 +100,7 @@ export class Device {
   async killIn(activity: Activity, afterMs: number): Promise<void> {
     const isBegun = (line: WorkerLine): boolean =>
       line.kind === 'ready' || (line.kind === 'begin' && line.activity === activity);
-    if (!this.#doing.includes(activity)) await this.#line(isBegun, AIM_MS).catch(() => {});
+    if (!this.#doing.includes(activity)) await this.#line(isBegun, AIM_MS, activity).catch(() => {});
     await sleep(afterMs);
     await this.kill();
   }
@@ -113,7 +113,7 @@ export class Device {
 
   /** Resolves with the next line of a kind; rejects when it does not come. */
   async line<Kind extends WorkerLine['kind']>(kind: Kind): Promise<Line<Kind>> {
-    return (await this.#line((line) => line.kind === kind, PATIENCE_MS)) as Line<Kind>;
+    return (await this.#line((line) => line.kind === kind, PATIENCE_MS, kind)) as Line<Kind>;
   }
 
   /** Tells it to do something, and waits for the answer. */
@@ -130,14 +130,14 @@ export class Device {
     await ready;
   }
 
-  async #line(matches: (line: WorkerLine) => boolean, patienceMs: number): Promise<WorkerLine> {
+  async #line(matches: (line: WorkerLine) => boolean, patienceMs: number, what: string): Promise<WorkerLine> {
     const { promise, resolve, reject } = Promise.withResolvers<WorkerLine>();
     const look = (line: WorkerLine): void => {
       if (matches(line)) resolve(line);
     };
     const waiting = { look, reject };
     this.#waiting.push(waiting);
-    const message = `${this.name} did not tell what was waited for in ${patienceMs} ms, and was doing ${this.#doing.join(', ')}`;
+    const message = `${this.name} did not tell '${what}' within ${patienceMs} ms; it was doing: ${this.#doing.join(', ')}`;
     const timer = setTimeout(() => reject(new Error(message)), patienceMs);
     return promise.finally(() => {
       clearTimeout(timer);

@@ -31,15 +31,21 @@ const log =
     : (line: string): void => appendFileSync(logPath, `${Math.round(performance.now() - begunAt)} ${line}\n`);
 const homeserver = await (values.synapse ? synapse() : fakeHomeserver());
 const results: EncryptedResult[] = [];
+let stuck = 0;
 try {
   const firstSeed = values.seed === undefined ? randomInt(1_000_000_000) : Number(values.seed);
   for (let [left, seed] = [Number(values.rounds), firstSeed]; left > 0; left -= ROUNDS_PER_RUN, seed++) {
     const rounds = Math.min(ROUNDS_PER_RUN, left);
     const identities = seed % 2 === 0;
     print(`--seed ${seed} --rounds ${rounds}${values.synapse ? ' --synapse' : ''}${identities ? ' (identities)' : ''}`);
-    const result = await encryptedRun(homeserver, { seed, rounds, identities, log });
-    results.push(result);
-    for (const line of summaryOf(result)) print(`  ${line}`);
+    try {
+      const result = await encryptedRun(homeserver, { seed, rounds, identities, log });
+      results.push(result);
+      for (const line of summaryOf(result)) print(`  ${line}`);
+    } catch (error) {
+      stuck++;
+      print(`  WRONG: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
 } finally {
   await homeserver[Symbol.asyncDispose]();
@@ -48,9 +54,9 @@ const sum = (count: (result: EncryptedResult) => number): number =>
   results.reduce((total, result) => total + count(result), 0);
 const violations = sum((result) => result.violations.length);
 print(
-  `${results.length} runs: ${violations} violations, ${sum(({ kills }) => kills)} kills, ` +
+  `${results.length} runs, ${stuck} stuck: ${violations} violations, ${sum(({ kills }) => kills)} kills, ` +
     `${sum(({ messages }) => messages)} messages in ${sum(({ sessions }) => sessions)} sessions, ` +
     `${sum(({ restored }) => restored)} read by new devices from the backup`,
 );
 print(`killed in: ${JSON.stringify(countPhases(results.flatMap(({ killedIn }) => killedIn)))}`);
-process.exitCode = violations > 0 ? 1 : 0;
+process.exitCode = violations + stuck > 0 ? 1 : 0;
