@@ -6,6 +6,7 @@ export interface CryptoBackend {
   readonly backupManager: {
     readonly keyBackupCheckInProgress: Promise<unknown> | null;
     maybeUploadKey(): Promise<void>;
+    checkKeyBackupAndEnable(force: boolean): Promise<unknown>;
   };
   readonly roomEncryptors: Readonly<Record<string, object | undefined>>;
   readonly outgoingRequestsManager: { doProcessOutgoingRequests(): Promise<void> };
@@ -14,6 +15,7 @@ export interface CryptoBackend {
   encryptEvent(event: MatrixEvent, room: Room): Promise<void>;
   forceDiscardSession(roomId: string): Promise<void>;
   onLiveEventFromSync(event: MatrixEvent): Promise<void>;
+  onCryptoEvent(room: Room, event: MatrixEvent): Promise<void>;
   onKeyVerificationEvent(event: MatrixEvent): Promise<void>;
   markAllTrackedUsersAsDirty(): Promise<void>;
   stop(): void;

@@ -53,6 +53,7 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   const known = await keysOnHomeserver(matrixClient, store);
   if (wasNew && known) throw lostError(store);
   const { cryptoDatabasePrefix, storageKey } = store;
+  await containFirstCheck();
   const init = (): Promise<void> => matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey });
   const opening = containPanics(logger, init).then(() => {
     const crypto = cryptoBackend(matrixClient);
@@ -139,11 +140,44 @@ function handled<Args extends unknown[], T>(call: (...args: Args) => Promise<T>)
 /** Of what the SDK begins in places where nobody waits for it, a failure would end the process. */
 function containForgotten(crypto: CryptoBackend): void {
   const { backupManager } = crypto;
-  Object.assign(backupManager, { maybeUploadKey: handled(backupManager.maybeUploadKey.bind(backupManager)) });
+  Object.assign(backupManager, {
+    maybeUploadKey: handled(backupManager.maybeUploadKey.bind(backupManager)),
+    checkKeyBackupAndEnable: handled(backupManager.checkKeyBackupAndEnable.bind(backupManager)),
+  });
   Object.assign(crypto, {
     forceDiscardSession: handled(crypto.forceDiscardSession.bind(crypto)),
     onLiveEventFromSync: handled((event: MatrixEvent) => takeLiveEvent(crypto, event)),
+    onCryptoEvent: takeChangedSettings(crypto),
   });
+}
+
+/**
+ * The SDK throws where the settings of an encrypted room change, also for a word in them that says nothing to it: the
+ * sync would end there, and the state of all rooms behind it would never be known. What it has accepted counts.
+ */
+function takeChangedSettings(crypto: CryptoBackend): CryptoBackend['onCryptoEvent'] {
+  const take = crypto.onCryptoEvent.bind(crypto);
+  return async (room, event) => {
+    try {
+      await take(room, event);
+    } catch {
+      Object.assign(crypto.roomEncryptors[room.roomId] ?? {}, { encryptionSettings: event.getContent() });
+    }
+  };
+}
+
+let firstCheckContained: Promise<void> | undefined;
+
+/** The SDK's first look at the key backup begins in a constructor, and any client of the user may have made that. */
+function containFirstCheck(): Promise<void> {
+  firstCheckContained ??= import('matrix-js-sdk/lib/rust-crypto/rust-crypto.js').then(({ RustCrypto }) => {
+    const methods = RustCrypto.prototype as unknown as { checkKeyBackupAndEnable: (this: object) => Promise<unknown> };
+    const check = methods.checkKeyBackupAndEnable;
+    methods.checkKeyBackupAndEnable = function checkKeyBackupAndEnable() {
+      return handled(check.bind(this))();
+    };
+  });
+  return firstCheckContained;
 }
 
 /** A device whose keys others have seen must not come with new ones: they would refuse them. */

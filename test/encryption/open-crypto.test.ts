@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { OlmMachine } from '@matrix-org/matrix-sdk-crypto-wasm';
 import { RequestType, UserId } from '@matrix-org/matrix-sdk-crypto-wasm';
-import { ClientEvent, MatrixEvent } from 'matrix-js-sdk';
+import { ClientEvent, MatrixEvent, Room } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { describe, expect, it } from 'vitest';
 import type { MatrixClientManagerError } from '../../src/core/errors.js';
@@ -164,6 +164,23 @@ describe('openCrypto()', () => {
     expect(matrixClient.getCrypto()).toMatchObject({ stopped: true });
   });
 
+  it.each([
+    ['no key', { public_key: 'none', signatures: 3 }],
+    ['nothing', null],
+  ])('survives a key backup that somebody has made of %s', async (_what, authData) => {
+    await using store = await openStore();
+    const backup = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data: authData, version: '1' };
+    const matrixClient = clientWith({ '/room_keys/version': { ...backup, count: 0, etag: '0' } });
+    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    const { backupManager } = cryptoBackend(matrixClient);
+    await expect(backupManager.checkKeyBackupAndEnable(true)).rejects.toBeInstanceOf(Error);
+    void backupManager.checkKeyBackupAndEnable(true); // as the SDK does after a failed upload
+    await settle();
+    matrixClient.stopClient();
+    // An unhandled rejection would fail the run.
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  });
+
   it('waits for what runs in the crypto library, but no longer than five seconds', async () => {
     await using store = await openStore();
     const clock = new ManualClock();
@@ -225,6 +242,27 @@ describe('a panic in the crypto library', () => {
     for (const matrixClient of [one, two]) matrixClient.stopClient();
     await clock.advance(10_000);
     expect(faults).toHaveLength(1);
+  });
+});
+
+describe('new settings of an encrypted room', () => {
+  it('do not end the sync that they come with', async () => {
+    await using store = await openStore();
+    const matrixClient = clientWith();
+    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    const crypto = cryptoBackend(matrixClient);
+    const room = new Room('!r:x', matrixClient, '@a:x');
+    const given = { algorithm: 'm.megolm.v1.aes-sha2' };
+    const inForce = async (content: object): Promise<unknown> => {
+      await crypto.onCryptoEvent(room, new MatrixEvent({ type: 'm.room.encryption', state_key: '', content }));
+      return crypto.roomEncryptors['!r:x'];
+    };
+    expect(await inForce(given)).toMatchObject({ encryptionSettings: given });
+    const changed = { ...given, 'org.example.note': 'says nothing to the SDK' };
+    expect(await inForce(changed)).toMatchObject({ encryptionSettings: changed });
+    expect(await inForce({ algorithm: 'none' })).toMatchObject({ encryptionSettings: changed });
+    await settle();
+    matrixClient.stopClient();
   });
 });
 
