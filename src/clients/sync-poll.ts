@@ -76,6 +76,8 @@ export class SyncPoll {
   #connected = false;
   /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
   #lostPosition: string | undefined;
+  /** Positions rejected in a row, none of which served for a sync. */
+  #losses = 0;
   #lastSyncAt: number | undefined;
   /** The token of which it is known that its device is the client's own. */
   #token: string | undefined;
@@ -141,6 +143,8 @@ export class SyncPoll {
         this.#behind = false;
         this.#lastSyncAt = clock.now();
         this.#connection(true);
+        if (since === undefined) this.#lostPosition = undefined; // the new one may be the same
+        else this.#losses = 0;
         this.#noteProgress(atOnce || answer.read.batch.nextBatch !== since, startedAt);
         return answer;
       } catch (error) {
@@ -149,6 +153,8 @@ export class SyncPoll {
           this.#lostPosition = since;
           encryption?.forgetDeviceLists();
           onPositionLost(error);
+          // One that takes none of its own positions would be asked for one initial sync after the other.
+          if (this.#losses++ > 0) await delay(clock, retryDelayMs(error, this.#losses, BACKOFF), signal, 'sync');
           continue;
         }
         failures++;

@@ -200,6 +200,33 @@ describe('a running client', () => {
     expect(recorder.bodies()).toEqual(['before', 'meanwhile', 'after']);
   });
 
+  it('leaves a homeserver in peace that rejects every position', async () => {
+    const homeserver: { fake?: FakeHomeserver; rejects?: boolean } = {};
+    const { manager, fake, clock, alice } = setUp({
+      fetch: async (input, init) => {
+        const { pathname, searchParams } = new URL(input instanceof Request ? input.url : input);
+        const isRejected = homeserver.rejects && pathname.endsWith('/v3/sync') && searchParams.has('since');
+        if (isRejected) return Response.json({ errcode: 'M_UNKNOWN', error: 'Invalid token' }, { status: 400 });
+        return (homeserver.fake as FakeHomeserver).fetch(input, init);
+      },
+    });
+    homeserver.fake = fake;
+    const starting = manager.startClient(alice);
+    await clock.advance(0);
+    await starting;
+    fake.clearRequests();
+    homeserver.rejects = true;
+    fake.restart();
+    await clock.advance(600_000);
+    expect(fake.countRequests('/sync')).toBeGreaterThan(5);
+    expect(fake.countRequests('/sync')).toBeLessThan(30);
+    homeserver.rejects = false;
+    await clock.advance(60_000);
+    expect(manager.clientInfo(alice.userId)?.state).toBe('live');
+    await manager.shutdown();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   it('stops as loggedOut when its token dies and nothing can renew it', async () => {
     const { manager, fake, clock, alice, stopped } = setUp();
     await manager.startClient(alice);
