@@ -102,7 +102,7 @@ export class DeviceStore {
     this.#held = undefined;
     if (this.#closed) throw this.#closedError();
     if (this.#failure) throw this.#failure;
-    if (held.length > 0) this.#write(held);
+    if (held.length > 0) this.#write(merged(held));
   }
 
   /** Lets go of the keys in memory. The client has to be stopped before: what it still does is refused. Idempotent. */
@@ -128,4 +128,14 @@ export class DeviceStore {
     const { userId } = this;
     return new MatrixClientManagerError('ABORTED', `the crypto store of ${userId} is closed`, { userId });
   }
+}
+
+/** What changes come to: each record as it is in the end. */
+function merged(changes: readonly Parameters<Commit>[]): readonly Parameters<Commit>[] {
+  if (changes.some(([, { schema }]) => schema)) return changes;
+  const byName = Map.groupBy(changes, ([name]) => name);
+  return [...byName].map(([name, all]) => {
+    const records = all.flatMap(([, change]) => change.records);
+    return [name, { records: [...new Map(records.map((one) => [`${one.store}/${one.key}`, one])).values()] }];
+  });
 }

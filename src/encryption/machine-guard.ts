@@ -2,6 +2,8 @@ import type { Clock, TimerHandle } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { Logger } from '../core/logger.js';
+import type { ReceiveSyncChanges } from './sync-parts.js';
+import { receiveInParts } from './sync-parts.js';
 
 interface GuardOptions {
   readonly userId: string;
@@ -57,7 +59,8 @@ export class MachineGuard {
     for (const [name, { value }] of methods) {
       if (typeof value !== 'function' || untouched.has(name)) continue;
       const method = (value as Method).bind(machine);
-      guarded[name] = (...args) => this.#call(name, () => method(...args));
+      const call = atomic.has(name) ? receiveInParts.bind(undefined, method as ReceiveSyncChanges) : method;
+      guarded[name] = (...args) => this.#call(name, () => (call as Method)(...args));
     }
     const close = (machine as { close(): void }).close.bind(machine);
     Object.assign(machine, guarded, { close: () => this.#close(close) });

@@ -33,7 +33,10 @@ describe('a room key that comes in the first message between two devices', () =>
     };
     const { keys } = await open(path, bob, () => state.receives && copy());
     const machine = await guarded(keys);
-    const { toDevice, event } = await firstMessage(machine);
+    const sender = await guarded((await open(':memory:', alice)).keys);
+    await meet(sender, bob, 'B', await publish(machine)); // they have never talked before
+    const toDevice = [await share(sender, bob, 'B')];
+    const event = await say(sender, 'hello');
     state.receives = true;
     copy();
     await receive(machine, toDevice);
@@ -48,10 +51,26 @@ describe('a room key that comes in the first message between two devices', () =>
   });
 });
 
+describe('a room key that is shared again later on', () => {
+  it('does not take the place of the first one, where both come with one sync', async () => {
+    const a = await guarded((await open(':memory:', alice)).keys);
+    const b = await guarded((await open(':memory:', bob)).keys);
+    const [keysOfA, keysOfB] = [await publish(a), await publish(b)];
+    await meet(a, bob, 'B', keysOfB);
+    await meet(b, alice, 'A', keysOfA);
+    const first = await share(a, bob, 'B');
+    const event = await say(a, 'hello');
+    await receive(a, [await share(b, alice, 'A')]); // Bob was as quick: Alice cannot tell which session he will use
+    const again = await share(a, bob, 'B');
+    await receive(b, [first, again]);
+    expect(await textOf(b, event)).toBe('hello');
+  });
+});
+
 describe('a call that ends while a sync is taken in', () => {
   class Machine {
-    readonly sync = Promise.withResolvers<string>();
-    receiveSyncChanges(): Promise<string> {
+    readonly sync = Promise.withResolvers<string[]>();
+    receiveSyncChanges(_toDeviceEvents: string, _deviceLists: object): Promise<string[]> {
       return this.sync.promise;
     }
     async encryptRoomEvent(): Promise<string> {
@@ -67,13 +86,13 @@ describe('a call that ends while a sync is taken in', () => {
     const machine = new Machine();
     const said: string[] = [];
     guard(machine, { hold: () => said.push('hold'), release });
-    const note = (name: string, call: Promise<string>): void => {
+    const note = (name: string, call: Promise<string | string[]>): void => {
       call.then(
-        (answer) => said.push(`${name}: ${answer}`),
+        (answer) => said.push(`${name}: ${String(answer)}`),
         (error: unknown) => said.push(`${name}: ${String(error)}`),
       );
     };
-    note('sync', machine.receiveSyncChanges());
+    note('sync', machine.receiveSyncChanges('[]', {}));
     note('encrypt', machine.encryptRoomEvent());
     note('share', machine.shareRoomKey());
     return { machine, said };
@@ -83,7 +102,7 @@ describe('a call that ends while a sync is taken in', () => {
     const { machine, said } = start(() => said.push('release'));
     await turnOfTheEventLoop();
     expect(said).toEqual(['hold']);
-    machine.sync.resolve('taken in');
+    machine.sync.resolve(['taken in']);
     await turnOfTheEventLoop();
     expect(said.slice(0, 2)).toEqual(['hold', 'release']);
     expect(said.slice(2).toSorted()).toEqual(['encrypt: sealed', 'share: shared', 'sync: taken in']);
@@ -95,7 +114,7 @@ describe('a call that ends while a sync is taken in', () => {
     const { machine, said } = start(() => {
       throw new Error('disk full');
     });
-    machine.sync.resolve('taken in');
+    machine.sync.resolve(['taken in']);
     await turnOfTheEventLoop();
     expect(said.toSorted()).toEqual(['encrypt: Error: disk full', 'hold', 'sync: Error: disk full']);
   });
@@ -113,46 +132,50 @@ async function guarded(keys: DeviceStore): Promise<sdk.OlmMachine> {
   return machine;
 }
 
-/** What the homeserver has for Bob when Alice's device, which has never talked to his, has sent its first message. */
-async function firstMessage(bobs: sdk.OlmMachine): Promise<{ toDevice: object; event: object }> {
-  const { keys } = await open(':memory:', alice);
-  const machine = await olmMachineOn(keys);
-  const published = await publish(bobs);
-  const users = (): sdk.UserId[] => [new sdk.UserId(bob)];
+/** Lets a machine know the user's device, and begin a session with it. */
+async function meet(machine: sdk.OlmMachine, userId: string, deviceId: string, published: Published): Promise<void> {
+  const users = (): sdk.UserId[] => [new sdk.UserId(userId)];
   await machine.updateTrackedUsers(users());
   const query = machine.queryKeysForUsers(users());
-  await machine.markRequestAsSent(
-    query.id,
-    query.type,
-    JSON.stringify({ device_keys: { [bob]: { B: published.device_keys } } }),
-  );
-  const claim = await machine.getMissingSessions(users());
-  const [oneTimeKey] = Object.entries(published.one_time_keys);
-  const claimed = { one_time_keys: { [bob]: { B: Object.fromEntries([oneTimeKey ?? []]) } } };
-  if (claim) await machine.markRequestAsSent(claim.id, claim.type, JSON.stringify(claimed));
-  const [share] = await machine.shareRoomKey(new sdk.RoomId(roomId), users(), new sdk.EncryptionSettings());
-  const { messages } = JSON.parse(share?.body ?? '') as { messages: Record<string, Record<string, object>> };
-  const content = await machine.encryptRoomEvent(new sdk.RoomId(roomId), 'm.room.message', '{"body":"hello"}');
-  const sealed = { type: 'm.room.encrypted', event_id: '$e', sender: alice, room_id: roomId, origin_server_ts: 1 };
-  return {
-    toDevice: { type: share?.event_type, sender: alice, content: messages[bob]?.['B'] },
-    event: { ...sealed, content: JSON.parse(content) as object },
-  };
+  const deviceKeys = { device_keys: { [userId]: { [deviceId]: published.device_keys } } };
+  await machine.markRequestAsSent(query.id, query.type, JSON.stringify(deviceKeys));
+  const claim = (await machine.getMissingSessions(users())) as sdk.KeysClaimRequest;
+  const oneTimeKeys = Object.fromEntries(Object.entries(published.one_time_keys).slice(0, 1));
+  const claimed = { one_time_keys: { [userId]: { [deviceId]: oneTimeKeys } } };
+  await machine.markRequestAsSent(claim.id, claim.type, JSON.stringify(claimed));
 }
 
-async function publish(machine: sdk.OlmMachine) {
+/** What the homeserver gets for the user's device when the room's key is shared with it. */
+async function share(machine: sdk.OlmMachine, userId: string, deviceId: string): Promise<object> {
+  const users = [new sdk.UserId(userId)];
+  const [request] = await machine.shareRoomKey(new sdk.RoomId(roomId), users, new sdk.EncryptionSettings());
+  if (!request) throw new Error('there is nothing to share');
+  await machine.markRequestAsSent(request.id, request.type, '{}');
+  const { messages } = JSON.parse(request.body) as { messages: Record<string, Record<string, object>> };
+  return { type: request.event_type, sender: machine.userId.toString(), content: messages[userId]?.[deviceId] };
+}
+
+async function say(machine: sdk.OlmMachine, body: string): Promise<object> {
+  const content = await machine.encryptRoomEvent(new sdk.RoomId(roomId), 'm.room.message', JSON.stringify({ body }));
+  const envelope = { type: 'm.room.encrypted', event_id: '$e', room_id: roomId, origin_server_ts: 1 };
+  return { ...envelope, sender: machine.userId.toString(), content: JSON.parse(content) as object };
+}
+
+interface Published {
+  readonly device_keys: object;
+  readonly one_time_keys: Readonly<Record<string, object>>;
+}
+
+async function publish(machine: sdk.OlmMachine): Promise<Published> {
   const requests = await machine.outgoingRequests();
   const upload = requests.find(({ type }) => type === sdk.RequestType.KeysUpload) as sdk.KeysUploadRequest;
   await machine.markRequestAsSent(upload.id, upload.type, '{"one_time_key_counts":{"signed_curve25519":50}}');
-  return JSON.parse(upload.body) as { device_keys: object; one_time_keys: Record<string, object> };
+  return JSON.parse(upload.body) as Published;
 }
 
-async function receive(machine: sdk.OlmMachine, toDevice: object): Promise<void> {
-  await machine.receiveSyncChanges(
-    JSON.stringify([toDevice]),
-    new sdk.DeviceLists(),
-    new Map([['signed_curve25519', 49]]),
-  );
+async function receive(machine: sdk.OlmMachine, toDevice: readonly object[]): Promise<void> {
+  const counts = new Map([['signed_curve25519', 49]]);
+  await machine.receiveSyncChanges(JSON.stringify(toDevice), new sdk.DeviceLists(), counts);
 }
 
 async function textOf(machine: sdk.OlmMachine, event: object): Promise<unknown> {
