@@ -1,16 +1,24 @@
 import type { MatrixClient, MatrixEvent, Room } from 'matrix-js-sdk';
+import type { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 
 /** What is used of matrix-js-sdk's RustCrypto beyond its public interface. */
 export interface CryptoBackend {
   readonly olmMachine: OlmMachine;
   readonly backupManager: {
+    readonly constructor: { readonly maxBackupLoopStartDelayMillis: number };
+    readonly activeBackupVersion: string | null;
     readonly keyBackupCheckInProgress: Promise<unknown> | null;
+    disableKeyBackup(): Promise<void>;
+    emit(event: CryptoEvent, ...args: readonly unknown[]): void;
     maybeUploadKey(): Promise<void>;
     checkKeyBackupAndEnable(force: boolean): Promise<unknown>;
   };
   readonly roomEncryptors: Readonly<Record<string, object | undefined>>;
   readonly outgoingRequestsManager: { doProcessOutgoingRequests(): Promise<void> };
-  readonly outgoingRequestProcessor: { rawJsonRequest(...request: unknown[]): Promise<string> };
+  readonly outgoingRequestProcessor: {
+    rawJsonRequest(...request: unknown[]): Promise<string>;
+    makeOutgoingRequest(request: object): Promise<unknown>;
+  };
   readonly eventDecryptor: { removeEventFromPendingList(event: MatrixEvent): void };
   encryptEvent(event: MatrixEvent, room: Room): Promise<void>;
   forceDiscardSession(roomId: string): Promise<void>;
@@ -25,6 +33,7 @@ interface OlmMachine {
   readonly identityKeys: { readonly ed25519: { toBase64(): string } };
   roomKeyCounts(): Promise<{ readonly total: number; readonly backedUp: number; free(): void }>;
   disableBackup(): Promise<void>;
+  backupRoomKeys(): Promise<object | undefined>;
   outgoingRequests(): Promise<readonly { readonly type: number; readonly body?: string }[]>;
 }
 

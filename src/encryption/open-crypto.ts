@@ -6,6 +6,7 @@ import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { Logger } from '../core/logger.js';
 import { cryptoBackend } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
+import { uploadKeysUntilEnd } from './backup-uploads.js';
 import { repeatUntil } from './crypto-requests.js';
 import { containPanics } from './crypto-wasm.js';
 import { damagedError } from './device-keys.js';
@@ -64,6 +65,7 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
       [crypto.backupManager.keyBackupCheckInProgress].filter((check) => check !== null);
     const ended = new AbortController();
     repeatUntil(ended.signal, crypto, clock);
+    uploadKeysUntilEnd({ userId, crypto, clock, logger, ended: ended.signal });
     const settle = (): Promise<void> => {
       ended.abort();
       return (settled ??= guard.settle(SETTLE_TIMEOUT_MS, backupCheck));
