@@ -18,6 +18,7 @@ async function exchange(fake: FakeHomeserver, options: { fetchFn?: typeof fetch 
   expect(await arrived).toBe(eventId);
   await client.sendTextMessage(roomId, 'answer');
   expect(fake.events(roomId).at(-1)).toMatchObject({ sender: alice.userId, content: { body: 'answer' } });
+  expect((await client.uploadContent('a file')).content_uri).toMatch(/^mxc:/);
 
   client.stopClient();
   await settle();

@@ -16,6 +16,8 @@ interface Target {
 export function inProcessFetch(target: Target): typeof globalThis.fetch {
   return async (input, init) => {
     let request = new Request(input, init);
+    const size = sizeOf(init?.body);
+    if (size !== undefined) request.headers.set('content-length', `${size}`);
     for (let redirects = 0; ; redirects++) {
       const response = await send(target, request);
       const location = response.headers.get('location');
@@ -26,6 +28,13 @@ export function inProcessFetch(target: Target): typeof globalThis.fetch {
       request = await follow(request, response.status, new URL(location, request.url));
     }
   };
+}
+
+/** What fetch can tell of a body before it is sent; undefined of one that flows. */
+function sizeOf(body: RequestInit['body']): number | undefined {
+  if (typeof body === 'string') return Buffer.byteLength(body);
+  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return body.byteLength;
+  return body instanceof Blob ? body.size : undefined;
 }
 
 async function send(target: Target, request: Request): Promise<Response> {
