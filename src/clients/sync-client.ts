@@ -190,9 +190,9 @@ export class SyncClient implements EventSource {
     return this.#syncs.lastSyncAt;
   }
 
-  /** Whether what the client knows is as new as it can be: connected, and not resting. */
+  /** Whether what the client knows is as new as it can be: connected, not resting, and through with what came. */
   get isCurrent(): boolean {
-    return this.#syncs.isCurrent;
+    return this.#syncs.isCurrent && this.#pending === undefined;
   }
 
   /** Lets the client know what the library knows, for somebody who looks at it. */

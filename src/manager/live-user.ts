@@ -139,11 +139,12 @@ export class LiveUser implements ManagedClient {
 
   /**
    * Whether the room's events have to be encrypted. That the client knows no such state says nothing: a sync can bring
-   * a room while it is being made. So the homeserver is asked once by `ask` before a room counts as unencrypted.
+   * a room while it is being made. So the homeserver is asked once by `ask` before a room counts as unencrypted, and
+   * each time while the client may be behind.
    */
   async isEncrypted(roomId: string, ask: () => Promise<boolean>): Promise<boolean> {
     if (this.#sync.matrixClient.getRoom(roomId)?.hasEncryptionStateEvent()) return true;
-    if (this.#unencrypted.has(roomId)) return false;
+    if (this.#sync.isCurrent && this.#unencrypted.has(roomId)) return false;
     if (await ask()) return true;
     this.#unencrypted.add(roomId);
     return false;

@@ -70,6 +70,20 @@ describe('the default connection policy', () => {
     },
   );
 
+  it('sends nothing in the clear to a room that was encrypted while its user rested', async () => {
+    const policy = { idleTimeoutMs: DAY, restAfterMs: MINUTE, restPollIntervalMs: Infinity };
+    const { clock, fake, manager, alice, roomId } = setUp({ connectionPolicy: activityPolicy(policy) });
+    await manager.startClient(alice);
+    const { userId } = alice;
+    await manager.sendMessage({ userId, roomId, text: 'not encrypted yet' });
+    await clock.advance(3 * MINUTE);
+    expect(manager.clientInfo(userId)).toMatchObject({ resting: true });
+    fake.sendState(roomId, alice.userId, 'm.room.encryption', { algorithm: 'm.megolm.v1.aes-sha2' });
+    const sending = manager.sendMessage({ userId, roomId, text: 'secret' });
+    await expect(sending).rejects.toMatchObject({ code: 'ENCRYPTION_UNAVAILABLE' });
+    expect(JSON.stringify(fake.history(roomId))).not.toContain('secret');
+  });
+
   it('never lets a user rest or sleep while a lease is held', async () => {
     const { clock, manager, alice } = setUp();
     await manager.startClient(alice);
