@@ -27,6 +27,9 @@ const reasons: Readonly<Partial<Record<DecryptionFailureCode, DecryptionFailureR
 /** Reasons that a key which comes later ends. The clocks of device and homeserver may differ, so age is no proof. */
 const mayPass: ReadonlySet<DecryptionFailureReason> = new Set(['missing-key', 'before-device']);
 
+/** What the homeserver alone can tell, since it decides who may: as the content of a ciphertext they are forged. */
+const neverEncrypted: ReadonlySet<string> = new Set(['m.room.redaction', 'm.room.create']);
+
 /** Until when to wait for a key. */
 export interface KeyWait {
   /** Milliseconds since the Unix epoch. */
@@ -61,6 +64,7 @@ export class EventDecryptor {
     try {
       let reason = await this.#attempt(matrixEvent);
       if (reason !== undefined && wait && mayPass.has(reason)) reason = await this.#waitForKey(matrixEvent, wait);
+      if (reason === undefined && neverEncrypted.has(matrixEvent.getType())) reason = 'unreadable';
       if (reason !== undefined) return { ...event, [decryption]: { state: 'failed', reason } };
     } finally {
       this.#backend.eventDecryptor.removeEventFromPendingList(matrixEvent);

@@ -100,6 +100,7 @@ function isValidEdit(edit: RawEvent, event: RawEvent): edit is Edit {
   return (
     edit.sender === event.sender &&
     edit.type === event.type &&
+    (isEncrypted(edit) || !isEncrypted(event)) &&
     event.state_key === undefined &&
     edit.state_key === undefined &&
     editedBy(event) === undefined &&
