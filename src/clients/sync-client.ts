@@ -19,6 +19,7 @@ import type { Session } from '../http/session.js';
 import { FastStart } from './fast-start.js';
 import { answerItself } from './own-answers.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
+import { dropRenewedRooms } from './renewed-rooms.js';
 import { coveredSoFar, resumeData, savedSync } from './room-snapshots.js';
 import { initialLimit, syncLimit } from './sync-query.js';
 import { SyncRequests } from './sync-requests.js';
@@ -304,6 +305,7 @@ export class SyncClient implements EventSource {
     const { account_data: accountData } = response;
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
     this.#noteKeysLeft(response, batch.isLate === true);
+    for (const roomId of dropRenewedRooms(this.matrixClient, response)) this.#options.encryption?.forgetRoom(roomId);
     this.#feed.prune(response);
     dropKnownEvents(this.matrixClient, response);
     this.#unobserved = !this.#feed.isObserved;

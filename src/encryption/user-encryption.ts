@@ -161,6 +161,11 @@ export class UserEncryption {
       });
   }
 
+  /** The SDK gets the room anew, and encrypts for who is in that one then. */
+  forgetRoom(roomId: string): void {
+    Reflect.deleteProperty(this.#backend.roomEncryptors, roomId);
+  }
+
   /** The SDK has taken in a sync. @param devicesChanged - whether somebody has got another device with it */
   synced(devicesChanged: boolean): void {
     // The SDK looks them up as well, but to a device that it learns of while it encrypts it has no session.

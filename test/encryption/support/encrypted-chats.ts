@@ -191,6 +191,47 @@ export function encryptedChats(
     expect(next.stats().decryptions).toMatchObject({ 'missing-key': 0, unreadable: 0, withheld: 0 });
   });
 
+  it('are not for who left the room while the sender was out of it, and for who came', async () => {
+    const { deployment, manager, alice, bob, inbox, roomId } = await chat({ timelineLimit: 5 });
+    const [carol, dave] = [await deployment.user(manager), await deployment.user(manager)];
+    const reader = new Recorder();
+    await manager.startClient({ userId: dave, callbacks: [reader.callback] });
+    const act = (userId: string, what: string, of?: string) =>
+      manager.withClient(userId, (client) => {
+        const path = `/rooms/${encodeURIComponent(roomId)}/${what}`;
+        return client.http.authedRequest('POST' as never, path, undefined, of === undefined ? {} : { user_id: of });
+      });
+    const told = (membership: string) =>
+      inbox.first(
+        (event) => event.type === 'membership' && event.stateKey === alice && event.membership === membership,
+      );
+    const sessionOf = async (text: string): Promise<unknown> => {
+      const { eventId } = await manager.sendMessage({ userId: alice, roomId, text });
+      const event = await manager.withClient(alice, (client) => client.fetchRoomEvent(roomId, eventId));
+      return event.content?.session_id;
+    };
+    await act(bob, 'invite', carol);
+    await act(carol, 'join');
+    await manager.sendMessage({ userId: carol, roomId, text: 'hello' });
+    await inbox.message('hello');
+    const before = await sessionOf('for Carol, too');
+    await act(alice, 'leave');
+    await told('leave');
+    await act(carol, 'leave');
+    await act(bob, 'invite', dave);
+    await act(dave, 'join');
+    for (let n = 0; n < 8; n++) await manager.sendMessage({ userId: bob, roomId, type: 'm.reaction', content: { n } });
+    await act(bob, 'invite', alice);
+    await act(alice, 'join');
+    await manager.withClient(alice, async (client) => {
+      while (client.getRoom(roomId)?.getMyMembership() !== 'join') {
+        await new Promise((resolve) => client.once('sync' as never, resolve as never));
+      }
+    });
+    expect(await sessionOf('not for Carol')).not.toBe(before);
+    await reader.message('not for Carol');
+  });
+
   it('are refused for a user without encryption, and sent by one with it who has no client', async () => {
     const users: { none?: string } = {};
     const deployment = new Deployment(await target());
