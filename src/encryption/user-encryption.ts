@@ -2,7 +2,7 @@ import { MatrixEvent } from 'matrix-js-sdk';
 import type { MatrixClient, Room } from 'matrix-js-sdk';
 import { orAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
 import type { Telemetry } from '../core/telemetry.js';
@@ -10,6 +10,7 @@ import { cryptoBackend } from './crypto-backend.js';
 import type { CryptoStore } from './crypto-store.js';
 import type { DeviceId } from './device-keys.js';
 import type { DeviceStore } from './device-store.js';
+import { encryptionFailure } from './encryption-failure.js';
 import { EventDecryptor } from './event-decryptor.js';
 import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
@@ -203,10 +204,7 @@ export class UserEncryption {
       await orAborted(this.#backend.encryptEvent(event, room), ended, `encrypting for ${roomId}`);
     } catch (error) {
       if (this.#failure) throw this.#failure;
-      if (isManagerError(error)) throw error;
-      const why = error instanceof Error ? error.message : String(error);
-      const message = `encrypting for ${roomId} failed: ${why}; nothing was sent`;
-      throw new MatrixClientManagerError('ENCRYPTION_FAILED', message, { userId, roomId, cause: error });
+      throw encryptionFailure(error, { userId, roomId });
     }
     return event.getWireContent();
   }
