@@ -50,7 +50,7 @@ export class Identity {
     this.#secrets = new SecretKeeper(matrixClient, () =>
       callApplication(caller, 'recoveryKey', () => recoveryKey(this.#userId)),
     );
-    applyTrust(crypto, trust, () => this.#isSigned());
+    applyTrust(crypto, trust, () => this.isSigned());
   }
 
   /**
@@ -126,7 +126,7 @@ export class Identity {
       deviceId: this.#deviceId,
       ed25519,
       curve25519,
-      crossSigned: await this.#isSigned(),
+      crossSigned: await this.isSigned(),
       secretStorage: this.#hasSecrets,
       backup: {
         version: version ?? this.#backupVersion,
@@ -184,7 +184,7 @@ export class Identity {
         await this.#crypto.bootstrapCrossSigning({}); // reads them from secret storage, and signs the device
       }
     }
-    if (await this.#isSigned()) return;
+    if (await this.isSigned()) return;
     await this.#crypto.crossSignDevice(this.#deviceId);
     await this.#lookUpOwnKeys();
   }
@@ -272,7 +272,8 @@ export class Identity {
     await this.#crypto.userHasCrossSigningKeys(this.#userId, true);
   }
 
-  async #isSigned(): Promise<boolean> {
+  /** Whether the device is signed, as far as it knows. */
+  async isSigned(): Promise<boolean> {
     const status = await this.#crypto.getDeviceVerificationStatus(this.#userId, this.#deviceId);
     return status?.signedByOwner ?? false;
   }

@@ -1,6 +1,6 @@
 import { MatrixEvent } from 'matrix-js-sdk';
 import type { MatrixClient, Room } from 'matrix-js-sdk';
-import { orAborted } from '../core/abort.js';
+import { orAborted, orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
@@ -44,6 +44,8 @@ export interface ClearMessage {
 const clearTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
 /** `RequestType.KeysUpload` of the SDK's WebAssembly. */
 const KEYS_UPLOAD = 0;
+/** How long a start waits for the device to be signed, in milliseconds; the application may take longer. */
+const SIGNING_TIMEOUT_MS = 10_000;
 
 /** End-to-end encryption of one user's client, from the opening of its keys to their closing. */
 export class UserEncryption {
@@ -143,6 +145,18 @@ export class UserEncryption {
       if (!this.#ended.signal.aborted) logger.warn({ userId, err: error }, 'uploading keys failed, trying again');
     });
     this.#setUp();
+    await this.#signed().catch(() => {}); // it works without, and its set-up goes on
+  }
+
+  /** Resolves when the device is signed, or the set-up is through with it: many send keys to signed devices only. */
+  async #signed(): Promise<void> {
+    const { identity, clock, startTimeoutMs, userId } = this.#options;
+    if (!identity.crossSigning) return;
+    const late = (): MatrixClientManagerError =>
+      new MatrixClientManagerError('TIMEOUT', `signing the device of ${userId} takes long`, { userId });
+    const timeoutMs = Math.min(SIGNING_TIMEOUT_MS, startTimeoutMs / 2);
+    const signed = this.identity.isSigned().then((isSigned) => (isSigned ? undefined : this.#settled));
+    await orAborted(orTimeout(signed, clock, timeoutMs, late), this.#ended.signal, 'signing a device');
   }
 
   /** As {@link assertKnownDevice}. */
