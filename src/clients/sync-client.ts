@@ -181,6 +181,9 @@ export class SyncClient implements EventSource {
       versions: () => options.versions.get(this.#requests.signal),
       isStarting: () => this.#phase === 'starting',
     });
+    this.matrixClient.on(ClientEvent.SyncUnexpectedError, (error) => {
+      logger.error({ userId: this.#userId, err: error }, 'the SDK failed on a part of a sync');
+    });
     this.matrixClient.on(ClientEvent.Sync, (state) => {
       if (state === SyncState.Stopped) this.#loopEnded.resolve();
     });

@@ -26,9 +26,13 @@ const reasons: Readonly<Partial<Record<DecryptionFailureCode, DecryptionFailureR
 };
 /** Reasons that a key which comes later ends. The clocks of device and homeserver may differ, so age is no proof. */
 const mayPass: ReadonlySet<DecryptionFailureReason> = new Set(['missing-key', 'before-device']);
+const mayBeFound: ReadonlySet<DecryptionFailureReason> = new Set([...mayPass, 'withheld']);
 
 /** What the homeserver alone can tell, since it decides who may: as the content of a ciphertext they are forged. */
 const neverEncrypted: ReadonlySet<string> = new Set(['m.room.redaction', 'm.room.create']);
+
+/** How long a key that was withheld is looked for in the backup, in milliseconds: another device may have got it. */
+const LOOK_UP_MS = 5_000;
 
 /** Until when to wait for a key. */
 export interface KeyWait {
@@ -43,6 +47,8 @@ export class EventDecryptor {
   readonly #clock: Clock;
   readonly #ended: AbortSignal;
   readonly #decrypted = new WeakMap<RawEvent, RawEvent>();
+  /** Ids of sessions whose keys were withheld, and are not in the backup. */
+  readonly #withheld = new Set<string>();
 
   /** @param ended - fires when the SDK's calls may not settle any more */
   constructor(matrixClient: MatrixClient, clock: Clock, ended: AbortSignal) {
@@ -64,6 +70,7 @@ export class EventDecryptor {
     try {
       let reason = await this.#attempt(matrixEvent);
       if (reason !== undefined && wait && mayPass.has(reason)) reason = await this.#waitForKey(matrixEvent, wait);
+      if (reason === 'withheld' && wait) reason = await this.#lookUpKey(matrixEvent, wait);
       if (reason === undefined && neverEncrypted.has(matrixEvent.getType())) reason = 'unreadable';
       if (reason !== undefined) return { ...event, [decryption]: { state: 'failed', reason } };
     } finally {
@@ -86,12 +93,16 @@ export class EventDecryptor {
   }
 
   /** The SDK tries again by itself when the key comes. */
-  #waitForKey(event: MatrixEvent, { until, signal }: KeyWait): Promise<DecryptionFailureReason | undefined> {
+  #waitForKey(
+    event: MatrixEvent,
+    { until, signal }: KeyWait,
+    passing = mayPass,
+  ): Promise<DecryptionFailureReason | undefined> {
     const ended = AbortSignal.any([signal, this.#ended]);
     const { promise, resolve } = Promise.withResolvers<DecryptionFailureReason | undefined>();
     const look = (): void => {
       const reason = reasonOf(event);
-      if (reason === undefined || !mayPass.has(reason)) resolve(reason);
+      if (reason === undefined || !passing.has(reason)) resolve(reason);
     };
     event.on(MatrixEventEvent.Decrypted, look);
     look(); // the key may have come with the attempt
@@ -100,6 +111,16 @@ export class EventDecryptor {
       this.#clock.clearTimeout(timer);
       event.off(MatrixEventEvent.Decrypted, look);
     });
+  }
+
+  /** The SDK looks for a missing key in the backup; what was withheld once is not waited for again. */
+  async #lookUpKey(event: MatrixEvent, { until, signal }: KeyWait): Promise<DecryptionFailureReason | undefined> {
+    const sessionId = String(event.getWireContent().session_id);
+    if (this.#backend.backupManager.activeBackupVersion === null || this.#withheld.has(sessionId)) return 'withheld';
+    const wait = { until: Math.min(until, this.#clock.now() + LOOK_UP_MS), signal };
+    const reason = await this.#waitForKey(event, wait, mayBeFound);
+    if (reason !== undefined) this.#withheld.add(sessionId);
+    return reason;
   }
 
   /** The homeserver shows the newest edit of an event with it. */

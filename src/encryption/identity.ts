@@ -1,20 +1,16 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
-import { delay, orAborted } from '../core/abort.js';
+import { orAborted } from '../core/abort.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
-import { backoffMs } from '../http/retry.js';
 import { cryptoBackend } from './crypto-backend.js';
 import type { EncryptionStatus, UserVerification } from './encryption-status.js';
 import { callApplication, lostError, OPERATION, setUpFailure } from './identity-failures.js';
 import type { AuthUploadDeviceSigningKeys, IdentityOptions, RestoreProgress } from './identity-options.js';
 import { backupSecret, crossSigningSecrets, RecoveryKeyNeeded, SecretKeeper } from './secret-storage.js';
 import type { SecretName } from './secret-storage.js';
-import { isPublished, newestBackup } from './published-keys.js';
+import { isPublished, newestBackup, publishesFirst } from './published-keys.js';
 import { applyTrust } from './trust-policy.js';
 import { signUser, verificationOf } from './verification.js';
-
-/** A set-up that failed is tried again: soon at first, then once an hour. */
-const retries = { baseDelayMs: 60_000, maxDelayMs: 3_600_000 };
 
 /**
  * A user's cross-signing keys, secret storage and key backup, as seen from the device of their client: made for the
@@ -79,20 +75,6 @@ export class Identity {
         logger.warn({ userId, err: this.#failure }, 'cross-signing, secret storage or key backup is not set up');
       }
       return false;
-    }
-  }
-
-  /**
-   * {@link setUp} until nothing is left to do: the application may have the recovery key later, and the homeserver may
-   * be in trouble. Resolves with that, or when `signal` fires.
-   * @param onAttempt - called after each attempt
-   */
-  async keepUp(signal: AbortSignal, onAttempt: () => void): Promise<void> {
-    for (let failures = 1; !signal.aborted; failures++) {
-      const isDone = await this.setUp(signal);
-      onAttempt();
-      if (isDone) return;
-      await delay(this.#options.clock, backoffMs(failures, retries), signal, OPERATION).catch(() => {}); // the signal
     }
   }
 
@@ -175,7 +157,7 @@ export class Identity {
   async #ensureIdentity(): Promise<void> {
     if (!(await isPublished(this.#matrixClient))) {
       await this.#openStorage();
-      await this.#makeIdentity();
+      await this.#makeIdentity(publishesFirst(this.#matrixClient, this.#options.authenticate));
     } else {
       await this.#lookUpOwnKeys(); // private ones that do not belong to what is published are dropped then
       const { privateKeysCachedLocally: own } = await this.#crypto.getCrossSigningStatus();
@@ -198,6 +180,7 @@ export class Identity {
     }
     const isKept = this.#backupVersion !== undefined && (await this.#secrets.has(backupSecret));
     if (isKept) {
+      await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage(); // fails where it is not the backup's
       await this.#forgetBackup();
       this.#options.device.restorePending = true;
       await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage();

@@ -1,5 +1,6 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import { Method } from 'matrix-js-sdk/lib/http-api/method.js';
+import type { AuthUploadDeviceSigningKeys } from './identity-options.js';
 
 /** Whether the user has cross-signing keys. The SDK would also count those that it has made, and could not publish. */
 export async function isPublished(matrixClient: MatrixClient): Promise<boolean> {
@@ -17,4 +18,19 @@ export async function newestBackup(matrixClient: MatrixClient): Promise<string |
     if ((error as { errcode?: unknown }).errcode === 'M_NOT_FOUND') return undefined;
     throw error;
   }
+}
+
+/** Passes the authentication of who publishes keys where there are none, and replaces none of a client that was quicker. */
+export function publishesFirst(
+  matrixClient: MatrixClient,
+  authenticate: AuthUploadDeviceSigningKeys,
+): AuthUploadDeviceSigningKeys {
+  return async (makeRequest) => {
+    try {
+      await makeRequest(null);
+    } catch (error) {
+      if (await isPublished(matrixClient)) throw error;
+      await authenticate(makeRequest);
+    }
+  };
 }

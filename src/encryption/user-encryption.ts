@@ -15,6 +15,7 @@ import { EventDecryptor } from './event-decryptor.js';
 import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
 import type { AuthUploadDeviceSigningKeys, IdentitySettings } from './identity-options.js';
+import { keepUp } from './identity-upkeep.js';
 import { KeyWatch } from './key-watch.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
@@ -129,7 +130,9 @@ export class UserEncryption {
     const device = this.#store as DeviceStore;
     const parts = { matrixClient, clock, logger, device, authenticate };
     this.#identity = new Identity({ ...identity, ...parts, onIdentityReady: resolve });
-    this.#setUp = () => void this.#identity?.keepUp(this.#ended.signal, resolve);
+    const { signal } = this.#ended;
+    const upkeep = { identity: this.#identity, matrixClient, clock, signal, onAttempt: resolve };
+    this.#setUp = () => void keepUp(upkeep);
     this.#decryptor = new EventDecryptor(matrixClient, clock, this.#ended.signal);
   }
 

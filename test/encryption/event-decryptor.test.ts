@@ -1,4 +1,6 @@
-import type { MatrixClient } from 'matrix-js-sdk';
+import type { MatrixClient, MatrixEvent } from 'matrix-js-sdk';
+import { DecryptionError } from 'matrix-js-sdk/lib/common-crypto/CryptoBackend.js';
+import { DecryptionFailureCode } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { describe, expect, it } from 'vitest';
 import { decryption } from '../../src/core/decryption.js';
 import { EventDecryptor } from '../../src/encryption/event-decryptor.js';
@@ -40,4 +42,55 @@ describe('EventDecryptor', () => {
       });
     },
   );
+
+  describe('of a message whose key was withheld', () => {
+    const { signal } = new AbortController();
+    const clear = { type: 'm.room.message', content: { body: 'hello' } };
+
+    /** @param backup - the backup's version; null where there is none */
+    function withheld(backup: string | null) {
+      const clock = new ManualClock();
+      const asked: MatrixEvent[] = [];
+      const key = { isThere: false };
+      const crypto = {
+        decryptEvent: async (event: MatrixEvent) => {
+          asked.push(event);
+          if (key.isThere) return { clearEvent: clear };
+          throw new DecryptionError(DecryptionFailureCode.MEGOLM_KEY_WITHHELD, 'withheld');
+        },
+        eventDecryptor: { removeEventFromPendingList() {} },
+        backupManager: { activeBackupVersion: backup },
+      };
+      const matrixClient = { getCrypto: () => crypto } as unknown as MatrixClient;
+      const decryptor = new EventDecryptor(matrixClient, clock, signal);
+      /** As the SDK does when a key comes. */
+      const retry = (): unknown => asked[0]?.attemptDecryption(crypto as never, { isRetry: true });
+      const wait = { until: clock.now() + 30_000, signal };
+      return { clock, key, retry, decrypt: () => decryptor.decrypt('!r:x', sealed, wait) };
+    }
+
+    it('waits for what the backup has', async () => {
+      const { clock, key, retry, decrypt } = withheld('1');
+      const event = decrypt();
+      await clock.advance(1_000);
+      key.isThere = true;
+      await retry();
+      expect(await event).toMatchObject({ content: { body: 'hello' }, [decryption]: { state: 'decrypted' } });
+      expect(clock.pendingTimers).toBe(0);
+    });
+
+    it('waits five seconds, once a session', async () => {
+      const { clock, decrypt } = withheld('1');
+      const first = decrypt();
+      await clock.advance(4_999);
+      expect(clock.pendingTimers).toBe(1);
+      await clock.advance(1);
+      expect(await first).toMatchObject({ [decryption]: { state: 'failed', reason: 'withheld' } });
+      expect(await decrypt()).toMatchObject({ [decryption]: { state: 'failed', reason: 'withheld' } });
+    });
+
+    it('does not wait without a backup', async () => {
+      expect(await withheld(null).decrypt()).toMatchObject({ [decryption]: { state: 'failed', reason: 'withheld' } });
+    });
+  });
 });

@@ -1,10 +1,12 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MatrixClient } from 'matrix-js-sdk';
+import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { vi } from 'vitest';
 import type { expect as vitestExpect, it as vitestIt } from 'vitest';
 import type { CryptoStore } from '../../../src/encryption/crypto-store.js';
 import { Identity } from '../../../src/encryption/identity.js';
+import { keepUp } from '../../../src/encryption/identity-upkeep.js';
 import type { IdentityOptions } from '../../../src/encryption/identity-options.js';
 import { systemClock } from '../../../src/core/clock.js';
 import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver-contract.js';
@@ -268,34 +270,68 @@ export function identities(
     await closeAll([store], b);
   });
 
-  it('are set up later where the application had no recovery key at first, and was asked too soon', async () => {
-    const { world, store, bob, app, a, b, eventId } = await withHistory(expect, await target());
+  it('are set up later where the application was asked too soon, and again when the backup is gone', async () => {
+    const { world, store, bob, app, a, b } = await withHistory(expect, await target());
     await b.stop();
     const phone = await newDevice(world.target, bob);
     const clock = new ManualClock();
-    const answers = [null, new Promise<string>(() => {}), app.key];
+    const answers = [null, new Promise<string>(() => {})];
     const device = { restorePending: false };
-    const recoveryKey = (): ReturnType<IdentityOptions['recoveryKey']> => answers.shift() ?? null;
-    const identity = app.identity(phone.running.client, { clock, device, recoveryKey });
+    const recoveryKey = (): ReturnType<IdentityOptions['recoveryKey']> =>
+      answers.length > 0 ? answers.shift() : app.key;
+    const { client: matrixClient } = phone.running;
+    const identity = app.identity(matrixClient, { clock, device, recoveryKey });
     const attempts: (() => void)[] = [];
-    const kept = identity.keepUp(signal, () => attempts.shift()?.());
+    const ended = new AbortController();
+    const onAttempt = (): void => attempts.shift()?.();
+    const kept = keepUp({ identity, matrixClient, clock, signal: ended.signal, onAttempt });
     const attempt = (): Promise<void> => new Promise((resolve) => attempts.push(resolve));
     await attempt();
     expect(await identity.status()).toMatchObject({ recoveryKeyNeeded: true, crossSigned: false });
     const second = attempt();
     await clock.advance(60_000);
-    await vi.waitUntil(() => answers.length === 1, { timeout: 15_000 });
+    await vi.waitUntil(() => answers.length === 0, { timeout: 15_000 });
     await clock.advance(30_000);
     await second;
     const { failure } = await identity.status();
     expect(failure?.message).toMatch(/recoveryKey took longer than 30000 ms/);
+    const third = attempt();
     await clock.advance(120_000);
-    await kept;
+    await third;
     expect(await identity.status()).toMatchObject({ crossSigned: true, backup: { enabled: true } });
     expect((await identity.status()).failure).toBeUndefined();
     expect([device.restorePending, clock.pendingTimers]).toEqual([false, 0]);
-    expect(eventId).toBeDefined();
+    const fourth = attempt();
+    const { backup } = await published(bob);
+    await bob.http.delete(`/_matrix/client/v3/room_keys/version/${String(backup)}`);
+    matrixClient.emit(CryptoEvent.KeyBackupFailed, 'M_NOT_FOUND');
+    await fourth;
+    expect(await identity.status()).toMatchObject({ backup: { enabled: true } });
+    expect((await published(bob)).backup).not.toBe(backup);
+    ended.abort();
+    await kept;
     await closeAll([store, phone.store], a, phone.running);
+  });
+
+  it('are not those of a client that was quicker, which keeps its own', async () => {
+    const { world, store, bob } = await encryptedRoom(await target());
+    const b = await run(world.target, store, bob);
+    const phone = await newDevice(world.target, bob);
+    const authenticate = vi.fn(async () => {});
+    const onRecoveryKey = async (): Promise<void> => {
+      await phone.running.client.getCrypto()?.bootstrapCrossSigning({
+        authUploadDeviceSigningKeys: async (makeRequest) => {
+          await makeRequest(null);
+        },
+      });
+    };
+    const identity = new Application().identity(b.client, { authenticate, onRecoveryKey });
+    expect(await identity.setUp(signal)).toBe(false);
+    expect(await identity.status()).toMatchObject({ crossSigned: false, failure: { status: 401 } });
+    expect(authenticate).not.toHaveBeenCalled();
+    const own = await phone.running.client.getCrypto()?.getCrossSigningKeyId();
+    expect(JSON.stringify((await published(bob)).masterKey)).toContain(own);
+    await closeAll([store, phone.store], b, phone.running);
   });
 
   it('are restored by the next start where the restore was cut short', async () => {
