@@ -6,9 +6,10 @@ export function table({ title, result, measures, targets }: ScenarioSummary): st
   const lines = [`\n${title} (${result.seconds} s)`];
   for (const { title, unit, reference, rows } of measures) {
     lines.push(`  ${title}, ${unit}`);
+    const width = 2 + Math.max(24, ...rows.map(({ contender }) => nameOf(contender).length));
     for (const { contender, value, ratio } of rows) {
       const beside = ratio ? `${withSpread(ratio)} x ${nameOf(reference)}` : '';
-      lines.push(`    ${nameOf(contender).padEnd(26)}${withSpread(value).padEnd(30)}${beside}`.trimEnd());
+      lines.push(`    ${nameOf(contender).padEnd(width)}${withSpread(value).padEnd(30)}${beside}`.trimEnd());
     }
   }
   for (const { text, measured, met } of targets) lines.push(`  ${verdict(met)}: ${text}: ${measured}`);
