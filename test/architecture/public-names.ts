@@ -2,13 +2,16 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { sourceRoot } from './source-files.js';
 
+/** Files that were read once are not read again. */
+let program: ts.Program | undefined;
+
 /**
  * What an entry exports, a name a line, each with what it is: `class`, `function`, `const`, or `type` for what exists
  * for the compiler only. Of classes and interfaces the members are listed too, of unions of words the words.
  */
 export function publicNames(entry: string): string[] {
   const path = join(sourceRoot, entry);
-  const program = ts.createProgram([path], { ...compilerOptions(), noEmit: true });
+  program = ts.createProgram([path], { ...compilerOptions(), noEmit: true }, undefined, program);
   const checker = program.getTypeChecker();
   const source = program.getSourceFile(path);
   const module = source && checker.getSymbolAtLocation(source);

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { MatrixClientManager } from '../../src/index.js';
 import { FakeHomeserver } from '../../src/testing/index.js';
 
-const CLIENTS = 200;
+const CLIENTS = 120;
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
