@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { openHomeserver } from '../examples/homeserver.js';
-import { examplesFolder, ExampleProcess } from './support/example-process.js';
+import { openHomeserver } from '../../examples/homeserver.js';
+import { examplesFolder, ExampleProcess } from '../support/example-process.js';
 
 // Each example is a process of its own, which takes a second or two to start on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
