@@ -7,7 +7,7 @@ import type { RawDatabase, RawTransaction } from '../../src/encryption/indexed-d
 import type { Db } from './support/indexed-db.js';
 import { completed, resultOf } from './support/indexed-db.js';
 
-// Where one of these fails after an update: read what has changed in fake-indexeddb, run the kill tests with many
+// Where one of these fails after an update: read what has changed in fake-indexeddb, run kill.crash.ts with many
 // rounds (CRYPTO_KILL_ROUNDS=200), and only then change the version here.
 const require = createRequire(import.meta.url);
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
-import { identities, interruptedSetUps, managedIdentities, trustPolicies } from './support/identities.js';
+import { identities, managedIdentities, trustPolicies } from './support/identities.js';
 
 const target = async (): Promise<FakeHomeserver> => new FakeHomeserver();
 
@@ -10,10 +10,6 @@ describe('identities of users, on the fake homeserver', () => {
 
 describe('trust, on the fake homeserver', () => {
   trustPolicies(it, expect, target);
-});
-
-describe('set-ups cut short, on the fake homeserver', () => {
-  interruptedSetUps(it, expect, target, [true]); // on Synapse also killed before the request: here it takes seconds
 });
 
 describe('identities of the users of a manager, on the fake homeserver', () => {

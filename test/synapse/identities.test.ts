@@ -12,7 +12,7 @@ describe('trust, on Synapse', () => {
 });
 
 describe('set-ups cut short, on Synapse', () => {
-  interruptedSetUps(it, expect, target, [false, true]);
+  interruptedSetUps(it, expect, target);
 });
 
 describe('identities of the users of a manager, on Synapse', () => {

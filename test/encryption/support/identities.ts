@@ -534,9 +534,8 @@ export function interruptedSetUps(
   it: typeof vitestIt,
   expect: typeof vitestExpect,
   target: () => Promise<HomeserverTarget>,
-  killedAfterRequest: readonly boolean[],
 ): void {
-  it.each(killedAfterRequest)('are made up for by the next start (killed after the request: %s)', async (after) => {
+  it.each([false, true])('are made up for by the next start (killed after the request: %s)', async (after) => {
     const world = new World(await target());
     let steps = 0;
     for (let interrupted = true; interrupted; steps++) {
