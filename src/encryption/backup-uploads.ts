@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import { backoffMs } from '../http/retry.js';
 import type { CryptoBackend } from './crypto-backend.js';
+import { isBackupGone } from './published-keys.js';
 
 export interface BackupUploadsOptions {
   readonly userId: string;
@@ -62,10 +63,9 @@ async function uploadAll({ crypto, clock, ended }: BackupUploadsOptions): Promis
       await crypto.outgoingRequestProcessor.makeOutgoingRequest(request);
       failures = 0;
     } catch (error) {
-      const { errcode } = error as { errcode?: unknown };
-      if (errcode === 'M_NOT_FOUND' || errcode === 'M_WRONG_ROOM_KEYS_VERSION') {
+      if (isBackupGone(error)) {
         await backupManager.disableKeyBackup();
-        backupManager.emit(CryptoEvent.KeyBackupFailed, errcode);
+        backupManager.emit(CryptoEvent.KeyBackupFailed, (error as { errcode?: unknown }).errcode);
         await backupManager.checkKeyBackupAndEnable(true); // another one may have taken its place
         return;
       }

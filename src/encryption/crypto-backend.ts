@@ -37,6 +37,9 @@ interface OlmMachine {
   outgoingRequests(): Promise<readonly { readonly type: number; readonly body?: string }[]>;
 }
 
+/** `RequestType.KeysUpload` of the SDK's WebAssembly. */
+export const KEYS_UPLOAD = 0;
+
 /** The encryption of a client that has been opened. */
 export function cryptoBackend(matrixClient: MatrixClient): CryptoBackend {
   return matrixClient.getCrypto() as unknown as CryptoBackend;

@@ -2,6 +2,7 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { RoomKeyEvent, Telemetry } from '../core/telemetry.js';
+import { isBackupGone } from './published-keys.js';
 
 interface RoomKey {
   readonly sessionId: string;
@@ -33,8 +34,6 @@ interface CryptoInside {
 
 /** `RequestType.KeysBackup` of the SDK's WebAssembly. */
 const KEYS_BACKUP = 6;
-/** Errors of a homeserver that has another backup now, or none. */
-const goneBackup: ReadonlySet<unknown> = new Set(['M_NOT_FOUND', 'M_WRONG_ROOM_KEYS_VERSION']);
 
 /**
  * Tells the telemetry what becomes of one device's room keys. The keys that wait for the backup are counted once, when
@@ -152,7 +151,7 @@ export class KeyWatch {
 
   #notStored(error: unknown): void {
     if (this.#ended.aborted) return;
-    this.#telemetry.keyBackupFailed(goneBackup.has((error as { errcode?: unknown }).errcode) ? 'gone' : 'upload');
+    this.#telemetry.keyBackupFailed(isBackupGone(error) ? 'gone' : 'upload');
   }
 
   #setWaiting(count: number): void {

@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { Logger } from '../core/logger.js';
-import { cryptoBackend } from './crypto-backend.js';
+import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import { uploadKeysUntilEnd } from './backup-uploads.js';
 import { repeatUntil } from './crypto-requests.js';
@@ -38,8 +38,6 @@ export interface ClientCrypto {
 
 const CALL_TIMEOUT_MS = 30_000;
 const SETTLE_TIMEOUT_MS = 5_000;
-/** `RequestType.KeysUpload` of the SDK's WebAssembly. */
-const KEYS_UPLOAD = 0;
 
 /**
  * Gives a client end-to-end encryption on the keys in `store`. Rejects, and leaves the store to be closed by the

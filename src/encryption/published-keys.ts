@@ -20,6 +20,12 @@ export async function newestBackup(matrixClient: MatrixClient): Promise<string |
   }
 }
 
+/** Whether the backup that was asked for is not there any more, or another one is. */
+export function isBackupGone(error: unknown): boolean {
+  const { errcode } = error as { errcode?: unknown };
+  return errcode === 'M_NOT_FOUND' || errcode === 'M_WRONG_ROOM_KEYS_VERSION';
+}
+
 /** Passes the authentication of who publishes keys where there are none, and replaces none of a client that was quicker. */
 export function publishesFirst(
   matrixClient: MatrixClient,

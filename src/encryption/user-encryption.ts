@@ -6,7 +6,7 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
 import type { Telemetry } from '../core/telemetry.js';
-import { cryptoBackend } from './crypto-backend.js';
+import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoStore } from './crypto-store.js';
 import type { DeviceId } from './device-keys.js';
 import type { DeviceStore } from './device-store.js';
@@ -43,8 +43,6 @@ export interface ClearMessage {
 
 /** Never encrypted: the homeserver has to understand them. */
 const clearTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
-/** `RequestType.KeysUpload` of the SDK's WebAssembly. */
-const KEYS_UPLOAD = 0;
 /** How long a start waits for the device to be signed, in milliseconds; the application may take longer. */
 const SIGNING_TIMEOUT_MS = 10_000;
 

@@ -7,6 +7,7 @@ import type { CryptoStore } from '../encryption/crypto-store.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
 import type { AuthUploadDeviceSigningKeys } from '../encryption/identity-options.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
+import type { Accounts } from '../provisioning/accounts.js';
 
 export interface EncryptionContext {
   readonly clock: Clock;
@@ -14,10 +15,7 @@ export interface EncryptionContext {
   readonly startTimeoutMs: number;
   readonly telemetry: Telemetry;
   /** Makes a request that the homeserver may want to know to be the user's own. */
-  readonly authenticate: (
-    userId: string,
-    makeRequest: (auth: Record<string, unknown> | null) => Promise<void>,
-  ) => Promise<void>;
+  readonly authenticate: Accounts['authenticate'];
 }
 
 /** Keys that a device cannot go on with: the way on is a new device. */
