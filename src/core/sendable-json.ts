@@ -1,0 +1,182 @@
+import { types } from 'node:util';
+import { MatrixClientManagerError } from './errors.js';
+
+/** What a caller's JSON may be at most. */
+export interface JsonLimits {
+  /** Objects and arrays within each other. @default 100 */
+  readonly maxDepth?: number;
+  /** Length as UTF-8, in bytes. @default Infinity */
+  readonly maxBytes?: number;
+}
+
+/** Synapse refuses 300 levels, and the SDK's crypto library reads no more than 128. */
+const MAX_DEPTH = 100;
+const MAX_PATH_LENGTH = 200;
+
+/** An object or array that is being copied. */
+interface Frame {
+  readonly source: object;
+  readonly copy: object;
+  /** Undefined for an array. */
+  readonly keys: readonly string[] | undefined;
+  readonly length: number;
+  next: number;
+}
+
+/**
+ * A copy of a caller's value as it will be sent, so that a getter, a proxy or a later change cannot make it another one
+ * than was checked. Throws `INVALID_OPTIONS`, with the path, for what an event cannot hold: values that JSON does not
+ * know, circles, numbers that canonical JSON forbids, unpaired surrogates in strings and keys, and what is too deep or
+ * too large. `undefined` is treated as `JSON.stringify` treats it. Nothing here recurses.
+ * @param name - what the value is called in the error
+ * @see https://spec.matrix.org/v1.16/appendices/#canonical-json
+ */
+export function toSendableJson<T>(value: T, name: string, limits: JsonLimits = {}): T {
+  return new Copier(name, limits).copy(value) as T;
+}
+
+/** Throws `INVALID_OPTIONS` for a string with an unpaired surrogate: it has no UTF-8, and Synapse answers it 500. */
+export function assertWellFormed(text: string, name: string): void {
+  if (!text.isWellFormed()) throw invalid(`expected Unicode text in \`${name}\`, got an unpaired surrogate`);
+}
+
+class Copier {
+  readonly #name: string;
+  readonly #maxDepth: number;
+  readonly #maxBytes: number;
+  readonly #frames: Frame[] = [];
+  /** The objects of {@link #frames}: one that comes again inside of itself is a circle. */
+  readonly #above = new Set<object>();
+  #bytes = 0;
+
+  constructor(name: string, { maxDepth = MAX_DEPTH, maxBytes = Infinity }: JsonLimits) {
+    this.#name = name;
+    this.#maxDepth = maxDepth;
+    this.#maxBytes = maxBytes;
+  }
+
+  copy(value: unknown): unknown {
+    const copy = this.#begin(this.#plain(value, ''));
+    for (let frame = this.#frames.at(-1); frame; frame = this.#frames.at(-1)) {
+      if (frame.next >= frame.length) {
+        this.#frames.pop();
+        this.#above.delete(frame.source);
+        continue;
+      }
+      frame.next++;
+      const key = lastKey(frame);
+      const inner = this.#plain(this.#read(frame.source, key), key);
+      if (inner === undefined && frame.keys) continue;
+      if (frame.keys) this.#count(this.#quoted(key) + 1);
+      setOwn(frame.copy, key, this.#begin(inner ?? null));
+      this.#count(1); // the comma, or the bracket after the last one
+    }
+    return copy;
+  }
+
+  /** The value itself; for an object its copy, still empty. */
+  #begin(value: unknown): unknown {
+    if (typeof value === 'string') this.#count(this.#quoted(value));
+    else if (typeof value === 'number') this.#count(String(this.#whole(value)).length);
+    else if (value === null || typeof value === 'boolean') this.#count(String(value).length);
+    else if (typeof value === 'object') return this.#enter(value);
+    else if (value !== undefined) this.#fail(`expected JSON in an event, got a ${typeof value}`);
+    return value;
+  }
+
+  #enter(source: object): object {
+    if (this.#above.has(source)) this.#fail('expected JSON in an event, got a circle');
+    if (this.#frames.length === this.#maxDepth) {
+      this.#fail(`expected at most ${this.#maxDepth} levels of objects and arrays in an event, got more`);
+    }
+    if (!isJsonObject(source)) this.#fail('expected JSON in an event, got an object that JSON has no form for');
+    const isArray = this.#guarded(() => Array.isArray(source));
+    const copy = isArray ? [] : {};
+    const keys = isArray ? undefined : this.#guarded(() => Object.keys(source));
+    const length = keys?.length ?? (Number(this.#read(source, 'length')) || 0); // a proxy may say anything
+    this.#count(length === 0 ? 2 : 1);
+    this.#above.add(source);
+    this.#frames.push({ source, copy, keys, length, next: 0 });
+    return copy;
+  }
+
+  #read(source: object, key: string): unknown {
+    return this.#guarded(() => (source as Readonly<Record<string, unknown>>)[key]);
+  }
+
+  /** What stands for a value that makes its own JSON, such as a date. */
+  #plain(value: unknown, key: string): unknown {
+    if (typeof value !== 'object' || value === null) return value;
+    return this.#guarded(() => {
+      const { toJSON } = value as { readonly toJSON?: unknown };
+      return typeof toJSON === 'function' ? (toJSON.call(value, key) as unknown) : value;
+    });
+  }
+
+  /** Runs code of the caller: getters, proxies, `toJSON`. */
+  #guarded<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      return this.#fail('expected JSON in an event, got something that throws when it is read', error);
+    }
+  }
+
+  #whole(number: number): number {
+    if (Number.isSafeInteger(number)) return number;
+    return this.#fail(
+      'expected whole numbers below 2^53 in an event, got another',
+      undefined,
+      ' (send it as a string)',
+    );
+  }
+
+  /** The bytes of a string in JSON. */
+  #quoted(text: string): number {
+    if (text.length > this.#maxBytes) this.#tooLarge();
+    if (!text.isWellFormed()) this.#fail('expected Unicode text in an event, got an unpaired surrogate');
+    return Buffer.byteLength(JSON.stringify(text));
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes > this.#maxBytes) this.#tooLarge();
+  }
+
+  #tooLarge(): never {
+    throw invalid(
+      `expected \`${this.#name}\` to be at most ${this.#maxBytes} bytes of JSON, got more; upload large things as media`,
+    );
+  }
+
+  #fail(problem: string, cause?: unknown, remedy = ''): never {
+    const path = [this.#name, ...this.#frames.map(lastKey)].join('.').toWellFormed();
+    const shown = path.length > MAX_PATH_LENGTH ? `${path.slice(0, MAX_PATH_LENGTH).toWellFormed()}…` : path;
+    throw invalid(`${problem} at \`${shown}\`${remedy}`, cause);
+  }
+}
+
+/** The key that is being read. */
+function lastKey({ keys, next }: Frame): string {
+  return keys ? (keys[next - 1] as string) : String(next - 1);
+}
+
+/** Objects that JSON would say to be empty, or lists of numbers, are mistakes of the caller. */
+function isJsonObject(value: object): boolean {
+  const { isBoxedPrimitive, isMap, isPromise, isRegExp, isSet, isWeakMap, isWeakSet } = types;
+  const isOther = [isBoxedPrimitive, isMap, isPromise, isRegExp, isSet, isWeakMap, isWeakSet].some((is) => is(value));
+  return !isOther && !types.isAnyArrayBuffer(value) && !ArrayBuffer.isView(value);
+}
+
+/** Sets a property of its own, whatever it is called: by assignment, `__proto__` would be the object's prototype. */
+function setOwn(target: object, key: string, value: unknown): void {
+  if (key === '__proto__') {
+    Object.defineProperty(target, key, { value, configurable: true, enumerable: true, writable: true });
+  } else {
+    (target as Record<string, unknown>)[key] = value;
+  }
+}
+
+function invalid(message: string, cause?: unknown): MatrixClientManagerError {
+  return new MatrixClientManagerError('INVALID_OPTIONS', message, { cause });
+}
