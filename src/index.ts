@@ -40,7 +40,12 @@ export { normalizeUsername } from './core/ids.js';
 // Clients
 export type { ClientInfo, ClientState, StopReason } from './clients/client-state.js';
 export { activityPolicy } from './clients/connection-policy.js';
-export type { ActivityPolicyOptions, Connection, ConnectionPolicy, UserActivity } from './clients/connection-policy.js';
+export type {
+  ActivityPolicyOptions,
+  ConnectionMode,
+  ConnectionPolicy,
+  UserActivity,
+} from './clients/connection-policy.js';
 
 // Callbacks and events
 export type { CallbackOptions, ClientCallback } from './callbacks/callback.js';

@@ -34,7 +34,7 @@ async function registry(users: number): Promise<Sweep> {
     onStarted: () => {},
     onStopped: () => {},
   });
-  // They come within eight minutes, and the first rests after ten.
+  // They come within eight minutes, and no decision about them is due in the minutes measured.
   for (let first = 0; first < users; first += 100) {
     time += (8 * 60_000) / (users / 100);
     await Promise.all(Array.from({ length: 100 }, (_, n) => registry.start(`@user${first + n}:hs.test`)));

@@ -6,7 +6,7 @@ import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { ActivityIndex } from './activity-index.js';
 import type { ClientInfo, ClientState, StopReason } from './client-state.js';
 import type { ConnectionPolicy } from './connection-policy.js';
-import { Connections } from './connections.js';
+import { IdleScheduler } from './idle-scheduler.js';
 
 /** A user's client as the registry sees it. */
 export interface ManagedClient {
@@ -108,13 +108,13 @@ export class ClientRegistry {
   readonly #failed = new Set<string>();
   #occupied = 0;
   #evicting = 0;
-  readonly #connections: Connections;
+  readonly #scheduler: IdleScheduler;
   #closed = false;
 
   constructor(options: ClientRegistryOptions) {
     this.#options = options;
     this.#starts = new PQueue({ concurrency: options.startConcurrency });
-    this.#connections = new Connections(options, {
+    this.#scheduler = new IdleScheduler(options, {
       activity: (userId) => this.#slots.get(userId),
       rest: (userId, pollIntervalMs) => this.get(userId)?.rest(pollIntervalMs),
       wake: (userId) => this.get(userId)?.wake(),
@@ -155,7 +155,7 @@ export class ClientRegistry {
       }
       slot.leases++; // before the client is live, or it could be evicted in the same breath
       this.#activity.delete(userId);
-      this.#connections.unwatch(userId);
+      this.#scheduler.unwatch(userId);
       try {
         const client = slot.phase.state === 'starting' ? await slot.phase.flight : slot.phase.client;
         return { client, [Symbol.dispose]: () => this.#release(slot) };
@@ -197,7 +197,7 @@ export class ClientRegistry {
   /** Ends every start and client. No start is accepted any more. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#connections.close();
+    this.#scheduler.close();
     await Promise.all([...this.#slots.keys()].map((userId) => this.stop(userId, 'shutdown')));
     this.#slots.clear();
   }
@@ -322,7 +322,7 @@ export class ClientRegistry {
         this.#options.onStopped(userId, reason, error);
       });
     this.#activity.delete(userId);
-    this.#connections.unwatch(userId);
+    this.#scheduler.unwatch(userId);
     this.#enter(slot, { state: 'stopping', flight, client });
     begin.resolve();
     return flight;
@@ -370,7 +370,7 @@ export class ClientRegistry {
   #touch(slot: Slot): void {
     slot.lastActivityAt = this.#options.clock.now();
     slot.expectedSince = undefined;
-    this.#connections.touched(slot.userId);
+    this.#scheduler.touched(slot.userId);
     this.#watch(slot);
   }
 
@@ -378,7 +378,7 @@ export class ClientRegistry {
     const evictable = slot.leases === 0 && (slot.phase.state === 'live' || slot.phase.state === 'reconnecting');
     if (!evictable) return;
     this.#activity.touch(slot.userId, slot.lastActivityAt);
-    this.#connections.watch(slot.userId);
+    this.#scheduler.watch(slot.userId);
   }
 
   #release(slot: Slot): void {
@@ -454,7 +454,7 @@ export class ClientRegistry {
     return {
       userId,
       state: phase.state,
-      resting: this.#connections.isResting(userId),
+      resting: this.#scheduler.isResting(userId),
       since,
       lastActivityAt,
       leases,

@@ -15,7 +15,7 @@ export interface UserActivity {
  * Infinity; the position is kept either way), `asleep` without a client. Of a sleeper `wakeAt` says when to start them
  * before they come.
  */
-export type Connection =
+export type ConnectionMode =
   | { readonly mode: 'live'; readonly reviewAt: number }
   | { readonly mode: 'resting'; readonly pollIntervalMs: number; readonly reviewAt: number }
   | { readonly mode: 'asleep'; readonly wakeAt?: number };
@@ -23,13 +23,13 @@ export type Connection =
 /** Decides from a user's activity how they are connected. Asked when a decision is due, never for users in a lease. */
 export interface ConnectionPolicy {
   /** `reviewAt` is when to ask again; activity in between makes a resting user live at once, without asking. */
-  decide(user: UserActivity): Connection;
+  decide(user: UserActivity): ConnectionMode;
 }
 
 export interface ActivityPolicyOptions {
   /** After what time without activity a user is put to sleep, in milliseconds. */
   readonly idleTimeoutMs: number;
-  /** After what time without activity a user rests, in milliseconds. @default 600_000 (10 minutes) */
+  /** After what time without activity a user rests, in milliseconds. @default Infinity: never */
   readonly restAfterMs?: number;
   /** How often a resting user is polled for, in milliseconds; Infinity for never. @default 120_000 (2 minutes) */
   readonly restPollIntervalMs?: number;
@@ -40,9 +40,12 @@ export interface ActivityPolicyOptions {
 /** How long a client that was started for an expected user waits for them, in milliseconds. */
 const EXPECT_FOR_MS = 4_500_000;
 
-/** The default policy: live, then resting, then asleep, and up again a little before a regular's usual time. */
+/**
+ * The default policy: live until `idleTimeoutMs`, then asleep, and up again a little before a regular's usual time.
+ * With `restAfterMs`, resting in between: events then arrive up to `restPollIntervalMs` late.
+ */
 export function activityPolicy(options: ActivityPolicyOptions): ConnectionPolicy {
-  const { idleTimeoutMs, restAfterMs = 600_000, restPollIntervalMs = 120_000, wakeAheadMs = 300_000 } = options;
+  const { idleTimeoutMs, restAfterMs = Infinity, restPollIntervalMs = 120_000, wakeAheadMs = 300_000 } = options;
   return {
     decide({ now, lastActivityAt, expectedSince, likelyReturnAt }) {
       const restsAt = lastActivityAt + restAfterMs;

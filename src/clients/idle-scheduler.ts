@@ -4,7 +4,7 @@ import { Habits } from './habits.js';
 import { ReviewQueue } from './review-queue.js';
 
 /** What can be done about a user's connection. */
-export interface ConnectionActions {
+export interface IdleActions {
   /** The user's activity, or undefined when there is no client that a decision could be about. */
   readonly activity: (userId: string) => { lastActivityAt: number; expectedSince: number | undefined } | undefined;
   readonly rest: (userId: string, pollIntervalMs: number) => void;
@@ -16,7 +16,7 @@ export interface ConnectionActions {
   readonly shed: () => void;
 }
 
-export interface ConnectionsOptions {
+export interface IdleSchedulerOptions {
   readonly connectionPolicy: ConnectionPolicy;
   readonly clock: Clock;
   readonly sweepIntervalMs: number;
@@ -30,9 +30,9 @@ export interface ConnectionsOptions {
  * Carries out the connection policy: one timer looks, every sweep, at those about whom a decision is due. Activity
  * costs next to nothing, because a decision that comes too early is just put off.
  */
-export class Connections {
-  readonly #options: ConnectionsOptions;
-  readonly #actions: ConnectionActions;
+export class IdleScheduler {
+  readonly #options: IdleSchedulerOptions;
+  readonly #actions: IdleActions;
   readonly #habits = new Habits();
   readonly #reviews: ReviewQueue;
   /** Sleepers who are to be started before they come. */
@@ -41,7 +41,7 @@ export class Connections {
   #sweep: TimerHandle;
   #closed = false;
 
-  constructor(options: ConnectionsOptions, actions: ConnectionActions) {
+  constructor(options: IdleSchedulerOptions, actions: IdleActions) {
     this.#options = options;
     this.#actions = actions;
     this.#reviews = new ReviewQueue(options.sweepIntervalMs);

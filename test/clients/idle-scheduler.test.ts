@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Habits } from '../../src/clients/habits.js';
 import { ReviewQueue } from '../../src/clients/review-queue.js';
 import { activityPolicy, MatrixClientManager } from '../../src/index.js';
-import type { MatrixClientManagerOptions } from '../../src/index.js';
+import type { ActivityPolicyOptions, MatrixClientManagerOptions } from '../../src/index.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
 import { Recorder } from '../support/recorder.js';
 
@@ -26,9 +26,32 @@ function setUp(options: Partial<MatrixClientManagerOptions> = {}, users = 2) {
   return { clock, fake, manager, all, alice, bob, roomId };
 }
 
+/** A policy under which quiet users rest. */
+const resting = (options: Partial<ActivityPolicyOptions> = {}) => ({
+  connectionPolicy: activityPolicy({ idleTimeoutMs: 2 * HOUR, restAfterMs: 10 * MINUTE, ...options }),
+});
+
 describe('the default connection policy', () => {
-  it('lets a quiet user rest, polls for them now and then, and puts them to sleep at the idle time', async () => {
+  it('keeps a user who only listens live until the idle time', async () => {
     const { clock, fake, manager, alice, bob, roomId } = setUp();
+    const recorder = new Recorder();
+    await manager.startClient({ ...alice, callbacks: [recorder.callback] });
+    for (let quarter = 1; quarter < 8; quarter++) {
+      await clock.advance(15 * MINUTE);
+      expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'live', resting: false });
+      fake.sendMessage(roomId, bob.userId, `at ${quarter}`);
+      await clock.advance(100);
+      expect(recorder.bodies().at(-1)).toBe(`at ${quarter}`);
+    }
+    await clock.advance(20 * MINUTE);
+    expect(manager.hasClient(alice.userId)).toBe(false);
+    expect(clock.pendingTimers).toBe(0);
+  });
+});
+
+describe('activityPolicy with restAfterMs', () => {
+  it('lets a quiet user rest, polls for them now and then, and puts them to sleep at the idle time', async () => {
+    const { clock, fake, manager, alice, bob, roomId } = setUp(resting());
     const recorder = new Recorder();
     await manager.startClient({ ...alice, callbacks: [recorder.callback] });
     await clock.advance(11 * MINUTE);
@@ -49,7 +72,7 @@ describe('the default connection policy', () => {
   it.each(['touch', 'withClient', 'sendMessage', 'getRoomMessages'] as const)(
     'wakes a resting user at once by %s',
     async (how) => {
-      const { clock, fake, manager, alice, bob, roomId } = setUp();
+      const { clock, fake, manager, alice, bob, roomId } = setUp(resting());
       const recorder = new Recorder();
       await manager.startClient({ ...alice, callbacks: [recorder.callback] });
       await clock.advance(12 * MINUTE + 40_000);
@@ -85,7 +108,7 @@ describe('the default connection policy', () => {
   });
 
   it('never lets a user rest or sleep while a lease is held', async () => {
-    const { clock, manager, alice } = setUp();
+    const { clock, manager, alice } = setUp(resting());
     await manager.startClient(alice);
     const done = Promise.withResolvers<void>();
     const using = manager.withClient(alice.userId, () => done.promise);
@@ -98,9 +121,7 @@ describe('the default connection policy', () => {
   });
 
   it('stops a resting client completely', async () => {
-    const { clock, fake, manager, alice } = setUp({
-      connectionPolicy: activityPolicy({ idleTimeoutMs: DAY, restPollIntervalMs: Infinity }),
-    });
+    const { clock, fake, manager, alice } = setUp(resting({ idleTimeoutMs: DAY, restPollIntervalMs: Infinity }));
     await manager.startClient(alice);
     await clock.advance(30 * MINUTE);
     fake.clearRequests();
@@ -126,7 +147,7 @@ describe('the default connection policy', () => {
       expect(manager.hasClient(alice.userId)).toBe(false);
       await clock.advance(15 * MINUTE);
     }
-    expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'live', resting: true });
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'live' });
     expect(starts.at(-1)).toBeGreaterThan(7.8);
     expect(starts.at(-1)).toBeLessThanOrEqual(8);
     await clock.advance(3 * HOUR);
@@ -142,7 +163,7 @@ describe('the default connection policy', () => {
     });
     await manager.startClient(alice);
     await manager.startClient(bob);
-    await clock.advance(DAY);
+    await clock.advance(3 * HOUR);
     expect(manager.hasClient(alice.userId)).toBe(true);
     expect(manager.hasClient(bob.userId)).toBe(false);
   });
