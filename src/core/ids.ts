@@ -3,9 +3,9 @@ import { MatrixClientManagerError } from './errors.js';
 const MAX_ID_BYTES = 255;
 
 /**
- * Checks a full Matrix user id: `@localpart:server`, 255 bytes at most.
- * Historical localparts (any printable ASCII but `:`) pass, because such users exist.
- * @see https://spec.matrix.org/v1.16/appendices/#user-identifiers
+ * Checks the user id of somebody who may exist: `@localpart:server`, 255 bytes at most. The localpart may be historical:
+ * any Unicode text without `:` and NUL, or nothing at all. {@link newUserId} has the stricter grammar of new accounts.
+ * @see https://spec.matrix.org/v1.16/appendices/#historical-user-ids
  */
 export function assertUserId(userId: unknown): asserts userId is string {
   const problem = userIdProblem(userId);
@@ -19,8 +19,8 @@ function userIdProblem(userId: unknown): string | undefined {
   if (!userId.startsWith('@')) return `${quote(userId)} does not start with "@"`;
   const colon = userId.indexOf(':');
   if (colon === -1) return `${quote(userId)} has no ":server"`;
-  if (!/^[\x21-\x39\x3b-\x7e]+$/.test(userId.slice(1, colon))) {
-    return `the localpart of ${quote(userId)} is empty or has characters that no user id can have`;
+  if (userId.includes('\0') || !userId.isWellFormed()) {
+    return `the localpart of ${quote(userId)} has a NUL or half of a surrogate pair, which no user id can have`;
   }
   if (!isServerName(userId.slice(colon + 1))) return `${quote(userId)} has no valid server name after the ":"`;
   if (Buffer.byteLength(userId) > MAX_ID_BYTES) return `it is longer than ${MAX_ID_BYTES} bytes`;
