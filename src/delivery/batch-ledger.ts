@@ -1,24 +1,24 @@
-import type { EventBatch, ResumeData } from '../core/event-source.js';
+import type { EventBatch } from '../core/event-source.js';
 import type { CheckpointChange, DeliveredPosition, JournalEntry } from '../storage/checkpoint.js';
 import { RoomProgress } from './room-progress.js';
 import type { Step } from './room-progress.js';
 
-/** A batch whose events are being handled. */
+/** A batch whose events are being handled, or a run of neighbouring batches whose events are all handled. */
 export interface OpenBatch {
-  readonly nextBatch: string;
-  resume: ResumeData | undefined;
-  /** Where rooms stand when the batch is handled, and all before it. */
-  readonly marks: RoomStep[];
-  record: BatchRecord;
+  nextBatch: string;
+  rooms: Map<string, string | null> | undefined;
+  accountData: string | undefined;
+  /** Where rooms stand when the batch is handled, and all before it. In no order. */
+  marks: RoomStep[];
+  /** Its events that the journal holds. In no order. */
+  journaled: JournalEntry[];
   complete: boolean;
-}
-
-/** What is stored of a batch; batches that have become one share it. */
-interface BatchRecord {
-  /** Events that the journal holds. */
-  readonly journaled: JournalEntry[];
   /** Whether the stored sync position is beyond it. */
   covered: boolean;
+  /** The run that it has become a part of. */
+  run: OpenBatch | undefined;
+  previous: OpenBatch | undefined;
+  next: OpenBatch | undefined;
 }
 
 interface RoomStep extends Step {
@@ -36,14 +36,19 @@ export interface EventStep extends RoomStep {
  * over its handled events, neither beyond a hole. The journal holds what is handled in batches that are not: a room's
  * position alone would not do, since a homeserver may answer an old sync position with an old answer, which ends
  * before it.
+ *
+ * A callback that never returns holds one batch back while hundreds of thousands follow. Handled neighbours are joined
+ * when they are complete, the smaller list into the larger, so an event costs the same however much waits.
  */
 export class BatchLedger {
-  readonly #open: OpenBatch[] = [];
+  /** The batches in a doubly linked list, from the oldest on. */
+  #oldest: OpenBatch | undefined;
+  #newest: OpenBatch | undefined;
   readonly #rooms = new Map<string, RoomProgress>();
   readonly #changedRooms = new Set<string>();
   #handled: EventStep[] = [];
   #journaled: number;
-  /** A position that nothing but time has moved to; it is stored with the next change, or at the end. */
+  /** Position of empty syncs; stored together with the next change, or at the end. */
   #idleSince: string | undefined;
 
   /** @param journaled - how many entries the stored journal has */
@@ -54,13 +59,27 @@ export class BatchLedger {
   open({ nextBatch, resume }: EventBatch): OpenBatch {
     const open: OpenBatch = {
       nextBatch,
-      resume,
+      rooms: resume && new Map(resume.rooms),
+      accountData: resume?.accountData,
       marks: [],
-      record: { journaled: [], covered: false },
+      journaled: [],
       complete: false,
+      covered: false,
+      run: undefined,
+      previous: this.#newest,
+      next: undefined,
     };
-    this.#open.push(open);
+    if (this.#newest) this.#newest.next = open;
+    this.#oldest ??= open;
+    this.#newest = open;
     return open;
+  }
+
+  /** All events of the batch are handled. */
+  complete(open: OpenBatch): void {
+    open.complete = true;
+    if (open.next?.complete) this.#join(open, open.next);
+    if (open.previous?.complete) this.#join(open.previous, open);
   }
 
   /** The next event of a room. @param moves - false where the room's position must not stand there */
@@ -82,7 +101,7 @@ export class BatchLedger {
     if (step.handled) return;
     step.handled = true;
     this.#changedRooms.add(step.roomId);
-    if (journaled) step.open.record.journaled.push(entryOf(step));
+    if (journaled) runOf(step.open).journaled.push(entryOf(step));
     else this.#handled.push(step);
   }
 
@@ -91,11 +110,11 @@ export class BatchLedger {
     const done = this.#takeDone();
     const add = this.#takeJournal();
     const lastDelivered = this.#takePositions();
-    const { rooms, accountData } = done?.resume ?? {};
-    let prune: readonly JournalEntry[] | 'all' = done?.record.journaled ?? [];
-    if (lastDelivered.size + add.length + prune.length === 0 && !done?.resume) return undefined;
+    const { rooms, accountData } = done ?? {};
+    let prune: readonly JournalEntry[] | 'all' = done?.journaled ?? [];
+    if (lastDelivered.size + add.length + prune.length === 0 && !rooms) return undefined;
     this.#journaled += add.length - prune.length;
-    if (this.#open.length === 0 && this.#journaled > 0) {
+    if (!this.#oldest && this.#journaled > 0) {
       prune = 'all'; // what is left are events that did not come again
       this.#journaled = 0;
     }
@@ -122,13 +141,16 @@ export class BatchLedger {
   }
 
   #takeJournal(): JournalEntry[] {
-    const steps = this.#handled.filter(({ open }) => !open.record.covered);
-    this.#handled = [];
-    return steps.map((step) => {
+    const added: JournalEntry[] = [];
+    for (const step of this.#handled) {
+      const run = runOf(step.open);
+      if (run.covered) continue;
       const entry = entryOf(step);
-      step.open.record.journaled.push(entry);
-      return entry;
-    });
+      added.push(entry);
+      run.journaled.push(entry);
+    }
+    this.#handled = [];
+    return added;
   }
 
   #takePositions(): Map<string, DeliveredPosition | null> {
@@ -145,16 +167,12 @@ export class BatchLedger {
 
   /** The batches that are handled from the oldest on, as one. */
   #takeDone(): OpenBatch | undefined {
-    // Those that wait behind a slow one become one as well, or they would pile up.
-    for (let i = this.#open.length - 1; i > 0; i--) {
-      const [earlier, later] = this.#open.slice(i - 1, i + 1) as [OpenBatch, OpenBatch];
-      if (!earlier.complete || !later.complete) continue;
-      absorb(later, earlier);
-      this.#open.splice(i - 1, 1);
-    }
-    if (!this.#open[0]?.complete) return undefined;
-    const done = this.#open.shift() as OpenBatch;
-    done.record.covered = true;
+    const done = this.#oldest;
+    if (!done?.complete) return undefined;
+    this.#oldest = done.next;
+    if (done.next) done.next.previous = undefined;
+    else this.#newest = undefined;
+    done.covered = true;
     this.#idleSince = done.nextBatch;
     for (const mark of done.marks) {
       mark.handled = true;
@@ -162,18 +180,50 @@ export class BatchLedger {
     }
     return done;
   }
+
+  /** Makes `later` a part of `earlier`, its neighbour. */
+  #join(earlier: OpenBatch, later: OpenBatch): void {
+    earlier.next = later.next;
+    if (later.next) later.next.previous = earlier;
+    else this.#newest = earlier;
+    earlier.nextBatch = later.nextBatch;
+    earlier.rooms = mergedRooms(earlier.rooms, later.rooms);
+    earlier.accountData = later.accountData ?? earlier.accountData;
+    earlier.marks = joined(earlier.marks, later.marks);
+    earlier.journaled = joined(earlier.journaled, later.journaled);
+    later.run = earlier;
+    later.previous = undefined;
+    later.next = undefined;
+    later.rooms = undefined;
+    later.marks = [];
+    later.journaled = [];
+  }
 }
 
-function absorb(later: OpenBatch, earlier: OpenBatch): void {
-  later.resume = mergedResume(earlier.resume, later.resume);
-  later.marks.unshift(...earlier.marks);
-  later.record.journaled.unshift(...earlier.record.journaled);
-  earlier.record = later.record;
+/** The run that a batch has become a part of, or the batch itself. Shortens the way for the next look. */
+function runOf(open: OpenBatch): OpenBatch {
+  let at = open;
+  while (at.run) {
+    if (at.run.run) at.run = at.run.run;
+    at = at.run;
+  }
+  return at;
 }
 
-function mergedResume(earlier: ResumeData | undefined, later: ResumeData | undefined): ResumeData | undefined {
+function joined<T>(one: T[], other: T[]): T[] {
+  const [small, large] = one.length < other.length ? [one, other] : [other, one];
+  for (const item of small) large.push(item); // not by spreading them into arguments, whose number is limited
+  return large;
+}
+
+function mergedRooms(earlier: OpenBatch['rooms'], later: OpenBatch['rooms']): OpenBatch['rooms'] {
   if (!earlier || !later) return later ?? earlier;
-  return { ...earlier, ...later, rooms: new Map([...earlier.rooms, ...later.rooms]) };
+  if (earlier.size >= later.size) {
+    for (const [roomId, state] of later) earlier.set(roomId, state);
+    return earlier;
+  }
+  for (const [roomId, state] of earlier) if (!later.has(roomId)) later.set(roomId, state);
+  return later;
 }
 
 function entryOf({ roomId, eventId }: EventStep): JournalEntry {

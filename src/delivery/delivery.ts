@@ -132,7 +132,7 @@ export class Delivery {
     try {
       const handled = await Promise.all(parts);
       if (!handled.every(Boolean)) return; // it stays open: the position never moves beyond it
-      open.complete = true;
+      this.#ledger.complete(open);
       await this.#scheduleCommit();
     } catch (error) {
       this.#options.logger.error({ userId: this.#options.userId, err: error }, 'delivering a sync failed');

@@ -22,9 +22,7 @@ export class RoomProgress {
   /** The position that was reached since it was last asked; undefined when it is the same. */
   take(): DeliveredPosition | null | undefined {
     const unhandled = this.#steps.findIndex(({ handled }) => !handled);
-    const handled = this.#steps.slice(0, unhandled === -1 ? undefined : unhandled);
-    const last = handled.findLastIndex(({ position }) => position !== undefined);
-    this.#steps.splice(0, unhandled === -1 ? handled.length : last + 1);
-    return handled[last]?.position;
+    const handled = this.#steps.splice(0, unhandled === -1 ? this.#steps.length : unhandled);
+    return handled.findLast(({ position }) => position !== undefined)?.position;
   }
 }
