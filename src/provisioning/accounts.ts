@@ -155,10 +155,17 @@ export class Accounts {
     });
   }
 
-  /** Makes a request that the homeserver may want to know to be the user's own; see {@link withPassword}. */
+  /**
+   * Makes a request that the homeserver may want to know to be the user's own; see {@link withPassword}. The user's
+   * queue is held for setting the password only: the request itself may have to renew the session, in that queue.
+   */
   async authenticate(userId: string, makeRequest: AuthenticatedRequest): Promise<void> {
     const { provisioner, signal } = this.#options;
-    return this.#users.run(userId, () => withPassword(makeRequest, provisioner, { userId, signal }));
+    return withPassword(makeRequest, userId, async () => {
+      if (!provisioner) return undefined;
+      const ensured = this.#users.run(userId, () => provisioner.ensureUser({ userId, signal }));
+      return (await orAborted(ensured, signal, `authenticating ${userId}`)).password;
+    });
   }
 
   /** A session over `credentials` that renews itself and remembers what it got. */
