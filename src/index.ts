@@ -67,6 +67,7 @@ export type { Gap } from './delivery/delivery.js';
 
 // Messages
 export type { MessagePage } from './messages/message-fetcher.js';
+export type { Redacted } from './core/redacted.js';
 export type { RoomMessage } from './messages/room-message.js';
 export type { MessageBody } from './messages/content.js';
 export type { DownloadedFile, OutgoingFile } from './messages/attachments.js';

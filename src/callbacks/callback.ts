@@ -1,6 +1,7 @@
 import { clientEventTypes } from '../core/client-event.js';
 import type { ClientEvent } from '../core/client-event.js';
 import { MatrixClientManagerError } from '../core/errors.js';
+import { EventTypes, isEventTypeOrPrefix } from '../core/event-types.js';
 import { assertRoomId, describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 
@@ -9,7 +10,8 @@ export type ClientCallback = (event: ClientEvent) => void | Promise<void>;
 
 export interface CallbackOptions {
   /**
-   * Which events to deliver: kinds (`message`, `typing` ...) and Matrix event types (`m.room.message` ...).
+   * Which events to deliver: kinds (`message`, `typing` ...), event types (`m.room.message`, `order_update` ...), and
+   * prefixes of event types (`m.call.*`).
    * @default all
    */
   readonly types?: readonly string[] | undefined;
@@ -21,7 +23,7 @@ export interface CallbackOptions {
 
 /** One registration: which events of a user a callback wants. */
 export class CallbackFilter {
-  readonly #types: ReadonlySet<string> | undefined;
+  readonly #types: EventTypes | undefined;
   readonly #rooms: ReadonlySet<string> | undefined;
   readonly #backlog: boolean;
 
@@ -38,7 +40,7 @@ export class CallbackFilter {
     if (rooms !== undefined && !Array.isArray(rooms)) {
       throw invalid(`expected \`rooms\` to be a list, got ${describe(rooms)}`);
     }
-    this.#types = types && new Set(types.map(checkType));
+    this.#types = types && new EventTypes(types.map(checkType));
     rooms?.forEach((roomId) => assertRoomId(roomId));
     this.#rooms = rooms && new Set(rooms);
     if (typeof backlog !== 'boolean') throw invalid(`expected \`backlog\` to be a boolean, got ${describe(backlog)}`);
@@ -48,7 +50,9 @@ export class CallbackFilter {
   matches(event: ClientEvent): boolean {
     if (event.provenance === 'backlog' && !this.#backlog) return false;
     if (this.#rooms && !this.#rooms.has(event.roomId)) return false;
-    return !this.#types || this.#types.has(event.type) || ('eventType' in event && this.#types.has(event.eventType));
+    return (
+      !this.#types || this.#types.hasKind(event.type) || ('eventType' in event && this.#types.has(event.eventType))
+    );
   }
 }
 
@@ -56,11 +60,10 @@ export function assertCallback(callback: unknown): asserts callback is ClientCal
   if (typeof callback !== 'function') throw invalid(`expected a callback to be a function, got ${describe(callback)}`);
 }
 
-/** A word that is neither a kind nor looks like an event type is a typing error that would never match. */
 function checkType(type: unknown): string {
-  const known: readonly string[] = clientEventTypes;
-  if (typeof type === 'string' && (known.includes(type) || /^[^\s.]+(\.[^\s.]+)+$/.test(type))) return type;
-  throw invalid(`expected \`types\` to hold ${known.join(', ')} or Matrix event types, got ${describe(type)}`);
+  if (isEventTypeOrPrefix(type)) return type;
+  const known = clientEventTypes.join(', ');
+  throw invalid(`expected \`types\` to hold ${known}, event types or prefixes like m.call.*, got ${describe(type)}`);
 }
 
 function invalid(message: string): MatrixClientManagerError {

@@ -85,6 +85,8 @@ export class SyncPoll {
   #behind = false;
   /** Answers in a row that did not move the position. */
   #unchanged = 0;
+  /** Whether what had been missed before the start has come: the position may stay the same after it. */
+  #caughtUp = false;
   /** When the next sync may go out; in the past where there is no reason to wait. */
   #notBefore = 0;
 
@@ -141,6 +143,7 @@ export class SyncPoll {
         const atOnce = retrying || rested || fast.isGrowing || !query.timeout;
         const answer = await this.#ask(query, since, atOnce);
         this.#behind = false;
+        this.#caughtUp = true;
         this.#lastSyncAt = clock.now();
         this.#connection(true);
         if (since === undefined) this.#lostPosition = undefined; // the new one may be the same
@@ -226,7 +229,7 @@ export class SyncPoll {
   async #ask(query: SyncQuery, since: string | undefined, atOnce: boolean): Promise<Answer> {
     const { clock, fast, resumesFrom, userId } = this.#options;
     const begunAt = clock.now();
-    const catchUp = since === undefined ? this.#lostPosition !== undefined : since === resumesFrom;
+    const catchUp = since === undefined ? this.#lostPosition !== undefined : since === resumesFrom && !this.#caughtUp;
     try {
       const early = await this.#askFast(since, catchUp);
       if (since === undefined && !early) fast.finish();

@@ -1,5 +1,6 @@
 import type { Decryption } from './decryption.js';
 import type { EventContent } from './raw-event.js';
+import type { Redacted } from './redacted.js';
 
 /**
  * How an event came: `live` as it happened; `gap-fill` fetched because the sync had left it out or the client was
@@ -20,7 +21,10 @@ interface InTimeline extends InRoom {
   readonly sender: string;
   /** The sender's homeserver's clock, in milliseconds since the Unix epoch (`origin_server_ts`). */
   readonly timestamp: number;
+  /** Nearly empty where the event had been taken back before it came. */
   readonly content: EventContent;
+  /** Who took it back, when and why, if that had happened before the event came. */
+  readonly redacted?: Redacted;
   /** The Matrix event type, such as `m.room.message`. */
   readonly eventType: string;
   /** Whether it was sent encrypted. */

@@ -3,10 +3,12 @@ import type { InviteBatch, RoomBatch } from '../core/event-source.js';
 import { decryption } from '../core/decryption.js';
 import { isEncrypted, isObject } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
+import { redactedOf } from '../core/redacted.js';
 
 /** What callbacks get for a timeline event. */
 export function toTimelineEvent(userId: string, roomId: string, raw: RawEvent, provenance: Provenance): ClientEvent {
   const transactionId = raw.unsigned?.transaction_id;
+  const redacted = redactedOf(raw);
   const common = {
     userId,
     roomId,
@@ -15,6 +17,7 @@ export function toTimelineEvent(userId: string, roomId: string, raw: RawEvent, p
     sender: raw.sender,
     timestamp: raw.origin_server_ts,
     content: raw.content,
+    ...(redacted && { redacted }),
     eventType: raw.type,
     encrypted: isEncrypted(raw),
     ...(raw[decryption] && { decryption: raw[decryption] }),

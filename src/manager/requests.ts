@@ -26,8 +26,8 @@ export interface GetRoomMessagesOptions {
   /** The `end` of the page before; absent: the newest messages. */
   readonly from?: string | undefined;
   /**
-   * What belongs on the page: `message`, `reaction`, `redaction`, `membership`, `state` as callbacks know them, and
-   * Matrix event types. Edits show in the message that they change. @default ['message']
+   * What belongs on the page: `message`, `reaction`, `redaction`, `membership`, `state` as callbacks know them, event
+   * types, and prefixes of those (`m.call.*`). Edits show in the message that they change. @default ['message']
    */
   readonly types?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;

@@ -2,6 +2,8 @@ import { decryption } from '../core/decryption.js';
 import type { Decryption } from '../core/decryption.js';
 import { isEncrypted, isObject, isRawEvent } from '../core/raw-event.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
+import { redactedOf } from '../core/redacted.js';
+import type { Redacted } from '../core/redacted.js';
 
 /** An event of a page of history, with what later events did to it. */
 export interface RoomMessage {
@@ -19,8 +21,8 @@ export interface RoomMessage {
   readonly stateKey?: string;
   /** The newest edit, when there is one. */
   readonly edited?: { readonly eventId: string; readonly timestamp: number };
-  /** Who took it back, when somebody did. */
-  readonly redacted?: { readonly eventId: string; readonly sender: string; readonly reason?: string };
+  /** Who took it back, when and why, if somebody did. */
+  readonly redacted?: Redacted;
   /** Whether it was sent encrypted. One that could not be decrypted keeps type `m.room.encrypted`. */
   readonly encrypted: boolean;
   /** What came of decrypting it, where the reader's client has encryption. */
@@ -67,12 +69,10 @@ export function toRoomMessage(roomId: string, event: RawEvent, changes: Changes)
     ...(event[decryption] && { decryption: event[decryption] }),
     ...(event.state_key !== undefined && { stateKey: event.state_key }),
   };
-  const redaction = changes.redactions.get(event.event_id) ?? event.unsigned?.redacted_because;
-  if (isRawEvent(redaction)) {
-    const { event_id: eventId, sender, content } = redaction;
-    const reason = typeof content.reason === 'string' && { reason: content.reason };
+  const redacted = redactedOf(event, changes.redactions.get(event.event_id));
+  if (redacted) {
     const kept = event.state_key === undefined ? {} : keptContent(event);
-    return { ...common, content: kept, redacted: { eventId, sender, ...reason } };
+    return { ...common, content: kept, redacted };
   }
   const edit = newestEdit(event, changes);
   if (!edit) return { ...common, content: event.content };

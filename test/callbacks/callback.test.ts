@@ -34,6 +34,22 @@ describe('a filter', () => {
     expect(matches({ types: ['m.typing'] }, typing)).toBe(false); // its kind is `typing`, and it is no event
   });
 
+  it('of a prefix like m.call.* lets through the event types that begin with it', () => {
+    const call = messageEvent({ eventType: 'm.call.invite' });
+    expect(matches({ types: ['m.call.*'] }, call)).toBe(true);
+    expect(matches({ types: ['m.poll.*', 'm.call.*'] }, call)).toBe(true);
+    expect(matches({ types: ['m.*'] }, call)).toBe(true);
+    expect(matches({ types: ['m.poll.*'] }, call)).toBe(false);
+    expect(matches({ types: ['m.call.*'] }, messageEvent({ eventType: 'm.call' }))).toBe(false);
+    expect(matches({ types: ['m.call.*'] }, messageEvent({ eventType: 'm.callback.x' }))).toBe(false);
+    expect(matches({ types: ['typing.*'] }, typing)).toBe(false);
+  });
+
+  it("of an application's own event type without a dot lets it through", () => {
+    expect(matches({ types: ['order_update'] }, messageEvent({ eventType: 'order_update' }))).toBe(true);
+    expect(matches({ types: ['order_update'] }, messageEvent())).toBe(false);
+  });
+
   it('of rooms lets what is of them through', () => {
     expect(matches({ rooms: ['!a:x', '!b:x'] }, messageEvent({ roomId: '!b:x' }))).toBe(true);
     expect(matches({ rooms: ['!a:x'] }, messageEvent({ roomId: '!b:x' }))).toBe(false);
@@ -69,7 +85,10 @@ describe('a filter', () => {
     [[], 'options'],
     [{ types: 'message' }, '`types`'],
     [{ types: { 0: 'message' } }, '`types`'],
-    [{ types: ['mesage'] }, '`types`'],
+    [{ types: ['*'] }, '`types`'],
+    [{ types: ['.*'] }, '`types`'],
+    [{ types: ['m.call*'] }, '`types`'],
+    [{ types: ['m.*.invite'] }, '`types`'],
     [{ types: ['message', 5] }, '`types`'],
     [{ types: ['m room message'] }, '`types`'],
     [{ types: [''] }, '`types`'],

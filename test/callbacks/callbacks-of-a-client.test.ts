@@ -98,6 +98,39 @@ describe('the callbacks of a client', () => {
     expect(got.events.map(({ provenance }) => provenance)).toEqual(['live', 'gap-fill', 'gap-fill', 'live']);
   });
 
+  it('call the first message after a resume live where nothing had been missed', async () => {
+    const { manager, say, start } = setUp();
+    const got = new Recorder();
+    await start([got]);
+    await manager.stopClient(alice);
+    await start();
+    say('first');
+    await got.message('first');
+    expect(got.events.map(({ provenance }) => provenance)).toEqual(['live']);
+  });
+
+  it('are told of an event that was taken back while the client was stopped by whom, when and why', async () => {
+    const { fake, manager, say, start, roomA } = setUp();
+    const got = new Recorder();
+    await start([got]);
+    await manager.stopClient(alice);
+    const eventId = say('secret');
+    const reason = fake.redact(roomA, bob, eventId, 'too much');
+    const plain = fake.redact(roomA, bob, say('second secret'));
+    await start();
+    await got.until((events) => events.length === 4);
+    const timestamp = expect.any(Number);
+    expect(got.events[0]).toMatchObject({
+      type: 'message',
+      eventId,
+      content: {},
+      redacted: { eventId: reason, sender: bob, timestamp, reason: 'too much' },
+    });
+    expect(got.events.find((event) => 'redacted' in event && event.redacted?.eventId === plain)).toMatchObject({
+      redacted: { eventId: plain, sender: bob, timestamp },
+    });
+  });
+
   it('get an event once when they are the same function, however often it is registered', async () => {
     const { manager, roomA, say, start } = setUp();
     const got = new Recorder();

@@ -121,6 +121,17 @@ describe('a page from the homeserver', () => {
   });
 });
 
+describe('the types of a page', () => {
+  it("are also prefixes like m.call.* and an application's own type without a dot", async () => {
+    const { manager, roomId, userId } = setUp();
+    for (const type of ['m.call.invite', 'order_update', 'm.callback.x']) {
+      await manager.sendMessage({ userId, roomId, type, content: { for: type } });
+    }
+    const { messages } = await manager.getRoomMessages({ roomId, userId, types: ['m.call.*', 'order_update'] });
+    expect(messages.map(({ type }) => type)).toEqual(['order_update', 'm.call.invite']);
+  });
+});
+
 describe('bad input to a page', () => {
   const bad: [string, Record<string, unknown>, string][] = [
     ['a limit of 0', { limit: 0 }, 'INVALID_OPTIONS'],
@@ -132,7 +143,7 @@ describe('bad input to a page', () => {
     ['a cursor of nobody', { from: 't12-34_5' }, 'INVALID_CURSOR'],
     ['an empty cursor', { from: '' }, 'INVALID_CURSOR'],
     ['a number as cursor', { from: 7 }, 'INVALID_CURSOR'],
-    ['types that mean nothing', { types: ['messages'] }, 'INVALID_OPTIONS'],
+    ['types that mean nothing', { types: ['two words'] }, 'INVALID_OPTIONS'],
     ['an unknown user', { userId: '@nobody:hs.test' }, 'CLIENT_NOT_STARTED'],
   ];
   it.each(bad)('is refused before any request: %s', async (_what, options, code) => {

@@ -1,0 +1,30 @@
+/** Event types that an application asks for: names, and prefixes such as `m.call.*`. */
+export class EventTypes {
+  readonly #names = new Set<string>();
+  readonly #prefixes: string[] = [];
+
+  /** @param types - checked by {@link isEventTypeOrPrefix} */
+  constructor(types: readonly string[]) {
+    for (const type of types) {
+      if (type.endsWith('.*')) this.#prefixes.push(type.slice(0, -1));
+      else this.#names.add(type);
+    }
+  }
+
+  has(type: string): boolean {
+    return this.#names.has(type) || this.#prefixes.some((prefix) => type.startsWith(prefix));
+  }
+
+  /** Whether a kind of event, such as `message`, is asked for by its name. */
+  hasKind(kind: string): boolean {
+    return this.#names.has(kind);
+  }
+}
+
+/**
+ * Whether the text can be an event type, or a prefix of some that ends in `.*`. An application's own types need no dot.
+ * @see https://spec.matrix.org/v1.16/client-server-api/#types-of-room-events
+ */
+export function isEventTypeOrPrefix(type: unknown): type is string {
+  return typeof type === 'string' && /^[^\s*]+$/.test(type.endsWith('.*') ? type.slice(0, -2) : type);
+}
