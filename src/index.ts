@@ -31,7 +31,8 @@ export type {
   Provisioner,
   ProvisionerCapabilities,
 } from './provisioning/provisioner.js';
-export type { CredentialsSource, ProvisionedUser, ProvisionUserOptions } from './provisioning/accounts.js';
+export type { CredentialsSource } from './provisioning/accounts.js';
+export type { ProvisionedUser, ProvisionUserOptions } from './provisioning/provision-user-options.js';
 export type { AdminAccount } from './provisioning/synapse-admin-http.js';
 export type { AdminApi, AdminDevice, AdminUser, ListUsersOptions } from './provisioning/admin-api.js';
 export type { Credentials } from './core/credentials.js';

@@ -1,3 +1,4 @@
+import { assertKnownOptions } from '../core/call-options.js';
 import { clientEventTypes } from '../core/client-event.js';
 import type { ClientEvent } from '../core/client-event.js';
 import { MatrixClientManagerError } from '../core/errors.js';
@@ -29,10 +30,7 @@ export class CallbackFilter {
 
   constructor(options: CallbackOptions = {}) {
     if (!isObject(options)) throw invalid(`expected callback options to be an object, got ${describe(options)}`);
-    const unknown = Object.keys(options).find((name) => !['types', 'rooms', 'backlog'].includes(name));
-    if (unknown !== undefined) {
-      throw invalid(`there is no callback option \`${unknown}\`; the options are types, rooms and backlog`);
-    }
+    assertKnownOptions('addCallback()', options, ['types', 'rooms', 'backlog']);
     const { types, rooms, backlog = false } = options;
     if (types !== undefined && !Array.isArray(types)) {
       throw invalid(`expected \`types\` to be a list, got ${describe(types)}`);

@@ -1,3 +1,6 @@
+import * as v from 'valibot';
+import { durationMs, optionsOf, readCallOptions } from '../core/call-options.js';
+
 /** What a {@link ConnectionPolicy} knows of a user. Times are in milliseconds since the Unix epoch. */
 export interface UserActivity {
   readonly userId: string;
@@ -40,12 +43,20 @@ export interface ActivityPolicyOptions {
 /** How long a client that was started for an expected user waits for them, in milliseconds. */
 const EXPECT_FOR_MS = 4_500_000;
 
+const activityPolicySchema = optionsOf<ActivityPolicyOptions>({
+  idleTimeoutMs: durationMs(1),
+  restAfterMs: v.optional(durationMs(0)),
+  restPollIntervalMs: v.optional(durationMs(1)),
+  wakeAheadMs: v.optional(durationMs(0)),
+});
+
 /**
  * The default policy: live until `idleTimeoutMs`, then asleep, and up again a little before a regular's usual time.
  * With `restAfterMs`, resting in between: events then arrive up to `restPollIntervalMs` late.
  */
 export function activityPolicy(options: ActivityPolicyOptions): ConnectionPolicy {
-  const { idleTimeoutMs, restAfterMs = Infinity, restPollIntervalMs = 120_000, wakeAheadMs = 300_000 } = options;
+  const read = readCallOptions('activityPolicy()', activityPolicySchema, options);
+  const { idleTimeoutMs, restAfterMs = Infinity, restPollIntervalMs = 120_000, wakeAheadMs = 300_000 } = read;
   return {
     decide({ now, lastActivityAt, expectedSince, likelyReturnAt }) {
       const restsAt = lastActivityAt + restAfterMs;

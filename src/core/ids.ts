@@ -96,8 +96,7 @@ export function serverNameOf(userId: string): string {
  * @see https://spec.matrix.org/v1.16/appendices/#room-ids
  */
 export function assertRoomId(roomId: unknown): asserts roomId is string {
-  const ok = typeof roomId === 'string' && /^![^\s\0]+$/.test(roomId) && Buffer.byteLength(roomId) <= MAX_ID_BYTES;
-  if (ok) return;
+  if (typeof roomId === 'string' && isOpaqueId('!', roomId)) return;
   const hint = typeof roomId === 'string' && roomId.startsWith('#') ? ' (an alias has to be resolved first)' : '';
   throw new MatrixClientManagerError(
     'INVALID_OPTIONS',
@@ -107,12 +106,20 @@ export function assertRoomId(roomId: unknown): asserts roomId is string {
 
 /** Checks an event id. @see https://spec.matrix.org/v1.16/appendices/#event-ids */
 export function assertEventId(eventId: unknown): asserts eventId is string {
-  const ok = typeof eventId === 'string' && /^\$[^\s\0]+$/.test(eventId) && Buffer.byteLength(eventId) <= MAX_ID_BYTES;
-  if (ok) return;
+  if (typeof eventId === 'string' && isEventId(eventId)) return;
   throw new MatrixClientManagerError(
     'INVALID_OPTIONS',
     `expected \`eventId\` to be an event id like $abc, got ${describe(eventId)}`,
   );
+}
+
+export function isEventId(text: string): boolean {
+  return isOpaqueId('$', text);
+}
+
+function isOpaqueId(sigil: string, id: string): boolean {
+  const isText = id.length > 1 && id.startsWith(sigil) && !/[\s\0]/.test(id) && id.isWellFormed();
+  return isText && Buffer.byteLength(id) <= MAX_ID_BYTES;
 }
 
 /** A short description of a caller's value, safe to print. */

@@ -1,3 +1,4 @@
+import { assertKnownOptions } from '../core/call-options.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
@@ -32,7 +33,7 @@ export type EncryptionSettings = Required<
   Pick<EncryptionOptions, 'counterPath' | 'onCorruption'> & { readonly identity: IdentitySettings };
 
 const DECRYPTION_TIMEOUT_MS = 30_000;
-const names = [
+const names: readonly (keyof EncryptionOptions)[] = [
   'path',
   'secret',
   'counterPath',
@@ -49,11 +50,7 @@ const names = [
 /** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`; the secret is in no message. */
 export function readEncryptionOptions(options: EncryptionOptions): EncryptionSettings {
   if (!isObject(options)) throw invalid('encryption', 'an object', options);
-  const unknown = Object.keys(options).find((name) => !names.includes(name));
-  if (unknown !== undefined) {
-    const message = `there is no option \`encryption.${unknown}\`; the options are ${names.join(', ')}`;
-    throw new MatrixClientManagerError('INVALID_OPTIONS', message);
-  }
+  assertKnownOptions('`encryption`', options, names);
   const { path, secret, counterPath, onCorruption } = options;
   normalizeCryptoStoreOptions({
     path,

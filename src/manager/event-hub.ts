@@ -1,7 +1,7 @@
 import { EventEmitter } from 'eventemitter3';
 import { MatrixClientManagerError } from '../core/errors.js';
+import { describe } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
-import { invalid } from './check.js';
 import type { ManagerEvents } from './events.js';
 
 const names: ReadonlySet<keyof ManagerEvents> = new Set([
@@ -29,7 +29,10 @@ export class EventHub {
     if (typeof listener !== 'function') {
       throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected a listener to be a function');
     }
-    if (!names.has(name)) throw invalid('name', [...names].join(', '), name);
+    if (!names.has(name)) {
+      const message = `there is no event ${describe(name)}; the events are ${[...names].join(', ')}`;
+      throw new MatrixClientManagerError('INVALID_OPTIONS', message);
+    }
     this.#emitter.on(name, listener as never);
     return () => this.off(name, listener);
   }

@@ -55,7 +55,7 @@ export class LiveUsers {
     const { logger } = settings;
     this.registry = new ClientRegistry({
       ...settings,
-      connectionPolicy: settings.connectionPolicy ?? activityPolicy(settings),
+      connectionPolicy: settings.connectionPolicy ?? activityPolicy({ idleTimeoutMs: settings.idleTimeoutMs }),
       create: (userId, given, hooks, signal) => this.#create(userId, given, hooks, signal),
       onStateChanged: (userId, from, to) => {
         logger.debug({ userId, from, to }, 'client state changed');

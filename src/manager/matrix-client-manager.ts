@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { inspect } from 'node:util';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { CallbackRegistry } from '../callbacks/callback-registry.js';
-import { assertCallback } from '../callbacks/callback.js';
 import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
 import type { ClientInfo } from '../clients/client-state.js';
 import { delay } from '../core/abort.js';
+import { readCallOptions } from '../core/call-options.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
-import { assertEventId, assertRoomId, assertUserId } from '../core/ids.js';
+import { assertUserId } from '../core/ids.js';
 import { SingleFlight } from '../core/single-flight.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
@@ -19,7 +19,7 @@ import { readVersions } from '../http/versions.js';
 import type { Connections } from '../http/transport.js';
 import { Attachments } from '../messages/attachments.js';
 import type { DownloadedFile } from '../messages/attachments.js';
-import { toContent } from '../messages/content.js';
+import { toContent, toContentPart } from '../messages/content.js';
 import { fetchPage } from '../messages/message-fetcher.js';
 import type { MessagePage } from '../messages/message-fetcher.js';
 import { MessageSender } from '../messages/message-sender.js';
@@ -29,22 +29,14 @@ import type { OutboxEntry } from '../messages/outbox.js';
 import { ReceiptSender } from '../messages/receipt-sender.js';
 import { TypingNotifier } from '../messages/typing-notifier.js';
 import { Accounts } from '../provisioning/accounts.js';
-import type { ProvisionedUser, ProvisionUserOptions } from '../provisioning/accounts.js';
 import { AdminApi } from '../provisioning/admin-api.js';
+import { provisionUserSchema } from '../provisioning/provision-user-options.js';
+import type { ProvisionedUser, ProvisionUserOptions } from '../provisioning/provision-user-options.js';
 import { adminSession, SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
-import {
-  checkBoolean,
-  checkFile,
-  checkObject,
-  checkOptionalString,
-  checkSignal,
-  checkWhole,
-  invalid,
-} from './check.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
 import { Encryption } from './encryption.js';
@@ -56,6 +48,17 @@ import { LiveUsers } from './live-users.js';
 import type { Actor } from './live-users.js';
 import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions, Settings } from './options.js';
+import {
+  downloadFileSchema,
+  getRoomMessagesSchema,
+  listSendsSchema,
+  resetIdentitySchema,
+  sendFileSchema,
+  sendMessageSchema,
+  sendReadReceiptSchema,
+  sendTypingSchema,
+  startClientSchema,
+} from './requests.js';
 import type {
   DownloadFileOptions,
   GetRoomMessagesOptions,
@@ -71,7 +74,6 @@ import type {
 } from './requests.js';
 import { RoomPosts } from './room-posts.js';
 
-const MAX_PAGE = 1_000;
 /** Having answered within this time, the homeserver counts as up without being asked, in milliseconds. */
 const HEARD_OF_MS = 35_000;
 
@@ -239,13 +241,8 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
     this.#lifetime.assertOpen();
-    checkObject('options', options);
-    checkSignal(options.signal);
-    checkOptionalString('deviceId', options.deviceId);
-    if (options.displayName !== undefined && typeof options.displayName !== 'string') {
-      checkOptionalString('displayName', options.displayName);
-    }
-    return this.#telemetry.provision(() => this.#lifetime.orClosed(this.#accounts.provision(options)));
+    const read = readCallOptions('provisionUser()', provisionUserSchema, options);
+    return this.#telemetry.provision(() => this.#lifetime.orClosed(this.#accounts.provision(read)));
   }
 
   /**
@@ -254,13 +251,8 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async startClient(options: StartClientOptions): Promise<ClientInfo> {
     this.#lifetime.assertOpen();
-    checkObject('options', options);
-    const { userId, accessToken, deviceId, callbacks = [] } = options;
-    assertUserId(userId);
-    checkOptionalString('accessToken', accessToken);
-    checkOptionalString('deviceId', deviceId);
-    if (!Array.isArray(callbacks)) throw invalid('callbacks', 'a list of functions', callbacks);
-    for (const callback of callbacks) assertCallback(callback);
+    const read = readCallOptions('startClient()', startClientSchema, options);
+    const { userId, accessToken, deviceId, callbacks = [] } = read;
     for (const callback of callbacks) {
       if (!this.#callbacks.has(userId, callback)) this.#callbacks.add(userId, callback);
     }
@@ -342,20 +334,11 @@ export class MatrixClientManager implements AsyncDisposable {
     userId?: string,
   ): Promise<MessagePage> {
     this.#lifetime.assertOpen();
-    const request = typeof first === 'string' ? { roomId: first, limit, from, userId } : first;
-    checkObject('options', request);
-    assertRoomId(request.roomId);
-    const page = {
-      roomId: request.roomId,
-      limit: request.limit ?? 50,
-      from: request.from ?? undefined,
-      types: 'types' in request ? request.types : undefined,
-      signal: 'signal' in request ? request.signal : undefined,
-    };
-    checkWhole('limit', page.limit, 1, MAX_PAGE);
-    checkSignal(page.signal);
+    const asked = typeof first === 'string' ? { roomId: first, limit, from, userId } : first;
+    const request = readCallOptions('getRoomMessages()', getRoomMessagesSchema, asked);
+    const page = { ...request, limit: request.limit ?? 50, from: request.from ?? undefined };
     const signal = this.#lifetime.until(page.signal);
-    const reader = await this.#lifetime.orClosed(this.#reader(request.userId ?? undefined, signal));
+    const reader = await this.#lifetime.orClosed(this.#reader(request.userId, signal));
     const timeline = reader.live?.currentTimeline(page.roomId);
     const decrypt = this.#posts.pageDecryption(request.userId, page.roomId);
     return this.#lifetime.orClosed(fetchPage(this.#http, reader.session, timeline, { ...page, signal, decrypt }));
@@ -368,16 +351,10 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async sendMessage(options: SendMessageOptions): Promise<{ eventId: string }> {
     this.#lifetime.assertOpen();
-    checkObject('options', options);
-    const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, signal } = options;
-    assertUserId(userId);
-    assertRoomId(roomId);
-    checkOptionalString('type', type);
-    checkOptionalString('txnId', txnId);
-    checkSignal(signal);
-    const outgoing: Outgoing = { userId, roomId, type, txnId, content: toContent(options), signal };
-    checkBoolean('durable', options.durable ?? false);
-    if (options.durable) return this.#lifetime.orClosed(this.#outbox.send(outgoing));
+    const read = readCallOptions('sendMessage()', sendMessageSchema, options);
+    const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, signal } = read;
+    const outgoing: Outgoing = { userId, roomId, type, txnId, content: toContent(read, type), signal };
+    if (read.durable) return this.#lifetime.orClosed(this.#outbox.send(outgoing));
     const ending = { ...outgoing, signal: this.#lifetime.until(signal) };
     return this.#sender.inOrder(userId, roomId, () => this.#posts.post(ending));
   }
@@ -416,10 +393,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * `ENCRYPTION_SETUP_FAILED` where the homeserver refuses or the application does not take the new recovery key.
    */
   async resetIdentity(userId: string, options: ResetIdentityOptions = {}): Promise<EncryptionStatus> {
-    checkObject('options', options);
-    const { authenticate } = options;
-    if (authenticate !== undefined && typeof authenticate !== 'function')
-      throw invalid('authenticate', 'a function', authenticate);
+    const { authenticate } = readCallOptions('resetIdentity()', resetIdentitySchema, options);
     return this.#withIdentity(userId, async ({ identity, ended }) => {
       await identity.reset(ended, authenticate);
       return identity.status();
@@ -432,14 +406,8 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async sendFile(options: SendFileOptions): Promise<{ eventId: string; contentUri: string }> {
     this.#lifetime.assertOpen();
-    checkObject('options', options);
-    const { userId, roomId, file, txnId, msgtype, signal } = options;
-    assertUserId(userId);
-    assertRoomId(roomId);
-    checkFile(file);
-    checkOptionalString('msgtype', msgtype);
-    checkOptionalString('txnId', txnId);
-    checkSignal(signal);
+    const { userId, roomId, txnId, msgtype, signal, ...read } = readCallOptions('sendFile()', sendFileSchema, options);
+    const file = { ...read.file, ...(read.file.info && { info: toContentPart(read.file.info, 'file.info') }) };
     const ending = this.#lifetime.until(signal);
     return this.#users.acting(userId, async (actor) => {
       const { session } = actor;
@@ -458,15 +426,9 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async downloadFile(options: DownloadFileOptions): Promise<DownloadedFile> {
     this.#lifetime.assertOpen();
-    checkObject('options', options);
-    const { userId, roomId, content, thumbnail = false, maxBytes = this.#settings.maxFileBytes } = options;
-    assertUserId(userId);
-    if (roomId !== undefined) assertRoomId(roomId);
-    checkObject('content', content);
-    checkBoolean('thumbnail', thumbnail);
-    checkWhole('maxBytes', maxBytes, 1, Number.MAX_SAFE_INTEGER);
-    checkSignal(options.signal);
-    const signal = this.#lifetime.until(options.signal);
+    const read = readCallOptions('downloadFile()', downloadFileSchema, options);
+    const { userId, roomId, content, thumbnail = false, maxBytes = this.#settings.maxFileBytes } = read;
+    const signal = this.#lifetime.until(read.signal);
     const { session } = await this.#lifetime.orClosed(this.#reader(userId, signal));
     return this.#lifetime.orClosed(
       this.#attachments.download(session, content, { roomId, thumbnail, maxBytes, signal }),
@@ -476,9 +438,7 @@ export class MatrixClientManager implements AsyncDisposable {
   /** Messages sent with `durable: true` that are still to be sent, were refused, or were sent last; oldest first. */
   async listSends(options: ListSendsOptions = {}): Promise<OutboxEntry[]> {
     this.#lifetime.assertOpen();
-    const { userId, state = 'queued' } = options;
-    if (userId !== undefined) assertUserId(userId);
-    if (!['queued', 'failed', 'sent'].includes(state)) throw invalid('state', 'queued, failed or sent', state);
+    const { userId, state = 'queued' } = readCallOptions('listSends()', listSendsSchema, options);
     return this.#outbox.list(userId, state);
   }
 
@@ -492,13 +452,8 @@ export class MatrixClientManager implements AsyncDisposable {
   /** Shows or ends that the user is typing. A state that still stands at the homeserver is not sent again. */
   async sendTyping(options: SendTypingOptions): Promise<void> {
     this.#lifetime.assertOpen();
-    checkObject('options', options);
-    const { userId, roomId, typing, timeoutMs = 30_000, signal } = options;
-    assertUserId(userId);
-    assertRoomId(roomId);
-    checkBoolean('typing', typing);
-    checkWhole('timeoutMs', timeoutMs, 1, 600_000);
-    checkSignal(signal);
+    const read = readCallOptions('sendTyping()', sendTypingSchema, options);
+    const { userId, roomId, typing, timeoutMs = 30_000, signal } = read;
     await this.#users.acting(userId, ({ session }) =>
       this.#typing.set(session, roomId, typing, timeoutMs, this.#lifetime.until(signal)),
     );
@@ -507,13 +462,8 @@ export class MatrixClientManager implements AsyncDisposable {
   /** Marks the room as read up to the event, publicly or for the user's own devices only. Never moves backwards. */
   async sendReadReceipt(options: SendReadReceiptOptions): Promise<void> {
     this.#lifetime.assertOpen();
-    checkObject('options', options);
-    const { userId, roomId, eventId, private: isPrivate = false, signal } = options;
-    assertUserId(userId);
-    assertRoomId(roomId);
-    assertEventId(eventId);
-    checkBoolean('private', isPrivate);
-    checkSignal(signal);
+    const read = readCallOptions('sendReadReceipt()', sendReadReceiptSchema, options);
+    const { userId, roomId, eventId, private: isPrivate = false, signal } = read;
     await this.#users.acting(userId, ({ session, live }) => {
       const timeline = live?.timeline(roomId);
       const receipt = { roomId, eventId, isPrivate, signal: this.#lifetime.until(signal) };

@@ -1,5 +1,6 @@
 import type { ConnectionPolicy } from '../clients/connection-policy.js';
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
+import { assertKnownOptions } from '../core/call-options.js';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
@@ -15,6 +16,7 @@ import { fetchTransport } from '../http/fetch-transport.js';
 import type { Transport } from '../http/transport.js';
 import type { CredentialsSource } from '../provisioning/accounts.js';
 import type { Provisioner } from '../provisioning/provisioner.js';
+import { assertKnownAdmin } from '../provisioning/synapse-admin-http.js';
 import type { AdminAccount } from '../provisioning/synapse-admin-http.js';
 import { memoryStorage } from '../storage/memory-storage.js';
 import type { RateLimit } from '../resilience/rate-limiter.js';
@@ -136,7 +138,7 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
 
 /** Options for which "no limit" makes sense. */
 const mayBeInfinite: ReadonlySet<string> = new Set(['maxClients', 'maxHeapBytes', 'idleTimeoutMs']);
-const others = [
+const others: readonly (keyof MatrixClientManagerOptions)[] = [
   'homeserverUrl',
   'serverName',
   'admin',
@@ -159,11 +161,7 @@ const others = [
 /** Checks the caller's options and fills in the defaults. Throws `INVALID_OPTIONS` or, for the admin, `INVALID_USER_ID`. */
 export function readOptions(options: MatrixClientManagerOptions): Settings {
   if (!isObject(options)) throw invalid('options', 'an object', options);
-  for (const name of Object.keys(options)) {
-    if (name in numbers || others.includes(name)) continue;
-    const known = [...others, ...Object.keys(numbers)].join(', ');
-    throw new MatrixClientManagerError('INVALID_OPTIONS', `there is no option \`${name}\`; the options are ${known}`);
-  }
+  assertKnownOptions('MatrixClientManager', options, [...others, ...(Object.keys(numbers) as NumberOption[])]);
   const url = readUrl(options.homeserverUrl);
   const admin = readAdmin(options.admin);
   const serverName = options.serverName ?? (admin ? serverNameOf(admin.userId) : url.host);
@@ -232,6 +230,7 @@ function readTransport({ fetch, transport }: MatrixClientManagerOptions): Transp
 function readRateLimit<Name extends string>(name: Name, limit: RateLimit | undefined): { [K in Name]?: RateLimit } {
   if (limit === undefined) return {};
   if (!isObject(limit)) throw invalid(name, 'an object with perSecond', limit);
+  assertKnownOptions(`\`${name}\``, limit, ['perSecond', 'burst']);
   for (const part of ['perSecond', 'burst'] as const) {
     const value = limit[part];
     const ok = typeof value === 'number' && Number.isFinite(value) && value > 0;
@@ -255,10 +254,12 @@ function readUrl(value: unknown): URL {
 function readAdmin(admin: AdminAccount | undefined): AdminAccount | undefined {
   if (admin === undefined) return undefined;
   if (!isObject(admin)) throw invalid('admin', 'an object', admin);
+  assertKnownAdmin(admin);
   assertUserId(admin.userId);
   const { accessToken, password } = admin;
-  if (accessToken !== undefined && !isSecret(accessToken)) throw invalid('admin.accessToken', 'a string with content');
-  if (password !== undefined && !isSecret(password)) throw invalid('admin.password', 'a string with content');
+  if (accessToken !== undefined && !isSecret(accessToken))
+    throw invalid('admin.accessToken', 'Unicode text with content');
+  if (password !== undefined && !isSecret(password)) throw invalid('admin.password', 'Unicode text with content');
   if (accessToken === undefined && password === undefined) {
     throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `admin` to have an accessToken or a password');
   }
@@ -266,7 +267,7 @@ function readAdmin(admin: AdminAccount | undefined): AdminAccount | undefined {
 }
 
 function isSecret(value: unknown): boolean {
-  return typeof value === 'string' && value !== '';
+  return typeof value === 'string' && value !== '' && value.isWellFormed();
 }
 
 function requireMethods(name: string, value: unknown, methods: readonly string[]): void {

@@ -1,9 +1,28 @@
+import * as v from 'valibot';
+import { assertCallback } from '../callbacks/callback.js';
 import type { ClientCallback } from '../callbacks/callback.js';
 import type { StopReason } from '../clients/client-state.js';
+import {
+  eventId,
+  flag,
+  functionOf,
+  name,
+  nullAsAbsent,
+  object,
+  oneOf,
+  optionsOf,
+  roomId,
+  signal,
+  text,
+  unchecked,
+  userId,
+  wholeNumber,
+} from '../core/call-options.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { AuthUploadDeviceSigningKeys } from '../encryption/identity-options.js';
 import type { OutgoingFile } from '../messages/attachments.js';
 import type { MessageBody } from '../messages/content.js';
+import type { ProvisionedUser } from '../provisioning/provision-user-options.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import type { TelemetryStats } from '../telemetry/telemetry-stats.js';
 
@@ -16,6 +35,24 @@ export interface StartClientOptions {
   /** Registered as by `addCallback`, before the first sync. */
   readonly callbacks?: readonly ClientCallback[] | undefined;
 }
+
+/** What `provisionUser` resolves with can be passed on: of that, `created` and `refreshToken` are ignored. */
+export const startClientSchema = optionsOf<StartClientOptions & Partial<ProvisionedUser>>({
+  userId,
+  accessToken: v.optional(name),
+  deviceId: v.optional(name),
+  callbacks: v.optional(
+    v.pipe(
+      v.array(unchecked<ClientCallback>(), 'a list of functions'),
+      v.check((callbacks) => {
+        for (const callback of callbacks) assertCallback(callback);
+        return true;
+      }),
+    ),
+  ),
+  created: unchecked(),
+  refreshToken: unchecked(),
+});
 
 export interface GetRoomMessagesOptions {
   readonly roomId: string;
@@ -33,6 +70,18 @@ export interface GetRoomMessagesOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const MAX_PAGE = 1_000;
+
+/** `null` counts as absent, as databases have it. */
+export const getRoomMessagesSchema = optionsOf<GetRoomMessagesOptions>({
+  roomId,
+  userId: nullAsAbsent(userId),
+  limit: nullAsAbsent(wholeNumber(1, MAX_PAGE)),
+  from: unchecked(),
+  types: unchecked(),
+  signal: v.optional(signal),
+});
+
 export interface SendMessageOptions extends MessageBody {
   readonly userId: string;
   readonly roomId: string;
@@ -48,10 +97,26 @@ export interface SendMessageOptions extends MessageBody {
   readonly signal?: AbortSignal | undefined;
 }
 
+export const sendMessageSchema = optionsOf<SendMessageOptions>({
+  userId,
+  roomId,
+  text: v.optional(text),
+  html: v.optional(text),
+  content: unchecked(),
+  type: v.optional(name),
+  txnId: v.optional(name),
+  durable: v.optional(flag),
+  signal: v.optional(signal),
+});
+
 export interface ResetIdentityOptions {
   /** Passes the homeserver's user-interactive authentication. @default with a password that the admin sets */
   readonly authenticate?: AuthUploadDeviceSigningKeys | undefined;
 }
+
+export const resetIdentitySchema = optionsOf<ResetIdentityOptions>({
+  authenticate: v.optional(functionOf<AuthUploadDeviceSigningKeys>()),
+});
 
 export interface SendFileOptions {
   readonly userId: string;
@@ -63,6 +128,21 @@ export interface SendFileOptions {
   readonly txnId?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+export const sendFileSchema = optionsOf<SendFileOptions>({
+  userId,
+  roomId,
+  file: optionsOf<OutgoingFile>({
+    body: unchecked(),
+    name,
+    mimeType: v.optional(name),
+    size: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+    info: v.optional(object<EventContent>()),
+  }),
+  msgtype: v.optional(name),
+  txnId: v.optional(name),
+  signal: v.optional(signal),
+});
 
 export interface DownloadFileOptions {
   /** Who downloads. */
@@ -79,12 +159,26 @@ export interface DownloadFileOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export const downloadFileSchema = optionsOf<DownloadFileOptions>({
+  userId,
+  roomId: v.optional(roomId),
+  content: object<EventContent>(),
+  thumbnail: v.optional(flag),
+  maxBytes: v.optional(wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+  signal: v.optional(signal),
+});
+
 export interface ListSendsOptions {
   /** @default everybody's */
   readonly userId?: string | undefined;
   /** @default 'queued' */
   readonly state?: 'queued' | 'failed' | 'sent' | undefined;
 }
+
+export const listSendsSchema = optionsOf<ListSendsOptions>({
+  userId: v.optional(userId),
+  state: v.optional(oneOf('queued', 'failed', 'sent')),
+});
 
 export interface SendTypingOptions {
   readonly userId: string;
@@ -95,6 +189,14 @@ export interface SendTypingOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export const sendTypingSchema = optionsOf<SendTypingOptions>({
+  userId,
+  roomId,
+  typing: flag,
+  timeoutMs: v.optional(wholeNumber(1, 600_000)),
+  signal: v.optional(signal),
+});
+
 export interface SendReadReceiptOptions {
   readonly userId: string;
   readonly roomId: string;
@@ -104,6 +206,14 @@ export interface SendReadReceiptOptions {
   readonly private?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+export const sendReadReceiptSchema = optionsOf<SendReadReceiptOptions>({
+  userId,
+  roomId,
+  eventId,
+  private: v.optional(flag),
+  signal: v.optional(signal),
+});
 
 /** What the manager is doing now, and what it has done: the numbers that OpenTelemetry gets. */
 export interface ManagerStats extends Gauges, TelemetryStats {

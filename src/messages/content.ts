@@ -1,5 +1,5 @@
 import { MatrixClientManagerError } from '../core/errors.js';
-import { describe } from '../core/ids.js';
+import { describe, isEventId } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
 import { assertWellFormed, toSendableJson } from '../core/sendable-json.js';
@@ -17,17 +17,25 @@ export interface MessageBody {
 /** Homeservers take events of 65,536 bytes; the rest of the event needs some of them. */
 const MAX_CONTENT_BYTES = 60_000;
 
-/** The content to send, a copy of the caller's. Throws `INVALID_OPTIONS` for what no homeserver accepts. */
-export function toContent({ text, html, content }: MessageBody): EventContent {
+/**
+ * The content to send, a copy of the caller's. Throws `INVALID_OPTIONS` for what no homeserver accepts.
+ * @param type - the type of the event
+ */
+export function toContent({ text, html, content }: MessageBody, type = 'm.room.message'): EventContent {
   if ((text === undefined) === (content === undefined)) {
     throw invalid('expected either `text` or `content`, got ' + (text === undefined ? 'neither' : 'both'));
   }
   if (html !== undefined && text === undefined) throw invalid('expected `html` to come with `text`, its plain form');
-  const built = toSendableJson(content === undefined ? textContent(text, html) : content, 'content', {
-    maxBytes: MAX_CONTENT_BYTES,
-  });
-  if (!isObject(built)) throw invalid(`expected \`content\` to be an object, got ${describe(built)}`);
+  const built = toContentPart(content === undefined ? textContent(text, html) : content, 'content');
+  if (type === 'm.room.redaction') checkRedaction(built);
   return built;
+}
+
+/** A copy of what a caller wants to be a content, or a part of one. Throws `INVALID_OPTIONS`. */
+export function toContentPart(part: EventContent, name: string): EventContent {
+  const copy = toSendableJson(part, name, { maxBytes: MAX_CONTENT_BYTES });
+  if (!isObject(copy)) throw invalid(`expected \`${name}\` to be an object, got ${describe(copy)}`);
+  return copy;
 }
 
 function textContent(text: unknown, html: unknown): EventContent {
@@ -37,6 +45,14 @@ function textContent(text: unknown, html: unknown): EventContent {
   if (typeof html !== 'string') throw invalid(`expected \`html\` to be a string, got ${describe(html)}`);
   assertWellFormed(html, 'html');
   return { msgtype: 'm.text', body: text, format: 'org.matrix.custom.html', formatted_body: html };
+}
+
+/** Synapse answers 500 to one that names no event. */
+function checkRedaction({ redacts }: EventContent): void {
+  if (typeof redacts === 'string' && isEventId(redacts)) return;
+  throw invalid(
+    `expected \`content.redacts\` of an m.room.redaction to be the id of the event to redact, got ${describe(redacts)}`,
+  );
 }
 
 function invalid(message: string): MatrixClientManagerError {

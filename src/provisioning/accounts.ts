@@ -1,5 +1,5 @@
 import { orAborted, throwIfAborted } from '../core/abort.js';
-import { assertUserId, describe, newUserId, normalizeUsername } from '../core/ids.js';
+import { assertUserId, newUserId, normalizeUsername } from '../core/ids.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
@@ -13,26 +13,8 @@ import type { Storage } from '../storage/storage.js';
 import { checkedCredentials } from './checked-credentials.js';
 import { withPassword } from './interactive-authentication.js';
 import type { AuthenticatedRequest } from './interactive-authentication.js';
+import type { ProvisionedUser, ProvisionUserOptions } from './provision-user-options.js';
 import type { EnsuredUser, Provisioner } from './provisioner.js';
-
-export interface ProvisionUserOptions {
-  /** The localpart of the user id, in the specification's grammar. */
-  readonly username: string;
-  /** Set on a new account, and on an existing one that has to be logged in anew. */
-  readonly displayName?: string | undefined;
-  /** Whether a new account is a homeserver admin. @default false */
-  readonly admin?: boolean | undefined;
-  /** The device to log in on. @default the device known already, else a new one of the homeserver's choice */
-  readonly deviceId?: string | undefined;
-  /** Map a name that breaks the grammar to one that does not, instead of rejecting it. @default false */
-  readonly normalizeUsername?: boolean | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface ProvisionedUser extends Credentials {
-  /** Whether this call made the account. */
-  readonly created: boolean;
-}
 
 /** The application's own store of credentials. */
 export type CredentialsSource = (userId: string) => Promise<Credentials | undefined>;
@@ -66,8 +48,6 @@ export class Accounts {
    */
   async provision(options: ProvisionUserOptions): Promise<ProvisionedUser> {
     const { username, displayName, admin = false, deviceId, normalizeUsername: normalize = false, signal } = options;
-    checkBoolean('admin', admin);
-    checkBoolean('normalizeUsername', normalize);
     const userId = newUserId(normalize ? normalizeUsername(username) : username, this.#options.serverName);
     const operation = `provisioning ${userId}`;
     throwIfAborted(signal, operation);
@@ -298,9 +278,4 @@ function unrenewable(dead: Credentials, error: unknown): MatrixClientManagerErro
   const why = error instanceof Error ? error.message : 'unknown reason';
   const message = `the access token of ${userId} is dead and its renewal was refused: ${why}`;
   return new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId, cause: error });
-}
-
-function checkBoolean(name: string, value: unknown): void {
-  if (typeof value === 'boolean') return;
-  throw new MatrixClientManagerError('INVALID_OPTIONS', `expected \`${name}\` to be a boolean, got ${describe(value)}`);
 }

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
 import { throwIfAborted } from '../core/abort.js';
-import { assertRoomId, assertUserId, describe, newUserId, serverNameOf } from '../core/ids.js';
+import { flag, optionsOf, readCallOptions, text, wholeNumber } from '../core/call-options.js';
+import { assertRoomId, assertUserId, newUserId, serverNameOf } from '../core/ids.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { path } from '../http/path.js';
 import type { Provisioner } from './provisioner.js';
@@ -38,15 +39,24 @@ export interface ListUsersOptions {
   readonly deactivated?: boolean | undefined;
 }
 
+const listUsersSchema = optionsOf<ListUsersOptions>({
+  from: v.optional(text),
+  limit: v.optional(wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+  name: v.optional(text),
+  deactivated: v.optional(flag),
+});
+const deactivateSchema = optionsOf<{ erase?: boolean | undefined }>({ erase: v.optional(flag) });
+const displayNameSchema = optionsOf<{ displayName: string }>({ displayName: text });
+
 /** SQLite homeservers say 0 and 1 in places. */
-const flag = v.nullish(v.union([v.boolean(), v.number()]));
+const saidFlag = v.nullish(v.union([v.boolean(), v.number()]));
 const userSchema = v.object({
   name: v.string(),
   displayname: v.nullish(v.string()),
   avatar_url: v.nullish(v.string()),
-  admin: flag,
-  deactivated: flag,
-  locked: flag,
+  admin: saidFlag,
+  deactivated: saidFlag,
+  locked: saidFlag,
   creation_ts: v.nullish(v.number()),
 });
 const usersSchema = v.object({
@@ -99,11 +109,7 @@ export class AdminApi {
 
   /** One page of the homeserver's users; `next` is there when more follow. */
   async listUsers(options: ListUsersOptions = {}): Promise<{ users: AdminUser[]; total: number; next?: string }> {
-    const { from, limit = 100, name, deactivated } = options;
-    if (from !== undefined) check('from', 'the `next` of the page before', from, typeof from === 'string');
-    check('limit', 'a whole number of at least 1', limit, Number.isSafeInteger(limit) && limit > 0);
-    if (name !== undefined) check('name', 'a string', name, typeof name === 'string');
-    if (deactivated !== undefined) check('deactivated', 'a boolean', deactivated, typeof deactivated === 'boolean');
+    const { from, limit = 100, name, deactivated } = readCallOptions('listUsers()', listUsersSchema, options);
     const { body } = await this.#pooled(usersSchema, {
       operation: 'listing users',
       method: 'GET',
@@ -120,7 +126,7 @@ export class AdminApi {
   }
 
   async setDisplayName(userId: string, displayName: string): Promise<void> {
-    check('displayName', 'a string', displayName, typeof displayName === 'string');
+    readCallOptions('setDisplayName()', displayNameSchema, { displayName });
     await this.#existing(userId, 'renaming');
     const body = { displayname: displayName };
     await this.#call(userSchema, 'PUT', path`/_synapse/admin/v2/users/${userId}`, 'renaming', userId, body);
@@ -129,8 +135,7 @@ export class AdminApi {
   /** Ends the account: it leaves its rooms and every session of it dies. `erase` also hides its messages from newcomers. */
   async deactivateUser(userId: string, options: { erase?: boolean } = {}): Promise<void> {
     assertUserId(userId);
-    const { erase = false } = options;
-    check('erase', 'a boolean', erase, typeof erase === 'boolean');
+    const { erase = false } = readCallOptions('deactivateUser()', deactivateSchema, options);
     const signal = this.#closed;
     await this.#untilClosed(() => this.#provisioner.deactivateUser(userId, { erase, ...(signal && { signal }) }));
   }
@@ -250,12 +255,6 @@ export class AdminApi {
       throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
     }
   }
-}
-
-function check(name: string, expected: string, value: unknown, ok: boolean): void {
-  if (ok) return;
-  const message = `expected \`${name}\` to be ${expected}, got ${describe(value)}`;
-  throw new MatrixClientManagerError('INVALID_OPTIONS', message);
 }
 
 function toUser(user: v.InferOutput<typeof userSchema>): AdminUser {

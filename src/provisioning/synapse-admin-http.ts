@@ -1,5 +1,6 @@
 import PQueue from 'p-queue';
 import type * as v from 'valibot';
+import { assertKnownOptions } from '../core/call-options.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
 import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
@@ -12,6 +13,12 @@ import { Session } from '../http/session.js';
 export type AdminAccount =
   | { readonly userId: string; readonly accessToken: string; readonly password?: string }
   | { readonly userId: string; readonly password: string; readonly accessToken?: string };
+
+/** Throws `INVALID_OPTIONS` for what no account has. Credentials as they come from a login pass as a whole. */
+export function assertKnownAdmin(admin: object): void {
+  const names = ['userId', 'accessToken', 'password', 'deviceId', 'refreshToken'] as const;
+  assertKnownOptions<Partial<Record<(typeof names)[number], unknown>>>('`admin`', admin, names);
+}
 
 /** The admin's device: one and the same at every login, so that logins leave no trail of devices. */
 const ADMIN_DEVICE_ID = 'matrix-client-manager';
@@ -47,6 +54,7 @@ function checkAccount(admin: unknown): void {
     const message = 'expected `admin` to be an object with a userId and an accessToken or a password';
     throw new MatrixClientManagerError('INVALID_OPTIONS', message);
   }
+  assertKnownAdmin(admin);
   assertUserId(userId);
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
 import { delay } from '../core/abort.js';
+import { assertKnownOptions } from '../core/call-options.js';
 import { systemClock } from '../core/clock.js';
 import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
@@ -63,6 +64,14 @@ export class SynapseAdminProvisioner implements Provisioner {
       this.#admin = options.connection;
       return;
     }
+    assertKnownOptions('SynapseAdminProvisioner', options, [
+      'homeserverUrl',
+      'admin',
+      'adminConcurrency',
+      'requestTimeoutMs',
+      'fetch',
+      'clock',
+    ]);
     const { homeserverUrl, admin, adminConcurrency = 4, requestTimeoutMs = 30_000, fetch = globalFetch } = options;
     const isUrl = typeof homeserverUrl === 'string' && /^https?:/.test(homeserverUrl) && URL.canParse(homeserverUrl);
     if (!isUrl) throw invalid('homeserverUrl', 'an http or https URL');

@@ -1,3 +1,4 @@
+import { assertKnownOptions } from '../core/call-options.js';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
@@ -58,6 +59,14 @@ const MAX_FLUSH_INTERVAL_MS = 60_000;
 /** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`; the secret is in no message. */
 export function normalizeSqliteOptions(options: SqliteStorageOptions): NormalizedSqliteOptions {
   checkFileOptions(options, 'sqliteStorage');
+  assertKnownOptions('sqliteStorage()', options, [
+    'path',
+    'secret',
+    'flushIntervalMs',
+    'onCorruption',
+    'logger',
+    'clock',
+  ]);
   const { path, secret, flushIntervalMs = 0, onCorruption = () => {} } = options;
   if (!Number.isFinite(flushIntervalMs) || flushIntervalMs < 0 || flushIntervalMs > MAX_FLUSH_INTERVAL_MS) {
     throw invalid(

@@ -1,6 +1,7 @@
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { Agent, buildConnector, Client, fetch as undiciFetch } from 'undici';
 import type { RequestInit as UndiciRequestInit } from 'undici';
+import { assertKnownOptions } from '../core/call-options.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { libraryVersion } from '../core/version.js';
 import type { Fetch } from '../http/fetch.js';
@@ -25,14 +26,6 @@ export interface UndiciTransportOptions {
 
 /** Requests at once over one HTTP/2 connection; the homeserver may allow fewer. */
 const MAX_STREAMS = 100;
-
-const known: ReadonlySet<string> = new Set<keyof UndiciTransportOptions>([
-  'http2',
-  'compression',
-  'callConnections',
-  'connectTimeoutMs',
-  'tls',
-]);
 
 /**
  * Sends with undici's own pools instead of the global fetch, at a fifth of the CPU. Long polls, admin calls and the
@@ -146,8 +139,8 @@ function isTimeout(error: unknown): boolean {
 
 function check(options: UndiciTransportOptions): void {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object');
-  const unknown = Object.keys(options).find((name) => !known.has(name));
-  if (unknown !== undefined) throw invalid(unknown, `one of ${[...known].join(', ')}`);
+  const names = ['http2', 'compression', 'callConnections', 'connectTimeoutMs', 'tls'] as const;
+  assertKnownOptions('undiciTransport()', options, names);
   for (const name of ['http2', 'compression'] as const) {
     if (options[name] !== undefined && typeof options[name] !== 'boolean') throw invalid(name, 'true or false');
   }
@@ -161,6 +154,7 @@ function check(options: UndiciTransportOptions): void {
   if (tls !== undefined && (typeof tls !== 'object' || tls === null || 'rejectUnauthorized' in tls)) {
     throw invalid('tls', 'an object with ca, cert, key or passphrase; verification cannot be turned off');
   }
+  if (tls) assertKnownOptions('`tls` of undiciTransport()', tls, ['ca', 'cert', 'key', 'passphrase']);
 }
 
 function invalid(name: string, expected: string): MatrixClientManagerError {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { RequestHandler } from 'msw';
+import { assertKnownOptions } from '../../core/call-options.js';
 import type { Clock } from '../../core/clock.js';
 import { systemClock } from '../../core/clock.js';
 import { allEndpoints } from './endpoints/endpoints.js';
@@ -44,6 +45,18 @@ export interface FakeHomeserverOptions {
   readonly onUnhandled?: OnUnhandled;
 }
 
+const optionNames: readonly (keyof FakeHomeserverOptions)[] = [
+  'serverName',
+  'clock',
+  'baseUrl',
+  'adminApi',
+  'stateAfter',
+  'slidingSync',
+  'authenticatedMedia',
+  'loginLimit',
+  'onUnhandled',
+];
+
 /** A homeserver in memory, for tests: it answers as Synapse does, and fails when told to. */
 export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
   readonly serverName: string;
@@ -60,6 +73,7 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
   #listening: Promise<NodeServer> | undefined;
 
   constructor(options: FakeHomeserverOptions = {}) {
+    assertKnownOptions('FakeHomeserver', options, optionNames);
     const { serverName = 'hs.test', clock = systemClock, baseUrl = 'http://hs.test', adminApi = true } = options;
     const { onUnhandled = 'throw' } = options;
     const world = new World(clock, serverName);
