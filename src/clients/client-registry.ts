@@ -1,28 +1,15 @@
-import type { MatrixClient } from 'matrix-js-sdk';
 import PQueue from 'p-queue';
-import { abortedError } from '../core/abort.js';
+import { onceAborted, orAborted, throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { MatrixClientManagerError } from '../core/errors.js';
+import { throwAny } from '../core/every-step.js';
 import { ActivityIndex } from './activity-index.js';
+import { ClientCapacity } from './client-capacity.js';
+import { asManagerError, closedError, describe, isUp, unendedError } from './client-slot.js';
+import type { ManagedClient, Phase, Slot, Starting, UpSlot } from './client-slot.js';
 import type { ClientInfo, ClientState, StopReason } from './client-state.js';
 import type { ConnectionPolicy } from './connection-policy.js';
 import { IdleScheduler } from './idle-scheduler.js';
-
-/** A user's client as the registry sees it. */
-export interface ManagedClient {
-  /** The client itself, which from now on knows all that the library knows. */
-  observe(): MatrixClient;
-  readonly deviceId: string;
-  readonly lastSyncAt: number | undefined;
-  /** Resolves when the client is live. After a rejection it is stopped. */
-  start(signal: AbortSignal): Promise<void>;
-  /** Resolves when nothing of the client is left. */
-  stop(): Promise<void>;
-  /** Polls only every `pollIntervalMs` from now on, if at all; the position is kept. */
-  rest(pollIntervalMs: number): void;
-  /** Is live again, at once. */
-  wake(): void;
-}
 
 /** Credentials that the caller of a start brings. */
 export interface GivenCredentials {
@@ -57,30 +44,6 @@ export interface ClientRegistryOptions {
   readonly onStopped: (userId: string, reason: StopReason, error?: MatrixClientManagerError) => void;
 }
 
-type Phase =
-  | {
-      readonly state: 'starting';
-      readonly flight: Promise<ManagedClient>;
-      readonly abort: AbortController;
-      /** Waiting under `maxClients`: nothing of it exists yet. */
-      waiting: boolean;
-    }
-  | { readonly state: 'live' | 'reconnecting'; readonly client: ManagedClient }
-  | { readonly state: 'stopping'; readonly flight: Promise<void>; readonly client: ManagedClient }
-  | { readonly state: 'failed'; readonly error: MatrixClientManagerError };
-
-interface Slot {
-  readonly userId: string;
-  phase: Phase;
-  since: number;
-  lastActivityAt: number;
-  /** When it was started because the user was expected; undefined once they have come. */
-  expectedSince: number | undefined;
-  leases: number;
-}
-
-type UpSlot = Slot & { readonly phase: Exclude<Phase, { state: 'stopping' | 'failed' }> };
-
 /** What keeps a client from being idle or evicted until it is released. */
 export interface Lease extends Disposable {
   readonly client: ManagedClient;
@@ -99,26 +62,29 @@ const MAX_FAILED = 1_000;
 export class ClientRegistry {
   readonly #options: ClientRegistryOptions;
   readonly #slots = new Map<string, Slot>();
-  /** Clients that may be stopped for want of activity or room: live and without a lease. */
+  /** How many times each user's client is held, by {@link hold}. */
+  readonly #holds = new Map<string, number>();
+  /** Clients that may be stopped for want of activity or room: live, without a lease and not held. */
   readonly #activity = new ActivityIndex();
   readonly #starts: PQueue;
-  /** Starts that wait for room, first come first served. */
-  readonly #waiting: (() => void)[] = [];
+  readonly #capacity: ClientCapacity;
   /** Users whose client has failed, oldest first; some may have been started again since. */
   readonly #failed = new Set<string>();
-  #occupied = 0;
-  #evicting = 0;
   readonly #scheduler: IdleScheduler;
   #closed = false;
 
   constructor(options: ClientRegistryOptions) {
     this.#options = options;
     this.#starts = new PQueue({ concurrency: options.startConcurrency });
+    this.#capacity = new ClientCapacity(options.maxClients, () => {
+      const userId = this.#activity.oldest();
+      return userId === undefined ? undefined : this.stop(userId, 'evicted');
+    });
     this.#scheduler = new IdleScheduler(options, {
       activity: (userId) => this.#slots.get(userId),
       rest: (userId, pollIntervalMs) => this.get(userId)?.rest(pollIntervalMs),
       wake: (userId) => this.get(userId)?.wake(),
-      sleep: (userId) => void this.stop(userId, 'idle'),
+      sleep: (userId) => this.#drop(userId, 'idle'),
       expect: (userId) => this.#expect(userId),
       shed: () => this.#shed(),
     });
@@ -127,37 +93,41 @@ export class ClientRegistry {
   /**
    * The user's live client; started if there is none, joined if it is starting, awaited if it is stopping. One that
    * runs on another device than `given` asks for is replaced.
+   * @param signal - ends the wait at once; the start goes on for others, and where it has begun
    */
-  async start(userId: string, given: GivenCredentials = {}): Promise<ManagedClient> {
+  async start(userId: string, given: GivenCredentials = {}, signal?: AbortSignal): Promise<ManagedClient> {
     for (;;) {
+      throwIfAborted(signal, `starting ${userId}`);
       const slot = this.#ensure(userId, given);
       if (slot instanceof Promise) {
-        await slot;
+        await orAborted(slot, signal, `starting ${userId}`);
         continue;
       }
       const { phase } = slot;
-      if (phase.state === 'starting') return phase.flight;
+      if (phase.state === 'starting') return this.#join(phase, userId, signal);
       if (given.deviceId === undefined || given.deviceId === phase.client.deviceId) {
         this.#touch(slot);
         return phase.client;
       }
-      await this.#close(slot, phase.client, 'requested');
+      await orAborted(this.#close(slot, phase.client, 'requested'), signal, `starting ${userId}`);
     }
   }
 
   /** {@link start}, held: the client is neither idle nor evicted until the lease is disposed of. */
-  async lease(userId: string): Promise<Lease> {
+  async lease(userId: string, signal?: AbortSignal): Promise<Lease> {
     for (;;) {
+      throwIfAborted(signal, `starting ${userId}`);
       const slot = this.#ensure(userId, {});
       if (slot instanceof Promise) {
-        await slot;
+        await orAborted(slot, signal, `starting ${userId}`);
         continue;
       }
       slot.leases++; // before the client is live, or it could be evicted in the same breath
       this.#activity.delete(userId);
       this.#scheduler.unwatch(userId);
       try {
-        const client = slot.phase.state === 'starting' ? await slot.phase.flight : slot.phase.client;
+        const { phase } = slot;
+        const client = phase.state === 'starting' ? await this.#join(phase, userId, signal) : phase.client;
         return { client, [Symbol.dispose]: () => this.#release(slot) };
       } catch (error) {
         this.#release(slot);
@@ -166,7 +136,37 @@ export class ClientRegistry {
     }
   }
 
-  /** Stops the user's client; waits for a start that is under way. Resolves to whether there was a client. */
+  /**
+   * Keeps the user's client from being idle, resting or evicted, whenever there is one, until it is disposed of. A
+   * {@link stop} stops it all the same; the next start of the user is held again.
+   */
+  hold(userId: string): Disposable {
+    this.#holds.set(userId, this.connectionsOf(userId) + 1);
+    this.#activity.delete(userId);
+    this.#scheduler.unwatch(userId);
+    let released = false;
+    return {
+      [Symbol.dispose]: () => {
+        if (released) return;
+        released = true;
+        const left = this.connectionsOf(userId) - 1;
+        if (left > 0) this.#holds.set(userId, left);
+        else this.#holds.delete(userId);
+        this.touch(userId);
+        this.#capacity.evictForWaiters();
+      },
+    };
+  }
+
+  /** How many times the user's client is held. */
+  connectionsOf(userId: string): number {
+    return this.#holds.get(userId) ?? 0;
+  }
+
+  /**
+   * Stops the user's client; waits for a start that is under way. Resolves to whether there was a client. Rejects with
+   * `CLIENT_FAILED` where the client could not be ended in an orderly way; it is forgotten all the same.
+   */
   async stop(userId: string, reason: StopReason = 'requested'): Promise<boolean> {
     for (;;) {
       const slot = this.#slots.get(userId);
@@ -177,8 +177,7 @@ export class ClientRegistry {
           this.#slots.delete(userId);
           return false;
         case 'stopping':
-          await phase.flight;
-          return true;
+          return stopped(await phase.flight);
         case 'starting':
           if (phase.waiting || this.#closed) phase.abort.abort();
           await phase.flight.catch(() => {}); // whoever started it is told
@@ -188,18 +187,19 @@ export class ClientRegistry {
           }
           break; // it is live now, or somebody else has stopped it
         default:
-          await this.#close(slot, phase.client, reason);
-          return true;
+          return stopped(await this.#close(slot, phase.client, reason));
       }
     }
   }
 
-  /** Ends every start and client. No start is accepted any more. */
+  /** Ends every start and client. No start is accepted any more. Rejects with what went wrong, when all has ended. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#scheduler.close();
-    await Promise.all([...this.#slots.keys()].map((userId) => this.stop(userId, 'shutdown')));
+    const stops = await Promise.allSettled([...this.#slots.keys()].map((userId) => this.stop(userId, 'shutdown')));
     this.#slots.clear();
+    const errors = stops.flatMap((stop) => (stop.status === 'rejected' ? [stop.reason as unknown] : []));
+    throwAny(errors, 'stopping the clients');
   }
 
   /** Notes that the user does something; returns whether they have a client. */
@@ -216,9 +216,9 @@ export class ClientRegistry {
     return phase?.state === 'live' || phase?.state === 'reconnecting' ? phase.client : undefined;
   }
 
-  /** How many starts wait for their turn, or for room. */
+  /** How many starts wait for their turn, or for a place under `maxClients`. */
   get queued(): number {
-    return this.#starts.size + this.#waiting.length;
+    return this.#starts.size + this.#capacity.waiting;
   }
 
   /** Whether the user has a client that is or will be live. */
@@ -229,15 +229,15 @@ export class ClientRegistry {
 
   info(userId: string): ClientInfo | undefined {
     const slot = this.#slots.get(userId);
-    return slot && this.#describe(slot);
+    return slot && this.#info(slot);
   }
 
   list(): ClientInfo[] {
-    return [...this.#slots.values()].map((slot) => this.#describe(slot));
+    return [...this.#slots.values()].map((slot) => this.#info(slot));
   }
 
   /** The user's slot, starting or up; while a client is stopping, what has to be waited for before asking again. */
-  #ensure(userId: string, given: GivenCredentials): UpSlot | Promise<void> {
+  #ensure(userId: string, given: GivenCredentials): UpSlot | Promise<unknown> {
     if (this.#closed) throw closedError();
     const slot = this.#slots.get(userId);
     if (!slot || slot.phase.state === 'failed') return this.#launch(userId, given);
@@ -246,22 +246,16 @@ export class ClientRegistry {
 
   #launch(userId: string, given: GivenCredentials): UpSlot {
     const now = this.#options.clock.now();
-    const abort = new AbortController();
     const begin = Promise.withResolvers<void>();
-    const slot: Slot = {
-      userId,
-      since: now,
-      lastActivityAt: now,
-      expectedSince: undefined,
-      leases: 0,
-      phase: {
-        state: 'starting',
-        flight: begin.promise.then(() => this.#run(slot, given, abort.signal)),
-        abort,
-        waiting: false,
-      },
+    const phase: Starting = {
+      state: 'starting',
+      flight: begin.promise.then(() => this.#run(slot, phase, given)),
+      abort: new AbortController(),
+      waiting: false,
+      callers: 0,
     };
-    if (slot.phase.state === 'starting') slot.phase.flight.catch(() => {}); // a caller may have left
+    const slot: Slot = { userId, since: now, lastActivityAt: now, expectedSince: undefined, leases: 0, phase };
+    phase.flight.catch(() => {}); // a caller may have left
     const from = this.#slots.has(userId) ? 'failed' : 'stopped';
     this.#slots.set(userId, slot);
     this.#options.onStateChanged(userId, from, 'starting');
@@ -269,13 +263,29 @@ export class ClientRegistry {
     return slot as UpSlot;
   }
 
-  async #run(slot: Slot, given: GivenCredentials, signal: AbortSignal): Promise<ManagedClient> {
-    const { userId } = slot;
+  /** Waits for a start, until `signal` fires. One that has not begun, and that nobody waits for any more, is ended. */
+  async #join(phase: Starting, userId: string, signal: AbortSignal | undefined): Promise<ManagedClient> {
+    phase.callers++;
     try {
-      await this.#takeRoom(slot, signal);
+      return await orAborted(phase.flight, signal, `starting ${userId}`);
     } catch (error) {
-      this.#abandon(slot, error as MatrixClientManagerError);
+      phase.callers--;
+      if (phase.callers === 0 && phase.waiting) phase.abort.abort(signal?.reason);
       throw error;
+    }
+  }
+
+  async #run(slot: Slot, phase: Starting, given: GivenCredentials): Promise<ManagedClient> {
+    const { userId } = slot;
+    const { signal } = phase.abort;
+    const operation = `starting ${userId}`;
+    phase.waiting = this.#capacity.isFull;
+    try {
+      await this.#capacity.acquire(signal, operation);
+    } catch (error) {
+      const failure = this.#closed ? closedError() : (error as MatrixClientManagerError);
+      this.#abandon(slot, failure);
+      throw failure;
     }
     let fatal: MatrixClientManagerError | undefined;
     let created: ManagedClient | undefined;
@@ -287,7 +297,7 @@ export class ClientRegistry {
       },
     };
     try {
-      const client = await this.#starts.add(async () => {
+      const client = await this.#inTurn(phase, operation, async () => {
         created = await this.#options.create(userId, given, hooks, signal);
         await created.start(signal);
         return created;
@@ -296,30 +306,65 @@ export class ClientRegistry {
       this.#watch(slot);
       this.#options.onStarted(userId);
       if (fatal) this.#fatal(slot, fatal);
-      this.#makeRoom();
+      this.#capacity.evictForWaiters();
       return client;
     } catch (error) {
       const failure = this.#closed ? closedError() : asManagerError(error, userId);
-      this.#giveRoom();
+      this.#capacity.release();
       if (created) this.#fail(slot, failure);
       else this.#abandon(slot, failure);
       throw failure;
     }
   }
 
-  #close(slot: Slot, client: ManagedClient, reason: StopReason, error?: MatrixClientManagerError): Promise<void> {
+  /** Runs `start` when less than `startConcurrency` are under way. Rejects at once when it is ended before its turn. */
+  async #inTurn<T>(phase: Starting, operation: string, start: () => Promise<T>): Promise<T> {
+    const { signal } = phase.abort;
+    throwIfAborted(signal, operation);
+    const leave = new AbortController(); // of the queue: a start that has begun ends by itself, and only then gives way
+    const stay = onceAborted(signal, () => leave.abort());
+    phase.waiting = this.#starts.pending >= this.#options.startConcurrency;
+    try {
+      return await this.#starts.add(
+        () => {
+          stay();
+          phase.waiting = false;
+          return start();
+        },
+        { signal: leave.signal },
+      );
+    } catch (error) {
+      throwIfAborted(leave.signal, operation);
+      throw error;
+    } finally {
+      stay();
+    }
+  }
+
+  /** Stops the client. Never rejects: resolves with why the client could not be ended in an orderly way. */
+  #close(
+    slot: Slot,
+    client: ManagedClient,
+    reason: StopReason,
+    error?: MatrixClientManagerError,
+  ): Promise<MatrixClientManagerError | undefined> {
     const { userId } = slot;
     const begin = Promise.withResolvers<void>();
     const flight = begin.promise
       .then(() => client.stop())
-      .then(() => {
-        this.#giveRoom();
+      .then(
+        () => undefined,
+        (cause: unknown) => unendedError(cause, userId),
+      )
+      .then((failure) => {
+        this.#capacity.release();
         if (reason === 'failed' && error) this.#fail(slot, error);
         else {
           this.#slots.delete(userId);
           this.#options.onStateChanged(userId, 'stopping', 'stopped');
         }
-        this.#options.onStopped(userId, reason, error);
+        this.#options.onStopped(userId, reason, error ?? failure);
+        return failure;
       });
     this.#activity.delete(userId);
     this.#scheduler.unwatch(userId);
@@ -367,6 +412,11 @@ export class ClientRegistry {
     this.#options.onStateChanged(slot.userId, from, phase.state);
   }
 
+  /** Stops a client that nobody asked to be stopped. */
+  #drop(userId: string, reason: StopReason): void {
+    this.stop(userId, reason).catch(() => {}); // told by `onStopped`
+  }
+
   #touch(slot: Slot): void {
     slot.lastActivityAt = this.#options.clock.now();
     slot.expectedSince = undefined;
@@ -375,21 +425,21 @@ export class ClientRegistry {
   }
 
   #watch(slot: Slot): void {
-    const evictable = slot.leases === 0 && (slot.phase.state === 'live' || slot.phase.state === 'reconnecting');
-    if (!evictable) return;
+    const isLive = slot.phase.state === 'live' || slot.phase.state === 'reconnecting';
+    if (!isLive || slot.leases > 0 || this.#holds.has(slot.userId)) return;
     this.#activity.touch(slot.userId, slot.lastActivityAt);
     this.#scheduler.watch(slot.userId);
   }
 
   #release(slot: Slot): void {
     slot.leases--;
-    this.#touch(slot);
-    this.#makeRoom();
+    this.touch(slot.userId);
+    this.#capacity.evictForWaiters();
   }
 
   /** Starts the client of a user who is likely to come, if there is room to spare. What fails is no loss. */
   #expect(userId: string): void {
-    if (this.#closed || this.#slots.has(userId) || this.#occupied >= this.#options.maxClients) return;
+    if (this.#closed || this.#slots.has(userId) || this.#capacity.isFull) return;
     const slot = this.#launch(userId, {});
     slot.expectedSince = slot.lastActivityAt;
     slot.lastActivityAt = 0; // it was not the user who did something
@@ -400,80 +450,19 @@ export class ClientRegistry {
     for (let left = Math.ceil(this.#activity.size / 10); left > 0; left--) {
       const userId = this.#activity.oldest();
       if (userId === undefined) return;
-      void this.stop(userId, 'evicted');
+      this.#drop(userId, 'evicted');
     }
   }
 
-  /** Waits until there is room under `maxClients`. */
-  async #takeRoom(slot: Slot, signal: AbortSignal): Promise<void> {
-    if (this.#occupied < this.#options.maxClients && this.#waiting.length === 0) {
-      this.#occupied++;
-      return;
-    }
-    const { phase } = slot;
-    if (phase.state === 'starting') phase.waiting = true;
-    await new Promise<void>((resolve, reject) => {
-      const leave = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(enter), 1);
-        reject(this.#closed ? closedError() : abortedError(`starting ${slot.userId}`, signal.reason));
-      };
-      const enter = (): void => {
-        signal.removeEventListener('abort', leave);
-        if (phase.state === 'starting') phase.waiting = false;
-        resolve();
-      };
-      signal.addEventListener('abort', leave, { once: true });
-      this.#waiting.push(enter);
-      this.#makeRoom();
-    });
-  }
-
-  #giveRoom(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#occupied--;
-  }
-
-  /** Evicts as many clients as starts wait and are not being made room for yet. */
-  #makeRoom(): void {
-    while (this.#waiting.length > this.#evicting) {
-      const userId = this.#activity.oldest();
-      if (userId === undefined) return; // all leased: a release will come by here
-      this.#evicting++;
-      void this.stop(userId, 'evicted').finally(() => {
-        this.#evicting--;
-        this.#makeRoom();
-      });
-    }
-  }
-
-  #describe(slot: Slot): ClientInfo {
-    const { userId, phase, since, lastActivityAt, leases } = slot;
-    const client = 'client' in phase ? phase.client : undefined;
-    const lastSyncAt = client?.lastSyncAt;
-    return {
-      userId,
-      state: phase.state,
-      resting: this.#scheduler.isResting(userId),
-      since,
-      lastActivityAt,
-      leases,
-      ...(client && { deviceId: client.deviceId }),
-      ...(lastSyncAt !== undefined && { lastSyncAt, syncLagMs: this.#options.clock.now() - lastSyncAt }),
-      ...(phase.state === 'failed' && { error: phase.error }),
-    };
+  #info(slot: Slot): ClientInfo {
+    const { userId } = slot;
+    const resting = this.#scheduler.isResting(userId);
+    return describe(slot, { resting, connections: this.connectionsOf(userId), now: this.#options.clock.now() });
   }
 }
 
-function isUp(state: ClientState): boolean {
-  return state === 'starting' || state === 'live' || state === 'reconnecting';
-}
-
-function closedError(): MatrixClientManagerError {
-  return new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
-}
-
-function asManagerError(error: unknown, userId: string): MatrixClientManagerError {
-  if (isManagerError(error)) return error;
-  return new MatrixClientManagerError('CLIENT_FAILED', `starting ${userId} failed`, { userId, cause: error });
+/** Whether there was a client, after a stop; throws what went wrong with it. */
+function stopped(failure: MatrixClientManagerError | undefined): true {
+  if (failure) throw failure;
+  return true;
 }

@@ -21,6 +21,8 @@ export interface ClientInfo {
   readonly lastActivityAt: number;
   /** How many calls hold it, so that it is neither idle nor evicted. */
   readonly leases: number;
+  /** How many connections are open for the user, so that it is neither idle nor evicted, nor rests. */
+  readonly connections: number;
   /** The device it is on, once known. */
   readonly deviceId?: string;
   /** When the homeserver last answered a sync. */

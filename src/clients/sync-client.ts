@@ -1,10 +1,11 @@
 import { ClientEvent, createClient, Filter, SyncState } from 'matrix-js-sdk';
 import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
-import { abortedError } from '../core/abort.js';
+import { abortedError, orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
+import { everyStep } from '../core/every-step.js';
 import type { EventBatch, EventSink, EventSource } from '../core/event-source.js';
 import { isObject } from '../core/raw-event.js';
 import { noTelemetry } from '../core/telemetry.js';
@@ -62,6 +63,9 @@ export interface SyncClientOptions {
   /** Called once when a running client cannot go on: its token is dead for good, or the homeserver refuses it. */
   readonly onFatal: (error: MatrixClientManagerError) => void;
 }
+
+/** How long each part of a client is given to end, in milliseconds; all that they wait for was aborted before. */
+const STOP_STEP_MS = 30_000;
 
 type Phase = 'new' | 'starting' | 'running' | 'closing';
 
@@ -236,13 +240,14 @@ export class SyncClient implements EventSource {
     }, startTimeoutMs);
     try {
       if (!signal.aborted) {
-        this.#started = this.matrixClient.startClient({
+        const started = this.matrixClient.startClient({
           initialSyncLimit: initialLimit(timelineLimit),
           pollTimeout: pollTimeoutMs,
           lazyLoadMembers: true,
           disablePresence: true,
           filter: Filter.fromJson(this.#userId, '', { room: { timeline: { limit: syncLimit(timelineLimit) } } }),
         });
+        this.#started = started.catch((error: unknown) => this.#fail(clientFailure(error, this.#userId)));
       }
       await this.#firstSync.promise;
       this.#phase = 'running';
@@ -252,36 +257,57 @@ export class SyncClient implements EventSource {
     }
   }
 
-  /** Resolves when no request, timer or listener of the client is left. Idempotent. */
+  /**
+   * Resolves when no request, timer or listener of the client is left. Rejects when every step was taken, with what some
+   * of them failed with. Idempotent.
+   */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
   }
 
+  /** Each step is taken whatever those before it came to: what is left of a client must not sync on. */
   async #stop(): Promise<void> {
     const { matrixClient } = this;
     const { encryption } = this.#options;
     this.#phase = 'closing';
     this.#firstSync.reject(abortedError(`starting ${this.#userId}`));
     this.#requests.abort();
-    // stopClient() during startClient() would be undone by it, and a start-up request that has just failed sets a
-    // keep-alive timer a few steps later: let both get there, so that stopClient() finds all there is to end.
-    await this.#started;
-    await turnOfTheEventLoop();
-    await encryption?.settle();
-    matrixClient.stopClient();
-    this.#poll.abort();
-    // From settle() on, the SDK's calls of its encryption do not return: its loop may stand in one for good.
-    const isStuck = encryption !== undefined && this.#pending !== undefined;
-    if (this.#polled && !isStuck) await this.#loopEnded.promise;
-    await turnOfTheEventLoop();
-    matrixClient.http.abort();
-    for (const room of matrixClient.store.getRooms()) {
-      room.removeAllListeners();
-      room.currentState.removeAllListeners();
-    }
-    matrixClient.removeAllListeners();
-    encryption?.close();
+    await everyStep(
+      [
+        // stopClient() during startClient() would be undone by it, and a start-up request that has just failed sets a
+        // keep-alive timer a few steps later: let both get there, so that stopClient() finds all there is to end.
+        () => this.#inTime(this.#started, 'startClient()'),
+        turnOfTheEventLoop,
+        () => this.#inTime(encryption?.settle(), 'the encryption'),
+        () => matrixClient.stopClient(),
+        () => this.#poll.abort(),
+        () => {
+          // From settle() on, the SDK's calls of its encryption do not return: its loop may stand in one for good.
+          const isStuck = encryption !== undefined && this.#pending !== undefined;
+          return this.#polled && !isStuck ? this.#inTime(this.#loopEnded.promise, 'the sync loop') : undefined;
+        },
+        turnOfTheEventLoop,
+        () => matrixClient.http.abort(),
+        () => {
+          for (const room of matrixClient.store.getRooms()) {
+            room.removeAllListeners();
+            room.currentState.removeAllListeners();
+          }
+          matrixClient.removeAllListeners();
+        },
+        () => encryption?.close(),
+      ],
+      `stopping ${this.#userId}`,
+    );
+  }
+
+  /** `part`, which is about to end, or `TIMEOUT`. */
+  async #inTime(part: Promise<void> | undefined, what: string): Promise<void> {
+    const message = `stopping ${this.#userId}: ${what} did not end within ${STOP_STEP_MS} ms`;
+    const late = (): MatrixClientManagerError =>
+      new MatrixClientManagerError('TIMEOUT', message, { userId: this.#userId });
+    if (part) await orTimeout(part, this.#options.clock, STOP_STEP_MS, late);
   }
 
   /**

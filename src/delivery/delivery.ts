@@ -108,6 +108,7 @@ export class Delivery {
     this.#resuming = true;
     void this.#completeWhen(open, parts);
     if (history || batch.isLate) await this.#storeBeginning(open, batch);
+    if (this.#stop.signal.aborted) return; // during the store: nobody would wake the source
     if (this.#underWay > MAX_UNDER_WAY) await new Promise<void>((resolve) => (this.#wakeSource = resolve));
   }
 
@@ -126,6 +127,11 @@ export class Delivery {
     const rest = this.#finished ? undefined : this.#ledger.takeRest();
     if (rest) await this.#commit(rest);
     this.#finished = true; // a callback that comes back later must not move the position of the client after this one
+  }
+
+  /** Stores nothing any more, not even when a storage that hangs comes back: the position is that of the next client. */
+  giveUp(): void {
+    this.#finished = true;
   }
 
   async #completeWhen(open: OpenBatch, parts: Promise<boolean>[]): Promise<void> {

@@ -1,12 +1,15 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
-import type { ClientHooks, ManagedClient } from '../clients/client-registry.js';
+import type { ClientHooks } from '../clients/client-registry.js';
+import type { ManagedClient } from '../clients/client-slot.js';
 import { SyncClient } from '../clients/sync-client.js';
 import type { ClientGate } from '../clients/sync-poll.js';
-import { aborted, delay } from '../core/abort.js';
+import { aborted, delay, orTimeout } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { decryption } from '../core/decryption.js';
+import { MatrixClientManagerError } from '../core/errors.js';
 import type { EventBatch } from '../core/event-source.js';
+import { everyStep } from '../core/every-step.js';
 import type { Telemetry } from '../core/telemetry.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
 import type { Decrypt, Gap } from '../delivery/delivery.js';
@@ -34,6 +37,9 @@ export interface LiveUserOptions {
   readonly encryption: UserEncryption | undefined;
   readonly onGap: (gap: Gap) => void;
 }
+
+/** How long a storage is given to take the last position, in milliseconds. */
+const STORE_TIMEOUT_MS = 30_000;
 
 /** All that runs for one user while their client is up: the client, what it delivers, and the timelines it has seen. */
 export class LiveUser implements ManagedClient {
@@ -174,11 +180,19 @@ export class LiveUser implements ManagedClient {
     }
   }
 
+  /** Each step is taken whatever those before it came to: a position must not stay unstored because of the SDK. */
   async stop(): Promise<void> {
+    const { userId } = this.#options.credentials;
+    await everyStep(
+      [() => this.#delivery.abort(), () => this.#sync.stop(), () => this.#finishDelivery()],
+      `stopping ${userId}`,
+    );
+  }
+
+  /** Stores how far the callbacks got, when they are done or have had their time. */
+  async #finishDelivery(): Promise<void> {
     const { callbacks, settings, credentials } = this.#options;
     const { userId } = credentials;
-    this.#delivery.abort();
-    await this.#sync.stop();
     const idle = callbacks.idle(userId).then(() => true);
     if (callbacks.isInside(userId)) {
       // Stopped by one of its own callbacks, which ends after this: its event counts as handled then.
@@ -194,7 +208,11 @@ export class LiveUser implements ManagedClient {
     timeout.abort();
     if (!done)
       settings.logger.warn({ userId }, 'a callback still runs after its client was stopped; its event comes again');
-    await this.#delivery.finish();
+    const message = `stopping ${userId}: the storage did not take the position within ${STORE_TIMEOUT_MS} ms`;
+    const late = (): MatrixClientManagerError => new MatrixClientManagerError('TIMEOUT', message, { userId });
+    await orTimeout(this.#delivery.finish(), settings.clock, STORE_TIMEOUT_MS, late).finally(() =>
+      this.#delivery.giveUp(),
+    );
   }
 
   /** Resolves when a stop from inside a callback is through. */

@@ -1,7 +1,8 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import { describe, expect, it } from 'vitest';
 import { ClientRegistry } from '../../src/clients/client-registry.js';
-import type { ClientHooks, ClientRegistryOptions, ManagedClient } from '../../src/clients/client-registry.js';
+import type { ClientHooks, ClientRegistryOptions } from '../../src/clients/client-registry.js';
+import type { ManagedClient } from '../../src/clients/client-slot.js';
 import { activityPolicy, MatrixClientManagerError } from '../../src/index.js';
 import { ManualClock } from '../../src/testing/index.js';
 
@@ -22,6 +23,7 @@ class StubClient implements ManagedClient {
     readonly hooks: ClientHooks,
     manual: boolean,
   ) {
+    this.stopping.promise.catch(() => {}); // a test may reject it before the stop
     if (manual) return;
     this.starting.resolve();
     this.stopping.resolve();
@@ -292,6 +294,190 @@ describe('maxClients', () => {
     expect(most).toBe(3);
     await registry.close();
     expect(up).toBe(0);
+  });
+});
+
+describe('a client whose stop fails', () => {
+  it.each(['requested', 'idle', 'evicted', 'failed', 'loggedOut'] as const)(
+    'leaves neither its slot nor its place behind: %s',
+    async (reason) => {
+      const stops: [string, string | undefined][] = [];
+      const { registry, clients, clock, turn } = setUp({
+        manual: true,
+        maxClients: 1,
+        onStopped: (_userId, why, error) => stops.push([why, error?.code]),
+      });
+      const starting = registry.start('a');
+      await turn();
+      clients[0]?.starting.resolve();
+      await starting;
+      clients[0]?.stopping.reject(new Error('a listener threw'));
+      if (reason === 'requested') await expect(registry.stop('a')).rejects.toMatchObject({ code: 'CLIENT_FAILED' });
+      if (reason === 'idle') await clock.advance(1_100);
+      if (reason === 'failed') clients[0]?.hooks.onFatal(new MatrixClientManagerError('FORBIDDEN', 'no'));
+      if (reason === 'loggedOut') clients[0]?.hooks.onFatal(new MatrixClientManagerError('UNKNOWN_TOKEN', 'dead'));
+      const next = registry.start(reason === 'evicted' ? 'b' : 'a');
+      await turn();
+      const [why, code] = stops[0] ?? [];
+      expect(why).toBe(reason);
+      expect(code).toBe({ failed: 'FORBIDDEN', loggedOut: 'UNKNOWN_TOKEN' }[reason as string] ?? 'CLIENT_FAILED');
+      expect(registry.list().map(({ state }) => state)).toEqual(['starting']);
+      clients[1]?.starting.resolve();
+      expect(await next).toBe(clients[1]);
+    },
+  );
+
+  it('does not keep the others from being stopped at the end, which tells of it', async () => {
+    const { registry, clients, turn } = setUp({ manual: true });
+    const starts = ['a', 'b', 'c'].map((userId) => registry.start(userId));
+    await turn();
+    for (const { starting } of clients) starting.resolve();
+    await Promise.all(starts);
+    clients[0]?.stopping.reject(new Error('a'));
+    clients[1]?.stopping.reject(new Error('b'));
+    clients[2]?.stopping.resolve();
+    const closing = registry.close();
+    await expect(closing).rejects.toBeInstanceOf(AggregateError);
+    expect(clients.map(({ stops }) => stops)).toEqual([1, 1, 1]);
+    expect(registry.list()).toEqual([]);
+  });
+});
+
+describe('a signal', () => {
+  const aborted = { code: 'ABORTED' };
+
+  it.each(['start', 'lease'] as const)('ends the wait of a %s for a start, and not the start', async (call) => {
+    const { registry, clients, turn } = setUp({ manual: true });
+    const controller = new AbortController();
+    const other = registry.start('a');
+    const waits =
+      call === 'start' ? registry.start('a', {}, controller.signal) : registry.lease('a', controller.signal);
+    await turn();
+    controller.abort();
+    await expect(waits).rejects.toMatchObject(aborted);
+    clients[0]?.starting.resolve();
+    expect(await other).toBe(clients[0]);
+    expect(registry.info('a')).toMatchObject({ state: 'live', leases: 0 });
+  });
+
+  it.each(['start', 'lease'] as const)('ends the wait of a %s for a stop', async (call) => {
+    const { registry, clients, turn } = setUp({ manual: true });
+    const first = registry.start('a');
+    await turn();
+    clients[0]?.starting.resolve();
+    await first;
+    const stopping = registry.stop('a');
+    const controller = new AbortController();
+    const waits =
+      call === 'start' ? registry.start('a', {}, controller.signal) : registry.lease('a', controller.signal);
+    controller.abort();
+    await expect(waits).rejects.toMatchObject(aborted);
+    clients[0]?.stopping.resolve();
+    await stopping;
+    await turn();
+    expect(clients).toHaveLength(1);
+  });
+
+  it('takes a start out of the line under maxClients, unless somebody else waits for it', async () => {
+    const { registry, turn } = setUp({ maxClients: 1 });
+    const held = await registry.lease('a');
+    const controller = new AbortController();
+    const alone = registry.lease('b', controller.signal).catch((error: unknown) => error);
+    const shared = registry.start('c', {}, controller.signal).catch((error: unknown) => error);
+    const stays = registry.start('c');
+    await turn();
+    expect(registry.queued).toBe(2);
+    controller.abort();
+    expect(await alone).toMatchObject(aborted);
+    expect(await shared).toMatchObject(aborted);
+    await turn();
+    expect(registry.queued).toBe(1);
+    expect(registry.info('b')).toBeUndefined();
+    held[Symbol.dispose]();
+    await stays;
+    expect(registry.list().map(({ userId }) => userId)).toEqual(['c']);
+    await registry.close();
+  });
+
+  it('takes a start out of the line for its turn under startConcurrency', async () => {
+    const { registry, clients, turn } = setUp({ manual: true, startConcurrency: 1, maxClients: 2 });
+    const first = registry.start('a');
+    const controller = new AbortController();
+    const second = registry.start('b', {}, controller.signal);
+    await turn();
+    controller.abort();
+    await expect(second).rejects.toMatchObject(aborted);
+    await turn();
+    expect(registry.info('b')).toBeUndefined();
+    const third = registry.start('c'); // whose place b has given back
+    clients[0]?.starting.resolve();
+    await first;
+    await turn();
+    clients[1]?.starting.resolve();
+    expect(await third).toBe(clients[1]);
+    expect(clients[1]?.userId).toBe('c');
+  });
+
+  it('that has fired already starts nothing', async () => {
+    const { registry, clients } = setUp();
+    await expect(registry.start('a', {}, AbortSignal.abort())).rejects.toMatchObject(aborted);
+    await expect(registry.lease('a', AbortSignal.abort())).rejects.toMatchObject(aborted);
+    expect(clients).toHaveLength(0);
+    expect(registry.list()).toEqual([]);
+  });
+});
+
+it('ends a start at once that waits for its turn, when it is stopped', async () => {
+  const { registry, clients, turn } = setUp({ manual: true, startConcurrency: 1 });
+  const first = registry.start('a');
+  const second = registry.start('b').catch((error: unknown) => error);
+  await turn();
+  expect(await registry.stop('b')).toBe(true);
+  expect(await second).toMatchObject({ code: 'ABORTED' });
+  clients[0]?.starting.resolve();
+  await first;
+  await turn();
+  expect(clients).toHaveLength(1);
+});
+
+describe('a hold', () => {
+  it('keeps a client from being idle, resting or evicted until the last one ends, also over restarts', async () => {
+    const policy = activityPolicy({ idleTimeoutMs: 1_000, restAfterMs: 300 });
+    const { registry, clients, clock, turn } = setUp({ maxClients: 1, connectionPolicy: policy });
+    await registry.start('a');
+    await clock.advance(500);
+    expect(registry.info('a')).toMatchObject({ resting: true, connections: 0 });
+    const holds = [registry.hold('a'), registry.hold('a')];
+    expect(registry.info('a')).toMatchObject({ resting: false, connections: 2 });
+    expect(clients[0]?.pace.at(-1)).toBe('live');
+    const b = registry.start('b');
+    await clock.advance(10_000);
+    holds[0]?.[Symbol.dispose]();
+    holds[0]?.[Symbol.dispose]();
+    await turn();
+    expect(registry.info('a')).toMatchObject({ state: 'live', resting: false, connections: 1 });
+    await registry.stop('a'); // a stop wins
+    await b;
+    await registry.start('a'); // for which b is evicted
+    const bAgain = registry.start('b');
+    await clock.advance(10_000);
+    expect(registry.info('a')).toMatchObject({ state: 'live', resting: false, connections: 1 });
+    holds[1]?.[Symbol.dispose]();
+    await bAgain;
+    expect(registry.has('a')).toBe(false);
+    await registry.close();
+  });
+
+  it('is followed by the whole idle time', async () => {
+    const { registry, clock } = setUp();
+    const hold = registry.hold('a');
+    await registry.start('a');
+    await clock.advance(10_000);
+    hold[Symbol.dispose]();
+    await clock.advance(900);
+    expect(registry.has('a')).toBe(true);
+    await clock.advance(300);
+    expect(registry.has('a')).toBe(false);
   });
 });
 

@@ -1,6 +1,7 @@
+import type { MatrixClient } from 'matrix-js-sdk';
 import { afterEach, describe, expect, it } from 'vitest';
-import { MatrixClientManager } from '../../src/index.js';
-import type { ManagerEvents, MatrixClientManagerOptions } from '../../src/index.js';
+import { MatrixClientManager, memoryStorage } from '../../src/index.js';
+import type { ManagerEvents, MatrixClientManagerOptions, Storage } from '../../src/index.js';
 import { FakeHomeserver, ManualClock, MemoryLogger } from '../../src/testing/index.js';
 import { Recorder } from '../support/recorder.js';
 
@@ -274,3 +275,73 @@ describe('a running client', () => {
     },
   );
 });
+
+describe('a stop that something stands in the way of', () => {
+  it('by a failure of the SDK’s own stop, ends the client all the same, and says so', async () => {
+    const { manager, fake, clock, alice, bob, roomId, stopped } = setUp();
+    const recorder = new Recorder();
+    const { userId } = alice;
+    await manager.startClient({ ...alice, callbacks: [recorder.callback] });
+    const client = manager.getClient(userId) as MatrixClient;
+    const stop = client.stopClient.bind(client);
+    client.stopClient = () => {
+      stop();
+      throw new Error('of the application');
+    };
+    const stopping = manager.stopClient(userId).catch((error: unknown) => error);
+    await clock.advance(31_000);
+    expect(await stopping).toMatchObject({ code: 'CLIENT_FAILED' });
+    expect(stopped).toMatchObject([{ reason: 'requested', error: { code: 'CLIENT_FAILED' } }]);
+    expect(manager.clientInfo(userId)).toBeUndefined();
+    fake.clearRequests();
+    await clock.advance(300_000);
+    expect(fake.countRequests('/sync')).toBe(0);
+    expect(fake.inFlight).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
+    fake.sendMessage(roomId, bob.userId, 'missed');
+    await manager.startClient(alice);
+    await recorder.message('missed');
+  });
+
+  it('by a storage that hangs, is bounded, and stores nothing when the storage is back', async () => {
+    const memory = memoryStorage();
+    const back = Promise.withResolvers<void>();
+    let hangs = false;
+    let commits = 0;
+    const storage: Storage = {
+      ...bound(memory),
+      commit: async (...change) => {
+        if (hangs) await back.promise;
+        else return memory.commit(...change);
+        commits++;
+      },
+    };
+    const { manager, fake, clock, alice, bob, roomId } = setUp({ storage });
+    const { userId } = alice;
+    const recorder = new Recorder();
+    await manager.startClient({ ...alice, callbacks: [recorder.callback] });
+    hangs = true;
+    fake.sendMessage(roomId, bob.userId, 'one');
+    await recorder.message('one');
+    fake.sendMessage(roomId, bob.userId, 'two');
+    await clock.advance(100);
+    const stopping = manager.stopClient(userId).catch((error: unknown) => error);
+    await clock.advance(100_000);
+    expect(await stopping).toMatchObject({ code: 'CLIENT_FAILED' });
+    expect(manager.clientInfo(userId)).toBeUndefined();
+    hangs = false;
+    const before = commits;
+    back.resolve();
+    await clock.advance(1_000);
+    expect(commits - before).toBe(1); // the one that hung
+    await manager.startClient(alice);
+    await recorder.message('two');
+  });
+});
+
+/** The storage's methods, as an object of their own. */
+function bound(storage: Storage): Storage {
+  const methods = Object.getOwnPropertyNames(Object.getPrototypeOf(storage)) as (keyof Storage)[];
+  const entries = methods.map((name) => [name, (storage[name] as (...args: unknown[]) => unknown)?.bind(storage)]);
+  return Object.fromEntries(entries) as Storage;
+}

@@ -92,4 +92,48 @@ describe('KeyedQueue', () => {
     await settled;
     expect(log).toEqual(['slow begins', 'failed', 'slow ends', 'settled']);
   });
+
+  it('ends a wait at once when its signal fires, and does not run what had not begun', async () => {
+    const queue = new KeyedQueue();
+    const log: string[] = [];
+    const { signal, abort } = controlled();
+    const first = task(log, 'first');
+    const running = queue.run('a', first.run);
+    const waiting = queue.run('a', task(log, 'second').run, signal, 'sending');
+    const third = task(log, 'third');
+    const last = queue.run('a', third.run);
+    await turn();
+    abort();
+    await expect(waiting).rejects.toMatchObject({ code: 'ABORTED', message: 'sending was aborted' });
+    expect(log).toEqual(['first begins']);
+    first.end();
+    third.end();
+    await Promise.all([running, last]);
+    expect(log).toEqual(['first begins', 'first ends', 'third begins', 'third ends']);
+  });
+
+  it('lets the next one begin only when one whose signal fired has really ended', async () => {
+    const queue = new KeyedQueue();
+    const log: string[] = [];
+    const { signal, abort } = controlled();
+    const first = task(log, 'first');
+    const left = queue.run('a', first.run, signal);
+    const second = task(log, 'second');
+    const next = queue.run('a', second.run);
+    await turn();
+    abort();
+    await expect(left).rejects.toMatchObject({ code: 'ABORTED' });
+    await turn();
+    expect(log).toEqual(['first begins']);
+    first.end();
+    second.end();
+    await next;
+    await queue.settled();
+    expect(queue.size).toBe(0);
+  });
 });
+
+function controlled(): { signal: AbortSignal; abort: () => void } {
+  const controller = new AbortController();
+  return { signal: controller.signal, abort: () => controller.abort() };
+}

@@ -198,6 +198,26 @@ describe('filling gaps', () => {
   });
 });
 
+describe('a stop', () => {
+  it('during the first store, with more under way than the source may run ahead of, holds up nobody', async () => {
+    const storage = memoryStorage();
+    const stored = Promise.withResolvers<void>();
+    const handled = Promise.withResolvers<boolean>();
+    const life = await Life.begin(storage, {
+      dispatch: () => handled.promise,
+      checkpoint: { commit: () => stored.promise },
+    });
+    const names = Array.from({ length: 10_001 }, (_, n) => `h${n}`);
+    const accepted = life.delivery.accept(batch(undefined, 's1', room(names)));
+    await turn();
+    life.delivery.abort();
+    stored.resolve();
+    await expect(accepted).resolves.toBeUndefined();
+    handled.resolve(false);
+    await expect(life.delivery.finish()).resolves.toBeUndefined();
+  });
+});
+
 describe('storing positions', () => {
   it('stores nothing after a change that the storage has not taken before the stop', async () => {
     const storage = memoryStorage();
