@@ -35,6 +35,13 @@ export class Session {
     return this.#credentials ?? this.#renewOnce();
   }
 
+  /** Notes the device that the homeserver named for a token; nothing is changed where another token is in use by now. */
+  noteDevice(accessToken: string, deviceId: string): Credentials {
+    const credentials = { userId: this.userId, accessToken, deviceId };
+    if (this.#credentials?.accessToken === accessToken) this.#credentials = { ...this.#credentials, ...credentials };
+    return credentials;
+  }
+
   /**
    * Called with a token that the homeserver called unknown. Resolves with credentials that hold another one: those of
    * a renewal that is under way or over already, or of a new one. Rejects with `cause` where nothing can renew.

@@ -88,8 +88,8 @@ export class LiveUsers {
     if (this.registry.has(userId) || callbacks.count(userId) > 0) {
       return this.leased(userId, (live) => use({ session: live.session, live }));
     }
-    const credentials = await lifetime.orClosed(accounts.resolve(userId));
-    return lifetime.orClosed(use({ session: accounts.session(credentials) }));
+    const session = await lifetime.orClosed(accounts.sessionOf(userId));
+    return lifetime.orClosed(use({ session }));
   }
 
   /** Who reads: the user's client, or their session without one. */
@@ -100,9 +100,7 @@ export class LiveUsers {
       this.registry.touch(userId);
       return { session: live.session, live };
     }
-    const { accounts } = this.#options;
-    const credentials = await accounts.resolve(userId, {}, signal);
-    return { session: accounts.session(credentials) };
+    return { session: await this.#options.accounts.sessionOf(userId, signal) };
   }
 
   gauges(): Pick<Gauges, 'resting' | 'leases' | 'syncLagMs'> & Pick<ManagerStats, 'clients'> {

@@ -32,7 +32,7 @@ import { Accounts } from '../provisioning/accounts.js';
 import { AdminApi } from '../provisioning/admin-api.js';
 import { provisionUserSchema } from '../provisioning/provision-user-options.js';
 import type { ProvisionedUser, ProvisionUserOptions } from '../provisioning/provision-user-options.js';
-import { adminSession, SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
+import { ownAdmin, SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
@@ -147,7 +147,7 @@ export class MatrixClientManager implements AsyncDisposable {
     if (admin) {
       this.#adminHttp = new SynapseAdminHttp(
         this.#http,
-        adminSession(this.#http, admin, this.#lifetime.signal),
+        ownAdmin(this.#http, admin, this.#lifetime.signal),
         settings.adminConcurrency,
       );
     }
@@ -160,6 +160,7 @@ export class MatrixClientManager implements AsyncDisposable {
       storage,
       provisioner,
       credentials,
+      admin: this.#adminHttp?.own,
       serverName,
       logger,
       signal: this.#lifetime.signal,
@@ -236,7 +237,8 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /**
    * The user's account and a working session on it; makes what is missing. Idempotent, and one flight per user however
-   * many ask at once. Stored credentials that still work are returned as they are.
+   * many ask at once. Stored credentials that still work are returned as they are. For the account of the option `admin`
+   * they are those of its own session: its password and its sessions stay as they are, and only its name can be set.
    * Throws `INVALID_USER_ID`, `USER_DEACTIVATED`, `FORBIDDEN` (not an admin), `UNSUPPORTED` (no Admin API), `RATE_LIMITED`.
    */
   async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
@@ -497,6 +499,11 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#lifetime.assertOpen();
     if (this.#encryption) return this.#lifetime.orClosed(this.#encryption.rotateSecret(secret));
     throw new MatrixClientManagerError('INVALID_OPTIONS', 'rotateEncryptionSecret() needs the option `encryption`');
+  }
+
+  /** The user id of the option `admin`, to act as that account in calls that take a `userId`; undefined without one. */
+  get adminUserId(): string | undefined {
+    return this.#settings.admin?.userId;
   }
 
   /** The Admin API calls besides provisioning. Throws `INVALID_OPTIONS` when the manager has no `admin`. */

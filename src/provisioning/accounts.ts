@@ -11,8 +11,9 @@ import { refreshSession, whoami } from '../http/login.js';
 import { Session } from '../http/session.js';
 import type { Storage } from '../storage/storage.js';
 import { checkedCredentials } from './checked-credentials.js';
-import { withPassword } from './interactive-authentication.js';
+import { onlyOnce, withPassword } from './interactive-authentication.js';
 import type { AuthenticatedRequest } from './interactive-authentication.js';
+import type { OwnAdmin } from './own-admin.js';
 import type { ProvisionedUser, ProvisionUserOptions } from './provision-user-options.js';
 import type { EnsuredUser, Provisioner } from './provisioner.js';
 
@@ -24,6 +25,8 @@ export interface AccountsOptions {
   readonly storage: Storage;
   readonly provisioner: Provisioner | undefined;
   readonly credentials: CredentialsSource | undefined;
+  /** The account of the option `admin`: it is never provisioned, and its credentials are not kept. */
+  readonly admin: OwnAdmin | undefined;
   readonly serverName: string;
   readonly logger: Logger;
   /** Fires when the manager shuts down. */
@@ -61,6 +64,12 @@ export class Accounts {
   async #provision(userId: string, options: ProvisionUserOptions): Promise<ProvisionedUser> {
     const { storage, signal } = this.#options;
     const { displayName, admin } = options;
+    const own = this.#ownAdmin(userId);
+    if (own) {
+      const credentials = await own.credentials(options.deviceId);
+      if (displayName !== undefined) await own.setDisplayName(displayName);
+      return { ...credentials, created: false };
+    }
     const provisioner = this.#provisioner('provisionUser');
     const known = await this.#known(userId);
     if (known && (options.deviceId === undefined || options.deviceId === known.deviceId)) {
@@ -75,13 +84,15 @@ export class Accounts {
 
   /**
    * The credentials to start a client with: those given (checked to be the user's, and remembered), else those known.
-   * Rejects with `CLIENT_NOT_STARTED` where there are none.
+   * Rejects with `CLIENT_NOT_STARTED` where there are none. The manager's admin has its own, whatever token is given.
    */
   async resolve(
     userId: string,
     given: { accessToken?: string | undefined; deviceId?: string | undefined } = {},
     signal?: AbortSignal,
   ): Promise<Credentials> {
+    const own = this.#ownAdmin(userId);
+    if (own) return own.credentials(given.deviceId, signal);
     const known = await this.#known(userId);
     const { accessToken } = given;
     if (accessToken === undefined) {
@@ -125,7 +136,7 @@ export class Accounts {
       const { storage, provisioner } = this.#options;
       const stored = await storage.getCredentials(userId);
       if (stored && stored.deviceId !== deviceId) return stored; // somebody else has done it
-      if (!provisioner?.capabilities.renewsSessions) {
+      if (!provisioner?.capabilities.renewsSessions || this.#ownAdmin(userId)) {
         const message = `${userId} needs a new device in place of ${deviceId}: log in, and start the client with its token`;
         throw new MatrixClientManagerError('UNSUPPORTED', message, { userId });
       }
@@ -141,6 +152,8 @@ export class Accounts {
    */
   async authenticate(userId: string, makeRequest: AuthenticatedRequest): Promise<void> {
     const { provisioner, signal } = this.#options;
+    const own = this.#ownAdmin(userId);
+    if (own) return withPassword(makeRequest, userId, onlyOnce(own.password));
     return withPassword(makeRequest, userId, async () => {
       if (!provisioner) return undefined;
       const ensured = this.#users.run(userId, () => provisioner.ensureUser({ userId, signal }));
@@ -148,8 +161,15 @@ export class Accounts {
     });
   }
 
+  /** The session to act as the user with. Rejects with `CLIENT_NOT_STARTED` where there are no credentials. */
+  async sessionOf(userId: string, signal?: AbortSignal): Promise<Session> {
+    return this.#ownAdmin(userId)?.session ?? this.session(await this.resolve(userId, {}, signal));
+  }
+
   /** A session over `credentials` that renews itself and remembers what it got. */
   session(credentials: Credentials): Session {
+    const own = this.#ownAdmin(credentials.userId);
+    if (own) return own.session;
     return new Session(credentials.userId, credentials, (dead) => this.#renew(dead ?? credentials));
   }
 
@@ -259,6 +279,12 @@ export class Accounts {
     signal: AbortSignal | undefined,
   ): Promise<{ userId: string; deviceId: string | undefined }> {
     return whoami(this.#options.http, new Session(credentials.userId, credentials), signal);
+  }
+
+  /** The manager's own admin, if that is the user. */
+  #ownAdmin(userId: string): OwnAdmin | undefined {
+    const { admin } = this.#options;
+    return admin?.userId === userId ? admin : undefined;
   }
 
   #provisioner(operation: string): Provisioner {

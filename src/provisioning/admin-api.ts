@@ -132,9 +132,13 @@ export class AdminApi {
     await this.#call(userSchema, 'PUT', path`/_synapse/admin/v2/users/${userId}`, 'renaming', userId, body);
   }
 
-  /** Ends the account: it leaves its rooms and every session of it dies. `erase` also hides its messages from newcomers. */
+  /**
+   * Ends the account: it leaves its rooms and every session of it dies. `erase` also hides its messages from newcomers.
+   * Throws `INVALID_OPTIONS` for the manager's own admin.
+   */
   async deactivateUser(userId: string, options: { erase?: boolean } = {}): Promise<void> {
     assertUserId(userId);
+    this.#admin.own.assertOther(userId, 'deactivate');
     const { erase = false } = readCallOptions('deactivateUser()', deactivateSchema, options);
     const signal = this.#closed;
     await this.#untilClosed(() => this.#provisioner.deactivateUser(userId, { erase, ...(signal && { signal }) }));
@@ -161,9 +165,16 @@ export class AdminApi {
     }));
   }
 
-  /** Removes a device and its session; resolves also when it is gone already. */
+  /**
+   * Removes a device and its session; resolves also when it is gone already. Throws `INVALID_OPTIONS` for the one that
+   * the manager's own admin is logged in on.
+   */
   async deleteDevice(userId: string, deviceId: string): Promise<void> {
     assertUserId(userId);
+    const { own } = this.#admin;
+    if (userId === own.userId && (await this.#untilClosed(() => own.isOn(deviceId)))) {
+      own.assertOther(userId, `delete device ${deviceId} of`);
+    }
     const at = path`/_synapse/admin/v2/users/${userId}/devices/${deviceId}`;
     await this.#call(v.object({}), 'DELETE', at, 'deleting a device of', userId);
   }

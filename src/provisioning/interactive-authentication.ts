@@ -37,3 +37,13 @@ function answerIn(error: unknown): { session?: unknown; errcode?: unknown } {
   const { data } = (error ?? {}) as { data?: unknown };
   return typeof data === 'object' && data !== null ? data : {};
 }
+
+/** Gives a password that nobody changes: tried again, it would be refused again. */
+export function onlyOnce(password: string | undefined): () => Promise<string | undefined> {
+  let next = password;
+  return async () => {
+    const given = next;
+    next = undefined;
+    return given;
+  };
+}

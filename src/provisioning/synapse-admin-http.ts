@@ -8,6 +8,7 @@ import { assertUserId } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 import { loginWithPassword } from '../http/login.js';
 import { Session } from '../http/session.js';
+import { OwnAdmin } from './own-admin.js';
 
 /** The account that Admin API calls are made with: a server admin. */
 export type AdminAccount =
@@ -20,8 +21,16 @@ export function assertKnownAdmin(admin: object): void {
   assertKnownOptions<Partial<Record<(typeof names)[number], unknown>>>('`admin`', admin, names);
 }
 
-/** The admin's device: one and the same at every login, so that logins leave no trail of devices. */
+/** The admin's device at a first login: always the same one, so that logins leave no trail of devices. */
 const ADMIN_DEVICE_ID = 'matrix-client-manager';
+
+/**
+ * The account of `admin`, with its {@link adminSession}. Throws as that does.
+ * @param signal - fires when the manager shuts down
+ */
+export function ownAdmin(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): OwnAdmin {
+  return new OwnAdmin(http, adminSession(http, admin, signal), admin.password, signal);
+}
 
 /**
  * The session of an admin: by token, or by password, which logs in once and again whenever the token has died.
@@ -34,9 +43,11 @@ export function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?:
   const credentials = accessToken === undefined ? undefined : { userId, accessToken, deviceId: '' };
   if (password === undefined) return new Session(userId, credentials);
   const deviceName = 'matrix-client-manager (admin)';
-  return new Session(userId, credentials, async () => {
+  return new Session(userId, credentials, async (dead) => {
+    // A client that runs with the dead token goes on with the new one, so it has to be of the same device.
+    const deviceId = dead?.deviceId || ADMIN_DEVICE_ID;
     try {
-      return await loginWithPassword(http, { userId, password, deviceId: ADMIN_DEVICE_ID, deviceName, signal });
+      return await loginWithPassword(http, { userId, password, deviceId, deviceName, signal });
     } catch (error) {
       throw isManagerError(error, 'FORBIDDEN') ? wrongPassword(error) : error;
     }
@@ -67,13 +78,14 @@ function wrongPassword(error: MatrixClientManagerError): MatrixClientManagerErro
 /** Sends Admin API calls with the admin's token, through a pool of their own. */
 export class SynapseAdminHttp {
   readonly #http: HomeserverHttp;
-  readonly #session: Session;
+  /** The account that calls are made with. */
+  readonly own: OwnAdmin;
   readonly #pool: PQueue;
 
   /** @param adminConcurrency - how many calls may be under way at once */
-  constructor(http: HomeserverHttp, session: Session, adminConcurrency: number) {
+  constructor(http: HomeserverHttp, own: OwnAdmin, adminConcurrency: number) {
     this.#http = http;
-    this.#session = session;
+    this.own = own;
     this.#pool = new PQueue({ concurrency: adminConcurrency });
   }
 
@@ -83,7 +95,7 @@ export class SynapseAdminHttp {
 
   /** The admin's own session. */
   get session(): Session {
-    return this.#session;
+    return this.own.session;
   }
 
   /** Calls under way, and calls that wait for a place. */
@@ -101,7 +113,7 @@ export class SynapseAdminHttp {
     request: Omit<HttpRequest, 'session'>,
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
     try {
-      return await this.#http.requestWithStatus(schema, { ...request, session: this.#session, admin: true });
+      return await this.#http.requestWithStatus(schema, { ...request, session: this.session, admin: true });
     } catch (error) {
       throw explain(error, request);
     }

@@ -21,7 +21,7 @@ import type {
   Provisioner,
   ProvisionerCapabilities,
 } from './provisioner.js';
-import { adminSession, SynapseAdminHttp } from './synapse-admin-http.js';
+import { ownAdmin, SynapseAdminHttp } from './synapse-admin-http.js';
 import type { AdminAccount } from './synapse-admin-http.js';
 
 const userSchema = v.object({ name: v.string(), deactivated: v.optional(v.union([v.boolean(), v.number()])) });
@@ -46,7 +46,8 @@ const RACE_BACKOFF = { baseDelayMs: 20, maxDelayMs: 1_000 };
 
 /**
  * Provisions through Synapse's Admin API: `PUT /_synapse/admin/v2/users/{userId}` with a random password, then the
- * standard login. The password lives only between the two.
+ * standard login. The password lives only between the two. Its own admin is no user to be provisioned: that account
+ * keeps its password, and its session is the one of the option `admin`.
  * @see https://element-hq.github.io/synapse/latest/admin_api/user_admin_api.html#create-or-modify-account
  */
 export class SynapseAdminProvisioner implements Provisioner {
@@ -79,19 +80,25 @@ export class SynapseAdminProvisioner implements Provisioner {
     if (!isCount(requestTimeoutMs)) throw invalid('requestTimeoutMs', 'a whole number of at least 1');
     const connections = fetchTransport(fetch).open();
     const http = new HomeserverHttp({ homeserverUrl, connections, clock: this.#clock, requestTimeoutMs });
-    this.#admin = new SynapseAdminHttp(http, adminSession(http, admin), adminConcurrency);
+    this.#admin = new SynapseAdminHttp(http, ownAdmin(http, admin), adminConcurrency);
   }
 
   async ensureUser(request: EnsureUserRequest): Promise<EnsuredUser> {
-    return this.#admin.pooled(() => this.#putUser(request));
+    const { own } = this.#admin;
+    if (request.userId !== own.userId) return this.#admin.pooled(() => this.#putUser(request));
+    if (request.displayName !== undefined) await own.setDisplayName(request.displayName);
+    return { created: false };
   }
 
   async openSession(request: OpenSessionRequest): Promise<Credentials> {
+    const { own } = this.#admin;
+    if (request.userId === own.userId) return own.credentials(request.deviceId, request.signal);
     // One place of the pool for both requests, so that fewer accounts are half made at a time.
     return this.#admin.pooled(() => this.#openSession(request));
   }
 
   async closeSession(credentials: Credentials): Promise<void> {
+    if (credentials.userId === this.#admin.own.userId) return; // it is ours
     const session = new Session(credentials.userId, credentials);
     await this.#admin.http
       .request(v.object({}), {
@@ -109,6 +116,7 @@ export class SynapseAdminProvisioner implements Provisioner {
   }
 
   async deactivateUser(userId: string, options: { erase?: boolean; signal?: AbortSignal } = {}): Promise<void> {
+    this.#admin.own.assertOther(userId, 'deactivate');
     await this.#admin.pooled(() =>
       this.#admin.request(v.object({}), {
         operation: `deactivating ${userId}`,

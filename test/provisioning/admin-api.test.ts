@@ -3,7 +3,7 @@ import type { MatrixClientManager } from '../../src/index.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { AdminApi } from '../../src/provisioning/admin-api.js';
-import { adminSession, SynapseAdminHttp } from '../../src/provisioning/synapse-admin-http.js';
+import { ownAdmin, SynapseAdminHttp } from '../../src/provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../../src/provisioning/synapse-admin-provisioner.js';
 import { managerOnFake, USERS } from '../support/manager-on-fake.js';
 import { rejection } from '../support/rejection.js';
@@ -315,7 +315,7 @@ describe('every call of manager.admin', () => {
       const options = { homeserverUrl: fake.baseUrl, connections, clock, requestTimeoutMs: 10_000 };
       const http = new HomeserverHttp(options);
       const closing = new AbortController();
-      const connection = new SynapseAdminHttp(http, adminSession(http, fake.admin, closing.signal), 4);
+      const connection = new SynapseAdminHttp(http, ownAdmin(http, fake.admin, closing.signal), 4);
       const provisioner = new SynapseAdminProvisioner({ connection, clock });
       const admin = new AdminApi(connection, provisioner, 'hs.test', closing.signal);
       fake.faults.hang({ path: /^\/_synapse/ });

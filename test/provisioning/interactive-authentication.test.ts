@@ -4,29 +4,35 @@ import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { Accounts } from '../../src/provisioning/accounts.js';
 import type { AuthenticatedRequest } from '../../src/provisioning/interactive-authentication.js';
+import { ownAdmin } from '../../src/provisioning/synapse-admin-http.js';
+import type { AdminAccount } from '../../src/provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../../src/provisioning/synapse-admin-provisioner.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
 import { FakeHomeserver, ManualClock, MemoryLogger } from '../../src/testing/index.js';
 import { advanceUntil } from '../support/advance-until.js';
+import { USERS } from '../support/manager-on-fake.js';
 
 const alice = '@alice:hs.test';
 
 /** Alice, and a request of hers that the homeserver wants authenticated: other keys in place of those that she has. */
-async function setUp() {
+async function setUp(own?: (fake: FakeHomeserver) => AdminAccount) {
   const clock = new ManualClock();
   const fake = new FakeHomeserver({ clock });
   const { baseUrl: homeserverUrl, admin } = fake;
   const connections = fetchTransport(fake.fetch).open();
+  const http = new HomeserverHttp({ homeserverUrl, connections, clock, requestTimeoutMs: 30_000 });
   const accounts = new Accounts({
-    http: new HomeserverHttp({ homeserverUrl, connections, clock, requestTimeoutMs: 30_000 }),
+    http,
     storage: memoryStorage(),
     provisioner: new SynapseAdminProvisioner({ homeserverUrl, admin, fetch: fake.fetch, clock }),
     credentials: undefined,
+    admin: own && ownAdmin(http, own(fake)),
     serverName: 'hs.test',
     logger: new MemoryLogger(),
     signal: new AbortController().signal,
   });
-  const { created: _, ...credentials } = await accounts.provision({ username: 'alice' });
+  const userId = own ? admin.userId : alice;
+  const { created: _, ...credentials } = await accounts.provision({ username: own ? 'admin' : 'alice' });
   const session = accounts.session(credentials);
   const upload = async (name: string, auth: object | null): Promise<void> => {
     const { accessToken } = await session.credentials();
@@ -34,7 +40,7 @@ async function setUp() {
       method: 'POST',
       headers: { authorization: `Bearer ${accessToken}` },
       body: JSON.stringify({
-        master_key: { user_id: alice, usage: ['master'], keys: { [`ed25519:${name}`]: name } },
+        master_key: { user_id: userId, usage: ['master'], keys: { [`ed25519:${name}`]: name } },
         ...(auth && { auth }),
       }),
     });
@@ -84,6 +90,22 @@ describe('interactive authentication', () => {
     };
     await expect(advanceUntil(clock, accounts.authenticate(alice, request))).rejects.toBe(refusal);
     expect(requests).toBe(5);
+  });
+
+  it('of the own admin takes its own password, and sets none', async () => {
+    const { fake, accounts, replaceKeys } = await setUp(({ admin: { userId, password } }) => ({ userId, password }));
+    await accounts.authenticate(fake.admin.userId, replaceKeys);
+    expect(fake.countRequests(({ method, endpoint }) => method === 'PUT' && endpoint === USERS)).toBe(0);
+  });
+
+  it.each([undefined, 'wrong'])('of the own admin fails where its password is %j, and none is set', async (given) => {
+    const { fake, accounts, replaceKeys } = await setUp(({ admin: { userId, accessToken } }) => ({
+      userId,
+      accessToken,
+      ...(given && { password: given }),
+    }));
+    await expect(accounts.authenticate(fake.admin.userId, replaceKeys)).rejects.toThrow('refused');
+    expect(fake.countRequests(({ method, endpoint }) => method === 'PUT' && endpoint === USERS)).toBe(0);
   });
 
   it.each([null, undefined, 'text', { data: null }, { data: 'text' }, { data: { session: 5 } }])(
