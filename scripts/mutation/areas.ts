@@ -1,0 +1,40 @@
+/** A part of the source with the tests that have to notice when it breaks. */
+export interface MutationArea {
+  readonly mutate: readonly string[];
+  /** Globs. Tests that take seconds each stay out, or a survivor would cost minutes. */
+  readonly tests: readonly string[];
+}
+
+export const mutationAreas: Readonly<Record<string, MutationArea>> = {
+  storage: {
+    mutate: ['src/storage/**/*.ts'],
+    tests: ['test/storage/**/*.test.ts'],
+  },
+  resilience: {
+    mutate: ['src/resilience/*.ts'],
+    tests: ['test/resilience/{circuit-breaker,homeserver-gate,rate-limiter}.test.ts'],
+  },
+  'encryption-store': {
+    mutate: [
+      'src/encryption/{crypto-store,crypto-file,counter-file,device-store,device-keys,crypto-store-options}.ts',
+      'src/encryption/indexed-db/*.ts',
+    ],
+    tests: ['test/encryption/{crypto-store,fake-indexeddb,globals}.test.ts'],
+  },
+  http: {
+    mutate: ['src/http/*.ts'],
+    tests: ['test/http/*.test.ts', 'test/resilience/response-size.test.ts'],
+  },
+  callbacks: {
+    mutate: ['src/callbacks/*.ts'],
+    tests: ['test/callbacks/*.test.ts'],
+  },
+  messages: {
+    mutate: ['src/messages/*.ts'],
+    tests: ['test/messages/*.test.ts'],
+  },
+  delivery: {
+    mutate: ['src/delivery/*.ts'],
+    tests: ['test/delivery/*.test.ts', 'test/callbacks/*.test.ts'],
+  },
+};
