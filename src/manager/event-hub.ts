@@ -13,6 +13,7 @@ const names: ReadonlySet<keyof ManagerEvents> = new Set([
   'gap',
   'deviceReplaced',
   'homeserverStateChanged',
+  'sendFailed',
 ] as const);
 
 /** The events of a manager, and who listens to them. */

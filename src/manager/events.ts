@@ -2,6 +2,7 @@ import type { ClientState, StopReason } from '../clients/client-state.js';
 import type { ClientEvent } from '../core/client-event.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Gap } from '../delivery/delivery.js';
+import type { FailedSend } from '../messages/outbox.js';
 import type { HomeserverState } from '../resilience/circuit-breaker.js';
 
 /** What {@link MatrixClientManager.on} tells, by name. */
@@ -37,6 +38,8 @@ export interface ManagerEvents {
   }) => void;
   /** The homeserver went down or came back; told again each time a look for it fails. */
   homeserverStateChanged: (event: HomeserverState) => void;
+  /** A message sent with `durable: true` was refused, or given up after `sendTimeoutMs`; `listSends` has it as `failed`. */
+  sendFailed: (event: FailedSend) => void;
   /** Events are missing and could not be fetched. */
   gap: (event: Gap) => void;
 }

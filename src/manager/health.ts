@@ -2,7 +2,11 @@ import type { HomeserverState } from '../resilience/circuit-breaker.js';
 import type { Health, ManagerStats } from './requests.js';
 
 /** What the state of the homeserver and of the clients says about the whole. */
-export function health({ clients }: Pick<ManagerStats, 'clients'>, homeserver: HomeserverState, now: number): Health {
+export function health(
+  { clients, stalledSends, givenUpSends }: Pick<ManagerStats, 'clients' | 'stalledSends' | 'givenUpSends'>,
+  homeserver: HomeserverState,
+  now: number,
+): Health {
   if (homeserver.state === 'down') {
     const inMs = Math.max(0, homeserver.retryAt - now);
     return { status: 'down', reasons: [`the homeserver does not answer; it is looked for again in ${inMs} ms`] };
@@ -10,6 +14,8 @@ export function health({ clients }: Pick<ManagerStats, 'clients'>, homeserver: H
   const reasons = [
     ...(clients.reconnecting > 0 ? [`${clients.reconnecting} clients are reconnecting`] : []),
     ...(clients.failed > 0 ? [`${clients.failed} clients have failed`] : []),
+    ...(stalledSends > 0 ? [`${stalledSends} durable messages are not taken by the homeserver`] : []),
+    ...(givenUpSends > 0 ? [`${givenUpSends} durable messages were given up; see listSends({ state: 'failed' })`] : []),
   ];
   return { status: reasons.length > 0 ? 'degraded' : 'ok', reasons };
 }

@@ -6,7 +6,7 @@ import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
 import type { ClientInfo } from '../clients/client-state.js';
 import { delay } from '../core/abort.js';
 import { readCallOptions } from '../core/call-options.js';
-import { MatrixClientManagerError } from '../core/errors.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertUserId } from '../core/ids.js';
 import { SingleFlight } from '../core/single-flight.js';
@@ -224,6 +224,9 @@ export class MatrixClientManager implements AsyncDisposable {
       storage,
       sender: this.#sender,
       post: (outgoing) => this.#posts.post(outgoing),
+      sendTimeoutMs: settings.sendTimeoutMs,
+      answersOtherwise: (since, error) => this.#answersOtherwise(since, error),
+      onFailed: (failed) => this.#events.emit('sendFailed', failed),
       clock,
       logger,
     });
@@ -437,14 +440,17 @@ export class MatrixClientManager implements AsyncDisposable {
     );
   }
 
-  /** Messages sent with `durable: true` that are still to be sent, were refused, or were sent last; oldest first. */
+  /** Messages sent with `durable: true` that are still to be sent, have failed, or were sent last; oldest first. */
   async listSends(options: ListSendsOptions = {}): Promise<OutboxEntry[]> {
     this.#lifetime.assertOpen();
     const { userId, state = 'queued' } = readCallOptions('listSends()', listSendsSchema, options);
     return this.#outbox.list(userId, state);
   }
 
-  /** Forgets a message sent with `durable: true`; returns whether there was one. One under way may still arrive. */
+  /**
+   * Forgets a message sent with `durable: true`; returns whether there was one. One under way is ended, so that the next
+   * one of the room goes on; it may still arrive.
+   */
   async discardSend(userId: string, txnId: string): Promise<boolean> {
     this.#lifetime.assertOpen();
     assertUserId(userId);
@@ -533,12 +539,12 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async checkHealth(): Promise<Health> {
     this.#lifetime.assertOpen();
-    const { clock, requestTimeoutMs } = this.#settings;
+    const { clock } = this.#settings;
     const { lastAnswerAt, state } = this.#gate;
     const quiet = lastAnswerAt === undefined || clock.now() - lastAnswerAt > HEARD_OF_MS;
     if (state.state === 'up' && quiet) {
       try {
-        await this.#looking.run('', () => readVersions(this.#http, requestTimeoutMs, this.#lifetime.signal));
+        await this.#look();
       } catch (error) {
         return { status: 'down', reasons: [error instanceof Error ? error.message : String(error)] };
       }
@@ -606,6 +612,23 @@ export class MatrixClientManager implements AsyncDisposable {
     );
   }
 
+  #look(): Promise<unknown> {
+    const { requestTimeoutMs } = this.#settings;
+    return this.#looking.run('', () => readVersions(this.#http, requestTimeoutMs, this.#lifetime.signal));
+  }
+
+  /** Whether the homeserver has answered something since then, in milliseconds, other than the failure `error`. */
+  async #answersOtherwise(since: number, error: unknown): Promise<boolean> {
+    const { lastAnswerAt = -Infinity, state } = this.#gate;
+    if (state.state === 'down') return false;
+    // An answer that is not Matrix's may have come from a proxy, and would pass for one of the homeserver.
+    if (lastAnswerAt >= since && !isManagerError(error, 'INVALID_RESPONSE')) return true;
+    return this.#look().then(
+      () => true,
+      () => false,
+    );
+  }
+
   #gauges(): Gauges & Pick<ManagerStats, 'clients'> {
     const openDevices = this.#encryption?.openDevices ?? 0;
     const admin = this.#adminHttp?.load ?? { running: 0, waiting: 0 };
@@ -617,6 +640,15 @@ export class MatrixClientManager implements AsyncDisposable {
       admin: admin.waiting,
       homeserver: this.#gate.waiting.clients,
     };
-    return { ...this.#users.gauges(), homeserver: this.#gate.state.state, openDevices, queues, admin };
+    const { stalled: stalledSends, givenUp: givenUpSends } = this.#outbox;
+    return {
+      ...this.#users.gauges(),
+      stalledSends,
+      givenUpSends,
+      homeserver: this.#gate.state.state,
+      openDevices,
+      queues,
+      admin,
+    };
   }
 }

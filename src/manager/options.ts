@@ -60,6 +60,11 @@ export interface MatrixClientManagerOptions {
   readonly callbackAttempts?: number;
   /** The pause before a callback's second attempt, in milliseconds; it doubles each time. @default 1_000 */
   readonly callbackRetryDelayMs?: number;
+  /**
+   * How long a durable send may fail on a homeserver that answers otherwise, in milliseconds; then it is listed as
+   * failed, and the room's next one goes on. Outages do not count. Infinity: for ever. @default 600_000 (10 minutes)
+   */
+  readonly sendTimeoutMs?: number;
   /** How many admin calls may be under way at once. @default 4 */
   readonly adminConcurrency?: number;
   /** Time for one request, in milliseconds; a sync gets as much beyond `pollTimeoutMs`. @default 30_000 */
@@ -129,6 +134,7 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
   gapFillLimit: { default: 1_000, min: 0 },
   callbackAttempts: { default: 3, min: 1 },
   callbackRetryDelayMs: { default: 1_000, min: 0 },
+  sendTimeoutMs: { default: 600_000, min: 1 },
   adminConcurrency: { default: 4, min: 1 },
   requestTimeoutMs: { default: 30_000, min: 1 },
   pollTimeoutMs: { default: 30_000, min: 1_000 },
@@ -137,7 +143,7 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
 };
 
 /** Options for which "no limit" makes sense. */
-const mayBeInfinite: ReadonlySet<string> = new Set(['maxClients', 'maxHeapBytes', 'idleTimeoutMs']);
+const mayBeInfinite: ReadonlySet<string> = new Set(['maxClients', 'maxHeapBytes', 'idleTimeoutMs', 'sendTimeoutMs']);
 const others: readonly (keyof MatrixClientManagerOptions)[] = [
   'homeserverUrl',
   'serverName',

@@ -1,12 +1,17 @@
+import { orAborted, throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
-import { isManagerError } from '../core/errors.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { EventContent } from '../core/raw-event.js';
+import { RecentIds } from '../core/recent-ids.js';
 import { withRetries } from '../http/retry.js';
 import type { RetryPolicy } from '../http/retry.js';
-import type { QueuedSend as StoredSend, SendState } from '../storage/queued-send.js';
+import type { OutgoingSend, QueuedSend as StoredSend, SendState } from '../storage/queued-send.js';
 import type { StoredError } from '../storage/dead-letter.js';
 import type { Storage } from '../storage/storage.js';
+import { toContentPart } from './content.js';
+import { FailingTime } from './failing-time.js';
+import type { AnswersOtherwise } from './failing-time.js';
 import type { MessageSender, Outgoing } from './message-sender.js';
 
 /** A message accepted with `durable: true`, and what became of it. */
@@ -16,7 +21,7 @@ export interface OutboxEntry {
   readonly txnId: string;
   /** Event type. */
   readonly type: string;
-  /** `queued`: still to be sent. `failed`: the homeserver refuses it. `sent`: it is an event now. */
+  /** `queued`: still to be sent. `failed`: refused, or given up after `sendTimeoutMs`. `sent`: it is an event now. */
   readonly state: SendState;
   /** Milliseconds since the Unix epoch. */
   readonly enqueuedAt: number;
@@ -33,11 +38,24 @@ export interface OutboxOptions {
   readonly sender: MessageSender;
   /** Sends one message as its user; called when its turn has come. */
   readonly post: (outgoing: Outgoing) => Promise<{ eventId: string }>;
+  /** How long a message may fail on a homeserver that answers otherwise, in milliseconds. */
+  readonly sendTimeoutMs: number;
+  readonly answersOtherwise: AnswersOtherwise;
+  /** A message was refused or given up; it is listed as failed. */
+  readonly onFailed: (failed: FailedSend) => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-/** A message that was accepted is worth any wait, and any wait that the homeserver asks for. */
+/** A message sent with `durable: true` that was refused or given up. */
+export interface FailedSend {
+  readonly userId: string;
+  readonly roomId: string;
+  readonly txnId: string;
+  readonly error: Error;
+}
+
+/** A message that was accepted is worth any wait that ends, and any wait that the homeserver asks for. */
 const PATIENT: RetryPolicy = {
   attempts: Infinity,
   baseDelayMs: 1_000,
@@ -45,11 +63,21 @@ const PATIENT: RetryPolicy = {
   maxRetryAfterMs: Infinity,
   outlastsOutages: true,
 };
+/** A message counts as stalled when it has failed for this long on a homeserver that answers otherwise, in milliseconds. */
+const STALLED_MS = 60_000;
+/** How many messages that were given up are counted. */
+const MAX_GIVEN_UP = 1_000;
+const OPERATION = 'sending a durable message';
 
 /** Messages that survive a crash: stored before they are sent, and sent once, by this process or the next. */
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #closing = new AbortController();
+  /** What ends the sends of a message, by user and txnId; several calls may send the same one. */
+  readonly #discards = new Map<string, Set<AbortController>>();
+  /** Of the messages that are being tried. */
+  readonly #failing = new Set<FailingTime>();
+  readonly #givenUp = new RecentIds(MAX_GIVEN_UP);
   #queued = 0;
 
   constructor(options: OutboxOptions) {
@@ -61,7 +89,17 @@ export class Outbox {
     return this.#queued;
   }
 
-  /** Stores the message, then sends it in its turn. Rejects when the homeserver refuses it; then it is listed. */
+  /** How many messages the homeserver has not taken for a minute, although it answers otherwise. */
+  get stalled(): number {
+    return [...this.#failing].filter(({ ms }) => ms >= STALLED_MS).length;
+  }
+
+  /** How many messages were given up after `sendTimeoutMs`, and neither sent again nor discarded since. */
+  get givenUp(): number {
+    return this.#givenUp.size;
+  }
+
+  /** Stores the message, then sends it in its turn. Rejects when it is refused or given up; then it is listed. */
   async send(outgoing: Outgoing): Promise<{ eventId: string }> {
     const { storage, clock } = this.#options;
     const { userId, roomId, type, content, txnId } = outgoing;
@@ -69,33 +107,34 @@ export class Outbox {
     const enqueue = async (): Promise<StoredSend> => {
       const { send } = await storage.enqueueSend(userId, stored);
       if (send.state !== 'failed') return send;
-      await storage.deleteSend(userId, txnId); // the caller tries again what was refused before
+      await storage.deleteSend(userId, txnId); // the caller tries again what failed before
       return (await storage.enqueueSend(userId, stored)).send;
     };
+    this.#givenUp.delete(keyOf(userId, txnId));
     const enqueued = enqueue();
-    // Its place in the room is taken now, whatever the storage takes.
-    return this.#inOrder(outgoing, async () => {
-      const send = await enqueued;
-      return send.state === 'sent' ? { eventId: send.eventId } : this.#post(outgoing);
-    });
+    try {
+      // Its place in the room is taken now, whatever the storage takes.
+      return await this.#inOrder(outgoing, async (signal) => {
+        const send = await enqueued;
+        return send.state === 'sent' ? { eventId: send.eventId } : this.#post(outgoing, signal);
+      });
+    } catch (error) {
+      if (outgoing.signal?.aborted && !this.#closing.signal.aborted) {
+        await enqueued;
+        await storage.deleteSend(userId, txnId);
+      }
+      throw error;
+    } finally {
+      enqueued.catch(() => {}); // the send has rejected with it, or was withdrawn before its turn
+    }
   }
 
-  /** Sends what an earlier process had accepted and not sent. Resolves when all of it is sent or refused. */
+  /** Sends what an earlier process had accepted and not sent. Resolves when all of it is sent, refused or given up. */
   async resume(): Promise<void> {
     const { storage, logger } = this.#options;
     const queued = await storage.listSends({ state: 'queued' });
     if (queued.length > 0) logger.info({ messages: queued.length }, 'sending messages of an earlier process');
-    await Promise.all(
-      queued.map(async (send) => {
-        if (send.state !== 'queued') return;
-        const { userId, roomId, txnId, type } = send;
-        const outgoing = { userId, roomId, txnId, type, content: JSON.parse(send.content) as EventContent };
-        await this.#inOrder(outgoing, () => this.#post(outgoing)).catch((error: unknown) => {
-          if (!this.#closing.signal.aborted)
-            logger.error({ userId, roomId, err: error }, 'a message of an earlier process failed');
-        });
-      }),
-    );
+    await Promise.all(queued.map((send) => this.#resume(send)));
   }
 
   async list(userId: string | undefined, state: SendState): Promise<OutboxEntry[]> {
@@ -106,9 +145,13 @@ export class Outbox {
     });
   }
 
-  /** Forgets a message; one that is being sent may still arrive. */
-  discard(userId: string, txnId: string): Promise<boolean> {
-    return this.#options.storage.deleteSend(userId, txnId);
+  /** Forgets a message, and ends its sending, so that the next one of the room goes on; it may still arrive. */
+  async discard(userId: string, txnId: string): Promise<boolean> {
+    const key = keyOf(userId, txnId);
+    const deleted = await this.#options.storage.deleteSend(userId, txnId);
+    this.#givenUp.delete(key);
+    for (const discard of this.#discards.get(key) ?? []) discard.abort('discarded');
+    return deleted;
   }
 
   /** Ends every try at once; what is not sent by then stays stored for the next process. */
@@ -116,30 +159,123 @@ export class Outbox {
     this.#closing.abort();
   }
 
-  async #inOrder<T>({ userId, roomId }: Outgoing, send: () => Promise<T>): Promise<T> {
-    this.#queued++;
+  async #resume(send: StoredSend): Promise<void> {
+    if (send.state !== 'queued') return;
+    const { userId, roomId, txnId, type } = send;
     try {
-      return await this.#options.sender.inOrder(userId, roomId, send);
-    } finally {
-      this.#queued--;
+      await this.#inOrder({ userId, roomId, txnId }, async (signal) => {
+        const content = await this.#restored(send);
+        return this.#post({ userId, roomId, txnId, type, content }, signal);
+      });
+    } catch (error) {
+      if (this.#closing.signal.aborted || isRefusal(error)) return; // a refusal was logged
+      this.#options.logger.error({ userId, roomId, txnId, err: error }, 'a durable message has to wait for a restart');
     }
   }
 
-  async #post(outgoing: Outgoing): Promise<{ eventId: string }> {
-    const { storage, post, clock } = this.#options;
-    const { userId, txnId } = outgoing;
-    const closing = this.#closing.signal;
-    const signal = outgoing.signal ? AbortSignal.any([outgoing.signal, closing]) : closing;
+  /** What an earlier version has accepted may be what no homeserver takes. */
+  async #restored(send: OutgoingSend & { readonly userId: string }): Promise<EventContent> {
     try {
-      const sent = await withRetries(() => post({ ...outgoing, signal }), PATIENT, clock, signal, 'sending');
-      await storage.completeSend(userId, txnId, sent.eventId);
-      return sent;
+      return toContentPart(JSON.parse(send.content) as EventContent, 'content');
     } catch (error) {
-      if (outgoing.signal?.aborted && !closing.aborted) await storage.deleteSend(userId, txnId);
-      else if (isRefusal(error)) await storage.failSend(userId, txnId, toStored(error));
+      await this.#fail(send, error as Error);
       throw error;
     }
   }
+
+  /** Runs `send` in its turn, or ends the wait for it as soon as the message is withdrawn. */
+  async #inOrder<T>(
+    { userId, roomId, txnId, signal: withdrawn }: Pick<Outgoing, 'userId' | 'roomId' | 'txnId' | 'signal'>,
+    send: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const key = keyOf(userId, txnId);
+    const discard = new AbortController();
+    const discards = this.#discards.get(key) ?? new Set();
+    this.#discards.set(key, discards.add(discard));
+    const signal = AbortSignal.any([discard.signal, this.#closing.signal, ...(withdrawn ? [withdrawn] : [])]);
+    const inTurn = async (): Promise<T> => {
+      throwIfAborted(signal, OPERATION);
+      return orAborted(send(signal), signal, OPERATION);
+    };
+    this.#queued++;
+    try {
+      return await orAborted(this.#options.sender.inOrder(userId, roomId, inTurn), signal, OPERATION);
+    } finally {
+      this.#queued--;
+      discards.delete(discard);
+      if (discards.size === 0 && this.#discards.get(key) === discards) this.#discards.delete(key);
+    }
+  }
+
+  async #post(outgoing: Outgoing, signal: AbortSignal): Promise<{ eventId: string }> {
+    const { storage, logger } = this.#options;
+    const { userId, roomId, txnId } = outgoing;
+    let sent: { eventId: string };
+    try {
+      sent = await this.#patiently({ ...outgoing, signal });
+    } catch (error) {
+      if (isRefusal(error)) await this.#fail(outgoing, error);
+      throw error;
+    }
+    await storage.completeSend(userId, txnId, sent.eventId).catch((err: unknown) => {
+      logger.error({ userId, roomId, txnId, err }, 'a message was sent and could not be marked so; it is sent again');
+    });
+    return sent;
+  }
+
+  /** Tries until the homeserver takes or refuses it, or has failed on it for `sendTimeoutMs` while it was up. */
+  async #patiently(outgoing: Outgoing & { readonly signal: AbortSignal }): Promise<{ eventId: string }> {
+    const { post, clock, answersOtherwise, sendTimeoutMs } = this.#options;
+    const { userId, txnId, signal } = outgoing;
+    const failing = new FailingTime(clock, answersOtherwise);
+    this.#failing.add(failing);
+    const attempt = async (): Promise<{ eventId: string }> => {
+      try {
+        return await post(outgoing);
+      } catch (error) {
+        await failing.failed(error);
+        throw error;
+      }
+    };
+    const mayRepeat = (): boolean => failing.ms < sendTimeoutMs;
+    try {
+      return await withRetries(attempt, PATIENT, clock, signal, OPERATION, mayRepeat);
+    } catch (error) {
+      throwIfAborted(signal, OPERATION);
+      if (mayRepeat() || !isManagerError(error)) throw error;
+      this.#givenUp.add(keyOf(userId, txnId));
+      throw givenUp(error, failing.ms);
+    } finally {
+      this.#failing.delete(failing);
+    }
+  }
+
+  async #fail({ userId, roomId, txnId }: Omit<FailedSend, 'error'>, error: Error): Promise<void> {
+    const { storage, logger, onFailed } = this.#options;
+    const isListed = await storage.failSend(userId, txnId, toStored(error)).catch((err: unknown) => {
+      logger.error(
+        { userId, roomId, txnId, err },
+        'a failed message could not be marked so; it is tried again after a restart',
+      );
+      return true;
+    });
+    if (!isListed) return; // it was discarded meanwhile
+    logger.error(
+      { userId, roomId, txnId, err: error },
+      'a durable message failed; listSends({ state: "failed" }) lists it',
+    );
+    onFailed({ userId, roomId, txnId, error });
+  }
+}
+/** A user id holds no NUL. */
+function keyOf(userId: string, txnId: string): string {
+  return `${userId}\0${txnId}`;
+}
+
+function givenUp(error: MatrixClientManagerError, afterMs: number): MatrixClientManagerError {
+  const { code, errcode, status, userId, roomId } = error;
+  const message = `given up after ${afterMs} ms in which the homeserver answered otherwise: ${error.message}`;
+  return new MatrixClientManagerError(code, message, { errcode, status, userId, roomId, cause: error });
 }
 
 /** Whether trying again would not help. Anything else leaves the message queued. */

@@ -26,6 +26,10 @@ export interface Gauges {
   readonly leases: number;
   /** The longest time since a sync of a client that does not rest was answered, in milliseconds; up to `pollTimeoutMs` is normal. */
   readonly syncLagMs: number;
+  /** How many durable sends have failed for a minute on a homeserver that answers otherwise, and are still tried. */
+  readonly stalledSends: number;
+  /** How many durable sends were given up after `sendTimeoutMs`, and neither sent again nor discarded since. */
+  readonly givenUpSends: number;
   readonly homeserver: 'up' | 'down';
   /** How many devices have their keys in memory. */
   readonly openDevices: number;
@@ -49,17 +53,33 @@ export function observeGauges(
   const resting = make(instruments.resting);
   const leases = make(instruments.leases);
   const syncLag = make(instruments.syncLag);
+  const stalledSends = make(instruments.stalledSends);
+  const givenUpSends = make(instruments.givenUpSends);
   const breaker = make(instruments.breaker);
   const queues = make(instruments.queues);
   const adminPool = make(instruments.adminPool);
   const openDevices = make(instruments.openDevices);
   const keysToBackUp = make(instruments.keysToBackUp);
-  const all = [clients, resting, leases, syncLag, breaker, queues, adminPool, openDevices, keysToBackUp];
+  const all = [
+    clients,
+    resting,
+    leases,
+    syncLag,
+    stalledSends,
+    givenUpSends,
+    breaker,
+    queues,
+    adminPool,
+    openDevices,
+    keysToBackUp,
+  ];
   const callback: BatchObservableCallback = (result) => {
     const now = read();
     for (const [state, number] of Object.entries(now.clients)) result.observe(clients, number, { state, ...common });
     result.observe(resting, now.resting, common);
     result.observe(leases, now.leases, common);
+    result.observe(stalledSends, now.stalledSends, common);
+    result.observe(givenUpSends, now.givenUpSends, common);
     result.observe(openDevices, now.openDevices, common);
     result.observe(keysToBackUp, now.keysToBackUp, common);
     result.observe(syncLag, now.syncLagMs / 1_000, common);

@@ -202,6 +202,20 @@ export const instruments = {
     labels: ['outcome'],
     buckets: LONG,
   },
+  stalledSends: {
+    name: 'matrix.send.stalled',
+    kind: 'level',
+    unit: '{message}',
+    description: 'Durable sends that have failed for a minute on a homeserver that answers otherwise',
+    labels: [],
+  },
+  givenUpSends: {
+    name: 'matrix.send.given_up',
+    kind: 'level',
+    unit: '{message}',
+    description: 'Durable sends that were given up, and neither sent again nor discarded since',
+    labels: [],
+  },
   provisionDuration: {
     name: 'matrix.provision.duration',
     kind: 'duration',

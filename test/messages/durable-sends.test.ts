@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { MatrixClientManager, memoryStorage } from '../../src/index.js';
-import type { Storage } from '../../src/index.js';
-import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
+import { MatrixClientManager, MatrixClientManagerError, memoryStorage } from '../../src/index.js';
+import type { MatrixClientManagerOptions, Storage } from '../../src/index.js';
+import { FakeHomeserver, ManualClock, MemoryLogger } from '../../src/testing/index.js';
 
 const open: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -17,14 +17,19 @@ function setUp() {
   const storage = memoryStorage();
   const alice = fake.createUser({ username: 'alice' });
   const rooms = [fake.createRoom({ creator: alice.userId }), fake.createRoom({ creator: alice.userId })] as const;
-  const makeManager = (on: Storage = storage): MatrixClientManager => {
-    const manager = new MatrixClientManager({ homeserverUrl: fake.baseUrl, fetch: fake.fetch, clock, storage: on });
+  const logger = new MemoryLogger();
+  const makeManager = (
+    on: Storage = storage,
+    options: Partial<MatrixClientManagerOptions> = {},
+  ): MatrixClientManager => {
+    const { baseUrl: homeserverUrl, fetch } = fake;
+    const manager = new MatrixClientManager({ homeserverUrl, fetch, clock, logger, storage: on, ...options });
     open.push(manager);
     return manager;
   };
   const texts = (roomId: string): unknown[] =>
     fake.events(roomId).flatMap(({ type, content }) => (type === 'm.room.message' ? [content['body']] : []));
-  return { clock, fake, storage, alice, rooms, makeManager, texts };
+  return { clock, fake, logger, storage, alice, rooms, makeManager, texts };
 }
 
 describe('a message sent with durable: true', () => {
@@ -127,6 +132,210 @@ describe('a message sent with durable: true', () => {
     await clock.advance(100_000);
     expect(await manager.listSends()).toEqual([]);
     expect(texts(rooms[0])).toEqual([]);
+  });
+});
+
+describe('a durable message that the homeserver always answers 5xx', () => {
+  /** Fails the sends of messages with these texts for good, and nothing else. */
+  async function poisoned(texts: readonly string[] = ['poison']) {
+    const all = setUp();
+    await all.storage.setCredentials(all.alice);
+    for (const text of texts) {
+      all.fake.faults.status({ endpoint: SEND, path: new RegExp(`/${text}$`) }, { status: 500, errcode: 'M_UNKNOWN' });
+    }
+    const send = (manager: MatrixClientManager, text: string): Promise<unknown> =>
+      manager
+        .sendMessage({ userId: all.alice.userId, roomId: all.rooms[0], text, txnId: text, durable: true })
+        .catch((error: unknown) => error);
+    return { ...all, send };
+  }
+
+  it('fails after sendTimeoutMs, is listed and told, and lets the next one go', async () => {
+    const { clock, alice, rooms, makeManager, texts, send } = await poisoned();
+    const manager = makeManager();
+    const told: unknown[] = [];
+    manager.on('sendFailed', (failed) => told.push(failed));
+    const [lost, next] = [send(manager, 'poison'), send(manager, 'next')];
+    await clock.advance(500_000);
+    expect(await manager.listSends()).toHaveLength(2);
+    expect((await manager.checkHealth()).reasons.join()).toContain('1 durable messages are not taken');
+    expect(manager.stats()).toMatchObject({ stalledSends: 1, givenUpSends: 0 });
+    await clock.advance(200_000);
+    expect(await lost).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE', status: 500 });
+    expect(await next).toMatchObject({ eventId: expect.any(String) as string });
+    expect(texts(rooms[0])).toEqual(['next']);
+    const about = { userId: alice.userId, roomId: rooms[0], txnId: 'poison' };
+    expect(await manager.listSends({ state: 'failed' })).toMatchObject([{ ...about, content: { body: 'poison' } }]);
+    expect(told).toMatchObject([{ ...about, error: { code: 'HOMESERVER_UNAVAILABLE' } }]);
+    expect(manager.stats()).toMatchObject({ stalledSends: 0, givenUpSends: 1 });
+    expect(await manager.checkHealth()).toMatchObject({
+      status: 'degraded',
+      reasons: [expect.stringContaining('1 durable messages were given up')],
+    });
+    expect(await manager.discardSend(alice.userId, 'poison')).toBe(true);
+    expect(await manager.checkHealth()).toEqual({ status: 'ok', reasons: [] });
+  });
+
+  it('fails after a restart too, and is logged', async () => {
+    const { clock, rooms, makeManager, texts, send, logger } = await poisoned();
+    const first = makeManager();
+    void send(first, 'poison');
+    void send(first, 'next');
+    await clock.advance(60_000);
+    await Promise.all([first.shutdown(), clock.advance(60_000)]);
+    const second = makeManager();
+    await clock.advance(700_000);
+    expect(texts(rooms[0])).toEqual(['next']);
+    expect(await second.listSends({ state: 'failed' })).toMatchObject([{ txnId: 'poison' }]);
+    expect(logger.entries.map(({ message }) => message).join()).toContain('a durable message failed');
+  });
+
+  it('fails while the user’s own client lives beside it', async () => {
+    const { clock, alice, makeManager, send } = await poisoned();
+    const manager = makeManager();
+    await manager.startClient(alice);
+    void send(manager, 'poison');
+    await clock.advance(700_000);
+    expect(await manager.listSends({ state: 'failed' })).toHaveLength(1);
+  });
+
+  it.each([403, 200])('counts a page of a proxy with %d as well', async (status) => {
+    const { clock, fake, alice, rooms, makeManager, storage } = setUp();
+    await storage.setCredentials(alice);
+    fake.faults.html({ endpoint: SEND, path: /poison$/ }, status);
+    const manager = makeManager();
+    const message = { userId: alice.userId, roomId: rooms[0], text: 'x', txnId: 'poison', durable: true };
+    void manager.sendMessage(message).catch(() => {});
+    await clock.advance(700_000);
+    expect(await manager.listSends({ state: 'failed' })).toHaveLength(1);
+  });
+
+  it('is not given up for an outage of the whole homeserver', async () => {
+    const { clock, fake, alice, rooms, makeManager, texts, storage } = setUp();
+    await storage.setCredentials(alice);
+    const manager = makeManager();
+    const mend = fake.faults.status({}, { status: 503 });
+    const sending = manager.sendMessage({ userId: alice.userId, roomId: rooms[0], text: 'late', durable: true });
+    await clock.advance(1_800_000);
+    expect(await manager.listSends({ state: 'failed' })).toEqual([]);
+    mend();
+    await clock.advance(120_000);
+    await sending;
+    expect(texts(rooms[0])).toEqual(['late']);
+  });
+
+  it('is tried for ever where sendTimeoutMs is Infinity', async () => {
+    const { clock, makeManager, send } = await poisoned();
+    const manager = makeManager(undefined, { sendTimeoutMs: Infinity });
+    void send(manager, 'poison');
+    await clock.advance(1_800_000);
+    expect(await manager.listSends()).toHaveLength(1);
+  });
+});
+
+describe('discardSend', () => {
+  it.each([
+    ['under way', 'one'],
+    ['that waits for its turn', 'two'],
+  ])('ends the send of a message %s at once, and the room goes on', async (_which, txnId) => {
+    const { clock, fake, alice, rooms, makeManager, texts, storage } = setUp();
+    const [roomId] = rooms;
+    await storage.setCredentials(alice);
+    const manager = makeManager();
+    const mend = fake.faults.hang({ endpoint: SEND });
+    const { userId } = alice;
+    const sends = new Map(
+      ['one', 'two', 'three'].map((text) => [
+        text,
+        manager.sendMessage({ userId, roomId, text, txnId: text, durable: true }).catch((error: unknown) => error),
+      ]),
+    );
+    await clock.advance(1_000);
+    expect(await manager.discardSend(userId, txnId)).toBe(true);
+    expect(await sends.get(txnId)).toMatchObject({ code: 'ABORTED' });
+    mend();
+    await clock.advance(60_000);
+    await Promise.all(sends.values());
+    expect(texts(roomId)).toEqual(['one', 'two', 'three'].filter((text) => text !== txnId));
+    expect(await manager.listSends()).toEqual([]);
+    expect(await manager.discardSend(userId, txnId)).toBe(false);
+  });
+
+  it('frees the queue of a message of an earlier process', async () => {
+    const { clock, fake, alice, rooms, makeManager, texts, storage } = setUp();
+    await storage.setCredentials(alice);
+    for (const text of ['one', 'two']) {
+      const content = JSON.stringify({ msgtype: 'm.text', body: text });
+      await storage.enqueueSend(alice.userId, {
+        txnId: text,
+        roomId: rooms[0],
+        type: 'm.room.message',
+        content,
+        enqueuedAt: clock.now(),
+      });
+    }
+    fake.faults.status({ endpoint: SEND, path: /one$/ }, { status: 500 });
+    const manager = makeManager();
+    await clock.advance(30_000);
+    await manager.discardSend(alice.userId, 'one');
+    await clock.advance(1_000);
+    expect(texts(rooms[0])).toEqual(['two']);
+  });
+});
+
+describe('a durable message of an earlier version', () => {
+  it.each(['{"body":"shipped \\ud83d"}', '{"body":1.5}', 'no JSON'])(
+    'fails at once where no homeserver takes it: %s',
+    async (content) => {
+      const { clock, fake, alice, rooms, makeManager, storage } = setUp();
+      await storage.setCredentials(alice);
+      const about = { txnId: 'old', roomId: rooms[0], type: 'm.room.message', enqueuedAt: clock.now() };
+      await storage.enqueueSend(alice.userId, { ...about, content });
+      const manager = makeManager();
+      await clock.advance(1_000);
+      expect(await manager.listSends()).toEqual([]);
+      expect(await storage.listSends({ state: 'failed' })).toMatchObject([{ txnId: 'old' }]);
+      expect(fake.countRequests(SEND)).toBe(0);
+    },
+  );
+});
+
+describe('a storage that fails', () => {
+  const failingAt = (method: keyof Storage, storage: Storage): Storage =>
+    new Proxy(storage, {
+      get: (target, name) => {
+        if (name === method) return () => Promise.reject(new MatrixClientManagerError('STORAGE', 'the disk is full'));
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+
+  it('rejects every durable send of a room that waits for it, and none goes unhandled', async () => {
+    const { alice, rooms, makeManager, storage } = setUp();
+    await storage.setCredentials(alice);
+    const full = failingAt('enqueueSend', storage);
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    process.on('unhandledRejection', note);
+    const manager = makeManager(full);
+    const send = (text: string): Promise<unknown> =>
+      manager
+        .sendMessage({ userId: alice.userId, roomId: rooms[0], text, durable: true })
+        .catch((error: unknown) => error);
+    expect(await Promise.all([send('one'), send('two')])).toMatchObject([{ code: 'STORAGE' }, { code: 'STORAGE' }]);
+    await new Promise(setImmediate);
+    process.off('unhandledRejection', note);
+    expect(unhandled).toEqual([]);
+  });
+
+  it('does not make a message fail that was sent', async () => {
+    const { alice, rooms, makeManager, storage, texts } = setUp();
+    await storage.setCredentials(alice);
+    const full = failingAt('completeSend', storage);
+    const manager = makeManager(full);
+    const message = { userId: alice.userId, roomId: rooms[0], text: 'sent', durable: true };
+    expect(await manager.sendMessage(message)).toMatchObject({ eventId: expect.any(String) as string });
+    expect(texts(rooms[0])).toEqual(['sent']);
   });
 });
 
