@@ -5,7 +5,7 @@ import type { Logger } from '../core/logger.js';
 import type { RequestGate } from '../core/request-gate.js';
 import type { Telemetry } from '../core/telemetry.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
-import { failureClass } from '../http/failure-class.js';
+import { failureClass, isRetryable } from '../http/failure-class.js';
 import { invalidResponse } from '../http/response-error.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { Session } from '../http/session.js';
@@ -60,6 +60,8 @@ export interface Answer extends Part {
 
 /** Sync failures in a row, each with a back-off before the next try, that a client takes before its start fails. */
 const START_ATTEMPTS = 3;
+/** Times in a row that the homeserver has to say that a session is over before the live client of it ends. */
+const END_ATTEMPTS = 3;
 /** Time between syncs that do not move the position: it grows to the second value, in milliseconds. */
 const MIN_UNCHANGED_MS = 1_000;
 const MAX_UNCHANGED_MS = 10_000;
@@ -76,6 +78,8 @@ export class SyncPoll {
   #connected = false;
   /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
   #lostPosition: string | undefined;
+  /** The position that the homeserver rejected once: it is asked again before the position is given up. */
+  #doubtedPosition: string | undefined;
   /** Positions rejected in a row, none of which served for a sync. */
   #losses = 0;
   #lastSyncAt: number | undefined;
@@ -83,6 +87,8 @@ export class SyncPoll {
   #token: string | undefined;
   /** Whether the client has rested since its last sync. */
   #behind = false;
+  /** Times since the last sync that the homeserver has said that the session is over. */
+  #endings = 0;
   /** Answers in a row that did not move the position. */
   #unchanged = 0;
   /** Whether what had been missed before the start has come: the position may stay the same after it. */
@@ -146,6 +152,8 @@ export class SyncPoll {
         this.#caughtUp = true;
         this.#lastSyncAt = clock.now();
         this.#connection(true);
+        this.#endings = 0;
+        this.#doubtedPosition = undefined;
         if (since === undefined) this.#lostPosition = undefined; // the new one may be the same
         else this.#losses = 0;
         this.#noteProgress(atOnce || answer.read.batch.nextBatch !== since, startedAt);
@@ -153,6 +161,11 @@ export class SyncPoll {
       } catch (error) {
         if (signal.aborted) throw error;
         if (since !== undefined && isManagerError(error) && error.status === 400 && error.errcode) {
+          if (this.#doubtedPosition !== since) {
+            this.#doubtedPosition = since;
+            await delay(clock, retryDelayMs(error, 1, BACKOFF), signal, 'sync');
+            continue;
+          }
           this.#lostPosition = since;
           encryption?.forgetDeviceLists();
           onPositionLost(error);
@@ -181,8 +194,9 @@ export class SyncPoll {
     const { clock, gate, logger, telemetry, userId, signal, isStarting, onFailure } = this.#options;
     const kind = failureClass(error);
     if (kind === 'unavailable' && !isStarting()) return; // gate.up() waits for it
-    const hopeless = kind !== 'transient' && kind !== 'rate-limited';
-    if (hopeless || (isStarting() && failures >= START_ATTEMPTS)) {
+    const isLastAttempt = isStarting() && failures >= START_ATTEMPTS;
+    const isFinal = !isRetryable(kind) && (isStarting() || this.#endsLiveClient(error));
+    if (isFinal || isLastAttempt) {
       onFailure(clientFailure(error, userId));
       await aborted(signal);
       throw error;
@@ -192,6 +206,16 @@ export class SyncPoll {
     if (isStarting()) await delay(clock, delayMs, signal, 'sync');
     else await gate.pause(delayMs, signal);
     telemetry.requestRepeated('GET', SYNC_PATH);
+  }
+
+  /**
+   * Whether a failure that no retry is known to mend ends the client. A fault of our own does, and an answer that says
+   * repeatedly that the session or the account is over. Any other refusal of a sync may be gone tomorrow: a wrong
+   * route to a worker, a limit of active users, a lock of the account.
+   */
+  #endsLiveClient(error: unknown): boolean {
+    if (isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED')) return ++this.#endings >= END_ATTEMPTS;
+    return !isManagerError(error) || error.status === undefined;
   }
 
   /** Waits as long as the user rests; returns whether they did. */

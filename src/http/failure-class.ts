@@ -13,12 +13,9 @@ export type FailureClass =
   | 'aborted'
   | 'permanent';
 
-/** The class of an answer of which only the status is known. */
-export function classOfStatus(status: number): FailureClass | 'ok' {
-  if (status < 400) return 'ok';
-  if (status === 429) return 'rate-limited';
-  if (status === 401) return 'unauthorised';
-  return status >= 500 ? 'transient' : 'permanent';
+/** Whether the same request may succeed at another time. */
+export function isRetryable(kind: FailureClass): boolean {
+  return kind === 'transient' || kind === 'rate-limited';
 }
 
 /** The class of an error thrown by `HomeserverHttp`. Anything unknown is permanent: a bug must not be retried. */

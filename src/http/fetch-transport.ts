@@ -1,6 +1,6 @@
 import ky from 'ky';
 import type { Fetch } from './fetch.js';
-import { readText } from './read-text.js';
+import { readAnswer } from './read-text.js';
 import type { Connections, Transport } from './transport.js';
 
 /** ky's own retries, timer and errors are off: ours know Matrix, the injected clock and what is safe to repeat. */
@@ -14,8 +14,7 @@ export function fetchTransport(fetch: Fetch): Transport {
       const url = origin + path;
       const sent = { method, headers, signal, redirect: 'manual', ...(body !== undefined && { body }) } as const;
       // Not the Request that ky makes of it: to send one with a body is to copy that, by streams.
-      const response = await ky(url, { ...plain, method, fetch: () => fetch(url, sent) });
-      return { status: response.status, headers: response.headers, text: await readText(response, maxBytes) };
+      return readAnswer(await ky(url, { ...plain, method, fetch: () => fetch(url, sent) }), maxBytes);
     },
     close: async () => {},
   };

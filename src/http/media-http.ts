@@ -3,11 +3,11 @@ import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
 import type { RequestGate } from '../core/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
-import { classOfStatus, failureClass } from './failure-class.js';
-import { sameOriginFetch } from './fetch.js';
+import { failureClass } from './failure-class.js';
+import { fetchDownload } from './fetch-download.js';
 import type { Fetch } from './fetch.js';
 import type { HomeserverHttpOptions } from './homeserver-http.js';
-import { readText } from './read-text.js';
+import { readRefusal } from './read-text.js';
 import { failureOf } from './request-failure.js';
 import { errorFromAnswer } from './response-error.js';
 import type { Subject } from './response-error.js';
@@ -15,6 +15,7 @@ import { defaultRetryPolicy, withRetries } from './retry.js';
 import { secretsOf } from './secrets.js';
 import type { Session } from './session.js';
 import { Silence } from './silence.js';
+import type { Answer } from './transport.js';
 
 export interface MediaRequest extends Subject {
   readonly method: 'GET' | 'POST';
@@ -36,8 +37,6 @@ export interface MediaAnswer {
   /** Ends it, read or not. */
   readonly cancel: () => void;
 }
-
-const MAX_ERROR_BYTES = 65_536;
 
 /**
  * Requests whose bodies are as large as files: they flow in both directions, and are given up when nothing has flowed
@@ -102,7 +101,7 @@ export class MediaHttp {
       await gate.enter({ operation, userId, roomId, signal });
       watch.sent();
       const { status, answer } = await this.#exchange(request, accessToken, gate);
-      watch.ended(classOfStatus(status), status);
+      watch.ended('ok', status);
       return answer;
     } catch (error) {
       watch.ended(signal.aborted ? 'aborted' : failureClass(error), isManagerError(error) ? error.status : undefined);
@@ -121,43 +120,84 @@ export class MediaHttp {
     const silence = new Silence(clock, requestTimeoutMs);
     const cancelled = new AbortController();
     const ended = AbortSignal.any([signal, silence.signal, cancelled.signal]);
+    const outcome = { userId, isSync: false, sentAt: clock.now() };
+    const url = this.#baseUrl + path;
+    /** Where the request is: a redirect takes a download to other hosts, whose failures are not the homeserver's. */
+    let at = { origin: this.#baseUrl, isForeign: false };
     const fail = (error: unknown): MatrixClientManagerError => {
       silence.written();
       const late = silence.signal.aborted ? `was given up: nothing has flowed for ${requestTimeoutMs} ms` : undefined;
-      return failureOf(error, { operation, userId, roomId, homeserverUrl: this.#baseUrl, signal, late, secrets });
+      return failureOf(error, { operation, userId, roomId, homeserverUrl: at.origin, signal, late, secrets });
     };
-    const outcome = { userId, isSync: false, sentAt: clock.now() };
-    const send = async (): Promise<{ response: Response; refusal?: string }> => {
+    const begin = async (): Promise<Response> => {
       silence.broken();
-      const response = await (body ? this.#fetch : sameOriginFetch(this.#fetch))(this.#baseUrl + path, {
-        method,
-        redirect: 'error', // else fetch keeps a copy of the body, to be sent again
-        headers: { ...headers, authorization: `Bearer ${accessToken}` },
-        signal: ended,
-        ...(body && { body: ReadableStream.from(silence.watchWriting(body())), duplex: 'half' }),
-      });
-      return response.ok ? { response } : { response, refusal: await readText(response, MAX_ERROR_BYTES) };
+      if (body) {
+        const sent = { method, headers: { ...headers, authorization: `Bearer ${accessToken}` }, signal: ended };
+        return fetchUpload(this.#fetch, url, sent, silence.watchWriting(body()));
+      }
+      const onHop = (origin: string, isForeign: boolean): void => {
+        if (isForeign && !at.isForeign) gate.record({ ...outcome, failed: false });
+        at = { origin: isForeign ? origin : this.#baseUrl, isForeign };
+        silence.broken();
+      };
+      return fetchDownload(this.#fetch, url, { headers: headers ?? {}, accessToken, signal: ended }, onHop);
+    };
+    const send = async (): Promise<{ response: Response; refusal?: Answer }> => {
+      const response = await begin();
+      if (response.ok) return { response };
+      silence.limit();
+      return { response, refusal: await readRefusal(response) };
     };
     const { response, refusal } = await orAborted(send(), ended, operation).catch((error: unknown) => {
       const failure = fail(error);
       // What the body fails with is no fault of the homeserver.
-      if (isManagerError(failure, 'NETWORK', 'TIMEOUT')) gate.record({ ...outcome, failed: true });
+      if (isManagerError(failure, 'NETWORK', 'TIMEOUT') && !at.isForeign) gate.record({ ...outcome, failed: true });
       throw failure;
     });
     silence.written();
     const { status } = response;
-    gate.record({ ...outcome, failed: status >= 500 });
-    if (refusal !== undefined) {
+    if (!at.isForeign) gate.record({ ...outcome, failed: status >= 500 });
+    if (refusal) {
       cancelled.abort(); // or what is left of the file would be sent for nothing
-      throw errorFromAnswer({ status, headers: response.headers, text: refusal }, request, secrets);
+      throw at.isForeign ? errorOfOtherHost(refusal, request, at.origin) : errorFromAnswer(refusal, request, secrets);
     }
-    const flowing = silence.watchReading((response.body ?? ReadableStream.from([])) as AsyncIterable<Uint8Array>);
+    const flowing = silence.watchReading(bodyOf(response));
     const cancel = (): void => {
       silence.end();
       cancelled.abort();
     };
     return { status, answer: { headers: response.headers, body: failingWith(flowing, fail), cancel } };
   }
+}
+
+/** Sends a body that flows. A redirect is an error: the body cannot be sent again. */
+async function fetchUpload(
+  fetch: Fetch,
+  url: string,
+  init: RequestInit,
+  body: AsyncIterable<Uint8Array>,
+): Promise<Response> {
+  const stream = ReadableStream.from(body);
+  try {
+    // In another mode than `error`, fetch would keep a copy of the body for a redirect.
+    return await fetch(url, { ...init, redirect: 'error', body: stream, duplex: 'half' });
+  } catch (error) {
+    if (!(error instanceof Error && error.cause instanceof Error && error.cause.message === 'unexpected redirect')) {
+      throw error;
+    }
+    const message =
+      'the homeserver redirects an upload, which is not sent twice; set `homeserverUrl` to the final address';
+    throw new MatrixClientManagerError('INVALID_RESPONSE', message);
+  }
+}
+
+/** What another host says of a token or a file is not the homeserver's word. It may pass: its address is made anew. */
+function errorOfOtherHost(answer: Answer, request: Subject, origin: string): MatrixClientManagerError {
+  const { status, headers } = answer;
+  const { operation, userId, roomId } = request;
+  const { retryAfterMs } = errorFromAnswer({ status, headers, text: '' }, request);
+  const message = `${operation} failed: ${origin}, to which the homeserver redirects, answered with HTTP status ${status}`;
+  return new MatrixClientManagerError('INVALID_RESPONSE', message, { status, retryAfterMs, userId, roomId });
 }
 
 function pathnameOf(path: string): string {
@@ -174,6 +214,14 @@ function notRepeated(error: MatrixClientManagerError): MatrixClientManagerError 
   const remedy = 'the file came as a stream, which cannot be read twice: call again with a new one, or with a buffer';
   const context = { errcode, status, retryAfterMs, userId, roomId, cause };
   return new MatrixClientManagerError(code, `${message}; ${remedy}`, context);
+}
+
+/**
+ * The body of a response. Holds the response until it is read: where that is collected as garbage, fetch cancels a body
+ * that nobody has begun to read, which then looks like an empty one.
+ */
+async function* bodyOf(response: Response): AsyncGenerator<Uint8Array> {
+  if (response.body) yield* response.body as AsyncIterable<Uint8Array>;
 }
 
 /** The same, and `begin` before anything of it is read. */

@@ -1,3 +1,4 @@
+import type { Answer } from './transport.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 
 /** Reads a body to its end, but not beyond `maxBytes`: a homeserver out of its mind must not fill the memory. */
@@ -18,6 +19,34 @@ export async function readText(response: Response, maxBytes: number): Promise<st
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();
+}
+
+/** What is read at most of an answer that is no success, in bytes: an errcode and a sentence need less. */
+export const MAX_ERROR_BYTES = 65_536;
+
+/** The answer with its body read: up to `maxBytes` of a success, the beginning only of any other. */
+export async function readAnswer(response: Response, maxBytes: number): Promise<Answer> {
+  if (!response.ok) return readRefusal(response);
+  const { status, headers } = response;
+  return { status, headers, text: await readText(response, maxBytes) };
+}
+
+/** The answer with the beginning of its body: what is cut off is missed by nobody, since the status says what matters. */
+export async function readRefusal({ status, headers, body }: Response): Promise<Answer> {
+  if (!body) return { status, headers, text: '' };
+  const decoder = new TextDecoder();
+  let text = '';
+  let bytes = 0;
+  try {
+    for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
+      text += decoder.decode(chunk.subarray(0, MAX_ERROR_BYTES - bytes), { stream: true });
+      bytes += chunk.byteLength;
+      if (bytes >= MAX_ERROR_BYTES) break; // leaving the loop cancels the body
+    }
+  } catch {
+    // the connection broke, or the compression is damaged
+  }
+  return { status, headers, text: text + decoder.decode() };
 }
 
 export function tooLarge(maxBytes: number): MatrixClientManagerError {

@@ -23,6 +23,8 @@ const codeByErrcode: ReadonlyMap<string, ErrorCode> = new Map([
   ['M_FORBIDDEN', 'FORBIDDEN'],
 ]);
 
+const mayAskToWait: ReadonlySet<ErrorCode> = new Set(['RATE_LIMITED', 'HOMESERVER_UNAVAILABLE', 'INVALID_RESPONSE']);
+
 /**
  * The error for an answer that is not a success. Reads the Matrix error body where there is one.
  * @param secrets - what the request held and the homeserver may repeat
@@ -33,16 +35,39 @@ export function errorFromAnswer(
   secrets: readonly string[] = [],
 ): MatrixClientManagerError {
   const body = parseErrorBody(answer.text, secrets);
-  const code = codeFor(answer.status, body.errcode);
-  const mayAsk = code === 'RATE_LIMITED' || code === 'HOMESERVER_UNAVAILABLE';
-  const retryAfterMs = mayAsk ? retryAfter(answer.headers, body.retryAfterMs) : undefined;
-  const said = body.errcode ? `${body.errcode}${body.error ? `: ${body.error}` : ''}` : 'no Matrix error in the answer';
+  const code = codeFor(answer.status, body);
+  const retryAfterMs = mayAskToWait.has(code) ? retryAfter(answer.headers, body.retryAfterMs) : undefined;
+  const said = body.errcode ? `${body.errcode}${body.error ? `: ${body.error}` : ''}` : saidWithout(body);
+  const remedy = code === 'INVALID_RESPONSE' ? '; check `homeserverUrl`, and the proxy in front of the homeserver' : '';
   const wait = retryAfterMs === undefined ? '' : `; the homeserver asks to wait ${retryAfterMs} ms`;
   return new MatrixClientManagerError(
     code,
-    `${subject.operation} failed with HTTP status ${answer.status} (${said})${wait}`,
+    `${subject.operation} failed with HTTP status ${answer.status} (${said})${wait}${remedy}`,
     { errcode: body.errcode, status: answer.status, retryAfterMs, userId: subject.userId, roomId: subject.roomId },
   );
+}
+
+/**
+ * Whether an answer comes from a homeserver at work: JSON with a success, a refusal that says why. A look at both ends
+ * of a body tells HTML and most cut bodies from JSON without the cost of parsing.
+ */
+export function isFromHomeserver({ status, text }: Pick<Answer, 'status' | 'text'>): boolean {
+  if (status >= 200 && status < 300) return isJsonLike(text);
+  if (status >= 500 || status < 300) return false;
+  if (status === 429) return true;
+  return isMatrixError(text);
+}
+
+/** Whether the body of a refusal is one that homeservers send. */
+export function isMatrixError(text: string): boolean {
+  const { errcode, asksToAuthenticate } = parseErrorBody(text, []);
+  return errcode !== undefined || asksToAuthenticate === true;
+}
+
+/** Whether the text begins and ends as an object or an array does. */
+export function isJsonLike(text: string): boolean {
+  const trimmed = text.trim();
+  return /^(\{\}|\[\])$/.test(`${trimmed.at(0)}${trimmed.at(-1)}`);
 }
 
 /** The error for a success whose body is not what the endpoint promises. */
@@ -54,15 +79,18 @@ export function invalidResponse(subject: Subject, why: string, status: number): 
   );
 }
 
-function codeFor(status: number, errcode: string | undefined): ErrorCode {
+function saidWithout({ asksToAuthenticate }: ErrorBody): string {
+  return asksToAuthenticate ? 'user-interactive authentication is asked for' : 'no Matrix error in the answer';
+}
+
+function codeFor(status: number, { errcode, asksToAuthenticate }: ErrorBody): ErrorCode {
   if (status === 429) return 'RATE_LIMITED';
   if (status >= 500) return 'HOMESERVER_UNAVAILABLE';
   if (status < 400) return 'INVALID_RESPONSE'; // a redirect that was not followed
   if (status === 408) return 'TIMEOUT';
-  if (errcode === undefined) {
-    // No homeserver says these without an errcode. What a proxy says of a token or a room is not to be believed.
-    return status === 401 || status === 403 || status === 404 ? 'INVALID_RESPONSE' : 'REJECTED';
-  }
+  if (status === 401 && asksToAuthenticate) return 'FORBIDDEN';
+  // A homeserver refuses with an errcode. Without one the answer comes from a proxy, whatever its status.
+  if (errcode === undefined) return 'INVALID_RESPONSE';
   const known = codeByErrcode.get(errcode);
   if (known) return known;
   if (status === 401 || status === 403) return 'FORBIDDEN';
@@ -71,10 +99,15 @@ function codeFor(status: number, errcode: string | undefined): ErrorCode {
   return 'REJECTED';
 }
 
-function parseErrorBody(
-  text: string,
-  secrets: readonly string[],
-): { errcode?: string; error?: string; retryAfterMs?: number } {
+interface ErrorBody {
+  readonly errcode?: string;
+  readonly error?: string;
+  readonly retryAfterMs?: number;
+  /** @see https://spec.matrix.org/v1.16/client-server-api/#user-interactive-authentication-api : has no errcode */
+  readonly asksToAuthenticate?: boolean;
+}
+
+function parseErrorBody(text: string, secrets: readonly string[]): ErrorBody {
   let body: unknown;
   try {
     body = JSON.parse(text);
@@ -82,20 +115,30 @@ function parseErrorBody(
     return {}; // not Matrix at all; the status alone has to do
   }
   if (typeof body !== 'object' || body === null) return {};
-  const { errcode, error, retry_after_ms: retryAfterMs } = body as Record<string, unknown>;
+  const { errcode, error, retry_after_ms: retryAfterMs, flows } = body as Record<string, unknown>;
   return {
     ...(typeof errcode === 'string' && errcode !== '' && { errcode: withoutSecrets(errcode, secrets).slice(0, 100) }),
     ...(typeof error === 'string' && { error: withoutSecrets(error, secrets).slice(0, 300) }),
     ...(Number.isFinite(retryAfterMs) && Number(retryAfterMs) >= 0 && { retryAfterMs: Number(retryAfterMs) }),
+    asksToAuthenticate: Array.isArray(flows),
   };
 }
 
+/** The longest time that a Node timer takes: an application may pass `retryAfterMs` to one. */
+const MAX_RETRY_AFTER_MS = 2 ** 31 - 1;
+
 /** @see https://spec.matrix.org/v1.16/client-server-api/#rate-limiting : the header wins over the body's field. */
 function retryAfter(headers: AnswerHeaders, fromBody: number | undefined): number | undefined {
+  const ms = headerMs(headers) ?? fromBody;
+  return ms === undefined ? undefined : Math.min(Math.max(0, ms), MAX_RETRY_AFTER_MS);
+}
+
+function headerMs(headers: AnswerHeaders): number | undefined {
   const header = headers.get('retry-after')?.trim() ?? '';
-  if (/^\d+$/.test(header)) return Number(header) * 1000;
+  // A proxy may add a header of its own; several of one name come joined by commas.
+  if (/^\d+(\s*,\s*\d+)*$/.test(header)) return Math.max(...header.split(',').map(Number)) * 1000;
   const wait = httpDate(header) - httpDate(headers.get('date') ?? ''); // the homeserver's clock may not be ours
-  return Number.isNaN(wait) ? fromBody : Math.max(0, wait);
+  return Number.isNaN(wait) ? undefined : wait;
 }
 
 /** Milliseconds since the Unix epoch, or NaN: `Date.parse` alone takes a number for a month. */

@@ -2,8 +2,7 @@ import { randomInt } from 'node:crypto';
 import { delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
-import { failureClass } from './failure-class.js';
-import type { FailureClass } from './failure-class.js';
+import { failureClass, isRetryable } from './failure-class.js';
 
 export interface RetryPolicy {
   /** How many times a request is sent at most. */
@@ -53,10 +52,6 @@ function askedMs(error: unknown): number {
   return isManagerError(error) ? (error.retryAfterMs ?? 0) : 0;
 }
 
-function isPassing(kind: FailureClass): boolean {
-  return kind === 'transient' || kind === 'rate-limited';
-}
-
 /**
  * Repeats `attempt` while its failures are transient or rate limits within `policy`. Only for what is safe to repeat:
  * always, or after the failures that `mayRepeat` lets pass.
@@ -74,7 +69,7 @@ export async function withRetries<T>(
       return await attempt();
     } catch (error) {
       const kind = failureClass(error);
-      const waitable = kind === 'unavailable' ? policy.outlastsOutages === true : isPassing(kind);
+      const waitable = kind === 'unavailable' ? policy.outlastsOutages === true : isRetryable(kind);
       if (!waitable || !mayRepeat(error)) throw error;
       if (failures >= policy.attempts || askedMs(error) > policy.maxRetryAfterMs) throw error;
       await delay(clock, retryDelayMs(error, failures, policy), signal, operation);

@@ -1,16 +1,17 @@
-import type { Clock } from '../core/clock.js';
+import type { Clock, TimerHandle } from '../core/clock.js';
 import { orAborted, timeoutReason } from '../core/abort.js';
+import type { MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
 import type { RequestGate } from '../core/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
 import type { RequestWatch, Telemetry } from '../core/telemetry.js';
-import { classOfStatus, failureClass } from './failure-class.js';
+import { failureClass } from './failure-class.js';
 import { sameOriginFetch } from './fetch.js';
 import type { Fetch } from './fetch.js';
 import { failureOf } from './request-failure.js';
-import { errorFromAnswer } from './response-error.js';
+import { errorFromAnswer, invalidResponse, isJsonLike, isMatrixError } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
-import { readText } from './read-text.js';
+import { readAnswer } from './read-text.js';
 import { secretsOf } from './secrets.js';
 import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
@@ -45,7 +46,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
   const fetch = sameOriginFetch(connections.fetch);
   const subject = { operation: OPERATION, userId: session.userId };
 
-  const send = async (input: string | URL | Request, init: RequestInit, token?: string): Promise<Response> => {
+  const send = async (input: string | URL | Request, init: RequestInit, token?: string): Promise<Outcome> => {
     const signal = init.signal as AbortSignal;
     const headers = new Headers(init.headers);
     if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
@@ -65,21 +66,26 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     init: RequestInit,
     token: string | undefined,
     watch: RequestWatch,
-  ): Promise<Response> => {
+  ): Promise<Outcome> => {
     const stop = init.signal as AbortSignal;
     const outcome = { userId: session.userId, isSync: false, sentAt: clock.now() };
     const deadline = new AbortController();
-    // Not for uploads, which take as long as they are large.
-    const timer = isText(init.body)
-      ? clock.setTimeout(() => deadline.abort(timeoutReason()), requestTimeoutMs)
-      : undefined;
+    let timer: TimerHandle;
+    const startTimer = (): void => {
+      clock.clearTimeout(timer);
+      timer = clock.setTimeout(() => deadline.abort(timeoutReason()), requestTimeoutMs);
+    };
+    // An upload takes as long as it is large; its answer does not.
+    if (isText(init.body)) startTimer();
+    const onHeaders = isText(init.body) ? undefined : startTimer;
     const signal = AbortSignal.any([stop, deadline.signal]);
+    const secrets = secretsOf(token, undefined);
     try {
       // Not left to fetch alone: not every one ends with its signal, and a stop waits for this.
-      const response = await orAborted(transmit(input, { ...init, signal }), signal, OPERATION);
-      gate.record({ ...outcome, failed: response.status >= 500 });
-      watch.ended(classOfStatus(response.status), response.status);
-      return response;
+      const result = await orAborted(transmit(input, { ...init, signal }, secrets, onHeaders), signal, OPERATION);
+      gate.record({ ...outcome, failed: result.response.status >= 500 });
+      watch.ended(result.error ? failureClass(result.error) : 'ok', result.response.status);
+      return result;
     } catch (error) {
       if (!stop.aborted) gate.record({ ...outcome, failed: true });
       throw failureOf(error, {
@@ -87,19 +93,29 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
         homeserverUrl: urlOf(input).origin,
         signal: stop,
         late: deadline.signal.aborted ? `got no answer within ${requestTimeoutMs} ms` : undefined,
-        secrets: secretsOf(token, undefined),
+        secrets,
       });
     } finally {
       clock.clearTimeout(timer);
     }
   };
 
-  const transmit = async (input: string | URL | Request, init: RequestInit): Promise<Response> => {
+  const transmit = async (
+    input: string | URL | Request,
+    init: RequestInit,
+    secrets: readonly string[],
+    onHeaders: (() => void) | undefined,
+  ): Promise<Outcome> => {
     const { method = 'GET', body, signal } = init;
     const headers = new Headers(init.headers);
     // What asks for JSON is read to its end; media flow, and so do uploads.
     if (input instanceof Request || !isText(body) || !headers.get('accept')?.includes('json')) {
-      return whole(await fetch(input, init), maxResponseBytes);
+      const response = await fetch(input, init);
+      onHeaders?.();
+      const flows = response.ok && !response.headers.get('content-type')?.includes('json');
+      if (flows || EMPTY.has(response.status)) return { response };
+      const answer = await readAnswer(response, maxResponseBytes);
+      return response.ok ? { response: responseOf(answer) } : refusalOf(answer, secrets);
     }
     const { origin, pathname, search } = new URL(input);
     const answer = await sendFollowing(connections, {
@@ -112,37 +128,40 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
       maxBytes: maxResponseBytes,
       signal: signal as AbortSignal,
     });
-    return responseOf(answer);
+    if (answer.status < 200 || answer.status >= 300) return refusalOf(answer, secrets);
+    if (EMPTY.has(answer.status) || isJsonLike(answer.text)) return { response: responseOf(answer) };
+    return { response: responseOf(answer), error: invalidResponse(subject, 'no JSON', answer.status) };
   };
 
-  const once = async (input: string | URL | Request, init: RequestInit): Promise<Response> => {
+  const refusalOf = (answer: Answer, secrets: readonly string[]): Outcome => {
+    const error = errorFromAnswer(answer, subject, secrets);
+    return { response: refusalForSdk(answer), error };
+  };
+
+  const once = async (input: string | URL | Request, init: RequestInit): Promise<Outcome> => {
     const signal = init.signal as AbortSignal;
     if (!new Headers(init.headers).has('authorization')) return send(input, init);
     const { accessToken } = await orAborted(session.credentials(), signal, OPERATION);
-    const response = await send(input, init, accessToken);
-    if (response.status !== 401) return response;
-    const answer = await read(response);
-    const error = errorFromAnswer(answer, subject, secretsOf(accessToken, undefined));
-    if (error.code !== 'UNKNOWN_TOKEN') return responseOf(answer);
-    const renewed = await orAborted(session.replace(accessToken, error), signal, OPERATION);
+    const outcome = await send(input, init, accessToken);
+    if (outcome.error?.code !== 'UNKNOWN_TOKEN') return outcome;
+    const renewed = await orAborted(session.replace(accessToken, outcome.error), signal, OPERATION);
     return send(input, init, renewed.accessToken);
   };
 
-  const repeated = async (input: string | URL | Request, init: RequestInit): Promise<Response> => {
-    let last: Answer | undefined;
+  const repeated = async (input: string | URL | Request, init: RequestInit): Promise<Outcome> => {
+    let last: Outcome | undefined;
     let attempts = 0;
-    const attempt = async (): Promise<Response> => {
+    const attempt = async (): Promise<Outcome> => {
       last = undefined;
       if (attempts++ > 0) telemetry.requestRepeated('GET', urlOf(input).pathname);
-      const response = await once(input, init);
-      if (response.ok || response.status < 429) return response;
-      last = await read(response);
-      throw errorFromAnswer(last, subject);
+      last = await once(input, init);
+      if (last.error) throw last.error;
+      return last;
     };
     try {
       return await withRetries(attempt, defaultRetryPolicy, clock, init.signal as AbortSignal, OPERATION);
     } catch (error) {
-      if (last && !init.signal?.aborted) return responseOf(last); // the SDK reads the homeserver's own words
+      if (last && !init.signal?.aborted) return last;
       throw error;
     }
   };
@@ -152,11 +171,20 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     const signal = init.signal ? AbortSignal.any([init.signal, stopped]) : stopped;
     const exchange = (init.method ?? 'GET') === 'GET' ? repeated : once;
     try {
-      return await exchange(input, { ...init, signal });
+      const { response, error } = await exchange(input, { ...init, signal });
+      // The SDK takes any 4xx for a refusal by the homeserver. A failed fetch is what it tries again.
+      if (error?.code === 'INVALID_RESPONSE') throw error;
+      return response;
     } catch (error) {
       throw signal.aborted ? signal.reason : error;
     }
   };
+}
+
+/** What came of a request: a response for the SDK and, where that is a refusal, the same as an error. */
+interface Outcome {
+  readonly response: Response;
+  readonly error?: MatrixClientManagerError;
 }
 
 function urlOf(input: string | URL | Request): URL {
@@ -170,17 +198,15 @@ function isText(body: RequestInit['body']): body is string | null | undefined {
 /** Statuses of answers that have no body. */
 const EMPTY = new Set([204, 205, 304]);
 
-/** The response with its body read, where it is JSON; media are left to flow. */
-async function whole(response: Response, maxBytes: number): Promise<Response> {
-  const { status, headers } = response;
-  if (EMPTY.has(status) || !headers.get('content-type')?.includes('json')) return response;
-  return new Response(await readText(response, maxBytes), { status, headers });
-}
-
-async function read(response: Response): Promise<Answer> {
-  return { status: response.status, headers: response.headers, text: await response.text() };
-}
-
 function responseOf({ status, headers, text }: Answer): Response {
   return new Response(EMPTY.has(status) ? null : text, { status, headers: [...headers] });
+}
+
+/** With the content type that the SDK reads an errcode by; without one where there is no errcode to read. */
+function refusalForSdk(answer: Answer): Response {
+  const headers = new Headers([...answer.headers]);
+  if (isMatrixError(answer.text)) headers.set('content-type', 'application/json');
+  else headers.delete('content-type');
+  const status = answer.status > 599 ? 502 : answer.status; // a Response takes no others
+  return new Response(EMPTY.has(status) ? null : answer.text, { status, headers });
 }

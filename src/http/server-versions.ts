@@ -7,6 +7,9 @@ import type { HomeserverHttp } from './homeserver-http.js';
 /** For how long an answer holds: a homeserver is updated from time to time. */
 const LIFETIME_MS = 6 * 3_600_000;
 
+/** What waits for the answer, such as a download, can do nothing without it. */
+const ATTEMPTS = 3;
+
 /** What the homeserver says that it speaks: asked once for all clients, and again after some hours or a failure. */
 export class ServerVersions {
   readonly #ask: () => Promise<Versions>;
@@ -15,7 +18,7 @@ export class ServerVersions {
 
   /** @param signal - ends the request, for all who wait for it */
   constructor(http: HomeserverHttp, clock: Clock, requestTimeoutMs: number, signal: AbortSignal) {
-    this.#ask = () => readVersions(http, requestTimeoutMs, signal);
+    this.#ask = () => readVersions(http, requestTimeoutMs, signal, ATTEMPTS);
     this.#clock = clock;
   }
 

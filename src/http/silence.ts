@@ -8,6 +8,7 @@ export class Silence {
   readonly #timeoutMs: number;
   #timer: TimerHandle;
   #written = false;
+  #limited = false;
 
   constructor(clock: Clock, timeoutMs: number) {
     this.#clock = clock;
@@ -20,12 +21,19 @@ export class Silence {
 
   /** Something has flowed, or begins to. */
   broken(): void {
+    if (this.#limited) return;
     this.end();
     this.#timer = this.#clock.setTimeout(() => this.#controller.abort(timeoutReason()), this.#timeoutMs);
   }
 
   end(): void {
     this.#clock.clearTimeout(this.#timer);
+  }
+
+  /** Fires after the time whatever flows from now on: for the short body of a refusal. */
+  limit(): void {
+    this.broken();
+    this.#limited = true;
   }
 
   /** Ends it for what is written: there is an answer, or there will be none. */
@@ -56,7 +64,7 @@ export class Silence {
       this.broken();
       yield chunk;
       if (this.#written) return;
-      this.end();
+      if (!this.#limited) this.end();
     }
     if (!this.#written) this.broken();
   }

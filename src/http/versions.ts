@@ -12,17 +12,23 @@ export type Versions = v.InferOutput<typeof versionsSchema>;
 const MAX_TIMEOUT_MS = 5_000;
 
 /**
- * The cheapest request there is: whether a homeserver answers at all. Sent once.
+ * The cheapest request there is: whether a homeserver answers at all.
+ * @param attempts - how often it is sent at most
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientversions
  */
-export async function readVersions(http: HomeserverHttp, timeoutMs: number, signal: AbortSignal): Promise<Versions> {
+export async function readVersions(
+  http: HomeserverHttp,
+  timeoutMs: number,
+  signal: AbortSignal,
+  attempts = 1,
+): Promise<Versions> {
   return http.request(versionsSchema, {
     operation: 'looking for the homeserver',
     method: 'GET',
     path: '/_matrix/client/versions',
     lane: 'admin', // calls that hang must not keep this one waiting for a connection
-    repeatable: false,
-    retry: { attempts: 1 },
+    repeatable: true,
+    retry: { attempts },
     timeoutMs: Math.min(MAX_TIMEOUT_MS, timeoutMs),
     signal,
   });

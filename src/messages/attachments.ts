@@ -190,7 +190,8 @@ export class Attachments {
       });
       return (this.#uploadLimit = config['m.upload.size'] ?? Infinity);
     } catch (error) {
-      if (isManagerError(error, 'NOT_FOUND', 'UNSUPPORTED')) return Infinity;
+      // Where the limit cannot be had, the upload itself is the way to find it.
+      if (isManagerError(error, 'NOT_FOUND', 'UNSUPPORTED', 'INVALID_RESPONSE')) return Infinity;
       throw error;
     }
   }

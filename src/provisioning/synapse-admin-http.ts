@@ -140,7 +140,7 @@ function remedyFor(
     const proxy =
       error.code === 'UNSUPPORTED' ? '' : ' (or the proxy before it does not pass that path on, see `homeserverUrl`)';
     return [
-      'UNSUPPORTED',
+      error.code, // what a proxy answers may pass
       `${operation} failed: this homeserver has no Synapse Admin API at ${path.split('/').slice(0, 4).join('/')}${proxy}. ` +
         'Synapse serves it, so do Tuwunel and in part Palpo; Synapse behind MAS, Dendrite and Conduit do not. ' +
         'For those, pass a `provisioner` of your own (interface Provisioner), for instance one on an application service',

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici';
-import { tooLarge } from '../http/read-text.js';
+import { MAX_ERROR_BYTES, tooLarge } from '../http/read-text.js';
 import type { TransportRequest } from '../http/transport.js';
 
 /** What came back, its body as it was sent. */
@@ -23,7 +23,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #chunks: Buffer[] = [];
   readonly #onAbort = (): void => this.#fail(this.#request.signal.reason);
   #controller: Dispatcher.DispatchController | undefined;
-  #failed = false;
+  #over = false;
   #bytes = 0;
   #status = 0;
   #headers: RawHeaders = {};
@@ -41,23 +41,30 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#failed) controller.abort(new Error('aborted before it was sent'));
+    if (this.#over) controller.abort(new Error('aborted before it was sent'));
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: RawHeaders): void {
     if (status < 200) return; // the answer itself follows
     this.#status = status;
     this.#headers = headers;
-    if (Number(headers['content-length']) > this.#request.maxBytes) this.#fail(tooLarge(this.#request.maxBytes));
+    if (isSuccess(status) && Number(headers['content-length']) > this.#request.maxBytes)
+      this.#fail(tooLarge(this.#request.maxBytes));
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#bytes += chunk.byteLength;
-    if (this.#bytes > this.#request.maxBytes) return this.#fail(tooLarge(this.#request.maxBytes));
+    const { maxBytes } = this.#request;
+    if (isSuccess(this.#status) && this.#bytes > maxBytes) return this.#fail(tooLarge(maxBytes));
     this.#chunks.push(chunk);
+    if (isSuccess(this.#status) || this.#bytes < MAX_ERROR_BYTES) return;
+    this.onResponseEnd(); // the status says what matters
+    this.#controller?.abort(new Error('more than is read of an error'));
   }
 
   onResponseEnd(): void {
+    if (this.#over) return;
+    this.#over = true;
     this.#leave();
     const [first, ...more] = this.#chunks;
     const body = first && more.length === 0 ? first : Buffer.concat(this.#chunks);
@@ -65,13 +72,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: unknown): void {
-    this.#fail(error);
+    if (this.#status === 0 || isSuccess(this.#status)) this.#fail(error);
+    else this.onResponseEnd(); // the status says what matters
   }
 
   /** Rejects at once, also while undici has the request in a queue. */
   #fail(error: unknown): void {
-    if (this.#failed) return;
-    this.#failed = true;
+    if (this.#over) return;
+    this.#over = true;
     this.#leave();
     this.#reject(error);
     this.#controller?.abort(new Error('no longer wanted'));
@@ -80,4 +88,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #leave(): void {
     this.#request.signal.removeEventListener('abort', this.#onAbort);
   }
+}
+
+function isSuccess(status: number): boolean {
+  return status >= 200 && status < 300;
 }

@@ -5,6 +5,7 @@ import { assertKnownOptions } from '../core/call-options.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { libraryVersion } from '../core/version.js';
 import type { Fetch } from '../http/fetch.js';
+import { MAX_ERROR_BYTES } from '../http/read-text.js';
 import type { Answer, Connections, Lane, Transport, TransportRequest } from '../http/transport.js';
 import { decoded } from './decoded.js';
 import { Exchange } from './exchange.js';
@@ -100,7 +101,7 @@ class UndiciConnections implements Connections {
     try {
       const { status, headers, body } = await exchange.answer;
       const encoding = headers['content-encoding'];
-      const plain = encoding === undefined ? body : await decoded(body, String(encoding), maxBytes);
+      const plain = encoding === undefined ? body : await unpacked(status, body, String(encoding), maxBytes);
       return { status, headers: new PlainHeaders(headers), text: textOf(plain) };
     } catch (error) {
       // The connection may be dead, which the system notices after a quarter of an hour; every request would join it.
@@ -125,6 +126,12 @@ class UndiciConnections implements Connections {
 /** undici's fetch does not know the global `Request`. */
 function partsOf({ url, method, headers, body }: Request): { readonly url: string } & RequestInit {
   return { url, method, headers, body };
+}
+
+/** The body without its compression; of an error that cannot be unpacked, nothing: its status says what matters. */
+async function unpacked(status: number, body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
+  if (status < 300) return decoded(body, encoding, maxBytes);
+  return decoded(body, encoding, MAX_ERROR_BYTES).catch(() => Buffer.alloc(0));
 }
 
 /** As `Response.text()` has it: UTF-8 without its mark. */

@@ -239,14 +239,69 @@ describe('a running client', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('stops as failed when the homeserver refuses it', async () => {
+  it.each([
+    ['M_FORBIDDEN', 403],
+    ['M_RESOURCE_LIMIT_EXCEEDED', 403],
+    ['M_USER_LOCKED', 401],
+    ['M_NOT_FOUND', 404],
+    ['M_UNRECOGNIZED', 404],
+    ['M_UNRECOGNIZED', 405],
+    ['M_TOO_LARGE', 413],
+    ['ORG.EXAMPLE.TEAPOT', 418],
+  ])('outlasts a refusal of its sync that does not say that the session is over (%s, %i)', async (errcode, status) => {
+    const { manager, fake, clock, alice, bob, roomId, stopped } = setUp();
+    const recorder = new Recorder();
+    await manager.startClient({ ...alice, callbacks: [recorder.callback] });
+    const mend = fake.faults.status({ endpoint: '/sync' }, { status, errcode });
+    fake.restart();
+    await clock.advance(600_000);
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'reconnecting' });
+    fake.sendMessage(roomId, bob.userId, 'while it refused');
+    mend();
+    await clock.advance(120_000);
+    await recorder.message('while it refused');
+    expect([manager.clientInfo(alice.userId)?.state, stopped]).toEqual(['live', []]);
+  });
+
+  it.each([
+    ['M_UNKNOWN_TOKEN', 401],
+    ['M_USER_DEACTIVATED', 403],
+  ])('outlasts %s twice, which may be an error of the homeserver', async (errcode, status) => {
     const { manager, fake, clock, alice, stopped } = setUp();
     await manager.startClient(alice);
-    fake.faults.status({ endpoint: '/sync' }, { status: 403, errcode: 'M_FORBIDDEN' });
+    fake.faults.status({ endpoint: '/sync', times: 2 }, { status, errcode });
     fake.restart();
-    await clock.advance(5_000);
-    expect(stopped).toMatchObject([{ reason: 'failed', error: { code: 'FORBIDDEN' } }]);
+    await clock.advance(60_000);
+    expect([manager.clientInfo(alice.userId)?.state, stopped]).toEqual(['live', []]);
+  });
+
+  it('stops as failed when the homeserver says repeatedly that the account is deactivated', async () => {
+    const { manager, fake, clock, alice, stopped } = setUp();
+    await manager.startClient(alice);
+    fake.faults.status({ endpoint: '/sync' }, { status: 403, errcode: 'M_USER_DEACTIVATED' });
+    fake.restart();
+    await clock.advance(10_000);
+    expect(stopped).toMatchObject([{ reason: 'failed', error: { code: 'USER_DEACTIVATED' } }]);
     expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'failed' });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('gives its position up only when the homeserver rejects it twice', async () => {
+    const { manager, fake, clock, alice } = setUp();
+    await manager.startClient(alice);
+    fake.clearRequests();
+    const rejected = { status: 400, errcode: 'M_INVALID_PARAM' };
+    fake.faults.status({ endpoint: '/sync', times: 1 }, rejected);
+    fake.restart();
+    await clock.advance(60_000);
+    const withoutPosition = (): number =>
+      fake.countRequests(({ endpoint, query }) => endpoint === '/sync' && query['since'] === undefined);
+    expect([manager.clientInfo(alice.userId)?.state, withoutPosition()]).toEqual(['live', 0]);
+    fake.faults.status({ endpoint: '/sync', times: 2 }, rejected);
+    fake.restart();
+    await clock.advance(60_000);
+    expect(withoutPosition()).toBeGreaterThan(0);
+    expect(manager.clientInfo(alice.userId)?.state).toBe('live');
   });
 
   it('is stopped completely while its first sync hangs, by a shutdown', async () => {

@@ -55,7 +55,12 @@ async function mediaOn(transport: Transport, onRequest: (token: string | undefin
   };
   const dead = { userId: '@a:x', deviceId: 'D', accessToken: 'dead' };
   const session = new Session('@a:x', dead, async () => ({ ...dead, accessToken: 'renewed' }));
-  return { upload };
+  const download = async (): Promise<AsyncIterable<Uint8Array>> => {
+    const { signal } = new AbortController();
+    const file = { operation: 'downloading a file', method: 'GET', path: '/file', session, signal } as const;
+    return (await media.request(file)).body;
+  };
+  return { upload, download };
 }
 
 describe.each([
@@ -79,6 +84,20 @@ describe.each([
     const before = process.memoryUsage().arrayBuffers;
     expect(JSON.parse(await upload(body, 64 * MIB, false))).toEqual({ bytes: 64 * MIB });
     expect(most - before).toBeLessThan(32 * MIB);
+  });
+
+  test('come whole when they are read late: no collection of garbage makes them empty', async () => {
+    const { download } = await mediaOn(transport());
+    const bodies = await Promise.all(Array.from({ length: 10 }, download));
+    for (let turn = 0; turn < 20; turn++) {
+      collectGarbage();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (const body of bodies) {
+      let text = '';
+      for await (const chunk of body) text += Buffer.from(chunk).toString();
+      expect(JSON.parse(text)).toEqual({ bytes: 0 });
+    }
   });
 
   test('renew a dead token, and repeat what can be repeated', async () => {

@@ -57,13 +57,21 @@ describe('the error of a refusal', () => {
 
   it.each<[number, ErrorCode, FailureClass]>([
     [302, 'INVALID_RESPONSE', 'transient'],
-    [400, 'REJECTED', 'permanent'],
     // A proxy that asks for a password or blocks an address must not log users out of the homeserver behind it.
+    [400, 'INVALID_RESPONSE', 'transient'],
     [401, 'INVALID_RESPONSE', 'transient'],
     [403, 'INVALID_RESPONSE', 'transient'],
     [404, 'INVALID_RESPONSE', 'transient'],
+    [405, 'INVALID_RESPONSE', 'transient'],
     [408, 'TIMEOUT', 'transient'],
-    [413, 'REJECTED', 'permanent'],
+    [409, 'INVALID_RESPONSE', 'transient'],
+    [413, 'INVALID_RESPONSE', 'transient'],
+    [418, 'INVALID_RESPONSE', 'transient'],
+    [421, 'INVALID_RESPONSE', 'transient'],
+    [425, 'INVALID_RESPONSE', 'transient'],
+    [426, 'INVALID_RESPONSE', 'transient'],
+    [431, 'INVALID_RESPONSE', 'transient'],
+    [451, 'INVALID_RESPONSE', 'transient'],
     [429, 'RATE_LIMITED', 'rate-limited'],
     [500, 'HOMESERVER_UNAVAILABLE', 'transient'],
     [502, 'HOMESERVER_UNAVAILABLE', 'transient'],
@@ -86,6 +94,13 @@ describe('the error of a refusal', () => {
       expect(error.errcode).toBeUndefined();
       expect(failureClass(error)).toBe(kind);
     }
+  });
+
+  it('of a 401 that asks for user-interactive authentication is FORBIDDEN: it is Matrix without an errcode', () => {
+    const error = errorFromAnswer(answer(401, { session: 's', flows: [{ stages: [] }], params: {} }), subject);
+    expect(error).toMatchObject({ code: 'FORBIDDEN', status: 401 });
+    expect(error.errcode).toBeUndefined();
+    expect(errorFromAnswer(answer(403, { flows: [] }), subject)).toMatchObject({ code: 'INVALID_RESPONSE' });
   });
 
   it('cuts what the homeserver says, and takes only text for an explanation', () => {
@@ -137,6 +152,26 @@ describe('the wait that a refusal asks for', () => {
   it('is not for ever', () => {
     const error = errorFromAnswer(answer(429, '{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1e999}'), subject);
     expect(error.retryAfterMs).toBeUndefined();
+  });
+
+  it('is no longer than a timer of Node can wait', () => {
+    const longest = 2 ** 31 - 1;
+    expect(limited({ 'Retry-After': '9'.repeat(400) })).toBe(longest);
+    expect(limited({ 'Retry-After': '99999999999' })).toBe(longest);
+    expect(limited({}, { retry_after_ms: 1e300 })).toBe(longest);
+  });
+
+  it('is the longest where several stand in the headers', () => {
+    const headers = new Headers([
+      ['Retry-After', '3'],
+      ['Retry-After', '5'],
+    ]);
+    const error = errorFromAnswer({ status: 429, headers, text: '' }, subject);
+    expect(error.retryAfterMs).toBe(5_000);
+  });
+
+  it('is heard of a proxy too', () => {
+    expect(errorFromAnswer(answer(425, html, { 'Retry-After': '5' }), subject).retryAfterMs).toBe(5_000);
   });
 
   it('is heard of a homeserver that is unavailable too', () => {

@@ -120,11 +120,11 @@ describe('a homeserver without the Admin API', () => {
     }
   });
 
-  it('is an error of the same kind when its proxy does not pass the path on', async () => {
+  it('is an error with the same advice, but one that may pass, when its proxy does not pass the path on', async () => {
     const { fake, manager, soon } = managerOnFake();
     fake.faults.html({ path: /^\/_synapse/ }, 404);
     const error = await rejection(soon(manager.provisionUser({ username: 'alice' })));
-    expect(error).toMatchObject({ code: 'UNSUPPORTED', status: 404 });
+    expect(error).toMatchObject({ code: 'INVALID_RESPONSE', status: 404 });
     expect(error.message).toContain('proxy');
     expect(error.message).toContain('Provisioner');
   });

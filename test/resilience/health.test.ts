@@ -29,7 +29,7 @@ it('health is degraded while a client reconnects or has failed, and says so', as
   const { clock, fake, manager, users } = await crowd(5);
   const [reconnecting = '', failing = ''] = users.map(({ userId }) => userId);
   fake.faults.status({ endpoint: '/sync', userId: reconnecting }, { status: 502 });
-  fake.faults.status({ endpoint: '/sync', userId: failing }, { status: 403, errcode: 'M_FORBIDDEN' });
+  fake.faults.status({ endpoint: '/sync', userId: failing }, { status: 403, errcode: 'M_USER_DEACTIVATED' });
   fake.restart();
   await clock.advance(30_000);
   const { status, reasons } = await manager.checkHealth();
