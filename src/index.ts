@@ -49,7 +49,7 @@ export type {
 } from './clients/connection-policy.js';
 
 // Callbacks and events
-export type { CallbackOptions, ClientCallback } from './callbacks/callback.js';
+export type { CallbackContext, CallbackOptions, ClientCallback } from './callbacks/callback.js';
 export type {
   ClientEvent,
   ClientEventType,

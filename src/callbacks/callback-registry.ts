@@ -1,25 +1,29 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { delay } from '../core/abort.js';
 import type { ClientEvent } from '../core/client-event.js';
-import type { Clock } from '../core/clock.js';
-import { jsonCopy } from '../core/json-copy.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { RecentIds } from '../core/recent-ids.js';
-import { noTelemetry } from '../core/telemetry.js';
-import type { Telemetry } from '../core/telemetry.js';
 import { assertCallback, CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback } from './callback.js';
 import { HandledEvents } from './handled-events.js';
+import { RunningCalls } from './running-calls.js';
+import type { CallOwner, RunningCallsOptions } from './running-calls.js';
 
 /** How many events a callback is remembered to have failed on. */
 const REMEMBERED_FAILURES = 2_000;
+/**
+ * How many events one callback may have handled while another is not finished with them: twice what delivery has under
+ * way before it makes the source wait.
+ */
+const REMEMBERED_EVENTS = 20_000;
+/** How many users without callbacks are remembered. */
+const REMEMBERED_USERS = 1_000;
 
-interface Subscription {
-  readonly callback: ClientCallback;
+interface Subscription extends CallOwner {
   /** Empty while it is not registered. */
   readonly filters: Set<CallbackFilter>;
   readonly rooms: KeyedQueue;
-  readonly handled: HandledEvents;
+  /** Events that it is finished with, and other callbacks are not: they come again after a stop. */
+  readonly handled: RecentIds;
   /** Events that became dead letters because of it. */
   readonly failed: RecentIds;
 }
@@ -35,8 +39,7 @@ const MAX_PAUSE_MS = 300_000;
 
 type Outcome = 'handled' | 'failed' | 'stopped' | 'unwanted';
 
-export interface CallbackRegistryOptions {
-  readonly clock: Clock;
+export interface CallbackRegistryOptions extends RunningCallsOptions {
   /** How often a failing callback gets an event. */
   readonly attempts: number;
   /** The pause before attempt 2, in milliseconds; it doubles with each further one. */
@@ -47,8 +50,6 @@ export interface CallbackRegistryOptions {
    * followed by another try, since the letter would be lost.
    */
   readonly onDeadLetter: (event: ClientEvent, error: unknown, attempts: number) => Promise<void>;
-  /** @default none */
-  readonly telemetry?: Telemetry;
 }
 
 /**
@@ -58,12 +59,14 @@ export interface CallbackRegistryOptions {
 export class CallbackRegistry {
   readonly #options: CallbackRegistryOptions;
   readonly #users = new Map<string, User>();
-  /** One promise per callback that runs now, per user. */
-  readonly #calls = new Map<string, Set<Promise<void>>>();
-  readonly #running = new AsyncLocalStorage<{ readonly userId: string; done: boolean }>();
+  /** Users whose last callback was removed, oldest first. */
+  readonly #withoutCallbacks = new Set<string>();
+  readonly #handled = new HandledEvents();
+  readonly #calls: RunningCalls;
 
   constructor(options: CallbackRegistryOptions) {
     this.#options = options;
+    this.#calls = new RunningCalls(options);
   }
 
   /** Registers; the same callback registered twice gets an event once. Returns what undoes this registration. */
@@ -73,28 +76,40 @@ export class CallbackRegistry {
     const { subscriptions, known } = this.#user(userId);
     const subscription = known.get(callback) ?? {
       callback,
+      overdueCalls: 0,
       filters: new Set(),
       rooms: new KeyedQueue(),
-      handled: new HandledEvents(),
+      handled: new RecentIds(REMEMBERED_EVENTS),
       failed: new RecentIds(REMEMBERED_FAILURES),
     };
     known.set(callback, subscription);
     subscriptions.set(callback, subscription);
     subscription.filters.add(filter);
+    this.#withoutCallbacks.delete(userId);
     return () => {
-      if (subscription.filters.delete(filter) && subscription.filters.size === 0) subscriptions.delete(callback);
+      if (subscription.filters.delete(filter) && subscription.filters.size === 0) this.remove(userId, callback);
     };
   }
 
   /** Undoes all registrations of the callback for the user; returns whether there was one. */
   remove(userId: string, callback: ClientCallback): boolean {
     const subscriptions = this.#users.get(userId)?.subscriptions;
-    subscriptions?.get(callback)?.filters.clear(); // what is queued for it sees that nothing wants it any more
-    return subscriptions?.delete(callback) ?? false;
+    const subscription = subscriptions?.get(callback);
+    if (!subscriptions || !subscription) return false;
+    subscription.filters.clear(); // what is queued for it sees that nothing wants it any more
+    subscriptions.delete(callback);
+    this.#calls.forget(subscription);
+    if (subscriptions.size === 0) this.#keepWithoutCallbacks(userId);
+    return true;
   }
 
   has(userId: string, callback: ClientCallback): boolean {
     return this.#users.get(userId)?.subscriptions.has(callback) ?? false;
+  }
+
+  /** How many users are known. */
+  get size(): number {
+    return this.#users.size;
   }
 
   /** How many callbacks the user has. */
@@ -102,11 +117,24 @@ export class CallbackRegistry {
     return this.#users.get(userId)?.subscriptions.size ?? 0;
   }
 
+  /** How many calls have run for longer than they may, and still run. */
+  get overdue(): number {
+    return this.#calls.overdue;
+  }
+
+  /** Removes every callback, and waits for no call any more. */
   clear(): void {
     for (const { subscriptions } of this.#users.values()) {
       for (const subscription of subscriptions.values()) subscription.filters.clear();
     }
     this.#users.clear();
+    this.#withoutCallbacks.clear();
+    this.#calls.close();
+  }
+
+  /** A stop has waited long enough: tells the user's callbacks that run to end. What they return counts all the same. */
+  abortCalls(userId: string): void {
+    this.#calls.abort(userId);
   }
 
   /**
@@ -129,7 +157,10 @@ export class CallbackRegistry {
     );
     if (!finished.every(Boolean)) return false;
     const id = idOf(event);
-    if (id !== undefined) for (const { handled } of wanting) handled.finish(id);
+    if (id !== undefined) {
+      for (const { handled } of wanting) handled.delete(id);
+      this.#handled.add(event.userId, id);
+    }
     return true;
   }
 
@@ -150,20 +181,18 @@ export class CallbackRegistry {
   }
 
   /** Resolves when none of the user's callbacks that run now does so any more. */
-  async idle(userId: string): Promise<void> {
-    const calls = this.#calls.get(userId);
-    if (calls) await Promise.all(calls);
+  idle(userId: string): Promise<void> {
+    return this.#calls.ended(userId);
   }
 
   /** Whether the caller is a callback of the user. Waiting there for {@link idle} would be for ever. */
   isInside(userId: string): boolean {
-    const call = this.#running.getStore();
-    return call !== undefined && !call.done && call.userId === userId;
+    return this.#calls.isInside(userId);
   }
 
   async #deliver(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<boolean> {
     const id = idOf(event);
-    if (id !== undefined && subscription.handled.has(id)) return true;
+    if (id !== undefined && (subscription.handled.has(id) || this.#handled.has(event.userId, id))) return true;
     const outcome = await this.#attempt(subscription, event, signal);
     if (outcome === 'stopped') return false; // the event comes again with the next start
     if (id !== undefined && outcome !== 'unwanted') subscription.handled.add(id);
@@ -176,12 +205,15 @@ export class CallbackRegistry {
     for (let attempt = 1; ; attempt++) {
       if (!wants(subscription, event)) return 'unwanted'; // removed meanwhile
       if (signal.aborted) return 'stopped';
+      const call = this.#calls.prepare(subscription, event);
       try {
-        await this.#call(subscription.callback, event, attempt);
+        await this.#calls.run(call, subscription.callback, event, attempt);
         if (id !== undefined) subscription.failed.delete(id);
         return 'handled';
       } catch (error) {
+        if (call.isAborted && !wants(subscription, event)) return 'unwanted';
         this.#options.onError(event, error, attempt);
+        if (signal.aborted && call.isAborted) return 'stopped'; // it failed because it was told to end
         if (attempt >= this.#options.attempts) {
           if (!(await this.#bury(event, error, attempt, signal))) return 'stopped';
           if (id !== undefined) subscription.failed.add(id);
@@ -213,22 +245,14 @@ export class CallbackRegistry {
     return waited.catch(() => false);
   }
 
-  async #call(callback: ClientCallback, event: ClientEvent, attempt: number): Promise<void> {
-    const { telemetry = noTelemetry } = this.#options;
-    const { userId } = event;
-    const own = jsonCopy(event); // what it does to its copy reaches neither the others nor the timelines
-    const call = { userId, done: false };
-    const calls = this.#calls.get(userId) ?? new Set();
-    this.#calls.set(userId, calls);
-    const over = Promise.withResolvers<void>();
-    calls.add(over.promise);
-    try {
-      await telemetry.callback(event, attempt, () => this.#running.run(call, () => callback(own)));
-    } finally {
-      call.done = true; // what the callback left running is not inside any more
-      over.resolve();
-      calls.delete(over.promise);
-      if (calls.size === 0) this.#calls.delete(userId);
+  /** The user's last callback is gone. It may be added again, but not each user can be remembered for that. */
+  #keepWithoutCallbacks(userId: string): void {
+    this.#withoutCallbacks.add(userId);
+    if (this.#withoutCallbacks.size <= REMEMBERED_USERS) return;
+    for (const oldest of this.#withoutCallbacks) {
+      this.#withoutCallbacks.delete(oldest);
+      this.#users.delete(oldest);
+      return;
     }
   }
 

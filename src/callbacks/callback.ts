@@ -6,8 +6,20 @@ import { EventTypes, isEventTypeOrPrefix } from '../core/event-types.js';
 import { assertRoomId, describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 
-/** Gets a user's events. An asynchronous one is awaited before the next event of the same room reaches it. */
-export type ClientCallback = (event: ClientEvent) => void | Promise<void>;
+/** What a callback gets beside the event. */
+export interface CallbackContext {
+  /**
+   * Fires when nobody waits for this call any more: it has run for `callbackTimeoutMs`, or its client was stopped and
+   * `stopTimeoutMs` has passed. End the work then, since the event will be given to the callback again.
+   */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Gets a user's events. An asynchronous one is awaited before the next event of the same room reaches it, for up to
+ * `callbackTimeoutMs`: then the call counts as failed. One that still runs after that can be called beside itself.
+ */
+export type ClientCallback = (event: ClientEvent, context: CallbackContext) => void | Promise<void>;
 
 export interface CallbackOptions {
   /**

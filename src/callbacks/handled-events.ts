@@ -1,26 +1,49 @@
-import { RecentIds } from '../core/recent-ids.js';
-
-/** How many of the events that everybody is finished with are remembered; a repetition comes within one sync. */
-const REMEMBERED_EVENTS = 1_000;
+/** How many events are remembered of one user; a repetition comes within one sync. */
+const EVENTS_PER_USER = 1_000;
+/** How many are remembered of all users together: about 20 MB. */
+const EVENTS_OF_ALL = 200_000;
 
 /**
- * The events that one callback is through with: all that other callbacks are not finished with, which come again after
- * a stop however many they are, and the last of the rest.
+ * The events that all callbacks of their user are finished with, so that a repetition is told: the newest of each user,
+ * and of the users those who had events last.
  */
 export class HandledEvents {
-  readonly #open = new Set<string>();
-  readonly #finished = new RecentIds(REMEMBERED_EVENTS);
+  /** In the order of the users' last events. */
+  readonly #users = new Map<string, Set<string>>();
+  readonly #limits: { readonly perUser: number; readonly ofAll: number };
+  #size = 0;
 
-  has(eventId: string): boolean {
-    return this.#open.has(eventId) || this.#finished.has(eventId);
+  constructor(limits = { perUser: EVENTS_PER_USER, ofAll: EVENTS_OF_ALL }) {
+    this.#limits = limits;
   }
 
-  add(eventId: string): void {
-    if (!this.#finished.has(eventId)) this.#open.add(eventId);
+  /** How many events are remembered. */
+  get size(): number {
+    return this.#size;
   }
 
-  /** Every callback is finished with the event. */
-  finish(eventId: string): void {
-    if (this.#open.delete(eventId)) this.#finished.add(eventId);
+  has(userId: string, eventId: string): boolean {
+    return this.#users.get(userId)?.has(eventId) ?? false;
+  }
+
+  add(userId: string, eventId: string): void {
+    const events = this.#users.get(userId) ?? new Set();
+    this.#users.delete(userId);
+    this.#users.set(userId, events);
+    if (events.has(eventId)) return;
+    events.add(eventId);
+    this.#size++;
+    if (events.size > this.#limits.perUser) {
+      for (const oldest of events) {
+        events.delete(oldest);
+        this.#size--;
+        break;
+      }
+    }
+    for (const [user, { size }] of this.#users) {
+      if (this.#size <= this.#limits.ofAll || user === userId) break;
+      this.#users.delete(user);
+      this.#size -= size;
+    }
   }
 }

@@ -20,7 +20,7 @@ export interface ManagerEvents {
     readonly from: ClientState;
     readonly to: ClientState;
   }) => void;
-  /** A callback threw; it gets the event again, up to `callbackAttempts` times. */
+  /** A callback threw, or did not return in time; it gets the event again, up to `callbackAttempts` times. */
   callbackError: (event: {
     readonly userId: string;
     readonly event: ClientEvent;

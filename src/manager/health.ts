@@ -3,7 +3,12 @@ import type { Health, ManagerStats } from './requests.js';
 
 /** What the state of the homeserver and of the clients says about the whole. */
 export function health(
-  { clients, stalledSends, givenUpSends }: Pick<ManagerStats, 'clients' | 'stalledSends' | 'givenUpSends'>,
+  {
+    clients,
+    stalledSends,
+    givenUpSends,
+    overdueCallbacks,
+  }: Pick<ManagerStats, 'clients' | 'stalledSends' | 'givenUpSends' | 'overdueCallbacks'>,
   homeserver: HomeserverState,
   now: number,
 ): Health {
@@ -16,6 +21,7 @@ export function health(
     ...(clients.failed > 0 ? [`${clients.failed} clients have failed`] : []),
     ...(stalledSends > 0 ? [`${stalledSends} durable messages are not taken by the homeserver`] : []),
     ...(givenUpSends > 0 ? [`${givenUpSends} durable messages were given up; see listSends({ state: 'failed' })`] : []),
+    ...(overdueCallbacks > 0 ? [`${overdueCallbacks} calls of callbacks have not returned in time`] : []),
   ];
   return { status: reasons.length > 0 ? 'degraded' : 'ok', reasons };
 }

@@ -206,8 +206,10 @@ export class LiveUser implements ManagedClient {
     );
     const done = await Promise.race([idle, waited]);
     timeout.abort();
-    if (!done)
+    if (!done) {
       settings.logger.warn({ userId }, 'a callback still runs after its client was stopped; its event comes again');
+      callbacks.abortCalls(userId);
+    }
     const message = `stopping ${userId}: the storage did not take the position within ${STORE_TIMEOUT_MS} ms`;
     const late = (): MatrixClientManagerError => new MatrixClientManagerError('TIMEOUT', message, { userId });
     await orTimeout(this.#delivery.finish(), settings.clock, STORE_TIMEOUT_MS, late).finally(() =>

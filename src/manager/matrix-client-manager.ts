@@ -178,6 +178,7 @@ export class MatrixClientManager implements AsyncDisposable {
       clock,
       attempts: settings.callbackAttempts,
       retryDelayMs: settings.callbackRetryDelayMs,
+      timeoutMs: settings.callbackTimeoutMs,
       onError: (event, error, attempt) => {
         logger.warn({ userId: event.userId, roomId: event.roomId, err: error, attempt }, 'a callback failed');
         this.#events.emit('callbackError', { userId: event.userId, event, error, attempt });
@@ -493,7 +494,8 @@ export class MatrixClientManager implements AsyncDisposable {
   async retryDeadLetter(userId: string, id: string): Promise<boolean> {
     const letter = (await this.deadLetters(userId)).find((one) => one.id === id);
     if (!letter) return false;
-    if (!(await this.#callbacks.redeliver(letter.event, this.#lifetime.signal))) return false;
+    const taken = this.#callbacks.redeliver(letter.event, this.#lifetime.signal);
+    if (!(await this.#lifetime.orClosed(taken))) return false;
     return this.#settings.storage.deleteDeadLetter(userId, id);
   }
 
@@ -645,6 +647,7 @@ export class MatrixClientManager implements AsyncDisposable {
       ...this.#users.gauges(),
       stalledSends,
       givenUpSends,
+      overdueCallbacks: this.#callbacks.overdue,
       homeserver: this.#gate.state.state,
       openDevices,
       queues,

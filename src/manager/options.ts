@@ -65,6 +65,11 @@ export interface MatrixClientManagerOptions {
    * failed, and the room's next one goes on. Outages do not count. Infinity: for ever. @default 600_000 (10 minutes)
    */
   readonly sendTimeoutMs?: number;
+  /**
+   * How long one call of a callback may take, in milliseconds. Then its `signal` fires, the attempt counts as failed,
+   * and the room goes on, even though the call may still run. Infinity waits for ever. @default 300_000 (5 minutes)
+   */
+  readonly callbackTimeoutMs?: number;
   /** How many admin calls may be under way at once. @default 4 */
   readonly adminConcurrency?: number;
   /** Time for one request, in milliseconds; a sync gets as much beyond `pollTimeoutMs`. @default 30_000 */
@@ -135,6 +140,7 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
   callbackAttempts: { default: 3, min: 1 },
   callbackRetryDelayMs: { default: 1_000, min: 0 },
   sendTimeoutMs: { default: 600_000, min: 1 },
+  callbackTimeoutMs: { default: 300_000, min: 1 },
   adminConcurrency: { default: 4, min: 1 },
   requestTimeoutMs: { default: 30_000, min: 1 },
   pollTimeoutMs: { default: 30_000, min: 1_000 },
@@ -143,7 +149,13 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
 };
 
 /** Options for which "no limit" makes sense. */
-const mayBeInfinite: ReadonlySet<string> = new Set(['maxClients', 'maxHeapBytes', 'idleTimeoutMs', 'sendTimeoutMs']);
+const mayBeInfinite: ReadonlySet<string> = new Set([
+  'maxClients',
+  'maxHeapBytes',
+  'idleTimeoutMs',
+  'callbackTimeoutMs',
+  'sendTimeoutMs',
+]);
 const others: readonly (keyof MatrixClientManagerOptions)[] = [
   'homeserverUrl',
   'serverName',

@@ -30,6 +30,8 @@ export interface Gauges {
   readonly stalledSends: number;
   /** How many durable sends were given up after `sendTimeoutMs`, and neither sent again nor discarded since. */
   readonly givenUpSends: number;
+  /** How many calls of callbacks have run for longer than `callbackTimeoutMs`, and still run. */
+  readonly overdueCallbacks: number;
   readonly homeserver: 'up' | 'down';
   /** How many devices have their keys in memory. */
   readonly openDevices: number;
@@ -55,6 +57,7 @@ export function observeGauges(
   const syncLag = make(instruments.syncLag);
   const stalledSends = make(instruments.stalledSends);
   const givenUpSends = make(instruments.givenUpSends);
+  const overdueCallbacks = make(instruments.overdueCallbacks);
   const breaker = make(instruments.breaker);
   const queues = make(instruments.queues);
   const adminPool = make(instruments.adminPool);
@@ -67,6 +70,7 @@ export function observeGauges(
     syncLag,
     stalledSends,
     givenUpSends,
+    overdueCallbacks,
     breaker,
     queues,
     adminPool,
@@ -80,6 +84,7 @@ export function observeGauges(
     result.observe(leases, now.leases, common);
     result.observe(stalledSends, now.stalledSends, common);
     result.observe(givenUpSends, now.givenUpSends, common);
+    result.observe(overdueCallbacks, now.overdueCallbacks, common);
     result.observe(openDevices, now.openDevices, common);
     result.observe(keysToBackUp, now.keysToBackUp, common);
     result.observe(syncLag, now.syncLagMs / 1_000, common);

@@ -109,6 +109,13 @@ export const instruments = {
     labels: ['outcome'],
     buckets: SHORT,
   },
+  overdueCallbacks: {
+    name: 'matrix.callback.overdue',
+    kind: 'level',
+    unit: '{call}',
+    description: 'Calls of callbacks that have run for longer than callbackTimeoutMs, and still run',
+    labels: [],
+  },
   deadLetters: {
     name: 'matrix.callback.dead_letters',
     kind: 'counter',

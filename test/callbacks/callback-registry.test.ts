@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
+import type { CallbackContext } from '../../src/callbacks/callback.js';
 import type { ClientEvent } from '../../src/core/client-event.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { messageEvent } from './message-event.js';
@@ -7,7 +8,7 @@ import { messageEvent } from './message-event.js';
 const alice = '@alice:hs.test';
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-function setUp({ attempts = 3, retryDelayMs = 1_000 } = {}) {
+function setUp({ attempts = 3, retryDelayMs = 1_000, timeoutMs = 300_000 } = {}) {
   const clock = new ManualClock();
   const errors: { body: unknown; error: unknown; attempt: number }[] = [];
   const deadLetters: { body: unknown; error: unknown; attempts: number }[] = [];
@@ -16,6 +17,7 @@ function setUp({ attempts = 3, retryDelayMs = 1_000 } = {}) {
     clock,
     attempts,
     retryDelayMs,
+    timeoutMs,
     onError: (event, error, attempt) => errors.push({ body: bodyOf(event), error, attempt }),
     onDeadLetter: async (event, error, attempts) => {
       deadLetters.push({ body: bodyOf(event), error, attempts });
@@ -528,6 +530,176 @@ describe('a stop', () => {
     expect(idle).toBe(false);
     release();
     await Promise.all([waiting, sent]);
+  });
+});
+
+/** A callback that never returns, and the signals that it was given. */
+function hangs() {
+  const signals: AbortSignal[] = [];
+  const callback = (_event: ClientEvent, { signal }: CallbackContext): Promise<void> => {
+    signals.push(signal);
+    return new Promise(() => {});
+  };
+  return { signals, callback };
+}
+
+describe('a callback that never returns', () => {
+  it('has failed after its time: its signal fires, it gets the event again, and then the room goes on', async () => {
+    const { registry, send, clock, errors, deadLetters } = setUp({ attempts: 2, timeoutMs: 5_000 });
+    const { signals, callback } = hangs();
+    registry.add(alice, callback);
+    const sent = send('a', 'b');
+    await clock.advance(4_999);
+    expect([signals.length, signals[0]?.aborted, registry.overdue]).toEqual([1, false, 0]);
+    await clock.advance(1);
+    expect([signals.length, signals[0]?.aborted, registry.overdue]).toEqual([1, true, 1]);
+    expect(errors).toMatchObject([{ body: 'a', error: { code: 'TIMEOUT' }, attempt: 1 }]);
+    expect(signals[0]?.reason).toBe(errors[0]?.error);
+    await clock.advance(1_000 + 5_000);
+    expect(deadLetters).toMatchObject([{ body: 'a', error: { code: 'TIMEOUT' }, attempts: 2 }]);
+    await clock.advance(11_000);
+    expect(await sent).toEqual([true, true]);
+    expect([deadLetters.length, registry.overdue, clock.pendingTimers]).toEqual([2, 4, 0]);
+    await registry.idle(alice);
+  });
+
+  it('holds up neither other callbacks nor other rooms meanwhile', async () => {
+    const { registry, send } = setUp();
+    const quick = recorder();
+    const seen: unknown[] = [];
+    registry.add(alice, (event) => {
+      seen.push(bodyOf(event));
+      return event.roomId === '!stuck:x' ? new Promise(() => {}) : undefined;
+    });
+    registry.add(alice, quick.callback);
+    void send({ body: 'a', roomId: '!stuck:x' }, { body: 'b', roomId: '!stuck:x' }, { body: 'c', roomId: '!other:x' });
+    await turn();
+    expect([seen, quick.got.toSorted()]).toEqual([
+      ['a', 'c'],
+      ['a', 'b', 'c'],
+    ]);
+  });
+
+  it('and returns late is overdue no more; what it rejects with then harms nobody', async () => {
+    const { registry, send, clock } = setUp({ attempts: 1, timeoutMs: 5_000 });
+    const gates: PromiseWithResolvers<void>[] = [];
+    registry.add(alice, () => {
+      const gate = Promise.withResolvers<void>();
+      gates.push(gate);
+      return gate.promise;
+    });
+    const sent = send('a', { body: 'b', roomId: '!b:x' });
+    await clock.advance(5_000);
+    await sent;
+    expect(registry.overdue).toBe(2);
+    gates[0]?.resolve();
+    gates[1]?.reject(new Error('late'));
+    await turn();
+    expect(registry.overdue).toBe(0);
+  });
+
+  it('and is removed counts no more, also when it returns after that', async () => {
+    const { registry, send, clock } = setUp({ attempts: 1, timeoutMs: 5_000 });
+    const { got, callback, hold } = recorder();
+    const release = hold('a');
+    registry.add(alice, callback);
+    const sent = send('a');
+    await clock.advance(5_000);
+    await sent;
+    registry.remove(alice, callback);
+    expect(registry.overdue).toBe(0);
+    registry.add(alice, callback);
+    release();
+    await turn();
+    expect([got, registry.overdue]).toEqual([['a'], 0]);
+  });
+
+  it('and was removed before its time counts at no moment', async () => {
+    const { registry, send, clock } = setUp({ attempts: 1, timeoutMs: 5_000 });
+    const { callback } = hangs();
+    registry.add(alice, callback);
+    const sent = send('a');
+    await turn();
+    registry.remove(alice, callback);
+    await clock.advance(5_000);
+    expect([await sent, registry.overdue]).toEqual([[true], 0]);
+  });
+
+  it('is waited for without end where that is wanted', async () => {
+    const { registry, send, clock, errors } = setUp({ timeoutMs: Infinity });
+    registry.add(alice, hangs().callback);
+    void send('a');
+    await clock.advance(86_400_000);
+    expect([errors, clock.pendingTimers]).toEqual([[], 0]);
+  });
+
+  it('may be called beside itself when it has had its time', async () => {
+    const { registry, send, clock } = setUp({ attempts: 1, timeoutMs: 5_000 });
+    const { callback, hold, state } = recorder();
+    const release = hold('a');
+    registry.add(alice, callback);
+    const second = hold('b');
+    const sent = send('a', 'b');
+    await clock.advance(5_000);
+    expect(state.mostAtOnce).toBe(2);
+    release();
+    second();
+    expect(await sent).toEqual([true, true]);
+  });
+
+  it.each([
+    ['throws when it is asked for its `then`', { get: throwing }],
+    ['throws in its `then`', { value: throwing }],
+    ['resolves itself twice', { value: (resolve: () => void) => [resolve(), resolve()] }],
+  ])('but a thing that %s is dealt with at once', async (_title, then) => {
+    const { registry, send } = setUp({ attempts: 1 });
+    // oxlint-disable-next-line unicorn/no-thenable -- a callback may return anything
+    const thing = Object.defineProperty({}, 'then', then);
+    registry.add(alice, () => thing as Promise<void>);
+    expect(await send('a')).toEqual([true]);
+  });
+
+  it('is told when a stop has waited for it, and what it fails with then is no dead letter', async () => {
+    const { registry, send, stop, clock, deadLetters } = setUp({ attempts: 1 });
+    registry.add(alice, async (_event, { signal }) => {
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
+    });
+    const sent = send('a');
+    await turn();
+    stop.abort();
+    registry.abortCalls('@bob:hs.test');
+    await turn();
+    registry.abortCalls(alice);
+    expect(await sent).toEqual([false]);
+    expect([deadLetters, clock.pendingTimers]).toEqual([[], 0]);
+  });
+
+  it('keeps no timer when everything is cleared', async () => {
+    const { registry, send, clock, deadLetters } = setUp({ attempts: 1 });
+    const { signals, callback } = hangs();
+    registry.add(alice, callback);
+    const sent = send('a');
+    await turn();
+    registry.clear();
+    expect([signals[0]?.aborted, clock.pendingTimers]).toEqual([true, 0]);
+    expect([await sent, deadLetters]).toEqual([[true], []]);
+  });
+});
+
+function throwing(): never {
+  throw new Error('no');
+}
+
+describe('users who have come and gone', () => {
+  it('are forgotten, all but the last thousand', async () => {
+    const { registry } = setUp();
+    const callback = (): void => {};
+    const kept = registry.size;
+    for (let n = 0; n < 5_000; n++) registry.add(`@user${n}:hs.test`, callback)();
+    expect(registry.size - kept).toBeLessThanOrEqual(1_000);
+    registry.add('@user4999:hs.test', callback);
+    for (let n = 0; n < 5_000; n++) registry.add(`@other${n}:hs.test`, callback)();
+    expect(registry.has('@user4999:hs.test', callback)).toBe(true);
   });
 });
 

@@ -604,3 +604,78 @@ describe('bad input', () => {
     },
   );
 });
+
+describe('a callback that never returns', () => {
+  it('shows in the log, as an event, in stats and in health, and holds its room up no longer than it may', async () => {
+    const { manager, clock, logger, say, start, roomA, roomB } = setUp({ callbackAttempts: 1 });
+    const told: unknown[] = [];
+    manager.on('callbackError', ({ error }) => told.push(error));
+    const release = Promise.withResolvers<void>();
+    const bodies: string[] = [];
+    manager.addCallback(alice, async (event) => {
+      if (event.type !== 'message') return;
+      bodies.push(String(event.content.body));
+      if (event.roomId === roomA && event.content.body === '1') await release.promise;
+    });
+    await start();
+    say('1');
+    say('2');
+    say('other room', roomB);
+    await clock.advance(300_000);
+    expect(bodies.toSorted()).toEqual(['1', '2', 'other room']);
+    expect(told).toMatchObject([{ code: 'TIMEOUT', userId: alice, roomId: roomA }]);
+    expect(logger.entries.filter(({ level, message }) => level === 'warn' && /callback/.test(message))).toHaveLength(1);
+    expect(manager.stats()).toMatchObject({ overdueCallbacks: 1, callbacks: { failed: { count: 1 }, deadLetters: 1 } });
+    expect(await manager.checkHealth()).toEqual({
+      status: 'degraded',
+      reasons: ['1 calls of callbacks have not returned in time'],
+    });
+    release.resolve();
+    await clock.advance(0);
+    expect(await manager.checkHealth()).toMatchObject({ status: 'ok' });
+  });
+
+  it('is told by its signal when a stop has waited for it; the next start goes on behind it', async () => {
+    const { manager, clock, say, start } = setUp({ stopTimeoutMs: 2_000 });
+    const signals: AbortSignal[] = [];
+    const bodies: string[] = [];
+    manager.addCallback(alice, async (event, { signal }) => {
+      if (event.type !== 'message') return;
+      bodies.push(String(event.content.body));
+      signals.push(signal);
+      if (signals.length === 1) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    });
+    await start();
+    say('1');
+    await clock.advance(1_000);
+    const stopping = manager.stopClient(alice);
+    await clock.advance(1_999);
+    expect(signals[0]?.aborted).toBe(false);
+    await clock.advance(1);
+    expect([await stopping, signals[0]?.aborted]).toEqual([true, true]);
+    say('2');
+    await start();
+    await clock.advance(1_000);
+    expect(bodies).toEqual(['1', '2']);
+  });
+
+  it('does not hold up a shutdown, nor the retry of a dead letter that waits for it', async () => {
+    const { manager, clock, say, start, soon } = setUp({ stopTimeoutMs: 2_000, callbackAttempts: 1 });
+    let calls = 0;
+    manager.addCallback(alice, (event) => {
+      if (event.type !== 'message') return undefined;
+      calls++;
+      if (calls === 1) throw new Error('no');
+      return new Promise(() => {});
+    });
+    await start();
+    say('1');
+    await clock.advance(1_000);
+    const [letter] = await manager.deadLetters(alice);
+    const retry = rejection(manager.retryDeadLetter(alice, letter?.id ?? ''));
+    await clock.advance(1_000);
+    expect(calls).toBe(2);
+    await soon(manager.shutdown());
+    expect((await retry).code).toBe('MANAGER_CLOSED');
+  });
+});

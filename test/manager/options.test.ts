@@ -22,6 +22,7 @@ const numbers: Record<string, number> = {
   gapFillLimit: 0,
   callbackAttempts: 1,
   callbackRetryDelayMs: 0,
+  callbackTimeoutMs: 1,
   adminConcurrency: 1,
   requestTimeoutMs: 1,
   pollTimeoutMs: 1_000,
@@ -69,7 +70,7 @@ const bad: [string, unknown, string?][] = [
     ]),
   ),
   ...Object.keys(numbers)
-    .filter((name) => !['idleTimeoutMs', 'maxClients'].includes(name))
+    .filter((name) => !['idleTimeoutMs', 'maxClients', 'callbackTimeoutMs'].includes(name))
     .map((name): [string, unknown] => [name, Infinity]),
   ['idleTimeout', 5],
   ['homeserverURL', 'https://x.org'],
@@ -158,10 +159,8 @@ describe('good options', () => {
 
   it('may be at their limits', () => {
     expect(readOptions({ ...valid, ...numbers })).toMatchObject(numbers);
-    expect(readOptions({ ...valid, maxClients: Infinity, idleTimeoutMs: Infinity })).toMatchObject({
-      maxClients: Infinity,
-      idleTimeoutMs: Infinity,
-    });
+    const infinite = { maxClients: Infinity, idleTimeoutMs: Infinity, callbackTimeoutMs: Infinity };
+    expect(readOptions({ ...valid, ...infinite })).toMatchObject(infinite);
   });
 
   it.each([
