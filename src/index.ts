@@ -3,6 +3,7 @@ export { MatrixClientManager } from './manager/matrix-client-manager.js';
 export type { MatrixClientManagerOptions } from './manager/options.js';
 export type { ManagerEvents } from './manager/events.js';
 export type {
+  CallOptions,
   DownloadFileOptions,
   GetRoomMessagesOptions,
   Health,

@@ -33,12 +33,16 @@ export class Lifetime {
     return signal ? AbortSignal.any([signal, this.signal]) : this.signal;
   }
 
-  /** `work`; what the end aborts of it ends with `MANAGER_CLOSED`, whatever part of it noticed first. */
-  async orClosed<T>(work: Promise<T>): Promise<T> {
+  /**
+   * `work`; the wait for it ends at once with `ABORTED` when the caller's `signal` fires, and with `MANAGER_CLOSED` when
+   * calls are cut short. What the end aborts of it ends with `MANAGER_CLOSED`, whatever part of it noticed first.
+   */
+  async orClosed<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
-      return await orAborted(work, this.signal, 'the call');
+      return await orAborted(orAborted(work, this.signal, 'the call'), signal, 'the call');
     } catch (error) {
-      if (!this.#ending || !isManagerError(error, 'ABORTED', 'CLIENT_FAILED', 'STORAGE')) throw error;
+      const isCallers = signal?.aborted === true && !this.signal.aborted;
+      if (!this.#ending || isCallers || !isManagerError(error, 'ABORTED', 'CLIENT_FAILED', 'STORAGE')) throw error;
       throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
     }
   }

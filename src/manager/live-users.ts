@@ -3,6 +3,7 @@ import { ClientRegistry } from '../clients/client-registry.js';
 import type { GivenCredentials } from '../clients/client-registry.js';
 import type { StopReason } from '../clients/client-state.js';
 import { activityPolicy } from '../clients/connection-policy.js';
+import { throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
@@ -68,28 +69,33 @@ export class LiveUsers {
     });
   }
 
-  /** Runs `use` with the user's client, started if needed, which is neither idle nor evicted meanwhile. */
-  async leased<T>(userId: string, use: (live: LiveUser) => T | Promise<T>): Promise<T> {
+  /**
+   * Runs `use` with the user's client, started if needed, which is neither idle nor evicted meanwhile: also where
+   * `signal` has ended the caller's wait, until `use` is done.
+   */
+  async leased<T>(userId: string, use: (live: LiveUser) => T | Promise<T>, signal?: AbortSignal): Promise<T> {
     const { lifetime } = this.#options;
-    const lease = await lifetime.orClosed(this.registry.lease(userId));
-    try {
-      return await lifetime.orClosed(Promise.resolve(use(lease.client as LiveUser)));
-    } finally {
-      lease[Symbol.dispose]();
-    }
+    const lease = await lifetime.orClosed(this.registry.lease(userId, signal));
+    const free = (): void => lease[Symbol.dispose]();
+    const running = (async () => {
+      throwIfAborted(signal, 'the call');
+      return use(lease.client as LiveUser);
+    })();
+    running.then(free, free);
+    return lifetime.orClosed(running, signal);
   }
 
   /**
    * Runs `use` as the user: with their client, woken if it sleeps and somebody listens to it; else with their session
    * alone. A client without callbacks would take missed events in for nobody.
    */
-  async acting<T>(userId: string, use: (actor: Actor) => Promise<T>): Promise<T> {
+  async acting<T>(userId: string, use: (actor: Actor) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const { accounts, callbacks, lifetime } = this.#options;
     if (this.registry.has(userId) || callbacks.count(userId) > 0) {
-      return this.leased(userId, (live) => use({ session: live.session, live }));
+      return this.leased(userId, (live) => use({ session: live.session, live }), signal);
     }
-    const session = await lifetime.orClosed(accounts.sessionOf(userId));
-    return lifetime.orClosed(use({ session }));
+    const session = await lifetime.orClosed(accounts.sessionOf(userId, signal), signal);
+    return lifetime.orClosed(use({ session }), signal);
   }
 
   /** Who reads: the user's client, or their session without one. */
@@ -196,7 +202,8 @@ export class LiveUsers {
     telemetry.clientStopped(userId, reason);
     onStopped(userId);
     this.#forget(userId);
-    settings.logger.info({ userId, reason, ...(error && { err: error }) }, 'client stopped');
+    const level = error && reason !== 'failed' && reason !== 'loggedOut' ? 'error' : 'info'; // it could not be ended
+    settings.logger[level]({ userId, reason, ...(error && { err: error }) }, 'client stopped');
     events.emit('clientStopped', { userId, reason, ...(error && { error }) });
   }
 

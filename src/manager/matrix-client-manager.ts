@@ -39,6 +39,7 @@ import type { Gauges } from '../telemetry/gauges.js';
 import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
+import { endInOrder } from './end-steps.js';
 import { Encryption } from './encryption.js';
 import { EventHub } from './event-hub.js';
 import type { ManagerEvents } from './events.js';
@@ -46,9 +47,11 @@ import { health } from './health.js';
 import { Lifetime } from './lifetime.js';
 import { LiveUsers } from './live-users.js';
 import type { Actor } from './live-users.js';
+import type { LiveUser } from './live-user.js';
 import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions, Settings } from './options.js';
 import {
+  callSchema,
   downloadFileSchema,
   getRoomMessagesSchema,
   listSendsSchema,
@@ -60,6 +63,7 @@ import {
   startClientSchema,
 } from './requests.js';
 import type {
+  CallOptions,
   DownloadFileOptions,
   GetRoomMessagesOptions,
   Health,
@@ -248,7 +252,7 @@ export class MatrixClientManager implements AsyncDisposable {
   async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
     this.#lifetime.assertOpen();
     const read = readCallOptions('provisionUser()', provisionUserSchema, options);
-    return this.#telemetry.provision(() => this.#lifetime.orClosed(this.#accounts.provision(read)));
+    return this.#telemetry.provision(() => this.#lifetime.orClosed(this.#accounts.provision(read), read.signal));
   }
 
   /**
@@ -258,11 +262,11 @@ export class MatrixClientManager implements AsyncDisposable {
   async startClient(options: StartClientOptions): Promise<ClientInfo> {
     this.#lifetime.assertOpen();
     const read = readCallOptions('startClient()', startClientSchema, options);
-    const { userId, accessToken, deviceId, callbacks = [] } = read;
+    const { userId, accessToken, deviceId, callbacks = [], signal } = read;
     for (const callback of callbacks) {
       if (!this.#callbacks.has(userId, callback)) this.#callbacks.add(userId, callback);
     }
-    await this.#lifetime.orClosed(this.#users.registry.start(userId, { accessToken, deviceId }));
+    await this.#lifetime.orClosed(this.#users.registry.start(userId, { accessToken, deviceId }, signal));
     return this.#users.registry.info(userId) as ClientInfo;
   }
 
@@ -301,14 +305,20 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /**
    * Runs `use` with the user's client, started if needed. Until `use` is done the client is neither idle nor evicted.
-   * Do not keep the client: after `use` it may be stopped at any time.
+   * Do not keep the client: after `use` it may be stopped at any time. What `use` throws comes through as it is; the
+   * library's own errors pass `isManagerError()`, those of matrix-js-sdk's requests are its `MatrixError`s.
    */
-  async withClient<T>(userId: string, use: (client: MatrixClient) => T | Promise<T>): Promise<T> {
+  async withClient<T>(
+    userId: string,
+    use: (client: MatrixClient) => T | Promise<T>,
+    options: CallOptions = {},
+  ): Promise<T> {
     this.#lifetime.assertOpen();
     assertUserId(userId);
     if (typeof use !== 'function')
       throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `use` to be a function');
-    return this.#users.leased(userId, (live) => use(live.observe()));
+    const { signal } = readCallOptions('withClient()', callSchema, options);
+    return this.#users.leased(userId, (live) => use(live.observe()), signal);
   }
 
   /**
@@ -344,10 +354,11 @@ export class MatrixClientManager implements AsyncDisposable {
     const request = readCallOptions('getRoomMessages()', getRoomMessagesSchema, asked);
     const page = { ...request, limit: request.limit ?? 50, from: request.from ?? undefined };
     const signal = this.#lifetime.until(page.signal);
-    const reader = await this.#lifetime.orClosed(this.#reader(request.userId, signal));
+    const reader = await this.#lifetime.orClosed(this.#reader(request.userId, signal), page.signal);
     const timeline = reader.live?.currentTimeline(page.roomId);
-    const decrypt = this.#posts.pageDecryption(request.userId, page.roomId);
-    return this.#lifetime.orClosed(fetchPage(this.#http, reader.session, timeline, { ...page, signal, decrypt }));
+    const decrypt = this.#posts.pageDecryption(request.userId, page.roomId, signal);
+    const fetching = fetchPage(this.#http, reader.session, timeline, { ...page, signal, decrypt });
+    return this.#lifetime.orClosed(fetching, page.signal);
   }
 
   /**
@@ -360,26 +371,29 @@ export class MatrixClientManager implements AsyncDisposable {
     const read = readCallOptions('sendMessage()', sendMessageSchema, options);
     const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, signal } = read;
     const outgoing: Outgoing = { userId, roomId, type, txnId, content: toContent(read, type), signal };
-    if (read.durable) return this.#lifetime.orClosed(this.#outbox.send(outgoing));
+    if (read.durable) return this.#lifetime.orClosed(this.#outbox.send(outgoing), signal);
     const ending = { ...outgoing, signal: this.#lifetime.until(signal) };
-    return this.#sender.inOrder(userId, roomId, () => this.#posts.post(ending));
+    const sending = this.#sender.inOrder(userId, roomId, () => this.#posts.post(ending), ending.signal);
+    return this.#lifetime.orClosed(sending, signal);
   }
 
   /**
    * How the user's encryption stands on the device of their client, which is started if needed: cross-signing, secret
    * storage, key backup, and what failed of them. Throws `ENCRYPTION_UNAVAILABLE` for a user without encryption.
    */
-  async encryptionStatus(userId: string): Promise<EncryptionStatus> {
-    return this.#withIdentity(userId, ({ identity }) => identity.status());
+  async encryptionStatus(userId: string, options: CallOptions = {}): Promise<EncryptionStatus> {
+    const { signal } = readCallOptions('encryptionStatus()', callSchema, options);
+    return this.#withIdentity(userId, ({ identity }) => identity.status(), signal);
   }
 
   /**
    * What the user's client knows of another user, or of their own devices: whether they have cross-signing keys, who
    * has signed what, and whether their keys have changed. Starts the client if needed. Throws `ENCRYPTION_UNAVAILABLE`.
    */
-  async userVerification(userId: string, otherUserId: string): Promise<UserVerification> {
+  async userVerification(userId: string, otherUserId: string, options: CallOptions = {}): Promise<UserVerification> {
     assertUserId(otherUserId);
-    return this.#withIdentity(userId, ({ identity }) => identity.verificationOf(otherUserId));
+    const { signal } = readCallOptions('userVerification()', callSchema, options);
+    return this.#withIdentity(userId, ({ identity }) => identity.verificationOf(otherUserId), signal);
   }
 
   /**
@@ -387,9 +401,10 @@ export class MatrixClientManager implements AsyncDisposable {
    * they are. With `trust: 'verified'` their signed devices get keys from then on. Throws `ENCRYPTION_UNAVAILABLE`,
    * `NOT_FOUND` where the other has no such keys, `ENCRYPTION_SETUP_FAILED` where the user's own are not at hand.
    */
-  async verifyUser(userId: string, otherUserId: string): Promise<UserVerification> {
+  async verifyUser(userId: string, otherUserId: string, options: CallOptions = {}): Promise<UserVerification> {
     assertUserId(otherUserId);
-    return this.#withIdentity(userId, ({ identity, ended }) => identity.verify(otherUserId, ended));
+    const { signal } = readCallOptions('verifyUser()', callSchema, options);
+    return this.#withIdentity(userId, ({ identity, ended }) => identity.verify(otherUserId, ended), signal);
   }
 
   /**
@@ -399,11 +414,12 @@ export class MatrixClientManager implements AsyncDisposable {
    * `ENCRYPTION_SETUP_FAILED` where the homeserver refuses or the application does not take the new recovery key.
    */
   async resetIdentity(userId: string, options: ResetIdentityOptions = {}): Promise<EncryptionStatus> {
-    const { authenticate } = readCallOptions('resetIdentity()', resetIdentitySchema, options);
-    return this.#withIdentity(userId, async ({ identity, ended }) => {
+    const { authenticate, signal } = readCallOptions('resetIdentity()', resetIdentitySchema, options);
+    const reset = async ({ identity, ended }: UserEncryption): Promise<EncryptionStatus> => {
       await identity.reset(ended, authenticate);
       return identity.status();
-    });
+    };
+    return this.#withIdentity(userId, reset, signal);
   }
 
   /**
@@ -415,7 +431,7 @@ export class MatrixClientManager implements AsyncDisposable {
     const { userId, roomId, txnId, msgtype, signal, ...read } = readCallOptions('sendFile()', sendFileSchema, options);
     const file = { ...read.file, ...(read.file.info && { info: toContentPart(read.file.info, 'file.info') }) };
     const ending = this.#lifetime.until(signal);
-    return this.#users.acting(userId, async (actor) => {
+    const send = async (actor: Actor): Promise<{ eventId: string; contentUri: string }> => {
       const { session } = actor;
       const encrypted = await this.#posts.isEncrypted(actor, userId, roomId, ending);
       const { maxFileBytes: maxBytes } = this.#settings;
@@ -423,7 +439,8 @@ export class MatrixClientManager implements AsyncDisposable {
       const { content, contentUri } = await this.#attachments.upload(session, file, upload);
       const { eventId } = await this.sendMessage({ userId, roomId, content, txnId, signal });
       return { eventId, contentUri };
-    });
+    };
+    return this.#users.acting(userId, send, signal);
   }
 
   /**
@@ -435,9 +452,10 @@ export class MatrixClientManager implements AsyncDisposable {
     const read = readCallOptions('downloadFile()', downloadFileSchema, options);
     const { userId, roomId, content, thumbnail = false, maxBytes = this.#settings.maxFileBytes } = read;
     const signal = this.#lifetime.until(read.signal);
-    const { session } = await this.#lifetime.orClosed(this.#reader(userId, signal));
+    const { session } = await this.#lifetime.orClosed(this.#reader(userId, signal), read.signal);
     return this.#lifetime.orClosed(
       this.#attachments.download(session, content, { roomId, thumbnail, maxBytes, signal }),
+      read.signal,
     );
   }
 
@@ -463,8 +481,10 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#lifetime.assertOpen();
     const read = readCallOptions('sendTyping()', sendTypingSchema, options);
     const { userId, roomId, typing, timeoutMs = 30_000, signal } = read;
-    await this.#users.acting(userId, ({ session }) =>
-      this.#typing.set(session, roomId, typing, timeoutMs, this.#lifetime.until(signal)),
+    await this.#users.acting(
+      userId,
+      ({ session }) => this.#typing.set(session, roomId, typing, timeoutMs, this.#lifetime.until(signal)),
+      signal,
     );
   }
 
@@ -473,11 +493,12 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#lifetime.assertOpen();
     const read = readCallOptions('sendReadReceipt()', sendReadReceiptSchema, options);
     const { userId, roomId, eventId, private: isPrivate = false, signal } = read;
-    await this.#users.acting(userId, ({ session, live }) => {
+    const send = ({ session, live }: Actor): Promise<void> => {
       const timeline = live?.timeline(roomId);
       const receipt = { roomId, eventId, isPrivate, signal: this.#lifetime.until(signal) };
       return this.#receipts.send(session, receipt, (a, b) => timeline?.isNotAfter(a, b));
-    });
+    };
+    await this.#users.acting(userId, send, signal);
   }
 
   /** Events that callbacks failed on as often as they may, oldest first. */
@@ -556,7 +577,8 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /**
    * Ends everything: sends under way are given `stopTimeoutMs`, then every client is stopped and the storage closed.
-   * Idempotent. From the first call on, every other call rejects with `MANAGER_CLOSED`.
+   * Idempotent. From the first call on, every other call rejects with `MANAGER_CLOSED`. Every part is ended, whatever
+   * another one fails with or does not end in; then rejects with that error, or with an AggregateError of several.
    */
   shutdown(): Promise<void> {
     this.#lifetime.beginEnd();
@@ -572,7 +594,30 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   async #end(): Promise<void> {
-    const { clock, stopTimeoutMs, storage } = this.#settings;
+    const { clock, logger, stopTimeoutMs, storage } = this.#settings;
+    const forClients = stopTimeoutMs + 60_000;
+    await endInOrder(
+      [
+        { doing: 'finishing sends', run: () => this.#finishSends(), timeoutMs: stopTimeoutMs + 1_000 },
+        { doing: 'ending calls', run: () => this.#lifetime.cutShort() },
+        { doing: 'ending the look-out for the homeserver', run: () => this.#gate.close() },
+        { doing: 'stopping the clients', run: () => this.#users.registry.close(), timeoutMs: forClients },
+        { doing: 'ending logins and sends', run: () => this.#settled() },
+        { doing: 'ending callbacks', run: () => this.#users.settled() },
+        { doing: 'ending the metrics', run: () => this.#unobserve() },
+        { doing: 'forgetting callbacks', run: () => this.#callbacks.clear() },
+        { doing: 'ending requests', run: turnOfTheEventLoop }, // those just aborted let go of their timers
+        { doing: 'closing the transport', run: () => this.#connections.close() },
+        { doing: 'closing the keys', run: () => this.#encryption?.close() },
+        { doing: 'closing the storage', run: () => storage.close() },
+      ],
+      { clock, logger },
+    ).finally(() => this.#events.close());
+  }
+
+  /** Gives sends under way `stopTimeoutMs`; durable ones are left to the next process. */
+  async #finishSends(): Promise<void> {
+    const { clock, stopTimeoutMs } = this.#settings;
     const timeout = new AbortController();
     this.#outbox.close();
     await Promise.race([
@@ -580,28 +625,25 @@ export class MatrixClientManager implements AsyncDisposable {
       delay(clock, stopTimeoutMs, timeout.signal, 'shutting down').catch(() => {}),
     ]);
     timeout.abort();
-    this.#lifetime.cutShort();
-    this.#gate.close();
-    await this.#users.registry.close();
-    await Promise.all([this.#accounts.settled(), this.#resumed, this.#sender.settled()]);
-    await this.#users.settled();
-    this.#unobserve();
-    this.#callbacks.clear();
-    await turnOfTheEventLoop(); // requests that were just aborted let go of their timers
-    await this.#connections.close();
-    await this.#encryption?.close();
-    await storage.close();
-    this.#events.close();
   }
 
-  async #withIdentity<T>(userId: string, use: (encryption: UserEncryption) => Promise<T>): Promise<T> {
+  async #settled(): Promise<void> {
+    await Promise.all([this.#accounts.settled(), this.#resumed, this.#sender.settled()]);
+  }
+
+  async #withIdentity<T>(
+    userId: string,
+    use: (encryption: UserEncryption) => Promise<T>,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
     this.#lifetime.assertOpen();
     assertUserId(userId);
-    return this.#users.leased(userId, ({ encryption }) => {
+    const useIfThere = ({ encryption }: LiveUser): Promise<T> => {
       if (encryption) return use(encryption);
       const message = `${userId} has no encryption here`;
       throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
-    });
+    };
+    return this.#users.leased(userId, useIfThere, signal);
   }
 
   /** Who reads: the user, or the admin. */

@@ -26,6 +26,14 @@ import type { ProvisionedUser } from '../provisioning/provision-user-options.js'
 import type { Gauges } from '../telemetry/gauges.js';
 import type { TelemetryStats } from '../telemetry/telemetry-stats.js';
 
+/** What every call takes that may have to wait. */
+export interface CallOptions {
+  /** Ends the call at once with `ABORTED`, whatever it is waiting for. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const callSchema = optionsOf<CallOptions>({ signal: v.optional(signal) });
+
 export interface StartClientOptions {
   readonly userId: string;
   /** Optional once the user is known, by `provisionUser` or an earlier start. */
@@ -34,6 +42,8 @@ export interface StartClientOptions {
   readonly deviceId?: string | undefined;
   /** Registered as by `addCallback`, before the first sync. */
   readonly callbacks?: readonly ClientCallback[] | undefined;
+  /** Ends the wait at once. A start that has begun goes on, one that waits for its turn does so only for others. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What `provisionUser` resolves with can be passed on: of that, `created` and `refreshToken` are ignored. */
@@ -50,6 +60,7 @@ export const startClientSchema = optionsOf<StartClientOptions & Partial<Provisio
       }),
     ),
   ),
+  signal: v.optional(signal),
   created: unchecked(),
   refreshToken: unchecked(),
 });
@@ -112,10 +123,13 @@ export const sendMessageSchema = optionsOf<SendMessageOptions>({
 export interface ResetIdentityOptions {
   /** Passes the homeserver's user-interactive authentication. @default with a password that the admin sets */
   readonly authenticate?: AuthUploadDeviceSigningKeys | undefined;
+  /** Ends the wait at once; what has begun at the homeserver goes on. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export const resetIdentitySchema = optionsOf<ResetIdentityOptions>({
   authenticate: v.optional(functionOf<AuthUploadDeviceSigningKeys>()),
+  signal: v.optional(signal),
 });
 
 export interface SendFileOptions {

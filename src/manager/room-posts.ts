@@ -30,20 +30,24 @@ export class RoomPosts {
   async post(outgoing: Outgoing): Promise<{ eventId: string }> {
     const { users, sender, typing, lifetime, logger } = this.#options;
     const { userId, roomId, signal } = outgoing;
-    return users.acting(userId, async (actor) => {
-      const { session, live } = actor;
-      const isEncrypted = await this.isEncrypted(actor, userId, roomId, signal);
-      const sent = isEncrypted
-        ? await this.#postEncrypted(session, live, outgoing)
-        : await sender.send(session, outgoing);
-      live?.hasSent(roomId, sent.eventId);
-      if (typing.isTyping(userId, roomId)) {
-        await typing.set(session, roomId, false, 0, lifetime.signal).catch((error: unknown) => {
-          logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
-        });
-      }
-      return sent;
-    });
+    return users.acting(
+      userId,
+      async (actor) => {
+        const { session, live } = actor;
+        const isEncrypted = await this.isEncrypted(actor, userId, roomId, signal);
+        const sent = isEncrypted
+          ? await this.#postEncrypted(session, live, outgoing)
+          : await sender.send(session, outgoing);
+        live?.hasSent(roomId, sent.eventId);
+        if (typing.isTyping(userId, roomId)) {
+          await typing.set(session, roomId, false, 0, lifetime.signal).catch((error: unknown) => {
+            logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
+          });
+        }
+        return sent;
+      },
+      signal,
+    );
   }
 
   /** Whether what is sent to the room is encrypted. Rejects with `ENCRYPTION_UNAVAILABLE` where the user cannot. */
@@ -67,13 +71,17 @@ export class RoomPosts {
   pageDecryption(
     userId: string | undefined,
     roomId: string,
+    signal: AbortSignal | undefined,
   ): ((events: readonly RawEvent[]) => Promise<RawEvent[]>) | undefined {
     const { users, encryption: keys } = this.#options;
     if (userId === undefined || !keys?.isFor(userId)) return undefined;
     return async (events) => {
       if (!events.some((event) => event.type === 'm.room.encrypted')) return [...events];
-      return users.leased(userId, ({ encryption }) =>
-        Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event)),
+      return users.leased(
+        userId,
+        ({ encryption }) =>
+          Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event)),
+        signal,
       );
     };
   }
@@ -82,7 +90,8 @@ export class RoomPosts {
   async #postEncrypted(session: Session, live: LiveUser | undefined, outgoing: Outgoing): Promise<{ eventId: string }> {
     const { users, sender } = this.#options;
     if (!live) {
-      return users.leased(outgoing.userId, (started) => this.#postEncrypted(session, started, outgoing));
+      const post = (started: LiveUser): Promise<{ eventId: string }> => this.#postEncrypted(session, started, outgoing);
+      return users.leased(outgoing.userId, post, outgoing.signal);
     }
     const { encryption } = live;
     if (!encryption?.encrypts(outgoing.type)) return sender.send(session, outgoing);

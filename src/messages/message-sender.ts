@@ -37,11 +37,16 @@ export class MessageSender {
     return this.#queued;
   }
 
-  /** Runs `send` after all that the user is sending to the room already. Takes its place in the queue at once. */
-  async inOrder<T>(userId: string, roomId: string, send: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `send` after all that the user is sending to the room already. Takes its place in the queue at once; `signal`
+   * ends the wait at once, and what has not begun then is not sent.
+   */
+  async inOrder<T>(userId: string, roomId: string, send: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     this.#queued++;
     try {
-      return await this.#telemetry.send(userId, roomId, () => this.#rooms.run(`${userId} ${roomId}`, send));
+      return await this.#telemetry.send(userId, roomId, () =>
+        this.#rooms.run(`${userId} ${roomId}`, send, signal, `sending to ${roomId}`),
+      );
     } finally {
       this.#queued--;
     }

@@ -31,7 +31,7 @@ export class ReceiptSender {
     const { roomId, eventId, isPrivate, signal } = receipt;
     const type = isPrivate ? 'm.read.private' : 'm.read';
     const key = `${type} ${roomId}`;
-    await this.#queue.run(`${userId} ${key}`, async () => {
+    const send = async (): Promise<void> => {
       const sent = this.#sent.get(userId) ?? new Map<string, string>();
       const last = sent.get(key);
       // Where the order is unknown the homeserver decides: Synapse, too, ignores a receipt that would go back.
@@ -50,7 +50,8 @@ export class ReceiptSender {
       });
       sent.set(key, eventId);
       this.#sent.set(userId, sent);
-    });
+    };
+    await this.#queue.run(`${userId} ${key}`, send, signal, `sending a read receipt to ${roomId}`);
   }
 
   /** Forgets a user whose client has stopped. */

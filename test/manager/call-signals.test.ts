@@ -1,0 +1,166 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { MatrixClientManager, MatrixClientManagerOptions } from '../../src/index.js';
+import { managerOnFake } from '../support/manager-on-fake.js';
+
+const open: AsyncDisposable[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).toReversed()) await one[Symbol.asyncDispose]();
+});
+
+interface Context {
+  readonly manager: MatrixClientManager;
+  readonly userId: string;
+  readonly roomId: string;
+  readonly eventId: string;
+  readonly signal: AbortSignal;
+}
+type Call = (context: Context) => Promise<unknown>;
+
+const calls: Record<string, Call> = {
+  startClient: ({ manager, userId, signal }) => manager.startClient({ userId, signal }),
+  withClient: ({ manager, userId, signal }) => manager.withClient(userId, () => undefined, { signal }),
+  encryptionStatus: ({ manager, userId, signal }) => manager.encryptionStatus(userId, { signal }),
+  userVerification: ({ manager, userId, signal }) => manager.userVerification(userId, userId, { signal }),
+  verifyUser: ({ manager, userId, signal }) => manager.verifyUser(userId, userId, { signal }),
+  resetIdentity: ({ manager, userId, signal }) => manager.resetIdentity(userId, { signal }),
+  sendMessage: ({ manager, userId, roomId, signal }) => manager.sendMessage({ userId, roomId, text: 'x', signal }),
+  durable: ({ manager, userId, roomId, signal }) =>
+    manager.sendMessage({ userId, roomId, text: 'x', durable: true, signal }),
+  sendFile: ({ manager, userId, roomId, signal }) =>
+    manager.sendFile({ userId, roomId, file: { name: 'x', body: new Uint8Array(1) }, signal }),
+  sendTyping: ({ manager, userId, roomId, signal }) => manager.sendTyping({ userId, roomId, typing: true, signal }),
+  sendReadReceipt: ({ manager, userId, roomId, eventId, signal }) =>
+    manager.sendReadReceipt({ userId, roomId, eventId, signal }),
+  getRoomMessages: ({ manager, userId, roomId, signal }) => manager.getRoomMessages({ userId, roomId, signal }),
+  downloadFile: ({ manager, userId, signal }) =>
+    manager.downloadFile({ userId, content: { body: 'x', url: 'mxc://hs.test/x' }, signal }),
+  provisionUser: ({ manager, signal }) => manager.provisionUser({ username: 'carol', signal }),
+};
+const ofTheClient = [
+  'startClient',
+  'withClient',
+  'encryptionStatus',
+  'userVerification',
+  'verifyUser',
+  'resetIdentity',
+];
+const sends = ['sendMessage', 'durable', 'sendFile', 'sendTyping', 'sendReadReceipt'];
+const reads = ['getRoomMessages', 'downloadFile'];
+
+function setUp(options: Partial<MatrixClientManagerOptions> = {}) {
+  const on = managerOnFake(options);
+  open.push(on.fake, on.manager);
+  const { fake } = on;
+  const [alice, bob] = [fake.createUser({ username: 'alice' }), fake.createUser({ username: 'bob' })];
+  const roomId = fake.createRoom({ creator: alice.userId, members: [bob.userId] });
+  const eventId = fake.sendMessage(roomId, bob.userId, 'read me');
+  return { ...on, alice, bob, roomId, eventId };
+}
+
+/** Makes the call, sees to it that it waits, and gives what it ends with when its signal fires and no time passes. */
+async function endOf(name: string, { clock, ...rest }: ReturnType<typeof setUp>): Promise<unknown> {
+  const controller = new AbortController();
+  let end: unknown = 'still waiting';
+  const context = { ...rest, userId: rest.alice.userId, signal: controller.signal };
+  const call = calls[name] as Call;
+  void call(context).then(
+    () => (end = 'done'),
+    (error: unknown) => (end = error),
+  );
+  await clock.advance(10);
+  expect(end).toBe('still waiting');
+  controller.abort(new Error('of the caller'));
+  await new Promise((resolve) => setTimeout(resolve)); // of the machine: the manager's clock stands still
+  await new Promise((resolve) => setTimeout(resolve));
+  return end;
+}
+
+describe('a signal ends a call at once', () => {
+  it.each([...ofTheClient, ...sends])('that waits for a start: %s', async (name) => {
+    const on = setUp();
+    await on.storage.setCredentials(on.alice);
+    on.fake.faults.hang({ endpoint: '/sync' });
+    on.manager.addCallback(on.alice.userId, () => {});
+    expect(await endOf(name, on)).toMatchObject({ code: 'ABORTED' });
+  });
+
+  it.each([...ofTheClient, ...sends])('that waits for a place under maxClients: %s', async (name) => {
+    const on = setUp({ maxClients: 1 });
+    await on.storage.setCredentials(on.alice);
+    await on.manager.startClient(on.bob);
+    const over = Promise.withResolvers<void>();
+    const using = on.manager.withClient(on.bob.userId, () => over.promise);
+    on.manager.addCallback(on.alice.userId, () => {});
+    expect(await endOf(name, on)).toMatchObject({ code: 'ABORTED' });
+    over.resolve();
+    await using;
+    await on.clock.advance(100);
+    expect(on.manager.hasClient(on.alice.userId)).toBe(false); // nobody wants it any more
+    expect(on.manager.clientInfo(on.bob.userId)).toMatchObject({ state: 'live', leases: 0 });
+  });
+
+  it.each([...ofTheClient, ...sends, ...reads, 'provisionUser'])('that waits for `credentials`: %s', async (name) => {
+    expect(await endOf(name, setUp({ credentials: () => new Promise(() => {}) }))).toMatchObject({ code: 'ABORTED' });
+  });
+
+  it.each(['sendMessage', 'durable'])('that waits for another message of the room: %s', async (name) => {
+    const on = setUp();
+    await on.manager.startClient(on.alice);
+    on.fake.faults.hang({ path: /\/send\// });
+    const { userId } = on.alice;
+    const first = on.manager.sendMessage({ userId, roomId: on.roomId, text: 'first' }).catch(() => 'ended');
+    await on.clock.advance(0);
+    expect(await endOf(name, on)).toMatchObject({ code: 'ABORTED' });
+    expect(await on.manager.listSends()).toEqual([]);
+    expect(on.count('/rooms/{roomId}/send/{eventType}/{txnId}')).toBe(1);
+    const closing = on.manager.shutdown();
+    await on.clock.advance(20_000);
+    await closing;
+    expect(await first).toBe('ended');
+  });
+
+  it.each([...sends, ...reads, 'provisionUser'])('that waits for the rate limit: %s', async (name) => {
+    const on = setUp({ rateLimit: { perSecond: 0.001, burst: 1 } });
+    await on.storage.setCredentials(on.alice);
+    await on.manager.checkHealth(); // takes what may go out
+    expect(await endOf(name, on)).toMatchObject({ code: 'ABORTED' });
+  });
+
+  it('that waits for a place among the admin calls', async () => {
+    const on = setUp({ adminConcurrency: 1 });
+    on.fake.faults.hang({ path: /_synapse/ });
+    const first = on.manager.admin.getUser(on.alice.userId).catch(() => 'ended');
+    await on.clock.advance(0);
+    expect(await endOf('provisionUser', on)).toMatchObject({ code: 'ABORTED' });
+    const closing = on.manager.shutdown();
+    await on.clock.advance(20_000);
+    await closing;
+    expect(await first).toBe('ended');
+  });
+
+  it('while its own function runs, which holds the client until it is done', async () => {
+    const { manager, alice, clock } = setUp();
+    await manager.startClient(alice);
+    const over = Promise.withResolvers<void>();
+    const controller = new AbortController();
+    const using = manager.withClient(alice.userId, () => over.promise, { signal: controller.signal });
+    await clock.advance(0);
+    controller.abort();
+    await expect(using).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ leases: 1 });
+    over.resolve();
+    await clock.advance(0);
+    expect(manager.clientInfo(alice.userId)).toMatchObject({ leases: 0 });
+  });
+});
+
+it.each(Object.keys(calls))('a signal that has fired already ends %s before anything is sent', async (name) => {
+  const on = setUp();
+  const { userId } = on.alice;
+  await on.storage.setCredentials(on.alice);
+  const call = calls[name] as Call;
+  await expect(call({ ...on, userId, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' });
+  await on.clock.advance(100);
+  expect(on.fake.requests).toEqual([]);
+  expect(on.manager.listClients()).toEqual([]);
+});
