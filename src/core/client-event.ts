@@ -70,7 +70,7 @@ export interface StateEvent extends InTimeline {
   readonly stateKey: string;
 }
 
-/** Who is typing now: the whole list, each time it changes. */
+/** Who else is typing now: the whole list without the user's own id, each time it changes. */
 export interface TypingEvent extends InRoom {
   readonly type: 'typing';
   readonly userIds: readonly string[];

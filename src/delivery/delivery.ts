@@ -14,6 +14,7 @@ import type { Edge } from './fill-gap.js';
 import { GapFiller } from './gap-filler.js';
 import type { GapFillerOptions } from './gap-filler.js';
 import { toEphemeralEvents, toInvite, toTimelineEvent } from './to-client-events.js';
+import { TypingLists } from './typing-lists.js';
 
 export type { Gap } from './gap-filler.js';
 
@@ -72,6 +73,7 @@ export class Delivery {
   /** Whether the user has been delivered to before, so that what is new to us is news and no history. */
   #resuming: boolean;
   #underWay = 0;
+  readonly #typing: TypingLists;
   #wakeSource: (() => void) | undefined;
   #commits: Promise<void> = Promise.resolve();
   #commitScheduled = false;
@@ -85,6 +87,7 @@ export class Delivery {
     this.#options = options;
     this.#gaps = new GapFiller(options);
     this.#ledger = new BatchLedger(journal.length);
+    this.#typing = new TypingLists(options.userId);
     this.#positions = new Map(lastDelivered);
     this.#resuming = since !== undefined || this.#positions.size > 0;
     this.#journal = new Set(journal.map(({ eventId }) => eventId));
@@ -184,8 +187,10 @@ export class Delivery {
         events.push(this.#handle(open, roomId, readable, provenance, !left && provenance !== 'backlog'));
       }
       const provenance = history || batch.isLate ? 'backlog' : provenanceOf(batch);
-      const ephemeral = toEphemeralEvents(this.#options.userId, room, provenance);
-      events.push(...ephemeral.map((event) => this.#dispatch(event, async () => {})));
+      for (const event of toEphemeralEvents(this.#options.userId, room, provenance)) {
+        const news = event.type === 'typing' ? this.#typing.withoutOwn(event) : event;
+        if (news) events.push(this.#dispatch(news, async () => {}));
+      }
       this.#remember(open, room, left || plan.some((event) => event.provenance === 'backlog'));
       return true;
     });

@@ -34,8 +34,6 @@ export interface LiveUsersOptions {
   readonly encryption: Encryption | undefined;
   readonly events: EventHub;
   readonly lifetime: Lifetime;
-  /** A user's client has stopped: what was kept of it can go. */
-  readonly onStopped: (userId: string) => void;
 }
 
 /** Who a call is made as; `live` while the user's client is up. */
@@ -198,9 +196,8 @@ export class LiveUsers {
   }
 
   #stopped(userId: string, reason: StopReason, error: MatrixClientManagerError | undefined): void {
-    const { settings, telemetry, events, onStopped } = this.#options;
+    const { settings, telemetry, events } = this.#options;
     telemetry.clientStopped(userId, reason);
-    onStopped(userId);
     this.#forget(userId);
     const level = error && reason !== 'failed' && reason !== 'loggedOut' ? 'error' : 'info'; // it could not be ended
     settings.logger[level]({ userId, reason, ...(error && { err: error }) }, 'client stopped');

@@ -211,10 +211,6 @@ export class MatrixClientManager implements AsyncDisposable {
       encryption: this.#encryption,
       events: this.#events,
       lifetime: this.#lifetime,
-      onStopped: (userId) => {
-        this.#typing.forget(userId);
-        this.#receipts.forget(userId);
-      },
     });
     this.#sender = new MessageSender(this.#http, telemetry);
     this.#posts = new RoomPosts({

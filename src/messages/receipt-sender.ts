@@ -1,8 +1,12 @@
 import * as v from 'valibot';
 import { KeyedQueue } from '../core/keyed-queue.js';
+import { RecentMap } from '../core/recent-map.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
+
+/** Of how many users, rooms and kinds it is known what was read. Forgotten, a receipt is sent once more. */
+const MAX_SENT = 10_000;
 
 /** Whether `a` comes before `b` in a room, or is it; undefined when that cannot be told. */
 export type IsNotAfter = (a: string, b: string) => boolean | undefined;
@@ -14,11 +18,12 @@ export type IsNotAfter = (a: string, b: string) => boolean | undefined;
 export class ReceiptSender {
   readonly #http: HomeserverHttp;
   readonly #queue = new KeyedQueue();
-  /** The event read up to, by user, then by room and kind. */
-  readonly #sent = new Map<string, Map<string, string>>();
+  /** The event read up to, by user, room and kind. */
+  readonly #sent: RecentMap<string>;
 
-  constructor(http: HomeserverHttp) {
+  constructor(http: HomeserverHttp, maxSent = MAX_SENT) {
     this.#http = http;
+    this.#sent = new RecentMap(maxSent);
   }
 
   /** @param isNotAfter - the order of the events that the user's client knows */
@@ -30,14 +35,14 @@ export class ReceiptSender {
     const { userId } = session;
     const { roomId, eventId, isPrivate, signal } = receipt;
     const type = isPrivate ? 'm.read.private' : 'm.read';
-    const key = `${type} ${roomId}`;
-    const send = async (): Promise<void> => {
-      const sent = this.#sent.get(userId) ?? new Map<string, string>();
-      const last = sent.get(key);
+    const key = `${type} ${roomId} ${userId}`;
+    const operation = `sending a read receipt to ${roomId}`;
+    const sendInTurn = async (): Promise<void> => {
+      const last = this.#sent.get(key);
       // Where the order is unknown the homeserver decides: Synapse, too, ignores a receipt that would go back.
       if (last !== undefined && (last === eventId || isNotAfter(eventId, last))) return;
       await this.#http.request(v.unknown(), {
-        operation: `sending a read receipt to ${roomId}`,
+        operation,
         userId,
         roomId,
         method: 'POST',
@@ -48,14 +53,8 @@ export class ReceiptSender {
         priority: 'typing',
         signal,
       });
-      sent.set(key, eventId);
-      this.#sent.set(userId, sent);
+      this.#sent.set(key, eventId);
     };
-    await this.#queue.run(`${userId} ${key}`, send, signal, `sending a read receipt to ${roomId}`);
-  }
-
-  /** Forgets a user whose client has stopped. */
-  forget(userId: string): void {
-    this.#sent.delete(userId);
+    await this.#queue.run(key, sendInTurn, signal, operation);
   }
 }

@@ -1,6 +1,12 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { MatrixClientManager } from '../../src/index.js';
+import { fetchTransport } from '../../src/http/fetch-transport.js';
+import { HomeserverHttp } from '../../src/http/homeserver-http.js';
+import { Session } from '../../src/http/session.js';
+import { ReceiptSender } from '../../src/messages/receipt-sender.js';
+import { TypingNotifier } from '../../src/messages/typing-notifier.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
+import { json } from '../support/scripted-fetch.js';
 
 const open: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -92,6 +98,95 @@ describe('typing', () => {
     await expect(typing(true)).rejects.toMatchObject({ code: 'FORBIDDEN' });
     await typing(true);
     expect(fake.countRequests(TYPING)).toBe(2);
+  });
+});
+
+it('one’s own typing is not echoed to one’s callbacks, and others see it', async () => {
+  const { typing, fake, manager, bob, userId, roomId, clock } = await setUp();
+  const told: Record<string, readonly string[][]> = {};
+  const listen = (user: string): void => {
+    told[user] = [];
+    manager.addCallback(user, (event) => {
+      if (event.type === 'typing') told[user] = [...(told[user] ?? []), [...event.userIds]];
+    });
+  };
+  listen(userId);
+  listen(bob.userId);
+  await manager.startClient(bob);
+  await typing(true);
+  await clock.advance(1_000);
+  fake.setTyping(roomId, bob.userId, true);
+  await clock.advance(1_000);
+  await typing(false);
+  await clock.advance(1_000);
+  expect(told).toEqual({ [userId]: [[bob.userId]], [bob.userId]: [[userId], []] });
+});
+
+describe('a typing notification that is tried again', () => {
+  it('does not overtake a newer one', async () => {
+    const { typing, fake, clock } = await setUp();
+    fake.faults.status({ endpoint: TYPING, times: 1 }, { status: 503 });
+    const began = typing(true);
+    await clock.advance(10);
+    const ended = typing(false);
+    await clock.advance(60_000);
+    await Promise.all([began, ended]);
+    const bodies = fake.requests.flatMap(({ endpoint, body }) => (endpoint === TYPING ? [body] : []));
+    expect(bodies).toMatchObject([{ typing: true }, { typing: false }]);
+  });
+
+  it('is waited for while a try is under way, and given up then', async () => {
+    const { typing, fake, clock } = await setUp();
+    fake.faults.latency({ endpoint: TYPING, times: 1 }, 5_000);
+    const began = typing(true);
+    await clock.advance(10);
+    const rest = [typing(false), typing(true), typing(false)];
+    expect(fake.countRequests(TYPING)).toBe(1);
+    await clock.advance(60_000);
+    await Promise.all([began, ...rest]);
+    const bodies = fake.requests.flatMap(({ endpoint, body }) => (endpoint === TYPING ? [body] : []));
+    expect(bodies).toMatchObject([{ typing: true }, { typing: false }]);
+  });
+
+  it('ends with the signal of its caller while it waits for its turn', async () => {
+    const { fake, clock, manager, userId, roomId } = await setUp();
+    fake.faults.hang({ endpoint: TYPING });
+    const began = manager.sendTyping({ userId, roomId, typing: true }).catch(() => {});
+    await clock.advance(10);
+    const controller = new AbortController();
+    const ending = manager.sendTyping({ userId, roomId, typing: false, signal: controller.signal });
+    await clock.advance(10);
+    controller.abort();
+    await expect(ending).rejects.toMatchObject({ code: 'ABORTED' });
+    fake.faults.clear();
+    await clock.advance(120_000);
+    await began;
+  });
+});
+
+describe('typing notifications and receipts of very many users and rooms', () => {
+  it('are kept up to a bound, and sent once more beyond it', async () => {
+    const clock = new ManualClock();
+    let requests = 0;
+    const connections = fetchTransport(async () => {
+      requests++;
+      return json({});
+    }).open();
+    const http = new HomeserverHttp({ homeserverUrl: 'http://hs.test', connections, clock, requestTimeoutMs: 1_000 });
+    const notifier = new TypingNotifier(http, clock, 20);
+    const receipts = new ReceiptSender(http, 20);
+    const session = new Session('@a:hs.test', { userId: '@a:hs.test', accessToken: 'x', deviceId: 'X' });
+    const send = async (room: number): Promise<void> => {
+      await notifier.set(session, `!${room}:hs.test`, true, 600_000);
+      const receipt = { roomId: `!${room}:hs.test`, eventId: '$e', isPrivate: false };
+      await receipts.send(session, receipt, () => undefined);
+    };
+    for (let room = 0; room <= 20; room++) await send(room);
+    const before = requests;
+    await send(20);
+    expect(requests - before).toBe(0);
+    await send(0);
+    expect(requests - before).toBe(2);
   });
 });
 

@@ -1,0 +1,31 @@
+import { expect, it } from 'vitest';
+import { TypingLists } from '../../src/delivery/typing-lists.js';
+
+const [alice, bob, carol] = ['@alice:hs.test', '@bob:hs.test', '@carol:hs.test'] as const;
+
+/** What alice's callbacks are told of these lists, one after the other. */
+function told(...lists: readonly (readonly string[])[]): (readonly string[] | undefined)[] {
+  const typing = new TypingLists(alice);
+  return lists.map((userIds) => {
+    const event = { type: 'typing', userId: alice, roomId: '!r:hs.test', provenance: 'live', userIds } as const;
+    return typing.withoutOwn(event)?.userIds;
+  });
+}
+
+it('does not tell a user that they are typing, nor that they have stopped', () => {
+  expect(told([alice], [], [alice])).toEqual([undefined, undefined, undefined]);
+});
+
+it('tells of the others, without the user', () => {
+  expect(told([bob], [bob, alice], [alice, bob, carol], [alice], [])).toEqual([
+    [bob],
+    undefined,
+    [bob, carol],
+    [],
+    undefined,
+  ]);
+});
+
+it('tells the first list of a room even where it is empty: somebody may have been typing before a restart', () => {
+  expect(told([], [])).toEqual([[], undefined]);
+});
