@@ -22,6 +22,7 @@ import type { EventContent } from '../core/raw-event.js';
 import type { AuthUploadDeviceSigningKeys } from '../encryption/identity-options.js';
 import type { OutgoingFile } from '../messages/attachments.js';
 import type { MessageBody } from '../messages/content.js';
+import { fileName, mimeType } from '../messages/file-labels.js';
 import type { ProvisionedUser } from '../provisioning/provision-user-options.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import type { TelemetryStats } from '../telemetry/telemetry-stats.js';
@@ -148,8 +149,8 @@ export const sendFileSchema = optionsOf<SendFileOptions>({
   roomId,
   file: optionsOf<OutgoingFile>({
     body: unchecked(),
-    name,
-    mimeType: v.optional(name),
+    name: fileName,
+    mimeType: v.optional(mimeType),
     size: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
     info: v.optional(object<EventContent>()),
   }),

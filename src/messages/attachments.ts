@@ -16,9 +16,9 @@ import type { FileBody } from './file-body.js';
 export interface OutgoingFile {
   /** A stream without `size` is read into memory first: homeservers want to know the size before. */
   readonly body: FileBody;
-  /** The file's name, as others see it. */
+  /** The file's name, as others see it, in any script; without control characters. */
   readonly name: string;
-  /** Such as `image/png`. @default 'application/octet-stream' */
+  /** Such as `image/png` or `text/plain; charset=utf-8`. @default 'application/octet-stream' */
   readonly mimeType?: string | undefined;
   /** In bytes; with it a stream flows, in constant memory. */
   readonly size?: number | undefined;
@@ -66,7 +66,7 @@ const fileContentSchema = v.looseObject({
   body: text,
   filename: text,
   url: text,
-  file: v.optional(v.unknown()),
+  file: v.optional(v.unknown()), // null counts as absent, as in databases
   info: v.fallback(v.looseObject({ mimetype: text, size: v.fallback(v.optional(v.number()), undefined) }), {}),
 });
 
@@ -134,7 +134,7 @@ export class Attachments {
     const parsed = v.safeParse(fileContentSchema, options.thumbnail ? thumbnailOf(content) : content);
     if (!parsed.success) throw damagedFile('the content of the message describes none');
     const { body: caption, filename, url, file, info } = parsed.output;
-    const sealed = file === undefined ? undefined : readDescription(file);
+    const sealed = file === undefined || file === null ? undefined : readDescription(file);
     const [, server, mediaId] = MXC.exec(sealed?.url ?? url ?? '') ?? [];
     if (server === undefined || mediaId === undefined)
       throw damagedFile('the content of the message names no mxc:// address');

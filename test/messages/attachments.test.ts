@@ -58,6 +58,51 @@ describe('a file', () => {
     expect(body.equals(await got.buffer())).toBe(true);
   });
 
+  it.each([
+    ['\u0444\u0430\u0439\u043b \ud83d\udcc4 & "100%" #1?.txt', 'text/plain; charset=utf-8'],
+    ['a\\b/c', 'application/vnd.oasis.opendocument.text'],
+    ['x', 'multipart/form-data; boundary="a b"; x=y'],
+    ['..', 'image/svg+xml'],
+  ])('of the name %j and the type %j keeps both', async (name, mimeType) => {
+    const { fake, manager, userId, body, send, messages } = await setUp();
+    await send({ name, mimeType });
+    const upload = fake.requests.find(({ endpoint }) => endpoint === UPLOAD);
+    expect(upload?.query['filename']).toBe(name);
+    const [message] = messages() as { content: Record<string, unknown> }[];
+    const got = await manager.downloadFile({ userId, content: message?.content ?? {} });
+    expect([got.name, got.mimeType, body.equals(await got.buffer())]).toEqual([name, mimeType, true]);
+  });
+
+  it.each<[string, object]>([
+    ['half an emoji in the name', { name: 'a\ud83d.txt' }],
+    ['a line break in the name', { name: 'a\nb' }],
+    ['a NUL in the name', { name: 'a\u0000b' }],
+    ['a C1 control character in the name', { name: 'a\u0085b' }],
+    ['no name', { name: '' }],
+    ['a type without a half', { mimeType: 'image' }],
+    ['a type with a line break', { mimeType: 'text/plain\r\nx-evil: 1' }],
+    ['a type that is not Latin', { mimeType: 'text/\u0444\u0430\u0439\u043b' }],
+    ['a type in Latin-1', { mimeType: 'text/\u00fc' }],
+    ['half an emoji in the type', { mimeType: 'text/\ud83d' }],
+    ['a type with an open quotation', { mimeType: 'text/plain; a="b' }],
+    ['a type without end', { mimeType: `a/${'b'.repeat(300)}` }],
+    ['an empty type', { mimeType: '' }],
+  ])('with %s is INVALID_OPTIONS before any request', async (_what, file) => {
+    const { fake, send } = await setUp();
+    fake.clearRequests();
+    expect(await rejection(send(file))).toMatchObject({ code: 'INVALID_OPTIONS' });
+    expect(fake.requests.filter(({ endpoint }) => endpoint !== '/sync')).toEqual([]);
+  });
+
+  it('whose description is null beside an address is the file at the address', async () => {
+    const { manager, userId, body, send } = await setUp();
+    const { contentUri } = await send();
+    const got = await manager.downloadFile({ userId, content: { url: contentUri, file: null, info: null } });
+    expect(body.equals(await got.buffer())).toBe(true);
+    const neither = manager.downloadFile({ userId, content: { url: null, file: null } });
+    expect(await rejection(neither)).toMatchObject({ code: 'FILE_DAMAGED' });
+  });
+
   it('that comes as a stream is uploaded once, and its error says why', async () => {
     const { fake, body, send, messages } = await setUp();
     fake.faults.rateLimit({ endpoint: UPLOAD, times: 1 }, { retryAfterMs: 7_000 });

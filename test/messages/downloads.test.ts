@@ -175,9 +175,11 @@ describe('a download', () => {
     const got = await download(content, { thumbnail: true });
     expect(got).toMatchObject({ name: 'photo.png', mimeType: 'image/jpeg' });
     expect(clear.equals(await got.buffer())).toBe(true);
+    const both = { url, info: { thumbnail_url: 'mxc://hs.test/small', thumbnail_file: null, thumbnail_info: null } };
+    await (await download(both, { thumbnail: true })).buffer();
     const inTheClear = { info: { thumbnail_url: 'mxc://hs.test/small' } };
     await (await download(inTheClear, { thumbnail: true })).buffer();
-    expect(asked).toEqual(['file', 'small'].map((id) => `/_matrix/client/v1/media/download/hs.test/${id}`));
+    expect(asked).toEqual(['file', 'small', 'small'].map((id) => `/_matrix/client/v1/media/download/hs.test/${id}`));
     for (const none of [{ url }, { url, info: null }, { url, info: { thumbnail_file: {} } }]) {
       expect(await rejection(download(none, { thumbnail: true }))).toMatchObject({ code: 'FILE_DAMAGED' });
     }
@@ -217,7 +219,6 @@ describe('a download', () => {
     const { file } = await sealed();
     const { key, ...keyless } = file as { key: EventContent };
     const odd: unknown[] = [
-      null,
       'file',
       [],
       {},
