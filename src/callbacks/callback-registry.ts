@@ -50,6 +50,10 @@ export interface CallbackRegistryOptions extends RunningCallsOptions {
    * followed by another try, since the letter would be lost.
    */
   readonly onDeadLetter: (event: ClientEvent, error: unknown, attempts: number) => Promise<void>;
+  /** A callback was registered for the user. @default none */
+  readonly onAdded?: (userId: string) => void;
+  /** The user's last callback was removed. @default none */
+  readonly onEmptied?: (userId: string) => void;
 }
 
 /**
@@ -86,6 +90,7 @@ export class CallbackRegistry {
     subscriptions.set(callback, subscription);
     subscription.filters.add(filter);
     this.#withoutCallbacks.delete(userId);
+    this.#options.onAdded?.(userId);
     return () => {
       if (subscription.filters.delete(filter) && subscription.filters.size === 0) this.remove(userId, callback);
     };
@@ -99,7 +104,10 @@ export class CallbackRegistry {
     subscription.filters.clear(); // what is queued for it sees that nothing wants it any more
     subscriptions.delete(callback);
     this.#calls.forget(subscription);
-    if (subscriptions.size === 0) this.#keepWithoutCallbacks(userId);
+    if (subscriptions.size === 0) {
+      this.#keepWithoutCallbacks(userId);
+      this.#options.onEmptied?.(userId);
+    }
     return true;
   }
 
@@ -115,6 +123,11 @@ export class CallbackRegistry {
   /** How many callbacks the user has. */
   count(userId: string): number {
     return this.#users.get(userId)?.subscriptions.size ?? 0;
+  }
+
+  /** Whether one of the user's callbacks asks for the backlog. */
+  wantsBacklog(userId: string): boolean {
+    return this.#subscriptions(userId).some(({ filters }) => [...filters].some((filter) => filter.wantsBacklog));
   }
 
   /** How many calls have run for longer than they may, and still run. */
@@ -203,15 +216,15 @@ export class CallbackRegistry {
   async #attempt(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<Outcome> {
     const id = idOf(event);
     for (let attempt = 1; ; attempt++) {
-      if (!wants(subscription, event)) return 'unwanted'; // removed meanwhile
       if (signal.aborted) return 'stopped';
+      if (!wants(subscription, event)) return 'unwanted'; // removed meanwhile
       const call = this.#calls.prepare(subscription, event);
       try {
         await this.#calls.run(call, subscription.callback, event, attempt);
         if (id !== undefined) subscription.failed.delete(id);
         return 'handled';
       } catch (error) {
-        if (call.isAborted && !wants(subscription, event)) return 'unwanted';
+        if (call.isAborted && !wants(subscription, event)) return signal.aborted ? 'stopped' : 'unwanted';
         this.#options.onError(event, error, attempt);
         if (signal.aborted && call.isAborted) return 'stopped'; // it failed because it was told to end
         if (attempt >= this.#options.attempts) {

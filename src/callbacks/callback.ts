@@ -30,7 +30,7 @@ export interface CallbackOptions {
   readonly types?: readonly string[] | undefined;
   /** Only events of these rooms. @default all */
   readonly rooms?: readonly string[] | undefined;
-  /** Deliver the history of a client's first sync as well. @default false */
+  /** Deliver the history of the first sync on the user's device as well. @default false */
   readonly backlog?: boolean | undefined;
 }
 
@@ -38,7 +38,7 @@ export interface CallbackOptions {
 export class CallbackFilter {
   readonly #types: EventTypes | undefined;
   readonly #rooms: ReadonlySet<string> | undefined;
-  readonly #backlog: boolean;
+  readonly wantsBacklog: boolean;
 
   constructor(options: CallbackOptions = {}) {
     if (!isObject(options)) throw invalid(`expected callback options to be an object, got ${describe(options)}`);
@@ -54,11 +54,11 @@ export class CallbackFilter {
     rooms?.forEach((roomId) => assertRoomId(roomId));
     this.#rooms = rooms && new Set(rooms);
     if (typeof backlog !== 'boolean') throw invalid(`expected \`backlog\` to be a boolean, got ${describe(backlog)}`);
-    this.#backlog = backlog;
+    this.wantsBacklog = backlog;
   }
 
   matches(event: ClientEvent): boolean {
-    if (event.provenance === 'backlog' && !this.#backlog) return false;
+    if (event.provenance === 'backlog' && !this.wantsBacklog) return false;
     if (this.#rooms && !this.#rooms.has(event.roomId)) return false;
     return (
       !this.#types || this.#types.hasKind(event.type) || ('eventType' in event && this.#types.has(event.eventType))

@@ -8,6 +8,8 @@ export interface ManagedClient {
   observe(): MatrixClient;
   readonly deviceId: string;
   readonly lastSyncAt: number | undefined;
+  /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
+  readonly stalledRooms: number;
   /** Resolves when the client is live. After a rejection it is stopped. */
   start(signal: AbortSignal): Promise<void>;
   /** Resolves when nothing of the client is left. After a rejection nothing more can be done about what is. */
@@ -66,7 +68,7 @@ export function describe(
     lastActivityAt,
     leases,
     connections,
-    ...(client && { deviceId: client.deviceId }),
+    ...(client && { deviceId: client.deviceId, stalledRooms: client.stalledRooms }),
     ...(lastSyncAt !== undefined && { lastSyncAt, syncLagMs: now - lastSyncAt }),
     ...(phase.state === 'failed' && { error: phase.error }),
   };

@@ -29,6 +29,11 @@ export interface ClientInfo {
   readonly lastSyncAt?: number;
   /** How long ago that was, in milliseconds; up to the poll's timeout is normal. */
   readonly syncLagMs?: number;
+  /**
+   * How many rooms have missing events that the homeserver fails to tell: tried again, and after `gapFillTimeoutMs`
+   * given up, until a later gap of the room is filled.
+   */
+  readonly stalledRooms?: number;
   /** What ended it, when `state` is `failed`. */
   readonly error?: MatrixClientManagerError;
 }

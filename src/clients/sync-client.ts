@@ -22,6 +22,8 @@ import { answerItself } from './own-answers.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
 import { dropRenewedRooms } from './renewed-rooms.js';
 import { coveredSoFar, resumeData, savedSync } from './room-snapshots.js';
+import { MissedSync } from './missed-sync.js';
+import type { MissedSink } from './missed-sync.js';
 import { initialLimit, syncLimit } from './sync-query.js';
 import { SyncRequests } from './sync-requests.js';
 import type { SyncQuery } from './sync-requests.js';
@@ -54,6 +56,8 @@ export interface SyncClientOptions {
   readonly gate: ClientGate;
   /** The keys of the device, loaded and not open yet. @default none: the client cannot decrypt */
   readonly encryption?: UserEncryption | undefined;
+  /** Gets what {@link SyncClient.catchUp} asks for. @default none: it is not called */
+  readonly missed?: MissedSink;
   /** @default none */
   readonly telemetry?: Telemetry;
   /** Called when the connection to the homeserver is lost and when it is back. */
@@ -97,6 +101,8 @@ export class SyncClient implements EventSource {
   #stopped: Promise<void> | undefined;
   #polled = false;
   readonly #syncs: SyncPoll;
+  readonly #fast: FastStart;
+  readonly #missed: MissedSync | undefined;
   readonly #feed: SdkFeed;
   /** What the SDK is processing. */
   #pending: Answer | undefined;
@@ -153,6 +159,9 @@ export class SyncClient implements EventSource {
       covered,
       signal,
     });
+    this.#fast = fast;
+    const { missed } = options;
+    this.#missed = missed && new MissedSync({ ...options, userId: this.#userId, requests, signal, sink: missed });
     const { onPositionLost, encryption, gate, timelineLimit, startTimeoutMs, requestTimeoutMs } = options;
     this.#syncs = new SyncPoll({
       userId: this.#userId,
@@ -206,6 +215,14 @@ export class SyncClient implements EventSource {
   /** Lets the client know what the library knows, for somebody who looks at it. */
   observe(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
     this.#feed.observe(timelineOf);
+  }
+
+  /**
+   * Asks once more for what came while nobody was there to take it.
+   * @param history - whether that is everything, the history of the first sync included
+   */
+  catchUp(history: boolean): void {
+    this.#missed?.want(history);
   }
 
   /** As {@link SyncPoll.rest}. */
@@ -316,13 +333,41 @@ export class SyncClient implements EventSource {
    */
   async #sync(query: SyncQuery): Promise<ISyncResponse> {
     for (let { since } = query; ;) {
-      const answer = await this.#syncs.next({ ...query, since });
+      const answer = await this.#next({ ...query, since });
       const response = this.#handOut(answer);
       // What is asked for with no timeout is waited for: the SDK is starting, or catching up.
       if (this.#phase !== 'running' || !query.timeout || this.#feed.concerns(response)) return response;
       since = response.next_batch;
       this.matrixClient.store.setSyncToken(since);
       await this.#processed(response);
+    }
+  }
+
+  /** The next sync, after what was missed. */
+  async #next(query: SyncQuery): Promise<Answer> {
+    const { since } = query;
+    const missed = this.#missed;
+    if (!missed || since === undefined) return this.#syncs.next(query);
+    for (;;) {
+      await missed.run(this.#fast.isGrowing, (read, from) => {
+        // What comes with this goes past the SDK, so the SDK's state is that of the position that it is at.
+        const nextBatch = String(since);
+        const resume = resumeData(
+          this.matrixClient,
+          read.batch,
+          read.stateChanged,
+          true,
+          this.#storedAsGrowing,
+          this.#feed.heldAccountData(),
+        );
+        return { ...read.batch, since: from, nextBatch, ...(resume && { resume }) };
+      });
+      const { signal } = missed;
+      try {
+        return await this.#syncs.next(query, signal);
+      } catch (error) {
+        if (!signal.aborted || this.#poll.signal.aborted) throw error;
+      }
     }
   }
 
@@ -362,7 +407,9 @@ export class SyncClient implements EventSource {
       this.#storedAsGrowing = growing;
       const held = stores ? this.#feed.heldAccountData() : [];
       const resume = resumeData(this.matrixClient, read.batch, read.stateChanged, stores, growing, held);
-      const take = (): Promise<void> => this.#sink({ ...read.batch, ...(resume && { resume }) });
+      const take = async (): Promise<void> => {
+        if (!this.#missed?.isUnderWay) await this.#sink({ ...read.batch, ...(resume && { resume }) });
+      };
       const taken = watch ? watch(sizeOf(read.batch), take) : take();
       // Somebody has looked at the client while it did not get all of this.
       if (this.#unobserved && this.#feed.isObserved) this.#feed.fill(roomIds);

@@ -122,11 +122,14 @@ export class SyncPoll {
     this.#endRest?.();
   }
 
-  /** One sync that succeeds, however long that takes. Rejects when the signal fires. */
-  async next(query: SyncQuery): Promise<Answer> {
+  /**
+   * One sync that succeeds, however long that takes. Rejects when the signal fires.
+   * @param signal - the signal of the options, or one that fires with it and earlier, after which it is asked again
+   */
+  async next(query: SyncQuery, signal = this.#options.signal): Promise<Answer> {
     const ready = this.#answers.shift();
     if (ready) return ready;
-    const { encryption, gate, clock, signal, fast, isStarting, onPositionLost } = this.#options;
+    const { encryption, gate, clock, fast, isStarting, onPositionLost } = this.#options;
     const failure = encryption?.failure;
     if (failure) {
       await aborted(signal); // to ask from the new position would be to say that its keys have arrived
@@ -138,7 +141,7 @@ export class SyncPoll {
       const since = asked === this.#lostPosition ? undefined : asked;
       // Who has lost the homeserver finds it first and rests then, or would count as lost for as long as they rest.
       const mayRest = !retrying && !isStarting() && !fast.isGrowing;
-      const rested = mayRest && (await this.#pause());
+      const rested = mayRest && (await this.#pause(signal));
       // What failed before or in an outage says nothing about the time after it.
       if (!isStarting() && (await gate.up(signal))) failures = 0;
       const waitMs = this.#notBefore - clock.now();
@@ -147,7 +150,7 @@ export class SyncPoll {
       try {
         await this.#assertSameDevice();
         const atOnce = retrying || rested || fast.isGrowing || !query.timeout;
-        const answer = await this.#ask(query, since, atOnce);
+        const answer = await this.#ask(query, since, atOnce, signal);
         this.#behind = false;
         this.#caughtUp = true;
         this.#lastSyncAt = clock.now();
@@ -176,7 +179,7 @@ export class SyncPoll {
         failures++;
         retrying = true;
         this.#connection(false);
-        await this.#handleFailure(error, failures);
+        await this.#handleFailure(error, failures, signal);
       }
     }
   }
@@ -190,8 +193,8 @@ export class SyncPoll {
   }
 
   /** Waits before the next try, or gives up: then only a stop ends the call. */
-  async #handleFailure(error: unknown, failures: number): Promise<void> {
-    const { clock, gate, logger, telemetry, userId, signal, isStarting, onFailure } = this.#options;
+  async #handleFailure(error: unknown, failures: number, signal: AbortSignal): Promise<void> {
+    const { clock, gate, logger, telemetry, userId, isStarting, onFailure } = this.#options;
     const kind = failureClass(error);
     if (kind === 'unavailable' && !isStarting()) return; // gate.up() waits for it
     const isLastAttempt = isStarting() && failures >= START_ATTEMPTS;
@@ -219,11 +222,11 @@ export class SyncPoll {
   }
 
   /** Waits as long as the user rests; returns whether they did. */
-  async #pause(): Promise<boolean> {
+  async #pause(signal: AbortSignal): Promise<boolean> {
     const restMs = this.#restMs;
     if (restMs === undefined) return false;
     this.#behind = true;
-    const { clock, signal } = this.#options;
+    const { clock } = this.#options;
     await new Promise<void>((resolve, reject) => {
       const end = (): void => {
         if (timer !== undefined) clock.clearTimeout(timer);
@@ -250,14 +253,14 @@ export class SyncPoll {
   }
 
   /** Asks for what is next; what comes with it waits in {@link #answers}. */
-  async #ask(query: SyncQuery, since: string | undefined, atOnce: boolean): Promise<Answer> {
+  async #ask(query: SyncQuery, since: string | undefined, atOnce: boolean, signal: AbortSignal): Promise<Answer> {
     const { clock, fast, resumesFrom, userId } = this.#options;
     const begunAt = clock.now();
     const catchUp = since === undefined ? this.#lostPosition !== undefined : since === resumesFrom && !this.#caughtUp;
     try {
       const early = await this.#askFast(since, catchUp);
       if (since === undefined && !early) fast.finish();
-      const parts = early ?? [{ read: await this.#askPlain(query, since, atOnce, catchUp), growing: false }];
+      const parts = early ?? [{ read: await this.#askPlain(query, since, atOnce, catchUp, signal), growing: false }];
       const durationMs = clock.now() - begunAt;
       const [first, ...others] = parts.map((part) => ({ ...part, durationMs })) as [Answer, ...Answer[]];
       this.#answers.push(...others);
@@ -276,13 +279,19 @@ export class SyncPoll {
     return !catchUp && !isKnown ? fast.begin() : undefined;
   }
 
-  async #askPlain(query: SyncQuery, since: string | undefined, atOnce: boolean, catchUp: boolean): Promise<ReadSync> {
+  async #askPlain(
+    query: SyncQuery,
+    since: string | undefined,
+    atOnce: boolean,
+    catchUp: boolean,
+    signal: AbortSignal,
+  ): Promise<ReadSync> {
     const { clock, requests, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
     // After a failure the answer must come at once, so that everybody knows that the connection is back. A first sync
     // is answered at once whatever the timeout.
     const timeout = since === undefined ? cacheBuster(clock) : atOnce ? 0 : Number(query.timeout);
     const timeoutMs = since === undefined ? startTimeoutMs : timeout + requestTimeoutMs;
-    const data = await requests.sync({ ...query, since, timeout }, timeoutMs);
+    const data = await requests.sync({ ...query, since, timeout }, timeoutMs, signal);
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
     return readSyncResponse(data, { since, catchUp, timelineLimit: limit });
   }

@@ -30,9 +30,12 @@ export class SyncRequests {
     this.#options = options;
   }
 
-  /** @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync */
-  sync(query: SyncQuery, timeoutMs: number): Promise<unknown> {
-    return this.#send(v.unknown(), 'GET', SYNC_PATH, { query, timeoutMs });
+  /**
+   * @param signal - one that fires with the signal of the options, or earlier
+   * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync
+   */
+  sync(query: SyncQuery, timeoutMs: number, signal = this.#options.signal): Promise<unknown> {
+    return this.#send(v.unknown(), 'GET', SYNC_PATH, { query, timeoutMs, signal });
   }
 
   /** @see https://github.com/matrix-org/matrix-spec-proposals/pull/4186 */
@@ -49,7 +52,7 @@ export class SyncRequests {
     schema: Schema,
     method: 'GET' | 'POST',
     path: string,
-    more: { query?: SyncQuery; body?: unknown; timeoutMs?: number },
+    more: { query?: SyncQuery; body?: unknown; timeoutMs?: number; signal?: AbortSignal },
   ): Promise<v.InferOutput<Schema>> {
     const { userId, http, session, telemetry, requestTimeoutMs, signal, endsWithOutage } = this.#options;
     // The loop goes on long after the call that started the client.

@@ -82,9 +82,19 @@ export class BatchLedger {
     if (open.previous?.complete) this.#join(open.previous, open);
   }
 
-  /** The next event of a room. @param moves - false where the room's position must not stand there */
-  expect(open: OpenBatch, roomId: string, eventId: string, moves: boolean): EventStep {
-    const step = { open, roomId, eventId, position: moves ? { eventId } : undefined, handled: false };
+  /**
+   * The next event of a room.
+   * @param moves - false where the room's position must not stand there
+   * @param kept - what the position keeps from the one before
+   */
+  expect(
+    open: OpenBatch,
+    roomId: string,
+    eventId: string,
+    moves: boolean,
+    kept: Pick<DeliveredPosition, 'history'> = {},
+  ): EventStep {
+    const step = { open, roomId, eventId, position: moves ? { eventId, ...kept } : undefined, handled: false };
     this.#room(roomId).push(step);
     return step;
   }

@@ -32,6 +32,8 @@ export interface DeliveryOptions extends GapFillerOptions {
    * is the last to be through with the event: it resolves when that is stored, and only then may the room go on.
    */
   readonly dispatch: (event: ClientEvent, signal: AbortSignal, record: () => Promise<void>) => Promise<boolean>;
+  /** Whether anybody is there to take events. While nobody is, no position moves. @default somebody */
+  readonly isListenedTo?: (() => boolean) | undefined;
   /** Makes an encrypted event readable, or says that it is not; undefined when `signal` ends the wait. @default none */
   readonly decrypt?: Decrypt | undefined;
 }
@@ -72,6 +74,10 @@ export class Delivery {
   readonly #stop = new AbortController();
   /** Whether the user has been delivered to before, so that what is new to us is news and no history. */
   #resuming: boolean;
+  #missesNews = false;
+  #missesHistory = false;
+  /** Batches that are not handled. */
+  #unhandled = 0;
   #underWay = 0;
   readonly #typing: TypingLists;
   #wakeSource: (() => void) | undefined;
@@ -102,17 +108,51 @@ export class Delivery {
    * first batch ever when it is stored where history ends, so that whatever comes after is news for good.
    */
   async accept(batch: EventBatch): Promise<void> {
+    const { isListenedTo = () => true } = this.#options;
+    if (this.#missesNews || (!this.#stop.signal.aborted && !isListenedTo())) return this.#leave(batch);
     if (this.#stop.signal.aborted) return;
     const open = this.#ledger.open(batch);
     const history = batch.since === undefined && !this.#resuming;
+    this.#unhandled++;
     const arrivedAt = this.#options.clock.now();
     const parts = batch.rooms.map((room) => this.#acceptRoom(open, batch, room, history, arrivedAt));
     parts.push(...batch.invites.map((invite) => this.#acceptInvite(open, batch, invite, history)));
     this.#resuming = true;
     void this.#completeWhen(open, parts);
-    if (history || batch.isLate) await this.#storeBeginning(open, batch);
+    if (history || batch.isLate) {
+      await turnOfTheEventLoop();
+      if (!open.complete) this.#storeBeginning(batch);
+      await this.#commits;
+    }
     if (this.#stop.signal.aborted) return; // during the store: nobody would wake the source
     if (this.#underWay > MAX_UNDER_WAY) await new Promise<void>((resolve) => (this.#wakeSource = resolve));
+  }
+
+  /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
+  get stalledRooms(): number {
+    return this.#gaps.stalledRooms;
+  }
+
+  /** Whether events came while nobody was there to take them: from then on this delivery takes nothing. */
+  get missesNews(): boolean {
+    return this.#missesNews;
+  }
+
+  /** Whether the history of the first sync came while nobody was there to take it. */
+  get missesHistory(): boolean {
+    return this.#missesHistory;
+  }
+
+  /** Takes nothing: what comes is asked for once more, together with what lies before it. */
+  hold(): void {
+    this.#missesNews = true;
+  }
+
+  /** The last callback was removed: what none has begun with is for those that are added later. */
+  deafen(): void {
+    if (this.#unhandled === 0) return;
+    this.#missesNews = true;
+    this.abort();
   }
 
   /** Ends gap-filling and retries; what no callback has begun with will come again. */
@@ -141,6 +181,7 @@ export class Delivery {
     try {
       const handled = await Promise.all(parts);
       if (!handled.every(Boolean)) return; // it stays open: the position never moves beyond it
+      this.#unhandled--;
       this.#ledger.complete(open);
       await this.#scheduleCommit();
     } catch (error) {
@@ -148,20 +189,38 @@ export class Delivery {
     }
   }
 
-  /** Of a first batch that is not handled at once, because somebody asks for history, what ends the history. */
-  async #storeBeginning(open: OpenBatch, { rooms, isPart, nextBatch, resume }: EventBatch): Promise<void> {
-    await turnOfTheEventLoop();
-    const newest = rooms.flatMap(({ roomId, membership, timeline }): [string, DeliveredPosition][] => {
-      const last = membership === 'join' ? timeline.at(-1) : undefined;
-      return last ? [[roomId, { eventId: last.event_id, history: true }]] : [];
-    });
-    if (!open.complete && (newest.length > 0 || isPart)) {
-      // After a crash the rooms that are missing are history too, up to this position: it has to be known then.
-      const { accountData } = resume ?? {};
-      const beginning = isPart ? { since: nextBatch, ...(accountData !== undefined && { accountData }) } : {};
-      this.#commits = this.#commits.then(() => this.#commit({ ...beginning, lastDelivered: new Map(newest) }));
+  /** Takes from a batch that nobody is there for no more than where history ends: what comes after it is owed. */
+  async #leave(batch: EventBatch): Promise<void> {
+    if (this.#finished) return;
+    const { since, nextBatch, rooms, invites, resume, isLate } = batch;
+    if (since === undefined && !this.#resuming) {
+      this.#resuming = true;
+      this.#missesHistory = true;
+      for (const [roomId, position] of endsOfHistory(rooms)) this.#positions.set(roomId, position);
+      const lastDelivered = new Map(this.#positions);
+      this.#commits = this.#commits.then(() => this.#commit({ since: nextBatch, ...resume, lastDelivered }));
+    } else if (isLate) {
+      this.#missesHistory = true;
+      const ends = endsOfHistory(rooms.filter(({ roomId }) => !this.#positions.has(roomId)));
+      for (const [roomId, position] of ends) this.#positions.set(roomId, position);
+      if (ends.length > 0 || resume) {
+        const lastDelivered = new Map(ends);
+        this.#commits = this.#commits.then(() => this.#commit({ ...resume, lastDelivered }));
+      }
+    } else if (rooms.length + invites.length > 0 || resume) {
+      this.#missesNews = true;
     }
     await this.#commits;
+  }
+
+  /** Of a first batch that is not handled at once, because somebody asks for history, what ends the history. */
+  #storeBeginning({ rooms, isPart, nextBatch, resume }: EventBatch): void {
+    const ends = endsOfHistory(rooms);
+    if (ends.length === 0 && !isPart) return;
+    // After a crash the rooms that are missing are history too, up to this position: it has to be known then.
+    const { accountData } = resume ?? {};
+    const beginning = isPart ? { since: nextBatch, ...(accountData !== undefined && { accountData }) } : {};
+    this.#commits = this.#commits.then(() => this.#commit({ ...beginning, lastDelivered: new Map(ends) }));
   }
 
   async #acceptRoom(
@@ -181,17 +240,24 @@ export class Delivery {
       const plan = this.#stop.signal.aborted ? undefined : await this.#plan(batch, room, isHistory);
       if (!plan) return false;
       const left = room.membership === 'leave';
+      const hasBacklog = plan.some((event) => event.provenance === 'backlog');
+      // A callback that asks for the backlog is still owed that of the first sync.
+      const kept = !hasBacklog && this.#positions.get(roomId)?.history ? { history: true as const } : {};
       for (const { raw, provenance } of plan) {
         const readable = isSealed(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;
         if (!readable) return false;
-        events.push(this.#handle(open, roomId, readable, provenance, !left && provenance !== 'backlog'));
+        const moves = !left && provenance !== 'backlog';
+        if (!this.#seen.add(readable.event_id)) continue;
+        const step = this.#ledger.expect(open, roomId, readable.event_id, moves, kept);
+        const event = toTimelineEvent(this.#options.userId, roomId, readable, provenance);
+        events.push(this.#deliver(step, event));
       }
       const provenance = history || batch.isLate ? 'backlog' : provenanceOf(batch);
       for (const event of toEphemeralEvents(this.#options.userId, room, provenance)) {
         const news = event.type === 'typing' ? this.#typing.withoutOwn(event) : event;
         if (news) events.push(this.#dispatch(news, async () => {}));
       }
-      this.#remember(open, room, left || plan.some((event) => event.provenance === 'backlog'));
+      this.#remember(open, room, kept, left || hasBacklog);
       return true;
     });
     return planned && (await Promise.all(events)).every(Boolean);
@@ -242,18 +308,6 @@ export class Delivery {
     return decrypt(roomId, raw, provenance, arrivedAt, this.#stop.signal);
   }
 
-  async #handle(
-    open: OpenBatch,
-    roomId: string,
-    raw: RawEvent,
-    provenance: Provenance,
-    moves: boolean,
-  ): Promise<boolean> {
-    if (!this.#seen.add(raw.event_id)) return true;
-    const event = toTimelineEvent(this.#options.userId, roomId, raw, provenance);
-    return this.#deliver(this.#ledger.expect(open, roomId, raw.event_id, moves), event);
-  }
-
   async #deliver(step: EventStep, event: ClientEvent): Promise<boolean> {
     if (this.#journal.delete(step.eventId)) {
       this.#ledger.handled(step, true);
@@ -273,14 +327,15 @@ export class Delivery {
     return true;
   }
 
-  #remember(open: OpenBatch, room: RoomBatch, marked: boolean): void {
+  #remember(open: OpenBatch, room: RoomBatch, kept: Pick<DeliveredPosition, 'history'>, marked: boolean): void {
     const { roomId, membership, timeline } = room;
     const last = timeline.at(-1);
     if (membership === 'leave') {
+      this.#gaps.forget(roomId);
       this.#positions.delete(roomId); // what is said before a return to the room is not for the user
       this.#ledger.mark(open, roomId, null);
     } else if (last) {
-      const position = { eventId: last.event_id };
+      const position = { eventId: last.event_id, ...kept };
       this.#positions.set(roomId, position);
       if (marked) this.#ledger.mark(open, roomId, position);
     }
@@ -341,6 +396,14 @@ export class Delivery {
       }
     }
   }
+}
+
+/** Where the history of rooms that are new to us ends. */
+function endsOfHistory(rooms: readonly RoomBatch[]): [string, DeliveredPosition][] {
+  return rooms.flatMap(({ roomId, membership, timeline }): [string, DeliveredPosition][] => {
+    const last = membership === 'join' ? timeline.at(-1) : undefined;
+    return last ? [[roomId, { eventId: last.event_id, history: true }]] : [];
+  });
 }
 
 function planned(provenance: Provenance, events: readonly RawEvent[]): Planned[] {

@@ -19,7 +19,10 @@ export interface Gap {
   readonly from: string | undefined;
   /** The first event after it; undefined when none has come yet. */
   readonly to: string | undefined;
-  /** `limit`: more is missing than `gapFillLimit`. `error`: the homeserver does not tell. */
+  /**
+   * `limit`: more is missing than `gapFillLimit`. `error`: the homeserver does not tell, or not within
+   * `gapFillTimeoutMs`.
+   */
   readonly reason: 'limit' | 'error';
   readonly error?: unknown;
 }
@@ -28,6 +31,13 @@ export interface GapFillerOptions {
   readonly userId: string;
   readonly readHistory: HistoryReader;
   readonly gapFillLimit: number;
+  /**
+   * How long a gap is tried to be filled while the homeserver answers other requests, in milliseconds.
+   * @default Infinity
+   */
+  readonly gapFillTimeoutMs?: number;
+  /** When the homeserver last answered anything. @default unknown, which counts as now */
+  readonly lastAnswerAt?: (() => number | undefined) | undefined;
   readonly onGap: (gap: Gap) => void;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -43,38 +53,66 @@ export interface SeenGap extends Omit<GapRequest, 'limit' | 'signal'> {
 
 const RETRY = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
-/** Fetches what a sync left out, for as long as it takes; tells of what cannot be had. */
+/** Fetches what a sync left out; tells of what cannot be had. An outage of the homeserver is waited for. */
 export class GapFiller {
   readonly #options: GapFillerOptions;
+  /** Rooms whose last gap the homeserver has failed to tell so far. */
+  readonly #stalled = new Set<string>();
 
   constructor(options: GapFillerOptions) {
     this.#options = options;
   }
 
+  /** How many rooms have a gap that is being tried again, or was given up. */
+  get stalledRooms(): number {
+    return this.#stalled.size;
+  }
+
+  /** The user has left the room. */
+  forget(roomId: string): void {
+    this.#stalled.delete(roomId);
+  }
+
   /** The missing events, oldest first; undefined when `signal` fires, since then nobody knows. */
   async missing(gap: SeenGap, signal: AbortSignal): Promise<RawEvent[] | undefined> {
-    const { userId, readHistory, gapFillLimit, onGap, clock, logger } = this.#options;
+    const { userId, readHistory, gapFillLimit, gapFillTimeoutMs = Infinity, onGap, clock, logger } = this.#options;
     const { telemetry = noTelemetry } = this.#options;
     const { roomId, before, after } = gap;
     const begunAt = clock.now();
+    let failedAt = begunAt;
+    let answeredMs = 0;
     for (let failures = 1; !signal.aborted; failures++) {
       try {
         const { events, complete } = await fillGap(readHistory, { ...gap, limit: gapFillLimit, signal });
+        this.#stalled.delete(roomId);
         telemetry.gap(userId, roomId, events.length, complete, clock.now() - begunAt);
         if (!complete) onGap({ userId, roomId, from: before, to: events[0]?.event_id ?? after, reason: 'limit' });
         return events;
       } catch (error) {
         if (signal.aborted) break;
-        if (isFinal(error)) {
+        // In an outage nothing else is answered either: that time does not count.
+        if (this.#hasAnsweredSince(failedAt)) answeredMs += clock.now() - failedAt;
+        failedAt = clock.now();
+        const isOver = answeredMs >= gapFillTimeoutMs;
+        if (isOver || isFinal(error)) {
+          if (!isOver) this.#stalled.delete(roomId);
+          else logger.error({ userId, roomId, err: error, failures }, 'filling a gap took too long, going on without');
           telemetry.gap(userId, roomId, 0, false, clock.now() - begunAt);
           onGap({ userId, roomId, from: before, to: after, reason: 'error', error });
           return [];
         }
+        this.#stalled.add(roomId);
         logger.warn({ userId, roomId, err: error, failures }, 'filling a gap failed, trying again');
-        await delay(clock, backoffMs(failures, RETRY), signal, 'filling a gap').catch(() => {});
+        const delayMs = Math.min(backoffMs(failures, RETRY), gapFillTimeoutMs - answeredMs);
+        await delay(clock, delayMs, signal, 'filling a gap').catch(() => {});
       }
     }
     return undefined;
+  }
+
+  #hasAnsweredSince(time: number): boolean {
+    const { lastAnswerAt } = this.#options;
+    return !lastAnswerAt || (lastAnswerAt() ?? -Infinity) >= time;
   }
 }
 

@@ -5,10 +5,11 @@ import type { Health, ManagerStats } from './requests.js';
 export function health(
   {
     clients,
+    stalledRooms,
     stalledSends,
     givenUpSends,
     overdueCallbacks,
-  }: Pick<ManagerStats, 'clients' | 'stalledSends' | 'givenUpSends' | 'overdueCallbacks'>,
+  }: Pick<ManagerStats, 'clients' | 'stalledRooms' | 'stalledSends' | 'givenUpSends' | 'overdueCallbacks'>,
   homeserver: HomeserverState,
   now: number,
 ): Health {
@@ -18,6 +19,7 @@ export function health(
   }
   const reasons = [
     ...(clients.reconnecting > 0 ? [`${clients.reconnecting} clients are reconnecting`] : []),
+    ...(stalledRooms > 0 ? [`${stalledRooms} rooms have missing events that the homeserver fails to tell`] : []),
     ...(clients.failed > 0 ? [`${clients.failed} clients have failed`] : []),
     ...(stalledSends > 0 ? [`${stalledSends} durable messages are not taken by the homeserver`] : []),
     ...(givenUpSends > 0 ? [`${givenUpSends} durable messages were given up; see listSends({ state: 'failed' })`] : []),

@@ -2,9 +2,10 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientHooks } from '../clients/client-registry.js';
 import type { ManagedClient } from '../clients/client-slot.js';
+import { coveredSoFar } from '../clients/room-snapshots.js';
 import { SyncClient } from '../clients/sync-client.js';
 import type { ClientGate } from '../clients/sync-poll.js';
-import { aborted, delay, orTimeout } from '../core/abort.js';
+import { aborted, delay, orTimeout, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { decryption } from '../core/decryption.js';
 import { MatrixClientManagerError } from '../core/errors.js';
@@ -29,7 +30,7 @@ export interface LiveUserOptions {
   readonly settings: Settings;
   readonly http: HomeserverHttp;
   readonly versions: ServerVersions;
-  readonly gate: ClientGate;
+  readonly gate: ClientGate & { readonly lastAnswerAt: number | undefined };
   readonly telemetry: Telemetry;
   readonly callbacks: CallbackRegistry;
   readonly hooks: ClientHooks;
@@ -50,7 +51,11 @@ export class LiveUser implements ManagedClient {
   readonly resumed: boolean;
   readonly #options: Omit<LiveUserOptions, 'stored'>;
   readonly #sync: SyncClient;
-  readonly #delivery: Delivery;
+  #delivery: Delivery;
+  /** Whether callbacks that ask for the backlog are owed that of an earlier first sync, and it is all there. */
+  #owesHistory: boolean;
+  /** Ends the reading of the stored position. */
+  readonly #ending = new AbortController();
   readonly #timelines = new Map<string, RoomTimeline>();
   /** Rooms that were not encrypted when the homeserver was asked. */
   readonly #unencrypted = new Set<string>();
@@ -60,9 +65,9 @@ export class LiveUser implements ManagedClient {
 
   constructor(options: LiveUserOptions) {
     const { stored, ...rest } = options; // what is stored is large, and needed once
-    const { credentials, session, settings, http, versions, gate, telemetry, callbacks, hooks, onGap } = rest;
+    const { credentials, session, settings, http, versions, gate, telemetry, hooks } = rest;
     const { userId, deviceId } = credentials;
-    const { storage, clock, logger } = settings;
+    const { logger } = settings;
     this.#options = rest;
     this.session = session;
     this.deviceId = deviceId;
@@ -79,29 +84,35 @@ export class LiveUser implements ManagedClient {
       gate,
       telemetry,
       encryption: rest.encryption,
+      missed: {
+        begin: () => this.#renewDelivery(),
+        take: (batch) => {
+          if (batch.since === undefined) this.#owesHistory = false;
+          return this.#delivery.accept(batch);
+        },
+      },
       onPositionLost: (error) => {
         logger.warn({ userId, err: error }, 'the homeserver rejects the sync position; starting a fresh sync');
       },
     });
-    this.#delivery = new Delivery({
-      userId,
-      stored,
-      checkpoint: {
-        commit: (change) => telemetry.checkpoint(userId, () => storage.commit(userId, change)),
-      },
-      dispatch: (event, signal, record) => {
-        telemetry.event(event.type, event.provenance);
-        return callbacks.dispatch(event, signal, record);
-      },
-      decrypt: rest.encryption && eventDecryption(rest.encryption, rest),
-      readHistory: (request) => readMessages(http, session, request),
-      gapFillLimit: settings.gapFillLimit,
-      onGap,
-      telemetry,
-      clock,
-      logger,
-    });
+    this.#delivery = this.#deliveryFrom(stored);
+    const isMarked = [...stored.lastDelivered.values()].some(({ history }) => history);
+    this.#owesHistory = isMarked && stored.since !== undefined && coveredSoFar(stored) === undefined;
+    if (this.#owesHistory && rest.callbacks.wantsBacklog(userId)) this.#delivery.hold(); // history comes first
     this.#sync.connect((batch) => this.#accept(batch));
+  }
+
+  /** A callback was registered: what came while there was none is delivered, and the backlog if it asks for that. */
+  callbackAdded(): void {
+    const { callbacks, credentials } = this.#options;
+    const { missesNews, missesHistory } = this.#delivery;
+    const history = (this.#owesHistory || missesHistory) && callbacks.wantsBacklog(credentials.userId);
+    if (missesNews || history) this.#sync.catchUp(history);
+  }
+
+  /** The last callback was removed. */
+  callbacksEmptied(): void {
+    this.#delivery.deafen();
   }
 
   /** The client, which from now on knows all that the library knows. */
@@ -112,6 +123,11 @@ export class LiveUser implements ManagedClient {
 
   get lastSyncAt(): number | undefined {
     return this.#sync.lastSyncAt;
+  }
+
+  /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
+  get stalledRooms(): number {
+    return this.#delivery.stalledRooms;
   }
 
   /** The room's newest events, as far as they have come by sync. */
@@ -174,6 +190,7 @@ export class LiveUser implements ManagedClient {
   async start(signal: AbortSignal): Promise<void> {
     try {
       await this.#sync.start(signal);
+      this.callbackAdded(); // those registered before may be owed something from an earlier start
     } catch (error) {
       await this.stop();
       throw error;
@@ -184,7 +201,7 @@ export class LiveUser implements ManagedClient {
   async stop(): Promise<void> {
     const { userId } = this.#options.credentials;
     await everyStep(
-      [() => this.#delivery.abort(), () => this.#sync.stop(), () => this.#finishDelivery()],
+      [() => this.#ending.abort(), () => this.#delivery.abort(), () => this.#sync.stop(), () => this.#finishDelivery()],
       `stopping ${userId}`,
     );
   }
@@ -234,22 +251,56 @@ export class LiveUser implements ManagedClient {
     }
     await this.#delivery.accept(batch);
   }
+
+  #deliveryFrom(stored: StoredCheckpoint): Delivery {
+    const { credentials, session, settings, http, gate, telemetry, callbacks, encryption, onGap } = this.#options;
+    const { userId } = credentials;
+    const { storage, clock, logger, gapFillLimit, gapFillTimeoutMs } = settings;
+    return new Delivery({
+      userId,
+      stored,
+      checkpoint: {
+        commit: (change) => telemetry.checkpoint(userId, () => storage.commit(userId, change)),
+      },
+      isListenedTo: () => callbacks.count(userId) > 0,
+      dispatch: (event, signal, record) => {
+        telemetry.event(event.type, event.provenance);
+        return callbacks.dispatch(event, signal, record);
+      },
+      decrypt: encryption && eventDecryption(encryption, this.#options),
+      readHistory: (request) => readMessages(http, session, request),
+      gapFillLimit,
+      gapFillTimeoutMs,
+      lastAnswerAt: () => gate.lastAnswerAt,
+      onGap,
+      telemetry,
+      clock,
+      logger,
+    });
+  }
+
+  /** Delivers from the stored position on; resolves to that position. */
+  async #renewDelivery(): Promise<string | undefined> {
+    const { credentials, settings } = this.#options;
+    const { missesHistory } = this.#delivery;
+    this.#delivery.abort();
+    await this.#delivery.finish();
+    const stored = await settings.storage.loadCheckpoint(credentials.userId);
+    throwIfAborted(this.#ending.signal, 'resuming delivery');
+    this.#owesHistory ||= missesHistory;
+    this.#delivery = this.#deliveryFrom(stored);
+    return stored.since;
+  }
 }
 
 /** How delivery gets encrypted events: news are waited for, history is not. */
 function eventDecryption(
   encryption: UserEncryption,
-  {
-    callbacks,
-    credentials,
-    settings,
-    telemetry,
-  }: Pick<LiveUserOptions, 'callbacks' | 'credentials' | 'settings' | 'telemetry'>,
+  { credentials, settings, telemetry }: Pick<LiveUserOptions, 'credentials' | 'settings' | 'telemetry'>,
 ): Decrypt {
   const { userId } = credentials;
   const { decryptionTimeoutMs = 0 } = settings.encryption ?? {};
   return async (roomId, raw, provenance, arrivedAt, signal) => {
-    if (callbacks.count(userId) === 0) return raw;
     const wait = provenance === 'backlog' ? undefined : { until: arrivedAt + decryptionTimeoutMs, signal };
     try {
       const event = await encryption.decrypt(roomId, raw, wait);

@@ -85,7 +85,7 @@ export class LiveUsers {
 
   /**
    * Runs `use` as the user: with their client, woken if it sleeps and somebody listens to it; else with their session
-   * alone. A client without callbacks would take missed events in for nobody.
+   * alone. A client without callbacks would deliver to nobody.
    */
   async acting<T>(userId: string, use: (actor: Actor) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const { accounts, callbacks, lifetime } = this.#options;
@@ -94,6 +94,13 @@ export class LiveUsers {
     }
     const session = await lifetime.orClosed(accounts.sessionOf(userId, signal), signal);
     return lifetime.orClosed(use({ session }), signal);
+  }
+
+  /** A callback was registered for the user, or their last one removed. */
+  callbacksChanged(userId: string): void {
+    const live = this.#live.get(userId);
+    if (this.#options.callbacks.count(userId) > 0) live?.callbackAdded();
+    else live?.callbacksEmptied();
   }
 
   /** Who reads: the user's client, or their session without one. */
@@ -107,17 +114,18 @@ export class LiveUsers {
     return { session: await this.#options.accounts.sessionOf(userId, signal) };
   }
 
-  gauges(): Pick<Gauges, 'resting' | 'leases' | 'syncLagMs'> & Pick<ManagerStats, 'clients'> {
+  gauges(): Pick<Gauges, 'resting' | 'leases' | 'syncLagMs' | 'stalledRooms'> & Pick<ManagerStats, 'clients'> {
     const clients = { starting: 0, live: 0, reconnecting: 0, stopping: 0, failed: 0 };
-    let [leases, resting, syncLagMs] = [0, 0, 0];
+    let [leases, resting, syncLagMs, stalledRooms] = [0, 0, 0, 0];
     for (const client of this.registry.list()) {
       if (client.state !== 'stopped') clients[client.state]++;
       leases += client.leases;
+      stalledRooms += client.stalledRooms ?? 0;
       if (client.state !== 'live' && client.state !== 'reconnecting') continue;
       if (client.resting) resting++;
       else syncLagMs = Math.max(syncLagMs, client.syncLagMs ?? 0);
     }
-    return { clients, resting, leases, syncLagMs };
+    return { clients, resting, leases, syncLagMs, stalledRooms };
   }
 
   /** Waits for clients that were stopped from inside a callback, but for those whose callback waits for this. */

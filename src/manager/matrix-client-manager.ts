@@ -188,6 +188,8 @@ export class MatrixClientManager implements AsyncDisposable {
         this.#events.emit('callbackError', { userId: event.userId, event, error, attempt });
       },
       telemetry,
+      onAdded: (userId) => this.#users.callbacksChanged(userId),
+      onEmptied: (userId) => this.#users.callbacksChanged(userId),
       onDeadLetter: async (event, error, attempts) => {
         const letter = toStored(event, error, attempts, clock.now());
         await storage.addDeadLetter(event.userId, letter).catch((err: unknown) => {

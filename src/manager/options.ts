@@ -56,6 +56,11 @@ export interface MatrixClientManagerOptions {
   readonly timelineLimit?: number;
   /** Events fetched at most per room to fill a gap; what is beyond is reported by a `gap` event. @default 1_000 */
   readonly gapFillLimit?: number;
+  /**
+   * How long filling a gap of a room is tried while the homeserver answers other requests, in milliseconds; then a
+   * `gap` event tells of it, and the room goes on. Infinity: for ever. @default 600_000 (10 minutes)
+   */
+  readonly gapFillTimeoutMs?: number;
   /** How often a failing callback gets an event before it becomes a dead letter. @default 3 */
   readonly callbackAttempts?: number;
   /** The pause before a callback's second attempt, in milliseconds; it doubles each time. @default 1_000 */
@@ -137,6 +142,7 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
   stopTimeoutMs: { default: 10_000, min: 0 },
   timelineLimit: { default: 100, min: 1 },
   gapFillLimit: { default: 1_000, min: 0 },
+  gapFillTimeoutMs: { default: 600_000, min: 0 },
   callbackAttempts: { default: 3, min: 1 },
   callbackRetryDelayMs: { default: 1_000, min: 0 },
   sendTimeoutMs: { default: 600_000, min: 1 },
@@ -155,6 +161,7 @@ const mayBeInfinite: ReadonlySet<string> = new Set([
   'idleTimeoutMs',
   'callbackTimeoutMs',
   'sendTimeoutMs',
+  'gapFillTimeoutMs',
 ]);
 const others: readonly (keyof MatrixClientManagerOptions)[] = [
   'homeserverUrl',

@@ -26,6 +26,8 @@ export interface Gauges {
   readonly leases: number;
   /** The longest time since a sync of a client that does not rest was answered, in milliseconds; up to `pollTimeoutMs` is normal. */
   readonly syncLagMs: number;
+  /** How many rooms of all clients have missing events that the homeserver fails to tell. */
+  readonly stalledRooms: number;
   /** How many durable sends have failed for a minute on a homeserver that answers otherwise, and are still tried. */
   readonly stalledSends: number;
   /** How many durable sends were given up after `sendTimeoutMs`, and neither sent again nor discarded since. */
@@ -54,6 +56,7 @@ export function observeGauges(
   const clients = make(instruments.clients);
   const resting = make(instruments.resting);
   const leases = make(instruments.leases);
+  const stalledRooms = make(instruments.stalledRooms);
   const syncLag = make(instruments.syncLag);
   const stalledSends = make(instruments.stalledSends);
   const givenUpSends = make(instruments.givenUpSends);
@@ -67,6 +70,7 @@ export function observeGauges(
     clients,
     resting,
     leases,
+    stalledRooms,
     syncLag,
     stalledSends,
     givenUpSends,
@@ -81,6 +85,7 @@ export function observeGauges(
     const now = read();
     for (const [state, number] of Object.entries(now.clients)) result.observe(clients, number, { state, ...common });
     result.observe(resting, now.resting, common);
+    result.observe(stalledRooms, now.stalledRooms, common);
     result.observe(leases, now.leases, common);
     result.observe(stalledSends, now.stalledSends, common);
     result.observe(givenUpSends, now.givenUpSends, common);

@@ -34,6 +34,13 @@ export const instruments = {
     description: 'Live clients that poll only now and then, since their users are quiet',
     labels: [],
   },
+  stalledRooms: {
+    name: 'matrix.room.stalled',
+    kind: 'level',
+    unit: '{room}',
+    description: 'Rooms of all clients with missing events that the homeserver fails to tell',
+    labels: [],
+  },
   leases: {
     name: 'matrix.client.leases',
     kind: 'level',

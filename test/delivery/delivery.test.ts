@@ -173,6 +173,41 @@ describe('filling gaps', () => {
     expect(life.dispatched).toEqual(['gap-fill join', 'gap-fill m1', 'live live']);
   });
 
+  it('gives a gap up that the homeserver does not tell while it answers others, and goes on with the room', async () => {
+    const clock = new ManualClock();
+    const failure = new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'damaged', { status: 500 });
+    const readHistory = vi.fn().mockRejectedValue(failure);
+    const options = { readHistory, clock, gapFillTimeoutMs: 600_000, lastAnswerAt: () => clock.now() };
+    const life = await Life.begin(memoryStorage(), options);
+    await life.take(first, limited, batch('s2', 's3', room(['next'])));
+    await clock.advance(599_000);
+    expect(life.delivery.stalledRooms).toBe(1);
+    expect(life.gaps).toEqual([]);
+    expect(life.dispatched).toEqual(['backlog old']);
+    await clock.advance(1_000);
+    expect(life.gaps).toEqual([{ userId, roomId, from: '$old', to: '$live', reason: 'error', error: failure }]);
+    expect(life.dispatched).toEqual(['backlog old', 'live live', 'live next']);
+    expect(life.delivery.stalledRooms).toBe(1);
+    readHistory.mockResolvedValue({ events: [event('m'), event('next')], end: undefined });
+    await life.take(batch('s3', 's4', room(['later'], { limited: true })));
+    expect(life.dispatched.slice(3)).toEqual(['gap-fill m', 'live later']);
+    expect(life.delivery.stalledRooms).toBe(0);
+  });
+
+  it('gives no gap up in an outage, however long', async () => {
+    const clock = new ManualClock();
+    const lastAnswerAt = clock.now() - 1;
+    const readHistory = vi.fn().mockRejectedValue(new MatrixClientManagerError('NETWORK', 'down'));
+    const options = { readHistory, clock, gapFillTimeoutMs: 600_000, lastAnswerAt: () => lastAnswerAt };
+    const life = await Life.begin(memoryStorage(), options);
+    await life.take(first, limited);
+    await clock.advance(28_800_000);
+    expect(life.gaps).toEqual([]);
+    readHistory.mockResolvedValue({ events: [event('m'), event('old')], end: undefined });
+    await clock.advance(60_000);
+    expect(life.dispatched).toEqual(['backlog old', 'gap-fill m', 'live live']);
+  });
+
   it('waits for a dead token to be renewed, and gives nothing up', async () => {
     const clock = new ManualClock();
     const readHistory = vi

@@ -1,0 +1,167 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { MatrixClientManagerOptions } from '../../src/index.js';
+import { managerOnFake } from '../support/manager-on-fake.js';
+import { Recorder } from '../support/recorder.js';
+
+const alice = '@alice:hs.test';
+const bob = '@bob:hs.test';
+
+/** Alice shares a room with Bob, who writes; she has a client before she has callbacks. */
+function setUp(options: Partial<MatrixClientManagerOptions> = {}) {
+  const world = managerOnFake(options);
+  const { fake, manager, clock, soon } = world;
+  const user = fake.createUser({ username: 'alice' });
+  fake.createUser({ username: 'bob' });
+  const roomId = fake.createRoom({ creator: bob, members: [alice] });
+  const say = (body: string, room = roomId): string => fake.sendMessage(room, bob, body);
+  const start = (on = manager) => soon(on.startClient(user));
+  /** Lets the client take in what has been said. */
+  const settle = () => clock.advance(1_000);
+  onTestFinished(async () => {
+    await soon(manager.shutdown());
+    await fake.close();
+    expect({ inFlight: fake.inFlight, timers: clock.pendingTimers }).toEqual({ inFlight: 0, timers: 0 });
+  });
+  return { ...world, user, roomId, say, start, settle };
+}
+
+async function arrivals({ events }: Recorder, count: number, settle: () => Promise<void>): Promise<string[]> {
+  for (let turns = 0; turns < 60 && events.length < count; turns++) await settle();
+  await settle();
+  return events.flatMap((event) =>
+    event.type === 'message' ? [`${event.provenance} ${String(event.content.body)}`] : [],
+  );
+}
+
+describe.each([true, false])('a client without callbacks (sliding sync: %s)', (slidingSync) => {
+  it('keeps what comes for the first callback that is added', async () => {
+    const { manager, say, start, settle } = setUp({ slidingSync });
+    say('before');
+    await start();
+    say('missed 1');
+    await settle();
+    say('missed 2');
+    await settle();
+    const got = new Recorder();
+    manager.addCallback(alice, got.callback);
+    expect(await arrivals(got, 2, settle)).toEqual(['gap-fill missed 1', 'gap-fill missed 2']);
+    say('live');
+    expect((await arrivals(got, 3, settle)).at(-1)).toBe('live live');
+    expect(got.events).toHaveLength(3);
+  });
+
+  it('keeps the history of the first sync for a callback that asks for the backlog', async () => {
+    const { manager, say, start, settle } = setUp({ slidingSync });
+    say('before');
+    await start();
+    await settle();
+    const [plain, got] = [new Recorder(), new Recorder()];
+    manager.addCallback(alice, plain.callback, { types: ['message'] });
+    say('live');
+    await plain.message('live');
+    manager.addCallback(alice, got.callback, { types: ['message'], backlog: true });
+    expect(await arrivals(got, 2, settle)).toEqual(['backlog before', 'backlog live']);
+    say('more');
+    expect((await arrivals(got, 3, settle)).at(-1)).toBe('live more');
+    expect(plain.bodies()).toEqual(['live', 'more']);
+  });
+
+  it('stores no position beyond what was delivered: after a kill the missed events come', async () => {
+    const { make, fake, manager, storage, say, start, settle, soon } = setUp({ slidingSync });
+    const first = new Recorder();
+    const off = manager.addCallback(alice, first.callback);
+    await start();
+    say('heard');
+    await first.message('heard');
+    await settle();
+    off();
+    const { since } = await storage.loadCheckpoint(alice);
+    say('missed');
+    const room = fake.createRoom({ creator: bob });
+    fake.invite(room, alice, bob);
+    await settle();
+    expect((await storage.loadCheckpoint(alice)).since).toBe(since);
+    await soon(manager.shutdown());
+    const next = make();
+    onTestFinished(() => soon(next.shutdown()));
+    const got = new Recorder();
+    next.addCallback(alice, got.callback);
+    await start(next);
+    expect(await arrivals(got, 2, settle)).toEqual(['gap-fill missed']);
+    expect(got.events.map(({ type }) => type).toSorted()).toEqual(['invite', 'message']);
+  });
+
+  it('that is killed on its first start is owed what came after that start, and the backlog', async () => {
+    const { make, manager, say, start, settle, soon } = setUp({ slidingSync });
+    say('before');
+    await start();
+    say('missed');
+    await settle();
+    await soon(manager.shutdown());
+    const next = make();
+    onTestFinished(() => soon(next.shutdown()));
+    const [plain, backlog] = [new Recorder(), new Recorder()];
+    next.addCallback(alice, plain.callback, { types: ['message'] });
+    next.addCallback(alice, backlog.callback, { types: ['message'], backlog: true });
+    await start(next);
+    expect(await arrivals(backlog, 2, settle)).toEqual(['backlog before', 'gap-fill missed']);
+    expect(await arrivals(plain, 1, settle)).toEqual(['gap-fill missed']);
+  });
+});
+
+describe('callbacks that are all removed', () => {
+  it('leave what none of them had begun with to those that are added later, in order', async () => {
+    const { manager, say, start, settle } = setUp();
+    const gate = Promise.withResolvers<void>();
+    const bodies: string[] = [];
+    const off = manager.addCallback(alice, async (event) => {
+      if (event.type !== 'message') return;
+      bodies.push(String(event.content.body));
+      await gate.promise;
+    });
+    await start();
+    for (const body of ['1', '2', '3']) say(body);
+    await settle();
+    off();
+    const got = new Recorder();
+    manager.addCallback(alice, got.callback, { types: ['message'] });
+    say('4');
+    await settle();
+    gate.resolve();
+    const arrived = await arrivals(got, 3, settle);
+    expect(bodies).toEqual(['1']);
+    expect(arrived.map((text) => text.split(' ')[1]).slice(-3)).toEqual(['2', '3', '4']);
+    expect(new Set(arrived).size).toBe(arrived.length);
+  });
+
+  it('get after a pause what came in it, from a room that was joined in it too', async () => {
+    const { fake, manager, say, start, settle } = setUp();
+    const got = new Recorder();
+    manager.addCallback(alice, got.callback, { types: ['message'] })();
+    manager.addCallback(alice, got.callback, { types: ['message'] });
+    await start();
+    say('1');
+    await got.message('1');
+    manager.removeCallback(alice, got.callback);
+    say('2');
+    const room = fake.createRoom({ creator: bob, members: [alice] });
+    say('new room', room);
+    await settle();
+    manager.addCallback(alice, got.callback, { types: ['message'] });
+    await arrivals(got, 3, settle);
+    say('3');
+    await arrivals(got, 4, settle);
+    expect(got.bodies().toSorted()).toEqual(['1', '2', '3', 'new room']);
+  });
+
+  it('miss nothing where the homeserver fails the request for what was missed', async () => {
+    const { fake, manager, say, start, settle } = setUp();
+    await start();
+    say('missed');
+    await settle();
+    const got = new Recorder();
+    fake.faults.status({ endpoint: '/sync', times: 3 }, { status: 500 });
+    manager.addCallback(alice, got.callback, { types: ['message'] });
+    expect(await arrivals(got, 1, settle)).toEqual(['gap-fill missed']);
+  });
+});
