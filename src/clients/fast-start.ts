@@ -148,6 +148,7 @@ export class FastStart {
     const isFresh = (roomId: string): boolean => !this.#covered.has(roomId) && !this.#inVain.has(roomId);
     if (![...this.#urgent, ...this.#waiting].some(isFresh)) {
       const joined = await this.#options.requests.joinedRooms();
+      if (!joined) return this.#everyRoom();
       this.#waiting = joined.filter((roomId) => !this.#covered.has(roomId));
       if (this.#waiting.length === 0) return { sections: noSections(), isAll: true };
     }

@@ -2,7 +2,11 @@ import { MatrixEvent, NotificationCountType, RoomMemberEvent, UserEvent } from '
 import type { IPushRules, ISyncResponse, MatrixClient, Room } from 'matrix-js-sdk';
 import type { ISavedSync } from 'matrix-js-sdk/lib/store/index.js';
 import type { RawEvent } from '../core/raw-event.js';
-import { HeldReceipts } from './held-receipts.js';
+import { jsonCopy } from '../core/json-copy.js';
+import { HeldReceipts } from './receipts.js';
+import { isFitForSdk } from './response-parts.js';
+import { containSdkFailures } from './sdk-containment.js';
+import type { OnSdkFailure } from './sdk-containment.js';
 import { SharedReEmitter } from './shared-re-emitter.js';
 
 /** The newest events of a room, oldest first, as far as they are known without a hole. */
@@ -31,14 +35,20 @@ export class SdkFeed {
   readonly #held = new Map<string, HeldRoom>();
   /** The user's push rules, an event as JSON: thousands of objects in all clients together. */
   #pushRules: string | undefined;
+  readonly #setPushRules: MatrixClient['setPushRules'];
+  readonly #onFailure: OnSdkFailure;
   #timelineOf: ((roomId: string) => KnownTimeline | undefined) | undefined;
 
   /**
    * @param saved - what the SDK will resume from
+   * @param onFailure - called when the SDK cannot take something in, which costs that and nothing else
    * @param encrypts - whether the client has encryption, which looks at who comes into a room
    */
-  constructor(client: MatrixClient, saved: ISavedSync | undefined, encrypts = false) {
+  constructor(client: MatrixClient, saved: ISavedSync | undefined, onFailure: OnSdkFailure, encrypts = false) {
     this.#client = client;
+    this.#onFailure = onFailure;
+    containSdkFailures(client, onFailure);
+    this.#setPushRules = client.setPushRules;
     if (saved) saved.accountData = this.#withoutPushRules(saved.accountData);
     const isOff = (name: string): boolean =>
       !this.isObserved && emittedByPeople.has(name) && !(encrypts && name === (RoomMemberEvent.Membership as string));
@@ -99,7 +109,7 @@ export class SdkFeed {
     if (this.isObserved) return;
     const client = this.#client;
     this.#timelineOf = timelineOf;
-    Reflect.deleteProperty(client, 'setPushRules');
+    client.setPushRules = this.#setPushRules;
     for (const event of this.heldAccountData()) {
       client.store.storeAccountDataEvents([new MatrixEvent(event)]);
       client.setPushRules(event.content);
@@ -122,7 +132,12 @@ export class SdkFeed {
   fill(roomIds: Iterable<string>): void {
     for (const roomId of roomIds) {
       const room = this.#client.getRoom(roomId);
-      if (room) this.#fillRoom(room);
+      if (!room) continue;
+      try {
+        this.#fillRoom(room);
+      } catch (error) {
+        this.#onFailure(error, roomId);
+      }
     }
   }
 
@@ -131,19 +146,32 @@ export class SdkFeed {
     if (timeline) {
       room.resetLiveTimeline(timeline.prevBatch ?? null);
       const map = this.#client.getEventMapper();
-      const events = [...timeline].map((event) => map(structuredClone({ ...event, room_id: room.roomId })));
-      // It waits for nothing, unless threads are on, and they are off.
-      void room.addLiveEvents(events, { fromCache: true, addToState: false });
+      const fit = [...timeline].filter(isFitForSdk);
+      this.#addLiveEvents(
+        room,
+        fit.map((event) => map(jsonCopy({ ...event, room_id: room.roomId }))),
+      );
     }
     const held = this.#held.get(room.roomId);
     if (!held) return;
-    const content = held.receipts.content;
-    if (Object.keys(content).length > 0) {
-      room.addReceipt(new MatrixEvent({ type: 'm.receipt', room_id: room.roomId, content }));
-    }
+    const { content } = held.receipts;
+    if (content) room.addReceipt(new MatrixEvent({ type: 'm.receipt', room_id: room.roomId, content }));
     const { notification_count: total, highlight_count: highlights } = held.unread ?? {};
     if (total !== undefined) room.setUnreadNotificationCount(NotificationCountType.Total, total);
     if (highlights !== undefined) room.setUnreadNotificationCount(NotificationCountType.Highlight, highlights);
+  }
+
+  /** The SDK waits for nothing here, unless threads are on, and they are off. */
+  #addLiveEvents(room: Room, events: MatrixEvent[]): void {
+    const add = (some: MatrixEvent[]): Promise<void> =>
+      room.addLiveEvents(some, { fromCache: true, addToState: false });
+    add(events).catch(async (error: unknown) => {
+      this.#onFailure(error, room.roomId);
+      for (const event of events) {
+        if (room.findEventById(event.getId() ?? '')) continue;
+        await add([event]).catch((reason: unknown) => this.#onFailure(reason, room.roomId));
+      }
+    });
   }
 
   #withoutPushRules<T extends object>(events: readonly T[]): T[] {

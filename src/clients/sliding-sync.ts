@@ -1,5 +1,7 @@
 import * as v from 'valibot';
 import { isObject } from '../core/raw-event.js';
+import { isRoomId, ResponseParts } from './response-parts.js';
+import type { JsonObject } from './response-parts.js';
 import { noSections } from './room-sections.js';
 import type { RoomSections } from './room-sections.js';
 import type { SyncRequests } from './sync-requests.js';
@@ -38,27 +40,56 @@ const REQUIRED_STATE = [
 
 const EXTENSIONS = { account_data: { enabled: true }, receipts: { enabled: true }, typing: { enabled: true } };
 
-const events = v.optional(v.array(v.unknown()), []);
+const events = v.nullish(v.array(v.unknown()), []);
+/** What a client cannot do without; a room that lacks it comes with a plain sync. */
 const roomSchema = v.object({
   required_state: events,
   timeline: events,
-  limited: v.optional(v.boolean(), false),
-  prev_batch: v.optional(v.string()),
-  invite_state: v.optional(v.array(v.unknown())),
-  joined_count: v.optional(v.number()),
-  invited_count: v.optional(v.number()),
-  heroes: v.optional(v.array(v.object({ user_id: v.string() }))),
-});
-const roomData = v.optional(v.object({ rooms: v.optional(v.record(v.string(), v.unknown()), {}) }));
-const accountData = v.optional(v.object({ rooms: v.optional(v.record(v.string(), v.array(v.unknown())), {}) }));
-const answerSchema = v.object({
-  lists: v.optional(v.record(v.string(), v.object({ count: v.number() })), {}),
-  rooms: v.optional(v.record(v.string(), roomSchema), {}),
-  extensions: v.optional(v.object({ account_data: accountData, receipts: roomData, typing: roomData }), {}),
+  limited: v.nullish(v.boolean(), false),
+  prev_batch: v.nullish(v.string()),
+  invite_state: v.nullish(v.array(v.unknown())),
+  joined_count: v.fallback(v.unknown(), undefined),
+  invited_count: v.fallback(v.unknown(), undefined),
+  heroes: v.fallback(v.optional(v.array(v.object({ user_id: v.string() }))), undefined),
 });
 
-type SlidingAnswer = v.InferOutput<typeof answerSchema>;
-type SlidingRoom = SlidingAnswer['rooms'][string];
+type SlidingRoom = v.InferOutput<typeof roomSchema>;
+
+/** A sliding sync's answer, as far as it is what it should be. */
+interface SlidingAnswer {
+  readonly rooms: ReadonlyMap<string, SlidingRoom>;
+  /** Whether rooms were left out, since they are not what they should be. */
+  readonly isPart: boolean;
+  /** How many rooms there are for a list of that name. */
+  readonly count: (list: string) => number;
+  /** What an extension tells of a room. */
+  readonly extension: (name: string, roomId: string) => unknown;
+}
+
+function readAnswer(body: JsonObject, parts: ResponseParts): SlidingAnswer {
+  const rooms = new Map<string, SlidingRoom>();
+  const told = Object.entries(parts.object(body, 'rooms') ?? {});
+  for (const [roomId, room] of told) {
+    const read = v.safeParse(roomSchema, room);
+    if (isRoomId(roomId) && read.success) rooms.set(roomId, read.output);
+    else parts.malformed++;
+  }
+  const lists = parts.object(body, 'lists') ?? {};
+  const extensions = parts.object(body, 'extensions') ?? {};
+  const counts = new Map(parts.objects({ lists }, 'lists').map(([name, { count }]) => [name, count]));
+  const extensionRooms = new Map(
+    parts.objects({ extensions }, 'extensions').map(([name, data]) => [name, parts.object(data, 'rooms') ?? {}]),
+  );
+  return {
+    rooms,
+    isPart: rooms.size < told.length,
+    count: (list) => Number(counts.get(list) ?? Infinity),
+    extension: (name, roomId) => {
+      const told = extensionRooms.get(name) ?? {};
+      return Object.hasOwn(told, roomId) ? told[roomId] : undefined;
+    },
+  };
+}
 
 /**
  * Simplified sliding sync (MSC4186), for what it is good at: a few rooms out of many, at once. No position is kept,
@@ -82,8 +113,7 @@ export class SlidingSync {
       invites: { required_state: [], timeline_limit: 0, ranges: [[0, ALL_INVITES]], filters: { is_invite: true } },
     };
     const answer = await this.#ask({ lists });
-    const total = answer.lists.rooms?.count ?? Infinity;
-    return { sections: await this.#sections(answer), isAll: total <= count };
+    return { sections: await this.#sections(answer), isAll: !answer.isPart && answer.count('rooms') <= count };
   }
 
   /** Those of the rooms that the user is in. */
@@ -96,18 +126,22 @@ export class SlidingSync {
     return { required_state: REQUIRED_STATE, timeline_limit: this.#timelineLimit };
   }
 
-  #ask(body: object): Promise<SlidingAnswer> {
-    return this.#requests.slidingSync(answerSchema, { conn_id: CONNECTION, extensions: EXTENSIONS, ...body });
+  async #ask(body: object): Promise<SlidingAnswer> {
+    const parts = new ResponseParts();
+    const answer = await this.#requests.slidingSync({ conn_id: CONNECTION, extensions: EXTENSIONS, ...body });
+    const read = readAnswer(answer, parts);
+    this.#requests.malformed(parts.malformed);
+    return read;
   }
 
   async #sections(answer: SlidingAnswer): Promise<RoomSections> {
     const sections = noSections();
-    const joined = Object.entries(answer.rooms).filter(([, room]) => isJoined(room, this.#userId));
+    const joined = [...answer.rooms].filter(([, room]) => isJoined(room, this.#userId));
     const heroes = await this.#heroes(joined);
     for (const [roomId, room] of joined) {
       sections.join.set(roomId, joinSection(answer, roomId, room, heroes.get(roomId) ?? []));
     }
-    for (const [roomId, { invite_state: state }] of Object.entries(answer.rooms)) {
+    for (const [roomId, { invite_state: state }] of answer.rooms) {
       if (state) sections.invite.set(roomId, { invite_state: { events: state } });
     }
     return sections;
@@ -115,32 +149,33 @@ export class SlidingSync {
 
   /** Members after whom rooms without a name are called, and who have not come with them. */
   async #heroes(rooms: readonly (readonly [string, SlidingRoom])[]): Promise<Map<string, readonly unknown[]>> {
-    const missing = rooms.flatMap(([roomId, { heroes = [], required_state: state }]) => {
-      const ids = heroes.map(({ user_id: userId }) => userId).filter((userId) => !memberOf(state, userId));
+    const missing = rooms.flatMap(([roomId, { heroes, required_state: state }]) => {
+      const ids = (heroes ?? []).map(({ user_id: userId }) => userId).filter((userId) => !memberOf(state, userId));
       const members = ids.map((userId) => ['m.room.member', userId]);
       return ids.length === 0 ? [] : [[roomId, { required_state: members, timeline_limit: 0 }]];
     });
     if (missing.length === 0) return new Map();
-    const body = { conn_id: `${CONNECTION}.members`, room_subscriptions: Object.fromEntries(missing) };
-    const answer = await this.#requests.slidingSync(answerSchema, body);
-    return new Map(Object.entries(answer.rooms).map(([roomId, { required_state: state }]) => [roomId, state]));
+    const body = { conn_id: `${CONNECTION}.members`, extensions: {}, room_subscriptions: Object.fromEntries(missing) };
+    const answer = await this.#ask(body);
+    return new Map([...answer.rooms].map(([roomId, { required_state: state }]) => [roomId, state]));
   }
 }
 
 function joinSection(
-  { extensions }: SlidingAnswer,
+  { extension }: SlidingAnswer,
   roomId: string,
   room: SlidingRoom,
   heroes: readonly unknown[],
 ): { timeline: { events: unknown[]; limited: boolean; prev_batch?: string } } {
-  const { account_data: data, receipts, typing } = extensions;
-  const ephemeral = [receipts?.rooms[roomId], typing?.rooms[roomId]].filter((event) => event !== undefined);
+  const ephemeral = ['receipts', 'typing']
+    .map((name) => extension(name, roomId))
+    .filter((event) => event !== undefined);
   const { timeline, limited, prev_batch: prevBatch } = room;
   const section = {
-    timeline: { events: timeline, limited, ...(prevBatch !== undefined && { prev_batch: prevBatch }) },
+    timeline: { events: timeline, limited, ...(typeof prevBatch === 'string' && { prev_batch: prevBatch }) },
     'org.matrix.msc4222.state_after': { events: [...room.required_state, ...heroes] },
     ephemeral: { events: ephemeral },
-    account_data: { events: data?.rooms[roomId] ?? [] },
+    account_data: { events: extension('account_data', roomId) },
     summary: {
       'm.joined_member_count': room.joined_count,
       'm.invited_member_count': room.invited_count,

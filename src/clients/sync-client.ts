@@ -29,6 +29,7 @@ import { SyncRequests } from './sync-requests.js';
 import type { SyncQuery } from './sync-requests.js';
 import { clientFailure, SyncPoll } from './sync-poll.js';
 import type { Answer, ClientGate } from './sync-poll.js';
+import type { OnSdkFailure } from './sdk-containment.js';
 import { SdkFeed } from './sdk-feed.js';
 import type { KnownTimeline } from './sdk-feed.js';
 import { SyncStore } from './sync-store.js';
@@ -144,7 +145,11 @@ export class SyncClient implements EventSource {
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });
-    this.#feed = new SdkFeed(this.matrixClient, saved, options.encryption !== undefined);
+    const onSdkFailure: OnSdkFailure = (error, roomId) => {
+      telemetry.malformed(1);
+      logger.warn({ userId: this.#userId, roomId, err: error }, 'the SDK could not take in a part of a sync');
+    };
+    this.#feed = new SdkFeed(this.matrixClient, saved, onSdkFailure, options.encryption !== undefined);
     const { signal } = this.#poll;
     const endsWithOutage = (): boolean => this.#phase === 'running';
     const requests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, endsWithOutage });
@@ -373,9 +378,12 @@ export class SyncClient implements EventSource {
 
   #handOut(answer: Answer): ISyncResponse {
     const { read, durationMs } = answer;
-    const { malformedEvents, response, batch } = read;
+    const { malformed, response, batch } = read;
     const { logger } = this.#options;
-    if (malformedEvents > 0) logger.warn({ userId: this.#userId, malformedEvents }, 'sync held malformed events');
+    if (malformed > 0) {
+      this.#telemetry.malformed(malformed);
+      logger.warn({ userId: this.#userId, malformed }, 'malformed parts of a sync were left out');
+    }
     const { account_data: accountData } = response;
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
     this.#noteKeysLeft(response, batch.isLate === true);

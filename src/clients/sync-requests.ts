@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import type { Telemetry } from '../core/telemetry.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
+import { isRoomId } from './response-parts.js';
 
 export const SYNC_PATH = '/_matrix/client/v3/sync';
 const SLIDING_SYNC_PATH = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
@@ -20,7 +21,7 @@ export interface SyncRequestsOptions {
   readonly endsWithOutage: () => boolean;
 }
 
-const joinedRoomsSchema = v.object({ joined_rooms: v.array(v.string()) });
+const joinedRoomsSchema = v.object({ joined_rooms: v.fallback(v.optional(v.array(v.unknown())), undefined) });
 
 /** What a client asks for to know what happens to its user. Each is sent once; its caller repeats it. */
 export class SyncRequests {
@@ -39,13 +40,22 @@ export class SyncRequests {
   }
 
   /** @see https://github.com/matrix-org/matrix-spec-proposals/pull/4186 */
-  slidingSync<Schema extends v.GenericSchema>(schema: Schema, body: unknown): Promise<v.InferOutput<Schema>> {
-    return this.#send(schema, 'POST', SLIDING_SYNC_PATH, { query: { timeout: 0 }, body });
+  slidingSync(body: unknown): Promise<Readonly<Record<string, unknown>>> {
+    return this.#send(v.looseObject({}), 'POST', SLIDING_SYNC_PATH, { query: { timeout: 0 }, body });
+  }
+
+  /** Counts parts of an answer that its reader had to leave out. */
+  malformed(parts: number): void {
+    this.#options.http.malformed(parts);
   }
 
   /** @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3joined_rooms */
-  async joinedRooms(): Promise<string[]> {
-    return (await this.#send(joinedRoomsSchema, 'GET', '/_matrix/client/v3/joined_rooms', {})).joined_rooms;
+  /** Undefined when the homeserver answers without a list. */
+  async joinedRooms(): Promise<string[] | undefined> {
+    const { joined_rooms: rooms } = await this.#send(joinedRoomsSchema, 'GET', '/_matrix/client/v3/joined_rooms', {});
+    const roomIds = rooms?.filter((roomId) => typeof roomId === 'string').filter(isRoomId);
+    this.#options.http.malformed(rooms && roomIds ? rooms.length - roomIds.length : 1);
+    return roomIds;
   }
 
   #send<Schema extends v.GenericSchema>(

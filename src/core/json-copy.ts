@@ -1,10 +1,30 @@
-/** A deep copy of what JSON can hold, at a tenth of what structuredClone costs for an event. */
+/**
+ * A deep copy of what JSON can hold, at a tenth of what structuredClone costs for an event. It does not recurse: what a
+ * homeserver sends may be nested deeper than the stack.
+ */
 export function jsonCopy<T>(value: T): T {
-  if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map((item: unknown) => jsonCopy(item)) as T;
-  const copy = { ...value } as Record<string, unknown>; // has a key `__proto__` as its own, so setting it is harmless
-  for (const key of Object.keys(copy)) {
-    if (typeof copy[key] === 'object') copy[key] = jsonCopy(copy[key]);
+  if (!isContainer(value)) return value;
+  const root = shallowCopy(value);
+  const open = [root];
+  for (let copy = open.pop(); copy; copy = open.pop()) {
+    for (const key of Object.keys(copy)) {
+      const inner = copy[key];
+      if (!isContainer(inner)) continue;
+      const own = shallowCopy(inner);
+      copy[key] = own;
+      open.push(own);
+    }
   }
-  return copy as T;
+  return root as T;
+}
+
+type Container = Record<string, unknown>;
+
+function isContainer(value: unknown): value is Container {
+  return typeof value === 'object' && value !== null;
+}
+
+/** Of an object the copy has a key `__proto__` as its own, so setting it is harmless. */
+function shallowCopy(value: Container): Container {
+  return Array.isArray(value) ? (value.slice() as unknown as Container) : { ...value };
 }

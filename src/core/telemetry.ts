@@ -71,6 +71,8 @@ export interface Telemetry {
     kind: SyncKind,
     durationMs: number,
   ): (size: SyncSize, take: () => Promise<void>) => Promise<void>;
+  /** So many parts of an answer were left out, since they are not what the specification promises. */
+  malformed(parts: number): void;
   /** An event is handed to the callbacks. */
   event(type: ClientEventType, provenance: Provenance): void;
   /** Runs one attempt of a callback. */
@@ -106,6 +108,7 @@ export const noTelemetry: Telemetry = {
   clientChanged() {},
   clientStopped() {},
   sync: () => (_size, take) => take(),
+  malformed() {},
   event() {},
   callback: async (_event, _attempt, run) => run(),
   decryption() {},

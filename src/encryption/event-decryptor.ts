@@ -5,6 +5,7 @@ import { orAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { decryption } from '../core/decryption.js';
 import type { DecryptionFailureReason } from '../core/decryption.js';
+import { isDeeperThan, MAX_EVENT_DEPTH } from '../core/json-depth.js';
 import { isObject, isRawEvent } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { cryptoBackend } from './crypto-backend.js';
@@ -64,6 +65,7 @@ export class EventDecryptor {
   async decrypt(roomId: string, raw: RawEvent, wait?: KeyWait): Promise<RawEvent> {
     const known = this.#decrypted.get(raw);
     if (known) return known;
+    if (isDeeperThan(raw, MAX_EVENT_DEPTH)) return isCiphertext(raw) ? failed(raw, 'unreadable') : raw;
     const event = await this.#decryptBundledEdit(roomId, raw);
     if (!isCiphertext(event)) return event;
     const matrixEvent = new MatrixEvent({ ...event, room_id: roomId });
@@ -72,7 +74,7 @@ export class EventDecryptor {
       if (reason !== undefined && wait && mayPass.has(reason)) reason = await this.#waitForKey(matrixEvent, wait);
       if (reason === 'withheld' && wait) reason = await this.#lookUpKey(matrixEvent, wait);
       if (reason === undefined && neverEncrypted.has(matrixEvent.getType())) reason = 'unreadable';
-      if (reason !== undefined) return { ...event, [decryption]: { state: 'failed', reason } };
+      if (reason !== undefined) return failed(event, reason);
     } finally {
       this.#backend.eventDecryptor.removeEventFromPendingList(matrixEvent);
     }
@@ -135,6 +137,10 @@ export class EventDecryptor {
 
 function isCiphertext(event: RawEvent): boolean {
   return event.type === 'm.room.encrypted' && event.state_key === undefined && event.content.ciphertext !== undefined;
+}
+
+function failed(event: RawEvent, reason: DecryptionFailureReason): RawEvent {
+  return { ...event, [decryption]: { state: 'failed', reason } };
 }
 
 function reasonOf(event: MatrixEvent): DecryptionFailureReason | undefined {

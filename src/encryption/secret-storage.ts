@@ -69,7 +69,7 @@ export class SecretKeeper {
     const keyId = await secretStorage.getDefaultKeyId();
     if (keyId === null) return false;
     for (const name of names) {
-      if (!(keyId in ((await secretStorage.isStored(name)) ?? {}))) return false;
+      if (!Object.hasOwn((await secretStorage.isStored(name)) ?? {}, keyId)) return false;
     }
     return true;
   }

@@ -10,6 +10,7 @@ interface SyncChanges {
 }
 
 interface SyncListener {
+  readonly olmMachine: { readonly userId: { readonly constructor: unknown } };
   processSyncChanges(changes: SyncChanges): Promise<object[]>;
 }
 
@@ -23,15 +24,30 @@ const HOUSEKEEPING_MS = 60_000;
 export function tellOnlyNews(matrixClient: MatrixClient, clock: Clock): void {
   const crypto = matrixClient.getCrypto() as unknown as SyncListener;
   const process = crypto.processSyncChanges.bind(crypto);
+  const UserId = crypto.olmMachine.userId.constructor as new (id: string) => { free(): void };
+  const known = (userIds: readonly string[] | undefined): string[] =>
+    (userIds ?? []).filter((id) => isUserId(UserId, id));
   let told: { readonly keys: string; readonly until: number } | undefined;
   crypto.processSyncChanges = async (changes) => {
-    const { toDeviceEvents, deviceLists, oneTimeKeysCounts, unusedFallbackKeys } = changes;
+    const { toDeviceEvents, oneTimeKeysCounts, unusedFallbackKeys } = changes;
+    const { changed, left } = changes.deviceLists ?? {};
+    const deviceLists = { changed: known(changed), left: known(left) };
     const keys = JSON.stringify([oneTimeKeysCounts, unusedFallbackKeys]);
-    const news = [toDeviceEvents, deviceLists?.changed, deviceLists?.left].some((part) => part?.length);
+    const news = [toDeviceEvents, deviceLists.changed, deviceLists.left].some(({ length }) => length > 0);
     if (!news && keys === told?.keys && clock.now() < told.until) return [];
     told = undefined;
-    const processed = await process(changes);
+    const processed = await process({ ...changes, deviceLists });
     told = { keys, until: clock.now() + HOUSEKEEPING_MS };
     return processed;
   };
+}
+
+/** Whether the crypto library takes it for a user: at another it throws, and what came to the device with it is lost. */
+function isUserId(UserId: new (id: string) => { free(): void }, id: string): boolean {
+  try {
+    new UserId(id).free();
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -103,6 +103,11 @@ export class HomeserverHttp {
     return withRetries(attempt, policy, this.#options.clock, request.signal, request.operation, mayRepeat);
   }
 
+  /** Counts parts of an answer that its reader had to leave out. */
+  malformed(parts: number): void {
+    if (parts > 0) this.#telemetry.malformed(parts);
+  }
+
   /** Sends once (twice when the token had to be renewed) and returns the answer of a success. */
   async #authorised<Schema extends v.GenericSchema>(
     schema: Schema,

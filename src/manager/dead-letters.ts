@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ClientEvent } from '../core/client-event.js';
 import { isManagerError } from '../core/errors.js';
+import { jsonText } from '../core/json-depth.js';
 import type { StoredDeadLetter, StoredError } from '../storage/dead-letter.js';
 
 /** An event that a callback failed on as often as it may, as `deadLetters` lists it. */
@@ -16,7 +17,7 @@ export interface DeadLetter {
 }
 
 export function toStored(event: ClientEvent, error: unknown, attempts: number, failedAt: number): StoredDeadLetter {
-  const json = JSON.stringify(event);
+  const json = jsonText(event);
   const id =
     'eventId' in event && event.type !== 'receipt'
       ? event.eventId

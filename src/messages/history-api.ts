@@ -6,7 +6,7 @@ import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
 
-const messagesSchema = v.object({ chunk: v.array(v.unknown()), end: v.nullish(v.string()) });
+const messagesSchema = v.object({ chunk: v.nullish(v.array(v.unknown()), []), end: v.nullish(v.string()) });
 
 /**
  * One page of `/messages`, newest first.
@@ -29,7 +29,9 @@ export async function readMessages(
     repeatable: true,
     signal,
   });
-  return { events: body.chunk.filter(isRawEvent), end: body.end ?? undefined };
+  const events = body.chunk.filter(isRawEvent);
+  http.malformed(body.chunk.length - events.length);
+  return { events, end: body.end ?? undefined };
 }
 
 /** Leaves out the member events that pages would otherwise come with. */

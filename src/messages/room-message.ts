@@ -113,15 +113,18 @@ function isNewer(edit: RawEvent, than: RawEvent): boolean {
   return edit.event_id > than.event_id;
 }
 
+const keptKeys: ReadonlyMap<string, readonly string[]> = new Map([
+  ['m.room.member', ['membership', 'join_authorised_via_users_server']],
+  ['m.room.join_rules', ['join_rule', 'allow']],
+  ['m.room.history_visibility', ['history_visibility']],
+]);
+
 /** What a redaction leaves of state that everybody needs. @see https://spec.matrix.org/v1.16/rooms/v11/#redactions */
 function keptContent(event: RawEvent): EventContent {
-  const kept: Readonly<Record<string, readonly string[]>> = {
-    'm.room.member': ['membership', 'join_authorised_via_users_server'],
-    'm.room.join_rules': ['join_rule', 'allow'],
-    'm.room.history_visibility': ['history_visibility'],
-  };
   if (event.type === 'm.room.create') return event.content;
   return Object.fromEntries(
-    (kept[event.type] ?? []).filter((key) => key in event.content).map((key) => [key, event.content[key]]),
+    (keptKeys.get(event.type) ?? [])
+      .filter((key) => Object.hasOwn(event.content, key))
+      .map((key) => [key, event.content[key]]),
   );
 }

@@ -94,6 +94,13 @@ export const instruments = {
       'The longest time since a sync of a client that does not rest was answered; up to the poll timeout is normal',
     labels: [],
   },
+  malformedParts: {
+    name: 'matrix.answer.malformed_parts',
+    kind: 'counter',
+    unit: '{part}',
+    description: 'Parts of answers that are not what the specification promises and were left out',
+    labels: [],
+  },
   events: {
     name: 'matrix.event.count',
     kind: 'counter',

@@ -46,7 +46,11 @@ interface Start {
   readonly span: Span;
 }
 
-/** Counts and measures what one manager does: for `stats()`, for OpenTelemetry, and for who listens to the channels. */
+/**
+ * Counts and measures what one manager does: for `stats()`, for OpenTelemetry, and for who listens to the channels.
+ *
+ * This file is long because it implements one interface that each part of the library adds a few lines to.
+ */
 export class ManagerTelemetry implements Telemetry {
   readonly #clock: Clock;
   readonly #meter: Meter;
@@ -58,6 +62,7 @@ export class ManagerTelemetry implements Telemetry {
   readonly #stops: Series<Count>;
   readonly #syncDuration: Readonly<Record<SyncKind, Durations>>;
   readonly #syncProcessing: Readonly<Record<SyncKind, Durations>>;
+  readonly #malformedParts: Count;
   readonly #events: Readonly<Record<ClientEventType, Readonly<Record<Provenance, Count>>>>;
   readonly #callbacks: Readonly<Record<CallbackOutcome, Count>>;
   readonly #deadLetters: Count;
@@ -90,6 +95,7 @@ export class ManagerTelemetry implements Telemetry {
     for (const reason of stopReasons) this.#stops.at(reason);
     this.#syncDuration = each(syncKinds, duration('syncDuration'));
     this.#syncProcessing = each(syncKinds, duration('syncProcessing'));
+    this.#malformedParts = counter('malformedParts').at();
     const events = counter('events');
     this.#events = fromNames(clientEventTypes, (type) =>
       fromNames(provenances, (provenance) => events.at(type, provenance)),
@@ -154,6 +160,10 @@ export class ManagerTelemetry implements Telemetry {
       this.#syncProcessing[kind].record(processingMs);
       publish('matrix-client-manager:sync', () => ({ userId, kind, durationMs, processingMs, rooms, events }));
     };
+  }
+
+  malformed(parts: number): void {
+    this.#malformedParts.add(parts);
   }
 
   event(type: ClientEventType, provenance: Provenance): void {
@@ -276,6 +286,7 @@ export class ManagerTelemetry implements Telemetry {
       stops: Object.fromEntries([...this.#stops].map(({ labels, value }) => [String(labels.reason), value])),
       syncs: statsOf(this.#syncDuration),
       syncProcessing: statsOf(this.#syncProcessing),
+      malformedParts: this.#malformedParts.value,
       events: fromNames(clientEventTypes, (type) =>
         fromNames(provenances, (provenance) => this.#events[type][provenance].value),
       ),

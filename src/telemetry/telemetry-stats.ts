@@ -24,6 +24,8 @@ export interface TelemetryStats {
   readonly syncs: Readonly<Record<SyncKind, DurationStats>>;
   /** How long it took to take them in. */
   readonly syncProcessing: Readonly<Record<SyncKind, DurationStats>>;
+  /** Parts of answers, such as events without a sender, that are not what the specification promises: left out. */
+  readonly malformedParts: number;
   /** Events handed to the callbacks. */
   readonly events: Readonly<Record<ClientEventType, Readonly<Record<Provenance, number>>>>;
   /** Calls of callbacks, and events that became dead letters. */

@@ -17,3 +17,14 @@ it('takes a key __proto__ for a key', () => {
   expect(Object.getPrototypeOf(copy)).toBe(Object.prototype);
   expect(copy.polluted).toBeUndefined();
 });
+
+it('copies 100,000 levels without recursion', () => {
+  const value: unknown = JSON.parse(`${'{"a":['.repeat(50_000)}1${']}'.repeat(50_000)}`);
+  const copy = jsonCopy(value);
+  let [a, b, shared] = [value, copy, 0];
+  for (let level = 0; level < 50_000; level++) {
+    if (a === b) shared++;
+    [a, b] = [a, b].map((inner) => (inner as { a: unknown[] }).a[0]) as [unknown, unknown];
+  }
+  expect([a, b, shared]).toEqual([1, 1, 0]);
+});
