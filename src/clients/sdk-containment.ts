@@ -94,6 +94,6 @@ class ContainedRooms {
           if (!client.store.getRoom(room.roomId)) client.store.storeRoom(room);
         }
       });
-    this.list = Object.assign([...rooms], { map }) as RoomSection[];
+    this.list = Object.assign([...rooms], { map });
   }
 }

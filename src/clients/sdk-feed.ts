@@ -48,7 +48,7 @@ export class SdkFeed {
     this.#client = client;
     this.#onFailure = onFailure;
     containSdkFailures(client, onFailure);
-    this.#setPushRules = client.setPushRules;
+    this.#setPushRules = client.setPushRules.bind(client);
     if (saved) saved.accountData = this.#withoutPushRules(saved.accountData);
     const isOff = (name: string): boolean =>
       !this.isObserved && emittedByPeople.has(name) && !(encrypts && name === (RoomMemberEvent.Membership as string));

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { isObject } from '../core/raw-event.js';
+import { invalidResponse } from '../http/response-error.js';
 import { isRoomId, ResponseParts } from './response-parts.js';
 import type { JsonObject } from './response-parts.js';
 import { noSections } from './room-sections.js';
@@ -41,15 +42,15 @@ const REQUIRED_STATE = [
 const EXTENSIONS = { account_data: { enabled: true }, receipts: { enabled: true }, typing: { enabled: true } };
 
 const events = v.nullish(v.array(v.unknown()), []);
-/** What a client cannot do without; a room that lacks it comes with a plain sync. */
+/** What a client cannot do without has to be right; of the rest, what is not is left out. */
 const roomSchema = v.object({
   required_state: events,
   timeline: events,
   limited: v.nullish(v.boolean(), false),
   prev_batch: v.nullish(v.string()),
   invite_state: v.nullish(v.array(v.unknown())),
-  joined_count: v.fallback(v.unknown(), undefined),
-  invited_count: v.fallback(v.unknown(), undefined),
+  joined_count: v.optional(v.unknown()),
+  invited_count: v.optional(v.unknown()),
   heroes: v.fallback(v.optional(v.array(v.object({ user_id: v.string() }))), undefined),
 });
 
@@ -58,34 +59,31 @@ type SlidingRoom = v.InferOutput<typeof roomSchema>;
 /** A sliding sync's answer, as far as it is what it should be. */
 interface SlidingAnswer {
   readonly rooms: ReadonlyMap<string, SlidingRoom>;
-  /** Whether rooms were left out, since they are not what they should be. */
-  readonly isPart: boolean;
   /** How many rooms there are for a list of that name. */
   readonly count: (list: string) => number;
   /** What an extension tells of a room. */
   readonly extension: (name: string, roomId: string) => unknown;
 }
 
-function readAnswer(body: JsonObject, parts: ResponseParts): SlidingAnswer {
+/** Undefined where a room is not what it should be: a plain sync tells of it, and of all others with it. */
+function readAnswer(body: JsonObject, parts: ResponseParts): SlidingAnswer | undefined {
+  const { rooms: told = {} } = body;
   const rooms = new Map<string, SlidingRoom>();
-  const told = Object.entries(parts.object(body, 'rooms') ?? {});
-  for (const [roomId, room] of told) {
+  for (const [roomId, room] of isObject(told) ? Object.entries(told) : []) {
     const read = v.safeParse(roomSchema, room);
     if (isRoomId(roomId) && read.success) rooms.set(roomId, read.output);
     else parts.malformed++;
   }
-  const lists = parts.object(body, 'lists') ?? {};
-  const extensions = parts.object(body, 'extensions') ?? {};
-  const counts = new Map(parts.objects({ lists }, 'lists').map(([name, { count }]) => [name, count]));
-  const extensionRooms = new Map(
-    parts.objects({ extensions }, 'extensions').map(([name, data]) => [name, parts.object(data, 'rooms') ?? {}]),
+  if (!isObject(told) || parts.malformed > 0) return undefined;
+  const counts = new Map(parts.objects(body, 'lists').map(([name, { count }]) => [name, count]));
+  const extensions = new Map(
+    parts.objects(body, 'extensions').map(([name, data]) => [name, parts.object(data, 'rooms') ?? {}]),
   );
   return {
     rooms,
-    isPart: rooms.size < told.length,
     count: (list) => Number(counts.get(list) ?? Infinity),
     extension: (name, roomId) => {
-      const told = extensionRooms.get(name) ?? {};
+      const told = extensions.get(name) ?? {};
       return Object.hasOwn(told, roomId) ? told[roomId] : undefined;
     },
   };
@@ -113,7 +111,8 @@ export class SlidingSync {
       invites: { required_state: [], timeline_limit: 0, ranges: [[0, ALL_INVITES]], filters: { is_invite: true } },
     };
     const answer = await this.#ask({ lists });
-    return { sections: await this.#sections(answer), isAll: !answer.isPart && answer.count('rooms') <= count };
+    const total = answer.count('rooms');
+    return { sections: await this.#sections(answer), isAll: total <= count && answer.rooms.size >= total };
   }
 
   /** Those of the rooms that the user is in. */
@@ -131,6 +130,7 @@ export class SlidingSync {
     const answer = await this.#requests.slidingSync({ conn_id: CONNECTION, extensions: EXTENSIONS, ...body });
     const read = readAnswer(answer, parts);
     this.#requests.malformed(parts.malformed);
+    if (!read) throw invalidResponse({ operation: 'sliding sync', userId: this.#userId }, 'a room of wrong types', 200);
     return read;
   }
 

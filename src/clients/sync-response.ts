@@ -179,9 +179,7 @@ class RoomReader {
     const numbers = { ...(joined !== null && { [JOINED]: joined }), ...(invited !== null && { [INVITED]: invited }) };
     const heroes = summary && parts.strings(summary, 'm.heroes');
     const unread = parts.counts(room, 'unread_notifications');
-    const [threadCounts] = [THREAD_COUNTS, `org.matrix.msc3773.${THREAD_COUNTS}`].filter((name) =>
-      isObject(room[name]),
-    );
+    const threadCounts = [THREAD_COUNTS, `org.matrix.msc3773.${THREAD_COUNTS}`].find((name) => isObject(room[name]));
     const threads = threadCounts === undefined ? undefined : (room[threadCounts] as JsonObject);
     return {
       ...(summary && { summary: { ...parts.counts({ numbers }, 'numbers'), ...(heroes && { 'm.heroes': heroes }) } }),

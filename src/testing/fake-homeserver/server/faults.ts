@@ -97,6 +97,15 @@ export class Faults {
     return this.#add(match, async () => Response.json(body));
   }
 
+  /** Answers the request, with what `change` makes of the JSON that it would have answered with. */
+  rewrite(match: FaultMatch, change: (body: unknown) => unknown): Disposer {
+    return this.#add(match, async (_request, answer) => {
+      const response = await answer();
+      const body = JSON.stringify(change(await response.json()));
+      return new Response(body, { status: response.status, headers: { 'Content-Type': 'application/json' } });
+    });
+  }
+
   /** Ends the connection without looking at the request. */
   drop(match: FaultMatch): Disposer {
     return this.#add(match, async () => {
