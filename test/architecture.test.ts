@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ambientUses } from './architecture/ambient-uses.js';
 import { findCycles, importProblem } from './architecture/layers.js';
+import { unverifiedAccesses } from './architecture/network-keys.js';
 import { importsOf, readSource } from './architecture/source-files.js';
 
 const MAX_LINES = 300;
@@ -48,6 +49,15 @@ describe('the source', () => {
   test('takes time from the injected clock and chance from node:crypto', () => {
     const bound = files.filter(({ path }) => path !== 'core/clock.ts' && !path.startsWith('testing/'));
     expect(bound.flatMap(ambientUses)).toEqual([]);
+  });
+
+  test('reaches into no object by a key that may come from the network: those belong into a Map', () => {
+    expect(files.flatMap(unverifiedAccesses)).toEqual([]);
+    const careless = {
+      path: 'x.ts',
+      text: 'content[eventId] ??= {}; list[0]; list[list.length - 1]; map.get(eventId);',
+    };
+    expect(unverifiedAccesses(careless)).toEqual(['x.ts: content[eventId]']);
   });
 
   test(`says why where a file is longer than ${MAX_LINES} lines ("... is long because ...")`, () => {

@@ -43,26 +43,27 @@ export function resumeData(
 /** What the SDK's store answers for a saved sync; undefined when there is no position to resume from. */
 export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
   if (stored.since === undefined) return undefined;
-  const join: Record<string, IJoinedRoom> = {};
-  const invite: Record<string, IInvitedRoom> = {};
+  const join = new Map<string, IJoinedRoom>();
+  const invite = new Map<string, IInvitedRoom>();
   for (const [roomId, text] of stored.rooms) {
     const room = JSON.parse(text) as RoomSnapshot;
     if (room.membership === 'invite') {
-      invite[roomId] = { invite_state: { events: room.state as IStrippedState[] } };
+      invite.set(roomId, { invite_state: { events: room.state as IStrippedState[] } });
       continue;
     }
-    join[roomId] = {
+    const joined = {
       summary: room.summary,
       state: { events: room.state },
       timeline: { events: [], prev_batch: null },
       ephemeral: { events: [] },
       account_data: { events: [] },
       unread_notifications: {},
-    } as unknown as IJoinedRoom;
+    };
+    join.set(roomId, joined as unknown as IJoinedRoom);
   }
   return {
     nextBatch: stored.since,
-    roomsData: { join, invite, leave: {}, knock: {} },
+    roomsData: { join: Object.fromEntries(join), invite: Object.fromEntries(invite), leave: {}, knock: {} },
     accountData: (accountDataOf(stored)?.events ?? []) as ISavedSync['accountData'],
   };
 }

@@ -1,0 +1,86 @@
+import ts from 'typescript';
+import { parse, walk } from './source-files.js';
+import type { SourceFile } from './source-files.js';
+
+/**
+ * Accesses that are right as they are: own names, keys that were looked up with `Object.hasOwn`, and objects of the SDK
+ * by ids that begin with `!` or `@`. Telemetry knows own names only, and what is for tests is not asked.
+ */
+const verified: ReadonlySet<string> = new Set([
+  'clients/fast-start.ts: answer?.unstable_features?.[SLIDING_SYNC_FEATURE]',
+  'clients/habits.ts: habit.hours[h]',
+  'clients/response-parts.ts: of[name]',
+  'clients/sdk-feed.ts: join?.[roomId]',
+  'clients/sliding-sync.ts: told[roomId]',
+  'clients/sync-response.ts: room[name]',
+  'clients/sync-response.ts: room[threadCounts]',
+  'core/call-options.ts: (value as Readonly<Record<string, unknown>>)[method]',
+  'core/call-options.ts: input[name]',
+  'core/json-copy.ts: copy[key]',
+  'core/raw-event.ts: event[decryption]',
+  'core/sendable-json.ts: (source as Readonly<Record<string, unknown>>)[key]',
+  'core/sendable-json.ts: (target as Record<string, unknown>)[key]',
+  'delivery/to-client-events.ts: raw[decryption]',
+  'encryption/crypto-wasm.ts: imports?.[GLUE]',
+  'encryption/event-decryptor.ts: reasons[code]',
+  'encryption/indexed-db/globals.ts: (globalThis as Record<string, unknown>)[name]',
+  'encryption/indexed-db/globals.ts: globals[name]',
+  'encryption/indexed-db/globals.ts: scope[name]',
+  'encryption/machine-guard.ts: guarded[name]',
+  'encryption/open-crypto.ts: crypto.roomEncryptors[room.roomId]',
+  'encryption/open-crypto.ts: deviceKeys?.[userId]',
+  'encryption/open-crypto.ts: deviceKeys?.[userId]?.[deviceId]',
+  'encryption/open-crypto.ts: known[`ed25519:${deviceId}`]',
+  'encryption/published-keys.ts: masterKeys?.[userId]',
+  'encryption/user-encryption.ts: this.#backend.roomEncryptors[roomId]',
+  'http/secrets.ts: fields[name]',
+  'manager/live-user.ts: event[decryption]',
+  'manager/live-users.ts: clients[client.state]',
+  'manager/live-users.ts: settings.logger[level]',
+  'manager/options.ts: (value as Record<string, unknown> | null)?.[method]',
+  'manager/options.ts: limit[part]',
+  'manager/options.ts: options[name as NumberOption]',
+  'messages/attachments.ts: early?.[AUTHENTICATED_MEDIA_EARLY]',
+  'messages/room-message.ts: event.content[key]',
+  'messages/room-message.ts: event[decryption]',
+  'undici/decoded.ts: decoders[name as keyof typeof decoders]',
+  'undici/plain-headers.ts: this.#values[key]',
+  'undici/undici-transport.ts: options[name]',
+  'undici/undici-transport.ts: this.#pools[request.lane]',
+]);
+
+/** Accesses by a key that is worked out at run time, and of which nobody has said that they are right. */
+export function unverifiedAccesses(file: SourceFile): string[] {
+  if (/^(telemetry|testing)\//.test(file.path)) return [];
+  return computedAccesses(file).filter((access) => !verified.has(access));
+}
+
+/**
+ * Where a file reaches for a property by a key that is worked out at run time: `path: expression`. If the key comes
+ * from the network, `__proto__` and `constructor` reach what every object has, so it belongs into a Map. Indexes of
+ * arrays are left out where they are seen to be such.
+ */
+function computedAccesses(file: SourceFile): string[] {
+  const found: string[] = [];
+  walk(parse(file), (node) => {
+    if (!ts.isElementAccessExpression(node) || isIndex(node.argumentExpression)) return;
+    found.push(`${file.path}: ${node.getText().replaceAll(/\s+/g, ' ')}`);
+  });
+  return found;
+}
+
+function isIndex(argument: ts.Expression): boolean {
+  if (ts.isLiteralExpression(argument)) return true; // a name that is written there, or a number
+  if (ts.isIdentifier(argument)) return /^(i|j|n|index|[a-z]*Index)$/.test(argument.text);
+  if (ts.isPropertyAccessExpression(argument)) return isWellKnown(argument) || argument.name.text === 'next';
+  if (ts.isPostfixUnaryExpression(argument)) return true; // numbers alone are counted up
+  if (!ts.isBinaryExpression(argument)) return false;
+  return (
+    argument.operatorToken.kind === ts.SyntaxKind.MinusToken ||
+    argument.operatorToken.kind === ts.SyntaxKind.PercentToken
+  );
+}
+
+function isWellKnown(argument: ts.PropertyAccessExpression): boolean {
+  return argument.getText().startsWith('Symbol.');
+}
