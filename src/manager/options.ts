@@ -22,6 +22,8 @@ import { memoryStorage } from '../storage/memory-storage.js';
 import type { RateLimit } from '../resilience/rate-limiter.js';
 import type { Storage } from '../storage/storage.js';
 
+// This file is long because it is the list of the options, with their documentation, defaults and checks.
+
 /** The options of a {@link MatrixClientManager}. Only `homeserverUrl` is required. */
 export interface MatrixClientManagerOptions {
   /** Where the homeserver's client API answers, such as `https://matrix.example.org`. */
