@@ -249,6 +249,10 @@ function parseBody<Schema extends v.GenericSchema>(
   } catch {
     throw invalidResponse(subject, answer.text.trimStart().startsWith('<') ? 'HTML' : 'no whole JSON', answer.status);
   }
+  // To valibot an array is an object, and one without any of its optional parts.
+  if (Array.isArray(body) && schema.type !== 'array' && schema.type !== 'unknown') {
+    throw invalidResponse(subject, 'an array', answer.status);
+  }
   const parsed = v.safeParse(schema, body, { abortEarly: true });
   if (parsed.success) return parsed.output;
   const [issue] = parsed.issues;

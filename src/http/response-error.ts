@@ -47,24 +47,16 @@ export function errorFromAnswer(
   );
 }
 
-/**
- * Whether an answer comes from a homeserver at work: JSON with a success, a refusal that says why. A look at both ends
- * of a body tells HTML and most cut bodies from JSON without the cost of parsing.
- */
-export function isFromHomeserver({ status, text }: Pick<Answer, 'status' | 'text'>): boolean {
-  if (status >= 200 && status < 300) return isJsonLike(text);
-  if (status >= 500 || status < 300) return false;
-  if (status === 429) return true;
-  return isMatrixError(text);
-}
-
 /** Whether the body of a refusal is one that homeservers send. */
 export function isMatrixError(text: string): boolean {
   const { errcode, asksToAuthenticate } = parseErrorBody(text, []);
   return errcode !== undefined || asksToAuthenticate === true;
 }
 
-/** Whether the text begins and ends as an object or an array does. */
+/**
+ * Whether the text begins and ends as an object or an array does: tells HTML and most cut bodies from JSON without the
+ * cost of parsing.
+ */
 export function isJsonLike(text: string): boolean {
   const trimmed = text.trim();
   return /^(\{\}|\[\])$/.test(`${trimmed.at(0)}${trimmed.at(-1)}`);

@@ -202,11 +202,10 @@ function responseOf({ status, headers, text }: Answer): Response {
   return new Response(EMPTY.has(status) ? null : text, { status, headers: [...headers] });
 }
 
-/** With the content type that the SDK reads an errcode by; without one where there is no errcode to read. */
+/** With the content type that the SDK reads an errcode by, or with one whose body it leaves alone. */
 function refusalForSdk(answer: Answer): Response {
   const headers = new Headers([...answer.headers]);
-  if (isMatrixError(answer.text)) headers.set('content-type', 'application/json');
-  else headers.delete('content-type');
+  headers.set('content-type', isMatrixError(answer.text) ? 'application/json' : 'text/html');
   const status = answer.status > 599 ? 502 : answer.status; // a Response takes no others
   return new Response(EMPTY.has(status) ? null : answer.text, { status, headers });
 }

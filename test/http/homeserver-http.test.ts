@@ -69,7 +69,8 @@ describe('a request', () => {
     ['', 'no whole JSON'],
     ['{"done":tr', 'no whole JSON'],
     ['null', 'the body: expected Object'],
-    ['[]', 'done: expected "done"'],
+    ['[]', 'an array'],
+    ['[{"done":true}]', 'an array'],
     ['{}', 'done: expected "done"'],
     ['{"done":"yes"}', 'done: expected boolean'],
     ['{"done":1}', 'done: expected boolean'],
@@ -79,6 +80,13 @@ describe('a request', () => {
     expect(error).toMatchObject({ code: 'INVALID_RESPONSE', status: 200, userId: '@a:x', roomId: '!r:x' });
     expect(error.message).toContain(`looking got an answer that is not Matrix (${why})`);
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('takes an array for none of the objects whose parts are all optional, whatever the content type', async () => {
+    const lenient = v.looseObject({ limit: v.optional(v.number()) });
+    const { http } = setUp(json([]), new Response('{"limit":1}', { headers: { 'content-type': 'text/html' } }));
+    expect(await rejection(http.request(lenient, { ...get, ...once }))).toMatchObject({ code: 'INVALID_RESPONSE' });
+    expect(await http.request(lenient, { ...get, ...once })).toEqual({ limit: 1 });
   });
 
   it('is repeated after an answer that is not Matrix, and after a failure of the homeserver', async () => {

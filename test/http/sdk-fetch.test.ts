@@ -131,6 +131,47 @@ describe('the fetch of the SDK', () => {
     expect(script.requests).toHaveLength(1);
   });
 
+  it.each([
+    ['a web page', () => new Response('<html>', { status: 403, headers: { 'content-type': 'text/html' } })],
+    [
+      'a web page called JSON',
+      () => new Response('<html>', { status: 401, headers: { 'content-type': 'application/json' } }),
+    ],
+    ['JSON without an errcode', () => json({ message: 'no route' }, 404)],
+    ['an empty success', () => new Response('')],
+    ['a cut success', () => new Response('{"a":')],
+  ])(
+    'takes %s for no answer: repeated where it reads, a failed fetch in the end, and no token is renewed',
+    async (_what, page) => {
+      const accept = { ...headers, accept: 'application/json' };
+      const { fetch, clock, script, state } = setUp([page(), json({ a: 1 }), ...Array.from({ length: 5 }, page)]);
+      expect(await (await advanceUntil(clock, fetch('http://hs/x', { headers: accept }))).json()).toEqual({ a: 1 });
+      const read = await rejection(advanceUntil(clock, fetch('http://hs/x', { headers: accept })));
+      const written = await rejection(fetch('http://hs/x', { headers: accept, method: 'PUT', body: '{}' }));
+      expect([read.code, written.code]).toEqual(['INVALID_RESPONSE', 'INVALID_RESPONSE']);
+      expect([script.requests.length, state.renewals]).toEqual([7, 0]);
+    },
+  );
+
+  it('shows the SDK that authentication is asked for, which has no errcode', async () => {
+    const { fetch, state } = setUp([json({ session: 's', flows: [{ stages: ['m.login.password'] }] }, 401)]);
+    const response = await fetch('http://hs/x', { headers, method: 'POST', body: '{}' });
+    expect([response.status, state.renewals, await response.json()]).toMatchObject([401, 0, { session: 's' }]);
+  });
+
+  it('tells the SDK the content type by which it reads errcodes, and another where there is no errcode', async () => {
+    const named = { 'content-type': 'text/plain' };
+    const { fetch } = setUp([
+      new Response('{"errcode":"M_NOT_FOUND"}', { status: 404, headers: named }),
+      new Response('<html>', { status: 502, headers: { 'content-type': 'application/json' } }),
+    ]);
+    const put = { headers, method: 'PUT', body: '{}' };
+    const types = [await fetch('http://hs/x', put), await fetch('http://hs/x', put)].map((response) =>
+      response.headers.get('content-type'),
+    );
+    expect(types).toEqual(['application/json', 'text/html']);
+  });
+
   it('takes the token to no other origin', async () => {
     const away = () => new Response(null, { status: 307, headers: { Location: 'http://evil.test/' } });
     const { fetch, clock, script } = setUp(Array.from({ length: 10 }, away));
