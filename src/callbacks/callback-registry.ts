@@ -68,6 +68,9 @@ export class CallbackRegistry {
   readonly #handled = new HandledEvents();
   readonly #calls: RunningCalls;
 
+  /** Whether all callbacks were removed for good. */
+  #isCleared = false;
+
   constructor(options: CallbackRegistryOptions) {
     this.#options = options;
     this.#calls = new RunningCalls(options);
@@ -137,6 +140,7 @@ export class CallbackRegistry {
 
   /** Removes every callback, and waits for no call any more. */
   clear(): void {
+    this.#isCleared = true;
     for (const { subscriptions } of this.#users.values()) {
       for (const subscription of subscriptions.values()) subscription.filters.clear();
     }
@@ -224,7 +228,10 @@ export class CallbackRegistry {
         if (id !== undefined) subscription.failed.delete(id);
         return 'handled';
       } catch (error) {
-        if (call.isAborted && !wants(subscription, event)) return signal.aborted ? 'stopped' : 'unwanted';
+        if (call.isAborted && !wants(subscription, event)) {
+          // Removed while it ran. Where it was the last one, the event is for those that are added later.
+          return signal.aborted && !this.#isCleared ? 'stopped' : 'unwanted';
+        }
         this.#options.onError(event, error, attempt);
         if (signal.aborted && call.isAborted) return 'stopped'; // it failed because it was told to end
         if (attempt >= this.#options.attempts) {

@@ -22,6 +22,7 @@ import { answerItself } from './own-answers.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
 import { dropRenewedRooms } from './renewed-rooms.js';
 import { coveredSoFar, resumeData, savedSync } from './room-snapshots.js';
+import { JoinedCheck } from './joined-check.js';
 import { MissedSync } from './missed-sync.js';
 import type { MissedSink } from './missed-sync.js';
 import { initialLimit, syncLimit } from './sync-query.js';
@@ -104,6 +105,7 @@ export class SyncClient implements EventSource {
   readonly #syncs: SyncPoll;
   readonly #fast: FastStart;
   readonly #missed: MissedSync | undefined;
+  readonly #joined: JoinedCheck;
   readonly #feed: SdkFeed;
   /** What the SDK is processing. */
   #pending: Answer | undefined;
@@ -165,6 +167,7 @@ export class SyncClient implements EventSource {
       signal,
     });
     this.#fast = fast;
+    this.#joined = new JoinedCheck(this.matrixClient, requests, logger, stored.since !== undefined);
     const { missed } = options;
     this.#missed = missed && new MissedSync({ ...options, userId: this.#userId, requests, signal, sink: missed });
     const { onPositionLost, encryption, gate, timelineLimit, startTimeoutMs, requestTimeoutMs } = options;
@@ -228,6 +231,11 @@ export class SyncClient implements EventSource {
    */
   catchUp(history: boolean): void {
     this.#missed?.want(history);
+  }
+
+  /** Asks before the next poll which rooms the user is in: the homeserver has refused a request for one. */
+  checkRooms(): void {
+    this.#joined.want();
   }
 
   /** As {@link SyncPoll.rest}. */
@@ -352,9 +360,9 @@ export class SyncClient implements EventSource {
   async #next(query: SyncQuery): Promise<Answer> {
     const { since } = query;
     const missed = this.#missed;
-    if (!missed || since === undefined) return this.#syncs.next(query);
+    if (since === undefined) return this.#syncs.next(query);
     for (;;) {
-      await missed.run(this.#fast.isGrowing, (read, from) => {
+      await missed?.run(this.#fast.isGrowing, (read, from) => {
         // What comes with this goes past the SDK, so the SDK's state is that of the position that it is at.
         const nextBatch = String(since);
         const resume = resumeData(
@@ -367,9 +375,13 @@ export class SyncClient implements EventSource {
         );
         return { ...read.batch, since: from, nextBatch, ...(resume && { resume }) };
       });
-      const { signal } = missed;
+      const signal = missed?.signal ?? this.#poll.signal;
       try {
-        return await this.#syncs.next(query, signal);
+        const isDone = this.#phase === 'running' && !this.#fast.isGrowing && !this.#syncs.hasAnswer;
+        const suspects = isDone ? await this.#joined.suspects(signal) : new Set<string>();
+        if (suspects.size === 0) return await this.#syncs.next(query, signal);
+        const answer = await this.#syncs.next({ ...query, timeout: 0 }, signal);
+        return { ...answer, read: this.#joined.remove(answer.read, suspects) };
       } catch (error) {
         if (!signal.aborted || this.#poll.signal.aborted) throw error;
       }

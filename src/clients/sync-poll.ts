@@ -110,6 +110,11 @@ export class SyncPoll {
     return this.#connected && this.#restMs === undefined && !this.#behind;
   }
 
+  /** Whether something has been answered and not been asked for yet. */
+  get hasAnswer(): boolean {
+    return this.#answers.length > 0;
+  }
+
   /** Polls only every `pollIntervalMs` after the poll that is under way; never, where that is Infinity. */
   rest(pollIntervalMs: number): void {
     this.#restMs = pollIntervalMs;

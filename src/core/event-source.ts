@@ -10,6 +10,8 @@ export interface RoomBatch {
   readonly limited: boolean;
   /** A `/messages` token for what lies before `timeline`. */
   readonly prevBatch: string | undefined;
+  /** Whether the homeserver does not count the user to the room any more, and has told no leave. */
+  readonly isGone?: true;
   /** Typing notifications and receipts. */
   readonly ephemeral: readonly { readonly type: string; readonly content: EventContent }[];
 }

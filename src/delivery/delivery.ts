@@ -240,6 +240,7 @@ export class Delivery {
       const plan = this.#stop.signal.aborted ? undefined : await this.#plan(batch, room, isHistory);
       if (!plan) return false;
       const left = room.membership === 'leave';
+      if (room.isGone) this.#tellGone(roomId);
       const hasBacklog = plan.some((event) => event.provenance === 'backlog');
       // A callback that asks for the backlog is still owed that of the first sync.
       const kept = !hasBacklog && this.#positions.get(roomId)?.history ? { history: true as const } : {};
@@ -325,6 +326,11 @@ export class Delivery {
     this.#ledger.handled(step);
     setImmediate(() => void this.#scheduleCommit()); // no callback waits for it: share the batch's commit
     return true;
+  }
+
+  #tellGone(roomId: string): void {
+    const { userId, onGap } = this.#options;
+    onGap({ userId, roomId, from: this.#positions.get(roomId)?.eventId, to: undefined, reason: 'gone' });
   }
 
   #remember(open: OpenBatch, room: RoomBatch, kept: Pick<DeliveredPosition, 'history'>, marked: boolean): void {

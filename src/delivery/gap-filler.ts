@@ -21,9 +21,10 @@ export interface Gap {
   readonly to: string | undefined;
   /**
    * `limit`: more is missing than `gapFillLimit`. `error`: the homeserver does not tell, or not within
-   * `gapFillTimeoutMs`.
+   * `gapFillTimeoutMs`. `gone`: the homeserver does not count the user to the room any more and has told no leave, as
+   * after an admin has deleted the room; there is nothing more of it.
    */
-  readonly reason: 'limit' | 'error';
+  readonly reason: 'limit' | 'error' | 'gone';
   readonly error?: unknown;
 }
 

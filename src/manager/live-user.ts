@@ -8,7 +8,7 @@ import type { ClientGate } from '../clients/sync-poll.js';
 import { aborted, delay, orTimeout, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { decryption } from '../core/decryption.js';
-import { MatrixClientManagerError } from '../core/errors.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { EventBatch } from '../core/event-source.js';
 import { everyStep } from '../core/every-step.js';
 import type { Telemetry } from '../core/telemetry.js';
@@ -146,6 +146,13 @@ export class LiveUser implements ManagedClient {
     return this.#sync.isCurrent && !this.#sent.has(roomId) ? timeline : undefined;
   }
 
+  /** A request of the user failed: where a room was refused, what is in memory of it does not count any more. */
+  hasFailed(error: unknown): void {
+    if (!isManagerError(error) || error.roomId === undefined || ![403, 404].includes(error.status ?? 0)) return;
+    this.#timelines.delete(error.roomId);
+    this.#sync.checkRooms();
+  }
+
   /** The user has sent an event, which is to be seen in what they read next. */
   hasSent(roomId: string, eventId: string): void {
     if (!this.#timelines.get(roomId)?.has(eventId)) this.#sent.set(roomId, eventId);
@@ -272,7 +279,10 @@ export class LiveUser implements ManagedClient {
       gapFillLimit,
       gapFillTimeoutMs,
       lastAnswerAt: () => gate.lastAnswerAt,
-      onGap,
+      onGap: (gap) => {
+        this.hasFailed(gap.error);
+        onGap(gap);
+      },
       telemetry,
       clock,
       logger,

@@ -90,7 +90,7 @@ export class LiveUsers {
   async acting<T>(userId: string, use: (actor: Actor) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const { accounts, callbacks, lifetime } = this.#options;
     if (this.registry.has(userId) || callbacks.count(userId) > 0) {
-      return this.leased(userId, (live) => use({ session: live.session, live }), signal);
+      return this.leased(userId, (live) => watched(live, use({ session: live.session, live })), signal);
     }
     const session = await lifetime.orClosed(accounts.sessionOf(userId, signal), signal);
     return lifetime.orClosed(use({ session }), signal);
@@ -220,5 +220,15 @@ export class LiveUsers {
     };
     if (live?.late) void live.late.finally(forget);
     else forget();
+  }
+}
+
+/** What the work comes to; the client is told of a failure. */
+export async function watched<T>(live: LiveUser | undefined, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    live?.hasFailed(error);
+    throw error;
   }
 }

@@ -45,7 +45,7 @@ import { EventHub } from './event-hub.js';
 import type { ManagerEvents } from './events.js';
 import { health } from './health.js';
 import { Lifetime } from './lifetime.js';
-import { LiveUsers } from './live-users.js';
+import { LiveUsers, watched } from './live-users.js';
 import type { Actor } from './live-users.js';
 import type { LiveUser } from './live-user.js';
 import { readOptions } from './options.js';
@@ -355,7 +355,8 @@ export class MatrixClientManager implements AsyncDisposable {
     const reader = await this.#lifetime.orClosed(this.#reader(request.userId, signal), page.signal);
     const timeline = reader.live?.currentTimeline(page.roomId);
     const decrypt = this.#posts.pageDecryption(request.userId, page.roomId, signal);
-    const fetching = fetchPage(this.#http, reader.session, timeline, { ...page, signal, decrypt });
+    const pageRequest = { ...page, signal, decrypt };
+    const fetching = watched(reader.live, fetchPage(this.#http, reader.session, timeline, pageRequest));
     return this.#lifetime.orClosed(fetching, page.signal);
   }
 

@@ -137,6 +137,12 @@ export class WorldDriver {
     this.#change(roomId, userId, userId, 'leave');
   }
 
+  /** As an admin does with `DELETE /_synapse/admin/v2/rooms/{roomId}`: nobody is told, and it is as if it had never been. */
+  deleteRoom(roomId: string): void {
+    this.#world.rooms.delete(roomId);
+    for (const user of this.#world.users.values()) user.rooms.delete(roomId);
+  }
+
   /** @param kicker - the room's creator by default */
   kick(roomId: string, userId: string, kicker?: string): void {
     this.#change(roomId, kicker ?? this.#creator(roomId), userId, 'leave');
