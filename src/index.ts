@@ -5,6 +5,7 @@ export type { ManagerEvents } from './manager/events.js';
 export type {
   CallOptions,
   DownloadFileOptions,
+  ForgetUserOptions,
   GetRoomMessagesOptions,
   Health,
   ListSendsOptions,
@@ -32,7 +33,7 @@ export type {
   Provisioner,
   ProvisionerCapabilities,
 } from './provisioning/provisioner.js';
-export type { CredentialsSource } from './provisioning/accounts.js';
+export type { CredentialsSource, CredentialsStore } from './provisioning/application-credentials.js';
 export type { ProvisionedUser, ProvisionUserOptions } from './provisioning/provision-user-options.js';
 export type { AdminAccount } from './provisioning/synapse-admin-http.js';
 export type { AdminApi, AdminDevice, AdminUser, ListUsersOptions } from './provisioning/admin-api.js';

@@ -138,6 +138,12 @@ export class CallbackRegistry {
     return this.#calls.overdue;
   }
 
+  /** Undoes all registrations of the user, and forgets what their callbacks have had. */
+  forget(userId: string): void {
+    for (const { filters } of this.#subscriptions(userId)) filters.clear();
+    this.#users.delete(userId);
+  }
+
   /** Removes every callback, and waits for no call any more. */
   clear(): void {
     this.#isCleared = true;

@@ -2,6 +2,7 @@ import PQueue from 'p-queue';
 import { onceAborted, orAborted, throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
+import { isManagerError } from '../core/errors.js';
 import { throwAny } from '../core/every-step.js';
 import { ActivityIndex } from './activity-index.js';
 import { ClientCapacity } from './client-capacity.js';
@@ -376,7 +377,8 @@ export class ClientRegistry {
   #fatal(slot: Slot, error: MatrixClientManagerError): void {
     const { phase } = slot;
     if (phase.state !== 'live' && phase.state !== 'reconnecting') return;
-    void this.#close(slot, phase.client, error.code === 'UNKNOWN_TOKEN' ? 'loggedOut' : 'failed', error);
+    const isLoggedOut = isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED');
+    void this.#close(slot, phase.client, isLoggedOut ? 'loggedOut' : 'failed', error);
   }
 
   /** A client that was and is no more: its error stays to be seen until the next start or stop. */

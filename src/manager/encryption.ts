@@ -68,6 +68,12 @@ export class Encryption {
     });
   }
 
+  /** Deletes the keys of all the user's devices; their client has to be stopped. */
+  async forgetUser(userId: string): Promise<void> {
+    const store = await this.#opened();
+    for (const deviceId of store.devicesOf(userId)) store.forgetDevice(userId, deviceId);
+  }
+
   async rotateSecret(secret: string | Uint8Array): Promise<void> {
     (await this.#opened()).rotateSecret(secret);
   }

@@ -12,6 +12,7 @@ const names: ReadonlySet<keyof ManagerEvents> = new Set([
   'deadLetter',
   'gap',
   'deviceReplaced',
+  'credentialsChanged',
   'homeserverStateChanged',
   'sendFailed',
 ] as const);

@@ -1,4 +1,5 @@
 import type { ClientState, StopReason } from '../clients/client-state.js';
+import type { Credentials } from '../core/credentials.js';
 import type { ClientEvent } from '../core/client-event.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Gap } from '../delivery/delivery.js';
@@ -36,6 +37,11 @@ export interface ManagerEvents {
     readonly oldDeviceId: string;
     readonly error: MatrixClientManagerError;
   }) => void;
+  /**
+   * A user's session was renewed, or is on a new device: keep these credentials in place of those before. They hold
+   * secrets. Not told of what `provisionUser` resolves with, nor of what the application's `credentials` gave.
+   */
+  credentialsChanged: (event: { readonly userId: string; readonly credentials: Credentials }) => void;
   /** The homeserver went down or came back; told again each time a look for it fails. */
   homeserverStateChanged: (event: HomeserverState) => void;
   /** A message sent with `durable: true` was refused, or given up after `sendTimeoutMs`; `listSends` has it as `failed`. */

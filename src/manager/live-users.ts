@@ -47,6 +47,8 @@ export class LiveUsers {
   readonly registry: ClientRegistry;
   readonly #options: LiveUsersOptions;
   readonly #live = new Map<string, LiveUser>();
+  /** What follows a stop from inside a callback. */
+  readonly #afterStops = new Map<string, Promise<void>>();
 
   constructor(options: LiveUsersOptions) {
     this.#options = options;
@@ -134,6 +136,22 @@ export class LiveUsers {
       if (!this.#options.callbacks.isInside(userId)) await live.late;
     }
     this.#live.clear();
+    for (const [userId, work] of this.#afterStops) {
+      if (!this.#options.callbacks.isInside(userId)) await work;
+    }
+  }
+
+  /** Runs `work` when a stop of the user's client from inside a callback is through; not at all where there is none. */
+  afterStop(userId: string, work: () => Promise<void>): void {
+    const late = this.#live.get(userId)?.late;
+    if (!late) return;
+    const done = late.then(work).catch((error: unknown) => {
+      this.#options.settings.logger.error({ userId, err: error }, 'what follows the stop of a client failed');
+    });
+    this.#afterStops.set(userId, done);
+    void done.then(() => {
+      if (this.#afterStops.get(userId) === done) this.#afterStops.delete(userId);
+    });
   }
 
   async #create(
@@ -193,7 +211,9 @@ export class LiveUsers {
     const { accounts, settings, events } = this.#options;
     const { userId, deviceId: oldDeviceId } = old;
     settings.logger.error({ userId, deviceId: oldDeviceId, err: error }, 'the keys of a device are lost');
-    const credentials = await accounts.replaceDevice(old).catch((failure: unknown) => {
+    // Where the keys are those of another device, this one may be in use elsewhere.
+    const logOut = error.code !== 'ENCRYPTION_DEVICE_MISMATCH';
+    const credentials = await accounts.replaceDevice(old, logOut).catch((failure: unknown) => {
       if (isManagerError(failure, 'UNSUPPORTED')) throw error; // which says what the caller can do
       throw failure;
     });

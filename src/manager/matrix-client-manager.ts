@@ -29,6 +29,7 @@ import type { OutboxEntry } from '../messages/outbox.js';
 import { ReceiptSender } from '../messages/receipt-sender.js';
 import { TypingNotifier } from '../messages/typing-notifier.js';
 import { Accounts } from '../provisioning/accounts.js';
+import { ApplicationCredentials } from '../provisioning/application-credentials.js';
 import { AdminApi } from '../provisioning/admin-api.js';
 import { provisionUserSchema } from '../provisioning/provision-user-options.js';
 import type { ProvisionedUser, ProvisionUserOptions } from '../provisioning/provision-user-options.js';
@@ -43,6 +44,7 @@ import { endInOrder } from './end-steps.js';
 import { Encryption } from './encryption.js';
 import { EventHub } from './event-hub.js';
 import type { ManagerEvents } from './events.js';
+import { forgetUser } from './forget-user.js';
 import { health } from './health.js';
 import { Lifetime } from './lifetime.js';
 import { LiveUsers, watched } from './live-users.js';
@@ -53,6 +55,7 @@ import type { MatrixClientManagerOptions, Settings } from './options.js';
 import {
   callSchema,
   downloadFileSchema,
+  forgetUserSchema,
   getRoomMessagesSchema,
   listSendsSchema,
   resetIdentitySchema,
@@ -65,6 +68,7 @@ import {
 import type {
   CallOptions,
   DownloadFileOptions,
+  ForgetUserOptions,
   GetRoomMessagesOptions,
   Health,
   ListSendsOptions,
@@ -157,15 +161,24 @@ export class MatrixClientManager implements AsyncDisposable {
     }
     const own = this.#adminHttp && new SynapseAdminProvisioner({ connection: this.#adminHttp, clock });
     const provisioner = settings.provisioner ?? own;
-    if (this.#adminHttp && provisioner)
-      this.#adminApi = new AdminApi(this.#adminHttp, provisioner, serverName, this.#lifetime.signal);
+    if (this.#adminHttp && provisioner) {
+      this.#adminApi = new AdminApi(this.#adminHttp, provisioner, serverName, {
+        closed: this.#lifetime.signal,
+        onDeactivated: (userId) => this.#forget(userId, false),
+      });
+    }
     this.#accounts = new Accounts({
       http: this.#http,
       storage,
       provisioner,
-      credentials,
+      application:
+        credentials &&
+        new ApplicationCredentials({ source: credentials, clock, logger, signal: this.#lifetime.signal }),
       admin: this.#adminHttp?.own,
       serverName,
+      deviceName: settings.deviceName,
+      isDeactivated: async (userId) => (await this.#adminHttp?.isDeactivated(userId)) ?? false,
+      onChanged: (changed) => this.#events.emit('credentialsChanged', { userId: changed.userId, credentials: changed }),
       logger,
       signal: this.#lifetime.signal,
     });
@@ -529,6 +542,18 @@ export class MatrixClientManager implements AsyncDisposable {
     throw new MatrixClientManagerError('INVALID_OPTIONS', 'rotateEncryptionSecret() needs the option `encryption`');
   }
 
+  /**
+   * Stops the user's client and deletes everything that the library keeps of them: session, callbacks, keys, position,
+   * dead letters and queued sends; `credentials.delete` is called. The account stays as it is; provisioned again, the
+   * user has a new device and no past. What fails does not keep the rest from being deleted; call again then.
+   */
+  async forgetUser(userId: string, options: ForgetUserOptions = {}): Promise<void> {
+    this.#lifetime.assertOpen();
+    assertUserId(userId);
+    const { logOut = true } = readCallOptions('forgetUser()', forgetUserSchema, options);
+    await this.#lifetime.orClosed(this.#forget(userId, logOut));
+  }
+
   /** The user id of the option `admin`, to act as that account in calls that take a `userId`; undefined without one. */
   get adminUserId(): string | undefined {
     return this.#settings.admin?.userId;
@@ -628,6 +653,11 @@ export class MatrixClientManager implements AsyncDisposable {
 
   async #settled(): Promise<void> {
     await Promise.all([this.#accounts.settled(), this.#resumed, this.#sender.settled()]);
+  }
+
+  async #forget(userId: string, logOut: boolean): Promise<void> {
+    const [accounts, callbacks, encryption, users] = [this.#accounts, this.#callbacks, this.#encryption, this.#users];
+    await forgetUser({ accounts, callbacks, encryption, users, logger: this.#settings.logger }, userId, logOut);
   }
 
   async #withIdentity<T>(

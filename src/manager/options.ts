@@ -14,7 +14,8 @@ import { globalFetch } from '../http/fetch.js';
 import type { Fetch } from '../http/fetch.js';
 import { fetchTransport } from '../http/fetch-transport.js';
 import type { Transport } from '../http/transport.js';
-import type { CredentialsSource } from '../provisioning/accounts.js';
+import { assertCredentialsSource } from '../provisioning/application-credentials.js';
+import type { CredentialsSource } from '../provisioning/application-credentials.js';
 import type { Provisioner } from '../provisioning/provisioner.js';
 import { assertKnownAdmin } from '../provisioning/synapse-admin-http.js';
 import type { AdminAccount } from '../provisioning/synapse-admin-http.js';
@@ -34,8 +35,13 @@ export interface MatrixClientManagerOptions {
   readonly admin?: AdminAccount;
   /** Who makes accounts and sessions. @default a SynapseAdminProvisioner with `admin` */
   readonly provisioner?: Provisioner;
-  /** The application's own store of credentials; asked when `storage` has none, and when a token has died. */
+  /**
+   * The application's own store of credentials, `{ get, set, delete }`: asked when `storage` has none and when a token
+   * has died, and given what is new before it is used. A function alone is asked only.
+   */
   readonly credentials?: CredentialsSource;
+  /** What the devices are called that logins make. @default 'matrix-client-manager' */
+  readonly deviceName?: string;
   /** Where credentials and positions are kept. The manager closes it at shutdown. @default memoryStorage() */
   readonly storage?: Storage;
   /** How long a user may do nothing before their client is stopped, in milliseconds. @default 7_200_000 (2 hours) */
@@ -124,6 +130,7 @@ type OptionalSetting =
   | 'admin'
   | 'provisioner'
   | 'credentials'
+  | 'deviceName'
   | 'rateLimit'
   | 'adminRateLimit'
   | 'meterProvider'
@@ -171,6 +178,7 @@ const others: readonly (keyof MatrixClientManagerOptions)[] = [
   'admin',
   'provisioner',
   'credentials',
+  'deviceName',
   'storage',
   'clock',
   'logger',
@@ -197,7 +205,10 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
   }
   const { provisioner, credentials } = options;
   if (provisioner !== undefined) requireMethods('provisioner', provisioner, ['ensureUser', 'openSession']);
-  if (credentials !== undefined) requireFunction('credentials', credentials);
+  if (credentials !== undefined) assertCredentialsSource(credentials);
+  const { deviceName } = options;
+  if (deviceName !== undefined && !isSecret(deviceName))
+    throw invalid('deviceName', 'a string with content', deviceName);
   const { connectionPolicy } = options;
   if (connectionPolicy !== undefined) requireMethods('connectionPolicy', connectionPolicy, ['decide']);
   const { meterProvider, tracerProvider } = options;
@@ -217,6 +228,7 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
     ...(connectionPolicy && { connectionPolicy }),
     ...(provisioner && { provisioner }),
     ...(credentials && { credentials }),
+    ...(deviceName !== undefined && { deviceName }),
     ...(meterProvider && { meterProvider }),
     ...(tracerProvider && { tracerProvider }),
     ...(options.encryption !== undefined && { encryption: readEncryptionOptions(options.encryption) }),

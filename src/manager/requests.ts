@@ -121,6 +121,18 @@ export const sendMessageSchema = optionsOf<SendMessageOptions>({
   signal: v.optional(signal),
 });
 
+export interface ForgetUserOptions {
+  /**
+   * Whether to log the session out, which removes its device at the homeserver. It takes a provisioner; a logout that
+   * fails is told to the logger. @default true
+   */
+  readonly logOut?: boolean | undefined;
+}
+
+export const forgetUserSchema = optionsOf<ForgetUserOptions>({
+  logOut: v.optional(flag),
+});
+
 export interface ResetIdentityOptions {
   /** Passes the homeserver's user-interactive authentication. @default with a password that the admin sets */
   readonly authenticate?: AuthUploadDeviceSigningKeys | undefined;

@@ -2,6 +2,7 @@ import { orAborted, throwIfAborted } from '../core/abort.js';
 import { assertUserId, newUserId, normalizeUsername } from '../core/ids.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { everyStep } from '../core/every-step.js';
 import type { Logger } from '../core/logger.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { SingleFlight } from '../core/single-flight.js';
@@ -10,36 +11,51 @@ import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { refreshSession, whoami } from '../http/login.js';
 import { Session } from '../http/session.js';
 import type { Storage } from '../storage/storage.js';
+import type { ApplicationCredentials } from './application-credentials.js';
 import { checkedCredentials } from './checked-credentials.js';
 import { onlyOnce, withPassword } from './interactive-authentication.js';
 import type { AuthenticatedRequest } from './interactive-authentication.js';
 import type { OwnAdmin } from './own-admin.js';
 import type { ProvisionedUser, ProvisionUserOptions } from './provision-user-options.js';
-import type { EnsuredUser, Provisioner } from './provisioner.js';
-
-/** The application's own store of credentials. */
-export type CredentialsSource = (userId: string) => Promise<Credentials | undefined>;
+import type { OpenSessionRequest, Provisioner } from './provisioner.js';
 
 export interface AccountsOptions {
   readonly http: HomeserverHttp;
   readonly storage: Storage;
   readonly provisioner: Provisioner | undefined;
-  readonly credentials: CredentialsSource | undefined;
+  /** The application's own store of credentials. */
+  readonly application: ApplicationCredentials | undefined;
   /** The account of the option `admin`: it is never provisioned, and its credentials are not kept. */
   readonly admin: OwnAdmin | undefined;
   readonly serverName: string;
+  /** What new devices are called that no call names. @default the provisioner's choice */
+  readonly deviceName?: string | undefined;
+  /** Asks the homeserver whether an account is deactivated; false where that cannot be told. */
+  readonly isDeactivated?: ((userId: string) => Promise<boolean>) | undefined;
+  /** Told of credentials that were renewed, or belong to a new device, before they are used. */
+  readonly onChanged?: ((credentials: Credentials) => void) | undefined;
   readonly logger: Logger;
   /** Fires when the manager shuts down. */
   readonly signal: AbortSignal;
 }
 
-/** Knows every user's credentials: makes them, finds them, checks them, and renews dead ones. */
+/**
+ * Knows every user's credentials: makes them, finds them, checks them, renews dead ones, and forgets them.
+ *
+ * This file is long because all that changes a user's credentials takes turns in one queue per user; what may wait for
+ * what can be seen only where it stands together.
+ */
 export class Accounts {
   readonly #options: AccountsOptions;
   readonly #provisions = new SingleFlight<ProvisionedUser>();
   readonly #renewals = new SingleFlight<Credentials>();
-  /** One flight per user at a time: two that set passwords would undo each other's login. */
+  /**
+   * One flight per user at a time: two that set passwords would undo each other's login. Nothing in it may use a
+   * session of the user's that renews itself: the renewal would wait in the same queue.
+   */
   readonly #users = new KeyedQueue();
+  /** Logouts that nobody waits for. */
+  readonly #closing = new Set<Promise<void>>();
 
   constructor(options: AccountsOptions) {
     this.#options = options;
@@ -50,11 +66,13 @@ export class Accounts {
    * a flight, others take turns.
    */
   async provision(options: ProvisionUserOptions): Promise<ProvisionedUser> {
-    const { username, displayName, admin = false, deviceId, normalizeUsername: normalize = false, signal } = options;
+    const { username, displayName, admin = false, deviceId, deviceName, signal } = options;
+    const { normalizeUsername: normalize = false } = options;
     const userId = newUserId(normalize ? normalizeUsername(username) : username, this.#options.serverName);
     const operation = `provisioning ${userId}`;
     throwIfAborted(signal, operation);
-    const flight = this.#provisions.run(JSON.stringify([userId, deviceId, displayName, admin]), () =>
+    this.#options.application?.assertNotAsking(userId);
+    const flight = this.#provisions.run(JSON.stringify([userId, deviceId, displayName, admin, deviceName]), () =>
       this.#users.run(userId, () => this.#provision(userId, options)),
     );
     // One caller's signal ends that caller's wait only: others may be waiting for the same flight.
@@ -62,8 +80,8 @@ export class Accounts {
   }
 
   async #provision(userId: string, options: ProvisionUserOptions): Promise<ProvisionedUser> {
-    const { storage, signal } = this.#options;
-    const { displayName, admin } = options;
+    const { signal } = this.#options;
+    const { displayName, admin, deviceName } = options;
     const own = this.#ownAdmin(userId);
     if (own) {
       const credentials = await own.credentials(options.deviceId);
@@ -77,14 +95,15 @@ export class Accounts {
     }
     const ensured = provisioner.ensureUser({ userId, displayName, admin, signal });
     const user = await orAborted(ensured, signal, `provisioning ${userId}`);
-    const credentials = await this.#login(provisioner, userId, options.deviceId ?? known?.deviceId, user);
-    await storage.setCredentials(credentials);
+    const deviceId = options.deviceId ?? known?.deviceId;
+    const credentials = await this.#login(provisioner, { userId, deviceId, user, deviceName });
+    await this.#keep(credentials);
     return { ...credentials, created: user.created };
   }
 
   /**
    * The credentials to start a client with: those given (checked to be the user's, and remembered), else those known.
-   * Rejects with `CLIENT_NOT_STARTED` where there are none. The manager's admin has its own, whatever token is given.
+   * Rejects with `CLIENT_NOT_STARTED` where there are none, and `USER_DEACTIVATED` where that is why. The manager's admin has its own, whatever token is given.
    */
   async resolve(
     userId: string,
@@ -97,6 +116,7 @@ export class Accounts {
     const { accessToken } = given;
     if (accessToken === undefined) {
       if (known) return known;
+      if (await this.#options.isDeactivated?.(userId)) throw deactivatedError(userId);
       throw new MatrixClientManagerError(
         'CLIENT_NOT_STARTED',
         `there are no credentials for ${userId}: call provisionUser(), or startClient() with an accessToken, first`,
@@ -123,15 +143,17 @@ export class Accounts {
       );
     }
     const credentials = { userId, accessToken, deviceId };
-    await this.#options.storage.setCredentials(credentials);
+    await this.#keep(credentials);
     return credentials;
   }
 
   /**
-   * Logs the user in on a new device, whose credentials are those of the user from then on. The session of the old one
-   * lives on. Rejects with `UNSUPPORTED` where nobody can log the user in.
+   * Logs the user in on a new device, whose credentials are those of the user from then on. Rejects with `UNSUPPORTED`
+   * where nobody can log the user in.
+   * @param logOut - whether to log the old device out: nobody can use it any more
    */
-  async replaceDevice({ userId, deviceId }: Credentials): Promise<Credentials> {
+  async replaceDevice(old: Credentials, logOut: boolean): Promise<Credentials> {
+    const { userId, deviceId } = old;
     return this.#users.run(userId, async () => {
       const { storage, provisioner } = this.#options;
       const stored = await storage.getCredentials(userId);
@@ -140,9 +162,48 @@ export class Accounts {
         const message = `${userId} needs a new device in place of ${deviceId}: log in, and start the client with its token`;
         throw new MatrixClientManagerError('UNSUPPORTED', message, { userId });
       }
-      const credentials = await this.#login(provisioner, userId, undefined);
-      await storage.setCredentials(credentials);
+      const credentials = await this.#login(provisioner, { userId });
+      await this.#keep(credentials);
+      this.#options.onChanged?.(credentials);
+      if (logOut) {
+        const closing = this.#close(old).finally(() => this.#closing.delete(closing));
+        this.#closing.add(closing);
+      }
       return credentials;
+    });
+  }
+
+  /**
+   * Logs the user out, where there is a provisioner and `logOut` says so, and forgets their credentials, also in the
+   * application's store. A logout that fails is told to the logger: the user is forgotten all the same. What still acts
+   * with the session cannot renew it any more.
+   */
+  async forget(userId: string, logOut: boolean): Promise<void> {
+    const { storage, application } = this.#options;
+    const isOwnAdmin = this.#ownAdmin(userId) !== undefined;
+    await this.#users.run(userId, () =>
+      everyStep(
+        [
+          async () => {
+            if (isOwnAdmin || !logOut) return;
+            const known = await this.#known(userId).catch(() => undefined); // unusable ones are deleted all the same
+            if (known) await this.#close(known);
+          },
+          () => storage.deleteCredentials(userId),
+          () => application?.delete(userId),
+        ],
+        `forgetting ${userId}`,
+      ),
+    );
+  }
+
+  /** Deletes all that the storage has of a user who was forgotten, but for credentials that have been made since. */
+  async erase(userId: string): Promise<void> {
+    const { storage } = this.#options;
+    await this.#users.run(userId, async () => {
+      const since = await storage.getCredentials(userId);
+      await storage.deleteUser(userId);
+      if (since) await storage.setCredentials(since);
     });
   }
 
@@ -177,17 +238,23 @@ export class Accounts {
   async settled(): Promise<void> {
     await this.#provisions.settled();
     await this.#renewals.settled();
+    await Promise.all(this.#closing);
   }
 
   #renew(dead: Credentials): Promise<Credentials> {
     const { userId, deviceId } = dead;
     return this.#renewals.run(JSON.stringify([userId, deviceId]), () =>
       this.#users.run(userId, async () => {
-        const { logger, storage } = this.#options;
-        const renewed = await this.#replacement(dead).catch((error: unknown) => {
-          throw unrenewable(dead, error);
+        const { logger, storage, isDeactivated, onChanged } = this.#options;
+        const stored = await storage.getCredentials(userId);
+        const { renewed, isApplications } = await this.#replacement(dead, stored).catch(async (error: unknown) => {
+          const failure = unrenewable(dead, error);
+          const isFinal = failure.code === 'UNKNOWN_TOKEN';
+          throw isFinal && (await isDeactivated?.(userId)) ? deactivatedError(userId, error) : failure;
         });
-        await storage.setCredentials(renewed);
+        // The user may have another device by now: then that one is theirs, and this session goes on for what uses it.
+        if (!stored || stored.deviceId === deviceId) await this.#keep(renewed, isApplications);
+        if (!isApplications) onChanged?.(renewed);
         logger.info({ userId, deviceId }, 'access token renewed');
         return renewed;
       }),
@@ -195,26 +262,38 @@ export class Accounts {
   }
 
   /** In order of gentleness: what is stored already, the refresh token, the application, a new login. */
-  async #replacement(dead: Credentials): Promise<Credentials> {
-    const { http, storage, provisioner, logger, signal } = this.#options;
+  async #replacement(
+    dead: Credentials,
+    stored: Credentials | undefined,
+  ): Promise<{ renewed: Credentials; isApplications?: true }> {
+    const { http, provisioner, logger, signal } = this.#options;
     const { userId, deviceId } = dead;
-    const stored = await storage.getCredentials(userId);
-    if (stored && (await this.#replaces(dead, stored))) return stored;
+    if (stored && (await this.#replaces(dead, stored))) return { renewed: stored, isApplications: true };
+    const own = (): Promise<Credentials | undefined> =>
+      this.#fromApplication(userId).catch((error: unknown) => {
+        if (!isManagerError(error, 'INVALID_OPTIONS')) throw error;
+        logger.warn({ userId, err: error }, 'the application has no usable credentials for a dead session');
+        return undefined;
+      });
+    let applications = stored ? undefined : await own();
+    if (!stored && !applications) {
+      const message = `the access token of ${userId} is dead, and the user is not known any more`;
+      throw new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId });
+    }
     if (dead.refreshToken !== undefined) {
       try {
-        return await refreshSession(http, dead, signal);
+        return { renewed: await refreshSession(http, dead, signal) };
       } catch (error) {
         if (!isManagerError(error, 'UNKNOWN_TOKEN', 'FORBIDDEN', 'UNSUPPORTED')) throw error;
         logger.debug({ userId, err: error }, 'refresh token refused');
       }
     }
-    const own = await this.#fromApplication(userId).catch((error: unknown) => {
-      if (!isManagerError(error, 'INVALID_OPTIONS')) throw error;
-      logger.warn({ userId, err: error }, 'the application has no usable credentials for a dead session');
-      return undefined;
-    });
-    if (own && (await this.#replaces(dead, own))) return own;
-    if (provisioner?.capabilities.renewsSessions) return this.#login(provisioner, userId, deviceId);
+    applications ??= await own();
+    if (applications && (await this.#replaces(dead, applications))) {
+      return { renewed: applications, isApplications: true };
+    }
+    if (provisioner?.capabilities.renewsSessions)
+      return { renewed: await this.#login(provisioner, { userId, deviceId }) };
     throw new MatrixClientManagerError(
       'UNKNOWN_TOKEN',
       `the access token of ${userId} is dead, and neither \`credentials\` nor a provisioner has another for device ${deviceId}`,
@@ -227,16 +306,30 @@ export class Accounts {
     return found.deviceId === dead.deviceId && found.accessToken !== dead.accessToken && this.#isAlive(found);
   }
 
-  async #login(
-    provisioner: Provisioner,
-    userId: string,
-    deviceId: string | undefined,
-    user?: EnsuredUser,
-  ): Promise<Credentials> {
+  async #login(provisioner: Provisioner, request: OpenSessionRequest): Promise<Credentials> {
     const { signal } = this.#options;
-    const opened = provisioner.openSession({ userId, deviceId, user, signal });
+    const { userId, deviceId, deviceName = this.#options.deviceName } = request;
+    const opened = provisioner.openSession({ ...request, deviceName, signal });
     const credentials = await orAborted(opened, signal, `logging in ${userId}`);
     return checkedCredentials(credentials, { userId, deviceId, source: 'the login', code: 'INVALID_RESPONSE' });
+  }
+
+  /** Logs a session out; what fails of it is told to the logger. */
+  async #close(credentials: Credentials): Promise<void> {
+    const { provisioner, logger, signal } = this.#options;
+    const { userId, deviceId } = credentials;
+    try {
+      if (!provisioner) return; // the application has brought the session, and may use it elsewhere
+      await orAborted(provisioner.closeSession(credentials, { signal }), signal, `logging out ${userId}`);
+    } catch (error) {
+      logger.warn({ userId, deviceId, err: error }, 'logging out failed; the session lives on');
+    }
+  }
+
+  /** Keeps credentials before they are used; with `isApplications` the application has them already. */
+  async #keep(credentials: Credentials, isApplications = false): Promise<void> {
+    await this.#options.storage.setCredentials(credentials);
+    if (!isApplications) await this.#options.application?.set(credentials);
   }
 
   async #known(userId: string): Promise<Credentials | undefined> {
@@ -246,20 +339,7 @@ export class Accounts {
   }
 
   async #fromApplication(userId: string): Promise<Credentials | undefined> {
-    const { credentials: source, signal } = this.#options;
-    if (!source) return undefined;
-    const operation = `finding the credentials of ${userId}`;
-    const found: unknown = await orAborted(
-      // The application's database being down is no reason to log anybody out.
-      (async () => source(userId))().catch((error: unknown) => {
-        throw new MatrixClientManagerError('NETWORK', `\`credentials\` failed for ${userId}`, { userId, cause: error });
-      }),
-      signal,
-      operation,
-    );
-    if (found === undefined || found === null) return undefined; // null is what many databases say
-    const asked = { userId, deviceId: undefined, source: '`credentials`', code: 'INVALID_OPTIONS' } as const;
-    return checkedCredentials(found, asked);
+    return this.#options.application?.get(userId);
   }
 
   /** Whether the homeserver still takes the session for what it is. */
@@ -300,8 +380,14 @@ export class Accounts {
 /** A renewal that failed for now fails as it did; one that was refused means that the token stays dead. */
 function unrenewable(dead: Credentials, error: unknown): MatrixClientManagerError {
   const { userId } = dead;
-  if (isManagerError(error) && (error.code === 'UNKNOWN_TOKEN' || failureClass(error) !== 'permanent')) return error;
+  if (isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED')) return error;
+  if (isManagerError(error) && failureClass(error) !== 'permanent') return error;
   const why = error instanceof Error ? error.message : 'unknown reason';
   const message = `the access token of ${userId} is dead and its renewal was refused: ${why}`;
   return new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId, cause: error });
+}
+
+function deactivatedError(userId: string, cause?: unknown): MatrixClientManagerError {
+  const message = `the account of ${userId} is deactivated; manager.admin.reactivateUser() brings it back`;
+  return new MatrixClientManagerError('USER_DEACTIVATED', message, { userId, cause });
 }

@@ -84,16 +84,24 @@ export class AdminApi {
   readonly #provisioner: Provisioner;
   readonly #serverName: string;
   readonly #closed: AbortSignal | undefined;
+  readonly #onDeactivated: ((userId: string) => Promise<void>) | undefined;
 
   /**
    * @internal Use `manager.admin`.
-   * @param closed - fires when the manager shuts down: then calls end, and no further one is made
+   * @param manager - `closed` fires when the manager shuts down: then calls end, and no further one is made;
+   * `onDeactivated` forgets a user
    */
-  constructor(admin: SynapseAdminHttp, provisioner: Provisioner, serverName: string, closed?: AbortSignal) {
+  constructor(
+    admin: SynapseAdminHttp,
+    provisioner: Provisioner,
+    serverName: string,
+    manager: { readonly closed?: AbortSignal; readonly onDeactivated?: (userId: string) => Promise<void> } = {},
+  ) {
     this.#admin = admin;
     this.#provisioner = provisioner;
     this.#serverName = serverName;
-    this.#closed = closed;
+    this.#closed = manager.closed;
+    this.#onDeactivated = manager.onDeactivated;
   }
 
   /** The user, or undefined when the homeserver has no such account. */
@@ -134,7 +142,8 @@ export class AdminApi {
 
   /**
    * Ends the account: it leaves its rooms and every session of it dies. `erase` also hides its messages from newcomers.
-   * Throws `INVALID_OPTIONS` for the manager's own admin.
+   * The manager stops the user's client and deletes what it keeps of them, as `forgetUser` does; their calls reject with
+   * `USER_DEACTIVATED` from then on. Throws `INVALID_OPTIONS` for the manager's own admin.
    */
   async deactivateUser(userId: string, options: { erase?: boolean } = {}): Promise<void> {
     assertUserId(userId);
@@ -142,6 +151,7 @@ export class AdminApi {
     const { erase = false } = readCallOptions('deactivateUser()', deactivateSchema, options);
     const signal = this.#closed;
     await this.#untilClosed(() => this.#provisioner.deactivateUser(userId, { erase, ...(signal && { signal }) }));
+    await this.#untilClosed(async () => this.#onDeactivated?.(userId));
   }
 
   /** Brings a deactivated account back, with a random password that nobody knows; `provisionUser` then logs it in. */

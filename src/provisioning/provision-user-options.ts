@@ -11,6 +11,8 @@ export interface ProvisionUserOptions {
   readonly admin?: boolean | undefined;
   /** The device to log in on. @default the device known already, else a new one of the homeserver's choice */
   readonly deviceId?: string | undefined;
+  /** What the device is called where others see it, if the login makes a new one. @default the option deviceName */
+  readonly deviceName?: string | undefined;
   /** Map a name that breaks the grammar to one that does not, instead of rejecting it. @default false */
   readonly normalizeUsername?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -21,6 +23,7 @@ export const provisionUserSchema = optionsOf<ProvisionUserOptions>({
   displayName: v.optional(text),
   admin: v.optional(flag),
   deviceId: v.optional(name),
+  deviceName: v.optional(name),
   normalizeUsername: v.optional(flag),
   signal: v.optional(signal),
 });

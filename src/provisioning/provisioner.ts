@@ -21,6 +21,8 @@ export interface OpenSessionRequest {
   readonly userId: string;
   /** The device to log in on; undefined lets the homeserver choose a new one. */
   readonly deviceId?: string | undefined;
+  /** How to call a device that is new; undefined leaves that to the provisioner. */
+  readonly deviceName?: string | undefined;
   /** What `ensureUser` answered, when it was called right before. */
   readonly user?: EnsuredUser | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -44,7 +46,7 @@ export interface Provisioner {
   ensureUser(request: EnsureUserRequest): Promise<EnsuredUser>;
   /** Logs the user in; no other session of theirs may end by it. */
   openSession(request: OpenSessionRequest): Promise<Credentials>;
-  /** Logs that one session out; resolves also when it is out already. */
-  closeSession(credentials: Credentials): Promise<void>;
+  /** Logs that one session out, with its device; resolves also when it is out already. */
+  closeSession(credentials: Credentials, options?: { readonly signal?: AbortSignal }): Promise<void>;
   deactivateUser(userId: string, options?: { erase?: boolean; signal?: AbortSignal }): Promise<void>;
 }

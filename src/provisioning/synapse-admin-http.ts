@@ -1,5 +1,5 @@
 import PQueue from 'p-queue';
-import type * as v from 'valibot';
+import * as v from 'valibot';
 import { assertKnownOptions } from '../core/call-options.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
@@ -7,6 +7,7 @@ import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
 import { assertUserId } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 import { loginWithPassword } from '../http/login.js';
+import { path } from '../http/path.js';
 import { Session } from '../http/session.js';
 import { OwnAdmin } from './own-admin.js';
 
@@ -20,6 +21,8 @@ export function assertKnownAdmin(admin: object): void {
   const names = ['userId', 'accessToken', 'password', 'deviceId', 'refreshToken'] as const;
   assertKnownOptions<Partial<Record<(typeof names)[number], unknown>>>('`admin`', admin, names);
 }
+
+const deactivatedSchema = v.object({ deactivated: v.union([v.boolean(), v.number()]) });
 
 /** The admin's device at a first login: always the same one, so that logins leave no trail of devices. */
 const ADMIN_DEVICE_ID = 'matrix-client-manager';
@@ -106,6 +109,17 @@ export class SynapseAdminHttp {
   /** Runs `task` in a place of the pool. */
   pooled<T>(task: () => Promise<T>): Promise<T> {
     return this.#pool.add(task);
+  }
+
+  /** Whether the account is known to be deactivated: asked once, and false where that does not tell. */
+  async isDeactivated(userId: string): Promise<boolean> {
+    const at = path`/_synapse/admin/v2/users/${userId}`;
+    const request = { operation: 'reading', userId, method: 'GET', path: at, repeatable: false } as const;
+    try {
+      return Boolean((await this.pooled(() => this.request(deactivatedSchema, request))).body.deactivated);
+    } catch {
+      return false;
+    }
   }
 
   async request<Schema extends v.GenericSchema>(

@@ -97,7 +97,7 @@ export class SynapseAdminProvisioner implements Provisioner {
     return this.#admin.pooled(() => this.#openSession(request));
   }
 
-  async closeSession(credentials: Credentials): Promise<void> {
+  async closeSession(credentials: Credentials, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (credentials.userId === this.#admin.own.userId) return; // it is ours
     const session = new Session(credentials.userId, credentials);
     await this.#admin.http
@@ -109,6 +109,7 @@ export class SynapseAdminProvisioner implements Provisioner {
         body: {},
         session,
         repeatable: true,
+        signal: options.signal,
       })
       .catch((error: unknown) => {
         if (!isManagerError(error, 'UNKNOWN_TOKEN')) throw error;
@@ -170,7 +171,7 @@ export class SynapseAdminProvisioner implements Provisioner {
   }
 
   async #openSession(request: OpenSessionRequest): Promise<Credentials> {
-    const { userId, deviceId, signal } = request;
+    const { userId, deviceId, deviceName = 'matrix-client-manager', signal } = request;
     let user = request.user?.password === undefined ? undefined : request.user;
     for (let races = 0; ; races++) {
       user ??= await this.#putUser({ userId, signal });
@@ -180,7 +181,7 @@ export class SynapseAdminProvisioner implements Provisioner {
           userId,
           password,
           deviceId,
-          deviceName: 'matrix-client-manager',
+          deviceName,
           signal,
         });
       } catch (error) {

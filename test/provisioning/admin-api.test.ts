@@ -317,7 +317,7 @@ describe('every call of manager.admin', () => {
       const closing = new AbortController();
       const connection = new SynapseAdminHttp(http, ownAdmin(http, fake.admin, closing.signal), 4);
       const provisioner = new SynapseAdminProvisioner({ connection, clock });
-      const admin = new AdminApi(connection, provisioner, 'hs.test', closing.signal);
+      const admin = new AdminApi(connection, provisioner, 'hs.test', { closed: closing.signal });
       fake.faults.hang({ path: /^\/_synapse/ });
       const failure = rejection(call(admin));
       await clock.advance(0);

@@ -25,7 +25,7 @@ async function setUp(own?: (fake: FakeHomeserver) => AdminAccount) {
     http,
     storage: memoryStorage(),
     provisioner: new SynapseAdminProvisioner({ homeserverUrl, admin, fetch: fake.fetch, clock }),
-    credentials: undefined,
+    application: undefined,
     admin: own && ownAdmin(http, own(fake)),
     serverName: 'hs.test',
     logger: new MemoryLogger(),

@@ -1,0 +1,47 @@
+import type { CallbackRegistry } from '../callbacks/callback-registry.js';
+import { everyStep } from '../core/every-step.js';
+import { isManagerError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import type { Accounts } from '../provisioning/accounts.js';
+import type { Encryption } from './encryption.js';
+import type { LiveUsers } from './live-users.js';
+
+export interface ForgetUserParts {
+  readonly accounts: Accounts;
+  readonly callbacks: CallbackRegistry;
+  readonly encryption: Encryption | undefined;
+  readonly logger: Logger;
+  readonly users: LiveUsers;
+}
+
+/**
+ * Stops the user's client and deletes everything that is kept of them: session, callbacks, keys, position, dead letters,
+ * queued sends. A step that fails keeps none of the others from being done; the call may be repeated.
+ */
+export async function forgetUser(parts: ForgetUserParts, userId: string, logOut: boolean): Promise<void> {
+  const { accounts, callbacks, encryption, logger, users } = parts;
+  const erase = (): Promise<void> => accounts.erase(userId);
+  try {
+    await everyStep(
+      [
+        () => users.registry.stop(userId),
+        () => accounts.forget(userId, logOut),
+        // One that was started meanwhile; without credentials there will be no other.
+        () => users.registry.stop(userId),
+        () => callbacks.forget(userId),
+        () => encryption?.forgetUser(userId),
+        erase,
+      ],
+      `forgetting ${userId}`,
+    );
+  } catch (error) {
+    if (error instanceof AggregateError) {
+      for (const err of error.errors as unknown[]) logger.error({ userId, err }, 'forgetting a user failed');
+      throw (error.errors as unknown[]).find((one) => isManagerError(one)) ?? error;
+    }
+    throw error;
+  } finally {
+    // Called by one of their own callbacks, the stop ends after this; what it stores goes then.
+    users.afterStop(userId, erase);
+  }
+}
