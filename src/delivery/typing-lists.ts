@@ -17,6 +17,8 @@ export class TypingLists {
   withoutOwn(event: TypingEvent): TypingEvent | undefined {
     const { roomId } = event;
     const userIds = event.userIds.filter((id) => id !== this.#userId);
+    // What comes with a room's history is not what callbacks were told last: most do not get it.
+    if (event.provenance === 'backlog') return { ...event, userIds };
     const isOwn = userIds.length < event.userIds.length;
     const list = JSON.stringify(userIds.toSorted());
     // The first list of a room is told even where it is empty: somebody may have been typing when the client stopped.
