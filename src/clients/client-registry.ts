@@ -9,6 +9,7 @@ import { ClientCapacity } from './client-capacity.js';
 import { asManagerError, closedError, describe, isUp, unendedError } from './client-slot.js';
 import type { ManagedClient, Phase, Slot, Starting, UpSlot } from './client-slot.js';
 import type { ClientInfo, ClientState, StopReason } from './client-state.js';
+import type { Logger } from '../core/logger.js';
 import type { ConnectionPolicy } from './connection-policy.js';
 import { IdleScheduler } from './idle-scheduler.js';
 
@@ -34,6 +35,8 @@ export interface ClientRegistryOptions {
   ) => Promise<ManagedClient>;
   readonly clock: Clock;
   readonly connectionPolicy: ConnectionPolicy;
+  readonly fallbackPolicy?: ConnectionPolicy;
+  readonly logger?: Logger;
   readonly sweepIntervalMs: number;
   readonly maxHeapBytes: number;
   /** @default that of the process */

@@ -1,5 +1,9 @@
 import type { Clock, TimerHandle } from '../core/clock.js';
-import type { ConnectionPolicy } from './connection-policy.js';
+import { activityPolicy } from './connection-policy.js';
+import type { ConnectionMode, ConnectionPolicy, UserActivity } from './connection-policy.js';
+import { catchReturned } from '../core/contain.js';
+import { silentLogger } from '../core/logger.js';
+import type { Logger } from '../core/logger.js';
 import { Habits } from './habits.js';
 import { ReviewQueue } from './review-queue.js';
 
@@ -18,6 +22,10 @@ export interface IdleActions {
 
 export interface IdleSchedulerOptions {
   readonly connectionPolicy: ConnectionPolicy;
+  /** Decides where `connectionPolicy` fails or answers what cannot be done. @default live for two hours */
+  readonly fallbackPolicy?: ConnectionPolicy;
+  /** @default none */
+  readonly logger?: Logger;
   readonly clock: Clock;
   readonly sweepIntervalMs: number;
   /** Heap use from which on clients are stopped, in bytes. */
@@ -25,6 +33,8 @@ export interface IdleSchedulerOptions {
   /** @default that of the process */
   readonly heapUsed?: (() => number) | undefined;
 }
+
+const twoHours = activityPolicy({ idleTimeoutMs: 7_200_000 });
 
 /**
  * Carries out the connection policy: one timer looks, every sweep, at those about whom a decision is due. Activity
@@ -39,6 +49,9 @@ export class IdleScheduler {
   readonly #expected: ReviewQueue;
   readonly #resting = new Set<string>();
   #sweep: TimerHandle;
+  /** The users about whom the policy is being asked: it may call the manager. */
+  readonly #deciding = new Set<string>();
+  #policyFails = false;
   #closed = false;
 
   constructor(options: IdleSchedulerOptions, actions: IdleActions) {
@@ -90,17 +103,18 @@ export class IdleScheduler {
 
   #review(userId: string): void {
     const activity = this.#actions.activity(userId);
-    if (!activity) return;
-    const { clock, connectionPolicy } = this.#options;
+    if (!activity || this.#deciding.has(userId)) return;
+    const { clock } = this.#options;
     const now = clock.now();
     const likelyReturnAt = this.#habits.likelyReturnAt(userId, now);
-    const connection = connectionPolicy.decide({
+    const connection = this.#decide({
       userId,
       now,
       lastActivityAt: activity.lastActivityAt,
       ...(activity.expectedSince !== undefined && { expectedSince: activity.expectedSince }),
       ...(likelyReturnAt !== undefined && { likelyReturnAt }),
     });
+    if (this.#closed || !this.#actions.activity(userId)) return; // the policy itself has ended it
     if (connection.mode === 'asleep') {
       this.#actions.sleep(userId);
       if (connection.wakeAt !== undefined) this.#expected.schedule(userId, connection.wakeAt);
@@ -113,6 +127,27 @@ export class IdleScheduler {
     } else {
       this.#resting.add(userId);
       this.#actions.rest(userId, connection.pollIntervalMs);
+    }
+  }
+
+  #decide(user: UserActivity): ConnectionMode {
+    const { connectionPolicy, fallbackPolicy = twoHours, logger = silentLogger } = this.#options;
+    this.#deciding.add(user.userId);
+    try {
+      const mode: unknown = connectionPolicy.decide(user);
+      if (isMode(mode)) {
+        this.#policyFails = false;
+        return mode;
+      }
+      catchReturned(mode, () => {}); // a promise, for example
+      throw new TypeError('connectionPolicy.decide() returned no connection mode');
+    } catch (err) {
+      // Once until it works again: it is asked about every user.
+      if (!this.#policyFails) logger.error({ userId: user.userId, err }, 'the connection policy failed');
+      this.#policyFails = true;
+      return fallbackPolicy.decide(user);
+    } finally {
+      this.#deciding.delete(user.userId);
     }
   }
 
@@ -139,4 +174,17 @@ export class IdleScheduler {
     const { maxHeapBytes, heapUsed = () => process.memoryUsage().heapUsed } = this.#options;
     if (maxHeapBytes !== Infinity && heapUsed() > maxHeapBytes) this.#actions.shed();
   }
+}
+
+function isMode(value: unknown): value is ConnectionMode {
+  if (typeof value !== 'object' || value === null) return false;
+  const { mode, reviewAt, pollIntervalMs, wakeAt } = value as Record<string, unknown>;
+  if (mode === 'asleep') return wakeAt === undefined || isTime(wakeAt);
+  if (mode === 'live') return isTime(reviewAt);
+  return mode === 'resting' && isTime(reviewAt) && isTime(pollIntervalMs) && pollIntervalMs > 0;
+}
+
+/** A number of milliseconds; Infinity for never. */
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && !Number.isNaN(value);
 }

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'eventemitter3';
+import { catchReturned } from '../core/contain.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
@@ -46,10 +47,13 @@ export class EventHub {
   /** Tells all listeners, whatever one of them does. */
   emit<Name extends keyof ManagerEvents>(name: Name, event: Parameters<ManagerEvents[Name]>[0]): void {
     for (const listener of this.#emitter.listeners(name)) {
+      const failed = (err: unknown): void =>
+        this.#logger.error({ event: name, err }, 'a listener of the manager failed');
       try {
-        (listener as (event: unknown) => void)(event);
+        const returned: unknown = (listener as (event: unknown) => unknown)(event);
+        if (returned !== undefined) catchReturned(returned, failed); // an asynchronous listener
       } catch (error) {
-        this.#logger.error({ event: name, err: error }, 'a listener of the manager failed');
+        failed(error);
       }
     }
   }

@@ -54,9 +54,11 @@ export class LiveUsers {
     this.#options = options;
     const { settings, telemetry, events } = options;
     const { logger } = settings;
+    const fallbackPolicy = activityPolicy({ idleTimeoutMs: settings.idleTimeoutMs });
     this.registry = new ClientRegistry({
       ...settings,
-      connectionPolicy: settings.connectionPolicy ?? activityPolicy({ idleTimeoutMs: settings.idleTimeoutMs }),
+      connectionPolicy: settings.connectionPolicy ?? fallbackPolicy,
+      fallbackPolicy,
       create: (userId, given, hooks, signal) => this.#create(userId, given, hooks, signal),
       onStateChanged: (userId, from, to) => {
         logger.debug({ userId, from, to }, 'client state changed');

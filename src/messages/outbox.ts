@@ -112,6 +112,7 @@ export class Outbox {
     };
     this.#givenUp.delete(keyOf(userId, txnId));
     const enqueued = enqueue();
+    enqueued.catch(() => {}); // it may fail while an earlier message is being sent; its turn rejects with it
     try {
       // Its place in the room is taken now, whatever the storage takes.
       return await this.#inOrder(outgoing, async (signal) => {
@@ -124,8 +125,6 @@ export class Outbox {
         await storage.deleteSend(userId, txnId);
       }
       throw error;
-    } finally {
-      enqueued.catch(() => {}); // the send has rejected with it, or was withdrawn before its turn
     }
   }
 

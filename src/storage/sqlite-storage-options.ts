@@ -1,6 +1,7 @@
 import { assertKnownOptions } from '../core/call-options.js';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
+import { containedLogger } from '../core/contain.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
@@ -77,7 +78,7 @@ export function normalizeSqliteOptions(options: SqliteStorageOptions): Normalize
     );
   }
   const { logger = silentLogger, clock = systemClock } = options;
-  return { path, secret, flushIntervalMs, onCorruption, logger, clock };
+  return { path, secret, flushIntervalMs, onCorruption, logger: containedLogger(logger), clock };
 }
 
 /** Checks what every sealed file of ours is opened with. @param owner - what opens it, for the message */

@@ -1,3 +1,4 @@
+import { catchReturned } from '../../core/contain.js';
 import type { CorruptionInfo, NormalizedSqliteOptions } from '../sqlite-storage-options.js';
 
 /** Tells the logger and the application; what the application's callback throws goes no further. */
@@ -6,9 +7,11 @@ export function reportCorruption(
   info: CorruptionInfo,
 ): void {
   logger.error({ ...info }, 'the storage found damage');
+  const failed = (err: unknown): void => logger.error({ path: info.path, err }, 'onCorruption threw');
   try {
-    onCorruption(info);
+    const returned: unknown = onCorruption(info);
+    if (returned !== undefined) catchReturned(returned, failed);
   } catch (error) {
-    logger.error({ path: info.path, error }, 'onCorruption threw');
+    failed(error);
   }
 }
