@@ -4,6 +4,7 @@ export type { MatrixClientManagerOptions } from './manager/options.js';
 export type { ManagerEvents } from './manager/events.js';
 export type {
   CallOptions,
+  ConnectOptions,
   DownloadFileOptions,
   ForgetUserOptions,
   GetRoomMessagesOptions,
@@ -17,6 +18,7 @@ export type {
   SendTypingOptions,
   StartClientOptions,
 } from './manager/requests.js';
+export type { Connection, ConnectionEvents, ConnectionState, ConnectionStateChange } from './manager/connection.js';
 export type { DeadLetter } from './manager/dead-letters.js';
 
 // Errors

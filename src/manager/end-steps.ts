@@ -24,19 +24,17 @@ export async function endInOrder(
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<void> {
   const bounded = steps.map(({ doing, run, timeoutMs = STEP_TIMEOUT_MS }) => async (): Promise<void> => {
-    const late = (): MatrixClientManagerError =>
-      new MatrixClientManagerError('TIMEOUT', `${doing} took longer than ${timeoutMs} ms`);
+    const step = (async () => void (await run()))(); // one that throws at once is one that fails
     try {
-      await orTimeout(
-        (async () => void (await run()))(), // a step that throws at once is a step that fails
-        clock,
-        timeoutMs,
-        late,
-      );
+      await orTimeout(step, clock, timeoutMs, () => tooLong(doing, timeoutMs));
     } catch (error) {
       logger.error({ err: error }, `shutting down: ${doing} failed`);
       throw error;
     }
   });
   await everyStep(bounded, 'the shutdown');
+}
+
+function tooLong(doing: string, timeoutMs: number): MatrixClientManagerError {
+  return new MatrixClientManagerError('TIMEOUT', `${doing} took longer than ${timeoutMs} ms`);
 }

@@ -15,6 +15,7 @@ import type { Accounts } from '../provisioning/accounts.js';
 import type { HomeserverGate } from '../resilience/homeserver-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import type { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
+import { Connections } from './connections.js';
 import type { Encryption } from './encryption.js';
 import { isLostDevice } from './encryption.js';
 import type { EventHub } from './event-hub.js';
@@ -45,6 +46,7 @@ export interface Actor {
 /** The users whose clients run: how they come to be and end, and acting as one of them. */
 export class LiveUsers {
   readonly registry: ClientRegistry;
+  readonly connections: Connections;
   readonly #options: LiveUsersOptions;
   readonly #live = new Map<string, LiveUser>();
   /** What follows a stop from inside a callback. */
@@ -65,10 +67,12 @@ export class LiveUsers {
         const resumed = this.#live.get(userId)?.resumed ?? false;
         telemetry.clientChanged(userId, from, to, resumed, this.registry.info(userId)?.error?.code);
         events.emit('clientStateChanged', { userId, from, to });
+        this.connections.clientChanged(userId, to, this.registry.info(userId)?.error);
       },
       onStarted: (userId) => events.emit('clientStarted', { userId }),
       onStopped: (userId, reason, error) => this.#stopped(userId, reason, error),
     });
+    this.connections = new Connections({ ...settings, registry: this.registry, callbacks: options.callbacks });
   }
 
   /**
@@ -116,6 +120,15 @@ export class LiveUsers {
       return { session: live.session, live };
     }
     return { session: await this.#options.accounts.sessionOf(userId, signal) };
+  }
+
+  /** Stops the user's client; their connections do not start it again. Resolves to whether there was one. */
+  async stop(userId: string): Promise<boolean> {
+    try {
+      return await this.registry.stop(userId);
+    } finally {
+      this.connections.stopRequested(userId);
+    }
   }
 
   gauges(): Pick<Gauges, 'resting' | 'leases' | 'syncLagMs' | 'stalledRooms'> & Pick<ManagerStats, 'clients'> {
@@ -232,6 +245,7 @@ export class LiveUsers {
     const level = error && reason !== 'failed' && reason !== 'loggedOut' ? 'error' : 'info'; // it could not be ended
     settings.logger[level]({ userId, reason, ...(error && { err: error }) }, 'client stopped');
     events.emit('clientStopped', { userId, reason, ...(error && { error }) });
+    this.connections.clientStopped(userId, reason, error);
   }
 
   /** Lets go of a stopped client, when a stop from inside a callback is through as well. */

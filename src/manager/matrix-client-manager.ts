@@ -38,6 +38,7 @@ import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provision
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
+import type { Connection } from './connection.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
 import { endInOrder } from './end-steps.js';
@@ -54,6 +55,7 @@ import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions, Settings } from './options.js';
 import {
   callSchema,
+  connectSchema,
   downloadFileSchema,
   forgetUserSchema,
   getRoomMessagesSchema,
@@ -67,6 +69,7 @@ import {
 } from './requests.js';
 import type {
   CallOptions,
+  ConnectOptions,
   DownloadFileOptions,
   ForgetUserOptions,
   GetRoomMessagesOptions,
@@ -281,11 +284,27 @@ export class MatrixClientManager implements AsyncDisposable {
     return this.#users.registry.info(userId) as ClientInfo;
   }
 
+  /**
+   * Says that somebody watches, such as a WebSocket or an SSE stream of the user: starts their client if needed, and
+   * until the connection is closed the client is neither idle nor evicted, does not rest, and is started again when it
+   * has failed. Any number may be open for one user. Under `maxClients`, with all clients in use, this waits its turn.
+   * Rejects as {@link startClient} does, and leaves nothing then; for bad options with `INVALID_OPTIONS`.
+   */
+  async connect(options: ConnectOptions): Promise<Connection> {
+    this.#lifetime.assertOpen();
+    const { callback, types, rooms, backlog, ...read } = readCallOptions('connect()', connectSchema, options);
+    if (!callback && (types ?? rooms ?? backlog) !== undefined) {
+      const message = 'expected `callback` of connect() with `types`, `rooms` or `backlog`, which say what it gets';
+      throw new MatrixClientManagerError('INVALID_OPTIONS', message);
+    }
+    return this.#lifetime.orClosed(this.#users.connections.open({ callback, types, rooms, backlog, ...read }));
+  }
+
   /** Stops the user's client, if there is one; resolves when nothing of it runs any more. Its callbacks stay registered. */
   async stopClient(userId: string): Promise<boolean> {
     this.#lifetime.assertOpen();
     assertUserId(userId);
-    return this.#users.registry.stop(userId);
+    return this.#users.stop(userId);
   }
 
   /** Whether the user has a client that is live, reconnecting or starting. */
@@ -628,6 +647,7 @@ export class MatrixClientManager implements AsyncDisposable {
         { doing: 'stopping the clients', run: () => this.#users.registry.close(), timeoutMs: forClients },
         { doing: 'ending logins and sends', run: () => this.#settled() },
         { doing: 'ending callbacks', run: () => this.#users.settled() },
+        { doing: 'closing connections', run: () => this.#users.connections.close() },
         { doing: 'ending the metrics', run: () => this.#unobserve() },
         { doing: 'forgetting callbacks', run: () => this.#callbacks.clear() },
         { doing: 'ending requests', run: turnOfTheEventLoop }, // those just aborted let go of their timers

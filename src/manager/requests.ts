@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { assertCallback } from '../callbacks/callback.js';
-import type { ClientCallback } from '../callbacks/callback.js';
+import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
 import type { StopReason } from '../clients/client-state.js';
 import {
   eventId,
@@ -64,6 +64,23 @@ export const startClientSchema = optionsOf<StartClientOptions & Partial<Provisio
   signal: v.optional(signal),
   created: unchecked(),
   refreshToken: unchecked(),
+});
+
+export interface ConnectOptions extends CallbackOptions {
+  readonly userId: string;
+  /** Gets the user's events from before the first sync until the connection is closed. @default none */
+  readonly callback?: ClientCallback | undefined;
+  /** Ends the wait at once; once connected, its `close()` is what ends it. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const connectSchema = optionsOf<ConnectOptions>({
+  userId,
+  callback: v.optional(functionOf<ClientCallback>()),
+  types: unchecked(),
+  rooms: unchecked(),
+  backlog: unchecked(),
+  signal: v.optional(signal),
 });
 
 export interface GetRoomMessagesOptions {
