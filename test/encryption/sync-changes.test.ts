@@ -11,9 +11,19 @@ const quiet = {
   unusedFallbackKeys: ['signed_curve25519'],
 };
 
+/** The crypto library's class throws at what is no user id. */
+class UserId {
+  constructor(id: string) {
+    if (!/^@.*:./.test(id)) throw new Error('invalid user id');
+  }
+
+  free(): void {}
+}
+
 function library({ fails = false } = {}) {
   const told: object[] = [];
   const crypto = {
+    olmMachine: { userId: new UserId('@me:x') },
     processSyncChanges: async (changes: object): Promise<object[]> => {
       told.push(changes);
       if (fails) throw new Error('no');
@@ -40,7 +50,8 @@ it('the crypto library hears of the first sync, of what has news for it, and of 
   for (const changes of news) {
     const heard = told.length;
     expect(await crypto.processSyncChanges(changes)).toEqual([{}]);
-    expect(told.slice(heard)).toEqual([changes]);
+    const { changed = [], left = [] } = (changes as Partial<typeof quiet>).deviceLists ?? {};
+    expect(told.slice(heard)).toEqual([{ ...changes, deviceLists: { changed, left } }]);
   }
   expect(await crypto.processSyncChanges({ ...quiet, toDeviceEvents: [] })).toEqual([]);
   await clock.advance(59_999);
@@ -53,4 +64,11 @@ it('the crypto library hears the same again where it has failed', async () => {
   const { crypto, told } = library({ fails: true });
   for (let n = 0; n < 2; n++) await expect(crypto.processSyncChanges(quiet)).rejects.toThrow('no');
   expect(told).toHaveLength(2);
+});
+
+it('the crypto library does not hear of users that it would throw at: room keys that come with them were lost', async () => {
+  const { crypto, told } = library();
+  const deviceLists = { changed: ['@a:x', 'constructor', ''], left: ['__proto__', '@b:x'] };
+  await crypto.processSyncChanges({ ...quiet, deviceLists });
+  expect(told).toEqual([{ ...quiet, deviceLists: { changed: ['@a:x'], left: ['@b:x'] } }]);
 });

@@ -25,6 +25,6 @@ const KEPT: Readonly<Record<string, readonly string[]>> = {
  */
 export function pruneContent(type: string, content: JsonObject): JsonObject {
   if (type === 'm.room.create') return content;
-  const kept = KEPT[type] ?? [];
+  const kept = Object.hasOwn(KEPT, type) ? (KEPT[type] ?? []) : [];
   return Object.fromEntries(Object.entries(content).filter(([key]) => kept.includes(key)));
 }

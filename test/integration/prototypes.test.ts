@@ -1,0 +1,239 @@
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { managerOnFake } from '../support/manager-on-fake.js';
+import { Recorder } from '../support/recorder.js';
+
+/** Names that every object has something under, or that reach a prototype on the way. */
+const names = ['__proto__', 'constructor', 'prototype', 'toString'] as const;
+const prototypes = [Object, Array, Function, String, Number, Boolean, Map, Set, Promise, RegExp, Error, Date].flatMap(
+  (of): [string, object][] => [
+    [`${of.name}.prototype`, of.prototype as object],
+    [of.name, of],
+  ],
+);
+
+/** Everything that the prototypes have, by identity. */
+function snapshot(): Map<string, unknown> {
+  const seen = new Map<string, unknown>();
+  for (const [name, prototype] of prototypes) {
+    for (const key of Reflect.ownKeys(prototype)) {
+      const { value, get, set } = Object.getOwnPropertyDescriptor(prototype, key) ?? {};
+      seen.set(`${name} ${String(key)}`, value ?? get ?? set);
+    }
+    seen.set(`${name} [[Prototype]]`, Object.getPrototypeOf(prototype));
+  }
+  return seen;
+}
+
+const open: AsyncDisposable[] = [];
+let before = new Map<string, unknown>();
+beforeEach(() => {
+  before = snapshot();
+});
+afterEach(async () => {
+  for (const one of open.splice(0).toReversed()) await one[Symbol.asyncDispose]();
+});
+
+function assertUnchanged(): void {
+  const after = snapshot();
+  const changed = [...after].filter(([name, value]) => !Object.is(before.get(name), value)).map(([name]) => name);
+  for (const name of before.keys()) if (!after.has(name)) changed.push(name);
+  expect(changed).toEqual([]);
+}
+
+/** Gives an object a property of its own, whatever it is called. */
+function define(target: object, key: string, value: unknown): void {
+  Object.defineProperty(target, key, { value, configurable: true, enumerable: true, writable: true });
+}
+
+/** A key of the answer to be renamed, or a value to be put beside it: which of them, and how it is called. */
+interface Change {
+  readonly at: number;
+  readonly name: (typeof names)[number];
+  readonly how: 'rename' | 'add' | 'value' | 'nest';
+}
+
+const changes = fc.array(
+  fc.record<Change>({
+    at: fc.nat(10_000),
+    name: fc.constantFrom(...names),
+    how: fc.constantFrom('rename', 'add', 'value', 'nest'),
+  }),
+  { minLength: 1, maxLength: 6 },
+);
+
+/** What becomes of `value` when each change befalls one of the key positions in it; `keep` are keys that stay. */
+function changed<T>(value: T, list: readonly Change[], keep: ReadonlySet<string> = new Set()): T {
+  const copy = structuredClone(value);
+  for (const { at, name, how } of list) {
+    const places: [Record<string, unknown>, string][] = [];
+    const collect = (inner: unknown): void => {
+      if (typeof inner !== 'object' || inner === null) return;
+      for (const [key, further] of Object.entries(inner)) {
+        if (!Array.isArray(inner) && !keep.has(key)) places.push([inner as Record<string, unknown>, key]);
+        collect(further);
+      }
+    };
+    collect(copy);
+    const [object, key] = places[at % places.length] ?? [];
+    if (!object || key === undefined) continue;
+    const old = object[key];
+    if (how === 'rename') delete object[key];
+    if (how === 'rename' || how === 'add') define(object, name, old);
+    if (how === 'value') define(object, key, name);
+    if (how === 'nest') {
+      const inner = {};
+      define(inner, name, { polluted: old });
+      define(object, key, inner);
+    }
+  }
+  return copy;
+}
+
+const runs = { numRuns: 25, endOnFailure: true };
+const SLIDING = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
+
+describe('no prototype changes by keys', () => {
+  it('of syncs, first ones and others, and the client is to be had', async () => {
+    await fc.assert(
+      fc.asyncProperty(changes, fc.boolean(), fc.boolean(), async (list, slidingSync, observed) => {
+        const { clock, fake, manager, soon } = managerOnFake({ slidingSync });
+        try {
+          const [alice, bob] = ['alice', 'bob'].map((username) => fake.createUser({ username })) as [
+            ReturnType<typeof fake.createUser>,
+            ReturnType<typeof fake.createUser>,
+          ];
+          const roomId = fake.createRoom({ creator: alice.userId, members: [bob.userId], name: 'Room' });
+          fake.invite(fake.createRoom({ creator: bob.userId }), alice.userId);
+          const eventId = fake.sendMessage(roomId, bob.userId, 'hello');
+          fake.sendReceipt(roomId, bob.userId, eventId);
+          const keep = new Set(['next_batch']);
+          for (const endpoint of ['/sync', ...(slidingSync ? [SLIDING] : [])]) {
+            fake.faults.rewrite({ endpoint }, (body) => changed(body, list, keep));
+          }
+          const starting = manager.startClient({ ...alice, callbacks: [new Recorder().callback] });
+          await soon(starting.catch(() => {}));
+          if (observed) manager.getClient(alice.userId);
+          const edit = { body: 'b', 'm.new_content': {}, 'm.relates_to': { rel_type: 'm.replace', event_id: eventId } };
+          fake.sendMessage(roomId, bob.userId, edit);
+          fake.sendReceipt(roomId, bob.userId, eventId);
+          fake.setTyping(roomId, bob.userId, true);
+          await clock.advance(5_000);
+          manager.getClient(alice.userId);
+          await soon(manager.getRoomMessages(roomId, 5, undefined, alice.userId).catch(() => {}));
+          await clock.advance(1_000);
+          assertUnchanged();
+        } finally {
+          await manager.shutdown();
+          await fake[Symbol.asyncDispose]();
+        }
+      }),
+      runs,
+    );
+  }, 120_000);
+
+  it('of receipts, in each place', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.tuple(...Array.from({ length: 4 }, () => fc.constantFrom(...names))), async (path) => {
+        const { clock, fake, manager, soon } = managerOnFake();
+        try {
+          const alice = fake.createUser({ username: 'alice' });
+          const roomId = fake.createRoom({ creator: alice.userId });
+          let content: unknown = { ts: 1 };
+          for (const name of path) {
+            const outer = {};
+            define(outer, name, content);
+            content = outer;
+          }
+          fake.faults.rewrite({ endpoint: '/sync' }, (body) => {
+            const { rooms } = body as { rooms?: { join?: Record<string, { ephemeral?: unknown }> } };
+            for (const section of Object.values(rooms?.join ?? {})) {
+              section.ephemeral = { events: [{ type: 'm.receipt', content }] };
+            }
+            return body;
+          });
+          await soon(manager.startClient(alice));
+          fake.sendMessage(roomId, alice.userId, 'hello');
+          await clock.advance(1_000);
+          expect(manager.getClient(alice.userId)?.getRoom(roomId)).toBeTruthy();
+          assertUnchanged();
+        } finally {
+          await manager.shutdown();
+          await fake[Symbol.asyncDispose]();
+        }
+      }),
+      runs,
+    );
+  }, 120_000);
+
+  it('of pages, admin answers, logins and errors', async () => {
+    const { fake, manager, soon } = managerOnFake();
+    open.push(fake, manager);
+    const { userId } = await soon(manager.provisionUser({ username: 'alice' }));
+    const roomId = fake.createRoom({ creator: userId });
+    const edited = fake.sendMessage(roomId, userId, 'one');
+    fake.sendMessage(roomId, userId, {
+      body: 'two',
+      'm.new_content': { body: 'two' },
+      'm.relates_to': { rel_type: 'm.replace', event_id: edited },
+    });
+    fake.redact(roomId, userId, fake.sendState(roomId, userId, 'constructor', { name: 'x' }));
+    let serial = 0;
+    const calls: (() => Promise<unknown>)[] = [
+      () => manager.getRoomMessages(roomId, 10, undefined, userId),
+      () => manager.admin.getUser(userId),
+      () => manager.admin.listUsers(),
+      () => manager.admin.listDevices(userId),
+      () => manager.admin.isUsernameAvailable('bob'),
+      () => manager.provisionUser({ username: `user${serial++}` }),
+      () => manager.sendMessage({ userId, roomId, text: 'hello' }),
+      () => manager.checkHealth(),
+    ];
+    await fc.assert(
+      fc.asyncProperty(changes, async (list) => {
+        const mend = fake.faults.rewrite({}, (body) => changed(body, list));
+        for (const call of calls) await soon(call().catch(() => {}));
+        mend();
+        assertUnchanged();
+      }),
+      runs,
+    );
+  }, 120_000);
+
+  it('of what the application passes', async () => {
+    const { fake, manager, soon } = managerOnFake();
+    open.push(fake, manager);
+    const { userId } = await soon(manager.provisionUser({ username: 'alice' }));
+    const roomId = fake.createRoom({ creator: userId });
+    const eventId = fake.sendMessage(roomId, userId, 'one');
+    const content = { msgtype: 'm.text', body: 'x', 'm.mentions': { user_ids: [userId] }, a: { b: { c: 1 } } };
+    const options: [string, object, (options: never) => unknown][] = [
+      ['sendMessage', { userId, roomId, content, txnId: 'txn' }, (given) => manager.sendMessage(given)],
+      ['sendTyping', { userId, roomId, typing: true }, (given) => manager.sendTyping(given)],
+      ['sendReadReceipt', { userId, roomId, eventId }, (given) => manager.sendReadReceipt(given)],
+      ['getRoomMessages', { userId, roomId, limit: 5 }, (given) => manager.getRoomMessages(given as never)],
+      ['provisionUser', { username: 'bob', displayName: 'Bob' }, (given) => manager.provisionUser(given)],
+      ['startClient', { userId, callbacks: [] }, (given) => manager.startClient(given)],
+      ['listUsers', { limit: 5, name: 'a' }, (given) => manager.admin.listUsers(given)],
+      ['listSends', { userId }, (given) => manager.listSends(given)],
+      ['deadLetters', { userId, limit: 5 }, (given) => manager.deadLetters(given)],
+    ];
+    await fc.assert(
+      fc.asyncProperty(changes, async (list) => {
+        for (const [, given, call] of options) {
+          const attempt = async (): Promise<unknown> => call(changed(given, list) as never);
+          await soon(attempt().catch(() => {}));
+        }
+        assertUnchanged();
+      }),
+      runs,
+    );
+    for (const name of names) {
+      const own = {};
+      define(own, name, { [name]: 'x' });
+      const sent = await soon(manager.sendMessage({ userId, roomId, content: { body: name, ...own, in: own } }));
+      expect(sent.eventId).toBeTruthy();
+    }
+    assertUnchanged();
+  }, 120_000);
+});
