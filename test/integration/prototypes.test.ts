@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { managerOnFake } from '../support/manager-on-fake.js';
 import { Recorder } from '../support/recorder.js';
