@@ -18,7 +18,10 @@ function snapshot(): Map<string, unknown> {
   for (const [name, prototype] of prototypes) {
     for (const key of Reflect.ownKeys(prototype)) {
       const property = Object.getOwnPropertyDescriptor(prototype, key);
-      seen.set(`${name} ${String(key)}`, property?.value ?? property?.get ?? property?.set);
+      seen.set(
+        `${name} ${String(key)}`,
+        [property?.value, Reflect.get(property ?? {}, 'get'), Reflect.get(property ?? {}, 'set')].find(Boolean),
+      );
     }
     seen.set(`${name} [[Prototype]]`, Object.getPrototypeOf(prototype));
   }
