@@ -16,6 +16,7 @@ const verified: ReadonlySet<string> = new Set([
   'clients/sync-response.ts: room[threadCounts]',
   'core/call-options.ts: (value as Readonly<Record<string, unknown>>)[method]',
   'core/call-options.ts: input[name]',
+  'core/contain.ts: logger[name]',
   'core/json-copy.ts: copy[key]',
   'core/raw-event.ts: event[decryption]',
   'core/sendable-json.ts: (source as Readonly<Record<string, unknown>>)[key]',
