@@ -31,6 +31,7 @@ import type { SyncQuery } from './sync-requests.js';
 import { clientFailure, SyncPoll } from './sync-poll.js';
 import type { Answer, ClientGate } from './sync-poll.js';
 import type { OnSdkFailure } from './sdk-containment.js';
+import { assertClientSurface } from '../sdk/private-surface.js';
 import { SdkFeed } from './sdk-feed.js';
 import type { KnownTimeline } from './sdk-feed.js';
 import { SyncStore } from './sync-store.js';
@@ -147,6 +148,7 @@ export class SyncClient implements EventSource {
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });
+    assertClientSurface(this.matrixClient); // before anything of it is replaced
     const onSdkFailure: OnSdkFailure = (error, roomId) => {
       telemetry.malformed(1);
       logger.warn({ userId: this.#userId, roomId, err: error }, 'the SDK could not take in a part of a sync');

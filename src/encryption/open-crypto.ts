@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import type { Logger } from '../core/logger.js';
+import { assertCryptoSurface } from '../sdk/private-surface.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import { uploadKeysUntilEnd } from './backup-uploads.js';
@@ -55,6 +56,7 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   await containFirstCheck();
   const init = (): Promise<void> => matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey });
   const opening = containPanics(logger, init).then(() => {
+    assertCryptoSurface(matrixClient);
     const crypto = cryptoBackend(matrixClient);
     const { callTimeoutMs = CALL_TIMEOUT_MS } = options;
     const guard = new MachineGuard(crypto.olmMachine, { userId, clock, logger, callTimeoutMs, onFault, store });

@@ -4,6 +4,7 @@ import type { Import } from './source-files.js';
 const layers: readonly (readonly string[])[] = [
   ['core'],
   ['storage', 'http', 'resilience', 'telemetry'],
+  ['sdk'],
   ['encryption'],
   ['provisioning', 'clients', 'callbacks', 'delivery', 'messages'],
   ['appservice', 'cluster'],
