@@ -1,14 +1,21 @@
 import { defineConfig } from 'tsup';
+import type { Options } from 'tsup';
 
-export default defineConfig({
+const common: Options = {
   entry: { index: 'src/index.ts', testing: 'src/testing/index.ts', undici: 'src/undici/index.ts' },
-  format: ['esm', 'cjs'],
-  dts: true,
   target: 'node22',
   platform: 'node',
   splitting: true, // the entries share one error class
   sourcemap: true,
-  clean: true,
-  // The fake homeserver's server comes with it: who tests with it installs nothing more.
-  noExternal: ['hono', '@hono/node-server'],
-});
+};
+
+// The fake homeserver's server comes with it: who tests with it installs nothing more.
+const bundled = ['hono', '@hono/node-server'];
+
+/** `npm run build` clears the folder before, and scripts/finish-build.ts does the rest. */
+export default defineConfig([
+  { ...common, format: 'esm', noExternal: bundled },
+  // These are published as ES modules only, which Jest's require() does not take.
+  { ...common, format: 'cjs', noExternal: [...bundled, 'ky', 'p-queue'] },
+  { ...common, format: ['esm', 'cjs'], dts: { only: true } },
+]);

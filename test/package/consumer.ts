@@ -27,7 +27,7 @@ export class Consumer implements AsyncDisposable {
     await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', ...packages], consumer.dir);
     const files = join(import.meta.dirname, 'consumer-files');
     await cp(files, consumer.dir, { recursive: true });
-    await cp(join(files, 'typed.mts'), join(consumer.dir, 'typed.cts'));
+    for (const copy of ['typed.cts', 'typed.ts']) await cp(join(files, 'typed.mts'), join(consumer.dir, copy));
     return consumer;
   }
 
@@ -37,12 +37,11 @@ export class Consumer implements AsyncDisposable {
   }
 
   /** Checks one file with TypeScript as a strict Node program would, and gives what tsc says: nothing if all is well. */
-  async typecheck(file: string, options: { skipLibCheck: boolean }): Promise<string> {
+  async typecheck(file: string, options: Readonly<Record<string, string | boolean>>): Promise<string> {
     const config = `tsconfig-${file}.json`;
     const compilerOptions = {
       target: 'ES2023',
       lib: ['ES2024', 'ESNext.Disposable', 'DOM'], // matrix-js-sdk's types need the DOM's
-      module: 'NodeNext',
       strict: true,
       exactOptionalPropertyTypes: true,
       noEmit: true,

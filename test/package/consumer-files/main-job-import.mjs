@@ -1,5 +1,5 @@
 import * as main from 'matrix-client-manager';
 import * as testing from 'matrix-client-manager/testing';
-import mainJob from './main-job.cjs';
+import { program } from './main-job.cjs';
 
-await mainJob(main, testing);
+await program(main, testing);

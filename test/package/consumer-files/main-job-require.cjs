@@ -1,4 +1,4 @@
-const mainJob = require('./main-job.cjs');
+const { program } = require('./main-job.cjs');
 
 // A rejection nobody handles ends the process with its stack and a code other than 0.
-void mainJob(require('matrix-client-manager'), require('matrix-client-manager/testing'));
+void program(require('matrix-client-manager'), require('matrix-client-manager/testing'));

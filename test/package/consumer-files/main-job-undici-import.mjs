@@ -1,6 +1,6 @@
 import * as main from 'matrix-client-manager';
 import * as testing from 'matrix-client-manager/testing';
 import { undiciTransport } from 'matrix-client-manager/undici';
-import mainJob from './main-job.cjs';
+import { program } from './main-job.cjs';
 
-await mainJob(main, testing, { transport: undiciTransport() });
+await program(main, testing, { transport: undiciTransport() });

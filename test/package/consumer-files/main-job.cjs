@@ -1,11 +1,11 @@
-/** The main job in a few lines, with what `main` and `testing` export; used from ESM and from CommonJS. */
-module.exports = async function mainJob(main, testing, options = {}) {
+/** The main job in a few lines, with what `main` and `testing` export; used from ESM, from CommonJS and under Jest. */
+async function mainJob(main, testing, path, options = {}) {
   const homeserver = new testing.FakeHomeserver();
   await homeserver.listen();
   const manager = new main.MatrixClientManager({
     homeserverUrl: homeserver.baseUrl,
     admin: { userId: homeserver.admin.userId, accessToken: homeserver.admin.accessToken },
-    storage: main.sqliteStorage({ path: process.argv[2], secret: 'a secret of thirty-two characters' }),
+    storage: main.sqliteStorage({ path, secret: 'a secret of thirty-two characters' }),
     ...options,
   });
   const { userId } = await manager.provisionUser({ username: 'alice', displayName: 'Alice' });
@@ -18,11 +18,16 @@ module.exports = async function mainJob(main, testing, options = {}) {
   const refused = await manager.provisionUser({ username: 'Not Valid' }).catch((error) => error);
   await manager.shutdown();
   await homeserver.close();
-  process.stdout.write(
-    JSON.stringify({
-      received: event.eventId === eventId,
-      paged: page.messages[0]?.eventId === eventId,
-      ownError: refused instanceof main.MatrixClientManagerError && refused.code,
-    }),
-  );
-};
+  return {
+    received: event.eventId === eventId,
+    paged: page.messages[0]?.eventId === eventId,
+    ownError: refused instanceof main.MatrixClientManagerError && refused.code,
+  };
+}
+
+/** {@link mainJob} as a program: prints what came of it. */
+async function program(main, testing, options) {
+  process.stdout.write(JSON.stringify(await mainJob(main, testing, process.argv[2], options)));
+}
+
+module.exports = { mainJob, program };
