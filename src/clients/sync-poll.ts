@@ -1,6 +1,7 @@
 import { aborted, abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { isManagerError } from '../core/errors.js';
+import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { RequestGate } from '../core/request-gate.js';
 import type { Telemetry } from '../core/telemetry.js';
@@ -9,6 +10,7 @@ import { failureClass, isRetryable } from '../http/failure-class.js';
 import { invalidResponse } from '../http/response-error.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { Session } from '../http/session.js';
+import { clientFailure, EndOfSession } from './client-failure.js';
 import type { FastStart, Part } from './fast-start.js';
 import { cacheBuster, initialLimit, syncLimit } from './sync-query.js';
 import { SYNC_PATH } from './sync-requests.js';
@@ -60,8 +62,6 @@ export interface Answer extends Part {
 
 /** Sync failures in a row, each with a back-off before the next try, that a client takes before its start fails. */
 const START_ATTEMPTS = 3;
-/** Times in a row that the homeserver has to say that a session is over before the live client of it ends. */
-const END_ATTEMPTS = 3;
 /** Time between syncs that do not move the position: it grows to the second value, in milliseconds. */
 const MIN_UNCHANGED_MS = 1_000;
 const MAX_UNCHANGED_MS = 10_000;
@@ -70,6 +70,7 @@ const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 /** Asks for one sync after the other: when, from where, and again after a failure, for as long as that takes. */
 export class SyncPoll {
   readonly #options: SyncPollOptions;
+  readonly #endOfSession = new EndOfSession();
   /** What has been answered and not been asked for yet. */
   readonly #answers: Answer[] = [];
   /** How long to wait from one sync to the next while the user rests; undefined while they do not. */
@@ -87,8 +88,6 @@ export class SyncPoll {
   #token: string | undefined;
   /** Whether the client has rested since its last sync. */
   #behind = false;
-  /** Times since the last sync that the homeserver has said that the session is over. */
-  #endings = 0;
   /** Answers in a row that did not move the position. */
   #unchanged = 0;
   /** Whether what had been missed before the start has come: the position may stay the same after it. */
@@ -160,7 +159,7 @@ export class SyncPoll {
         this.#caughtUp = true;
         this.#lastSyncAt = clock.now();
         this.#connection(true);
-        this.#endings = 0;
+        this.#endOfSession.reset();
         this.#doubtedPosition = undefined;
         if (since === undefined) this.#lostPosition = undefined; // the new one may be the same
         else this.#losses = 0;
@@ -203,7 +202,7 @@ export class SyncPoll {
     const kind = failureClass(error);
     if (kind === 'unavailable' && !isStarting()) return; // gate.up() waits for it
     const isLastAttempt = isStarting() && failures >= START_ATTEMPTS;
-    const isFinal = !isRetryable(kind) && (isStarting() || this.#endsLiveClient(error));
+    const isFinal = !isRetryable(kind) && (isStarting() || this.#endOfSession.endsClient(error));
     if (isFinal || isLastAttempt) {
       onFailure(clientFailure(error, userId));
       await aborted(signal);
@@ -214,16 +213,6 @@ export class SyncPoll {
     if (isStarting()) await delay(clock, delayMs, signal, 'sync');
     else await gate.pause(delayMs, signal);
     telemetry.requestRepeated('GET', SYNC_PATH);
-  }
-
-  /**
-   * Whether a failure that no retry is known to mend ends the client. A fault of our own does, and an answer that says
-   * repeatedly that the session or the account is over. Any other refusal of a sync may be gone tomorrow: a wrong
-   * route to a worker, a limit of active users, a lock of the account.
-   */
-  #endsLiveClient(error: unknown): boolean {
-    if (isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED')) return ++this.#endings >= END_ATTEMPTS;
-    return !isManagerError(error) || error.status === undefined;
   }
 
   /** Waits as long as the user rests; returns whether they did. */
@@ -306,10 +295,4 @@ export class SyncPoll {
     this.#connected = connected;
     this.#options.onConnection(connected);
   }
-}
-
-/** What the client fails with, as an error of ours. */
-export function clientFailure(error: unknown, userId: string): MatrixClientManagerError {
-  if (isManagerError(error)) return error;
-  return new MatrixClientManagerError('CLIENT_FAILED', `the client of ${userId} failed`, { userId, cause: error });
 }
