@@ -24,10 +24,10 @@ export async function forgetUser(parts: ForgetUserParts, userId: string, logOut:
   try {
     await everyStep(
       [
-        () => users.registry.stop(userId),
+        () => users.stop(userId),
         () => accounts.forget(userId, logOut),
         // One that was started meanwhile; without credentials there will be no other.
-        () => users.registry.stop(userId),
+        () => users.stop(userId),
         () => callbacks.forget(userId),
         () => encryption?.forgetUser(userId),
         erase,
