@@ -1,7 +1,9 @@
+import { performance } from 'node:perf_hooks';
 import { TestRunner } from 'vitest';
 import type { RunnerTask, RunnerTestCase, RunnerTestSuite } from 'vitest';
 
-const { setTimeout, clearTimeout, setImmediate } = globalThis; // tests may replace them
+const { setInterval, clearInterval, setImmediate } = globalThis; // tests may replace them
+const eventLoopUtilization = performance.eventLoopUtilization.bind(performance);
 
 /** Runs tests outside vitest's own loop, so that each can run again and again in one process. */
 export class TestSession {
@@ -19,16 +21,13 @@ export class TestSession {
     const listener = (error: unknown): void => void stray.push(error);
     process.on('unhandledRejection', listener);
     process.on('uncaughtException', listener);
-    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Deadline(timeoutMs);
     try {
-      const timeout = new Promise<TestFailure>((resolve) => {
-        timer = setTimeout(() => resolve({ timedOut: true, message: `no end after ${timeoutMs} ms` }), timeoutMs);
-      });
-      const failure = await Promise.race([this.#runOnce(test).then(failureOf, failureOf), timeout]);
+      const failure = await Promise.race([this.#runOnce(test).then(failureOf, failureOf), deadline.passed]);
       for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
       return failure ?? (stray.length > 0 ? failureOf(stray[0]) : undefined);
     } finally {
-      clearTimeout(timer);
+      deadline.clear();
       process.off('unhandledRejection', listener);
       process.off('uncaughtException', listener);
     }
@@ -44,7 +43,6 @@ export class TestSession {
     for (const suite of suites) await this.#prepare(suite);
     const runner = this.#runner;
     const options = { retry: 0, repeats: 0 };
-    await runner.onBeforeRunTask(test);
     runner.onBeforeTryTask(test, options);
     const errors: unknown[] = [];
     const attempt = async (work: () => unknown): Promise<void> => {
@@ -68,9 +66,11 @@ export class TestSession {
     for (const cleanup of cleanups.toReversed()) {
       if (typeof cleanup === 'function') await attempt(() => cleanup() as unknown);
     }
-    const finished = (test as { onFinished?: ((context: unknown) => unknown)[] | undefined }).onFinished ?? [];
+    // onTestFinished() adds to the test that vitest runs, which is the host.
+    const host = TestRunner.getCurrentTest() as { onFinished?: ((context: unknown) => unknown)[] | undefined };
+    const finished = host.onFinished ?? [];
+    host.onFinished = undefined;
     for (const hook of finished.toReversed()) await attempt(() => hook(test.context));
-    Object.assign(test, { onFinished: undefined, onFailed: undefined });
     if (errors.length > 0) throw errors[0];
   }
 
@@ -84,6 +84,28 @@ export class TestSession {
       const cleanup = await call(hook);
       if (typeof cleanup === 'function') this.#afterAll.push(async () => void (await call(cleanup)));
     }
+  }
+}
+
+/** Passes when nothing has been done for so long: a busy machine makes a test slow, but not idle. */
+class Deadline {
+  readonly passed: Promise<TestFailure>;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(idleMs: number) {
+    const { promise, resolve } = Promise.withResolvers<TestFailure>();
+    this.passed = promise;
+    const start = eventLoopUtilization();
+    const startedAt = performance.now();
+    this.#timer = setInterval(() => {
+      const { idle } = eventLoopUtilization(start);
+      const isOver = idle > idleMs || performance.now() - startedAt > 10 * idleMs;
+      if (isOver) resolve({ timedOut: true, message: `no end after ${Math.round(idle)} ms` });
+    }, 100);
+  }
+
+  clear(): void {
+    clearInterval(this.#timer);
   }
 }
 

@@ -1,3 +1,6 @@
+/** Name of the test whose run lasts as long as the worker. */
+export const hostTest = 'host';
+
 /** Messages between the Stryker process and the vitest worker in it. */
 export type WarmRequest =
   | { readonly kind: 'dry-run' }

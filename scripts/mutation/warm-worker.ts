@@ -1,7 +1,9 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { BroadcastChannel } from 'node:worker_threads';
 import { inject, TestRunner } from 'vitest';
 import type { RunnerTestCase, RunnerTestFile } from 'vitest';
 import { allTests, idOf, suitesOf, TestSession } from './run-test.ts';
+import { hostTest } from './warm-protocol.ts';
 import type { MutantOutcome, TestRun, WarmRequest, WarmResponse } from './warm-protocol.ts';
 
 /** What Stryker's instrumented code reads and writes. */
@@ -10,7 +12,7 @@ interface StrykerNamespace {
   currentTestId: string | undefined;
   hitCount: number | undefined;
   hitLimit: number | undefined;
-  mutantCoverage?: unknown;
+  mutantCoverage?: { readonly perTest: Record<string, unknown> };
 }
 
 const namespace: StrykerNamespace = ((globalThis as { __stryker__?: StrykerNamespace }).__stryker__ ??= {
@@ -19,6 +21,8 @@ const namespace: StrykerNamespace = ((globalThis as { __stryker__?: StrykerNames
   hitCount: undefined,
   hitLimit: undefined,
 });
+/** In the sandbox, the working directory. */
+const durationsFile = 'test-durations.json';
 const DRY_RUN_TIMEOUT_MS = 20_000;
 
 /**
@@ -30,16 +34,25 @@ export default class WarmWorker extends TestRunner {
   readonly #tests = new Map<string, RunnerTestCase>();
   readonly #durations = new Map<string, number>();
 
-  async onCollected(files: RunnerTestFile[]): Promise<void> {
+  onCollected(files: RunnerTestFile[]): void {
     const failed = files.find((file) => file.result?.state === 'fail');
     if (failed) throw new Error(`tests cannot be loaded: ${failed.result?.errors?.[0]?.message}`);
-    for (const test of files.flatMap(allTests)) this.#tests.set(idOf(test), test);
+    const without = process.env['MUTATION_WITHOUT'];
+    const leftOut = without ? new RegExp(without) : undefined;
+    for (const test of files.flatMap(allTests)) {
+      if (test.name === hostTest) continue;
+      if (!leftOut?.test(test.name)) this.#tests.set(idOf(test), test);
+      test.mode = 'skip'; // for vitest's own loop
+    }
+  }
+
+  /** Called for the host test only. */
+  async runTask(): Promise<void> {
     for (const event of ['unhandledRejection', 'uncaughtException']) process.removeAllListeners(event);
     process.on('unhandledRejection', () => {}); // what an earlier mutant left behind concerns no later one
     process.on('uncaughtException', () => {});
-    for (const file of files) await this.onBeforeRunSuite(file); // expect() wants its snapshot state
+    this.#readDurations();
     await this.#serve(new BroadcastChannel(inject('mutationChannel')));
-    for (const file of files) file.mode = 'skip';
   }
 
   async #serve(channel: BroadcastChannel): Promise<void> {
@@ -67,10 +80,23 @@ export default class WarmWorker extends TestRunner {
       const failure = await session.run(test, DRY_RUN_TIMEOUT_MS);
       const durationMs = performance.now() - startedAt;
       this.#durations.set(id, durationMs);
+      if (failure) this.#tests.delete(id); // it would kill every mutant
       tests.push({ id, durationMs, file: suitesOf(test)[0]?.name ?? '', ...(failure && { failure: failure.message }) });
     }
     namespace.currentTestId = undefined;
-    return { kind: 'dry-run', tests, coverage: namespace.mutantCoverage };
+    const coverage = namespace.mutantCoverage;
+    for (const { id, failure } of tests) if (failure !== undefined) delete coverage?.perTest[id];
+    writeFileSync(durationsFile, JSON.stringify([...this.#durations].filter(([id]) => this.#tests.has(id))));
+    return { kind: 'dry-run', tests, coverage };
+  }
+
+  /** A worker that takes the place of another one needs no dry run of its own. */
+  #readDurations(): void {
+    if (!existsSync(durationsFile)) return;
+    for (const [id, durationMs] of JSON.parse(readFileSync(durationsFile, 'utf8')) as [string, number][]) {
+      this.#durations.set(id, durationMs);
+    }
+    for (const id of this.#tests.keys()) if (!this.#durations.has(id)) this.#tests.delete(id);
   }
 
   async #runMutant(request: Extract<WarmRequest, { kind: 'mutant' }>): Promise<WarmResponse> {
