@@ -143,7 +143,7 @@ export class CircuitBreaker {
 
   #open(): void {
     const { clock } = this.#options;
-    const flaps = this.#backSince !== undefined && clock.now() - this.#backSince < STABLE_MS;
+    const flaps = clock.now() - (this.#backSince ?? -Infinity) < STABLE_MS;
     this.#pauseMs = flaps ? FLAPPING_PAUSE_MS : FIRST_PAUSE_MS;
     this.#outcomes.length = 0; // what was before the outage says nothing about the time after it
     this.#scheduleProbe();

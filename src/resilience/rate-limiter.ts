@@ -14,12 +14,15 @@ interface Waiting {
   readonly enter: () => void;
 }
 
+/** In the order in which they are served. */
+type QueuesByPriority = Readonly<Record<Priority, Set<Waiting>>>;
+
 /** A token bucket whose queue knows priorities. */
 export class RateLimiter {
   readonly #clock: Clock;
   readonly #perMs: number;
   readonly #burst: number;
-  readonly #queues = new Map<Priority, Set<Waiting>>(priorities.map((priority) => [priority, new Set()]));
+  readonly #queues = Object.fromEntries(priorities.map((priority) => [priority, new Set()])) as QueuesByPriority;
   #tokens: number;
   #filledAt: number;
   #timer: TimerHandle;
@@ -35,7 +38,7 @@ export class RateLimiter {
   /** How many requests wait. */
   get waiting(): number {
     let waiting = 0;
-    for (const queue of this.#queues.values()) waiting += queue.size;
+    for (const queue of Object.values(this.#queues)) waiting += queue.size;
     return waiting;
   }
 
@@ -47,9 +50,9 @@ export class RateLimiter {
       return;
     }
     await new Promise<void>((resolve, reject) => {
-      const queue = this.#queues.get(priority);
+      const queue = this.#queues[priority];
       const leave = (): void => {
-        queue?.delete(one);
+        queue.delete(one);
         if (this.waiting === 0) this.#disarm();
         reject(abortedError('a request', signal?.reason));
       };
@@ -61,7 +64,7 @@ export class RateLimiter {
       };
       if (signal?.aborted) return leave();
       signal?.addEventListener('abort', leave, { once: true });
-      queue?.add(one);
+      queue.add(one);
       this.#schedule();
     });
   }
@@ -95,7 +98,7 @@ export class RateLimiter {
   }
 
   #next(): boolean {
-    for (const queue of this.#queues.values()) {
+    for (const queue of Object.values(this.#queues)) {
       for (const one of queue) {
         queue.delete(one);
         one.enter();

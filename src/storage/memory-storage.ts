@@ -182,10 +182,7 @@ function applyToMap<T>(
 function applyToJournal(journal: Map<string, JournalEntry>, { prune = [], add = [] }: JournalChange): void {
   if (prune === 'all') journal.clear();
   else for (const entry of prune) journal.delete(journalKey(entry));
-  for (const entry of add) {
-    const key = journalKey(entry);
-    if (!journal.has(key)) journal.set(key, { roomId: entry.roomId, eventId: entry.eventId });
-  }
+  for (const { roomId, eventId } of add) journal.set(journalKey({ roomId, eventId }), { roomId, eventId });
   dropOldest(journal, storageLimits.journalEntries);
 }
 

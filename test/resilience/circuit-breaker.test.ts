@@ -92,6 +92,34 @@ describe('the breaker opens', () => {
     expect(breaker.state.state).toBe('up');
   });
 
+  it('for the only user who is still active', async () => {
+    const { breaker, fail, succeed, clock } = setUp();
+    succeed('a', ...crowd);
+    await clock.advance(50_000);
+    succeed('a');
+    await clock.advance(41_000); // nobody else for more than a long poll
+    fail('a', 'a', 'a', 'a', 'a');
+    expect(breaker.state.state).toBe('down');
+  });
+
+  it('when exactly half of the requests fail', () => {
+    const { breaker, fail, succeed } = setUp();
+    succeed('f', 'g', 'h', 'i', 'j');
+    fail('a', 'b', 'c', 'd');
+    expect(breaker.state.state).toBe('up');
+    fail('e');
+    expect(breaker.state.state).toBe('down');
+  });
+
+  it('not for failures in a row that are long ago', async () => {
+    const { breaker, fail, clock } = setUp();
+    fail('a');
+    fail('a');
+    await clock.advance(91_000);
+    fail('a');
+    expect(breaker.state.state).toBe('up');
+  });
+
   it('not while fewer than half of the requests fail', () => {
     const { breaker, fail, succeed } = setUp();
     for (let round = 0; round < 50; round++) {
@@ -127,6 +155,27 @@ describe('where only calls fail, and no sync', () => {
     expect(changes).toEqual([]);
     failCalls('e');
     expect(probes).toHaveLength(2);
+  });
+
+  it('a refusal is an answer', async () => {
+    const { clock, breaker, failCalls, probesAnswer } = setUp();
+    probesAnswer(() => Promise.reject(new MatrixClientManagerError('FORBIDDEN', 'refused', { status: 403 })));
+    failCalls('a', 'b', 'c', 'd', 'e');
+    await clock.advance(0);
+    expect(breaker.state.state).toBe('up');
+  });
+
+  it('the breaker opens once when a sync fails while the homeserver is asked', async () => {
+    const { clock, breaker, fail, failCalls, probesAnswer, changes } = setUp();
+    const answer = Promise.withResolvers<void>();
+    probesAnswer(() => answer.promise);
+    failCalls('a', 'b', 'c', 'd', 'e');
+    fail('f');
+    expect(breaker.state.state).toBe('down');
+    answer.reject(new Error('down'));
+    await clock.advance(0);
+    expect(changes).toHaveLength(1);
+    expect(clock.pendingTimers).toBe(1);
   });
 
   it('the breaker opens when it does not answer', async () => {
@@ -204,6 +253,27 @@ describe('while it is open', () => {
     await clock.advance(2_000);
     fail('a');
     expect(breaker.state.state).toBe('up');
+  });
+
+  it('what fails meanwhile changes nothing, and the first probe comes in time', async () => {
+    const { clock, fail, probes, changes } = setUp();
+    fail('a', 'b', 'c', 'd', 'e');
+    const openedAt = clock.now();
+    await clock.advance(1_000);
+    fail(...crowd, ...crowd);
+    expect(changes).toHaveLength(1);
+    await clock.advance(125);
+    expect(probes).toEqual([openedAt + 1_125]);
+  });
+
+  it('what is sent at the moment when it closes counts', async () => {
+    const { clock, fail, probesAnswer, breaker } = setUp();
+    fail('a', 'b', 'c', 'd', 'e');
+    probesAnswer(() => Promise.resolve());
+    await clock.advance(1_125);
+    expect(breaker.state.state).toBe('up');
+    fail('a', 'b', 'c', 'd', 'e');
+    expect(breaker.state.state).toBe('down');
   });
 
   it('time-outs of what was sent before or during the outage do not open it again', async () => {
@@ -284,5 +354,14 @@ describe('the breaker closes', () => {
     probesAnswer(() => Promise.resolve());
     await clock.advance(10_000);
     expect(changes).toHaveLength(1);
+    const third = setUp();
+    const late = Promise.withResolvers<void>();
+    third.probesAnswer(() => late.promise);
+    third.fail('a', 'b', 'c', 'd', 'e');
+    await third.clock.advance(2_000);
+    third.breaker.close();
+    late.resolve();
+    await third.clock.advance(0);
+    expect(third.changes.map(({ state }) => state)).toEqual(['down']);
   });
 });

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { HomeserverGate } from '../../src/resilience/homeserver-gate.js';
 import type { RateLimit } from '../../src/resilience/rate-limiter.js';
@@ -168,6 +169,31 @@ describe('the gate', () => {
     controller.abort();
     expect(await stopped).toMatchObject({ code: 'ABORTED' });
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('tells of each outage once, and no more of any to one that has taken its listener back', async () => {
+    const { clock, gate, states, goDown, comeUp } = setUp();
+    const told: string[] = [];
+    gate.onceDown(() => told.push('kept'));
+    const off = gate.onceDown(() => told.push('taken back'));
+    off();
+    goDown();
+    comeUp();
+    await clock.advance(5_000);
+    goDown();
+    expect(told).toEqual(['kept']);
+    expect(states.filter((state, at) => state !== states[at - 1])).toEqual(['down', 'up', 'down']);
+  });
+
+  it('leaves no listener on the signal of a client that was let go', async () => {
+    const { clock, gate, goDown, comeUp } = setUp();
+    const { signal } = new AbortController();
+    goDown();
+    const up = gate.up(signal);
+    comeUp();
+    await clock.advance(3_000);
+    await up;
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
   it('knows when the homeserver answered last', async () => {

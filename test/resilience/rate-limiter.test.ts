@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import type { Priority } from '../../src/core/request-gate.js';
 import { RateLimiter } from '../../src/resilience/rate-limiter.js';
@@ -97,6 +98,38 @@ describe('a rate limit', () => {
     await aborted;
     await clock.advance(1_000);
     expect(out.map(({ name }) => name)).toEqual(['first', 'patient']);
+  });
+
+  it('counts what came back during a pause without requests', async () => {
+    const { clock, out, take } = setUp(1, 2);
+    void take('a');
+    void take('b');
+    await clock.advance(2_000);
+    void take('c');
+    void take('d');
+    expect(clock.pendingTimers).toBe(0);
+    await clock.advance(0);
+    expect(out.map(({ at }) => at)).toEqual([0, 0, 2_000, 2_000]);
+  });
+
+  it('lets nobody overtake at the very moment when the next one is due', async () => {
+    const { clock, out, take } = setUp(1, 1);
+    void take('first');
+    clock.setTimeout(() => void take('new'), 1_000); // fires before the limiter's own timer
+    void take('waits');
+    await clock.advance(5_000);
+    expect(out.map(({ name }) => name)).toEqual(['first', 'waits', 'new']);
+  });
+
+  it('leaves no listener on the signal of a request that went out', async () => {
+    const { clock, take } = setUp(1, 1);
+    const { signal } = new AbortController();
+    void take('first', 'call', signal);
+    void take('waits', 'call', signal);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    await clock.advance(1_000);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it('can end every wait at once', async () => {

@@ -339,14 +339,20 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect((await (await look()).listSends()).map(({ txnId }) => txnId)).toEqual(['t2', 't1']);
     });
 
-    check('forgets the oldest sent ones beyond its limit, and never a queued one', async (storage, look) => {
+    check('forgets the oldest sent ones beyond its limit, and no queued or failed one', async (storage, look) => {
       const count = storageLimits.settledSends + 2;
       const txnIds = Array.from({ length: count }, (_, i) => `t${i}`);
+      for (const txnId of ['queued', 'failed']) await storage.enqueueSend(alice, send(txnId));
+      await storage.failSend(alice, 'failed', { name: 'Error', message: 'refused' });
       await Promise.all(txnIds.map((txnId) => storage.enqueueSend(alice, send(txnId))));
-      expect((await storage.listSends()).length).toBe(count);
+      expect((await storage.listSends()).length).toBe(count + 1);
       await Promise.all(txnIds.map((txnId) => storage.completeSend(alice, txnId, `$${txnId}`)));
-      const sent = await (await look()).listSends({ state: 'sent' });
+      const kept = await look();
+      const sent = await kept.listSends({ state: 'sent' });
       expect([sent.length, sent[0]?.txnId]).toEqual([storageLimits.settledSends, 't2']);
+      for (const state of ['queued', 'failed'] as const) {
+        expect((await kept.listSends({ state })).map(({ txnId }) => txnId)).toEqual([state]);
+      }
     });
   });
 
