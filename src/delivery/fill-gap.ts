@@ -35,6 +35,7 @@ export async function fillGap(read: HistoryReader, request: GapRequest): Promise
   const { roomId, to, edge, limit, signal } = request;
   const newestFirst: RawEvent[] = [];
   const filled = (complete: boolean): FilledGap => ({ events: newestFirst.slice(0, limit).toReversed(), complete });
+  const seen = new Set<string>();
   let from: string | undefined = request.from;
   while (from !== undefined) {
     const page = await read({ roomId, from, to, limit: Math.min(PAGE, limit + 1 - newestFirst.length), signal });
@@ -45,8 +46,9 @@ export async function fillGap(read: HistoryReader, request: GapRequest): Promise
       newestFirst.push(event);
       if (kind === 'first') return filled(true);
     }
-    if (page.end === from) return filled(false); // a homeserver that goes round in circles
+    seen.add(from);
     from = page.end;
+    if (from !== undefined && seen.has(from)) return filled(false); // a homeserver that goes round in circles
   }
   return filled(true);
 }
