@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest';
+import { RunningCalls } from '../../src/callbacks/running-calls.js';
+import type { CallOwner } from '../../src/callbacks/running-calls.js';
+import { ManualClock } from '../../src/testing/index.js';
+import { messageEvent } from './message-event.js';
+
+const alice = '@alice:hs.test';
+const bob = '@bob:hs.test';
+
+function setUp() {
+  const clock = new ManualClock();
+  const calls = new RunningCalls({ clock, timeoutMs: 1_000 });
+  const ends: PromiseWithResolvers<void>[] = [];
+  const owner = (): CallOwner => ({ callback: async () => {}, filters: { size: 1 }, overdueCalls: 0 });
+  /** A call that runs until its `ends` is resolved. */
+  const begin = (of: CallOwner, userId = alice) => {
+    const event = messageEvent({ userId });
+    const call = calls.prepare(of, event);
+    const end = Promise.withResolvers<void>();
+    ends.push(end);
+    const run = calls.run(call, () => end.promise, event, 1).catch((error: unknown) => error);
+    return { call, run };
+  };
+  return { clock, calls, ends, owner, begin };
+}
+
+describe('running calls', () => {
+  it('count as overdue from their time limit until each of them has returned', async () => {
+    const { clock, calls, ends, owner, begin } = setUp();
+    const of = owner();
+    const runs = [begin(of), begin(of), begin(owner())].map(({ run }) => run);
+    expect(calls.overdue).toBe(0);
+    await clock.advance(1_000);
+    for (const error of await Promise.all(runs)) expect(error).toMatchObject({ code: 'TIMEOUT' });
+    expect(calls.overdue).toBe(3);
+    ends[0]?.resolve();
+    await clock.advance(0);
+    expect(calls.overdue).toBe(2);
+    calls.forget(of);
+    expect(calls.overdue).toBe(1);
+    ends[2]?.resolve();
+    await clock.advance(0);
+    expect(calls.overdue).toBe(0);
+  });
+
+  it('do not count as overdue where their callback was removed before', async () => {
+    const { clock, calls, owner, begin } = setUp();
+    const removed = { ...owner(), filters: { size: 0 } };
+    begin(removed);
+    await clock.advance(1_000);
+    expect(calls.overdue).toBe(0);
+  });
+
+  it('of one user are told to end, and not those of another', async () => {
+    const { calls, owner, begin } = setUp();
+    const [ofAlice, ofBob] = [begin(owner()).call, begin(owner(), bob).call];
+    calls.abort(alice);
+    calls.abort('@nobody:hs.test');
+    expect(ofAlice.signal.reason).toMatchObject({ code: 'ABORTED', userId: alice });
+    expect(ofBob.signal.aborted).toBe(false);
+  });
+
+  it('are waited for, those of one user', async () => {
+    const { clock, calls, ends, owner, begin } = setUp();
+    begin(owner());
+    begin(owner(), bob);
+    await calls.ended('@nobody:hs.test');
+    let ended = false;
+    void calls.ended(alice).then(() => (ended = true));
+    await clock.advance(0);
+    expect(ended).toBe(false);
+    ends[0]?.resolve();
+    await clock.advance(0);
+    expect(ended).toBe(true);
+  });
+
+  it('end with MANAGER_CLOSED at the close, and none is overdue', async () => {
+    const { clock, calls, owner, begin } = setUp();
+    const overdue = begin(owner());
+    await clock.advance(1_000);
+    const { call, run } = begin(owner());
+    calls.close();
+    expect(await run).toMatchObject({ code: 'MANAGER_CLOSED' });
+    expect(call.signal.aborted).toBe(true);
+    expect(calls.overdue).toBe(0);
+    await overdue.run;
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('give the callback a copy of the event', async () => {
+    const { calls, owner } = setUp();
+    const event = messageEvent();
+    const change = (own: { content?: unknown }): void => void Object.assign(own.content as object, { body: 'changed' });
+    await calls.run(calls.prepare(owner(), event), change as never, event, 1);
+    expect(event.content.body).toBe('hello');
+  });
+});
