@@ -1,5 +1,6 @@
 import { EventTimelineSet, MatrixEvent, Room, RoomMember, RoomState } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
+import { SyncApi } from 'matrix-js-sdk/lib/sync.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 
 /** The release line of matrix-js-sdk whose private parts were examined; package.json asks for the same. */
@@ -19,6 +20,8 @@ const clientParts: readonly Part[] = [
   'reEmitter.reEmit()', // replaced by SharedReEmitter
   'reEmitter.stopReEmitting()',
   'setPushRules()', // replaced until somebody asks for the client
+  'getPushActionsForEvent()', // wrapped: what it throws would end the sync
+  'syncApi?', // intercepted: set at each start
   'getEventMapper()', // wrapped: without re-emitting
   'startClient()',
   'stopClient()',
@@ -28,8 +31,14 @@ const clientParts: readonly Part[] = [
   'store.setSyncToken()',
   'store.storeAccountDataEvents()',
   'store.removeRoom()',
+  'store.storeRoom()',
   'store.accountData.values()',
+  'secretStorage.accountDataAdapter', // replaced by SecretKeeper
+  'secretStorage.callbacks?', // replaced, likewise
 ];
+
+/** What is wrapped of the SyncApi that each start of a client makes: one room's failure would end the sync of all. */
+const syncApiParts: readonly Part[] = ['mapSyncResponseToRoomArray()', 'injectRoomEvents()'];
 
 const roomParts: readonly Part[] = [
   'oldState.events.clear()', // emptied: nobody goes back from there
@@ -76,6 +85,7 @@ const cryptoParts: readonly Part[] = [
   'backupManager.checkKeyBackupAndEnable()',
   'backupManager.importBackedUpRoomKeys()',
   'backupManager.emit()',
+  'backupManager.on()',
   'roomEncryptors',
   'outgoingRequestsManager.doProcessOutgoingRequests()',
   'outgoingRequestProcessor.rawJsonRequest()',
@@ -83,6 +93,7 @@ const cryptoParts: readonly Part[] = [
   'outgoingRequestProcessor.makeOutgoingRequest()',
   'perSessionBackupDownloader.queryKeyBackup()',
   'eventDecryptor.removeEventFromPendingList()',
+  'checkKeyBackupAndEnable()', // wrapped: nobody waits for the SDK's first look at the backup
   'encryptEvent()',
   'forceDiscardSession()',
   'processSyncChanges()', // wrapped: hears only of syncs that concern it
@@ -100,6 +111,7 @@ export function missingClientParts(client: MatrixClient): string[] {
   const room = new Room('!surface:localhost', client, '@surface:localhost');
   return [
     ...missing('MatrixClient', client, clientParts),
+    ...missing('SyncApi', SyncApi.prototype, syncApiParts),
     ...missing('Room', room, roomParts),
     ...missing('Room.oldState', room.oldState, oldStateParts),
     ...missing('MatrixEvent', new MatrixEvent({}), eventParts),

@@ -1,4 +1,5 @@
 import type { MatrixClient } from 'matrix-js-sdk';
+import { SyncApi } from 'matrix-js-sdk/lib/sync.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
 import { cryptoBackend } from '../../src/encryption/crypto-backend.js';
@@ -51,6 +52,19 @@ describe('the private parts of matrix-js-sdk that the library stands on', () => 
       'RustCrypto.backupManager.backupKeysLoop()',
     ]);
   });
+
+  it.each(['mapSyncResponseToRoomArray', 'injectRoomEvents'])(
+    'are looked for in the SyncApi as well, which the client makes at its start only (%s)',
+    (name) => {
+      const part = Object.getOwnPropertyDescriptor(SyncApi.prototype, name) as PropertyDescriptor;
+      Reflect.deleteProperty(SyncApi.prototype, name);
+      try {
+        expect(missingClientParts(client)).toEqual([`SyncApi.${name}()`]);
+      } finally {
+        Object.defineProperty(SyncApi.prototype, name, part);
+      }
+    },
+  );
 
   it('refuse to start a client on a version that lacks one, and say which version to install', () => {
     expect(() => assertClientSurface(clientBut({ cachedRtcTransports: {} }))).toThrow(
