@@ -5,7 +5,8 @@ export type ClientState = 'starting' | 'live' | 'reconnecting' | 'stopping' | 's
 
 /**
  * Why a client stopped: `requested` by stopClient, `idle` for too long, `evicted` to make room under `maxClients`,
- * `shutdown` of the manager, `loggedOut` because its token is dead and could not be renewed, `failed` by a fault.
+ * `shutdown` of the manager, `loggedOut` because its token is dead and could not be renewed or its account is
+ * deactivated, `failed` by a fault.
  */
 export type StopReason = 'requested' | 'idle' | 'evicted' | 'shutdown' | 'loggedOut' | 'failed';
 

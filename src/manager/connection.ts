@@ -5,7 +5,8 @@ import type { Logger } from '../core/logger.js';
 
 /**
  * How the client of a connection is: `live` or `reconnecting`, `starting` or `failed` (and about to be started again),
- * `stopped` by `stopClient`, `loggedOut` because its token is dead and cannot be renewed; `closed` is the connection.
+ * `stopped` by `stopClient`, `loggedOut` because its token is dead and cannot be renewed or its account is deactivated;
+ * `closed` is the connection.
  */
 export type ConnectionState = Exclude<ClientState, 'stopping'> | 'loggedOut' | 'closed';
 

@@ -272,14 +272,14 @@ describe('a running client', () => {
     expect([manager.clientInfo(alice.userId)?.state, stopped]).toEqual(['live', []]);
   });
 
-  it('stops as failed when the homeserver says repeatedly that the account is deactivated', async () => {
+  it('stops as loggedOut when the homeserver says repeatedly that the account is deactivated', async () => {
     const { manager, fake, clock, alice, stopped } = setUp();
     await manager.startClient(alice);
     fake.faults.status({ endpoint: '/sync' }, { status: 403, errcode: 'M_USER_DEACTIVATED' });
     fake.restart();
     await clock.advance(10_000);
-    expect(stopped).toMatchObject([{ reason: 'failed', error: { code: 'USER_DEACTIVATED' } }]);
-    expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'failed' });
+    expect(stopped).toMatchObject([{ reason: 'loggedOut', error: { code: 'USER_DEACTIVATED' } }]);
+    expect(manager.clientInfo(alice.userId)).toBeUndefined();
     expect(clock.pendingTimers).toBe(0);
   });
 
