@@ -59,6 +59,8 @@ export interface CallbackRegistryOptions extends RunningCallsOptions {
 /**
  * The callbacks of every user, whether a client runs or not. Each callback gets the events of a room one after the
  * other; callbacks wait neither for each other nor for other rooms.
+ *
+ * This file is a little long because which callback has had an event, failed on it or lost interest is decided together.
  */
 export class CallbackRegistry {
   readonly #options: CallbackRegistryOptions;

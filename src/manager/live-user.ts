@@ -5,15 +5,14 @@ import type { ManagedClient } from '../clients/client-slot.js';
 import { coveredSoFar } from '../clients/room-snapshots.js';
 import { SyncClient } from '../clients/sync-client.js';
 import type { ClientGate } from '../clients/sync-poll.js';
-import { aborted, delay, orTimeout, throwIfAborted } from '../core/abort.js';
+import { delay, orTimeout, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
-import { decryption } from '../core/decryption.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { EventBatch } from '../core/event-source.js';
 import { everyStep } from '../core/every-step.js';
 import type { Telemetry } from '../core/telemetry.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
-import type { Decrypt, Gap } from '../delivery/delivery.js';
+import type { Gap } from '../delivery/delivery.js';
 import { Delivery } from '../delivery/delivery.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
@@ -21,6 +20,7 @@ import type { Session } from '../http/session.js';
 import { readMessages } from '../messages/history-api.js';
 import { RoomTimeline } from '../messages/room-timeline.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
+import { eventDecryption } from './event-decryption.js';
 import type { Settings } from './options.js';
 
 export interface LiveUserOptions {
@@ -301,33 +301,4 @@ export class LiveUser implements ManagedClient {
     this.#delivery = this.#deliveryFrom(stored);
     return stored.since;
   }
-}
-
-/** How delivery gets encrypted events: news are waited for, history is not. */
-function eventDecryption(
-  encryption: UserEncryption,
-  { credentials, settings, telemetry }: Pick<LiveUserOptions, 'credentials' | 'settings' | 'telemetry'>,
-): Decrypt {
-  const { userId } = credentials;
-  const { decryptionTimeoutMs = 0 } = settings.encryption ?? {};
-  return async (roomId, raw, provenance, arrivedAt, signal) => {
-    const wait = provenance === 'backlog' ? undefined : { until: arrivedAt + decryptionTimeoutMs, signal };
-    try {
-      const event = await encryption.decrypt(roomId, raw, wait);
-      const result = event[decryption];
-      if (result) telemetry.decryption(result);
-      return event;
-    } catch (error) {
-      if (!signal.aborted && !encryption.ended.aborted && !encryption.failure) {
-        settings.logger.warn({ userId, roomId, err: error }, 'decrypting an event failed');
-        const result = { state: 'failed', reason: 'unreadable' } as const;
-        telemetry.decryption(result);
-        return { ...raw, [decryption]: result };
-      }
-      // The client is ending, and what could not be read with it comes again.
-      settings.logger.debug({ userId, roomId, err: error }, 'decrypting an event was cut short');
-      await aborted(signal);
-      return undefined;
-    }
-  };
 }

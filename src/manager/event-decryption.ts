@@ -1,0 +1,34 @@
+import { aborted } from '../core/abort.js';
+import { decryption } from '../core/decryption.js';
+import type { Decrypt } from '../delivery/delivery.js';
+import type { UserEncryption } from '../encryption/user-encryption.js';
+import type { LiveUserOptions } from './live-user.js';
+
+/** How delivery gets encrypted events: news are waited for, history is not. */
+export function eventDecryption(
+  encryption: UserEncryption,
+  { credentials, settings, telemetry }: Pick<LiveUserOptions, 'credentials' | 'settings' | 'telemetry'>,
+): Decrypt {
+  const { userId } = credentials;
+  const { decryptionTimeoutMs = 0 } = settings.encryption ?? {};
+  return async (roomId, raw, provenance, arrivedAt, signal) => {
+    const wait = provenance === 'backlog' ? undefined : { until: arrivedAt + decryptionTimeoutMs, signal };
+    try {
+      const event = await encryption.decrypt(roomId, raw, wait);
+      const result = event[decryption];
+      if (result) telemetry.decryption(result);
+      return event;
+    } catch (error) {
+      if (!signal.aborted && !encryption.ended.aborted && !encryption.failure) {
+        settings.logger.warn({ userId, roomId, err: error }, 'decrypting an event failed');
+        const result = { state: 'failed', reason: 'unreadable' } as const;
+        telemetry.decryption(result);
+        return { ...raw, [decryption]: result };
+      }
+      // The client is ending, and what could not be read with it comes again.
+      settings.logger.debug({ userId, roomId, err: error }, 'decrypting an event was cut short');
+      await aborted(signal);
+      return undefined;
+    }
+  };
+}
