@@ -2,12 +2,20 @@ import { aborted } from '../core/abort.js';
 import { decryption } from '../core/decryption.js';
 import type { Decrypt } from '../delivery/delivery.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
-import type { LiveUserOptions } from './live-user.js';
+import type { Credentials } from '../core/credentials.js';
+import type { Telemetry } from '../core/telemetry.js';
+import type { Settings } from './options.js';
+
+export interface EventDecryptionContext {
+  readonly credentials: Credentials;
+  readonly settings: Settings;
+  readonly telemetry: Telemetry;
+}
 
 /** How delivery gets encrypted events: news are waited for, history is not. */
 export function eventDecryption(
   encryption: UserEncryption,
-  { credentials, settings, telemetry }: Pick<LiveUserOptions, 'credentials' | 'settings' | 'telemetry'>,
+  { credentials, settings, telemetry }: EventDecryptionContext,
 ): Decrypt {
   const { userId } = credentials;
   const { decryptionTimeoutMs = 0 } = settings.encryption ?? {};

@@ -18,10 +18,11 @@ import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
 import { readMessages } from '../messages/history-api.js';
-import { RoomTimeline } from '../messages/room-timeline.js';
+import type { RoomTimeline } from '../messages/room-timeline.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import { eventDecryption } from './event-decryption.js';
 import type { Settings } from './options.js';
+import { RoomTimelines } from './room-timelines.js';
 
 export interface LiveUserOptions {
   readonly credentials: Credentials;
@@ -56,11 +57,9 @@ export class LiveUser implements ManagedClient {
   #owesHistory: boolean;
   /** Ends the reading of the stored position. */
   readonly #ending = new AbortController();
-  readonly #timelines = new Map<string, RoomTimeline>();
+  readonly #timelines: RoomTimelines;
   /** Rooms that were not encrypted when the homeserver was asked. */
   readonly #unencrypted = new Set<string>();
-  /** The last event that the user sent to a room and that has not come back by sync. */
-  readonly #sent = new Map<string, string>();
   #late: Promise<void> | undefined;
 
   constructor(options: LiveUserOptions) {
@@ -72,6 +71,7 @@ export class LiveUser implements ManagedClient {
     this.session = session;
     this.deviceId = deviceId;
     this.encryption = rest.encryption;
+    this.#timelines = new RoomTimelines(settings.timelineLimit);
     this.resumed = stored.since !== undefined;
     this.#sync = new SyncClient({
       ...settings,
@@ -140,10 +140,7 @@ export class LiveUser implements ManagedClient {
    * rests, or the user's own last message has not come back yet.
    */
   currentTimeline(roomId: string): RoomTimeline | undefined {
-    const timeline = this.#timelines.get(roomId);
-    const own = this.#sent.get(roomId);
-    if (own !== undefined && timeline?.has(own)) this.#sent.delete(roomId);
-    return this.#sync.isCurrent && !this.#sent.has(roomId) ? timeline : undefined;
+    return this.#sync.isCurrent ? this.#timelines.withOwnEvents(roomId) : undefined;
   }
 
   /** A request of the user failed: where a room was refused, what is in memory of it does not count any more. */
@@ -155,7 +152,7 @@ export class LiveUser implements ManagedClient {
 
   /** The user has sent an event, which is to be seen in what they read next. */
   hasSent(roomId: string, eventId: string): void {
-    if (!this.#timelines.get(roomId)?.has(eventId)) this.#sent.set(roomId, eventId);
+    this.#timelines.hasSent(roomId, eventId);
   }
 
   rest(pollIntervalMs: number): void {
@@ -247,15 +244,7 @@ export class LiveUser implements ManagedClient {
   }
 
   async #accept(batch: EventBatch): Promise<void> {
-    for (const room of batch.rooms) {
-      if (room.membership === 'leave') {
-        this.#timelines.delete(room.roomId);
-        continue;
-      }
-      const timeline = this.#timelines.get(room.roomId) ?? new RoomTimeline(this.#options.settings.timelineLimit);
-      timeline.append(room);
-      this.#timelines.set(room.roomId, timeline);
-    }
+    for (const room of batch.rooms) this.#timelines.append(room);
     await this.#delivery.accept(batch);
   }
 
