@@ -1,0 +1,54 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { decodeCursor, encodeCursor, invalidCursor } from '../../src/messages/cursor.js';
+
+const roomId = '!room:x';
+const invalid = expect.objectContaining({ code: 'INVALID_CURSOR', roomId }) as Error;
+
+/** A cursor with a right digest around any body. */
+function forged(body: string): string {
+  const digest = createHash('sha256').update(`matrix-client-manager cursor\0${roomId}\0${body}`).digest();
+  return Buffer.concat([digest.subarray(0, 9), Buffer.from(body)]).toString('base64url');
+}
+
+describe('a cursor', () => {
+  it.each([{}, { token: 't1' }, { before: '$a' }, { token: 't1', before: '$ä' }])(
+    'gives back its position (%j)',
+    (at) => {
+      expect(decodeCursor(roomId, encodeCursor(roomId, at))).toEqual(at);
+    },
+  );
+
+  it('is refused for another room', () => {
+    expect(() => decodeCursor(roomId, encodeCursor('!other:x', { token: 't1' }))).toThrow(invalid);
+  });
+
+  it('is refused with any character changed, cut or added', () => {
+    const cursor = encodeCursor(roomId, { token: 't1', before: '$a' });
+    for (let index = 0; index < cursor.length; index++) {
+      const other = cursor[index] === 'A' ? 'B' : 'A';
+      expect(() => decodeCursor(roomId, cursor.slice(0, index) + other + cursor.slice(index + 1))).toThrow(invalid);
+      expect(() => decodeCursor(roomId, cursor.slice(0, index))).toThrow(invalid);
+    }
+    for (const added of ['A', '=', ' ', '\n', '.']) expect(() => decodeCursor(roomId, cursor + added)).toThrow(invalid);
+    expect(() => decodeCursor(roomId, `\n${cursor}`)).toThrow(invalid);
+  });
+
+  it.each([undefined, null, 7, {}, [encodeCursor(roomId, {})], ''])('is refused where it is no text (%j)', (cursor) => {
+    expect(() => decodeCursor(roomId, cursor)).toThrow(invalid);
+  });
+
+  it.each(['[2,"t1",null]', '{"token":"t1"}', '{"0":1}', 'null', '"1"'])(
+    'of another version is refused (%s)',
+    (body) => {
+      expect(() => decodeCursor(roomId, forged(body))).toThrow(invalid);
+      expect(decodeCursor(roomId, forged('[1,"t1",7]'))).toEqual({ token: 't1' });
+    },
+  );
+});
+
+it('the error of a cursor has its cause where there is one', () => {
+  const cause = new Error('M_INVALID_PARAM');
+  expect(invalidCursor(roomId, cause)).toMatchObject({ code: 'INVALID_CURSOR', roomId, cause });
+  expect(invalidCursor(roomId)).not.toHaveProperty('cause');
+});
