@@ -23,7 +23,7 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
       'src/encryption/indexed-db/*.ts',
     ],
     tests: [
-      'test/encryption/{crypto-store,counter-file,fake-indexeddb,forget-user,globals,machine-guard,open-crypto,tracked-database}.test.ts',
+      'test/encryption/{crypto-store,counter-file,databases,fake-indexeddb,forget-user,globals,machine-guard,open-crypto,tracked-database}.test.ts',
     ],
   },
   http: {

@@ -151,6 +151,7 @@ function adopt(name: string, raw: RawDatabase): void {
   const ownName = name.slice(name.indexOf(SEPARATOR) + SEPARATOR.length);
   const restored = restoring.get(name);
   const commit = (change: DatabaseChange): void => {
+    const tenant = tenantOf(name); // looked up anew: it is gone once the device is closed
     if (!tenant) throw new DOMException(`the crypto store of the database ${name} is closed`, 'InvalidStateError');
     tenant.commit(ownName, change);
   };
