@@ -65,11 +65,6 @@ export class IdleScheduler {
     return this.#resting.has(userId);
   }
 
-  /** How many clients rest. */
-  get resting(): number {
-    return this.#resting.size;
-  }
-
   /** The user did something. */
   touched(userId: string): void {
     this.#habits.note(userId, this.#options.clock.now());

@@ -116,15 +116,6 @@ export function object<T extends object>(): v.GenericSchema<unknown, T> {
   return v.custom<T>(isObject, 'an object');
 }
 
-/** What has these methods. */
-export function withMethods<T extends object>(...methods: readonly (keyof T & string)[]): v.GenericSchema<unknown, T> {
-  const has = (value: unknown): boolean =>
-    typeof value === 'object' &&
-    value !== null &&
-    methods.every((method) => typeof (value as Readonly<Record<string, unknown>>)[method] === 'function');
-  return v.custom<T>(has, `an object with ${methods.map((method) => `${method}()`).join(', ')}`);
-}
-
 // oxlint-disable-next-line typescript/no-explicit-any -- the type of any function
 export function functionOf<T extends (...args: any[]) => unknown>(): v.GenericSchema<unknown, T> {
   return v.custom<T>((value) => typeof value === 'function', 'a function');

@@ -1,7 +1,7 @@
 import { delay } from '../core/abort.js';
 import type { ClientEvent, Provenance } from '../core/client-event.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
-import type { EventBatch, EventSource, InviteBatch, RoomBatch } from '../core/event-source.js';
+import type { EventBatch, InviteBatch, RoomBatch } from '../core/event-source.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { isObject } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
@@ -97,10 +97,6 @@ export class Delivery {
     this.#positions = new Map(lastDelivered);
     this.#resuming = since !== undefined || this.#positions.size > 0;
     this.#journal = new Set(journal.map(({ eventId }) => eventId));
-  }
-
-  connect(source: EventSource): void {
-    source.connect((batch) => this.accept(batch));
   }
 
   /**

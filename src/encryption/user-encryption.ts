@@ -29,8 +29,6 @@ export interface UserEncryptionOptions extends DeviceId {
   readonly startTimeoutMs: number;
   readonly identity: IdentitySettings;
   readonly authenticate: AuthUploadDeviceSigningKeys;
-  /** How long an event may wait for its key, in milliseconds. */
-  readonly decryptionTimeoutMs: number;
 }
 
 /** A message to be encrypted. */
@@ -91,11 +89,6 @@ export class UserEncryption {
   /** Why the keys in memory are not those on the disk any more: no sync position may be stored from then on. */
   get failure(): MatrixClientManagerError | undefined {
     return this.#failure;
-  }
-
-  /** When an event that comes now is given up, in milliseconds since the Unix epoch. */
-  get decryptsUntil(): number {
-    return this.#options.clock.now() + this.#options.decryptionTimeoutMs;
   }
 
   /**

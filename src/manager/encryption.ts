@@ -56,13 +56,12 @@ export class Encryption {
       this.#opened(),
       import('../encryption/user-encryption.js'), // here, for who encrypts nothing
     ]);
-    const { decryptionTimeoutMs, identity } = this.#settings;
+    const { identity } = this.#settings;
     const authenticate: AuthUploadDeviceSigningKeys = (makeRequest) => this.#context.authenticate(userId, makeRequest);
     return UserEncryption.load(store, {
       ...this.#context,
       userId,
       deviceId,
-      decryptionTimeoutMs,
       identity,
       authenticate,
     });

@@ -28,11 +28,6 @@ export class RoomTimeline {
     return this.#ids.size;
   }
 
-  /** The newest event. */
-  get newest(): RawEvent | undefined {
-    return this.#segments.at(-1)?.events.at(-1);
-  }
-
   /** The oldest event kept. */
   get oldest(): RawEvent | undefined {
     return this.#segments[0]?.events[0];

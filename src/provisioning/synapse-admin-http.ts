@@ -40,7 +40,7 @@ export function ownAdmin(http: HomeserverHttp, admin: AdminAccount, signal?: Abo
  * Throws `INVALID_OPTIONS` and `INVALID_USER_ID`.
  * @param signal - ends a login that is under way
  */
-export function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): Session {
+function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): Session {
   checkAccount(admin);
   const { userId, accessToken, password } = admin;
   const credentials = accessToken === undefined ? undefined : { userId, accessToken, deviceId: '' };

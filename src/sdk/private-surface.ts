@@ -3,7 +3,10 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import { SyncApi } from 'matrix-js-sdk/lib/sync.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 
-/** The release line of matrix-js-sdk whose private parts were examined; package.json asks for the same. */
+/**
+ * The release line of matrix-js-sdk whose private parts were examined; package.json asks for the same.
+ * @internal for scripts and tests
+ */
 export const examinedSdk = '~43.0.0';
 
 /** A part that has to be there, by its path: `name()` is a method, `name` a value, `name?` one that may be null. */
@@ -106,7 +109,10 @@ const cryptoParts: readonly Part[] = [
   'stop()',
 ];
 
-/** The private parts of the SDK that the library stands on and that this client, and what it makes, lacks. */
+/**
+ * The private parts of the SDK that the library stands on and that this client, and what it makes, lacks.
+ * @internal for scripts and tests
+ */
 export function missingClientParts(client: MatrixClient): string[] {
   const room = new Room('!surface:localhost', client, '@surface:localhost');
   return [
@@ -121,7 +127,10 @@ export function missingClientParts(client: MatrixClient): string[] {
   ];
 }
 
-/** As {@link missingClientParts}, of a client whose encryption is open. */
+/**
+ * As {@link missingClientParts}, of a client whose encryption is open.
+ * @internal for scripts and tests
+ */
 export function missingCryptoParts(client: MatrixClient): string[] {
   return missing('RustCrypto', client.getCrypto(), cryptoParts);
 }

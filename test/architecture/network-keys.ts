@@ -14,7 +14,6 @@ const verified: ReadonlySet<string> = new Set([
   'clients/sliding-sync.ts: told[roomId]',
   'clients/sync-response.ts: room[name]',
   'clients/sync-response.ts: room[threadCounts]',
-  'core/call-options.ts: (value as Readonly<Record<string, unknown>>)[method]',
   'core/call-options.ts: input[name]',
   'core/contain.ts: logger[name]',
   'core/json-copy.ts: copy[key]',
