@@ -9,7 +9,9 @@ export interface Step {
 
 /** How far one room's events have been handled: up to the last one with none unhandled before it. */
 export class RoomProgress {
-  readonly #steps: Step[] = [];
+  #steps: Step[] = [];
+  /** How many of the first steps have been taken; they are let go together, so that a step costs the same in any room. */
+  #taken = 0;
 
   get isEmpty(): boolean {
     return this.#steps.length === 0;
@@ -21,8 +23,15 @@ export class RoomProgress {
 
   /** The position that was reached since it was last asked; undefined when it is the same. */
   take(): DeliveredPosition | null | undefined {
-    const unhandled = this.#steps.findIndex(({ handled }) => !handled);
-    const handled = this.#steps.splice(0, unhandled === -1 ? this.#steps.length : unhandled);
-    return handled.findLast(({ position }) => position !== undefined)?.position;
+    let reached: DeliveredPosition | null | undefined;
+    for (let next = this.#steps[this.#taken]; next?.handled; next = this.#steps[this.#taken]) {
+      if (next.position !== undefined) reached = next.position;
+      this.#taken++;
+    }
+    if (this.#taken * 2 >= this.#steps.length) {
+      this.#steps = this.#steps.slice(this.#taken);
+      this.#taken = 0;
+    }
+    return reached;
   }
 }
