@@ -142,8 +142,12 @@ export class CallbackRegistry {
 
   /** Undoes all registrations of the user, and forgets what their callbacks have had. */
   forget(userId: string): void {
-    for (const { filters } of this.#subscriptions(userId)) filters.clear();
+    for (const subscription of this.#subscriptions(userId)) {
+      subscription.filters.clear();
+      this.#calls.forget(subscription);
+    }
     this.#users.delete(userId);
+    this.#handled.forget(userId);
   }
 
   /** Removes every callback, and waits for no call any more. */
@@ -219,9 +223,8 @@ export class CallbackRegistry {
     const id = idOf(event);
     if (id !== undefined && (subscription.handled.has(id) || this.#handled.has(event.userId, id))) return true;
     const outcome = await this.#attempt(subscription, event, signal);
-    if (outcome === 'stopped') return false; // the event comes again with the next start
-    if (id !== undefined && outcome !== 'unwanted') subscription.handled.add(id);
-    return true;
+    if (id !== undefined && (outcome === 'handled' || outcome === 'failed')) subscription.handled.add(id);
+    return outcome !== 'stopped'; // else the event comes again with the next start
   }
 
   /** Gives the event to the callback as often as it may fail on it. */

@@ -26,6 +26,11 @@ export class HandledEvents {
     return this.#users.get(userId)?.has(eventId) ?? false;
   }
 
+  forget(userId: string): void {
+    this.#size -= this.#users.get(userId)?.size ?? 0;
+    this.#users.delete(userId);
+  }
+
   add(userId: string, eventId: string): void {
     const events = this.#users.get(userId) ?? new Set();
     this.#users.delete(userId);
@@ -40,10 +45,9 @@ export class HandledEvents {
         break;
       }
     }
-    for (const [user, { size }] of this.#users) {
+    for (const user of this.#users.keys()) {
       if (this.#size <= this.#limits.ofAll || user === userId) break;
-      this.#users.delete(user);
-      this.#size -= size;
+      this.forget(user);
     }
   }
 }

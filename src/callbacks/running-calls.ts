@@ -70,7 +70,7 @@ export class RunningCalls {
       await telemetry.callback(event, attempt, run);
     } finally {
       calls.delete(call);
-      if (calls.size === 0 && this.#calls.get(userId) === calls) this.#calls.delete(userId);
+      if (calls.size === 0) this.#calls.delete(userId);
     }
   }
 

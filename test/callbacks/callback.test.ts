@@ -105,6 +105,13 @@ describe('a filter', () => {
     expect(error).toMatchObject({ code: 'INVALID_OPTIONS' });
     expect(error.message).toContain(name);
   });
+
+  it('says in its errors which call and which kinds it means', async () => {
+    const unknown = await rejection(() => new CallbackFilter({ type: [] } as unknown as CallbackOptions));
+    expect(unknown.message).toContain('addCallback()');
+    const type = await rejection(() => new CallbackFilter({ types: ['*'] }));
+    expect(type.message).toContain('message, ');
+  });
 });
 
 describe('a callback', () => {
