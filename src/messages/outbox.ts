@@ -202,7 +202,7 @@ export class Outbox {
     } finally {
       this.#queued--;
       discards.delete(discard);
-      if (discards.size === 0 && this.#discards.get(key) === discards) this.#discards.delete(key);
+      if (discards.size === 0) this.#discards.delete(key);
     }
   }
 
