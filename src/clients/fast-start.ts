@@ -1,7 +1,8 @@
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import { isManagerError } from '../core/errors.js';
-import { failureClass } from '../http/failure-class.js';
+import { failureClass, isRetryable } from '../http/failure-class.js';
+import { retryDelayMs } from '../http/retry.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import { beforeNews, noSections, wholeRooms } from './room-sections.js';
 import type { JoinSection, RoomSections } from './room-sections.js';
@@ -14,6 +15,10 @@ import type { ReadSync } from './sync-response.js';
 /** Rooms that a client starts with, and rooms that it takes in at once afterwards. */
 const FIRST_WINDOW = 20;
 const WINDOW = 40;
+
+/** Failures to take in further rooms, from which on the client lives without them, and tries now and then. */
+const GROWTH_ATTEMPTS = 3;
+const PUT_OFF = { baseDelayMs: 5_000, maxDelayMs: 600_000 };
 
 export interface FastStartOptions {
   readonly userId: string;
@@ -54,7 +59,8 @@ export interface Part {
  * The position comes first, from a sync without rooms. Rooms come after it by sliding sync, which costs what it brings
  * and not what the user has joined. Then a plain sync from the position says what is news, and what is not in it is
  * history: so news is news whichever way it comes first, and from the first position on nothing is missed. Where
- * there are news of a room that is missing, the room is fetched, and the news asked for once more.
+ * there are news of a room that is missing, the room is fetched, and the news asked for once more. Where the rooms are
+ * not to be had, the client goes on without them: their news come alone, and their history when it can be had.
  */
 export class FastStart {
   readonly #options: FastStartOptions;
@@ -70,6 +76,9 @@ export class FastStart {
   /** Whether what was missed comes first. */
   #resuming: boolean;
   #refused = false;
+  /** Attempts to take in rooms that failed, and when the next one may be made. */
+  #failures = 0;
+  #notBefore = 0;
   #lastPoll = { since: '', timeout: 0 };
 
   constructor(options: FastStartOptions) {
@@ -84,6 +93,11 @@ export class FastStart {
   /** Whether rooms are missing. */
   get isGrowing(): boolean {
     return this.#growing;
+  }
+
+  /** Whether rooms are missing and are to be asked for next. */
+  get isDue(): boolean {
+    return this.#growing && this.#options.clock.now() >= this.#notBefore;
   }
 
   /** Nothing is missing any more. */
@@ -114,6 +128,7 @@ export class FastStart {
   async grow(since: string, catchUp: boolean): Promise<Part[]> {
     for (;;) {
       const { sections, news } = await this.#upToNow(await this.#moreRooms(), since, catchUp);
+      this.#failures = Math.min(this.#failures, GROWTH_ATTEMPTS - 1); // from now on the first failure puts off
       const growing = this.#growing;
       const parts = news ? [{ read: news, growing }] : [];
       if (sections.join.size > 0) {
@@ -122,6 +137,32 @@ export class FastStart {
       }
       if (parts.length > 0) return parts;
     }
+  }
+
+  /** Whether an attempt to grow has failed once too often, so that the client has to live without the rooms for now. */
+  putOff(error: unknown): boolean {
+    const { clock, logger, userId, signal } = this.#options;
+    if (signal.aborted || !isRetryable(failureClass(error)) || ++this.#failures < GROWTH_ATTEMPTS) return false;
+    const delayMs = retryDelayMs(error, this.#failures - GROWTH_ATTEMPTS + 1, PUT_OFF);
+    this.#notBefore = clock.now() + delayMs;
+    logger.warn({ userId, err: error, delayMs }, 'taking in further rooms failed; going on without them for now');
+    return true;
+  }
+
+  /** A plain sync that was asked for while rooms were missing: what it tells of those is not all there is of them. */
+  without(read: ReadSync): ReadSync {
+    const whole = wholeRooms(read);
+    const { batch } = read;
+    const isPart = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
+      membership === 'join' && !this.#covered.has(roomId) && !whole.has(roomId);
+    const parts = new Set(batch.rooms.filter(isPart).map(({ roomId }) => roomId));
+    this.#resuming = false;
+    this.#urgent = [...new Set([...this.#urgent, ...parts])].filter((roomId) => !this.#inVain.has(roomId));
+    this.#noteMembership(read, whole);
+    const rooms = batch.rooms.map((room) => (parts.has(room.roomId) ? { ...room, isPart: true as const } : room));
+    // What is stored of a room counts as all of it.
+    const stateChanged = new Set([...read.stateChanged].filter((roomId) => !parts.has(roomId)));
+    return { ...read, batch: { ...batch, rooms }, stateChanged };
   }
 
   async #isOffered(): Promise<boolean> {
@@ -147,12 +188,24 @@ export class FastStart {
     if (this.#resuming) return { sections: noSections(), isAll: false };
     const isFresh = (roomId: string): boolean => !this.#covered.has(roomId) && !this.#inVain.has(roomId);
     if (![...this.#urgent, ...this.#waiting].some(isFresh)) {
-      const joined = await this.#options.requests.joinedRooms();
+      const joined = await this.#joinedRooms();
       if (!joined) return this.#everyRoom();
       this.#waiting = joined.filter((roomId) => !this.#covered.has(roomId));
       if (this.#waiting.length === 0) return { sections: noSections(), isAll: true };
     }
     return this.#rooms([...new Set([...this.#urgent, ...this.#waiting.filter(isFresh)])].slice(0, WINDOW));
+  }
+
+  /** Undefined where the homeserver does not tell. */
+  async #joinedRooms(): Promise<string[] | undefined> {
+    const { requests, signal, logger, userId } = this.#options;
+    try {
+      return await requests.joinedRooms();
+    } catch (error) {
+      if (signal.aborted || isOfTheMoment(error)) throw error;
+      logger.warn({ userId, err: error }, 'asking for the joined rooms failed; going on without it');
+      return undefined;
+    }
   }
 
   /** Those rooms; all that are missing where sliding sync cannot have them. */
@@ -194,12 +247,16 @@ export class FastStart {
     this.#resuming = false;
     for (const roomId of before.join.keys()) this.#covered.add(roomId);
     if (this.#urgent.length > 0) return { sections: before, news: undefined };
-    for (const roomId of whole) this.#covered.add(roomId);
-    for (const { roomId, membership } of news.batch.rooms) {
-      if (membership === 'leave') this.#covered.delete(roomId);
-    }
+    this.#noteMembership(news, whole);
     if (isAll) this.finish();
     return { sections: before, news };
+  }
+
+  #noteMembership({ batch }: ReadSync, whole: ReadonlySet<string>): void {
+    for (const roomId of whole) this.#covered.add(roomId);
+    for (const { roomId, membership } of batch.rooms) {
+      if (membership === 'leave') this.#covered.delete(roomId);
+    }
   }
 
   /**

@@ -16,7 +16,6 @@ import { cacheBuster, initialLimit, syncLimit } from './sync-query.js';
 import { SYNC_PATH } from './sync-requests.js';
 import type { SyncQuery, SyncRequests } from './sync-requests.js';
 import { MalformedSync, readSyncResponse } from './sync-response.js';
-import type { ReadSync } from './sync-response.js';
 
 /** What a client needs to know of the way to the homeserver. */
 export interface ClientGate extends RequestGate {
@@ -144,7 +143,7 @@ export class SyncPoll {
       const asked = query.since === undefined ? undefined : String(query.since);
       const since = asked === this.#lostPosition ? undefined : asked;
       // Who has lost the homeserver finds it first and rests then, or would count as lost for as long as they rest.
-      const mayRest = !retrying && !isStarting() && !fast.isGrowing;
+      const mayRest = !retrying && !isStarting() && !fast.isDue;
       const rested = mayRest && (await this.#pause(signal));
       // What failed before or in an outage says nothing about the time after it.
       if (!isStarting() && (await gate.up(signal))) failures = 0;
@@ -153,7 +152,7 @@ export class SyncPoll {
       const startedAt = clock.now();
       try {
         await this.#assertSameDevice();
-        const atOnce = retrying || rested || fast.isGrowing || !query.timeout;
+        const atOnce = retrying || rested || fast.isDue || !query.timeout;
         const answer = await this.#ask(query, since, atOnce, signal);
         this.#behind = false;
         this.#caughtUp = true;
@@ -254,7 +253,7 @@ export class SyncPoll {
     try {
       const early = await this.#askFast(since, catchUp);
       if (since === undefined && !early) fast.finish();
-      const parts = early ?? [{ read: await this.#askPlain(query, since, atOnce, catchUp, signal), growing: false }];
+      const parts = early ?? [await this.#askPlain(query, since, atOnce, catchUp, signal)];
       const durationMs = clock.now() - begunAt;
       const [first, ...others] = parts.map((part) => ({ ...part, durationMs })) as [Answer, ...Answer[]];
       this.#answers.push(...others);
@@ -268,9 +267,20 @@ export class SyncPoll {
 
   async #askFast(since: string | undefined, catchUp: boolean): Promise<Part[] | undefined> {
     const { fast, isKnown } = this.#options;
-    if (since !== undefined) return fast.isGrowing ? fast.grow(since, catchUp) : undefined;
+    if (since !== undefined) return fast.isDue ? this.#grow(since, catchUp) : undefined;
     // Who has been delivered to before is owed what has been missed, in every room.
     return !catchUp && !isKnown ? fast.begin() : undefined;
+  }
+
+  /** Undefined where the rooms that are missing have to wait, and news must not wait with them. */
+  async #grow(since: string, catchUp: boolean): Promise<Part[] | undefined> {
+    const { fast } = this.#options;
+    try {
+      return await fast.grow(since, catchUp);
+    } catch (error) {
+      if (!fast.putOff(error)) throw error;
+      return undefined;
+    }
   }
 
   async #askPlain(
@@ -279,15 +289,16 @@ export class SyncPoll {
     atOnce: boolean,
     catchUp: boolean,
     signal: AbortSignal,
-  ): Promise<ReadSync> {
-    const { clock, requests, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
+  ): Promise<Part> {
+    const { clock, fast, requests, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
     // After a failure the answer must come at once, so that everybody knows that the connection is back. A first sync
     // is answered at once whatever the timeout.
     const timeout = since === undefined ? cacheBuster(clock) : atOnce ? 0 : Number(query.timeout);
     const timeoutMs = since === undefined ? startTimeoutMs : timeout + requestTimeoutMs;
     const data = await requests.sync({ ...query, since, timeout }, timeoutMs, signal);
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
-    return readSyncResponse(data, { since, catchUp, timelineLimit: limit });
+    const read = readSyncResponse(data, { since, catchUp, timelineLimit: limit });
+    return fast.isGrowing ? { read: fast.without(read), growing: true } : { read, growing: false };
   }
 
   #connection(connected: boolean): void {

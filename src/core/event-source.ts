@@ -10,6 +10,8 @@ export interface RoomBatch {
   readonly limited: boolean;
   /** A `/messages` token for what lies before `timeline`. */
   readonly prevBatch: string | undefined;
+  /** Whether the room is one of those that come late, and only its news come with this: its history is still to come. */
+  readonly isPart?: true;
   /** Whether the homeserver does not count the user to the room any more, and has told no leave. */
   readonly isGone?: true;
   /** Typing notifications and receipts. */

@@ -239,7 +239,9 @@ export class Delivery {
       if (room.isGone) this.#tellGone(roomId);
       const hasBacklog = plan.some((event) => event.provenance === 'backlog');
       // A callback that asks for the backlog is still owed that of the first sync.
-      const kept = !hasBacklog && this.#positions.get(roomId)?.history ? { history: true as const } : {};
+      const known = this.#positions.get(roomId);
+      const owesHistory = known ? known.history : room.isPart;
+      const kept = !hasBacklog && owesHistory ? { history: true as const } : {};
       for (const { raw, provenance } of plan) {
         const readable = isSealed(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;
         if (!readable) return false;

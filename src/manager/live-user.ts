@@ -244,7 +244,10 @@ export class LiveUser implements ManagedClient {
   }
 
   async #accept(batch: EventBatch): Promise<void> {
-    for (const room of batch.rooms) this.#timelines.append(room);
+    for (const room of batch.rooms) {
+      if (batch.isLate) this.#timelines.delete(room.roomId); // a room's news may have come before it
+      this.#timelines.append(room);
+    }
     await this.#delivery.accept(batch);
   }
 

@@ -467,3 +467,76 @@ describe('a sliding sync that fails', () => {
     expect(plain).toEqual([]);
   });
 });
+
+describe('a client that cannot take in its further rooms', () => {
+  const requests: [string, string, number, string | undefined][] = [
+    ['joined rooms', JOINED, 500, 'M_UNKNOWN'],
+    ['joined rooms', JOINED, 404, 'M_UNRECOGNIZED'],
+    ['joined rooms', JOINED, 403, 'M_FORBIDDEN'],
+    ['joined rooms', JOINED, 503, undefined],
+    ['joined rooms', JOINED, 502, undefined],
+    ['the window', SLIDING, 503, undefined],
+    ['the window', SLIDING, 502, undefined],
+  ];
+  it.each(requests)(
+    'since %s (%s) answers %i for good, lives and delivers',
+    async (_what, endpoint, status, errcode) => {
+      const { clock, fake, bob, alice, rooms, newManager, when } = setUp(90);
+      when('after', SLIDING, 1, () => fake.faults.status({ endpoint }, { status, ...(errcode && { errcode }) }));
+      const manager = newManager();
+      const recorder = new Recorder();
+      await manager.startClient({ ...bob, callbacks: [recorder.callback] });
+      await clock.advance(15_000);
+      expect(manager.clientInfo(bob.userId)).toMatchObject({ state: 'live' });
+      const before = fake.requests.length;
+      for (let i = 0; i < 60; i++) {
+        fake.sendMessage(rooms[i % 2 === 0 ? 0 : 89] as string, alice.userId, `news ${i}`);
+        await clock.advance(10_000);
+        expect(recorder.bodies().at(-1)).toBe(`news ${i}`);
+        expect(manager.clientInfo(bob.userId)).toMatchObject({ state: 'live' });
+      }
+      expect(recorder.bodies()).toEqual(Array.from({ length: 60 }, (_, i) => `news ${i}`));
+      expect(fake.requests.length - before).toBeLessThan(200);
+    },
+  );
+
+  it.each(['goes on', 'is killed'])('has them and their history when it %s and they are to be had', async (how) => {
+    const { clock, fake, bob, alice, rooms, newManager, when, storage } = setUp(90);
+    let mend: (() => void) | undefined;
+    when('after', SLIDING, 1, () => (mend = fake.faults.status({ endpoint: SLIDING }, { status: 503 })));
+    const manager = newManager();
+    const [live, all] = [new Recorder(), new Recorder()];
+    manager.addCallback(bob.userId, live.callback);
+    manager.addCallback(bob.userId, all.callback, { backlog: true });
+    await manager.startClient(bob);
+    await clock.advance(20_000);
+    const old = rooms[0] as string;
+    expect((await storage.loadCheckpoint(bob.userId)).rooms.has(old)).toBe(false);
+    for (const body of ['one', 'two']) {
+      fake.sendMessage(old, alice.userId, body);
+      await clock.advance(1_000);
+    }
+    expect(messages(live)).toEqual(['live one', 'live two']);
+    const stored = await storage.loadCheckpoint(bob.userId);
+    expect(JSON.parse(stored.accountData ?? '{}')).toMatchObject({ growing: true });
+    expect(stored.rooms.has(old)).toBe(false); // it would count as all there
+    mend?.();
+    let [then, now] = [manager, all];
+    if (how === 'is killed') {
+      await manager.shutdown();
+      then = newManager();
+      now = new Recorder();
+      then.addCallback(bob.userId, now.callback, { backlog: true });
+      await then.startClient({ userId: bob.userId });
+    }
+    await clock.advance(700_000);
+    const client = then.getClient(bob.userId);
+    expect(client?.getRooms().length).toBe(90);
+    expect(client?.getRoom(old)?.name).toBe('Room 0');
+    expect(now.bodies(old)).toContain('history 0');
+    expect(new Set([...all.bodies(), ...now.bodies()]).size).toBe(92);
+    if (how === 'goes on') expect(all.bodies()).toHaveLength(92);
+    const page = await then.getRoomMessages({ roomId: old, userId: bob.userId });
+    expect(page.messages.map(({ content }) => content.body)).toEqual(['two', 'one', 'history 0']);
+  });
+});
