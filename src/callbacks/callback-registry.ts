@@ -4,7 +4,7 @@ import { KeyedQueue } from '../core/keyed-queue.js';
 import { RecentIds } from '../core/recent-ids.js';
 import { assertCallback, CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback } from './callback.js';
-import { HandledEvents } from './handled-events.js';
+import { HandledEvents, repetitionId } from './handled-events.js';
 import { RunningCalls } from './running-calls.js';
 import type { CallOwner, RunningCallsOptions } from './running-calls.js';
 
@@ -185,7 +185,7 @@ export class CallbackRegistry {
       }),
     );
     if (!finished.every(Boolean)) return false;
-    const id = idOf(event);
+    const id = repetitionId(event);
     if (id !== undefined) {
       for (const { handled } of wanting) handled.delete(id);
       this.#handled.add(event.userId, id);
@@ -199,7 +199,7 @@ export class CallbackRegistry {
    */
   async redeliver(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
     const subscriptions = this.#subscriptions(event.userId);
-    const id = idOf(event);
+    const id = repetitionId(event);
     const failed = subscriptions.filter((subscription) => id !== undefined && subscription.failed.has(id));
     const outcomes = await Promise.all(
       (failed.length > 0 ? failed : subscriptions).map((subscription) =>
@@ -220,7 +220,7 @@ export class CallbackRegistry {
   }
 
   async #deliver(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<boolean> {
-    const id = idOf(event);
+    const id = repetitionId(event);
     if (id !== undefined && (subscription.handled.has(id) || this.#handled.has(event.userId, id))) return true;
     const outcome = await this.#attempt(subscription, event, signal);
     if (id !== undefined && (outcome === 'handled' || outcome === 'failed')) subscription.handled.add(id);
@@ -229,7 +229,7 @@ export class CallbackRegistry {
 
   /** Gives the event to the callback as often as it may fail on it. */
   async #attempt(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<Outcome> {
-    const id = idOf(event);
+    const id = repetitionId(event);
     for (let attempt = 1; ; attempt++) {
       if (signal.aborted) return 'stopped';
       if (!wants(subscription, event)) return 'unwanted'; // removed meanwhile
@@ -296,11 +296,6 @@ export class CallbackRegistry {
   #subscriptions(userId: string): Subscription[] {
     return [...(this.#users.get(userId)?.subscriptions.values() ?? [])];
   }
-}
-
-/** What tells a repetition: receipts carry the id of the event that was read, which is not theirs. */
-function idOf(event: ClientEvent): string | undefined {
-  return 'eventId' in event && event.type !== 'receipt' ? event.eventId : undefined;
 }
 
 function wants(subscription: Subscription, event: ClientEvent): boolean {

@@ -1,3 +1,5 @@
+import type { ClientEvent } from '../core/client-event.js';
+
 /** How many events are remembered of one user; a repetition comes within one sync. */
 const EVENTS_PER_USER = 1_000;
 /** How many are remembered of all users together: about 20 MB. */
@@ -50,4 +52,9 @@ export class HandledEvents {
       this.forget(user);
     }
   }
+}
+
+/** What tells a repetition: receipts carry the id of the event that was read, which is not theirs. */
+export function repetitionId(event: ClientEvent): string | undefined {
+  return 'eventId' in event && event.type !== 'receipt' ? event.eventId : undefined;
 }

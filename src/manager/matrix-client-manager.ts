@@ -9,6 +9,7 @@ import { readCallOptions } from '../core/call-options.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertUserId } from '../core/ids.js';
+import { jsonCopy } from '../core/json-copy.js';
 import { SingleFlight } from '../core/single-flight.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
@@ -39,6 +40,7 @@ import { HomeserverGate } from '../resilience/homeserver-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
 import type { Connection } from './connection.js';
+import { containedSettings } from './contained-settings.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
 import { endInOrder } from './end-steps.js';
@@ -133,7 +135,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * process accepted with `durable: true` and did not send: those are sent now.
    */
   constructor(options: MatrixClientManagerOptions) {
-    const settings = readOptions(options);
+    const settings = containedSettings(readOptions(options));
     const { admin, clock, logger, storage, serverName, credentials } = settings;
     this.#settings = settings;
     this.#events = new EventHub(logger);
@@ -201,7 +203,7 @@ export class MatrixClientManager implements AsyncDisposable {
       timeoutMs: settings.callbackTimeoutMs,
       onError: (event, error, attempt) => {
         logger.warn({ userId: event.userId, roomId: event.roomId, err: error, attempt }, 'a callback failed');
-        this.#events.emit('callbackError', { userId: event.userId, event, error, attempt });
+        this.#events.emit('callbackError', { userId: event.userId, event: jsonCopy(event), error, attempt });
       },
       telemetry,
       onAdded: (userId) => this.#users.callbacksChanged(userId),
@@ -213,7 +215,7 @@ export class MatrixClientManager implements AsyncDisposable {
           throw err;
         });
         telemetry.deadLetter();
-        this.#events.emit('deadLetter', { userId: event.userId, event, error });
+        this.#events.emit('deadLetter', { userId: event.userId, event: jsonCopy(event), error });
       },
     });
     this.#typing = new TypingNotifier(this.#http, clock);

@@ -368,7 +368,7 @@ describe('a stop that something stands in the way of', () => {
         commits++;
       },
     };
-    const { manager, fake, clock, alice, bob, roomId } = setUp({ storage });
+    const { manager, fake, clock, alice, bob, roomId } = setUp({ storage, requestTimeoutMs: 90_000 });
     const { userId } = alice;
     const recorder = new Recorder();
     await manager.startClient({ ...alice, callbacks: [recorder.callback] });
