@@ -14,8 +14,8 @@ import type {
   SyncWatch,
   Telemetry,
 } from '../core/telemetry.js';
-import { libraryVersion } from '../core/version.js';
 import { publish } from './channels.js';
+import { meterOf, quietly } from './contained.js';
 import { EncryptionTelemetry } from './encryption-telemetry.js';
 import { observeGauges } from './gauges.js';
 import type { Gauges } from './gauges.js';
@@ -82,7 +82,7 @@ export class ManagerTelemetry implements Telemetry {
     this.#clock = clock;
     this.#common = { 'server.address': serverAddress };
     this.#spans = new Spans(tracerProvider);
-    this.#meter = meterProvider.getMeter('matrix-client-manager', libraryVersion);
+    this.#meter = meterOf(meterProvider);
     const counter = (name: keyof typeof instruments): Series<Count> =>
       counterSeries(this.#meter, instruments[name], this.#common);
     const duration = (name: keyof typeof instruments): Series<Durations> =>
@@ -139,7 +139,7 @@ export class ManagerTelemetry implements Telemetry {
     const outcome = failed ? 'failed' : 'live';
     this.#starts.at(outcome, String(resumed)).add();
     if (!failed) this.#startDuration.at(String(resumed)).record(durationMs);
-    start.span.setAttribute('resumed', resumed);
+    quietly(() => start.span.setAttribute('resumed', resumed), undefined);
     endSpan(start.span, failed ? (errorCode ?? '_OTHER') : undefined);
     const error = failed && errorCode !== undefined && { errorCode };
     publish('matrix-client-manager:client.start', () => ({ userId, outcome, resumed, durationMs, ...error }));

@@ -1,4 +1,5 @@
 import type { Attributes, Counter, Histogram, Meter } from '@opentelemetry/api';
+import { quietly } from './contained.js';
 import type { InstrumentDescription } from './instruments.js';
 
 /** A counter of one label set; the labels are one object for good. */
@@ -10,12 +11,12 @@ export class Count {
   constructor(counter: Counter, labels: Attributes) {
     this.#counter = counter;
     this.labels = labels;
-    counter.add(0, labels); // what has not happened is seen as 0, and its first time as a rise
+    quietly(() => counter.add(0, labels), undefined); // what has not happened is seen as 0, and its first time as a rise
   }
 
   add(amount = 1): void {
     this.value += amount;
-    this.#counter.add(amount, this.labels);
+    quietly(() => this.#counter.add(amount, this.labels), undefined);
   }
 }
 
@@ -46,7 +47,7 @@ export class Durations {
     this.count++;
     this.totalMs += durationMs;
     this.maxMs = Math.max(this.maxMs, durationMs);
-    this.#histogram.record(durationMs / 1_000, this.labels);
+    quietly(() => this.#histogram.record(durationMs / 1_000, this.labels), undefined);
   }
 
   get stats(): DurationStats {
