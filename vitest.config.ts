@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { encryptedLives } from './vitest.encryption.config.js';
 
 const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -15,7 +16,7 @@ export default defineConfig({
   test: {
     maxWorkers: '100%', // by default one core is left idle
     include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
-    exclude: ['test/synapse/**'],
+    exclude: ['test/synapse/**', encryptedLives],
     testTimeout: 20_000,
   },
 });

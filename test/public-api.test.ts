@@ -30,7 +30,7 @@ test.each([
   ['index.ts', main],
   ['testing/index.ts', testing],
   ['undici/index.ts', undici],
-])(
+] as const)(
   'what the listing of src/%s calls a class, function or const is there at run time, and nothing else',
   (entry, module) => {
     const values = publicNames(entry).filter((line) => !line.startsWith('type '));

@@ -2,18 +2,23 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { sourceRoot } from './source-files.js';
 
-/** Files that were read once are not read again. */
+/** The entries of the package, in the order of their listing. */
+export const entries = ['index.ts', 'testing/index.ts', 'undici/index.ts'] as const;
+
+/** One for all entries: the compiler takes seconds for the whole library. */
 let program: ts.Program | undefined;
 
 /**
  * What an entry exports, a name a line, each with what it is: `class`, `function`, `const`, or `type` for what exists
  * for the compiler only. Of classes and interfaces the members are listed too, of unions of words the words.
  */
-export function publicNames(entry: string): string[] {
-  const path = join(sourceRoot, entry);
-  program = ts.createProgram([path], { ...compilerOptions(), noEmit: true }, undefined, program);
+export function publicNames(entry: (typeof entries)[number]): string[] {
+  program ??= ts.createProgram(
+    entries.map((path) => join(sourceRoot, path)),
+    { ...compilerOptions(), noEmit: true },
+  );
   const checker = program.getTypeChecker();
-  const source = program.getSourceFile(path);
+  const source = program.getSourceFile(join(sourceRoot, entry));
   const module = source && checker.getSymbolAtLocation(source);
   if (!module) throw new Error(`expected src/${entry} to be a module`);
   return checker

@@ -8,9 +8,9 @@ const SEND = '/rooms/{roomId}/send/{eventType}/{txnId}';
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 const outages: [string, number, (fake: FakeHomeserver) => () => void][] = [
-  ['answers 503', 300, (fake) => fake.faults.status({}, { status: 503 })],
-  ['breaks every connection', 100, (fake) => fake.faults.drop({})],
-  ['answers nothing', 100, (fake) => fake.faults.hang({})],
+  ['answers 503', 100, (fake) => fake.faults.status({}, { status: 503 })],
+  ['breaks every connection', 30, (fake) => fake.faults.drop({})],
+  ['answers nothing', 30, (fake) => fake.faults.hang({})],
 ];
 
 describe('an outage', () => {
