@@ -1,6 +1,7 @@
 import { afterAll, beforeAll } from 'vitest';
 import { FakeHomeserver } from '../../src/testing/index.js';
 import { undiciTransport } from '../../src/undici/index.js';
+import { connections } from './connections.js';
 import { mainJob } from './main-job.js';
 
 const fake = new FakeHomeserver();
@@ -8,6 +9,7 @@ beforeAll(() => fake.listen());
 afterAll(() => fake.close());
 
 mainJob('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
+connections('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 
 mainJob('the fake homeserver, over undici and without sliding sync', () => ({
   homeserverUrl: fake.baseUrl,
