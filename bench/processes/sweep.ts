@@ -31,6 +31,7 @@ async function registry(users: number): Promise<Sweep> {
     maxHeapBytes: Infinity,
     maxClients: Infinity,
     startConcurrency: 100,
+    startTimeoutMs: 60_000,
     onStateChanged: () => {},
     onStarted: () => {},
     onStopped: () => {},

@@ -1,12 +1,12 @@
 import PQueue from 'p-queue';
-import { onceAborted, orAborted, throwIfAborted } from '../core/abort.js';
+import { onceAborted, orAborted, throwIfAborted, withDeadline } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
 import { throwAny } from '../core/every-step.js';
 import { ActivityIndex } from './activity-index.js';
 import { ClientCapacity } from './client-capacity.js';
-import { asManagerError, closedError, describe, isUp, unendedError } from './client-slot.js';
+import { asManagerError, closedError, describe, isUp, lateError, unendedError } from './client-slot.js';
 import type { ManagedClient, Phase, Slot, Starting, UpSlot } from './client-slot.js';
 import type { ClientInfo, ClientState, StopReason } from './client-state.js';
 import type { Logger } from '../core/logger.js';
@@ -26,7 +26,7 @@ export interface ClientHooks {
 }
 
 export interface ClientRegistryOptions {
-  /** Makes a client that is not started yet. */
+  /** Makes a client that is not started yet. Rejects soon after `signal` fires, and leaves nothing then. */
   readonly create: (
     userId: string,
     given: GivenCredentials,
@@ -43,6 +43,8 @@ export interface ClientRegistryOptions {
   readonly heapUsed?: () => number;
   readonly maxClients: number;
   readonly startConcurrency: number;
+  /** How long a start may take from its turn on, in milliseconds. */
+  readonly startTimeoutMs: number;
   readonly onStateChanged: (userId: string, from: ClientState, to: ClientState) => void;
   readonly onStarted: (userId: string) => void;
   readonly onStopped: (userId: string, reason: StopReason, error?: MatrixClientManagerError) => void;
@@ -283,6 +285,7 @@ export class ClientRegistry {
     const { userId } = slot;
     const { signal } = phase.abort;
     const operation = `starting ${userId}`;
+    const { clock, startTimeoutMs: timeoutMs } = this.#options;
     phase.waiting = this.#capacity.isFull;
     try {
       await this.#capacity.acquire(signal, operation);
@@ -301,11 +304,15 @@ export class ClientRegistry {
       },
     };
     try {
-      const client = await this.#inTurn(phase, operation, async () => {
-        created = await this.#options.create(userId, given, hooks, signal);
-        await created.start(signal);
+      const begin = async (ending: AbortSignal): Promise<ManagedClient> => {
+        created = await this.#options.create(userId, given, hooks, ending);
+        await created.start(ending);
         return created;
-      });
+      };
+      const late = (): MatrixClientManagerError => lateError(userId, timeoutMs);
+      const client = await this.#inTurn(phase, operation, () =>
+        withDeadline({ clock, timeoutMs, signal }, late, begin),
+      );
       this.#enter(slot, { state: 'live', client });
       this.#watch(slot);
       this.#options.onStarted(userId);

@@ -10,7 +10,7 @@ export interface ManagedClient {
   readonly lastSyncAt: number | undefined;
   /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
   readonly stalledRooms: number;
-  /** Resolves when the client is live. After a rejection it is stopped. */
+  /** Resolves when the client is live. Rejects soon after `signal` fires. After a rejection it is stopped. */
   start(signal: AbortSignal): Promise<void>;
   /** Resolves when nothing of the client is left. After a rejection nothing more can be done about what is. */
   stop(): Promise<void>;
@@ -81,6 +81,11 @@ export function isUp(state: ClientState): boolean {
 
 export function closedError(): MatrixClientManagerError {
   return new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
+}
+
+export function lateError(userId: string, startTimeoutMs: number): MatrixClientManagerError {
+  const message = `starting ${userId} took longer than ${startTimeoutMs} ms; startTimeoutMs allows more`;
+  return new MatrixClientManagerError('TIMEOUT', message, { userId });
 }
 
 export function unendedError(cause: unknown, userId: string): MatrixClientManagerError {

@@ -262,15 +262,11 @@ export class SyncClient implements EventSource {
 
   /** Resolves when the first sync has been processed. After a rejection, call {@link stop}. */
   async start(signal: AbortSignal): Promise<void> {
-    const { clock, startTimeoutMs, timelineLimit, pollTimeoutMs } = this.#options;
+    const { timelineLimit, pollTimeoutMs } = this.#options;
     this.#phase = 'starting';
     const abort = (): void => this.#firstSync.reject(abortedError(`starting ${this.#userId}`, signal.reason));
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
-    const timer = clock.setTimeout(() => {
-      const message = `starting ${this.#userId} took longer than ${startTimeoutMs} ms; startTimeoutMs allows more`;
-      this.#firstSync.reject(new MatrixClientManagerError('TIMEOUT', message, { userId: this.#userId }));
-    }, startTimeoutMs);
     try {
       if (!signal.aborted) {
         const started = this.matrixClient.startClient({
@@ -285,7 +281,6 @@ export class SyncClient implements EventSource {
       await this.#firstSync.promise;
       this.#phase = 'running';
     } finally {
-      clock.clearTimeout(timer);
       signal.removeEventListener('abort', abort);
     }
   }

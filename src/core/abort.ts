@@ -89,6 +89,26 @@ export function orTimeout<T>(
   });
 }
 
+/**
+ * Runs `work`, which ends soon after its signal fires: that is when `signal` does, or after `timeoutMs` on `clock`. In
+ * the latter case a failure of `work` becomes `failure()`.
+ */
+export async function withDeadline<T>(
+  { clock, timeoutMs, signal }: { readonly clock: Clock; readonly timeoutMs: number; readonly signal: AbortSignal },
+  failure: () => MatrixClientManagerError,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const deadline = new AbortController();
+  const timer = clock.setTimeout(() => deadline.abort(failure()), timeoutMs);
+  try {
+    return await work(AbortSignal.any([signal, deadline.signal]));
+  } catch (error) {
+    throw deadline.signal.aborted && !signal.aborted ? deadline.signal.reason : error;
+  } finally {
+    clock.clearTimeout(timer);
+  }
+}
+
 /** Resolves when `signal` fires. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();

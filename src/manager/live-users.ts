@@ -3,11 +3,12 @@ import { ClientRegistry } from '../clients/client-registry.js';
 import type { GivenCredentials } from '../clients/client-registry.js';
 import type { StopReason } from '../clients/client-state.js';
 import { activityPolicy } from '../clients/connection-policy.js';
-import { throwIfAborted } from '../core/abort.js';
+import { orAborted, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
 import { assertUserId } from '../core/ids.js';
+import type { UserEncryption } from '../encryption/user-encryption.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
@@ -176,18 +177,21 @@ export class LiveUsers {
     signal: AbortSignal,
   ): Promise<LiveUser> {
     const { accounts, callbacks } = this.#options;
-    if (!callbacks.isInside(userId)) await this.#live.get(userId)?.late;
-    const [credentials, { LiveUser }] = await Promise.all([
+    const operation = `starting ${userId}`;
+    const late = callbacks.isInside(userId) ? undefined : this.#live.get(userId)?.late;
+    if (late) await orAborted(late, signal, operation);
+    const prepared = Promise.all([
       accounts.resolve(userId, given, signal),
       import('./live-user.js'), // here, since loading matrix-js-sdk takes longer than loading all the rest
     ]);
+    const [credentials, { LiveUser }] = await orAborted(prepared, signal, operation);
     const make = (on: Credentials): Promise<LiveUser> => this.#open(LiveUser, on, hooks, signal);
     let live: LiveUser;
     try {
       live = await make(credentials);
     } catch (error) {
       if (!isLostDevice(error)) throw error;
-      live = await make(await this.#replaceDevice(credentials, error));
+      live = await make(await orAborted(this.#replaceDevice(credentials, error), signal, operation));
     }
     this.#live.set(userId, live);
     return live;
@@ -199,10 +203,10 @@ export class LiveUsers {
     hooks: LiveUserOptions['hooks'],
     signal: AbortSignal,
   ): Promise<LiveUser> {
-    const { settings, http, versions, gate, telemetry, accounts, callbacks, encryption: keys, events } = this.#options;
+    const { settings, http, versions, gate, telemetry, accounts, callbacks, events } = this.#options;
     const { userId } = credentials;
-    const stored = await settings.storage.loadCheckpoint(userId);
-    const encryption = keys?.isFor(userId) ? await keys.load(credentials) : undefined;
+    const stored = await orAborted(settings.storage.loadCheckpoint(userId), signal, `starting ${userId}`);
+    const encryption = await this.#loadKeys(credentials, signal);
     const live = new Live({
       settings,
       http,
@@ -219,6 +223,20 @@ export class LiveUsers {
     });
     if (encryption) await live.openEncryption(signal);
     return live;
+  }
+
+  /** The keys of the user's device, where they have encryption. Those that come after `signal` has fired are closed. */
+  async #loadKeys(credentials: Credentials, signal: AbortSignal): Promise<UserEncryption | undefined> {
+    const { encryption } = this.#options;
+    const { userId } = credentials;
+    if (!encryption?.isFor(userId)) return undefined;
+    const loading = encryption.load(credentials);
+    try {
+      return await orAborted(loading, signal, `starting ${userId}`);
+    } catch (error) {
+      if (signal.aborted) void loading.then((late) => late.close()).catch(() => {});
+      throw error;
+    }
   }
 
   /** Keys that are lost or went back in time are never used again: the user goes on with a new device. */

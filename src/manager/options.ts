@@ -56,7 +56,7 @@ export interface MatrixClientManagerOptions {
   readonly maxClients?: number;
   /** How many clients may be starting at once. @default 8 */
   readonly startConcurrency?: number;
-  /** How long a start may take, its first sync included, in milliseconds. @default 120_000 */
+  /** How long a start may take from its turn on, its first sync included, in milliseconds. @default 120_000 */
   readonly startTimeoutMs?: number;
   /** How long a stop waits for callbacks that still run, in milliseconds. @default 10_000 */
   readonly stopTimeoutMs?: number;

@@ -68,6 +68,7 @@ function setUp(options: Partial<ClientRegistryOptions> & { manual?: boolean } = 
     maxHeapBytes: Infinity,
     maxClients: Infinity,
     startConcurrency: 8,
+    startTimeoutMs: 60_000,
     onStateChanged: (userId, from, to) => log.push(`${userId} ${from}->${to}`),
     onStarted: (userId) => log.push(`${userId} started`),
     onStopped: (userId, reason) => log.push(`${userId} stopped: ${reason}`),

@@ -263,6 +263,7 @@ describe('a connection whose client fails', () => {
       maxHeapBytes: Infinity,
       maxClients: Infinity,
       startConcurrency: 8,
+      startTimeoutMs: 60_000,
       onStateChanged: (id, _from, to) => connections.clientChanged(id, to, registry.info(id)?.error),
       onStarted: () => {},
       onStopped: (id, reason, error) => connections.clientStopped(id, reason, error),
