@@ -36,7 +36,11 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
   },
   messages: {
     mutate: ['src/messages/*.ts'],
-    tests: ['test/messages/*.test.ts'],
+    // Not those through a manager: durable-sends, files, pages, signals.
+    tests: [
+      'test/messages/{attachments,content,cursor,downloads,event-types,failing-time,message-fetcher}.test.ts',
+      'test/messages/{message-sender,outbox,receipt-sender,room-message,room-timeline,typing-notifier}.test.ts',
+    ],
   },
   delivery: {
     mutate: ['src/delivery/*.ts'],

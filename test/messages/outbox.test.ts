@@ -96,9 +96,11 @@ describe('a durable message', () => {
 
   it('that has failed before is tried again by the same txnId, with what it holds now', async () => {
     let refuse = true;
+    let listed: unknown;
     const { outbox, send, posted } = setUp({
       post: async () => {
         if (refuse) throw problem('FORBIDDEN', 403);
+        listed = await outbox.list(alice, 'queued');
         return { eventId: '$one' };
       },
     });
@@ -107,6 +109,7 @@ describe('a durable message', () => {
     const sending = send('one', { content: { body: 'new' } });
     await turn();
     expect(await sending).toEqual({ eventId: '$one' });
+    expect(listed).toMatchObject([{ txnId: 'one', content: { body: 'new' } }]);
     expect(posted.map(({ content }) => content.body)).toEqual(['old', 'new']);
     expect(await outbox.list(alice, 'failed')).toEqual([]);
     expect(await outbox.list(alice, 'sent')).toHaveLength(1);
@@ -148,6 +151,33 @@ describe('a durable message', () => {
     expect(logger.entries).toMatchObject([
       { level: 'error', context: { userId: alice, roomId: room, txnId: 'one', err: { code: 'STORAGE' } } },
     ]);
+  });
+});
+
+describe('a durable message that cannot be stored', () => {
+  it('while another is being sent is rejected in its turn, and not unhandled before', async () => {
+    const real = memoryStorage();
+    const gate = Promise.withResolvers<{ eventId: string }>();
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    process.on('unhandledRejection', note);
+    const { send, txnIds } = setUp({
+      storage: storageWith('enqueueSend', async (userId, stored) => {
+        if (stored.txnId === 'two') throw problem('STORAGE');
+        return real.enqueueSend(userId, stored);
+      }),
+      post: () => gate.promise,
+    });
+    const sends = [send('one'), send('two')];
+    await turn();
+    await turn();
+    gate.resolve({ eventId: '$one' });
+    expect(await Promise.allSettled(sends)).toMatchObject([
+      { value: { eventId: '$one' } },
+      { reason: { code: 'STORAGE' } },
+    ]);
+    process.off('unhandledRejection', note);
+    expect([unhandled, txnIds()]).toEqual([[], ['one']]);
   });
 });
 
@@ -371,6 +401,19 @@ describe('the end of a durable message before it is sent', () => {
     expect([failed, outbox.queued]).toEqual([[], 0]);
   });
 
+  it('by a closing leaves it in the storage, though the try that is under way is refused after it', async () => {
+    const gate = Promise.withResolvers<{ eventId: string }>();
+    const { outbox, send, failed } = setUp({ post: () => gate.promise });
+    const sending = rejection(send('one'));
+    await turn();
+    outbox.close();
+    gate.reject(problem('FORBIDDEN', 403));
+    expect(await sending).toMatchObject({ code: 'ABORTED' });
+    await turn();
+    expect(await outbox.list(alice, 'queued')).toHaveLength(1);
+    expect(failed).toEqual([]);
+  });
+
   it('by a failure of its own leaves it in the list, though it has a signal', async () => {
     const { outbox, send } = setUp({ post: () => Promise.reject(problem('FORBIDDEN', 403)) });
     await rejection(send('one', { signal: new AbortController().signal }));
@@ -447,6 +490,20 @@ describe('the messages of an earlier process', () => {
     expect(logger.entries).toMatchObject([{ level: 'info', context: { messages: 2 } }]);
   });
 
+  it('wait for each other in their room, and can be discarded', async () => {
+    const { outbox, storage, txnIds } = setUp({
+      post: ({ txnId }) => (txnId === 'one' ? new Promise(() => {}) : Promise.resolve({ eventId: `$${txnId}` })),
+    });
+    for (const txnId of ['one', 'two']) await storage.enqueueSend(alice, left(txnId));
+    const resuming = outbox.resume();
+    await turn();
+    expect(txnIds()).toEqual(['one']);
+    expect(outbox.queued).toBe(2);
+    await outbox.discard(alice, 'one');
+    await resuming;
+    expect(txnIds()).toEqual(['one', 'two']);
+  });
+
   it('of which there are none are not worth a line in the log', async () => {
     const { outbox, logger } = setUp();
     await outbox.resume();
@@ -458,6 +515,7 @@ describe('the messages of an earlier process', () => {
     await storage.enqueueSend(alice, left('old', content));
     await outbox.resume();
     expect([posted, failed.length]).toEqual([[], 1]);
+    if (content !== 'no JSON') expect(failed[0]?.error.message).toContain('`content');
     expect(await storage.listSends({ state: 'failed' })).toMatchObject([{ txnId: 'old' }]);
     expect(logger.entries.filter(({ level }) => level === 'error')).toHaveLength(1);
   });

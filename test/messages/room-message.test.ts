@@ -23,3 +23,132 @@ describe('toRoomMessage()', () => {
     expect(toRoomMessage('!r:x', said, changesOf([said, edited])).content.body).toBe(body);
   });
 });
+
+const replacing = (eventId: unknown, body = 'edited') => ({
+  'm.new_content': { body },
+  'm.relates_to': { rel_type: 'm.replace', event_id: eventId },
+});
+const edit = (id: string, body: string, more: Partial<RawEvent> = {}): RawEvent =>
+  message(id, replacing('$1', body), { origin_server_ts: 2, ...more });
+const redaction = (id: string, redacts: unknown, more: object = {}): RawEvent =>
+  message(id, {}, { type: 'm.room.redaction', content: { redacts, ...more }, origin_server_ts: 9, sender: '@mod:x' });
+const shown = (...events: [RawEvent, ...RawEvent[]]) => toRoomMessage('!r:x', events[0], changesOf(events));
+
+describe('a message of a page', () => {
+  it('is what the event says', () => {
+    const said = message('$1', { body: 'said' });
+    expect(shown(said)).toEqual({
+      eventId: '$1',
+      roomId: '!r:x',
+      type: 'm.room.message',
+      sender: '@a:x',
+      timestamp: 1,
+      encrypted: false,
+      content: { msgtype: 'm.text', body: 'said' },
+    });
+  });
+
+  it('has a state key where it is state, and says what came of its decryption', () => {
+    expect(shown(message('$1', {}, { state_key: '' }))).toMatchObject({ stateKey: '' });
+    expect(shown(message('$1', {}, encrypted))).toMatchObject({ encrypted: true, decryption: { state: 'decrypted' } });
+    expect(shown(message('$1', {}, { type: 'm.room.encrypted' }))).toMatchObject({ encrypted: true });
+  });
+});
+
+describe('an edited message', () => {
+  const said = message('$1', { body: 'said' });
+
+  it('shows the newest edit, by time and then by id, in whatever order they come', () => {
+    const edits = [edit('$5', 'five', { origin_server_ts: 5 }), edit('$3', 'three'), edit('$4', 'four')] as const;
+    expect(shown(said, ...edits)).toMatchObject({ content: { body: 'five' }, edited: { eventId: '$5', timestamp: 5 } });
+    for (const [first, second] of [
+      [edits[1], edits[2]],
+      [edits[2], edits[1]],
+    ] as const) {
+      expect(shown(said, first, second)).toMatchObject({ content: { body: 'four' }, edited: { eventId: '$4' } });
+    }
+    expect(shown(said, edits[0])?.content).toEqual({ body: 'five' });
+  });
+
+  it('keeps what it relates to itself, such as the message that it replies to', () => {
+    const relation = { 'm.in_reply_to': { event_id: '$0' } };
+    const reply = message('$1', { body: 'said', 'm.relates_to': relation });
+    expect(shown(reply, edit('$2', 'new')).content).toEqual({ body: 'new', 'm.relates_to': relation });
+  });
+
+  it('shows the edit that the homeserver bundles with it, unless it knows a newer one', () => {
+    const bundled = message(
+      '$1',
+      { body: 'said' },
+      { unsigned: { 'm.relations': { 'm.replace': edit('$2', 'two') } } },
+    );
+    expect(shown(bundled).content.body).toBe('two');
+    expect(shown(bundled, edit('$3', 'three')).content.body).toBe('three');
+    for (const relations of [null, 'x', { 'm.replace': null }, { 'm.replace': { event_id: '$2' } }]) {
+      expect(shown({ ...bundled, unsigned: { 'm.relations': relations } }).content.body).toBe('said');
+    }
+  });
+
+  it.each([
+    ['of another user', edit('$2', 'x', { sender: '@b:x' })],
+    ['of another type', edit('$2', 'x', { type: 'm.other' })],
+    ['that is state', edit('$2', 'x', { state_key: '' })],
+    ['without a new content', message('$2', { 'm.relates_to': { rel_type: 'm.replace', event_id: '$1' } })],
+    ['whose new content is none', message('$2', { ...replacing('$1'), 'm.new_content': 'x' })],
+    ['that names no event', message('$2', replacing(7))],
+    ['of another relation', message('$2', { ...replacing('$1'), 'm.relates_to': { rel_type: 'm.x', event_id: '$1' } })],
+    ['whose relation is none', message('$2', { ...replacing('$1'), 'm.relates_to': 'x' })],
+    ['of another message', message('$2', replacing('$7'))],
+  ])('shows no edit %s', (_which, change) => {
+    const { content, edited } = shown(said, change);
+    expect([content.body, edited]).toEqual(['said', undefined]);
+  });
+
+  it('shows no edit of state, nor of an edit', () => {
+    expect(shown(message('$1', { body: 'said' }, { state_key: '' }), edit('$2', 'x')).content.body).toBe('said');
+    expect(shown(message('$1', { body: 'said', ...replacing('$0') }), edit('$2', 'x')).content.body).toBe('said');
+  });
+
+  it('shows the edit before one that was taken back', () => {
+    const edits = [edit('$2', 'two'), edit('$3', 'three', { origin_server_ts: 3 })] as const;
+    expect(shown(said, ...edits, redaction('$4', '$3')).content.body).toBe('two');
+  });
+});
+
+describe('a message that was taken back', () => {
+  const said = message('$1', { body: 'said' });
+
+  it('is empty, and says who took it back, when and why', () => {
+    const gone = shown(said, edit('$2', 'two'), redaction('$9', '$1', { reason: 'spam' }));
+    expect(gone.content).toEqual({});
+    expect(gone.edited).toBeUndefined();
+    expect(gone.redacted).toEqual({ eventId: '$9', sender: '@mod:x', timestamp: 9, reason: 'spam' });
+  });
+
+  it('is known by the event itself, and by redactions of old room versions', () => {
+    const old = { ...redaction('$9', undefined), redacts: '$1' };
+    expect(shown(said, old).redacted).toMatchObject({ eventId: '$9' });
+    expect(shown({ ...said, unsigned: { redacted_because: redaction('$9', '$1') } }).redacted).toBeDefined();
+    expect(shown(said, redaction('$9', 7)).redacted).toBeUndefined();
+    expect(shown(said, message('$9', { redacts: '$1' })).redacted).toBeUndefined();
+  });
+
+  it.each([
+    ['m.room.member', { membership: 'join', join_authorised_via_users_server: '@x:x', displayname: 'A' }, 2],
+    ['m.room.join_rules', { join_rule: 'restricted', allow: [], x: 1 }, 2],
+    ['m.room.history_visibility', { history_visibility: 'shared', x: 1 }, 1],
+    ['m.room.create', { creator: '@a:x', x: 1 }, 2],
+    ['m.room.name', { name: 'N' }, 0],
+    ['m.room.member', { displayname: 'A' }, 0],
+  ])('of the state %s keeps what everybody needs (%#)', (type, content: object, kept) => {
+    const state = message('$1', {}, { type, content: { ...content }, state_key: '' });
+    expect(shown(state, redaction('$9', '$1')).content).toEqual(
+      Object.fromEntries(Object.entries(content).slice(0, kept)),
+    );
+  });
+
+  it('keeps nothing where it is no state, whatever its type', () => {
+    const odd = message('$1', {}, { type: 'm.room.member', content: { membership: 'join' } });
+    expect(shown(odd, redaction('$9', '$1')).content).toEqual({});
+  });
+});
