@@ -5,11 +5,17 @@ import type { Session } from './session.js';
 
 const accessToken = v.pipe(v.string(), v.regex(/^[\x21-\x7e]+$/)); // a header has to hold it
 
+/** What is of another type is not there. */
+const optionalText = v.pipe(
+  v.fallback(v.nullish(v.string()), undefined),
+  v.transform((text) => text ?? undefined),
+);
+
 const loginSchema = v.object({
   user_id: v.string(),
   access_token: accessToken,
   device_id: v.pipe(v.string(), v.nonEmpty()),
-  refresh_token: v.optional(v.string()),
+  refresh_token: optionalText,
 });
 
 /**
@@ -53,7 +59,7 @@ export async function loginWithPassword(
 
 const refreshSchema = v.object({
   access_token: accessToken,
-  refresh_token: v.optional(v.string()),
+  refresh_token: optionalText,
 });
 
 /**
@@ -78,7 +84,7 @@ export async function refreshSession(
   return { ...dead, accessToken: body.access_token, ...(refreshToken !== undefined && { refreshToken }) };
 }
 
-const whoamiSchema = v.object({ user_id: v.string(), device_id: v.optional(v.string()) });
+const whoamiSchema = v.object({ user_id: v.string(), device_id: optionalText });
 
 /**
  * Whose token, and which device, an access token stands for.

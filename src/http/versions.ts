@@ -2,8 +2,11 @@ import * as v from 'valibot';
 import type { HomeserverHttp } from './homeserver-http.js';
 
 const versionsSchema = v.looseObject({
-  versions: v.array(v.string()),
-  unstable_features: v.optional(v.record(v.string(), v.unknown())),
+  versions: v.pipe(
+    v.array(v.unknown()),
+    v.transform((versions) => versions.filter((version) => typeof version === 'string')),
+  ),
+  unstable_features: v.fallback(v.optional(v.record(v.string(), v.unknown())), undefined),
 });
 
 /** What a homeserver speaks: versions of the specification, and features before they are part of it. */

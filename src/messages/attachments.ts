@@ -59,7 +59,7 @@ interface DownloadOptions {
 }
 
 const uploadedSchema = v.object({ content_uri: v.pipe(v.string(), v.startsWith('mxc://')) });
-const configSchema = v.looseObject({ 'm.upload.size': v.optional(v.nullable(v.number())) });
+const configSchema = v.looseObject({ 'm.upload.size': v.fallback(v.nullish(v.number()), undefined) });
 /** What is no text is taken for missing: senders put anything there. */
 const text = v.fallback(v.optional(v.string()), undefined);
 const fileContentSchema = v.looseObject({

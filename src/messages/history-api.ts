@@ -37,7 +37,7 @@ export async function readMessages(
 /** Leaves out the member events that pages would otherwise come with. */
 const LAZY_MEMBERS = JSON.stringify({ lazy_load_members: true });
 
-const contextSchema = v.object({ start: v.optional(v.string()), end: v.optional(v.string()), event: v.unknown() });
+const contextSchema = v.object({ end: v.fallback(v.nullish(v.string()), undefined) });
 
 /**
  * A token from which reading back gives the event itself first, then what is before it.
@@ -61,5 +61,5 @@ export async function tokenAt(
     repeatable: true,
     signal,
   });
-  return body.end;
+  return body.end ?? undefined;
 }

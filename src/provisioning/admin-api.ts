@@ -48,32 +48,33 @@ const listUsersSchema = optionsOf<ListUsersOptions>({
 const deactivateSchema = optionsOf<{ erase?: boolean | undefined }>({ erase: v.optional(flag) });
 const displayNameSchema = optionsOf<{ displayName: string }>({ displayName: text });
 
+/** What is not there, or is of another type, is unknown. */
+const optionalText = v.fallback(v.nullish(v.string()), undefined);
+const optionalNumber = v.fallback(v.nullish(v.number()), undefined);
 /** SQLite homeservers say 0 and 1 in places. */
 const saidFlag = v.nullish(v.union([v.boolean(), v.number()]));
 const userSchema = v.object({
   name: v.string(),
-  displayname: v.nullish(v.string()),
-  avatar_url: v.nullish(v.string()),
+  displayname: optionalText,
+  avatar_url: optionalText,
+  // What a user may do is not guessed.
   admin: saidFlag,
   deactivated: saidFlag,
   locked: saidFlag,
-  creation_ts: v.nullish(v.number()),
+  creation_ts: optionalNumber,
 });
 const usersSchema = v.object({
-  users: v.array(userSchema),
-  total: v.number(),
-  next_token: v.optional(v.union([v.string(), v.number()])),
+  users: v.array(v.unknown()),
+  total: optionalNumber,
+  next_token: v.nullish(v.union([v.string(), v.number()])),
 });
-const devicesSchema = v.object({
-  devices: v.array(
-    v.object({
-      device_id: v.string(),
-      display_name: v.nullish(v.string()),
-      last_seen_ts: v.nullish(v.number()),
-      last_seen_ip: v.nullish(v.string()),
-    }),
-  ),
+const deviceSchema = v.object({
+  device_id: v.string(),
+  display_name: optionalText,
+  last_seen_ts: optionalNumber,
+  last_seen_ip: optionalText,
 });
+const devicesSchema = v.object({ devices: v.array(v.unknown()) });
 
 /**
  * The Admin API calls that a backend needs besides provisioning, on the same connection and pool.
@@ -125,11 +126,11 @@ export class AdminApi {
       query: { from, limit, name, deactivated, guests: false },
       repeatable: true,
     });
-    const next = body.next_token;
+    const { users, total, next_token: next } = body;
     return {
-      users: body.users.map(toUser),
-      total: body.total,
-      ...(next !== undefined && { next: String(next) }),
+      users: this.#entries(userSchema, users).map(toUser),
+      total: total ?? users.length,
+      ...(next !== undefined && next !== null && { next: String(next) }),
     };
   }
 
@@ -167,7 +168,7 @@ export class AdminApi {
     assertUserId(userId);
     const at = path`/_synapse/admin/v2/users/${userId}/devices`;
     const { devices } = await this.#call(devicesSchema, 'GET', at, 'listing the devices of', userId);
-    return devices.map((device) => ({
+    return this.#entries(deviceSchema, devices).map((device) => ({
       deviceId: device.device_id,
       displayName: device.display_name ?? undefined,
       lastSeenAt: device.last_seen_ts ?? undefined,
@@ -235,6 +236,16 @@ export class AdminApi {
       if (isManagerError(error, 'USER_EXISTS')) return false;
       throw error;
     }
+  }
+
+  /** Those entries of a list that are what they should be; the others are counted. */
+  #entries<Schema extends v.GenericSchema>(schema: Schema, list: readonly unknown[]): v.InferOutput<Schema>[] {
+    const entries = list.flatMap((entry) => {
+      const read = v.safeParse(schema, entry);
+      return read.success ? [read.output] : [];
+    });
+    this.#admin.http.malformed(list.length - entries.length);
+    return entries;
   }
 
   /** A PUT on a user who does not exist would make one. */

@@ -24,7 +24,7 @@ import type {
 import { ownAdmin, SynapseAdminHttp } from './synapse-admin-http.js';
 import type { AdminAccount } from './synapse-admin-http.js';
 
-const userSchema = v.object({ name: v.string(), deactivated: v.optional(v.union([v.boolean(), v.number()])) });
+const userSchema = v.object({ name: v.string(), deactivated: v.nullish(v.union([v.boolean(), v.number()])) });
 
 export interface SynapseAdminProvisionerOptions {
   /** Where the homeserver's client API answers, such as `https://matrix.example.org`. */

@@ -76,6 +76,52 @@ describe('listUsers', () => {
   });
 });
 
+describe('answers that are not what they should be', () => {
+  it('cost a bad entry of listUsers itself, and it is counted', async () => {
+    const { fake, manager } = managerOnFake();
+    fake.createUser({ username: 'alice' });
+    fake.faults.rewrite({ endpoint: USERS.replace('/{userId}', '') }, (body) => {
+      const { users } = body as { users: object[] };
+      const broken = [null, 'x', [], {}, { name: 1 }, { name: '@evil:hs.test', admin: 'yes' }];
+      const odd = users.map((user) => ({ ...user, displayname: 7, avatar_url: {}, creation_ts: 'then' }));
+      return { users: [...broken, ...odd], total: 'many', next_token: null };
+    });
+    const { users, total, next } = await manager.admin.listUsers();
+    expect(users.find(({ userId }) => userId === alice)).toMatchObject({
+      userId: alice,
+      displayName: undefined,
+      avatarUrl: undefined,
+      createdAt: undefined,
+    });
+    expect([users.length, total, next, manager.stats().malformedParts]).toEqual([2, 8, undefined, 6]);
+  });
+
+  it('cost a bad entry of listDevices itself, and it is counted', async () => {
+    const { fake, manager } = managerOnFake();
+    const { deviceId } = fake.createUser({ username: 'alice' });
+    fake.faults.rewrite({ endpoint: `${USERS}/devices` }, (body) => {
+      const { devices } = body as { devices: object[] };
+      const odd = devices.map((device) => ({ ...device, display_name: {}, last_seen_ts: 'now', last_seen_ip: 1 }));
+      return { devices: [null, 1, {}, { device_id: null }, ...odd] };
+    });
+    const unknown = { displayName: undefined, lastSeenAt: undefined, lastSeenIp: undefined };
+    expect(await manager.admin.listDevices(alice)).toEqual([{ deviceId, ...unknown }]);
+    expect(manager.stats().malformedParts).toBe(4);
+  });
+
+  it('leave /versions, a login and a deactivated flag of null usable', async () => {
+    const { fake, manager, soon } = managerOnFake();
+    const versions = { versions: [null, 7, 'v1.11'], unstable_features: ['x'] };
+    fake.faults.rewrite({ endpoint: '/_matrix/client/versions' }, () => versions);
+    fake.faults.rewrite({ endpoint: '/login' }, (body) => ({ ...(body as object), refresh_token: 7 }));
+    fake.faults.rewrite({ endpoint: USERS }, (body) => ({ ...(body as object), deactivated: null }));
+    const { userId } = await soon(manager.provisionUser({ username: 'alice' }));
+    await soon(manager.startClient({ userId }));
+    expect(manager.clientInfo(userId)?.state).toBe('live');
+    expect(await soon(manager.checkHealth())).toMatchObject({ status: 'ok' });
+  });
+});
+
 describe('setDisplayName', () => {
   it('renames', async () => {
     const { fake, manager } = managerOnFake();
