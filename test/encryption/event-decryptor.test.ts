@@ -43,6 +43,36 @@ describe('EventDecryptor', () => {
     },
   );
 
+  it('gives what was encrypted as it is where that is nested 20,000 levels, with its bundled edit', async () => {
+    let deep: object = {};
+    for (let level = 0; level < 20_000; level++) deep = { deep };
+    const decryptor = decryptorTo({ type: 'm.room.message', content: { body: 'hello', deep } });
+    const edited = { ...sealed, unsigned: { 'm.relations': { 'm.replace': { ...sealed, event_id: '$2' } } } };
+    const { type, content, [decryption]: result } = await decryptor.decrypt('!r:x', edited);
+    expect([type, content.body, content['deep'] === deep, result]).toEqual([
+      'm.room.message',
+      'hello',
+      true,
+      { state: 'decrypted' },
+    ]);
+  });
+
+  it.each([
+    ['a bare error', new RangeError('Maximum call stack size exceeded')],
+    ['what is no error', 'panicked'],
+  ])('calls a message unreadable that the crypto library fails on with %s', async (_, failure) => {
+    const crypto = {
+      decryptEvent: () => Promise.reject(failure as Error),
+      eventDecryptor: { removeEventFromPendingList() {} },
+    };
+    const matrixClient = { getCrypto: () => crypto } as unknown as MatrixClient;
+    const decryptor = new EventDecryptor(matrixClient, new ManualClock(), new AbortController().signal);
+    expect(await decryptor.decrypt('!r:x', sealed)).toEqual({
+      ...sealed,
+      [decryption]: { state: 'failed', reason: 'unreadable' },
+    });
+  });
+
   describe('of a message whose key was withheld', () => {
     const { signal } = new AbortController();
     const clear = { type: 'm.room.message', content: { body: 'hello' } };
