@@ -1,5 +1,14 @@
+import { join } from 'node:path';
 import * as fc from 'fast-check';
+import type { MatrixClient } from 'matrix-js-sdk';
+import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
+import { RustBackupManager } from 'matrix-js-sdk/lib/rust-crypto/backup.js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { orTimeout } from '../../src/core/abort.js';
+import { systemClock } from '../../src/core/clock.js';
+import { keysOfNewDevice } from '../encryption/support/olm-machine.js';
+import { temporaryFolder } from '../storage/temporary-folder.js';
+import { MatrixClientManagerError } from '../../src/index.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 import { Recorder } from '../support/recorder.js';
 
@@ -201,6 +210,68 @@ describe('no prototype changes by keys', () => {
       }),
       runs,
     );
+  }, 120_000);
+
+  it('of key queries, claims, backups and secret storage, and encryption goes on', async () => {
+    Object.assign(RustBackupManager, { maxBackupLoopStartDelayMillis: 0 }); // up to 10 seconds, at random
+    const recoveryKeys = new Map<string, string>();
+    const { fake, manager } = managerOnFake({
+      clock: systemClock, // what the SDK does for encryption waits for real
+      encryption: {
+        path: join(temporaryFolder(), 'keys.sqlite'),
+        secret: new Uint8Array(32).fill(7),
+        onRecoveryKey: (userId, key) => void recoveryKeys.set(userId, key),
+        recoveryKey: (userId) => recoveryKeys.get(userId),
+      },
+    });
+    open.push(fake, manager);
+    const { userId: alice } = await manager.provisionUser({ username: 'alice' });
+    const { userId: bob } = await manager.provisionUser({ username: 'bob' });
+    const roomId = fake.createRoom({
+      creator: alice,
+      members: [bob],
+      initialState: [{ type: 'm.room.encryption', content: { algorithm: 'm.megolm.v1.aes-sha2' } }],
+    });
+    for (const userId of [alice, bob]) await manager.startClient({ userId });
+    await manager.sendMessage({ userId: alice, roomId, text: 'hello' });
+    const endpoints = [
+      '/keys/query',
+      '/keys/claim',
+      '/keys/changes',
+      '/room_keys/version',
+      '/room_keys/keys',
+      '/user/{userId}/account_data/{type}',
+    ];
+    let serial = 0;
+    await fc.assert(
+      fc.asyncProperty(changes, async (list) => {
+        const mends = endpoints.map((endpoint) => fake.faults.rewrite({ endpoint }, (body) => changed(body, list)));
+        const carol = fake.createUser({ username: `carol${serial++}` });
+        const headers = { authorization: `Bearer ${carol.accessToken}` };
+        const upload = { method: 'POST', headers, body: await keysOfNewDevice(carol) };
+        await fake.fetch(`${fake.baseUrl}/_matrix/client/v3/keys/upload`, upload);
+        fake.join(roomId, carol.userId); // the next message queries and claims their keys
+        const ask = (work: (client: MatrixClient, crypto: CryptoApi) => Promise<unknown>) => (): Promise<unknown> =>
+          manager.withClient(alice, (client) => work(client, client.getCrypto() as CryptoApi));
+        const calls: (() => Promise<unknown>)[] = [
+          () => manager.sendMessage({ userId: alice, roomId, text: 'to a new device' }),
+          () => manager.userVerification(alice, bob),
+          ask((client) => client.getKeyChanges(client.store.getSyncToken() ?? '', client.store.getSyncToken() ?? '')),
+          ask((_, crypto) => crypto.getUserDeviceInfo([bob, '@dave:hs.test'], true)),
+          ask((_, crypto) => crypto.checkKeyBackupAndEnable()),
+          ask((_, crypto) => crypto.restoreKeyBackup()),
+          () => manager.encryptionStatus(alice),
+        ];
+        const late = () => new MatrixClientManagerError('TIMEOUT', 'it is tried again for longer than this waits');
+        for (const call of calls) await orTimeout(call(), systemClock, 1_000, late).catch(() => {});
+        for (const mend of mends) mend();
+        expect(changedPrototypes()).toEqual([]);
+      }),
+      { ...runs, numRuns: 5 },
+    );
+    await manager.stopClient(alice); // what it was told of its own keys holds until its next start
+    const sent = await manager.sendMessage({ userId: alice, roomId, text: 'all is well again' });
+    expect([sent.eventId !== '', manager.clientInfo(alice)?.state, changedPrototypes()]).toEqual([true, 'live', []]);
   }, 120_000);
 
   it('of what the application passes', async () => {

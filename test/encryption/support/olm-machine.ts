@@ -16,6 +16,17 @@ export async function olmMachineOn(store: DeviceStore, deviceId = store.deviceId
   }
 }
 
+/** The keys that a device which is used nowhere uploads: the body of its first `/keys/upload`. */
+export async function keysOfNewDevice({ userId, deviceId }: Pick<DeviceStore, 'userId' | 'deviceId'>): Promise<string> {
+  const sdk = await import('@matrix-org/matrix-sdk-crypto-wasm');
+  await sdk.initAsync();
+  const machine = await sdk.OlmMachine.initialize(new sdk.UserId(userId), new sdk.DeviceId(deviceId));
+  const requests = await machine.outgoingRequests();
+  const upload = requests.find(({ type }) => type === sdk.RequestType.KeysUpload) as { readonly body: string };
+  machine.close();
+  return upload.body;
+}
+
 /** A call that panics: the session has expired, which the SDK never lets happen. */
 export async function panic(machine: OlmMachine): Promise<unknown> {
   const { EncryptionSettings, RoomId } = await import('@matrix-org/matrix-sdk-crypto-wasm');
