@@ -216,6 +216,11 @@ export class ClientRegistry {
     return true;
   }
 
+  /** Forgets when the user usually comes; their client has to be stopped. */
+  forget(userId: string): void {
+    this.#scheduler.forget(userId);
+  }
+
   /** The user's client while it is live or reconnecting. */
   get(userId: string): ManagedClient | undefined {
     const phase = this.#slots.get(userId)?.phase;

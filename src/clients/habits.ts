@@ -52,6 +52,10 @@ export class Habits {
     return undefined;
   }
 
+  forget(userId: string): void {
+    this.#users.delete(userId);
+  }
+
   #forgetOldest(): void {
     for (const userId of this.#users.keys()) {
       this.#users.delete(userId);

@@ -89,6 +89,13 @@ export class IdleScheduler {
     this.#disarmIfDone();
   }
 
+  /** Nothing is known of the user any more: they are not started before they come. Their client has to be stopped. */
+  forget(userId: string): void {
+    this.#habits.forget(userId);
+    this.#expected.cancel(userId);
+    this.#disarmIfDone();
+  }
+
   close(): void {
     this.#closed = true;
     this.#reviews.clear();

@@ -76,6 +76,13 @@ export class Connections {
     }
   }
 
+  /** How many are open. */
+  get size(): number {
+    let size = 0;
+    for (const { connections } of this.#users.values()) size += connections.size;
+    return size;
+  }
+
   /** The user's client is in another state. @param error - why it has failed */
   clientChanged(userId: string, to: ClientState, error: MatrixClientManagerError | undefined): void {
     const user = this.#users.get(userId);

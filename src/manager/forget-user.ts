@@ -28,6 +28,7 @@ export async function forgetUser(parts: ForgetUserParts, userId: string, logOut:
         () => accounts.forget(userId, logOut),
         // One that was started meanwhile; without credentials there will be no other.
         () => users.stop(userId),
+        () => users.registry.forget(userId),
         () => callbacks.forget(userId),
         () => encryption?.forgetUser(userId),
         erase,

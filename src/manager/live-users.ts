@@ -132,7 +132,8 @@ export class LiveUsers {
     }
   }
 
-  gauges(): Pick<Gauges, 'resting' | 'leases' | 'syncLagMs' | 'stalledRooms'> & Pick<ManagerStats, 'clients'> {
+  gauges(): Pick<Gauges, 'resting' | 'leases' | 'openConnections' | 'syncLagMs' | 'stalledRooms'> &
+    Pick<ManagerStats, 'clients'> {
     const clients = { starting: 0, live: 0, reconnecting: 0, stopping: 0, failed: 0 };
     let [leases, resting, syncLagMs, stalledRooms] = [0, 0, 0, 0];
     for (const client of this.registry.list()) {
@@ -143,7 +144,7 @@ export class LiveUsers {
       if (client.resting) resting++;
       else syncLagMs = Math.max(syncLagMs, client.syncLagMs ?? 0);
     }
-    return { clients, resting, leases, syncLagMs, stalledRooms };
+    return { clients, resting, leases, openConnections: this.connections.size, syncLagMs, stalledRooms };
   }
 
   /** Waits for clients that were stopped from inside a callback, but for those whose callback waits for this. */

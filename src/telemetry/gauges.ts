@@ -24,6 +24,8 @@ export interface Gauges {
   readonly resting: number;
   /** How many calls hold a client. */
   readonly leases: number;
+  /** How many connections are open. */
+  readonly openConnections: number;
   /** The longest time since a sync of a client that does not rest was answered, in milliseconds; up to `pollTimeoutMs` is normal. */
   readonly syncLagMs: number;
   /** How many rooms of all clients have missing events that the homeserver fails to tell. */
@@ -56,6 +58,7 @@ export function observeGauges(
   const clients = make(instruments.clients);
   const resting = make(instruments.resting);
   const leases = make(instruments.leases);
+  const openConnections = make(instruments.openConnections);
   const stalledRooms = make(instruments.stalledRooms);
   const syncLag = make(instruments.syncLag);
   const stalledSends = make(instruments.stalledSends);
@@ -70,6 +73,7 @@ export function observeGauges(
     clients,
     resting,
     leases,
+    openConnections,
     stalledRooms,
     syncLag,
     stalledSends,
@@ -87,6 +91,7 @@ export function observeGauges(
     result.observe(resting, now.resting, common);
     result.observe(stalledRooms, now.stalledRooms, common);
     result.observe(leases, now.leases, common);
+    result.observe(openConnections, now.openConnections, common);
     result.observe(stalledSends, now.stalledSends, common);
     result.observe(givenUpSends, now.givenUpSends, common);
     result.observe(overdueCallbacks, now.overdueCallbacks, common);

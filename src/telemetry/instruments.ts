@@ -48,6 +48,13 @@ export const instruments = {
     description: 'Calls that hold a client',
     labels: [],
   },
+  openConnections: {
+    name: 'matrix.client.connections',
+    kind: 'level',
+    unit: '{connection}',
+    description: 'Connections opened by connect() and not closed yet',
+    labels: [],
+  },
   starts: {
     name: 'matrix.client.starts',
     kind: 'counter',

@@ -132,12 +132,9 @@ describe('activityPolicy with restAfterMs', () => {
     expect(fake.inFlight).toBe(0);
   });
 
-  it('has a regular’s client up before they come, and lets it go when they do not', async () => {
-    const { clock, manager, alice } = setUp({ sweepIntervalMs: 5 * MINUTE });
-    const starts: number[] = [];
-    manager.on('clientStarted', () => starts.push((clock.now() % DAY) / HOUR));
+  /** The user is there from 8 to 9 on three mornings, and gone for the rest of the day. */
+  async function comeEveryMorning({ clock, manager, alice }: ReturnType<typeof setUp>): Promise<void> {
     for (let day = 0; day < 3; day++) {
-      // There from 8 to 9 every morning, and gone for the rest of the day.
       await manager.startClient(alice);
       for (let quarter = 0; quarter < 4; quarter++) {
         manager.touch(alice.userId);
@@ -147,6 +144,27 @@ describe('activityPolicy with restAfterMs', () => {
       expect(manager.hasClient(alice.userId)).toBe(false);
       await clock.advance(15 * MINUTE);
     }
+  }
+
+  it('knows nothing of when a user comes any more who was forgotten', async () => {
+    const on = setUp({ sweepIntervalMs: 5 * MINUTE });
+    const { clock, manager, alice } = on;
+    await comeEveryMorning(on);
+    expect(manager.hasClient(alice.userId)).toBe(true);
+    await manager.forgetUser(alice.userId, { logOut: false });
+    expect(clock.pendingTimers).toBe(0);
+    await clock.advance(12 * HOUR);
+    await manager.startClient(alice);
+    await clock.advance(12 * HOUR);
+    expect(manager.hasClient(alice.userId)).toBe(false);
+  });
+
+  it('has a regular’s client up before they come, and lets it go when they do not', async () => {
+    const on = setUp({ sweepIntervalMs: 5 * MINUTE });
+    const { clock, manager, alice } = on;
+    const starts: number[] = [];
+    manager.on('clientStarted', () => starts.push((clock.now() % DAY) / HOUR));
+    await comeEveryMorning(on);
     expect(manager.clientInfo(alice.userId)).toMatchObject({ state: 'live' });
     expect(starts.at(-1)).toBeGreaterThan(7.8);
     expect(starts.at(-1)).toBeLessThanOrEqual(8);

@@ -137,6 +137,7 @@ describe('what is read when metrics are collected', () => {
     const { userId } = await manager.provisionUser({ username: 'alice' });
     await manager.startClient({ userId });
     const roomId = fake.createRoom({ creator: userId });
+    const connection = await manager.connect({ userId });
     const release = fake.faults.hang({});
     const sends = [1, 2].map((n) => manager.sendMessage({ userId, roomId, text: `${n}`, durable: n === 2 }));
     const admin = [1, 2, 3].map(() => manager.admin.getUser(userId));
@@ -149,6 +150,7 @@ describe('what is read when metrics are collected', () => {
     expect(manager.stats()).toMatchObject({
       clients: { live: 1, starting: 2 },
       leases: 1,
+      openConnections: 1,
       queues: { send: 2, outbox: 1, admin: 2, starts: 1, rateLimiter: 0, homeserver: 0 },
       admin: { running: 1, waiting: 2 },
     });
@@ -158,6 +160,9 @@ describe('what is read when metrics are collected', () => {
     expect(await watch.value('matrix.queue.length', { queue: 'starts' })).toBe(1);
     expect(await watch.value('matrix.admin.pool', { state: 'running' })).toBe(1);
     expect(await watch.value('matrix.client.leases')).toBe(1);
+    expect(await watch.value('matrix.client.connections')).toBe(1);
+    await connection.close();
+    expect(manager.stats().openConnections).toBe(0);
     expect(await watch.value('matrix.client.count', { state: 'starting' })).toBe(2);
     release();
     fake.restart();
