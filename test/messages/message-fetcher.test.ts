@@ -24,7 +24,7 @@ function timelineOf(events: readonly RawEvent[], prevBatch?: string): RoomTimeli
 /** Pages from a homeserver that gives these answers. */
 function setUp(...answers: (Response | object)[]) {
   const malformed: number[] = [];
-  const { http, requests, session } = httpOnScript(
+  const { clock, http, requests, session } = httpOnScript(
     answers.map((answer) => (answer instanceof Response ? answer : json(answer))),
     { ...noTelemetry, malformed: (parts) => void malformed.push(parts) },
   );
@@ -36,7 +36,7 @@ function setUp(...answers: (Response | object)[]) {
       const query = Object.fromEntries(searchParams);
       return { at: decodeURIComponent(pathname.split('/').slice(6).join('/')), ...query };
     });
-  return { fetch, asked, requests, malformed };
+  return { clock, fetch, asked, requests, malformed };
 }
 
 const idsOf = ({ messages }: MessagePage): string[] => messages.map(({ eventId }) => eventId);
@@ -237,6 +237,15 @@ describe('a cursor into the timeline of another process', () => {
     const { fetch, asked } = setUp({ event: {} }, { chunk: [event(4)] });
     expect(idsOf(await fetch({ from: await cursor() }))).toEqual(['$4']);
     expect(asked()[1]).not.toHaveProperty('from');
+  });
+
+  it('is asked for again after a failure, as the page is', async () => {
+    const answers = [json({}, 502), { end: 'at5', event: {} }, json({}, 502), { chunk: [event(4)] }];
+    const { clock, fetch, requests } = setUp(...answers);
+    const page = fetch({ from: await cursor() });
+    await clock.advance(10_000);
+    expect(idsOf(await page)).toEqual(['$4']);
+    expect(requests).toHaveLength(4);
   });
 
   it('is no cursor of this user where the homeserver does not know the event', async () => {

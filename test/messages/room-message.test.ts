@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { decryption } from '../../src/core/decryption.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
-import { changesOf, toRoomMessage } from '../../src/messages/room-message.js';
+import { changesOf, editedBy, toRoomMessage } from '../../src/messages/room-message.js';
 
 const encrypted = { [decryption]: { state: 'decrypted' } } as const;
 
@@ -37,7 +37,7 @@ const shown = (...events: [RawEvent, ...RawEvent[]]) => toRoomMessage('!r:x', ev
 describe('a message of a page', () => {
   it('is what the event says', () => {
     const said = message('$1', { body: 'said' });
-    expect(shown(said)).toEqual({
+    expect(shown(said)).toStrictEqual({
       eventId: '$1',
       roomId: '!r:x',
       type: 'm.room.message',
@@ -67,7 +67,15 @@ describe('an edited message', () => {
     ] as const) {
       expect(shown(said, first, second)).toMatchObject({ content: { body: 'four' }, edited: { eventId: '$4' } });
     }
-    expect(shown(said, edits[0])?.content).toEqual({ body: 'five' });
+    expect(shown(said, edits[0]).content).toStrictEqual({ body: 'five' });
+  });
+
+  it('shows the edit of the latest time, whatever its id, and whatever order they come in', () => {
+    const [later, earlier] = [edit('$2', 'later', { origin_server_ts: 9 }), edit('$8', 'earlier')];
+    expect(shown(said, later, earlier).content.body).toBe('later');
+    expect(shown(said, earlier, later).content.body).toBe('later');
+    const again = edit('$8', 'said twice');
+    expect(shown(said, earlier, again).content.body).toBe('earlier');
   });
 
   it('keeps what it relates to itself, such as the message that it replies to', () => {
@@ -102,6 +110,11 @@ describe('an edited message', () => {
   ])('shows no edit %s', (_which, change) => {
     const { content, edited } = shown(said, change);
     expect([content.body, edited]).toEqual(['said', undefined]);
+  });
+
+  it('is no edit where its relation names no event', () => {
+    expect(editedBy(message('$2', replacing(7)))).toBeUndefined();
+    expect(editedBy(message('$2', replacing('$1')))).toBe('$1');
   });
 
   it('shows no edit of state, nor of an edit', () => {
@@ -142,7 +155,7 @@ describe('a message that was taken back', () => {
     ['m.room.member', { displayname: 'A' }, 0],
   ])('of the state %s keeps what everybody needs (%#)', (type, content: object, kept) => {
     const state = message('$1', {}, { type, content: { ...content }, state_key: '' });
-    expect(shown(state, redaction('$9', '$1')).content).toEqual(
+    expect(shown(state, redaction('$9', '$1')).content).toStrictEqual(
       Object.fromEntries(Object.entries(content).slice(0, kept)),
     );
   });
