@@ -10,6 +10,8 @@ export interface ManagedClient {
   readonly lastSyncAt: number | undefined;
   /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
   readonly stalledRooms: number;
+  /** Whether rooms, or events that were missed, are not here because the homeserver fails to tell them. */
+  readonly lacksAnswers: boolean;
   /** Resolves when the client is live. Rejects soon after `signal` fires. After a rejection it is stopped. */
   start(signal: AbortSignal): Promise<void>;
   /** Resolves when nothing of the client is left. After a rejection nothing more can be done about what is. */
@@ -68,7 +70,7 @@ export function describe(
     lastActivityAt,
     leases,
     connections,
-    ...(client && { deviceId: client.deviceId, stalledRooms: client.stalledRooms }),
+    ...(client && { deviceId: client.deviceId, stalledRooms: client.stalledRooms, incomplete: client.lacksAnswers }),
     ...(lastSyncAt !== undefined && { lastSyncAt, syncLagMs: now - lastSyncAt }),
     ...(phase.state === 'failed' && { error: phase.error }),
   };

@@ -35,6 +35,11 @@ export interface ClientInfo {
    * given up, until a later gap of the room is filled.
    */
   readonly stalledRooms?: number;
+  /**
+   * Whether it lacks rooms that the user is in, or what came while no callback was registered, because the homeserver
+   * fails to tell; it is asked again.
+   */
+  readonly incomplete?: boolean;
   /** What ended it, when `state` is `failed`. */
   readonly error?: MatrixClientManagerError;
 }

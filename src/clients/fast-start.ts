@@ -95,6 +95,11 @@ export class FastStart {
     return this.#growing;
   }
 
+  /** Whether rooms are missing because the homeserver has failed to tell them. */
+  get isFailing(): boolean {
+    return this.#growing && this.#failures >= GROWTH_ATTEMPTS;
+  }
+
   /** Whether rooms are missing and are to be asked for next. */
   get isDue(): boolean {
     return this.#growing && this.#options.clock.now() >= this.#notBefore;

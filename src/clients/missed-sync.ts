@@ -1,5 +1,6 @@
 import { delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
+import { isManagerError } from '../core/errors.js';
 import type { EventBatch } from '../core/event-source.js';
 import type { Logger } from '../core/logger.js';
 import { retryDelayMs } from '../http/retry.js';
@@ -36,11 +37,16 @@ const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
  */
 export class MissedSync {
   readonly #options: MissedSyncOptions;
-  #wanted: 'none' | 'news' | 'all' = 'none';
+  /** Whether what came while nobody was there is wanted, and whether the history of the first sync is. */
+  #news = false;
+  #history = false;
   /** Fires when a poll under way has to make place. */
   #interrupt = new AbortController();
   #begun = false;
   #failures = 0;
+  /** Whether the homeserver has rejected the stored position, and that more than once. */
+  #positionLost = false;
+  #rejections = 0;
   #notBefore = 0;
   #asked = 0;
   #signal: AbortSignal;
@@ -55,6 +61,11 @@ export class MissedSync {
     return this.#signal;
   }
 
+  /** Whether the homeserver has failed to tell what was missed, and will be asked again. */
+  get isFailing(): boolean {
+    return this.#failures > 0;
+  }
+
   /** Whether batches are to be dropped, because what lies before them has not come. */
   get isUnderWay(): boolean {
     return this.#begun;
@@ -62,38 +73,59 @@ export class MissedSync {
 
   /** @param history - whether the history of the first sync is asked for too; all rooms have to be there for that */
   want(history: boolean): void {
-    if (this.#wanted !== 'all') this.#wanted = history ? 'all' : 'news';
+    this.#news = true;
+    this.#history ||= history;
     this.#interrupt.abort();
   }
 
-  /** Makes up for what was missed, if there is something. A failure is made up for before a later poll. */
-  async run(isGrowing: boolean, toBatch: (read: ReadSync, since: string | undefined) => EventBatch): Promise<void> {
-    const { clock, logger, sink, userId, signal } = this.#options;
+  /**
+   * Makes up for what was missed, if there is something. A failure is made up for before a later poll.
+   * @param growth - whether rooms are missing: what waits for them waits while they are `due`, not while they are put off
+   */
+  async run(
+    growth: 'none' | 'due' | 'put-off',
+    toBatch: (read: ReadSync, since: string | undefined) => EventBatch,
+  ): Promise<void> {
+    const { clock, sink, signal } = this.#options;
     if (this.#interrupt.signal.aborted) {
       this.#interrupt = new AbortController();
       this.#signal = AbortSignal.any([signal, this.#interrupt.signal]);
     }
-    if (this.#wanted === 'none' || (this.#wanted === 'all' && isGrowing) || clock.now() < this.#notBefore) return;
-    const wanted = this.#wanted;
+    const all = this.#history && growth === 'none';
+    const waits = this.#history && growth === 'due';
+    if (!(all || this.#news) || waits || clock.now() < this.#notBefore) return;
+    const wanted = { news: this.#news, history: this.#history };
     try {
-      this.#wanted = 'none';
+      this.#news = false;
+      if (all) this.#history = false;
       this.#begun = true;
-      const since = await sink.begin();
-      const read = await this.#ask(wanted === 'all' ? undefined : since);
+      const stored = await sink.begin();
+      const since = all || this.#positionLost ? undefined : stored;
+      const read = await this.#ask(since);
       this.#begun = false;
       this.#failures = 0;
-      await sink.take(toBatch(read, wanted === 'all' ? undefined : since));
+      this.#positionLost = false;
+      this.#rejections = 0;
+      await sink.take(toBatch(read, since));
     } catch (error) {
       if (signal.aborted) throw error;
-      if (this.#wanted === 'none') this.#wanted = wanted;
-      const delayMs = retryDelayMs(error, ++this.#failures, BACKOFF);
-      this.#notBefore = clock.now() + delayMs;
-      logger.warn({ userId, err: error, delayMs }, 'asking for missed events failed, trying again');
-      void delay(clock, delayMs, signal, 'asking for missed events').then(
-        () => this.#interrupt.abort(),
-        () => {},
-      );
+      this.#news ||= wanted.news;
+      this.#history ||= wanted.history;
+      this.#failed(error);
     }
+  }
+
+  #failed(cause: unknown): void {
+    const { clock, logger, userId, signal } = this.#options;
+    // The answer without a position is read as a gap, as after a position that a poll has lost.
+    if (isManagerError(cause) && cause.status === 400 && cause.errcode) this.#positionLost = ++this.#rejections > 1;
+    const delayMs = retryDelayMs(cause, ++this.#failures, BACKOFF);
+    this.#notBefore = clock.now() + delayMs;
+    logger.warn({ userId, err: cause, delayMs }, 'asking for missed events failed, trying again');
+    void delay(clock, delayMs, signal, 'asking for missed events').then(
+      () => this.#interrupt.abort(),
+      () => {},
+    );
   }
 
   async #ask(since: string | undefined): Promise<ReadSync> {

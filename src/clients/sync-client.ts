@@ -223,6 +223,11 @@ export class SyncClient implements EventSource {
     return this.#syncs.isCurrent && this.#pending === undefined;
   }
 
+  /** Whether rooms, or events that were missed, are not here because the homeserver fails to tell them. */
+  get lacksAnswers(): boolean {
+    return this.#fast.isFailing || this.#missed?.isFailing === true;
+  }
+
   /** Lets the client know what the library knows, for somebody who looks at it. */
   observe(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
     this.#feed.observe(timelineOf);
@@ -360,7 +365,8 @@ export class SyncClient implements EventSource {
     const missed = this.#missed;
     if (since === undefined) return this.#syncs.next(query);
     for (;;) {
-      await missed?.run(this.#fast.isGrowing, (read, from) => {
+      const growth = !this.#fast.isGrowing ? 'none' : this.#fast.isDue ? 'due' : 'put-off';
+      await missed?.run(growth, (read, from) => {
         // What comes with this goes past the SDK, so the SDK's state is that of the position that it is at.
         const nextBatch = String(since);
         const resume = resumeData(

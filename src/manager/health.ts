@@ -6,10 +6,14 @@ export function health(
   {
     clients,
     stalledRooms,
+    incompleteClients,
     stalledSends,
     givenUpSends,
     overdueCallbacks,
-  }: Pick<ManagerStats, 'clients' | 'stalledRooms' | 'stalledSends' | 'givenUpSends' | 'overdueCallbacks'>,
+  }: Pick<
+    ManagerStats,
+    'clients' | 'stalledRooms' | 'incompleteClients' | 'stalledSends' | 'givenUpSends' | 'overdueCallbacks'
+  >,
   homeserver: HomeserverState,
   now: number,
 ): Health {
@@ -20,6 +24,9 @@ export function health(
   const reasons = [
     ...(clients.reconnecting > 0 ? [`${clients.reconnecting} clients are reconnecting`] : []),
     ...(stalledRooms > 0 ? [`${stalledRooms} rooms have missing events that the homeserver fails to tell`] : []),
+    ...(incompleteClients > 0
+      ? [`${incompleteClients} clients lack rooms or missed events that the homeserver fails to tell`]
+      : []),
     ...(clients.failed > 0 ? [`${clients.failed} clients have failed`] : []),
     ...(stalledSends > 0 ? [`${stalledSends} durable messages are not taken by the homeserver`] : []),
     ...(givenUpSends > 0 ? [`${givenUpSends} durable messages were given up; see listSends({ state: 'failed' })`] : []),

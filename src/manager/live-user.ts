@@ -125,6 +125,10 @@ export class LiveUser implements ManagedClient {
     return this.#sync.lastSyncAt;
   }
 
+  get lacksAnswers(): boolean {
+    return this.#sync.lacksAnswers;
+  }
+
   /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
   get stalledRooms(): number {
     return this.#delivery.stalledRooms;

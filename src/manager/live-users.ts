@@ -132,19 +132,31 @@ export class LiveUsers {
     }
   }
 
-  gauges(): Pick<Gauges, 'resting' | 'leases' | 'openConnections' | 'syncLagMs' | 'stalledRooms'> &
+  gauges(): Pick<
+    Gauges,
+    'resting' | 'leases' | 'openConnections' | 'syncLagMs' | 'stalledRooms' | 'incompleteClients'
+  > &
     Pick<ManagerStats, 'clients'> {
     const clients = { starting: 0, live: 0, reconnecting: 0, stopping: 0, failed: 0 };
-    let [leases, resting, syncLagMs, stalledRooms] = [0, 0, 0, 0];
+    let [leases, resting, syncLagMs, stalledRooms, incompleteClients] = [0, 0, 0, 0, 0];
     for (const client of this.registry.list()) {
       if (client.state !== 'stopped') clients[client.state]++;
       leases += client.leases;
       stalledRooms += client.stalledRooms ?? 0;
+      if (client.incomplete) incompleteClients++;
       if (client.state !== 'live' && client.state !== 'reconnecting') continue;
       if (client.resting) resting++;
       else syncLagMs = Math.max(syncLagMs, client.syncLagMs ?? 0);
     }
-    return { clients, resting, leases, openConnections: this.connections.size, syncLagMs, stalledRooms };
+    return {
+      clients,
+      resting,
+      leases,
+      openConnections: this.connections.size,
+      syncLagMs,
+      stalledRooms,
+      incompleteClients,
+    };
   }
 
   /** Waits for clients that were stopped from inside a callback, but for those whose callback waits for this. */

@@ -30,6 +30,8 @@ export interface Gauges {
   readonly syncLagMs: number;
   /** How many rooms of all clients have missing events that the homeserver fails to tell. */
   readonly stalledRooms: number;
+  /** How many clients lack rooms, or what came while no callback was registered, because the homeserver fails to tell. */
+  readonly incompleteClients: number;
   /** How many durable sends have failed for a minute on a homeserver that answers otherwise, and are still tried. */
   readonly stalledSends: number;
   /** How many durable sends were given up after `sendTimeoutMs`, and neither sent again nor discarded since. */
@@ -60,6 +62,7 @@ export function observeGauges(
   const leases = make(instruments.leases);
   const openConnections = make(instruments.openConnections);
   const stalledRooms = make(instruments.stalledRooms);
+  const incompleteClients = make(instruments.incompleteClients);
   const syncLag = make(instruments.syncLag);
   const stalledSends = make(instruments.stalledSends);
   const givenUpSends = make(instruments.givenUpSends);
@@ -75,6 +78,7 @@ export function observeGauges(
     leases,
     openConnections,
     stalledRooms,
+    incompleteClients,
     syncLag,
     stalledSends,
     givenUpSends,
@@ -90,6 +94,7 @@ export function observeGauges(
     for (const [state, number] of Object.entries(now.clients)) result.observe(clients, number, { state, ...common });
     result.observe(resting, now.resting, common);
     result.observe(stalledRooms, now.stalledRooms, common);
+    result.observe(incompleteClients, now.incompleteClients, common);
     result.observe(leases, now.leases, common);
     result.observe(openConnections, now.openConnections, common);
     result.observe(stalledSends, now.stalledSends, common);

@@ -41,6 +41,13 @@ export const instruments = {
     description: 'Rooms of all clients with missing events that the homeserver fails to tell',
     labels: [],
   },
+  incompleteClients: {
+    name: 'matrix.client.incomplete',
+    kind: 'level',
+    unit: '{client}',
+    description: 'Clients that lack rooms or missed events that the homeserver fails to tell',
+    labels: [],
+  },
   leases: {
     name: 'matrix.client.leases',
     kind: 'level',

@@ -165,3 +165,52 @@ describe('callbacks that are all removed', () => {
     expect(await arrivals(got, 1, settle)).toEqual(['gap-fill missed']);
   });
 });
+
+describe('a request for what was missed that fails for good while polls succeed', () => {
+  /** Fails every sync from the stored position; the client polls from a later one. */
+  async function failing(status: number, errcode: string) {
+    let failingSince: string | undefined;
+    const fetch: typeof globalThis.fetch = (input, init) => {
+      const { searchParams } = new URL(input instanceof Request ? input.url : input);
+      const fails = failingSince !== undefined && searchParams.get('since') === failingSince;
+      return fails
+        ? Promise.resolve(Response.json({ errcode, error: 'no' }, { status }))
+        : world.fake.fetch(input, init);
+    };
+    const world = setUp({ fetch });
+    const { manager, storage, say, start, settle } = world;
+    await start();
+    say('missed');
+    await settle();
+    failingSince = (await storage.loadCheckpoint(alice)).since;
+    const got = new Recorder();
+    manager.addCallback(alice, got.callback, { types: ['message'] });
+    return { ...world, mend: () => (failingSince = undefined), got };
+  }
+
+  it('shows in health, info and stats, is asked again with pauses of a minute, and is made up for', async () => {
+    const { fake, manager, clock, settle, got, mend } = await failing(500, 'M_UNKNOWN');
+    await clock.advance(600_000);
+    const before = fake.requests.length;
+    await clock.advance(600_000);
+    expect(fake.requests.length - before).toBeLessThan(60);
+    expect(manager.clientInfo(alice)).toMatchObject({ state: 'live', incomplete: true });
+    expect(manager.stats().incompleteClients).toBe(1);
+    expect(await manager.checkHealth()).toEqual({
+      status: 'degraded',
+      reasons: ['1 clients lack rooms or missed events that the homeserver fails to tell'],
+    });
+    mend();
+    await clock.advance(60_000);
+    expect(await arrivals(got, 1, settle)).toEqual(['gap-fill missed']);
+    expect((await manager.checkHealth()).status).toBe('ok');
+  });
+
+  it('since the homeserver rejects the position is made up for without it', async () => {
+    const { manager, say, settle, got } = await failing(400, 'M_UNKNOWN_POS');
+    expect(await arrivals(got, 1, settle)).toEqual(['gap-fill missed']);
+    expect(manager.clientInfo(alice)).toMatchObject({ state: 'live', incomplete: false });
+    say('live');
+    expect((await arrivals(got, 2, settle)).at(-1)).toBe('live live');
+  });
+});

@@ -14,6 +14,7 @@ class StubClient implements ManagedClient {
   readonly deviceId = 'DEVICE';
   readonly lastSyncAt = undefined;
   readonly stalledRooms = 0;
+  readonly lacksAnswers = false;
   readonly starting = Promise.withResolvers<void>();
   readonly stopping = Promise.withResolvers<void>();
   signal: AbortSignal | undefined;

@@ -7,6 +7,7 @@ import { Recorder } from '../support/recorder.js';
 
 const SLIDING = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
 const JOINED = '/joined_rooms';
+const INCOMPLETE = '1 clients lack rooms or missed events that the homeserver fails to tell';
 
 const open: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -520,6 +521,8 @@ describe('a client that cannot take in its further rooms', () => {
     const stored = await storage.loadCheckpoint(bob.userId);
     expect(JSON.parse(stored.accountData ?? '{}')).toMatchObject({ growing: true });
     expect(stored.rooms.has(old)).toBe(false); // it would count as all there
+    expect(manager.clientInfo(bob.userId)).toMatchObject({ incomplete: true });
+    expect(await manager.checkHealth()).toMatchObject({ status: 'degraded', reasons: [INCOMPLETE] });
     mend?.();
     let [then, now] = [manager, all];
     if (how === 'is killed') {
@@ -530,6 +533,7 @@ describe('a client that cannot take in its further rooms', () => {
       await then.startClient({ userId: bob.userId });
     }
     await clock.advance(700_000);
+    expect(then.stats().incompleteClients).toBe(0);
     const client = then.getClient(bob.userId);
     expect(client?.getRooms().length).toBe(90);
     expect(client?.getRoom(old)?.name).toBe('Room 0');
