@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { MatrixClientManager } from '../../src/index.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
 import { advanceUntil } from '../support/advance-until.js';
+import { rejection } from '../support/rejection.js';
 import { crowd } from './crowd.js';
 
 it('health is ok while clients sync, and asking every second sends no request', async () => {
@@ -29,7 +30,10 @@ it('health is degraded while a client reconnects or has failed, and says so', as
   const { clock, fake, manager, users } = await crowd(5);
   const [reconnecting = '', failing = ''] = users.map(({ userId }) => userId);
   fake.faults.status({ endpoint: '/sync', userId: reconnecting }, { status: 502 });
-  fake.faults.status({ endpoint: '/sync', userId: failing }, { status: 403, errcode: 'M_USER_DEACTIVATED' });
+  await advanceUntil(clock, manager.stopClient(failing));
+  fake.faults.status({ endpoint: '/sync', userId: failing }, { status: 403, errcode: 'M_FORBIDDEN' });
+  const refused = await advanceUntil(clock, rejection(manager.startClient({ userId: failing })));
+  expect(refused).toMatchObject({ code: 'FORBIDDEN' });
   fake.restart();
   await clock.advance(30_000);
   const { status, reasons } = await manager.checkHealth();

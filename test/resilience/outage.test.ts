@@ -8,7 +8,7 @@ const SEND = '/rooms/{roomId}/send/{eventType}/{txnId}';
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 const outages: [string, number, (fake: FakeHomeserver) => () => void][] = [
-  ['answers 503', 100, (fake) => fake.faults.status({}, { status: 503 })],
+  ['answers 503', 60, (fake) => fake.faults.status({}, { status: 503 })],
   ['breaks every connection', 30, (fake) => fake.faults.drop({})],
   ['answers nothing', 30, (fake) => fake.faults.hang({})],
 ];
@@ -145,7 +145,7 @@ describe('an outage', () => {
   });
 
   it('does not hold a shutdown up, and nothing is left', async () => {
-    const { clock, fake, manager } = await crowd(50);
+    const { clock, fake, manager } = await crowd(20);
     fake.faults.status({}, { status: 503 });
     fake.restart();
     await clock.advance(8_000);
@@ -155,7 +155,7 @@ describe('an outage', () => {
   });
 
   it('of syncs alone costs little as well, though the homeserver seems to be back each time', async () => {
-    const { clock, fake, requestsPerSecond, live } = await crowd(100);
+    const { clock, fake, requestsPerSecond, live } = await crowd(30);
     const mend = fake.faults.status({ endpoint: '/sync' }, { status: 503 });
     fake.restart();
     await clock.advance(10_000);
@@ -164,11 +164,11 @@ describe('an outage', () => {
     await clock.advance(600_000);
     mend();
     await clock.advance(12_000); // five at most until it is noticed, and nobody waits on for the sake of old failures
-    expect(live()).toBe(100);
+    expect(live()).toBe(30);
   }, 60_000);
 
   it('that comes and goes is survived by everybody', async () => {
-    const { clock, fake, first, roomId, users, texts, live } = await crowd(100);
+    const { clock, fake, first, roomId, users, texts, live } = await crowd(30);
     for (let flaps = 0; flaps < 5; flaps++) {
       const mend = fake.faults.status({}, { status: 503 });
       fake.restart();
@@ -178,7 +178,7 @@ describe('an outage', () => {
       await clock.advance(3_000);
     }
     await clock.advance(10_000);
-    expect(live()).toBe(100);
+    expect(live()).toBe(30);
     const all = Array.from({ length: 5 }, (_, flap) => `flap ${flap}`);
     for (const { userId } of users) expect(texts.get(userId)).toEqual(all);
   }, 60_000);
