@@ -62,7 +62,7 @@ describe('EventDecryptor', () => {
     ['what is no error', 'panicked'],
   ])('calls a message unreadable that the crypto library fails on with %s', async (_, failure) => {
     const crypto = {
-      decryptEvent: () => Promise.reject(failure as Error),
+      decryptEvent: () => Promise.reject(failure),
       eventDecryptor: { removeEventFromPendingList() {} },
     };
     const matrixClient = { getCrypto: () => crypto } as unknown as MatrixClient;
