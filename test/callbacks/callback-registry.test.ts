@@ -738,6 +738,37 @@ describe('a stop', () => {
     expect([await sent, errors]).toEqual([[false], []]);
   });
 
+  it('does not give an event again that became a dead letter, when another callback had not begun with it', async () => {
+    const { registry, stop, deadLetters } = setUp({ attempts: 1 });
+    const [failing, slow] = [recorder({ fail: { b: 1 } }), recorder()];
+    const release = slow.hold('a');
+    registry.add(alice, failing.callback);
+    registry.add(alice, slow.callback);
+    const event = messageEvent({ body: 'b' });
+    const sent = [registry.dispatch(messageEvent({ body: 'a' }), stop.signal), registry.dispatch(event, stop.signal)];
+    await turn();
+    stop.abort();
+    release();
+    expect(await Promise.all(sent)).toEqual([true, false]);
+    expect(await registry.dispatch(event, new AbortController().signal)).toBe(true);
+    expect([failing.got, slow.got, deadLetters.length]).toEqual([['a', 'b'], ['a', 'b'], 1]);
+  });
+
+  it('waits with idle for a callback that runs on when another has ended', async () => {
+    const { registry, send } = setUp();
+    const { callback, hold } = recorder();
+    const release = hold('a');
+    registry.add(alice, callback);
+    const sent = send('a');
+    await send({ body: 'b', roomId: '!b:x' });
+    let idle = false;
+    const waiting = registry.idle(alice).then(() => (idle = true));
+    await turn();
+    expect(idle).toBe(false);
+    release();
+    await Promise.all([waiting, sent]);
+  });
+
   it('waits with idle for the callbacks that run, and for no others', async () => {
     const { registry, send } = setUp();
     const { callback, hold } = recorder();
