@@ -1,7 +1,10 @@
 import type { Answer } from './transport.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 
-/** Reads a body to its end, but not beyond `maxBytes`: a homeserver out of its mind must not fill the memory. */
+/**
+ * Reads a body to its end, but not beyond `maxBytes`: a homeserver out of its mind must not fill the memory.
+ * @internal for tests
+ */
 export async function readText(response: Response, maxBytes: number): Promise<string> {
   const announced = Number(response.headers.get('content-length') ?? Number.NaN);
   const compressed = response.headers.has('content-encoding');
