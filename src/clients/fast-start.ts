@@ -61,6 +61,8 @@ export interface Part {
  * history: so news is news whichever way it comes first, and from the first position on nothing is missed. Where
  * there are news of a room that is missing, the room is fetched, and the news asked for once more. Where the rooms are
  * not to be had, the client goes on without them: their news come alone, and their history when it can be had.
+ *
+ * This file is a little long because which rooms are there, asked for and given up is one state.
  */
 export class FastStart {
   readonly #options: FastStartOptions;

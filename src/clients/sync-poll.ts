@@ -66,7 +66,11 @@ const MIN_UNCHANGED_MS = 1_000;
 const MAX_UNCHANGED_MS = 10_000;
 const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
-/** Asks for one sync after the other: when, from where, and again after a failure, for as long as that takes. */
+/**
+ * Asks for one sync after the other: when, from where, and again after a failure, for as long as that takes.
+ *
+ * This file is a little long because the position, the pauses and the failures of the poll decide about each other.
+ */
 export class SyncPoll {
   readonly #options: SyncPollOptions;
   readonly #endOfSession = new EndOfSession();

@@ -24,7 +24,7 @@ export class RoomProgress {
   /** The position that was reached since it was last asked; undefined when it is the same. */
   take(): DeliveredPosition | null | undefined {
     let reached: DeliveredPosition | null | undefined;
-    for (let next = this.#steps[this.#taken]; next?.handled; next = this.#steps[this.#taken]) {
+    for (let next = this.#steps.at(this.#taken); next?.handled; next = this.#steps.at(this.#taken)) {
       if (next.position !== undefined) reached = next.position;
       this.#taken++;
     }

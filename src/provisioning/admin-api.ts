@@ -5,6 +5,7 @@ import { flag, optionsOf, readCallOptions, text, wholeNumber } from '../core/cal
 import { assertRoomId, assertUserId, newUserId, serverNameOf } from '../core/ids.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { path } from '../http/path.js';
+import { devicesSchema, deviceSchema, usersSchema, userSchema } from './admin-answers.js';
 import type { Provisioner } from './provisioner.js';
 import type { SynapseAdminHttp } from './synapse-admin-http.js';
 
@@ -47,34 +48,6 @@ const listUsersSchema = optionsOf<ListUsersOptions>({
 });
 const deactivateSchema = optionsOf<{ erase?: boolean | undefined }>({ erase: v.optional(flag) });
 const displayNameSchema = optionsOf<{ displayName: string }>({ displayName: text });
-
-/** What is not there, or is of another type, is unknown. */
-const optionalText = v.fallback(v.nullish(v.string()), undefined);
-const optionalNumber = v.fallback(v.nullish(v.number()), undefined);
-/** SQLite homeservers say 0 and 1 in places. */
-const saidFlag = v.nullish(v.union([v.boolean(), v.number()]));
-const userSchema = v.object({
-  name: v.string(),
-  displayname: optionalText,
-  avatar_url: optionalText,
-  // What a user may do is not guessed.
-  admin: saidFlag,
-  deactivated: saidFlag,
-  locked: saidFlag,
-  creation_ts: optionalNumber,
-});
-const usersSchema = v.object({
-  users: v.array(v.unknown()),
-  total: optionalNumber,
-  next_token: v.nullish(v.union([v.string(), v.number()])),
-});
-const deviceSchema = v.object({
-  device_id: v.string(),
-  display_name: optionalText,
-  last_seen_ts: optionalNumber,
-  last_seen_ip: optionalText,
-});
-const devicesSchema = v.object({ devices: v.array(v.unknown()) });
 
 /**
  * The Admin API calls that a backend needs besides provisioning, on the same connection and pool.

@@ -49,7 +49,9 @@ it('a room whose request the homeserver refuses is not read from memory any more
   const page = () => soon(manager.getRoomMessages({ userId: alice, roomId: deleted, limit: 1 }));
   expect((await page()).source).toBe('synced');
   fake.deleteRoom(deleted);
-  await expect(soon(manager.sendMessage({ userId: alice, roomId: deleted, text: 'no' }))).rejects.toThrow();
+  await expect(soon(manager.sendMessage({ userId: alice, roomId: deleted, text: 'no' }))).rejects.toMatchObject({
+    code: 'FORBIDDEN',
+  });
   await expect(page()).rejects.toMatchObject({ status: 403 });
   await clock.advance(60_000);
   expect(gaps).toEqual([{ userId: alice, roomId: deleted, reason: 'gone' }]);
