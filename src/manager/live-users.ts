@@ -44,7 +44,11 @@ export interface Actor {
   readonly live?: LiveUser;
 }
 
-/** The users whose clients run: how they come to be and end, and acting as one of them. */
+/**
+ * The users whose clients run: how they come to be and end, and acting as one of them.
+ *
+ * This file is a little long because what a start has opened so far decides what its failure has to close.
+ */
 export class LiveUsers {
   readonly registry: ClientRegistry;
   readonly connections: Connections;
