@@ -1,22 +1,39 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
-import { encryptedLives } from './vitest.encryption.config.js';
+import { longTests } from './vitest.long.config.js';
 
 const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
+/** The package's names, as examples import them. */
+export const publishedNames = {
+  // Examples import by the published name and run from the source; tsconfig.json says the same to tsc and tsx.
+  alias: [
+    { find: /^matrix-client-manager$/, replacement: source('src/index.ts') },
+    { find: /^matrix-client-manager\/testing$/, replacement: source('src/testing/index.ts') },
+    { find: /^matrix-client-manager\/undici$/, replacement: source('src/undici/index.ts') },
+  ],
+};
+
+const include = ['test/**/*.test.ts', 'examples/**/*.test.ts'];
+const exclude = ['test/synapse/**', ...longTests];
+
+/** What tests how modules are loaded, or what is done once per process. */
+const needFreshModules = [
+  'test/encryption/{crypto-wasm,globals,lazy}.test.ts',
+  'test/manager/first-start.test.ts',
+  'test/sdk/private-surface.test.ts',
+  'test/testing/manual-clock.test.ts',
+];
+
 export default defineConfig({
-  resolve: {
-    // Examples import by the published name and run from the source; tsconfig.json says the same to tsc and tsx.
-    alias: [
-      { find: /^matrix-client-manager$/, replacement: source('src/index.ts') },
-      { find: /^matrix-client-manager\/testing$/, replacement: source('src/testing/index.ts') },
-      { find: /^matrix-client-manager\/undici$/, replacement: source('src/undici/index.ts') },
-    ],
-  },
+  resolve: publishedNames,
   test: {
     maxWorkers: '100%', // by default one core is left idle
-    include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
-    exclude: ['test/synapse/**', encryptedLives],
     testTimeout: 20_000,
+    projects: [
+      // The files of a worker share their modules: loading these for each file took longer than the tests.
+      { extends: true, test: { name: 'shared', include, exclude: [...exclude, ...needFreshModules], isolate: false } },
+      { extends: true, test: { name: 'isolated', include: needFreshModules } },
+    ],
   },
 });

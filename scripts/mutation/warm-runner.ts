@@ -84,7 +84,7 @@ class WarmRunner {
     const { createVitest } = await import('vitest/node');
     const name = `mutation-${process.pid}-${performance.now()}`;
     this.#vitest = await createVitest('test', {
-      config: 'vitest.config.ts',
+      config: 'vitest.mutation.config.ts',
       include: ['scripts/mutation/all-tests.ts'],
       runner: resolve('scripts/mutation/warm-worker.ts'),
       pool: 'threads',

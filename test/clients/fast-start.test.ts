@@ -327,7 +327,7 @@ describe('news beside a fast start', () => {
         if (happenings.every(({ count }) => count < 60)) for (const text of before) expect(got).toContain(text);
         await manager.shutdown();
       }),
-      { numRuns: Number(process.env.FAST_STARTS ?? 12), endOnFailure: true },
+      { numRuns: Number(process.env.FAST_STARTS ?? 25), endOnFailure: true },
     );
   }, 60_000);
 });

@@ -152,7 +152,7 @@ describe('random lives of a manager', () => {
   it('has one client per user at most, delivers nothing twice, and leaves nothing over', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 80 }), fc.constantFrom(1, 2, 10), fc.boolean(), play),
-      { numRuns: Number(process.env.LIVES ?? 50), timeout: 10_000, endOnFailure: true },
+      { numRuns: Number(process.env.LIVES ?? 100), timeout: 10_000, endOnFailure: true },
     );
     expect(total.started).toBeGreaterThan(200);
     expect(total.delivered).toBeGreaterThan(200);

@@ -1,0 +1,22 @@
+import { defineConfig } from 'vitest/config';
+
+/** Whole lives of encrypted clients, which take seconds each; `npm test` has encryption's parts and its main job. */
+const encryptedLives = [
+  'test/encryption/{conversations,device-lives,encrypted-lives,first-messages,full-disk,identities,leaks,open-crypto,processes}.test.ts',
+  'test/telemetry/key-metrics.test.ts',
+];
+
+/** What takes most of the time, for `npm run test:long`: many clients, many random lives. */
+const manyLives = ['test/integration/{leaks,random-lives,prototypes}.test.ts', 'test/clients/fast-start.test.ts'];
+
+export const longTests = [...encryptedLives, ...manyLives];
+
+/** What `npm test` leaves out to stay short; `npm run test:encryption` takes the part that is about encryption. */
+export default defineConfig({
+  test: {
+    maxWorkers: '100%',
+    include: process.env.npm_lifecycle_event === 'test:encryption' ? encryptedLives : longTests,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
