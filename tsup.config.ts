@@ -12,9 +12,12 @@ const common: Options = {
 // The fake homeserver's server comes with it: who tests with it installs nothing more.
 const bundled = ['hono', '@hono/node-server'];
 
+/** The code for `import`; the benchmark builds it as well. */
+export const esm: Options = { ...common, format: 'esm', noExternal: bundled };
+
 /** `npm run build` clears the folder before, and scripts/finish-build.ts does the rest. */
 export default defineConfig([
-  { ...common, format: 'esm', noExternal: bundled },
+  esm,
   // These are published as ES modules only, which Jest's require() does not take.
   { ...common, format: 'cjs', noExternal: [...bundled, 'ky', 'p-queue'] },
   { ...common, format: ['esm', 'cjs'], dts: { only: true } },
