@@ -104,6 +104,60 @@ describe('a redirect', () => {
   });
 });
 
+describe('a fetch that follows redirects inside one origin', () => {
+  it('takes method, headers and signal of a Request along', async () => {
+    const script = new ScriptedFetch(to('/new'), json({}));
+    const request = new Request('http://hs/old', { method: 'HEAD', headers: { authorization: 'Bearer x' } });
+    await sameOriginFetch(script.fetch)(request);
+    expect(script.requests).toMatchObject([
+      { method: 'HEAD', url: 'http://hs/old', authorization: 'Bearer x' },
+      { method: 'HEAD', url: 'http://hs/new', authorization: 'Bearer x' },
+    ]);
+  });
+
+  it.each([
+    ['of the call', (signal: AbortSignal) => ['http://hs/old', { signal }] as const],
+    ['of a Request', (signal: AbortSignal) => [new Request('http://hs/old', { signal })] as const],
+  ])('ends the second request with the signal %s', async (_title, callWith) => {
+    const script = new ScriptedFetch(to('/new'), hang);
+    const controller = new AbortController();
+    const [input, init] = callWith(controller.signal);
+    const outcome = sameOriginFetch(script.fetch)(input, init);
+    outcome.catch(() => {});
+    await new ManualClock().advance(0);
+    expect(script.requests).toHaveLength(2);
+    controller.abort(new Error('changed my mind'));
+    await expect(outcome).rejects.toThrow('changed my mind');
+  });
+
+  it('goes by the method and the headers of the call before those of a Request', async () => {
+    const script = new ScriptedFetch(to('/new'), json({}));
+    const request = new Request('http://hs/old', { headers: { authorization: 'Bearer x' } });
+    await sameOriginFetch(script.fetch)(request, { method: 'head', headers: { authorization: 'Bearer y' } });
+    expect(script.requests.map(({ method, authorization }) => [method, authorization])).toEqual([
+      ['HEAD', 'Bearer y'],
+      ['HEAD', 'Bearer y'],
+    ]);
+    const writing = new ScriptedFetch(to('/new'));
+    const failure = rejection(sameOriginFetch(writing.fetch)(request, { method: 'post' }));
+    expect(await failure).toMatchObject({ code: 'INVALID_RESPONSE', status: 302 });
+    expect(writing.requests).toHaveLength(1);
+  });
+
+  it('lets go of the body of a redirect, and has the fetch below follow none', async () => {
+    const cancelled: string[] = [];
+    const body = new ReadableStream({ cancel: () => void cancelled.push('redirect') });
+    const answers = [new Response(body, { status: 302, headers: { Location: '/new' } }), json({})];
+    const modes: unknown[] = [];
+    const response = await sameOriginFetch(async (_input, init) => {
+      modes.push(init?.redirect);
+      return answers.shift() ?? json({});
+    })('http://hs/old', { redirect: 'follow' });
+    expect(response.status).toBe(200);
+    expect({ cancelled, modes }).toEqual({ cancelled: ['redirect'], modes: ['manual', 'manual'] });
+  });
+});
+
 describe('the default fetch', () => {
   it('is the global one of the moment of the call, so that msw is seen', async () => {
     const original = globalThis.fetch;

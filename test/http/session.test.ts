@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import type { Credentials } from '../../src/core/credentials.js';
@@ -149,9 +150,74 @@ describe('replace', () => {
   });
 });
 
+describe('the credentials of a session', () => {
+  it('are unknown until its first use, which logs in once with no dead ones to go by', async () => {
+    const seen: (Credentials | undefined)[] = [];
+    const session = new Session(userId, undefined, async (before) => {
+      seen.push(before);
+      return credentials('token-1');
+    });
+    expect(session.known).toBeUndefined();
+    const [first, second] = await Promise.all([session.credentials(), session.credentials()]);
+    expect([first, second, session.known]).toEqual(Array.from({ length: 3 }, () => credentials('token-1')));
+    expect(await session.credentials()).toBe(first);
+    expect(seen).toEqual([undefined]);
+  });
+
+  it('are those it was given, and nothing logs in for them', async () => {
+    const given = credentials('token-1');
+    const session = new Session(userId, given, () => Promise.reject(new Error('not needed')));
+    expect(session.known).toBe(given);
+    expect(await session.credentials()).toBe(given);
+  });
+
+  it('are given to the renewal when they are dead', async () => {
+    const seen: (Credentials | undefined)[] = [];
+    const session = new Session(userId, { ...credentials('token-1'), refreshToken: 'r' }, async (dead) => {
+      seen.push(dead);
+      return credentials('token-2');
+    });
+    const cause = new MatrixClientManagerError('UNKNOWN_TOKEN', 'x');
+    expect(await session.replace('token-1', cause)).toEqual(credentials('token-2'));
+    expect(seen).toEqual([{ ...credentials('token-1'), refreshToken: 'r' }]);
+  });
+
+  it('are missed by an error that names the user', async () => {
+    const error = await rejection(new Session(userId, undefined).credentials());
+    expect(error).toMatchObject({ code: 'UNKNOWN_TOKEN', userId });
+    expect(error.message).toBe(`there is no access token for ${userId}`);
+  });
+
+  it('cannot be replaced where nothing renews, whether there are some or none', async () => {
+    const cause = new MatrixClientManagerError('UNKNOWN_TOKEN', 'x');
+    for (const given of [credentials('token-1'), undefined]) {
+      await expect(new Session(userId, given).replace('token-1', cause)).rejects.toBe(cause);
+    }
+  });
+});
+
+describe('the device that a homeserver names for a token', () => {
+  it('is noted beside what is known of the token', () => {
+    const session = new Session(userId, { ...credentials('token-1'), refreshToken: 'r' });
+    const noted = { userId, accessToken: 'token-1', deviceId: 'NAMED' };
+    expect(session.noteDevice('token-1', 'NAMED')).toEqual(noted);
+    expect(session.known).toEqual({ ...noted, refreshToken: 'r' });
+  });
+
+  it('changes nothing where another token is in use by now, or none', () => {
+    const noted = { userId, accessToken: 'token-0', deviceId: 'NAMED' };
+    for (const given of [credentials('token-1'), undefined]) {
+      const session = new Session(userId, given);
+      expect(session.noteDevice('token-0', 'NAMED')).toEqual(noted);
+      expect(session.known).toEqual(given);
+    }
+  });
+});
+
 describe('the printed form of a session', () => {
   it('shows whose it is and no token', () => {
     const { renewing } = setUp();
+    expect(inspect(renewing)).toBe(`Session(${userId})`);
     expect(allTextOf(renewing)).toContain(userId);
     expect(allTextOf({ deep: { renewing } })).not.toContain('token-1');
   });
@@ -161,6 +227,7 @@ describe('a token that cannot stand in a header', () => {
   it.each(['syt with space', 'syt_x\n', 'syt\r\nx', 'sytü', '“syt”', ''])('%j is refused unseen', async (token) => {
     const error = await rejection(() => new Session(userId, credentials(token)));
     expect(error).toMatchObject({ code: 'INVALID_OPTIONS', userId });
+    expect(error.message).toContain(`expected the access token of ${userId} to be of visible ASCII characters only`);
     if (token !== '') expect(allTextOf(error)).not.toContain(token.trim());
   });
 

@@ -17,6 +17,8 @@ type Answer = Response | Error | ((request: SeenRequest) => Response | Promise<R
 export class ScriptedFetch {
   readonly requests: SeenRequest[] = [];
   readonly #answers: Answer[];
+  /** A Request that is collected no longer aborts its signal. */
+  readonly #kept: unknown[] = [];
 
   constructor(...answers: Answer[]) {
     this.#answers = answers;
@@ -29,6 +31,7 @@ export class ScriptedFetch {
 
   readonly fetch: Fetch = async (input, init) => {
     const request = new Request(input, init);
+    this.#kept.push(input, request);
     const text = await request.clone().text();
     const seen: SeenRequest = {
       method: request.method,
