@@ -1,0 +1,241 @@
+import * as v from 'valibot';
+import { describe, expect, it } from 'vitest';
+import { openGate } from '../../src/core/request-gate.js';
+import type { RequestGate } from '../../src/core/request-gate.js';
+import { MatrixClientManagerError } from '../../src/core/errors.js';
+import { noTelemetry } from '../../src/core/telemetry.js';
+import type { Telemetry } from '../../src/core/telemetry.js';
+import { HomeserverHttp } from '../../src/http/homeserver-http.js';
+import type { HttpRequest } from '../../src/http/homeserver-http.js';
+import { sdkFetch } from '../../src/http/sdk-fetch.js';
+import { Session } from '../../src/http/session.js';
+import type { TransportRequest } from '../../src/http/transport.js';
+import { ManualClock } from '../../src/testing/manual-clock.js';
+import { advanceUntil } from '../support/advance-until.js';
+import { rejection } from '../support/rejection.js';
+import { fetchFailed, hang, json, matrixError, ScriptedFetch } from '../support/scripted-fetch.js';
+
+const userId = '@alice:hs';
+const get: HttpRequest = { operation: 'looking', method: 'GET', path: '/look', repeatable: true, userId };
+const once = { retry: { attempts: 1 } };
+
+/** What a request tells a gate, the telemetry and the transport, in order. */
+function setUp(answers: ConstructorParameters<typeof ScriptedFetch>, gate: Partial<RequestGate> = {}) {
+  const clock = new ManualClock();
+  const script = new ScriptedFetch(...answers);
+  const told: unknown[] = [];
+  const sent: TransportRequest[] = [];
+  const listeners = new Set<() => void>();
+  const inner = script.connections;
+  const options = {
+    connections: {
+      ...inner,
+      send: (request: TransportRequest) => {
+        sent.push(request);
+        return inner.send(request);
+      },
+    },
+    clock,
+    requestTimeoutMs: 10_000,
+    gate: {
+      ...openGate,
+      record: (outcome) => told.push(['recorded', outcome]),
+      onceDown: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+      ...gate,
+    } satisfies RequestGate,
+    telemetry: {
+      ...noTelemetry,
+      request: (method, path) => {
+        told.push(['begun', method, path]);
+        return { sent: () => told.push(['sent']), ended: (...end) => told.push(['ended', ...end]) };
+      },
+      requestRepeated: (method, path) => told.push(['repeated', method, path]),
+      malformed: (parts) => told.push(['malformed', parts]),
+    } satisfies Telemetry,
+  };
+  const http = new HomeserverHttp({ homeserverUrl: 'http://hs', ...options });
+  const stop = new AbortController();
+  const session = new Session(userId, { userId, accessToken: 'token-1', deviceId: 'D' });
+  const fetch = sdkFetch({ ...options, session, signal: stop.signal });
+  return { clock, told, sent, listeners, http, fetch, stop, requests: script.requests };
+}
+
+describe('a request of the library', () => {
+  it.each([
+    [{}, 'call'],
+    [{ priority: 'send' }, 'call'],
+    [{ priority: 'sync' }, 'poll'],
+    [{ admin: true }, 'admin'],
+    [{ admin: true, priority: 'sync' }, 'admin'],
+    [{ admin: true, lane: 'call' }, 'call'],
+  ] as const)('with %j goes in the lane %s', async (part, lane) => {
+    const { http, sent } = setUp([json({})]);
+    await http.request(v.object({}), { ...get, ...part });
+    expect(sent).toMatchObject([{ lane, maxBytes: 268_435_456 }]);
+  });
+
+  it('has a content type where it has a body, and escapes what a query cannot hold', async () => {
+    const { http, sent } = setUp([json({}), json({})]);
+    await http.request(v.object({}), { ...get, query: { 'a&b': 'x=\ud800', none: undefined } });
+    await http.request(v.object({}), { ...get, method: 'PUT', body: { a: 1 } });
+    expect(sent.map(({ path, headers, body }) => ({ path, headers, body }))).toEqual([
+      { path: '/look?a%26b=x%3D%EF%BF%BD', headers: {}, body: undefined },
+      { path: '/look', headers: { 'content-type': 'application/json' }, body: '{"a":1}' },
+    ]);
+  });
+
+  it('tells of its turn, its outcome and its repetition', async () => {
+    const { http, told, clock } = setUp([matrixError(502, 'M_X'), json({}, 201)]);
+    const sentAt = clock.now();
+    await advanceUntil(clock, http.request(v.object({}), { ...get, priority: 'sync' }));
+    expect(told).toEqual([
+      ['begun', 'GET', '/look'],
+      ['sent'],
+      ['recorded', { userId, isSync: true, sentAt, failed: true }],
+      ['ended', 'transient', 502],
+      ['repeated', 'GET', '/look'],
+      ['begun', 'GET', '/look'],
+      ['sent'],
+      ['recorded', { userId, isSync: true, sentAt: expect.any(Number), failed: false }],
+      ['ended', 'ok', 201],
+    ]);
+  });
+
+  it.each([
+    [500, true],
+    [499, false],
+    [404, false],
+  ])('counts a %d as a failure of the homeserver: %s', async (status, failed) => {
+    const { http, told } = setUp([matrixError(status, 'M_X')]);
+    await rejection(http.request(v.object({}), { ...get, ...once }));
+    expect(told).toContainEqual(['recorded', { userId, isSync: false, sentAt: expect.any(Number), failed }]);
+  });
+
+  it('counts a lost connection as a failure of the homeserver, and one that its caller ended as none', async () => {
+    const { http, told, clock } = setUp([fetchFailed('ECONNRESET'), hang]);
+    await rejection(http.request(v.object({}), { ...get, ...once }));
+    const outcome = { userId, isSync: false, sentAt: clock.now(), failed: true };
+    const lost = [['begun', 'GET', '/look'], ['sent'], ['recorded', outcome], ['ended', 'transient', undefined]];
+    expect(told).toEqual(lost);
+    const controller = new AbortController();
+    const failure = rejection(http.request(v.object({}), { ...get, signal: controller.signal }));
+    await clock.advance(0);
+    controller.abort();
+    await failure;
+    expect(told).toEqual([...lost, ['begun', 'GET', '/look'], ['sent'], ['ended', 'aborted', undefined]]);
+  });
+
+  it('is not sent when the gate refuses it, or lets it pass after its caller has left', async () => {
+    const down = new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'down');
+    const refused = setUp([], { enter: () => Promise.reject(down) });
+    await expect(refused.http.request(v.object({}), get)).rejects.toBe(down);
+    expect(refused.told).toEqual([
+      ['begun', 'GET', '/look'],
+      ['ended', 'unavailable', undefined],
+    ]);
+    const controller = new AbortController();
+    const late = setUp([], { enter: async () => controller.abort() });
+    const error = await rejection(late.http.request(v.object({}), { ...get, signal: controller.signal }));
+    expect(error).toMatchObject({ code: 'ABORTED' });
+    expect(late.requests).toEqual([]);
+  });
+
+  it('that ends with an outage is given up when the homeserver goes down, others are not', async () => {
+    const { http, clock, listeners, told, requests } = setUp([hang, json({})]);
+    const roomId = '!r:hs';
+    const failure = rejection(http.request(v.object({}), { ...get, ...once, roomId, endsWithOutage: true }));
+    await clock.advance(0);
+    for (const listener of listeners) listener();
+    const error = await failure;
+    expect(error).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE', userId, roomId });
+    expect(error.message).toBe('looking was given up: the homeserver is down');
+    expect(requests[0]?.signal.aborted).toBe(true);
+    expect({ listeners: listeners.size, timers: clock.pendingTimers }).toEqual({ listeners: 0, timers: 0 });
+    expect(told.at(-1)).toEqual(['ended', 'unavailable', undefined]);
+    const other = http.request(v.object({}), get);
+    expect(listeners.size).toBe(0);
+    await other;
+  });
+
+  it('tells of malformed parts where there are some', () => {
+    const { http, told } = setUp([]);
+    http.malformed(0);
+    http.malformed(2);
+    expect(told).toEqual([['malformed', 2]]);
+  });
+});
+
+describe('a request of the SDK', () => {
+  const headers = { authorization: 'Bearer x', accept: 'application/json' };
+
+  it('goes in the lane for calls, whole, with the token of the session', async () => {
+    const { fetch, sent } = setUp([json({})]);
+    await fetch('http://hs/x?a=b', { method: 'PUT', headers, body: '{"a":1}' });
+    const { signal: _signal, ...request } = sent[0] ?? { signal: undefined };
+    expect(request).toEqual({
+      method: 'PUT',
+      origin: 'http://hs',
+      path: '/x?a=b',
+      headers: { accept: 'application/json', authorization: 'Bearer token-1' },
+      body: '{"a":1}',
+      lane: 'call',
+      maxBytes: 268_435_456,
+    });
+  });
+
+  it('tells of its turn, its outcome and its repetition', async () => {
+    const { fetch, told, clock } = setUp([matrixError(500, 'M_X'), json({}, 201)]);
+    const sentAt = clock.now();
+    await advanceUntil(clock, fetch('http://hs/x?secret=1', { headers }));
+    expect(told).toEqual([
+      ['begun', 'GET', '/x'],
+      ['sent'],
+      ['recorded', { userId, isSync: false, sentAt, failed: true }],
+      ['ended', 'transient', 500],
+      ['repeated', 'GET', '/x'],
+      ['begun', 'GET', '/x'],
+      ['sent'],
+      ['recorded', { userId, isSync: false, sentAt: expect.any(Number), failed: false }],
+      ['ended', 'ok', 201],
+    ]);
+  });
+
+  it('counts a lost connection as a failure, and one that ended with the client as none', async () => {
+    const { fetch, told, clock, stop } = setUp([fetchFailed('ECONNRESET'), hang]);
+    const put = { method: 'PUT', headers, body: '{}' };
+    const error = await rejection(fetch('http://hs/x', put));
+    expect(error).toMatchObject({ code: 'NETWORK', userId });
+    expect(error.message).toBe('a request of the client failed: the connection to http://hs broke (ECONNRESET)');
+    const outcome = { userId, isSync: false, sentAt: clock.now(), failed: true };
+    const lost = [['begun', 'PUT', '/x'], ['sent'], ['recorded', outcome], ['ended', 'transient']];
+    expect(told).toEqual(lost);
+    const ending = fetch('http://hs/x', put);
+    ending.catch(() => {});
+    await clock.advance(0);
+    stop.abort();
+    await expect(ending).rejects.toMatchObject({ name: 'AbortError' });
+    expect(told).toEqual([...lost, ['begun', 'PUT', '/x'], ['sent'], ['ended', 'aborted']]);
+  });
+
+  it('ends with the time limit', async () => {
+    const { fetch, clock } = setUp([hang]);
+    const failure = rejection(fetch('http://hs/x', { method: 'PUT', headers, body: '{}' }));
+    await clock.advance(9_999);
+    expect(clock.pendingTimers).toBe(1);
+    await clock.advance(1);
+    const error = await failure;
+    expect(error).toMatchObject({ code: 'TIMEOUT', userId });
+    expect(error.message).toBe('a request of the client got no answer within 10000 ms');
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it.each([204, 205])('with the answer %d has no body', async (status) => {
+    const { fetch } = setUp([new Response(null, { status }), new Response(null, { status })]);
+    const read = await fetch('http://hs/x', { headers });
+    const streamed = await fetch('http://hs/x', {});
+    expect([read.status, read.body, streamed.status, streamed.body]).toEqual([status, null, status, null]);
+  });
+});
