@@ -1,0 +1,140 @@
+import { describe, expect, it } from 'vitest';
+import type { EventBatch, InviteBatch } from '../../src/core/event-source.js';
+import type { CheckpointChange } from '../../src/storage/checkpoint.js';
+import { batch, Life, memoryStorage, room, roomId, turn } from './harness.js';
+
+const other = '!other:x';
+const resume = { rooms: new Map([[roomId, 'state']]), accountData: 'data' };
+const invite: InviteBatch = { roomId: other, state: [] };
+const late = (...rooms: EventBatch['rooms']): EventBatch => ({ ...batch('s1', 's1', ...rooms), isLate: true });
+
+/** A user with nobody there to take events, until `listen` is called. */
+async function setUp() {
+  let isListenedTo = false;
+  const changes: CheckpointChange[] = [];
+  const life = await Life.begin(memoryStorage(), {
+    isListenedTo: () => isListenedTo,
+    checkpoint: { commit: async (change) => void changes.push(change) },
+  });
+  const { delivery } = life;
+  const misses = () => ({ news: delivery.missesNews, history: delivery.missesHistory });
+  return { life, delivery, changes, misses, listen: () => (isListenedTo = true) };
+}
+
+describe('while nobody is there to take events', () => {
+  it('the first batch is taken for where history ends, and what comes after it is news', async () => {
+    const { life, changes, misses, listen } = await setUp();
+    expect(misses()).toEqual({ news: false, history: false });
+    const gone = room(['x'], { roomId: other, membership: 'leave' });
+    await life.take({ ...batch(undefined, 's1', room(['a', 'b']), gone), resume });
+    expect(misses()).toEqual({ news: false, history: true });
+    const position = { eventId: '$b', history: true };
+    expect(changes).toEqual([{ since: 's1', ...resume, lastDelivered: new Map([[roomId, position]]) }]);
+    listen();
+    await life.take(batch('s1', 's2', room(['c'])));
+    expect(life.dispatched).toEqual(['live c']);
+  });
+
+  it('what had been history does not come again', async () => {
+    const { life, listen } = await setUp();
+    await life.take(batch(undefined, 's1', room(['a', 'b'])));
+    listen();
+    await life.take(batch('s1', 's2', room(['a', 'b', 'c'])));
+    expect(life.dispatched).toEqual(['live c']);
+  });
+
+  it('a second batch without a position is news', async () => {
+    const { life, changes, misses } = await setUp();
+    await life.take(batch(undefined, 's1', room(['a'])), batch(undefined, 's2', room(['b'])));
+    expect(misses()).toEqual({ news: true, history: true });
+    expect(changes.map(({ since }) => since)).toEqual(['s1']);
+  });
+
+  it.each([
+    ['rooms', { rooms: [room(['a'])] }, true],
+    ['an invitation', { invites: [invite] }, true],
+    ['as many rooms as invitations', { rooms: [room(['a'])], invites: [invite] }, true],
+    ['what is needed to resume', { resume }, true],
+    ['nothing', {}, false],
+  ])('a batch after the first with %s is missed: %s', async (_what, change, missed) => {
+    const { life, changes, misses, listen } = await setUp();
+    await life.take({ ...batch('s1', 's2'), ...change });
+    expect(misses()).toEqual({ news: missed, history: false });
+    listen();
+    await life.take(batch('s2', 's3', room(['next'])));
+    expect(life.dispatched).toEqual(missed ? [] : ['live next']);
+    expect(changes.some(({ since }) => since !== undefined)).toBe(!missed);
+  });
+
+  it('rooms that come late are history, of which only those that are new end anywhere', async () => {
+    const { life, changes, misses, listen } = await setUp();
+    await life.take(batch(undefined, 's1', room(['a'])));
+    await life.take({ ...late(room(['z']), room(['b'], { roomId: other })), resume });
+    expect(misses()).toEqual({ news: false, history: true });
+    const position = { eventId: '$b', history: true };
+    expect(changes[1]).toEqual({ ...resume, lastDelivered: new Map([[other, position]]) });
+    await life.take(late(room(['b'], { roomId: other })));
+    expect(changes).toHaveLength(2); // nothing in it was new
+    listen();
+    await life.take(batch('s1', 's2', room(['c'], { roomId: other })));
+    expect(life.dispatched).toEqual(['live c']);
+  });
+
+  it.each([
+    [{ ...late(room(['b'])) }, 1],
+    [{ ...late(), resume }, 1],
+    [late(), 0],
+  ])('a late batch is stored only where it brings something (%#)', async (lateBatch, writes) => {
+    const { life, changes, misses } = await setUp();
+    await life.take(lateBatch);
+    expect([changes.length, misses().history]).toEqual([writes, true]);
+  });
+
+  it('nothing is stored after the end', async () => {
+    const { life, delivery, changes, misses } = await setUp();
+    delivery.giveUp();
+    await life.take(batch(undefined, 's1', room(['a'])), batch('s1', 's2', room(['b'])));
+    expect([changes, misses()]).toEqual([[], { news: false, history: false }]);
+  });
+});
+
+describe('a delivery that takes nothing any more', () => {
+  it('leaves what comes to the next one when it is held', async () => {
+    const life = await Life.begin(memoryStorage());
+    life.delivery.hold();
+    await life.take(batch('s1', 's2', room(['a'])));
+    expect([life.dispatched, life.delivery.missesNews]).toEqual([[], true]);
+  });
+
+  it('owes nothing when the last callback is removed with everything handled', async () => {
+    const life = await Life.begin(memoryStorage());
+    life.delivery.deafen();
+    await life.take(batch('s1', 's2', room(['a'])));
+    life.delivery.deafen();
+    await life.take(batch('s2', 's3', room(['b'])));
+    expect([life.dispatched, life.delivery.missesNews]).toEqual([['live a', 'live b'], false]);
+  });
+
+  it('owes what is under way when the last callback is removed, and takes no more', async () => {
+    let signal: AbortSignal | undefined;
+    const handled = Promise.withResolvers<boolean>();
+    const life = await Life.begin(memoryStorage(), {
+      dispatch: (_event, given) => {
+        signal = given;
+        return handled.promise;
+      },
+    });
+    await life.take(batch('s1', 's2', room(['a'])));
+    life.delivery.deafen();
+    expect([life.delivery.missesNews, signal?.aborted]).toEqual([true, true]);
+    handled.resolve(false);
+    await turn();
+  });
+
+  it('takes nothing after a stop, though nobody listens either', async () => {
+    const { life, delivery, changes, misses } = await setUp();
+    delivery.abort();
+    await life.take(batch('s1', 's2', room(['a'])));
+    expect([life.dispatched, changes, misses()]).toEqual([[], [], { news: false, history: false }]);
+  });
+});
