@@ -144,6 +144,14 @@ describe('a fetch that follows redirects inside one origin', () => {
     expect(writing.requests).toHaveLength(1);
   });
 
+  it('follows no circle', async () => {
+    const script = new ScriptedFetch(...Array.from({ length: 10 }, () => to('/old')));
+    const error = await rejection(sameOriginFetch(script.fetch)('http://hs/old'));
+    expect(error).toMatchObject({ code: 'INVALID_RESPONSE', status: 302 });
+    expect(error.message).toContain('6th in a row');
+    expect(script.requests).toHaveLength(6);
+  });
+
   it('lets go of the body of a redirect, and has the fetch below follow none', async () => {
     const cancelled: string[] = [];
     const body = new ReadableStream({ cancel: () => void cancelled.push('redirect') });
