@@ -232,6 +232,45 @@ describe('a request of the SDK', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  it('says at the gate what it is and whose, and ends with the client while it waits there', async () => {
+    const passengers: unknown[] = [];
+    const { fetch, stop, told, requests } = setUp([], {
+      enter: (passenger) => {
+        passengers.push(passenger);
+        return new Promise((_resolve, reject) => {
+          passenger.signal?.addEventListener('abort', () => reject(passenger.signal?.reason));
+        });
+      },
+    });
+    const ending = fetch('http://hs/x', { method: 'PUT', headers, body: '{}' });
+    ending.catch(() => {});
+    await new ManualClock().advance(0);
+    stop.abort();
+    await expect(ending).rejects.toMatchObject({ name: 'AbortError' });
+    expect(passengers).toEqual([{ operation: 'a request of the client', userId, signal: expect.any(AbortSignal) }]);
+    expect(requests).toEqual([]);
+    expect(told).toEqual([
+      ['begun', 'PUT', '/x'],
+      ['ended', 'aborted'],
+    ]);
+  });
+
+  it('that uploads may take as long as it needs, but not its answer', async () => {
+    const arrived = Promise.withResolvers<Response>();
+    const cut = new Response(new ReadableStream(), { headers: { 'content-type': 'application/json' } });
+    const { fetch, clock } = setUp([() => arrived.promise]);
+    const body = new TextEncoder().encode('{}');
+    const failure = rejection(fetch('http://hs/upload', { method: 'POST', headers, body }));
+    await clock.advance(3_600_000);
+    expect(clock.pendingTimers).toBe(0);
+    arrived.resolve(cut);
+    await clock.advance(9_999);
+    expect(clock.pendingTimers).toBe(1);
+    await clock.advance(1);
+    expect(await failure).toMatchObject({ code: 'TIMEOUT' });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   it.each([204, 205])('with the answer %d has no body', async (status) => {
     const { fetch } = setUp([new Response(null, { status }), new Response(null, { status })]);
     const read = await fetch('http://hs/x', { headers });
