@@ -123,3 +123,57 @@ describe('what is stored', () => {
     );
   });
 });
+
+describe('handled neighbours', () => {
+  const resume = (roomId: string) => ({ resume: { rooms: new Map([[roomId, 'state']]) } });
+
+  it('are stored together, in whatever order they were done, with what each of them brings', () => {
+    for (const order of [
+      [1, 2, 3, 0],
+      [3, 2, 1, 0],
+      [1, 3, 2, 0],
+      [0, 2, 1, 3],
+    ]) {
+      const ledger = new BatchLedger();
+      const opens = [
+        ledger.open(batch('s0', 's1')),
+        ledger.open({ ...batch('s1', 's2'), ...resume('!a:x') }),
+        ledger.open(batch('s2', 's3')),
+        ledger.open({ ...batch('s3', 's4'), ...resume('!b:x') }),
+      ];
+      for (const [n, open] of opens.entries()) {
+        ledger.handled(ledger.expect(open, `!r${n}:x`, `$${n}`, true));
+        ledger.mark(open, `!m${n}:x`, null);
+      }
+      expect(ledger.take()?.journal?.add).toHaveLength(4);
+      for (const n of order) {
+        const open = opens[n];
+        if (open) ledger.complete(open);
+      }
+      const change = ledger.take();
+      expect(change).toMatchObject({ since: 's4', journal: { add: [] } });
+      expect([...(change?.rooms?.keys() ?? [])].toSorted()).toEqual(['!a:x', '!b:x']);
+      expect([...(change?.lastDelivered?.keys() ?? [])].toSorted()).toEqual(['!m0:x', '!m1:x', '!m2:x', '!m3:x']);
+      expect(change?.journal?.prune).toHaveLength(4);
+    }
+  });
+
+  it('put no event into the journal that the position covers already', () => {
+    const ledger = new BatchLedger();
+    const opens = ['s1', 's2', 's3'].map((next) => ledger.open(batch('s', next)));
+    for (const [n, open] of opens.entries()) ledger.handled(ledger.expect(open, busy, `$${n}`, true));
+    for (const open of opens) ledger.complete(open);
+    expect(ledger.take()).toStrictEqual({ since: 's3', lastDelivered: new Map([[busy, { eventId: '$2' }]]) });
+  });
+});
+
+it('knows that the journal is empty when the events of before the start have come again', () => {
+  const ledger = new BatchLedger(1);
+  const open = ledger.open({ ...batch('s0', 's1'), resume: { rooms: new Map() } });
+  ledger.handled(ledger.expect(open, busy, '$a', false), true);
+  ledger.complete(open);
+  expect(ledger.take()).toStrictEqual({
+    since: 's1',
+    journal: { prune: [{ roomId: busy, eventId: '$a' }], add: [] },
+  });
+});

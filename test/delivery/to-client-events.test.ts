@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { decryption } from '../../src/core/decryption.js';
 import type { InviteBatch } from '../../src/core/event-source.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
 import { toEphemeralEvents, toInvite, toTimelineEvent } from '../../src/delivery/to-client-events.js';
@@ -112,5 +113,27 @@ describe('an invitation', () => {
     const other = event('i', { type: 'm.room.member', state_key: '@other:x' });
     const notMember = event('t', { type: 'm.room.topic', state_key: userId });
     expect(invite(name('Tea'), other, notMember)).toBeUndefined();
+  });
+});
+
+describe('what became of an event before it came', () => {
+  it('says who took it back, and nothing where nobody did', () => {
+    const redaction = event('r', { type: 'm.room.redaction', sender: '@mod:x', content: { reason: 'spam' } });
+    const redacted = { eventId: '$r', sender: '@mod:x', timestamp: 1, reason: 'spam' };
+    expect(timeline(event('a', { unsigned: { redacted_because: redaction } }))).toMatchObject({ redacted });
+    expect(timeline(event('a'))).not.toHaveProperty('redacted');
+  });
+
+  it('says what came of decrypting it, and nothing where it was not sealed', () => {
+    const outcome = { state: 'failed', reason: 'missing-key' } as const;
+    expect(timeline(event('a', { [decryption]: outcome }))).toMatchObject({ decryption: outcome });
+    expect(timeline(event('a'))).not.toHaveProperty('decryption');
+  });
+
+  it('takes the name of a room from its name alone', () => {
+    const topic = event('t', { type: 'm.room.topic', state_key: '', content: { name: 'no name' } });
+    const own = event('i', { type: 'm.room.member', state_key: userId });
+    const state = [topic, own] as InviteBatch['state'];
+    expect(toInvite(userId, { roomId, state }, 'live')?.roomName).toBeUndefined();
   });
 });

@@ -29,3 +29,14 @@ it('tells of the others, without the user', () => {
 it('tells the first list of a room even where it is empty: somebody may have been typing before a restart', () => {
   expect(told([], [])).toEqual([[], undefined]);
 });
+
+it('tells each list of a history, without the user, and counts none of them as told', () => {
+  const typing = new TypingLists(alice);
+  const event = { type: 'typing', userId: alice, roomId: '!r:hs.test', userIds: [bob, alice] } as const;
+  const old = { ...event, provenance: 'backlog' } as const;
+  expect([typing.withoutOwn(old), typing.withoutOwn(old)]).toEqual([
+    { ...old, userIds: [bob] },
+    { ...old, userIds: [bob] },
+  ]);
+  expect(typing.withoutOwn({ ...event, provenance: 'live' })?.userIds).toEqual([bob]);
+});
