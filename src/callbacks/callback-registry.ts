@@ -178,7 +178,7 @@ export class CallbackRegistry {
       wanting.map((subscription) => {
         return subscription.rooms.run(event.roomId, async () => {
           if (!(await this.#deliver(subscription, event, signal))) return false;
-          // Who is the last to be through goes on when that is stored: a crash then repeats one event of a room at most.
+          // The last callback to finish waits for the store, so that a crash repeats one event of a room at most.
           if (--unfinished === 0) await record();
           return true;
         });
@@ -262,7 +262,7 @@ export class CallbackRegistry {
         await this.#options.onDeadLetter(event, error, attempts);
         return true;
       } catch {
-        // Who stores it has told of it; the event must not count as handled before it is stored.
+        // The failure was logged where it happened. The event must not count as handled before it is stored.
         if (!(await this.#pause(tries, signal))) return false;
       }
     }

@@ -167,7 +167,7 @@ export class FastStart {
     this.#urgent = [...new Set([...this.#urgent, ...parts])].filter((roomId) => !this.#inVain.has(roomId));
     this.#noteMembership(read, whole);
     const rooms = batch.rooms.map((room) => (parts.has(room.roomId) ? { ...room, isPart: true as const } : room));
-    // What is stored of a room counts as all of it.
+    // A stored room counts as complete.
     const stateChanged = new Set([...read.stateChanged].filter((roomId) => !parts.has(roomId)));
     return { ...read, batch: { ...batch, rooms }, stateChanged };
   }

@@ -3,7 +3,7 @@ import type { MatrixClient, MatrixEvent, Room } from 'matrix-js-sdk';
 /** The SDK could not take in something of a room, or of what belongs to none. */
 export type OnSdkFailure = (error: unknown, roomId?: string) => void;
 
-/** What is reached of the SDK's `SyncApi`, which each start of a client makes anew. */
+/** The private parts of the SDK's `SyncApi` that are used here. Each start of a client makes a new one. */
 interface SyncApi {
   mapSyncResponseToRoomArray(sections: object): RoomSection[];
   injectRoomEvents(

@@ -351,7 +351,7 @@ export class SyncClient implements EventSource {
     for (let { since } = query; ;) {
       const answer = await this.#next({ ...query, since });
       const response = this.#handOut(answer);
-      // What is asked for with no timeout is waited for: the SDK is starting, or catching up.
+      // Without a timeout the SDK is starting or catching up, and waits for this response.
       if (this.#phase !== 'running' || !query.timeout || this.#feed.concerns(response)) return response;
       since = response.next_batch;
       this.matrixClient.store.setSyncToken(since);

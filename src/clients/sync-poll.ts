@@ -74,7 +74,7 @@ const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 export class SyncPoll {
   readonly #options: SyncPollOptions;
   readonly #endOfSession = new EndOfSession();
-  /** What has been answered and not been asked for yet. */
+  /** Answers that the SDK has not asked for yet. */
   readonly #answers: Answer[] = [];
   /** How long to wait from one sync to the next while the user rests; undefined while they do not. */
   #restMs: number | undefined;
@@ -146,7 +146,7 @@ export class SyncPoll {
     for (let failures = 0; ;) {
       const asked = query.since === undefined ? undefined : String(query.since);
       const since = asked === this.#lostPosition ? undefined : asked;
-      // Who has lost the homeserver finds it first and rests then, or would count as lost for as long as they rest.
+      // A reconnecting client does not rest, so that it is not reported as disconnected for the whole rest.
       const mayRest = !retrying && !isStarting() && !fast.isDue;
       const rested = mayRest && (await this.#pause(signal));
       // What failed before or in an outage says nothing about the time after it.
@@ -272,7 +272,7 @@ export class SyncPoll {
   async #askFast(since: string | undefined, catchUp: boolean): Promise<Part[] | undefined> {
     const { fast, isKnown } = this.#options;
     if (since !== undefined) return fast.isDue ? this.#grow(since, catchUp) : undefined;
-    // Who has been delivered to before is owed what has been missed, in every room.
+    // A user who was delivered to before is owed missed events in every room.
     return !catchUp && !isKnown ? fast.begin() : undefined;
   }
 
