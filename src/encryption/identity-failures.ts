@@ -1,7 +1,8 @@
 import { orTimeout } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
+import type { Clock, TimerHandle } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { withoutSecrets } from '../http/secrets.js';
+import type { AuthUploadDeviceSigningKeys } from './identity-options.js';
 
 export const OPERATION = 'setting up encryption';
 
@@ -24,6 +25,51 @@ export async function callApplication<T>(
     throw failure(`did (${said})`);
   });
   return orTimeout(call, clock, CALLBACK_TIMEOUT_MS, () => failure(`took longer than ${CALLBACK_TIMEOUT_MS} ms`));
+}
+
+/**
+ * The application's `authenticate` with a bound on the time that it takes itself; what the homeserver takes is bounded
+ * by the request. Rejects with `ENCRYPTION_SETUP_FAILED` after that time, or where the application resolves without
+ * having made the request; with what it rejects with otherwise.
+ */
+export function boundedAuthentication(
+  { userId, clock }: { readonly userId: string; readonly clock: Clock },
+  authenticate: AuthUploadDeviceSigningKeys,
+): AuthUploadDeviceSigningKeys {
+  const failure = (why: string): MatrixClientManagerError => {
+    const message = `${OPERATION} of ${userId} failed: the application's authenticate ${why}`;
+    return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
+  };
+  return async (makeRequest) => {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const tooLong = `took longer than ${CALLBACK_TIMEOUT_MS} ms`;
+    let [isMade, isOver, requests] = [false, false, 0];
+    let timer: TimerHandle;
+    const count = (): void => {
+      timer = clock.setTimeout(() => {
+        isOver = true;
+        reject(failure(tooLong));
+      }, CALLBACK_TIMEOUT_MS);
+    };
+    const request: typeof makeRequest = async (auth) => {
+      if (isOver) throw failure(tooLong); // the keys would be replaced after the call has failed
+      if (requests++ === 0) clock.clearTimeout(timer);
+      try {
+        await makeRequest(auth);
+        isMade = true;
+      } finally {
+        if (--requests === 0 && !isOver) count();
+      }
+    };
+    count();
+    try {
+      await Promise.race([(async () => authenticate(request))(), late]);
+      if (!isMade) throw failure('has not made the request');
+    } finally {
+      isOver = true;
+      clock.clearTimeout(timer);
+    }
+  };
 }
 
 /** Something is at the homeserver, and the key to it nowhere. */

@@ -8,7 +8,10 @@ import type { Logger } from '../core/logger.js';
  */
 export type TrustPolicy = 'all' | 'cross-signed' | 'verified';
 
-/** Proves to the homeserver who replaces the user's cross-signing keys: `makeRequest(auth)`, as in matrix-js-sdk. */
+/**
+ * Proves to the homeserver who replaces the user's cross-signing keys: `makeRequest(auth)`, as in matrix-js-sdk. Has 30
+ * seconds before, between and after its requests.
+ */
 export type AuthUploadDeviceSigningKeys = (
   makeRequest: (authData: Record<string, unknown> | null) => Promise<void>,
 ) => Promise<void>;

@@ -4,7 +4,7 @@ import { orAborted } from '../core/abort.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { cryptoBackend } from './crypto-backend.js';
 import type { EncryptionStatus, UserVerification } from './encryption-status.js';
-import { callApplication, lostError, OPERATION, setUpFailure } from './identity-failures.js';
+import { boundedAuthentication, callApplication, lostError, OPERATION, setUpFailure } from './identity-failures.js';
 import type { AuthUploadDeviceSigningKeys, IdentityOptions, RestoreProgress } from './identity-options.js';
 import { backupSecret, crossSigningSecrets, RecoveryKeyNeeded, SecretKeeper } from './secret-storage.js';
 import type { SecretName } from './secret-storage.js';
@@ -83,13 +83,17 @@ export class Identity {
    * lost. Others see that the identity has changed, and what was in the old backup is gone. Rejects with
    * `ENCRYPTION_SETUP_FAILED` where the homeserver wants it authenticated otherwise, or the application does not take
    * the new recovery key; nothing has been replaced in the latter case.
-   * @param authenticate - passes the homeserver's user-interactive authentication. @default as the options say
+   * @param authenticate - of the application: passes the homeserver's user-interactive authentication.
+   * @default as the options say
    */
   async reset(signal: AbortSignal, authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
+    const of = { userId: this.#userId, clock: this.#options.clock };
+    const bounded = authenticate && boundedAuthentication(of, authenticate);
     try {
       await this.#alone(async () => {
         await this.#makeStorage();
-        await this.#makeIdentity(authenticate);
+        await this.#makeIdentity(bounded);
+        await this.#ensureSigned();
         if (this.#options.keyBackup) await this.#makeBackup();
         this.#hasSecrets = true;
       }, signal);
@@ -166,6 +170,11 @@ export class Identity {
         await this.#crypto.bootstrapCrossSigning({}); // reads them from secret storage, and signs the device
       }
     }
+    await this.#ensureSigned();
+  }
+
+  /** The SDK may not know yet that it has signed the device. */
+  async #ensureSigned(): Promise<void> {
     if (await this.isSigned()) return;
     await this.#crypto.crossSignDevice(this.#deviceId);
     await this.#lookUpOwnKeys();
