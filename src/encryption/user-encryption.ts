@@ -2,9 +2,11 @@ import { MatrixEvent } from 'matrix-js-sdk';
 import type { MatrixClient, Room } from 'matrix-js-sdk';
 import { orAborted, orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
+import { decryption } from '../core/decryption.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
+import { RecentIds } from '../core/recent-ids.js';
 import type { Telemetry } from '../core/telemetry.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoStore } from './crypto-store.js';
@@ -43,6 +45,9 @@ export interface ClearMessage {
 const clearTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
 /** How long a start waits for the device to be signed, in milliseconds; the application may take longer. */
 const SIGNING_TIMEOUT_MS = 10_000;
+/** How many events that could not be decrypted are remembered, so that each is logged once. */
+const MAX_UNREADABLE = 1_000;
+const UNREADABLE = 'decrypting an event failed';
 
 /** End-to-end encryption of one user's client, from the opening of its keys to their closing. */
 export class UserEncryption {
@@ -59,6 +64,7 @@ export class UserEncryption {
   #failure: MatrixClientManagerError | undefined;
   #onFault: (error: MatrixClientManagerError) => void = () => {};
   #setUp: () => void = () => {};
+  readonly #unreadable = new RecentIds(MAX_UNREADABLE);
   /** Called when the SDK has taken in a sync. */
   readonly #afterSync = new Set<() => void>();
   /** Resolves when the devices that were told of so far are known. */
@@ -184,12 +190,28 @@ export class UserEncryption {
     for (const look of this.#afterSync) look();
   }
 
-  /** As {@link EventDecryptor.decrypt}; rejects with {@link failure} once there is one. */
+  /**
+   * As {@link EventDecryptor.decrypt}. What fails unexpectedly costs its own event, which comes as an `unreadable` one.
+   * Rejects only when a signal fires, and with {@link failure} once there is one.
+   */
   async decrypt(roomId: string, raw: RawEvent, wait?: KeyWait): Promise<RawEvent> {
     if (!this.#decryptor) throw this.#notOpen();
-    const event = await this.#decryptor.decrypt(roomId, raw, wait);
+    let event: RawEvent;
+    try {
+      event = await this.#decryptor.decrypt(roomId, raw, wait);
+    } catch (error) {
+      if (this.#ended.signal.aborted || wait?.signal.aborted) throw error;
+      event = { ...raw, [decryption]: { state: 'failed', reason: 'unreadable' } };
+      this.#logUnreadable(roomId, raw, error);
+    }
     if (this.#failure) throw this.#failure; // it may be why the event could not be read
     return event;
+  }
+
+  /** Logs once per event, since pages are read again. */
+  #logUnreadable(roomId: string, { event_id: eventId }: RawEvent, error: unknown): void {
+    if (this.#failure || !this.#unreadable.add(eventId)) return;
+    this.#options.logger.warn({ userId: this.#options.userId, roomId, eventId, err: error }, UNREADABLE);
   }
 
   /** Whether events of this type are encrypted in an encrypted room. */

@@ -27,12 +27,6 @@ export function eventDecryption(
       if (result) telemetry.decryption(result);
       return event;
     } catch (error) {
-      if (!signal.aborted && !encryption.ended.aborted && !encryption.failure) {
-        settings.logger.warn({ userId, roomId, err: error }, 'decrypting an event failed');
-        const result = { state: 'failed', reason: 'unreadable' } as const;
-        telemetry.decryption(result);
-        return { ...raw, [decryption]: result };
-      }
       // The client is ending, and what could not be read with it comes again.
       settings.logger.debug({ userId, roomId, err: error }, 'decrypting an event was cut short');
       await aborted(signal);

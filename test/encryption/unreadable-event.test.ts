@@ -2,6 +2,7 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { decryption } from '../../src/core/decryption.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
 import { EventDecryptor } from '../../src/encryption/event-decryptor.js';
+import { MemoryLogger } from '../../src/testing/index.js';
 import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
 import { Recorder } from '../support/recorder.js';
 import { Deployment, encryptedRoom } from './support/encrypted-chats.js';
@@ -43,4 +44,32 @@ it.each([
   seen.mockImplementation(original);
   await manager.sendMessage({ userId: alice, roomId, text: 'second' });
   await inbox.message('second');
+});
+
+it('an encrypted event costs itself on a page with an unexpected error, and the page its other events', async () => {
+  const deployment = new Deployment(new FakeHomeserver());
+  const logger = new MemoryLogger();
+  const encryption = { path: deployment.cryptoPath, secret: new Uint8Array(32).fill(7) };
+  const manager = deployment.start({ encryption, logger });
+  const [alice, bob] = [await deployment.user(manager), await deployment.user(manager)];
+  const inbox = new Recorder();
+  await manager.startClient({ userId: alice });
+  await manager.startClient({ userId: bob, callbacks: [inbox.callback] });
+  const roomId = await encryptedRoom(manager, [alice, bob]);
+  const { eventId: broken } = await manager.sendMessage({ userId: alice, roomId, text: 'broken' });
+  await manager.sendMessage({ userId: alice, roomId, text: 'whole' });
+  await inbox.message('whole');
+  const original = Reflect.get(EventDecryptor.prototype, 'decrypt');
+  vi.spyOn(EventDecryptor.prototype, 'decrypt').mockImplementation(function decrypt(this: EventDecryptor, ...args) {
+    return args[1].event_id === broken ? Promise.reject(new RangeError('unexpected')) : original.apply(this, args);
+  });
+  for (const userId of [alice, bob, bob]) {
+    const { messages } = await manager.getRoomMessages({ roomId, userId, limit: 2 });
+    expect(messages).toMatchObject([
+      { content: { body: 'whole' }, decryption: { state: 'decrypted' } },
+      { eventId: broken, type: 'm.room.encrypted', decryption: { state: 'failed', reason: 'unreadable' } },
+    ]);
+  }
+  const logged = logger.entries.filter(({ message }) => message === 'decrypting an event failed');
+  expect(logged).toMatchObject([alice, bob].map((userId) => ({ context: { userId, roomId, eventId: broken } })));
 });
