@@ -140,6 +140,11 @@ export class CallbackRegistry {
     return this.#calls.overdue;
   }
 
+  /** How many of those are calls of the user's callbacks. */
+  overdueOf(userId: string): number {
+    return this.#subscriptions(userId).reduce((sum, { overdueCalls }) => sum + overdueCalls, 0);
+  }
+
   /** Undoes all registrations of the user, and forgets what their callbacks have had. */
   forget(userId: string): void {
     for (const subscription of this.#subscriptions(userId)) {

@@ -12,6 +12,8 @@ export interface ManagedClient {
   readonly stalledRooms: number;
   /** Whether rooms, or events that were missed, are not here because the homeserver fails to tell them. */
   readonly lacksAnswers: boolean;
+  /** How many calls of the user's callbacks have run for longer than they may, and still run. */
+  readonly overdueCallbacks: number;
   /** Resolves when the client is live. Rejects soon after `signal` fires. After a rejection it is stopped. */
   start(signal: AbortSignal): Promise<void>;
   /** Resolves when nothing of the client is left. After a rejection nothing more can be done about what is. */
@@ -70,7 +72,12 @@ export function describe(
     lastActivityAt,
     leases,
     connections,
-    ...(client && { deviceId: client.deviceId, stalledRooms: client.stalledRooms, incomplete: client.lacksAnswers }),
+    ...(client && {
+      deviceId: client.deviceId,
+      stalledRooms: client.stalledRooms,
+      incomplete: client.lacksAnswers,
+      overdueCallbacks: client.overdueCallbacks,
+    }),
     ...(lastSyncAt !== undefined && { lastSyncAt, syncLagMs: now - lastSyncAt }),
     ...(phase.state === 'failed' && { error: phase.error }),
   };

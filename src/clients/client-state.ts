@@ -40,6 +40,8 @@ export interface ClientInfo {
    * fails to tell; it is asked again.
    */
   readonly incomplete?: boolean;
+  /** How many calls of the user's callbacks have run for longer than `callbackTimeoutMs`, and still run. */
+  readonly overdueCallbacks?: number;
   /** What ended it, when `state` is `failed`. */
   readonly error?: MatrixClientManagerError;
 }

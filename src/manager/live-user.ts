@@ -134,6 +134,10 @@ export class LiveUser implements ManagedClient {
     return this.#delivery.stalledRooms;
   }
 
+  get overdueCallbacks(): number {
+    return this.#options.callbacks.overdueOf(this.#options.credentials.userId);
+  }
+
   /** The room's newest events, as far as they have come by sync. */
   timeline(roomId: string): RoomTimeline | undefined {
     return this.#timelines.get(roomId);

@@ -626,12 +626,14 @@ describe('a callback that never returns', () => {
     expect(told).toMatchObject([{ code: 'TIMEOUT', userId: alice, roomId: roomA }]);
     expect(logger.entries.filter(({ level, message }) => level === 'warn' && /callback/.test(message))).toHaveLength(1);
     expect(manager.stats()).toMatchObject({ overdueCallbacks: 1, callbacks: { failed: { count: 1 }, deadLetters: 1 } });
+    expect(manager.clientInfo(alice)).toMatchObject({ overdueCallbacks: 1 });
     expect(await manager.checkHealth()).toEqual({
       status: 'degraded',
       reasons: ['1 calls of callbacks have not returned in time'],
     });
     release.resolve();
     await clock.advance(0);
+    expect(manager.listClients()).toMatchObject([{ overdueCallbacks: 0 }]);
     expect(await manager.checkHealth()).toMatchObject({ status: 'ok' });
   });
 

@@ -15,6 +15,7 @@ class StubClient implements ManagedClient {
   readonly lastSyncAt = undefined;
   readonly stalledRooms = 0;
   readonly lacksAnswers = false;
+  readonly overdueCallbacks = 0;
   readonly starting = Promise.withResolvers<void>();
   readonly stopping = Promise.withResolvers<void>();
   signal: AbortSignal | undefined;
