@@ -22,6 +22,7 @@ import { isLostDevice } from './encryption.js';
 import type { EventHub } from './event-hub.js';
 import type { Lifetime } from './lifetime.js';
 import type { LiveUser, LiveUserOptions } from './live-user.js';
+import { loadLiveUser } from './load-live-user.js';
 import type { Settings } from './options.js';
 import type { ManagerStats } from './requests.js';
 
@@ -197,10 +198,7 @@ export class LiveUsers {
     const operation = `starting ${userId}`;
     const late = callbacks.isInside(userId) ? undefined : this.#live.get(userId)?.late;
     if (late) await orAborted(late, signal, operation);
-    const prepared = Promise.all([
-      accounts.resolve(userId, given, signal),
-      import('./live-user.js'), // here, since loading matrix-js-sdk takes longer than loading all the rest
-    ]);
+    const prepared = Promise.all([accounts.resolve(userId, given, signal), loadLiveUser()]);
     const [credentials, { LiveUser }] = await orAborted(prepared, signal, operation);
     const make = (on: Credentials): Promise<LiveUser> => this.#open(LiveUser, on, hooks, signal);
     let live: LiveUser;

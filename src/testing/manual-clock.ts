@@ -1,4 +1,5 @@
 import type { Clock, TimerHandle } from '../core/clock.js';
+import { liveUserLoading } from '../manager/load-live-user.js';
 
 interface Timer {
   readonly dueAt: number;
@@ -45,7 +46,6 @@ export class ManualClock implements Clock {
    */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
-    await import('../manager/live-user.js'); // a manager's first start loads it, and time must not run on meanwhile
     await settle();
     for (let next = this.#nextDue(end); next; next = this.#nextDue(end)) {
       this.#now = Math.max(this.#now, next.dueAt);
@@ -69,5 +69,11 @@ export class ManualClock implements Clock {
 }
 
 async function settle(): Promise<void> {
-  for (let turn = 0; turn < SETTLE_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
+  for (;;) {
+    for (let turn = 0; turn < SETTLE_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
+    // The first start of a manager loads matrix-js-sdk, and time must not run on meanwhile.
+    const load = liveUserLoading();
+    if (!load) return;
+    await load.catch(() => undefined);
+  }
 }
