@@ -28,7 +28,8 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
   },
   http: {
     mutate: ['src/http/*.ts'],
-    tests: ['test/http/*.test.ts', 'test/resilience/response-size.test.ts'],
+    // Not those of memory, which take seconds, nor those through a manager.
+    tests: ['test/http/!(media-http|proxy-pages).test.ts', 'test/resilience/response-size.test.ts'],
   },
   callbacks: {
     mutate: ['src/callbacks/*.ts'],

@@ -115,7 +115,8 @@ describe.each([
     );
     const state = { over: false };
     const failure = rejection(send[way]()).finally(() => (state.over = true));
-    for (let attempts = 0; !state.over;) {
+    const end = clock.now() + 10 * TIMEOUT_MS;
+    for (let attempts = 0; !state.over && clock.now() < end;) {
       if (requests() > attempts) {
         attempts++;
         for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve)); // the headers
@@ -123,6 +124,7 @@ describe.each([
       }
       await clock.advance(1_000);
     }
+    expect(state.over).toBe(true);
     expect(await failure).toMatchObject({ code: 'TIMEOUT' });
     expect(clock.pendingTimers).toBe(0);
   });

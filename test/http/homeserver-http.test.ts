@@ -66,6 +66,7 @@ describe('a request', () => {
 
   it.each([
     ['<html>hello</html>', 'HTML'],
+    ['\n <html>hello</html>', 'HTML'],
     ['', 'no whole JSON'],
     ['{"done":tr', 'no whole JSON'],
     ['null', 'the body: expected Object'],
@@ -87,6 +88,36 @@ describe('a request', () => {
     const { http } = setUp(json([]), new Response('{"limit":1}', { headers: { 'content-type': 'text/html' } }));
     expect(await rejection(http.request(lenient, { ...get, ...once }))).toMatchObject({ code: 'INVALID_RESPONSE' });
     expect(await http.request(lenient, { ...get, ...once })).toEqual({ limit: 1 });
+  });
+
+  it('may have an array for an answer where the endpoint has one, and anything where nothing is expected', async () => {
+    const { http } = setUp(json(['a']), json(['a']));
+    expect(await http.request(v.array(v.string()), get)).toEqual(['a']);
+    expect(await http.request(v.unknown(), get)).toEqual(['a']);
+  });
+
+  it('says which rule a part of the answer breaks, and not what came instead', async () => {
+    const { http } = setUp(json({ token: 'x' }));
+    const schema = v.object({ token: v.pipe(v.string(), v.minLength(9)) });
+    const error = await rejection(http.request(schema, { ...get, ...once }));
+    expect(error.message).toContain('(token: min_length)');
+  });
+
+  it.each([
+    [199, false],
+    [200, true],
+    [299, true],
+    [300, false],
+  ])('with the status %i has succeeded: %s', async (status, succeeded) => {
+    const { script, clock } = setUp();
+    const answer = { status, headers: new Headers(), text: '{"done":true}' };
+    const connections = { ...script.connections, send: async () => answer };
+    const http = new HomeserverHttp({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 1 });
+    const outcome = await http.request(done, { ...get, ...once }).then(
+      () => 'succeeded',
+      ({ code }: { code: string }) => code,
+    );
+    expect(outcome).toBe(succeeded ? 'succeeded' : 'INVALID_RESPONSE');
   });
 
   it('is repeated after an answer that is not Matrix, and after a failure of the homeserver', async () => {

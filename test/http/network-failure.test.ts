@@ -28,6 +28,11 @@ describe('a failed connection', () => {
     expect(cause.stack).toContain('network-failure.test');
   });
 
+  it('has no stack where the error had none', () => {
+    const bare = failure('gone', { stack: undefined });
+    expect(networkFailure(bare, []).cause.stack).toBe('');
+  });
+
   it.each([undefined, null, 'text', { message: 'like an error' }])('may be no error at all (%j)', (thrown) => {
     expect(networkFailure(thrown, []).cause).toBeInstanceOf(Error);
   });

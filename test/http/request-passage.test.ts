@@ -143,6 +143,14 @@ describe('a request of the library', () => {
     expect(late.requests).toEqual([]);
   });
 
+  it('takes no turn at the gate when its caller has left before', async () => {
+    let entered = 0;
+    const { http, told } = setUp([], { enter: async () => void entered++ });
+    const error = await rejection(http.request(v.object({}), { ...get, signal: AbortSignal.abort() }));
+    expect(error).toMatchObject({ code: 'ABORTED' });
+    expect([entered, told.length]).toEqual([0, 2]);
+  });
+
   it('that ends with an outage is given up when the homeserver goes down, others are not', async () => {
     const { http, clock, listeners, told, requests } = setUp([hang, json({})]);
     const roomId = '!r:hs';

@@ -76,9 +76,9 @@ export class TransportServer implements AsyncDisposable {
     await closed;
   }
 
-  /** Resolves when `condition` holds, looked at in every turn of the event loop. The test's time limit is the bound. */
+  /** Resolves when `condition` holds. The test's time limit is the bound, and until then the event loop is idle. */
   async until(condition: () => boolean): Promise<void> {
-    while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+    while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
