@@ -346,6 +346,7 @@ export class Delivery {
   }
 
   async #dispatch(event: ClientEvent, record: () => Promise<void>): Promise<boolean> {
+    if (this.#stop.signal.aborted) return false; // where no callback is left, it would count as handled
     this.#underWay++;
     try {
       return await this.#options.dispatch(event, this.#stop.signal, record);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { EventBatch, InviteBatch } from '../../src/core/event-source.js';
 import type { CheckpointChange } from '../../src/storage/checkpoint.js';
-import { batch, Life, memoryStorage, room, roomId, turn } from './harness.js';
+import { batch, event, Life, memoryStorage, room, roomId, turn, userId } from './harness.js';
 
 const other = '!other:x';
 const resume = { rooms: new Map([[roomId, 'state']]), accountData: 'data' };
@@ -129,6 +129,20 @@ describe('a delivery that takes nothing any more', () => {
     expect([life.delivery.missesNews, signal?.aborted]).toEqual([true, true]);
     handled.resolve(false);
     await turn();
+  });
+
+  it('owes what was still being decrypted when the last callback was removed', async () => {
+    const storage = memoryStorage();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const life = await Life.begin(storage, { decrypt: (_roomId, raw) => promise.then(() => raw) });
+    await life.take(batch('s1', 's2', room([event('a', { type: 'm.room.encrypted' }), 'b'])));
+    life.delivery.deafen();
+    resolve();
+    await turn();
+    await life.delivery.finish();
+    expect(life.dispatched).toEqual([]);
+    const { since, lastDelivered } = await storage.loadCheckpoint(userId);
+    expect([since, lastDelivered.size]).toEqual([undefined, 0]);
   });
 
   it('takes nothing after a stop, though nobody listens either', async () => {
