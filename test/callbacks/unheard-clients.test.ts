@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { MatrixClientManagerOptions } from '../../src/index.js';
+import type { MatrixClientManager, MatrixClientManagerError, MatrixClientManagerOptions } from '../../src/index.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 import { Recorder } from '../support/recorder.js';
 
@@ -106,6 +106,100 @@ describe.each([true, false])('a client without callbacks (sliding sync: %s)', (s
     await start(next);
     expect(await arrivals(backlog, 2, settle)).toEqual(['backlog before', 'gap-fill missed']);
     expect(await arrivals(plain, 1, settle)).toEqual(['gap-fill missed']);
+  });
+});
+
+describe('what was missed while the process was down', () => {
+  const file = { body: new Uint8Array([1]), name: 'a.bin' };
+  /** Calls that an application may make before it has added its callbacks. Several of them start a client. */
+  const calls: readonly (readonly [string, (manager: MatrixClientManager, roomId: string) => unknown])[] = [
+    ['startClient', (manager) => manager.startClient({ userId: alice })],
+    ['startClient, given up', (manager) => manager.startClient({ userId: alice, signal: AbortSignal.abort() })],
+    [
+      'startClient and stopClient',
+      (manager) => manager.startClient({ userId: alice }).then(() => manager.stopClient(alice)),
+    ],
+    ['withClient', (manager) => manager.withClient(alice, () => {})],
+    ['connect without a callback', (manager) => manager.connect({ userId: alice })],
+    [
+      'connect without a callback, closed',
+      (manager) => manager.connect({ userId: alice }).then((open) => open.close()),
+    ],
+    ['addCallback, undone at once', (manager) => manager.addCallback(alice, () => {})()],
+    ['getClient', (manager) => manager.getClient(alice)],
+    ['touch', (manager) => manager.touch(alice)],
+    ['provisionUser', (manager) => manager.provisionUser({ username: 'alice' })],
+    ['getRoomMessages', (manager, roomId) => manager.getRoomMessages({ userId: alice, roomId })],
+    ['sendMessage', (manager, roomId) => manager.sendMessage({ userId: alice, roomId, text: 'hi' })],
+    [
+      'sendMessage, durable',
+      (manager, roomId) => manager.sendMessage({ userId: alice, roomId, text: 'hi', durable: true }),
+    ],
+    ['sendFile', (manager, roomId) => manager.sendFile({ userId: alice, roomId, file })],
+    ['sendTyping', (manager, roomId) => manager.sendTyping({ userId: alice, roomId, typing: true })],
+    [
+      'sendReadReceipt',
+      async (manager, roomId) => {
+        const [newest] = (await manager.getRoomMessages({ userId: alice, roomId, limit: 1 })).messages;
+        await manager.sendReadReceipt({ userId: alice, roomId, eventId: newest?.eventId ?? '' });
+      },
+    ],
+    ['encryptionStatus', (manager) => manager.encryptionStatus(alice)],
+    ['userVerification', (manager) => manager.userVerification(alice, bob)],
+    ['verifyUser', (manager) => manager.verifyUser(alice, bob)],
+    ['resetIdentity', (manager) => manager.resetIdentity(alice)],
+    ['listSends', (manager) => manager.listSends()],
+    ['deadLetters', (manager) => manager.deadLetters(alice)],
+    ['checkHealth', (manager) => manager.checkHealth()],
+  ];
+
+  it.each(calls)('comes once to a callback that is added after %s', async (_what, call) => {
+    const { make, manager, roomId, say, start, settle, soon } = setUp();
+    const first = new Recorder();
+    manager.addCallback(alice, first.callback);
+    await start();
+    say('heard');
+    await first.message('heard');
+    await settle();
+    await soon(manager.shutdown());
+    say('missed');
+    const next = make();
+    onTestFinished(() => soon(next.shutdown()));
+    const errorCode = ({ code }: MatrixClientManagerError): string => code;
+    const outcome = await soon(Promise.resolve(call(next, roomId)).then(() => 'done', errorCode));
+    expect(['done', 'ABORTED', 'ENCRYPTION_UNAVAILABLE']).toContain(outcome);
+    await settle();
+    say('meanwhile');
+    await settle();
+    const got = new Recorder();
+    next.addCallback(alice, got.callback);
+    await soon(next.startClient({ userId: alice }));
+    say('live');
+    await soon(got.message('live'));
+    await settle();
+    const ofBob = got.events.filter((event) => event.type === 'message' && event.sender === bob);
+    expect(ofBob.map((event) => 'content' in event && event.content.body)).toEqual(['missed', 'meanwhile', 'live']);
+  });
+
+  it('comes once to a callback that is added after a durable message of the process before was sent', async () => {
+    const { make, manager, roomId, say, start, settle, soon, storage } = setUp();
+    const first = new Recorder();
+    manager.addCallback(alice, first.callback);
+    await start();
+    say('heard');
+    await first.message('heard');
+    await settle();
+    await soon(manager.shutdown());
+    say('missed');
+    const content = JSON.stringify({ msgtype: 'm.text', body: 'queued' });
+    await storage.enqueueSend(alice, { txnId: 't', roomId, type: 'm.room.message', content, enqueuedAt: 0 });
+    const next = make();
+    onTestFinished(() => soon(next.shutdown()));
+    await settle();
+    const got = new Recorder();
+    next.addCallback(alice, got.callback);
+    await soon(next.startClient({ userId: alice }));
+    expect((await arrivals(got, 2, settle)).map((text) => text.split(' ')[1])).toEqual(['missed', 'queued']);
   });
 });
 

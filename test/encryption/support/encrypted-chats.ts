@@ -20,11 +20,12 @@ const encrypted = {
 /** One deployment: a folder, and managers on it one after the other. */
 export class Deployment {
   readonly world: World;
-  readonly folder = temporaryFolder();
+  readonly folder: string;
   #managers: MatrixClientManager[] = [];
 
-  constructor(target: HomeserverTarget) {
+  constructor(target: HomeserverTarget, folder = temporaryFolder()) {
     this.world = new World(target);
+    this.folder = folder;
     onTestFinished(async () => {
       await Promise.all(this.#managers.map((manager) => manager.shutdown()));
     });
@@ -54,15 +55,19 @@ export class Deployment {
   }
 }
 
-/** An encrypted room with these users in it, made by the first. */
+/**
+ * An encrypted room with these users in it, made by the first.
+ * @param othersManager - the manager of those that join
+ */
 export async function encryptedRoom(
   manager: MatrixClientManager,
   [creator = '', ...others]: string[],
+  othersManager = manager,
 ): Promise<string> {
   const { room_id: roomId } = await manager.withClient(creator, (client) =>
     client.createRoom({ preset: 'private_chat' as never, invite: others, ...encrypted }),
   );
-  for (const userId of others) await manager.withClient(userId, (client) => client.joinRoom(roomId));
+  for (const userId of others) await othersManager.withClient(userId, (client) => client.joinRoom(roomId));
   // Who sends must know who has come, or they send without a key for them.
   await manager.withClient(creator, async (client) => {
     while (client.getRoom(roomId)?.getJoinedMemberCount() !== others.length + 1) {
