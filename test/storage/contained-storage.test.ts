@@ -4,23 +4,37 @@ import type { Storage } from '../../src/storage/storage.js';
 import { ManualClock } from '../../src/testing/index.js';
 import { rejection } from '../support/rejection.js';
 
-/** Methods by whether their answer is looked at. */
-const methods = {
-  getCredentials: true,
-  setCredentials: false,
-  deleteCredentials: false,
-  loadCheckpoint: true,
-  commit: false,
-  addDeadLetter: false,
-  listDeadLetters: true,
-  deleteDeadLetter: true,
-  enqueueSend: true,
-  listSends: true,
-  completeSend: true,
-  failSend: true,
-  deleteSend: true,
-  deleteUser: false,
-} as const;
+const checkpoint = { rooms: new Map(), lastDelivered: new Map(), journal: [] };
+const list = { right: [[], [{}, {}]], wrong: [null, {}, [5], [{}, null]] };
+const whether = { right: [true, false], wrong: [null, undefined, 1] };
+const any = { right: [undefined, null, 5], wrong: [] };
+
+/** Answers of each method: those that the library can work with, and those that it would fail on. */
+const methods: Readonly<Record<string, { right: readonly unknown[]; wrong: readonly unknown[] }>> = {
+  getCredentials: { right: [undefined, null, { userId: '@ann:hs.test' }], wrong: [[5], false] },
+  setCredentials: any,
+  deleteCredentials: any,
+  loadCheckpoint: {
+    right: [checkpoint],
+    wrong: [
+      null,
+      undefined,
+      { ...checkpoint, rooms: {} },
+      { ...checkpoint, lastDelivered: {} },
+      { ...checkpoint, journal: 5 },
+    ],
+  },
+  commit: any,
+  addDeadLetter: any,
+  listDeadLetters: list,
+  deleteDeadLetter: whether,
+  enqueueSend: { right: [{ send: {}, isNew: true }], wrong: [null, undefined, {}, { send: 5 }] },
+  listSends: list,
+  completeSend: whether,
+  failSend: whether,
+  deleteSend: whether,
+  deleteUser: any,
+};
 
 function setUp(name: string, run: () => unknown) {
   const clock = new ManualClock();
@@ -29,13 +43,17 @@ function setUp(name: string, run: () => unknown) {
   return { clock, call };
 }
 
-describe.each(Object.entries(methods))('storage.%s()', (name, answers) => {
+describe.each(Object.entries(methods))('storage.%s()', (name, { right, wrong }) => {
   it('that throws, or rejects with something else, is STORAGE', async () => {
     const thrown = new Error('disk full');
     const throwing = setUp(name, () => {
       throw thrown;
     });
-    expect(await rejection(throwing.call())).toMatchObject({ code: 'STORAGE', cause: thrown });
+    expect(await rejection(throwing.call())).toMatchObject({
+      code: 'STORAGE',
+      message: expect.stringContaining(`storage.${name}()`) as string,
+      cause: thrown,
+    });
     expect(await rejection(setUp(name, () => Promise.reject(thrown)).call())).toMatchObject({ code: 'STORAGE' });
     expect(throwing.clock.pendingTimers).toBe(0);
   });
@@ -47,9 +65,34 @@ describe.each(Object.entries(methods))('storage.%s()', (name, answers) => {
     expect((await failing).code).toBe('STORAGE');
   });
 
-  it.runIf(answers)('that answers something else is STORAGE', async () => {
-    for (const answer of [5, 'text', name === 'getCredentials' ? 5 : null, [5]]) {
-      expect((await rejection(setUp(name, async () => answer).call())).code).toBe('STORAGE');
+  it('that is not there is STORAGE, and says so', async () => {
+    const storage = containedStorage({} as Storage, { clock: new ManualClock(), timeoutMs: 30_000 });
+    const call = (storage as unknown as Record<string, () => Promise<unknown>>)[name]!;
+    expect(await rejection(call())).toMatchObject({
+      code: 'STORAGE',
+      cause: expect.objectContaining({ message: 'there is no such method' }) as Error,
+    });
+  });
+
+  it('hands on what is right, a null as nothing', async () => {
+    for (const answer of right) expect(await setUp(name, () => answer).call()).toBe(answer ?? undefined);
+  });
+
+  if (wrong.length === 0) return;
+  it('that answers something else is STORAGE', async () => {
+    for (const answer of [...wrong, 5, 'text', [5]]) {
+      expect(await rejection(setUp(name, async () => answer).call())).toMatchObject({ code: 'STORAGE' });
     }
   });
+});
+
+it('closes the storage, both ways', async () => {
+  let closed = 0;
+  const close = async (): Promise<void> => {
+    closed++;
+  };
+  const storage = containedStorage({ close } as unknown as Storage, { clock: new ManualClock(), timeoutMs: 1 });
+  await storage.close();
+  await storage[Symbol.asyncDispose]();
+  expect(closed).toBe(2);
 });
