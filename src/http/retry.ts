@@ -13,8 +13,6 @@ export interface RetryPolicy {
   readonly maxDelayMs: number;
   /** The longest Retry-After that is waited for, in milliseconds; a longer one is the caller's to know. */
   readonly maxRetryAfterMs: number;
-  /** Whether to go on trying while the homeserver is known to be down, instead of failing at once. @default false */
-  readonly outlastsOutages?: boolean;
 }
 
 export const defaultRetryPolicy: RetryPolicy = {
@@ -68,9 +66,7 @@ export async function withRetries<T>(
     try {
       return await attempt();
     } catch (error) {
-      const kind = failureClass(error);
-      const waitable = kind === 'unavailable' ? policy.outlastsOutages === true : isRetryable(kind);
-      if (!waitable || !mayRepeat(error)) throw error;
+      if (!isRetryable(failureClass(error)) || !mayRepeat(error)) throw error;
       if (failures >= policy.attempts || askedMs(error) > policy.maxRetryAfterMs) throw error;
       await delay(clock, retryDelayMs(error, failures, policy), signal, operation);
     }

@@ -28,7 +28,7 @@ export function health(
       ? [`${incompleteClients} clients lack rooms or missed events that the homeserver fails to tell`]
       : []),
     ...(clients.failed > 0 ? [`${clients.failed} clients have failed`] : []),
-    ...(stalledSends > 0 ? [`${stalledSends} durable messages are not taken by the homeserver`] : []),
+    ...(stalledSends > 0 ? [`${stalledSends} durable messages could not be sent for a minute`] : []),
     ...(givenUpSends > 0 ? [`${givenUpSends} durable messages were given up; see listSends({ state: 'failed' })`] : []),
     ...(overdueCallbacks > 0 ? [`${overdueCallbacks} calls of callbacks have not returned in time`] : []),
   ];

@@ -75,7 +75,7 @@ export interface MatrixClientManagerOptions {
   readonly callbackRetryDelayMs?: number;
   /**
    * How long a durable send may fail on a homeserver that answers otherwise, in milliseconds; then it is listed as
-   * failed, and the room's next one goes on. Outages do not count. Infinity: for ever. @default 600_000 (10 minutes)
+   * failed, and the room's next one goes on. Outages do not count, rate limits do. Infinity: for ever. @default 600_000 (10 minutes)
    */
   readonly sendTimeoutMs?: number;
   /**

@@ -1,17 +1,18 @@
-import { orAborted, throwIfAborted } from '../core/abort.js';
+import { delay, orAborted, throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { isManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { EventContent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
-import { withRetries } from '../http/retry.js';
-import type { RetryPolicy } from '../http/retry.js';
+import { FailingTime } from '../http/failing-time.js';
+import type { AnswersOtherwise } from '../http/failing-time.js';
+import { failureClass, isRetryable } from '../http/failure-class.js';
+import { retryDelayMs } from '../http/retry.js';
 import type { OutgoingSend, QueuedSend as StoredSend, SendState } from '../storage/queued-send.js';
 import type { StoredError } from '../storage/dead-letter.js';
 import type { Storage } from '../storage/storage.js';
 import { toContentPart } from './content.js';
-import { FailingTime } from './failing-time.js';
-import type { AnswersOtherwise } from './failing-time.js';
+import { givenUp, isRefusal, toStored } from './send-failures.js';
 import type { MessageSender, Outgoing } from './message-sender.js';
 
 /** A message accepted with `durable: true`, and what became of it. */
@@ -55,19 +56,20 @@ export interface FailedSend {
   readonly error: Error;
 }
 
-/** A message that was accepted is worth any wait that ends, and any wait that the homeserver asks for. */
-const PATIENT: RetryPolicy = {
-  attempts: Infinity,
-  baseDelayMs: 1_000,
-  maxDelayMs: 60_000,
-  maxRetryAfterMs: Infinity,
-  outlastsOutages: true,
-};
-/** A message counts as stalled when it has failed for this long on a homeserver that answers otherwise, in milliseconds. */
+/** Between two tries of one message. */
+const PAUSES = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
+/** A message counts as stalled when it has failed for this long without an outage, in milliseconds. */
 const STALLED_MS = 60_000;
 /** How many messages that were given up are counted. */
 const MAX_GIVEN_UP = 1_000;
 const OPERATION = 'sending a durable message';
+
+/** A message that is being tried. */
+interface Trying {
+  readonly failing: FailingTime;
+  /** Since when nothing but this process has kept it from being sent, in milliseconds since the Unix epoch. */
+  blockedSince: number | undefined;
+}
 
 /** Messages that survive a crash: stored before they are sent, and sent once, by this process or the next. */
 export class Outbox {
@@ -75,8 +77,7 @@ export class Outbox {
   readonly #closing = new AbortController();
   /** What ends the sends of a message, by user and txnId; several calls may send the same one. */
   readonly #discards = new Map<string, Set<AbortController>>();
-  /** Of the messages that are being tried. */
-  readonly #failing = new Set<FailingTime>();
+  readonly #trying = new Set<Trying>();
   readonly #givenUp = new RecentIds(MAX_GIVEN_UP);
   #queued = 0;
 
@@ -89,9 +90,15 @@ export class Outbox {
     return this.#queued;
   }
 
-  /** How many messages the homeserver has not taken for a minute, although it answers otherwise. */
+  /**
+   * How many messages could not be sent for a minute, although the homeserver answers otherwise: it does not take them,
+   * or their user has no session or client here.
+   */
   get stalled(): number {
-    return [...this.#failing].filter(({ ms }) => ms >= STALLED_MS).length;
+    const now = this.#options.clock.now();
+    const isStalled = ({ failing, blockedSince = now }: Trying): boolean =>
+      failing.ms >= STALLED_MS || now - blockedSince >= STALLED_MS;
+    return [...this.#trying].filter(isStalled).length;
   }
 
   /** How many messages were given up after `sendTimeoutMs`, and neither sent again nor discarded since. */
@@ -130,10 +137,25 @@ export class Outbox {
 
   /** Sends what an earlier process had accepted and not sent. Resolves when all of it is sent, refused or given up. */
   async resume(): Promise<void> {
-    const { storage, logger } = this.#options;
-    const queued = await storage.listSends({ state: 'queued' });
+    const { logger } = this.#options;
+    const queued = await this.#earlier();
     if (queued.length > 0) logger.info({ messages: queued.length }, 'sending messages of an earlier process');
     await Promise.all(queued.map((send) => this.#resume(send)));
+  }
+
+  /** What is queued and not of this process, however often the storage has to be asked. */
+  async #earlier(): Promise<StoredSend[]> {
+    const { storage, clock, logger } = this.#options;
+    for (let failures = 1; ; failures++) {
+      try {
+        const queued = await storage.listSends({ state: 'queued' });
+        return queued.filter(({ userId, txnId }) => !this.#discards.has(keyOf(userId, txnId)));
+      } catch (error) {
+        throwIfAborted(this.#closing.signal, OPERATION);
+        logger.error({ err: error }, 'reading the messages of an earlier process failed, trying again');
+        await delay(clock, retryDelayMs(error, failures, PAUSES), this.#closing.signal, OPERATION);
+      }
+    }
   }
 
   async list(userId: string | undefined, state: SendState): Promise<OutboxEntry[]> {
@@ -166,9 +188,8 @@ export class Outbox {
         const content = await this.#restored(send);
         return this.#post({ userId, roomId, txnId, type, content }, signal);
       });
-    } catch (error) {
-      if (this.#closing.signal.aborted || isRefusal(error)) return; // a refusal was logged
-      this.#options.logger.error({ userId, roomId, txnId, err: error }, 'a durable message has to wait for a restart');
+    } catch {
+      // It was refused or given up, which was logged; or it was discarded, or is left to the next process.
     }
   }
 
@@ -213,7 +234,7 @@ export class Outbox {
     try {
       sent = await this.#patiently({ ...outgoing, signal });
     } catch (error) {
-      if (isRefusal(error)) await this.#fail(outgoing, error);
+      if (!signal.aborted) await this.#fail(outgoing, error as Error);
       throw error;
     }
     await storage.completeSend(userId, txnId, sent.eventId).catch((err: unknown) => {
@@ -227,25 +248,38 @@ export class Outbox {
     const { post, clock, answersOtherwise, sendTimeoutMs } = this.#options;
     const { userId, txnId, signal } = outgoing;
     const failing = new FailingTime(clock, answersOtherwise);
-    this.#failing.add(failing);
-    const attempt = async (): Promise<{ eventId: string }> => {
-      try {
-        return await post(outgoing);
-      } catch (error) {
-        await failing.failed(error);
-        throw error;
-      }
-    };
-    const mayRepeat = (): boolean => failing.ms < sendTimeoutMs;
+    const trying: Trying = { failing, blockedSince: undefined };
+    this.#trying.add(trying);
     try {
-      return await withRetries(attempt, PATIENT, clock, signal, OPERATION, mayRepeat);
-    } catch (error) {
-      throwIfAborted(signal, OPERATION);
-      if (mayRepeat() || !isManagerError(error)) throw error;
-      this.#givenUp.add(keyOf(userId, txnId));
-      throw givenUp(error, failing.ms);
+      for (let failures = 1; ; failures++) {
+        try {
+          return await post(outgoing);
+        } catch (error) {
+          throwIfAborted(signal, OPERATION);
+          if (isRefusal(error)) throw error;
+          await failing.failed(error);
+          throwIfAborted(signal, OPERATION);
+          if (failing.ms >= sendTimeoutMs && isManagerError(error)) {
+            this.#givenUp.add(keyOf(userId, txnId));
+            throw givenUp(error, failing.ms);
+          }
+          this.#noteBlocked(trying, outgoing, error);
+          await delay(clock, retryDelayMs(error, failures, PAUSES), signal, OPERATION);
+        }
+      }
     } finally {
-      this.#failing.delete(failing);
+      this.#trying.delete(trying);
+    }
+  }
+
+  /** Logs once when something in this process keeps a message from being sent. */
+  #noteBlocked(trying: Trying, { userId, roomId, txnId }: Outgoing, error: unknown): void {
+    const { clock, logger } = this.#options;
+    const kind = failureClass(error);
+    if (isRetryable(kind) || kind === 'unavailable') trying.blockedSince = undefined;
+    else if (trying.blockedSince === undefined) {
+      trying.blockedSince = clock.now();
+      logger.warn({ userId, roomId, txnId, err: error }, 'a durable message cannot be sent yet, trying again');
     }
   }
 
@@ -269,20 +303,4 @@ export class Outbox {
 /** A user id holds no NUL. */
 function keyOf(userId: string, txnId: string): string {
   return `${userId}\0${txnId}`;
-}
-
-function givenUp(error: MatrixClientManagerError, afterMs: number): MatrixClientManagerError {
-  const { code, errcode, status, userId, roomId } = error;
-  const message = `given up after ${afterMs} ms in which the homeserver answered otherwise: ${error.message}`;
-  return new MatrixClientManagerError(code, message, { errcode, status, userId, roomId, cause: error });
-}
-
-/** Whether trying again would not help. Anything else leaves the message queued. */
-function isRefusal(error: unknown): error is Error {
-  if (!(error instanceof Error)) return false;
-  return !isManagerError(error, 'ABORTED', 'MANAGER_CLOSED', 'STORAGE', 'CLIENT_FAILED', 'CLIENT_NOT_STARTED');
-}
-
-function toStored(error: Error): StoredError {
-  return { name: error.name, message: error.message, ...(isManagerError(error) && { code: error.code }) };
 }

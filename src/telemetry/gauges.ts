@@ -32,7 +32,7 @@ export interface Gauges {
   readonly stalledRooms: number;
   /** How many clients lack rooms, or what came while no callback was registered, because the homeserver fails to tell. */
   readonly incompleteClients: number;
-  /** How many durable sends have failed for a minute on a homeserver that answers otherwise, and are still tried. */
+  /** How many durable sends could not be sent for a minute, without an outage, and are still tried. */
   readonly stalledSends: number;
   /** How many durable sends were given up after `sendTimeoutMs`, and neither sent again nor discarded since. */
   readonly givenUpSends: number;

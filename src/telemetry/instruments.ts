@@ -241,7 +241,7 @@ export const instruments = {
     name: 'matrix.send.stalled',
     kind: 'level',
     unit: '{message}',
-    description: 'Durable sends that have failed for a minute on a homeserver that answers otherwise',
+    description: 'Durable sends that could not be sent for a minute, without an outage, and are still tried',
     labels: [],
   },
   givenUpSends: {

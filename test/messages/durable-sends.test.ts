@@ -135,6 +135,60 @@ describe('a message sent with durable: true', () => {
   });
 });
 
+describe('a durable message whose user cannot send it yet', () => {
+  it('is sent when the user has a session, not only after a restart, and shows in health meanwhile', async () => {
+    const { clock, storage, alice, rooms, makeManager, texts } = setUp();
+    const manager = makeManager();
+    const message = { userId: alice.userId, roomId: rooms[0], text: 'early', txnId: 'early', durable: true };
+    const sending = manager.sendMessage(message);
+    await clock.advance(300_000);
+    expect(await manager.listSends()).toMatchObject([{ txnId: 'early', state: 'queued' }]);
+    expect((await manager.checkHealth()).reasons).toEqual(['1 durable messages could not be sent for a minute']);
+    await storage.setCredentials(alice);
+    await clock.advance(60_000);
+    expect(await sending).toMatchObject({ eventId: expect.any(String) as string });
+    expect(texts(rooms[0])).toEqual(['early']);
+    expect(await manager.checkHealth()).toEqual({ status: 'ok', reasons: [] });
+  });
+
+  it('of an earlier process is sent when the storage tells of the session again', async () => {
+    const { clock, storage, alice, rooms, makeManager, texts } = setUp();
+    await storage.setCredentials(alice);
+    const content = JSON.stringify({ msgtype: 'm.text', body: 'left' });
+    const left = { txnId: 'left', roomId: rooms[0], type: 'm.room.message', content, enqueuedAt: 0 };
+    await storage.enqueueSend(alice.userId, left);
+    let broken = true;
+    const fails = (): never => {
+      throw new Error('the database is away');
+    };
+    makeManager(
+      new Proxy(storage, {
+        get: (target, name) =>
+          broken && ['getCredentials', 'listSends'].includes(String(name))
+            ? fails
+            : (Reflect.get(target, name) as () => unknown).bind(target),
+      }),
+    );
+    await clock.advance(300_000);
+    expect(texts(rooms[0])).toEqual([]);
+    broken = false;
+    await clock.advance(60_000);
+    expect(texts(rooms[0])).toEqual(['left']);
+  });
+
+  it('for its endless rate limit fails after sendTimeoutMs', async () => {
+    const { clock, fake, storage, alice, rooms, makeManager } = setUp();
+    await storage.setCredentials(alice);
+    const manager = makeManager();
+    fake.faults.rateLimit({ endpoint: SEND }, { retryAfterMs: 5_000 });
+    const message = { userId: alice.userId, roomId: rooms[0], text: 'never', txnId: 'never', durable: true };
+    const sending = manager.sendMessage(message).catch((error: unknown) => error);
+    await clock.advance(700_000);
+    expect(await sending).toMatchObject({ code: 'RATE_LIMITED', status: 429 });
+    expect(await manager.listSends({ state: 'failed' })).toMatchObject([{ txnId: 'never' }]);
+  });
+});
+
 describe('a durable message that the homeserver always answers 5xx', () => {
   /** Fails the sends of messages with these texts for good, and nothing else. */
   async function poisoned(texts: readonly string[] = ['poison']) {
@@ -158,7 +212,7 @@ describe('a durable message that the homeserver always answers 5xx', () => {
     const [lost, next] = [send(manager, 'poison'), send(manager, 'next')];
     await clock.advance(500_000);
     expect(await manager.listSends()).toHaveLength(2);
-    expect((await manager.checkHealth()).reasons.join()).toContain('1 durable messages are not taken');
+    expect((await manager.checkHealth()).reasons.join()).toContain('1 durable messages could not be sent');
     expect(manager.stats()).toMatchObject({ stalledSends: 1, givenUpSends: 0 });
     await clock.advance(200_000);
     expect(await lost).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE', status: 500 });

@@ -211,22 +211,6 @@ describe('a durable message that is refused', () => {
     expect(entry?.error).toEqual({ name: 'TypeError', message: 'a bug' });
   });
 
-  it.each(['ABORTED', 'MANAGER_CLOSED', 'STORAGE', 'CLIENT_FAILED', 'CLIENT_NOT_STARTED'] as const)(
-    'stays queued for the next process when it fails with %s',
-    async (code) => {
-      const { outbox, send, failed, logger } = setUp({ post: () => Promise.reject(problem(code)) });
-      expect(await rejection(send('one'))).toMatchObject({ code });
-      expect(await outbox.list(alice, 'queued')).toHaveLength(1);
-      expect([failed, logger.entries]).toEqual([[], []]);
-    },
-  );
-
-  it('with what is no error at all stays queued', async () => {
-    const { outbox, send } = setUp({ post: () => Promise.reject('text') });
-    await expect(send('one')).rejects.toBe('text');
-    expect(await outbox.list(alice, 'queued')).toHaveLength(1);
-  });
-
   it('is told all the same when it cannot be marked, and the log says that it is tried again', async () => {
     const storage = storageWith('failSend', () => Promise.reject(problem('STORAGE')));
     const { send, failed, logger } = setUp({ storage, post: () => Promise.reject(problem('FORBIDDEN', 403)) });
@@ -245,6 +229,53 @@ describe('a durable message that is refused', () => {
     });
     await rejection(send('one'));
     expect([failed, logger.entries]).toEqual([[], []]);
+  });
+});
+
+describe('a durable message that something in this process keeps from being sent', () => {
+  it.each<[string, unknown]>([
+    ['ABORTED', problem('ABORTED')],
+    ['STORAGE', problem('STORAGE')],
+    ['CLIENT_FAILED', problem('CLIENT_FAILED')],
+    ['CLIENT_NOT_STARTED', problem('CLIENT_NOT_STARTED')],
+    ['what is no error', 'text'],
+  ])('is tried again after pauses of up to a minute, listed and seen as stalled: %s', async (_, error) => {
+    let blocked = true;
+    const { outbox, send, failed, logger, clock, posted } = setUp({
+      post: async ({ txnId }) => {
+        if (blocked) throw error;
+        return { eventId: `$${txnId}` };
+      },
+    });
+    const sending = send('one');
+    const next = send('two');
+    await clock.advance(30_000);
+    expect(outbox.stalled).toBe(0);
+    await clock.advance(3_600_000);
+    expect([outbox.stalled, outbox.queued, outbox.givenUp, failed]).toEqual([1, 2, 0, []]);
+    expect((await outbox.list(alice, 'queued')).map(({ txnId }) => txnId)).toEqual(['one', 'two']);
+    expect(logger.entries).toMatchObject([
+      { level: 'warn', context: { userId: alice, roomId: room, txnId: 'one', err: error } },
+    ]);
+    const pauses = posted.slice(1).map(({ at }, n) => at - (posted[n]?.at ?? 0));
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(60_000);
+    expect(posted.length).toBeLessThan(130);
+    blocked = false;
+    await clock.advance(60_000);
+    expect(await Promise.all([sending, next])).toEqual([{ eventId: '$one' }, { eventId: '$two' }]);
+    expect(outbox.stalled).toBe(0);
+  });
+
+  it('does not count that time toward sendTimeoutMs', async () => {
+    let answer: Error = problem('CLIENT_NOT_STARTED');
+    const { send, clock, failed } = setUp({ sendTimeoutMs: 200_000, post: () => Promise.reject(answer) });
+    void send('one');
+    await clock.advance(600_000);
+    answer = down();
+    await clock.advance(150_000);
+    expect(failed).toEqual([]);
+    await clock.advance(200_000);
+    expect(failed).toHaveLength(1);
   });
 });
 
@@ -303,13 +334,17 @@ describe('a durable message that the homeserver fails on', () => {
     expect(outbox.stalled).toBe(1);
   });
 
-  it('by rate limits alone never counts as stalled', async () => {
-    const { outbox, send, clock } = setUp({
-      post: () => Promise.reject(new MatrixClientManagerError('RATE_LIMITED', 'later', { retryAfterMs: 50_000 })),
-    });
-    void send('one');
+  it('by rate limits that do not end is given up as well, after the waits that they ask for', async () => {
+    const limited = new MatrixClientManagerError('RATE_LIMITED', 'later', { status: 429, retryAfterMs: 50_000 });
+    const { outbox, send, clock, posted, failed } = setUp({ post: () => Promise.reject(limited) });
+    const sending = rejection(send('one'));
     await clock.advance(300_000);
-    expect(outbox.stalled).toBe(0);
+    expect(outbox.stalled).toBe(1);
+    const pauses = posted.slice(1).map(({ at }, n) => at - (posted[n]?.at ?? 0));
+    expect(Math.min(...pauses)).toBeGreaterThanOrEqual(50_000);
+    await clock.advance(400_000);
+    expect(await sending).toMatchObject({ code: 'RATE_LIMITED', status: 429 });
+    expect(failed).toHaveLength(1);
   });
 
   it('that is given up counts until it is sent again', async () => {
@@ -528,14 +563,41 @@ describe('the messages of an earlier process', () => {
     expect(logger.entries.filter(({ level }) => level === 'error')).toHaveLength(1);
   });
 
-  it('that have to wait for a restart are logged as such', async () => {
-    const { outbox, storage, logger, failed } = setUp({ post: () => Promise.reject(problem('CLIENT_FAILED')) });
+  it('that cannot be sent yet are tried again, and not only after another restart', async () => {
+    let [blocked, sent] = [true, false];
+    const { outbox, storage, clock } = setUp({
+      post: async () => {
+        if (blocked) throw problem('CLIENT_NOT_STARTED');
+        return { eventId: '$one' };
+      },
+    });
     await storage.enqueueSend(alice, left('one'));
-    await outbox.resume();
-    expect(failed).toEqual([]);
-    expect(logger.entries.filter(({ level }) => level === 'error')).toMatchObject([
-      { context: { userId: alice, roomId: room, txnId: 'one', err: { code: 'CLIENT_FAILED' } } },
-    ]);
+    void outbox.resume().then(() => (sent = true));
+    await clock.advance(600_000);
+    expect([sent, outbox.stalled, await outbox.list(alice, 'queued')]).toMatchObject([false, 1, [{ txnId: 'one' }]]);
+    blocked = false;
+    await clock.advance(60_000);
+    expect([sent, await outbox.list(alice, 'sent')]).toMatchObject([true, [{ txnId: 'one' }]]);
+  });
+
+  it('are read again after a storage that failed, and what this process sends meanwhile is sent once', async () => {
+    const storage = memoryStorage();
+    const list = storage.listSends.bind(storage);
+    let failures = 3;
+    storage.listSends = (filter) => (failures-- > 0 ? Promise.reject(problem('STORAGE')) : list(filter));
+    const gate = Promise.withResolvers<{ eventId: string }>();
+    const { outbox, clock, send, txnIds, logger } = setUp({
+      storage,
+      post: ({ txnId }) => (txnId === 'new' ? gate.promise : Promise.resolve({ eventId: '$old' })),
+    });
+    await storage.enqueueSend(alice, left('old'));
+    const resuming = outbox.resume();
+    void send('new');
+    await clock.advance(60_000);
+    expect(logger.entries.filter(({ level }) => level === 'error')).toHaveLength(3);
+    gate.resolve({ eventId: '$new' });
+    await resuming;
+    expect(txnIds()).toEqual(['new', 'old']);
   });
 
   it('stay for the next one without a line in the log when this one closes', async () => {

@@ -1,12 +1,16 @@
 import type { Clock } from '../core/clock.js';
-import { failureClass } from '../http/failure-class.js';
+import { failureClass } from './failure-class.js';
+import type { FailureClass } from './failure-class.js';
 
 /** Whether the homeserver answers other requests: one since `since` (in milliseconds), or one that is made for this. */
-export type AnswersOtherwise = (since: number, error: unknown) => Promise<boolean>;
+export type AnswersOtherwise = (since: number, error: unknown) => boolean | Promise<boolean>;
+
+/** Failures that an answering homeserver may go on with for ever. */
+const counted: ReadonlySet<FailureClass> = new Set(['transient', 'rate-limited', 'unauthorised']);
 
 /**
- * For how long one thing has been failing on a homeserver that answers otherwise. The time of an outage, and what the
- * homeserver asks to wait by a rate limit, do not count: those end.
+ * For how long one thing has been failing on a homeserver that answers otherwise. The time of an outage does not count:
+ * it ends. Nor does the time before a failure that has nothing to do with the homeserver.
  */
 export class FailingTime {
   readonly #clock: Clock;
@@ -30,7 +34,7 @@ export class FailingTime {
   async failed(error: unknown): Promise<void> {
     const since = this.#countedTo;
     this.#countedTo = this.#clock.now();
-    if (failureClass(error) !== 'transient' || !(await this.#answersOtherwise(since, error))) return;
+    if (!counted.has(failureClass(error)) || !(await this.#answersOtherwise(since, error))) return;
     this.#ms += this.#countedTo - since;
   }
 }

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
-import { FailingTime } from '../../src/messages/failing-time.js';
+import { FailingTime } from '../../src/http/failing-time.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 
 const broken = new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'no', { status: 500 });
@@ -43,7 +43,14 @@ it('leaves out the time of an outage', async () => {
   expect(failing.ms).toBe(10);
 });
 
-it.each(['RATE_LIMITED', 'FORBIDDEN', 'ABORTED'] as const)('leaves out what fails with %s', async (code) => {
+it('adds up the time of rate limits, which may not end', async () => {
+  const { clock, failing } = setUp();
+  await clock.advance(1_000);
+  await failing.failed(new MatrixClientManagerError('RATE_LIMITED', 'later', { status: 429, retryAfterMs: 1_000 }));
+  expect(failing.ms).toBe(1_000);
+});
+
+it.each(['FORBIDDEN', 'CLIENT_NOT_STARTED', 'ABORTED'] as const)('leaves out what fails with %s', async (code) => {
   const { clock, asked, failing } = setUp();
   await clock.advance(1_000);
   await failing.failed(new MatrixClientManagerError(code, 'no'));
