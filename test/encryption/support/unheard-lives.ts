@@ -1,6 +1,6 @@
 import { cpSync } from 'node:fs';
 import type { expect as vitestExpect, it as vitestIt } from 'vitest';
-import type { MatrixClientManager } from '../../../src/index.js';
+import type { MatrixClientManager, MatrixClientManagerOptions } from '../../../src/index.js';
 import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver-contract.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
 import { Recorder } from '../../support/recorder.js';
@@ -50,7 +50,7 @@ class SyncWatch {
 export type Ending = 'shut down' | 'killed';
 
 /** A manager of Bob's, to which others follow, and one of Alice's, who shares an encrypted room with him. */
-export async function livesOfBob(target: HomeserverTarget) {
+export async function livesOfBob(target: HomeserverTarget, options: Partial<MatrixClientManagerOptions> = {}) {
   const writers = new Deployment(target);
   const alices = writers.start();
   const alice = await writers.user(alices);
@@ -62,7 +62,7 @@ export async function livesOfBob(target: HomeserverTarget) {
   const begin = (): MatrixClientManager => {
     door = new Door(target);
     syncs = new SyncWatch(door.target);
-    return new Deployment(syncs.target, folder).start();
+    return new Deployment(syncs.target, folder).start(options);
   };
   const first = begin();
   const bob = await writers.user(first);
@@ -88,6 +88,11 @@ export async function livesOfBob(target: HomeserverTarget) {
     },
     /** Resolves when Bob's client has taken in the event. */
     taken: (eventId: string) => syncs.taken(eventId),
+    /** Lets `count` more requests of Bob's manager pass; resolves when the next one is held. */
+    hold: (count: number) => {
+      let passed = 0;
+      return door.hold(() => passed++ === count);
+    },
     /** Accepts a durable message of Bob's that this manager cannot send any more. */
     queue: async (manager: MatrixClientManager, text: string): Promise<void> => {
       const limited = { errcode: 'M_LIMIT_EXCEEDED', error: 'later', retry_after_ms: 600_000 };
@@ -112,9 +117,39 @@ export async function livesOfBob(target: HomeserverTarget) {
   };
 }
 
-type Lives = Awaited<ReturnType<typeof livesOfBob>>;
+export type Lives = Awaited<ReturnType<typeof livesOfBob>>;
 
-type Starter = (manager: MatrixClientManager, lives: Lives, queued: string) => Promise<unknown>;
+export type Starter = (manager: MatrixClientManager, lives: Lives, queued: string) => Promise<unknown>;
+
+/** Where Bob has got one message, by the first manager. */
+export async function heardLives(target: HomeserverTarget, options: Partial<MatrixClientManagerOptions> = {}) {
+  const lives = await livesOfBob(target, options);
+  const got = new Recorder();
+  lives.first.addCallback(lives.bob, got.callback);
+  await lives.say('heard');
+  await got.message('heard');
+  return lives;
+}
+
+/** What a callback gets that is added now, up to a message that is live; all of it can be read. */
+export async function arrivals(
+  expect: typeof vitestExpect,
+  manager: MatrixClientManager,
+  { bob, roomId, say }: Lives,
+  last: string,
+): Promise<string[]> {
+  const got = new Recorder();
+  manager.addCallback(bob, got.callback, { types: ['message'] });
+  await got.message(last);
+  await say('live');
+  await got.message('live');
+  const read = { decryption: { state: 'decrypted' }, encrypted: true, roomId };
+  expect(got.events).toEqual(got.events.map(() => expect.objectContaining(read)));
+  const missed = got.events.slice(0, -1).map((event) => 'provenance' in event && event.provenance);
+  expect(new Set(missed)).toEqual(new Set(['gap-fill']));
+  expect(got.events.at(-1)).toMatchObject({ provenance: 'live' });
+  return got.bodies();
+}
 
 /** What starts a client of its own accord, before the application has added its callbacks. */
 const starters: readonly (readonly [string, Starter])[] = [
@@ -132,35 +167,11 @@ export function unheardLives(
   expect: typeof vitestExpect,
   target: () => Promise<HomeserverTarget>,
 ): void {
-  async function heard() {
-    const lives = await livesOfBob(await target());
-    const got = new Recorder();
-    lives.first.addCallback(lives.bob, got.callback);
-    await lives.say('heard');
-    await got.message('heard');
-    return lives;
-  }
-
-  /** What a callback gets that is added now, and that it can be read. */
-  async function arrivals(manager: MatrixClientManager, { bob, roomId, say }: Lives, last: string): Promise<string[]> {
-    const got = new Recorder();
-    manager.addCallback(bob, got.callback, { types: ['message'] });
-    await got.message(last);
-    await say('live');
-    await got.message('live');
-    const read = { decryption: { state: 'decrypted' }, encrypted: true, roomId };
-    expect(got.events).toEqual(got.events.map(() => expect.objectContaining(read)));
-    const missed = got.events.slice(0, -1).map((event) => 'provenance' in event && event.provenance);
-    expect(new Set(missed)).toEqual(new Set(['gap-fill']));
-    expect(got.events.at(-1)).toMatchObject({ provenance: 'live' });
-    return got.bodies();
-  }
-
   const endings: readonly Ending[] = ['shut down', 'killed'];
   const cases = endings.flatMap((ending) => starters.map(([what, start]) => [ending, what, start] as const));
 
   it.each(cases)('are kept when a manager was %s and %s starts the client', async (ending, _what, start) => {
-    const lives = await heard();
+    const lives = await heardLives(await target());
     const { begin, end, first, queue, say, sayWithNewKeys, taken } = lives;
     await queue(first, 'from the queue');
     await end(first, ending);
@@ -170,7 +181,7 @@ export function unheardLives(
     await start(next, lives, 'from the queue');
     await lives.answers.message('from the queue');
     await taken(await sayWithNewKeys('to nobody'));
-    const bodies = await arrivals(next, lives, 'to nobody');
+    const bodies = await arrivals(expect, next, lives, 'to nobody');
     // A kill may repeat the event that was under way.
     expect(bodies.filter((body) => ending === 'shut down' || body !== 'heard')).toEqual([
       'while down',
@@ -182,7 +193,7 @@ export function unheardLives(
   });
 
   it.each(cases)('outlive a manager without callbacks that was %s after %s', async (ending, _what, start) => {
-    const lives = await heard();
+    const lives = await heardLives(await target());
     const { begin, bob, end, first, queue, say, sayWithNewKeys, taken } = lives;
     await queue(first, 'queued in life 1');
     await end(first, 'shut down');
@@ -199,7 +210,7 @@ export function unheardLives(
     const last = begin();
     await last.startClient({ userId: bob });
     await lives.answers.message('queued in life 3');
-    expect(await arrivals(last, lives, 'queued in life 3')).toEqual([
+    expect(await arrivals(expect, last, lives, 'queued in life 3')).toEqual([
       'after life 1',
       'queued in life 1',
       'to nobody in life 2',
@@ -222,6 +233,11 @@ export function unheardLives(
     const next = begin();
     await next.encryptionStatus(bob);
     await taken(await sayWithNewKeys('to nobody'));
-    expect(await arrivals(next, lives, 'to nobody')).toEqual(['in the first life', 'while down', 'to nobody', 'live']);
+    expect(await arrivals(expect, next, lives, 'to nobody')).toEqual([
+      'in the first life',
+      'while down',
+      'to nobody',
+      'live',
+    ]);
   });
 }
