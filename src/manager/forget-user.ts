@@ -2,6 +2,7 @@ import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { everyStep } from '../core/every-step.js';
 import { isManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import type { Outbox } from '../messages/outbox.js';
 import type { Accounts } from '../provisioning/accounts.js';
 import type { Encryption } from './encryption.js';
 import type { LiveUsers } from './live-users.js';
@@ -11,6 +12,7 @@ export interface ForgetUserParts {
   readonly callbacks: CallbackRegistry;
   readonly encryption: Encryption | undefined;
   readonly logger: Logger;
+  readonly outbox: Outbox;
   readonly users: LiveUsers;
 }
 
@@ -19,7 +21,7 @@ export interface ForgetUserParts {
  * queued sends. A step that fails keeps none of the others from being done; the call may be repeated.
  */
 export async function forgetUser(parts: ForgetUserParts, userId: string, logOut: boolean): Promise<void> {
-  const { accounts, callbacks, encryption, logger, users } = parts;
+  const { accounts, callbacks, encryption, logger, outbox, users } = parts;
   const erase = (): Promise<void> => accounts.erase(userId);
   try {
     await everyStep(
@@ -30,6 +32,7 @@ export async function forgetUser(parts: ForgetUserParts, userId: string, logOut:
         () => users.stop(userId),
         () => users.registry.forget(userId),
         () => callbacks.forget(userId),
+        () => outbox.forget(userId),
         () => encryption?.forgetUser(userId),
         erase,
       ],

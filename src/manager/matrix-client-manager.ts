@@ -678,8 +678,9 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   async #forget(userId: string, logOut: boolean): Promise<void> {
-    const [accounts, callbacks, encryption, users] = [this.#accounts, this.#callbacks, this.#encryption, this.#users];
-    await forgetUser({ accounts, callbacks, encryption, users, logger: this.#settings.logger }, userId, logOut);
+    const parts = { accounts: this.#accounts, callbacks: this.#callbacks, encryption: this.#encryption };
+    const { logger } = this.#settings;
+    await forgetUser({ ...parts, outbox: this.#outbox, users: this.#users, logger }, userId, logOut);
   }
 
   async #withIdentity<T>(

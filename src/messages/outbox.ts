@@ -175,6 +175,14 @@ export class Outbox {
     return deleted;
   }
 
+  /** Ends the sending of all the user's messages, which the storage has to forget. */
+  forget(userId: string): void {
+    for (const [key, discards] of this.#discards) {
+      if (!key.startsWith(keyOf(userId, ''))) continue;
+      for (const discard of discards) discard.abort('the user was forgotten');
+    }
+  }
+
   /** Ends every try at once; what is not sent by then stays stored for the next process. */
   close(): void {
     this.#closing.abort();

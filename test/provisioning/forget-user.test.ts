@@ -56,6 +56,21 @@ async function deviceIds(manager: MatrixClientManager): Promise<string[]> {
 }
 
 describe('forgetUser', () => {
+  it('ends a durable send that is still tried, and nothing of it is tried or kept afterwards', async () => {
+    const { fake, manager, soon, clock, roomId, storage } = await setUp();
+    fake.faults.status({ path: /\/send\// }, { status: 503 });
+    const sending = manager.sendMessage({ userId: alice, roomId, text: 'never', durable: true });
+    const ended = sending.catch((error: unknown) => error);
+    await clock.advance(5_000);
+    await soon(manager.forgetUser(alice));
+    expect(await soon(ended)).toMatchObject({ code: 'ABORTED' });
+    expect(await storage.listSends()).toEqual([]);
+    const tries = fake.requests.length;
+    await clock.advance(300_000);
+    expect(fake.requests.slice(tries).filter(({ path }) => path.includes('/send/'))).toEqual([]);
+    expect(manager.stats().queues.outbox).toBe(0);
+  });
+
   it('stops the client and leaves nothing of the user behind, nor their device', async () => {
     const { fake, manager, soon, session, kept, recorder, roomId, bob } = await setUp();
     const before = await kept();
