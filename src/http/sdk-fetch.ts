@@ -72,7 +72,6 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     const deadline = new AbortController();
     let timer: TimerHandle;
     const startTimer = (): void => {
-      clock.clearTimeout(timer);
       timer = clock.setTimeout(() => deadline.abort(timeoutReason()), requestTimeoutMs);
     };
     // An upload takes as long as it is large; its answer does not.
@@ -206,6 +205,6 @@ function responseOf({ status, headers, text }: Answer): Response {
 function refusalForSdk(answer: Answer): Response {
   const headers = new Headers([...answer.headers]);
   headers.set('content-type', isMatrixError(answer.text) ? 'application/json' : 'text/html');
-  const status = answer.status > 599 ? 502 : answer.status; // a Response takes no others
+  const status = answer.status < 200 || answer.status > 599 ? 502 : answer.status; // a Response takes no others
   return new Response(EMPTY.has(status) ? null : answer.text, { status, headers });
 }
