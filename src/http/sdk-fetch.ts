@@ -1,5 +1,5 @@
-import type { Clock, TimerHandle } from '../core/clock.js';
-import { orAborted, timeoutReason } from '../core/abort.js';
+import { orAborted } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/request-gate.js';
 import type { RequestGate } from '../core/request-gate.js';
@@ -15,6 +15,7 @@ import { readAnswer } from './read-text.js';
 import { secretsOf } from './secrets.js';
 import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
+import { Silence } from './silence.js';
 import type { Answer, Connections } from './transport.js';
 
 export interface SdkFetchOptions {
@@ -26,7 +27,10 @@ export interface SdkFetchOptions {
   readonly signal: AbortSignal;
   /** What requests have to pass. @default nothing */
   readonly gate?: RequestGate;
-  /** Time for one attempt, its body included where that is JSON, in milliseconds. @default 30_000 */
+  /**
+   * Time for one attempt, its body included where that is JSON, in milliseconds. An upload ends when nothing has flowed
+   * for so long. @default 30_000
+   */
   readonly requestTimeoutMs?: number;
   /** How large a JSON answer may be, in bytes. @default 256 MiB */
   readonly maxResponseBytes?: number;
@@ -69,19 +73,12 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
   ): Promise<Outcome> => {
     const stop = init.signal as AbortSignal;
     const outcome = { userId: session.userId, isSync: false, sentAt: clock.now() };
-    const deadline = new AbortController();
-    let timer: TimerHandle;
-    const startTimer = (): void => {
-      timer = clock.setTimeout(() => deadline.abort(timeoutReason()), requestTimeoutMs);
-    };
-    // An upload takes as long as it is large; its answer does not.
-    if (isText(init.body)) startTimer();
-    const onHeaders = isText(init.body) ? undefined : startTimer;
-    const signal = AbortSignal.any([stop, deadline.signal]);
+    const silence = new Silence(clock, requestTimeoutMs);
+    const signal = AbortSignal.any([stop, silence.signal]);
     const secrets = secretsOf(token, undefined);
     try {
       // Not left to fetch alone: not every one ends with its signal, and a stop waits for this.
-      const result = await orAborted(transmit(input, { ...init, signal }, secrets, onHeaders), signal, OPERATION);
+      const result = await orAborted(transmit(input, { ...init, signal }, secrets, silence), signal, OPERATION);
       gate.record({ ...outcome, failed: result.response.status >= 500 });
       watch.ended(result.error ? failureClass(result.error) : 'ok', result.response.status);
       return result;
@@ -91,11 +88,11 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
         ...subject,
         homeserverUrl: urlOf(input).origin,
         signal: stop,
-        late: deadline.signal.aborted ? `got no answer within ${requestTimeoutMs} ms` : undefined,
+        late: silence.signal.aborted ? `got no answer within ${requestTimeoutMs} ms` : undefined,
         secrets,
       });
     } finally {
-      clock.clearTimeout(timer);
+      silence.written();
     }
   };
 
@@ -103,14 +100,15 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     input: string | URL | Request,
     init: RequestInit,
     secrets: readonly string[],
-    onHeaders: (() => void) | undefined,
+    silence: Silence,
   ): Promise<Outcome> => {
     const { method = 'GET', body, signal } = init;
     const headers = new Headers(init.headers);
+    if (isText(body)) silence.limit();
     // What asks for JSON is read to its end; media flow, and so do uploads.
     if (input instanceof Request || !isText(body) || !headers.get('accept')?.includes('json')) {
-      const response = await fetch(input, init);
-      onHeaders?.();
+      const response = await fetch(input, isFile(body) ? watchedUpload(init, body, silence) : init);
+      silence.limit();
       const flows = response.ok && !response.headers.get('content-type')?.includes('json');
       if (flows || EMPTY.has(response.status)) return { response };
       const answer = await readAnswer(response, maxResponseBytes);
@@ -192,6 +190,27 @@ function urlOf(input: string | URL | Request): URL {
 
 function isText(body: RequestInit['body']): body is string | null | undefined {
   return body === undefined || body === null || typeof body === 'string';
+}
+
+type File = Blob | ArrayBuffer | NodeJS.ArrayBufferView;
+
+function isFile(body: RequestInit['body']): body is File {
+  return body instanceof Blob || body instanceof ArrayBuffer || ArrayBuffer.isView(body);
+}
+
+/** An upload takes as long as it is large, so that it ends only when nothing of it has flowed for a time. */
+function watchedUpload(init: RequestInit, file: File, silence: Silence): RequestInit {
+  silence.broken();
+  const { body, headers } = new Response(file); // with the content type of a Blob
+  const length = file instanceof Blob ? file.size : file.byteLength;
+  for (const [name, value] of new Headers(init.headers)) headers.set(name, value);
+  headers.set('content-length', String(length)); // which homeservers insist on
+  return {
+    ...init,
+    headers,
+    body: ReadableStream.from(silence.watchWriting(body as AsyncIterable<Uint8Array>)),
+    duplex: 'half',
+  };
 }
 
 /** Statuses of answers that have no body. */

@@ -23,11 +23,12 @@ function setUp(
 ) {
   const clock = new ManualClock();
   const sent: TransportRequest[] = [];
-  const fetched: Request[] = [];
+  const fetched: { readonly headers: Headers; readonly text: string }[] = [];
   const outcomes: RequestOutcome[] = [];
   const session = new Session(userId, { userId, accessToken: 'token-1', deviceId: 'D' });
   const fetch: Fetch = async (input, init) => {
-    fetched.push(new Request(input, init));
+    const request = new Request(input, init);
+    fetched.push({ headers: request.headers, text: await request.text() });
     return response?.() ?? Response.json({});
   };
   const stop = new AbortController();
@@ -68,7 +69,8 @@ describe('a request of the SDK', () => {
     ['is a Request', () => [new Request('http://hs/x', { headers }), {}] as const],
   ])('that %s flows', async (_title, given) => {
     const { viaSdk, sent, fetched } = setUp({});
-    expect((await viaSdk(...given())).status).toBe(200);
+    const [input, init] = given();
+    expect((await viaSdk(input, init)).status).toBe(200);
     expect([sent.length, fetched.length]).toEqual([0, 1]);
   });
 
@@ -96,6 +98,40 @@ describe('a request of the SDK', () => {
     stop.abort();
     await expect(outcome).rejects.toMatchObject({ name: 'AbortError' });
     expect(sent).toEqual([]);
+  });
+});
+
+describe('an upload of the SDK', () => {
+  const bytes = Buffer.from('four');
+
+  it.each([
+    ['a Blob', new Blob([bytes], { type: 'image/png' }), {}, 'image/png'],
+    ['a Blob of another type', new Blob([bytes], { type: 'image/png' }), { 'content-type': 'a/b' }, 'a/b'],
+    ['a Buffer', bytes, { 'content-type': 'a/b' }, 'a/b'],
+    ['an ArrayBuffer', Uint8Array.from(bytes).buffer, {}, null],
+  ])('of %s has its length, its type and all of it', async (_title, body, own, type) => {
+    const { viaSdk, fetched } = setUp({});
+    await viaSdk('http://hs/upload', { method: 'POST', headers: { ...headers, ...own }, body });
+    const request = fetched[0];
+    expect(request?.text).toBe('four');
+    expect([request?.headers.get('content-length'), request?.headers.get('content-type')]).toEqual(['4', type]);
+    expect(request?.headers.get('authorization')).toBe('Bearer token-1');
+  });
+
+  it('is sent whole again when its token was dead', async () => {
+    const texts: string[] = [];
+    const fetch: Fetch = async (input, init) => {
+      texts.push(await new Request(input, init).text());
+      return texts.length === 1 ? Response.json({ errcode: 'M_UNKNOWN_TOKEN' }, { status: 401 }) : Response.json({});
+    };
+    const session = new Session(userId, { userId, accessToken: 'token-1', deviceId: 'D' }, async () => ({
+      userId,
+      accessToken: 'token-2',
+      deviceId: 'D',
+    }));
+    const { viaSdk } = setUp({}, { session, connections: { fetch, send: fetch as never, close: async () => {} } });
+    expect((await viaSdk('http://hs/upload', { method: 'POST', headers, body: bytes })).status).toBe(200);
+    expect(texts).toEqual(['four', 'four']);
   });
 });
 
@@ -185,26 +221,56 @@ describe('the time of an answer for the SDK', () => {
       headers: asJson,
     });
 
-  it('does not count while a file is uploaded, and does once the answer begins', async () => {
-    const taken = Promise.withResolvers<Response>();
-    const fetch: Fetch = () => taken.promise;
+  /** A homeserver that takes a chunk of an upload each time it is told to; `answer` ends it. */
+  function slowly(body: Blob | Buffer | FormData) {
     const clock = new ManualClock();
-    const { viaSdk } = setUp(
-      {},
-      { clock, connections: { fetch, send: () => Promise.reject(new Error('not this way')), close: async () => {} } },
-    );
-    const failure = rejection(viaSdk('http://hs/upload', { method: 'POST', headers, body: new Blob(['x']) }));
-    await clock.advance(600_000);
-    expect(clock.pendingTimers).toBe(0);
-    taken.resolve(trickling(200));
+    const taking = Promise.withResolvers<ReadableStreamDefaultReader<Uint8Array>>();
+    const answered = Promise.withResolvers<Response>();
+    const fetch: Fetch = (input, init) => {
+      const { body: stream } = new Request(input, init);
+      if (stream) taking.resolve(stream.getReader());
+      init?.signal?.addEventListener('abort', () => answered.reject(init.signal?.reason));
+      return answered.promise;
+    };
+    const send = () => Promise.reject(new Error('not this way'));
+    const { viaSdk } = setUp({}, { clock, connections: { fetch, send, close: async () => {} } });
+    const outcome = viaSdk('http://hs/upload', { method: 'POST', headers, body });
+    outcome.catch(() => {});
+    return { clock, outcome, take: async () => (await taking.promise).read(), answer: answered.resolve };
+  }
+
+  it('does not count while a file flows, and does once the answer begins', async () => {
+    const { clock, outcome, take, answer } = slowly(new Blob(Array.from({ length: 9 }, () => 'x'.repeat(65_536))));
+    for (let chunks = 0; !(await take()).done; chunks++) {
+      expect(chunks).toBeLessThan(100);
+      await clock.advance(29_000);
+    }
+    answer(trickling(200));
     await clock.advance(29_999);
     expect(clock.pendingTimers).toBe(1);
     await clock.advance(1);
-    expect(await failure).toMatchObject({
+    expect(await rejection(outcome)).toMatchObject({
       code: 'TIMEOUT',
       message: 'a request of the client got no answer within 30000 ms',
     });
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it.each([0, 1, 5])('is over when a homeserver takes no more of a file (after %i chunks)', async (chunks) => {
+    const { clock, outcome, take } = slowly(Buffer.alloc(300_000));
+    for (let n = 0; n < chunks; n++) await take();
+    await clock.advance(30_000);
+    expect(await rejection(outcome)).toMatchObject({ code: 'TIMEOUT' });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('begins with the answer where it cannot be seen whether an upload flows', async () => {
+    const { clock, outcome, answer } = slowly(new FormData());
+    await clock.advance(600_000);
+    expect(clock.pendingTimers).toBe(0);
+    answer(trickling(200));
+    await clock.advance(30_000);
+    expect(await rejection(outcome)).toMatchObject({ code: 'TIMEOUT' });
   });
 
   it('counts for the body of a refusal as well', async () => {

@@ -337,8 +337,60 @@ describe.each(transports)('over %s', (_name, make) => {
     expect([...new Uint8Array(await (await media.blob()).arrayBuffer())]).toEqual([0, 255]);
     const upload = await fetch(`${server.origin}/up`, { method: 'POST', headers, body: new Blob(['bytes']) });
     expect(await upload.json()).toEqual({ body: 'bytes' });
+    const buffered = await fetch(`${server.origin}/up`, { method: 'POST', headers, body: Buffer.alloc(300_000, 'x') });
+    expect(await buffered.json()).toEqual({ body: 'x'.repeat(300_000) });
     const posted = await fetch(new Request(`${server.origin}/up`, { method: 'POST', headers, body: 'text' }));
     expect(await posted.json()).toEqual({ body: 'text' });
+  });
+});
+
+describe.each(transports)('an upload of the SDK over %s', (_name, make) => {
+  async function setUp(handler: Handler) {
+    const server = await TransportServer.plain(handler);
+    const connections = make().open();
+    opened.push(server, { [Symbol.asyncDispose]: () => connections.close() });
+    const clock = new ManualClock();
+    const session = new Session('@a:hs', credentials);
+    const fetch = sdkFetch({ connections, clock, session, signal: new AbortController().signal });
+    const headers = { authorization: 'Bearer x', accept: 'application/json' };
+    const upload = (body: Blob | Buffer) => fetch(`${server.origin}/up`, { method: 'POST', headers, body });
+    return { server, clock, upload };
+  }
+
+  it('has its length, on which homeservers insist', async () => {
+    const seen: unknown[] = [];
+    const { upload } = await setUp((request, response) => {
+      seen.push([request.headers['content-length'], request.headers['content-type']]);
+      request.resume().on('end', () => response.end('{}'));
+    });
+    await upload(new Blob(['bytes'], { type: 'image/png' }));
+    await upload(Buffer.from('bytes'));
+    expect(seen).toEqual([
+      ['5', 'image/png'],
+      ['5', undefined],
+    ]);
+  });
+
+  it('that is refused before it is there whole ends with the refusal', async () => {
+    const { upload, server } = await setUp((_request, response) => {
+      response.writeHead(413, { 'content-type': 'application/json' }).end('{"errcode":"M_TOO_LARGE"}');
+    });
+    for (const body of [new Blob(['x'.repeat(5_000_000)]), Buffer.alloc(5_000_000)]) {
+      const response = await upload(body);
+      expect([response.status, await response.json()]).toEqual([413, { errcode: 'M_TOO_LARGE' }]);
+    }
+    await server.until(() => server.sockets.size === 0);
+  });
+
+  it('of which the homeserver takes no more is given up, with its connection', async () => {
+    const held: { resume(): unknown }[] = [];
+    const { upload, server, clock } = await setUp((request) => void held.push(request));
+    const failure = rejection(upload(Buffer.alloc(20_000_000)));
+    await server.until(() => held.length === 1 && clock.pendingTimers === 1);
+    await clock.advance(30_000);
+    expect(await failure).toMatchObject({ code: 'TIMEOUT' });
+    held[0]?.resume(); // a server that reads nothing does not see the end of a connection either
+    await server.until(() => server.sockets.size === 0);
   });
 });
 
