@@ -40,7 +40,7 @@ export interface MessageEvent extends InTimeline {
   readonly type: 'message';
 }
 
-/** @see https://spec.matrix.org/v1.16/client-server-api/#event-annotations-and-reactions */
+/** A reaction to an event. @see https://spec.matrix.org/v1.16/client-server-api/#event-annotations-and-reactions */
 export interface ReactionEvent extends InTimeline {
   readonly type: 'reaction';
   /** The event reacted to; undefined when the reaction names none. */
@@ -49,6 +49,7 @@ export interface ReactionEvent extends InTimeline {
   readonly key: string | undefined;
 }
 
+/** An event was redacted: its content was taken back. */
 export interface RedactionEvent extends InTimeline {
   readonly type: 'redaction';
   /** The event redacted. */
@@ -67,12 +68,14 @@ export interface MembershipEvent extends InTimeline {
 /** A change of any other room state, such as `m.room.name`. */
 export interface StateEvent extends InTimeline {
   readonly type: 'state';
+  /** Which piece of state of that type; often empty. */
   readonly stateKey: string;
 }
 
 /** Who else is typing now: the whole list without the user's own id, each time it changes. */
 export interface TypingEvent extends InRoom {
   readonly type: 'typing';
+  /** Full user ids. */
   readonly userIds: readonly string[];
 }
 

@@ -16,7 +16,7 @@ export interface CryptoStoreOptions {
   readonly path: string;
   /**
    * What each user's key is wrapped with: 32 random bytes, or a string of at least 16 characters. Changed by
-   * `rotateSecret()` only.
+   * `rotateEncryptionSecret()` only.
    */
   readonly secret: string | Uint8Array;
   /**

@@ -13,15 +13,22 @@ export interface EncryptionOptions extends Pick<
 > {
   /** Whether a user's client has encryption. Must always say the same of a user. @default everybody's has */
   readonly users?: (userId: string) => boolean;
-  /** Takes a user's recovery key; see {@link IdentitySettings}. With `recoveryKey`, users get an identity. @default none */
+  /**
+   * Takes a user's new recovery key, which opens everything of theirs, into safe keeping; has 30 seconds. Called before
+   * anything relies on the key, and again when that failed: keep the last one. Together with `recoveryKey` it gives
+   * users an identity: cross-signing keys, secret storage and a key backup. @default none
+   */
   readonly onRecoveryKey?: IdentitySettings['onRecoveryKey'];
-  /** Gives the user's recovery key, or undefined where there is none. @default none */
+  /** Gives the user's recovery key, or undefined where there is none, on a new device; has 30 seconds. @default none */
   readonly recoveryKey?: IdentitySettings['recoveryKey'];
   /** Whether users get cross-signing keys. @default true with `onRecoveryKey` and `recoveryKey`, else false */
   readonly crossSigning?: boolean;
   /** Whether users' keys are backed up at the homeserver. @default as crossSigning */
   readonly keyBackup?: boolean;
-  /** Which devices get room keys. @default 'cross-signed' with cross-signing, else 'all' */
+  /**
+   * Which devices get room keys: all of them, those that their owner has cross-signed, or those that the sender has
+   * verified. @default 'cross-signed' with cross-signing, else 'all'
+   */
   readonly trust?: TrustPolicy;
   /** How long callbacks wait for an event whose key has not come, in milliseconds. @default 30_000 */
   readonly decryptionTimeoutMs?: number;

@@ -20,6 +20,7 @@ export interface ConnectionStateChange {
 
 /** What a connection tells, by name. */
 export interface ConnectionEvents {
+  /** The connection went from one state to another. */
   stateChanged: (change: ConnectionStateChange) => void;
 }
 

@@ -16,6 +16,7 @@ export interface ManagerEvents {
     readonly reason: StopReason;
     readonly error?: MatrixClientManagerError;
   }) => void;
+  /** A client went from one state to another. */
   clientStateChanged: (event: {
     readonly userId: string;
     readonly from: ClientState;

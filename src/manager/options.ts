@@ -31,32 +31,35 @@ export interface MatrixClientManagerOptions {
   readonly homeserverUrl: string;
   /** The server's name in user ids. @default the admin's server name, else the URL's host */
   readonly serverName?: string;
-  /** A server admin, for provisioning, `manager.admin`, and reading rooms without a `userId`. */
+  /** A server admin, by token or password: for provisioning, `manager.admin`, and reading rooms without a `userId`. */
   readonly admin?: AdminAccount;
-  /** Who makes accounts and sessions. @default a SynapseAdminProvisioner with `admin` */
+  /** What makes accounts and sessions. @default a SynapseAdminProvisioner with `admin` */
   readonly provisioner?: Provisioner;
   /**
    * The application's own store of credentials, `{ get, set, delete }`: asked when `storage` has none and when a token
-   * has died, and given what is new before it is used. A function alone is asked only.
+   * has died, and given what is new before it is used. A function `(userId) => credentials` alone is asked only.
    */
   readonly credentials?: CredentialsSource;
-  /** What the devices are called that logins make. @default 'matrix-client-manager' */
+  /** The name of new devices, as other users see it. @default 'matrix-client-manager' */
   readonly deviceName?: string;
   /** Where credentials and positions are kept. The manager closes it at shutdown. @default memoryStorage() */
   readonly storage?: Storage;
   /** How long a user may do nothing before their client is stopped, in milliseconds. @default 7_200_000 (2 hours) */
   readonly idleTimeoutMs?: number;
-  /** How users are connected by their activity. @default activityPolicy({ idleTimeoutMs }) */
+  /** Decides from a user's activity whether their client is live, rests or is stopped. @default activityPolicy({ idleTimeoutMs }) */
   readonly connectionPolicy?: ConnectionPolicy;
-  /** Heap use of the process from which on the least recently active clients are stopped, in bytes. @default Infinity */
+  /** Above this heap use of the process, the least recently active clients are stopped, in bytes. @default Infinity */
   readonly maxHeapBytes?: number;
-  /** How often it is looked for clients to rest, to stop or to start, in milliseconds. @default 60_000 */
+  /** How often clients are checked for those to rest, stop or start, in milliseconds. @default 60_000 */
   readonly sweepIntervalMs?: number;
-  /** How many clients may run at once; the least recently active one makes room. @default Infinity */
+  /** How many clients may run at once; the least recently active one is stopped for the next. @default Infinity */
   readonly maxClients?: number;
   /** How many clients may be starting at once. @default 8 */
   readonly startConcurrency?: number;
-  /** How long a start may take from its turn on, its first sync included, in milliseconds. @default 120_000 */
+  /**
+   * How long a start may take once its turn has come, with all that it waits for: `credentials`, `storage`, the
+   * homeserver, its first sync. In milliseconds. @default 120_000
+   */
   readonly startTimeoutMs?: number;
   /** How long a stop waits for callbacks that still run, in milliseconds. @default 10_000 */
   readonly stopTimeoutMs?: number;
@@ -87,7 +90,7 @@ export interface MatrixClientManagerOptions {
   readonly adminConcurrency?: number;
   /** Time for one request, in milliseconds; a sync gets as much beyond `pollTimeoutMs`. @default 30_000 */
   readonly requestTimeoutMs?: number;
-  /** How long the homeserver may hold a sync that has no news, in milliseconds. @default 30_000 */
+  /** How long the homeserver may hold a sync that has no events, in milliseconds. @default 30_000 */
   readonly pollTimeoutMs?: number;
   /** How large an answer of the homeserver may be, in bytes; a first sync of a large account takes megabytes. @default 268_435_456 */
   readonly maxResponseBytes?: number;
@@ -109,15 +112,15 @@ export interface MatrixClientManagerOptions {
   readonly encryption?: EncryptionOptions;
   /** Where all time comes from. @default systemClock */
   readonly clock?: Clock;
-  /** pino's shape. @default none */
+  /** Gets log lines by `debug`, `info`, `warn` and `error`, each `(object, message)`: a pino instance fits. @default none */
   readonly logger?: Logger;
   /** OpenTelemetry's, for metrics. @default the global one, as it is when the manager is made */
   readonly meterProvider?: MeterProvider;
   /** OpenTelemetry's, for traces. @default the global one */
   readonly tracerProvider?: TracerProvider;
-  /** How requests are sent. @default the global fetch, looked up at each request */
+  /** Sends requests; proxies and test doubles hook in here. @default the global fetch, looked up at each request */
   readonly fetch?: Fetch;
-  /** What carries requests, instead of `fetch`: undiciTransport() of matrix-client-manager/undici. @default one on `fetch` */
+  /** Sends requests instead of `fetch`: `undiciTransport()` of `matrix-client-manager/undici`. @default one on `fetch` */
   readonly transport?: Transport;
 }
 

@@ -166,7 +166,7 @@ export interface SendFileOptions {
   readonly userId: string;
   readonly roomId: string;
   readonly file: OutgoingFile;
-  /** @default 'm.image', 'm.video' or 'm.audio' by `mimeType`, else 'm.file' */
+  /** The kind of message. @default 'm.image', 'm.video' or 'm.audio' by `mimeType`, else 'm.file' */
   readonly msgtype?: string | undefined;
   /** Names this message: sent again with the same one, it is not posted twice; the file is uploaded again. @default a random one */
   readonly txnId?: string | undefined;
@@ -213,9 +213,9 @@ export const downloadFileSchema = optionsOf<DownloadFileOptions>({
 });
 
 export interface ListSendsOptions {
-  /** @default everybody's */
+  /** Only the sends of this user. @default everybody's */
   readonly userId?: string | undefined;
-  /** @default 'queued' */
+  /** Which sends: those under way or waiting, those refused or given up, or those that the homeserver has. @default 'queued' */
   readonly state?: 'queued' | 'failed' | 'sent' | undefined;
 }
 
@@ -227,6 +227,7 @@ export const listSendsSchema = optionsOf<ListSendsOptions>({
 export interface SendTypingOptions {
   readonly userId: string;
   readonly roomId: string;
+  /** Whether the user types now. */
   readonly typing: boolean;
   /** How long others see it unless it is renewed, in milliseconds. @default 30_000 */
   readonly timeoutMs?: number | undefined;

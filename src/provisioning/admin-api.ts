@@ -36,7 +36,7 @@ export interface ListUsersOptions {
   readonly limit?: number | undefined;
   /** Only users whose id or display name contains this. */
   readonly name?: string | undefined;
-  /** @default false */
+  /** Whether deactivated users are listed as well. @default false */
   readonly deactivated?: boolean | undefined;
 }
 

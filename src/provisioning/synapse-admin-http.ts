@@ -11,7 +11,10 @@ import { path } from '../http/path.js';
 import { Session } from '../http/session.js';
 import { OwnAdmin } from './own-admin.js';
 
-/** The account that Admin API calls are made with: a server admin. */
+/**
+ * The account that Admin API calls are made with: a server admin. With a password it is logged in once, on one device,
+ * and again when the token is not valid any more.
+ */
 export type AdminAccount =
   | { readonly userId: string; readonly accessToken: string; readonly password?: string }
   | { readonly userId: string; readonly password: string; readonly accessToken?: string };

@@ -4,7 +4,10 @@ import type { RequestOutcome } from '../core/request-gate.js';
 
 /** Whether the homeserver is taken to be reachable. While it is `down`, `retryAt` says when it is looked for next. */
 export type HomeserverState =
-  | { readonly state: 'up' }
+  | {
+      /** Whether it answers. */
+      readonly state: 'up';
+    }
   | {
       readonly state: 'down';
       /** Milliseconds since the Unix epoch. */

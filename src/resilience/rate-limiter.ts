@@ -5,8 +5,9 @@ import type { Priority } from '../core/request-gate.js';
 
 /** How many requests may go out: `perSecond` on average, `burst` at once after a pause. */
 export interface RateLimit {
+  /** Requests per second, on average. */
   readonly perSecond: number;
-  /** @default perSecond */
+  /** Requests that may go out at once after a pause. @default perSecond */
   readonly burst?: number;
 }
 

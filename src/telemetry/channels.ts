@@ -19,12 +19,16 @@ export interface DiagnosticsMessages {
     readonly errorCode?: string;
   };
   /** Nothing of a client is left. */
-  'matrix-client-manager:client.stop': { readonly userId: string; readonly reason: string };
+  'matrix-client-manager:client.stop': {
+    readonly userId: string;
+    /** As in the event `clientStopped` of the manager. */
+    readonly reason: string;
+  };
   /** A sync was answered, and what it brought is with the callbacks. */
   'matrix-client-manager:sync': {
     readonly userId: string;
     readonly kind: SyncKind;
-    /** Until the answer, the homeserver's waiting for news included. */
+    /** Until the answer, in milliseconds; the homeserver's waiting for events is included. */
     readonly durationMs: number;
     readonly processingMs: number;
     readonly rooms: number;

@@ -38,6 +38,7 @@ export interface Gauges {
   readonly givenUpSends: number;
   /** How many calls of callbacks have run for longer than `callbackTimeoutMs`, and still run. */
   readonly overdueCallbacks: number;
+  /** Whether the homeserver counts as reachable. */
   readonly homeserver: 'up' | 'down';
   /** How many devices have their keys in memory. */
   readonly openDevices: number;

@@ -31,7 +31,7 @@ export const instruments = {
     name: 'matrix.client.resting',
     kind: 'level',
     unit: '{client}',
-    description: 'Live clients that poll only now and then, since their users are quiet',
+    description: 'Live clients that poll seldom, because their users are not active',
     labels: [],
   },
   stalledRooms: {
@@ -66,7 +66,7 @@ export const instruments = {
     name: 'matrix.client.starts',
     kind: 'counter',
     unit: '{start}',
-    description: 'Starts of clients, by how they ended',
+    description: 'Starts of clients, by how they ended (live, failed), and whether from a stored position',
     labels: ['outcome', 'resumed'],
   },
   startDuration: {
@@ -88,7 +88,8 @@ export const instruments = {
     name: 'matrix.sync.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time until a sync was answered, the homeserver waiting for news included',
+    description:
+      'Time until a sync was answered, the homeserver waiting for events included; kind is initial, catch-up (the first one after a pause) or live',
     labels: ['kind'],
     buckets: LONG,
   },
@@ -96,7 +97,7 @@ export const instruments = {
     name: 'matrix.sync.processing.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time from an answer until its events were with the callbacks and the next sync could go out',
+    description: 'Time from the answer of a sync until its events were handed to the callbacks',
     labels: ['kind'],
     buckets: SHORT,
   },
@@ -183,14 +184,15 @@ export const instruments = {
     name: 'matrix.encryption.room_keys',
     kind: 'counter',
     unit: '{key}',
-    description: 'Room keys that devices have made, received, been refused, stored in a key backup and read from there',
+    description:
+      'Room keys that devices have made, received, been refused (withheld), stored in a key backup (backed-up) and read from there (restored)',
     labels: ['event'],
   },
   keyRequests: {
     name: 'matrix.encryption.key_requests',
     kind: 'counter',
     unit: '{request}',
-    description: 'Keys that an event lacked and that were looked for in the key backup, by what came of it',
+    description: 'Keys that an event lacked and that were looked for in the key backup (found, missing, failed)',
     labels: ['result'],
   },
   keysToBackUp: {
@@ -204,14 +206,15 @@ export const instruments = {
     name: 'matrix.encryption.backup.failures',
     kind: 'counter',
     unit: '{failure}',
-    description: 'Attempts to store keys in a key backup that failed',
+    description:
+      'Attempts to store keys in a key backup that failed: upload is tried again, with gone the backup is no more',
     labels: ['reason'],
   },
   gaps: {
     name: 'matrix.gap.count',
     kind: 'counter',
     unit: '{gap}',
-    description: 'Gaps in timelines, by whether they could be filled',
+    description: 'Gaps in timelines, by whether they were filled or left open',
     labels: ['outcome'],
   },
   gapEvents: {
@@ -225,7 +228,7 @@ export const instruments = {
     name: 'matrix.checkpoint.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time that the storage took to store a position',
+    description: 'Time that the storage took to store a position (stored, failed)',
     labels: ['outcome'],
     buckets: SHORT,
   },
@@ -233,7 +236,7 @@ export const instruments = {
     name: 'matrix.send.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time from the call until a message was with the homeserver, the wait for its turn included',
+    description: 'Time from the call until the homeserver had a message, the wait for its turn included (sent, failed)',
     labels: ['outcome'],
     buckets: LONG,
   },
@@ -255,7 +258,7 @@ export const instruments = {
     name: 'matrix.provision.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time that provisioning a user took',
+    description: 'Time that provisioning a user took (created, existing, failed)',
     labels: ['outcome'],
     buckets: LONG,
   },
@@ -263,7 +266,8 @@ export const instruments = {
     name: 'matrix.request.count',
     kind: 'counter',
     unit: '{request}',
-    description: 'Requests to the homeserver, by endpoint template, class of status and class of result',
+    description:
+      'Requests to the homeserver, by endpoint template (other for unknown ones), class of status (2xx and so on; none) and result (ok, rate-limited, transient, unavailable: not sent, since the homeserver is down, unauthorised, aborted, permanent)',
     labels: ['method', 'endpoint', 'status', 'result'],
   },
   requestDuration: {
@@ -299,14 +303,15 @@ export const instruments = {
     name: 'matrix.queue.length',
     kind: 'level',
     unit: '{item}',
-    description: 'What waits: for its turn, for the homeserver, or for a rate limit',
+    description:
+      'What waits: send, outbox, rateLimiter, starts, admin (for a place), homeserver (clients, while it is down)',
     labels: ['queue'],
   },
   adminPool: {
     name: 'matrix.admin.pool',
     kind: 'level',
     unit: '{call}',
-    description: 'Admin calls under way and waiting for a place',
+    description: 'Admin calls, running or waiting for a place',
     labels: ['state'],
   },
 } as const satisfies Record<string, InstrumentDescription>;

@@ -42,6 +42,7 @@ export interface TelemetryStats {
   readonly roomKeys: Readonly<Record<RoomKeyEvent, number>>;
   /** Keys that an event lacked and that were looked for in the user's key backup. Other devices are not asked. */
   readonly keyRequests: Readonly<Record<KeyRequestResult, number>>;
+  /** The key backups of running devices. */
   readonly keyBackup: {
     /** Keys of running devices that wait to be stored. */
     readonly waiting: number;
@@ -50,13 +51,17 @@ export interface TelemetryStats {
   };
   /** Gaps that could be filled, and those that could not or not wholly; events fetched for them. */
   readonly gaps: { readonly filled: number; readonly open: number; readonly events: number };
+  /** Positions that were stored, and that could not be. */
   readonly checkpoints: { readonly stored: DurationStats; readonly failed: DurationStats };
+  /** Messages from the call until the homeserver had them, and those that failed. */
   readonly sends: { readonly sent: DurationStats; readonly failed: DurationStats };
+  /** Users provisioned, by whether the account was made or existed; and failures. */
   readonly provisions: {
     readonly created: DurationStats;
     readonly existing: DurationStats;
     readonly failed: DurationStats;
   };
+  /** Requests to the homeserver. */
   readonly requests: {
     readonly count: number;
     /** Requests made once more after a failure. */

@@ -19,7 +19,7 @@ import type { FakeUser } from './world-driver.js';
 import { WorldDriver } from './world-driver.js';
 
 export interface FakeHomeserverOptions {
-  /** @default 'hs.test' */
+  /** The server's name in user ids. @default 'hs.test' */
   readonly serverName?: string;
   /** Where the homeserver takes its time from. @default the system's clock */
   readonly clock?: Clock;

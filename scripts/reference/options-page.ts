@@ -1,0 +1,63 @@
+import { linkTo, optionsTable, uncovered } from './fields-table.js';
+import { page, prose } from './markdown.js';
+import type { PublicTypes } from './public-types.js';
+
+/** Where each type of options is given, in the order of the page. */
+const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'The manager': {
+    MatrixClientManagerOptions: '`new MatrixClientManager(options)`',
+    AdminAccount: 'The option `admin`',
+    CredentialsStore: 'The option `credentials`',
+    EncryptionOptions: 'The option `encryption`',
+    RateLimit: 'The options `rateLimit` and `adminRateLimit`',
+    ActivityPolicyOptions: '`activityPolicy(options)`, for the option `connectionPolicy`',
+    SqliteStorageOptions: '`sqliteStorage(options)`, for the option `storage`',
+    UndiciTransportOptions: '`undiciTransport(options)` of `matrix-client-manager/undici`, for the option `transport`',
+    SynapseAdminProvisionerOptions: '`new SynapseAdminProvisioner(options)`, for the option `provisioner`',
+  },
+  'Accounts and clients': {
+    ProvisionUserOptions: '`manager.provisionUser(options)`',
+    StartClientOptions: '`manager.startClient(options)`',
+    ConnectOptions: '`manager.connect(options)`',
+    CallbackOptions: '`manager.addCallback(userId, callback, options)`',
+    ForgetUserOptions: '`manager.forgetUser(userId, options)`',
+    ListUsersOptions: '`manager.admin.listUsers(options)`',
+    CallOptions:
+      '`manager.withClient(userId, use, options)`, `encryptionStatus`, `userVerification`, `verifyUser`: their last argument',
+  },
+  'Messages and files': {
+    GetRoomMessagesOptions: '`manager.getRoomMessages(options)`',
+    SendMessageOptions: '`manager.sendMessage(options)`',
+    ListSendsOptions: '`manager.listSends(options)`',
+    SendTypingOptions: '`manager.sendTyping(options)`',
+    SendReadReceiptOptions: '`manager.sendReadReceipt(options)`',
+    SendFileOptions: '`manager.sendFile(options)`',
+    OutgoingFile: 'The option `file` of `manager.sendFile()`',
+    DownloadFileOptions: '`manager.downloadFile(options)`',
+  },
+  Encryption: {
+    ResetIdentityOptions: '`manager.resetIdentity(userId, options)`',
+  },
+  Testing: {
+    FakeHomeserverOptions: '`new FakeHomeserver(options)` of `matrix-client-manager/testing`',
+  },
+};
+
+export function optionsPage(types: PublicTypes): string {
+  const covered = new Set(Object.values(sections).flatMap((group) => Object.keys(group)));
+  const missing = uncovered(types, /Options$/, covered);
+  if (missing.length > 0) throw new Error(`expected a section of the options page for ${missing.join(', ')}`);
+  const link = linkTo(covered);
+  return page(
+    'Options',
+    'Every set of options refuses unknown names with `INVALID_OPTIONS`. All times are in milliseconds.',
+    ...Object.entries(sections).flatMap(([title, group]) => [
+      `## ${title}`,
+      ...Object.entries(group).flatMap(([name, where]) => [
+        `### ${name}`,
+        `${where}. ${prose(types.docOf(name))}`.trim(),
+        optionsTable(name, types.fieldsOf(name), link),
+      ]),
+    ]),
+  );
+}
