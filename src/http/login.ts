@@ -41,7 +41,7 @@ export async function loginWithPassword(
       type: 'm.login.password',
       identifier: { type: 'm.id.user', user: login.userId },
       password: login.password,
-      ...(login.deviceId !== undefined && { device_id: login.deviceId }),
+      device_id: login.deviceId,
       initial_device_display_name: login.deviceName,
     },
     // With a device id a second login replaces the first; without one it would leave a stray device behind.

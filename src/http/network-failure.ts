@@ -1,7 +1,7 @@
 import { withoutSecrets } from './secrets.js';
 
 /** System codes of failures in which the request never reached the homeserver. */
-const NEVER_SENT = new Set([
+const NEVER_SENT = new Set<string | undefined>([
   'ECONNREFUSED',
   'ENOTFOUND',
   'EAI_AGAIN',
@@ -38,7 +38,7 @@ export function networkFailure(error: unknown, secrets: readonly string[]): Netw
 export function wasNeverSent(cause: unknown): boolean {
   // A connection that was there can end as unreachable too, with the request on its way.
   const onTheWay = cause instanceof Error && 'syscall' in cause && ['read', 'write'].includes(String(cause.syscall));
-  return NEVER_SENT.has(codeOf(cause) ?? '') && !onTheWay;
+  return NEVER_SENT.has(codeOf(cause)) && !onTheWay;
 }
 
 function codeOf(error: unknown): string | undefined {

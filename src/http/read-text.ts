@@ -36,12 +36,11 @@ export async function readAnswer(response: Response, maxBytes: number): Promise<
 
 /** The answer with the beginning of its body: what is cut off is missed by nobody, since the status says what matters. */
 export async function readRefusal({ status, headers, body }: Response): Promise<Answer> {
-  if (!body) return { status, headers, text: '' };
   const decoder = new TextDecoder();
   let text = '';
   let bytes = 0;
   try {
-    for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
+    for await (const chunk of (body ?? []) as unknown as AsyncIterable<Uint8Array>) {
       text += decoder.decode(chunk.subarray(0, MAX_ERROR_BYTES - bytes), { stream: true });
       bytes += chunk.byteLength;
       if (bytes >= MAX_ERROR_BYTES) break; // leaving the loop cancels the body

@@ -33,7 +33,7 @@ export function redirectTarget(redirect: Redirect, from: URL, method: string, ho
  */
 export function downloadTarget(redirect: Redirect, from: URL, visited: ReadonlySet<string>): URL {
   return checked(redirect, from, 'GET', (target) => {
-    if (!/^https?:$/.test(target.protocol)) return 'it is no http address';
+    if (target.protocol !== 'http:' && target.protocol !== 'https:') return 'it is no http address';
     if (from.protocol === 'https:' && target.protocol !== 'https:') return 'it leads from https to http';
     if (target.username !== '' || target.password !== '') return 'its address holds a password';
     return visited.has(target.href) ? 'it leads in a circle' : tooMany(visited.size - 1);

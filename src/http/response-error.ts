@@ -59,7 +59,8 @@ export function isMatrixError(text: string): boolean {
  */
 export function isJsonLike(text: string): boolean {
   const trimmed = text.trim();
-  return /^(\{\}|\[\])$/.test(`${trimmed.at(0)}${trimmed.at(-1)}`);
+  const ends = `${trimmed.at(0)}${trimmed.at(-1)}`;
+  return ends === '{}' || ends === '[]';
 }
 
 /** The error for a success whose body is not what the endpoint promises. */
@@ -104,10 +105,9 @@ function parseErrorBody(text: string, secrets: readonly string[]): ErrorBody {
   try {
     body = JSON.parse(text);
   } catch {
-    return {}; // not Matrix at all; the status alone has to do
+    // not Matrix at all; the status alone has to do
   }
-  if (typeof body !== 'object' || body === null) return {};
-  const { errcode, error, retry_after_ms: retryAfterMs, flows } = body as Record<string, unknown>;
+  const { errcode, error, retry_after_ms: retryAfterMs, flows } = (body ?? {}) as Record<string, unknown>;
   return {
     ...(typeof errcode === 'string' && errcode !== '' && { errcode: withoutSecrets(errcode, secrets).slice(0, 100) }),
     ...(typeof error === 'string' && { error: withoutSecrets(error, secrets).slice(0, 300) }),

@@ -146,6 +146,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
   };
 
   const repeated = async (input: string | URL | Request, init: RequestInit): Promise<Outcome> => {
+    const signal = init.signal as AbortSignal;
     let last: Outcome | undefined;
     let attempts = 0;
     const attempt = async (): Promise<Outcome> => {
@@ -156,9 +157,9 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
       return last;
     };
     try {
-      return await withRetries(attempt, defaultRetryPolicy, clock, init.signal as AbortSignal, OPERATION);
+      return await withRetries(attempt, defaultRetryPolicy, clock, signal, OPERATION);
     } catch (error) {
-      if (last && !init.signal?.aborted) return last;
+      if (last && !signal.aborted) return last;
       throw error;
     }
   };

@@ -5,7 +5,7 @@ const MIN_LENGTH = 4;
 
 /** What must not be told of a request: its token, and the passwords and tokens in its body. */
 export function secretsOf(accessToken: string | undefined, body: unknown): string[] {
-  const fields = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {};
+  const fields = (body ?? {}) as Record<string, unknown>;
   const values = [accessToken, ...SECRET_FIELDS.map((name) => fields[name])];
   return values.filter((value): value is string => typeof value === 'string' && value.length >= MIN_LENGTH);
 }

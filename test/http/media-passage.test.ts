@@ -4,9 +4,11 @@ import { openGate } from '../../src/core/request-gate.js';
 import type { RequestGate } from '../../src/core/request-gate.js';
 import { noTelemetry } from '../../src/core/telemetry.js';
 import type { Telemetry } from '../../src/core/telemetry.js';
+import type { Fetch } from '../../src/http/fetch.js';
 import { MediaHttp } from '../../src/http/media-http.js';
 import type { MediaAnswer, MediaRequest } from '../../src/http/media-http.js';
 import { Session } from '../../src/http/session.js';
+import type { Connections } from '../../src/http/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';
@@ -19,13 +21,17 @@ const dead = (): Response => matrixError(401, 'M_UNKNOWN_TOKEN');
 const away = (to: string): Response => new Response(null, { status: 307, headers: { location: to } });
 
 /** What a request tells a gate and the telemetry, in order. */
-function setUp(answers: ConstructorParameters<typeof ScriptedFetch>, gate: Partial<RequestGate> = {}) {
+function setUp(
+  answers: ConstructorParameters<typeof ScriptedFetch>,
+  gate: Partial<RequestGate> = {},
+  own: Partial<Connections> = {},
+) {
   const clock = new ManualClock();
   const script = new ScriptedFetch(...answers);
   const told: unknown[] = [];
   const media = new MediaHttp({
     homeserverUrl: 'http://hs/matrix//',
-    connections: script.connections,
+    connections: { ...script.connections, ...own },
     clock,
     requestTimeoutMs: 10_000,
     gate: { ...openGate, record: (outcome) => told.push(['recorded', outcome]), ...gate },
@@ -125,6 +131,18 @@ describe('a file', () => {
     ]);
   });
 
+  it('is asked for with the headers of its caller', async () => {
+    const sent: unknown[] = [];
+    const fetch: Fetch = async (_input, init) => {
+      sent.push(init?.headers);
+      return new Response('bytes');
+    };
+    const { download } = setUp([], {}, { fetch });
+    await download({ headers: { accept: 'image/*' } });
+    await download();
+    expect(sent).toEqual([{ accept: 'image/*', authorization: 'Bearer token-1' }, { authorization: 'Bearer token-1' }]);
+  });
+
   it('without a body is empty', async () => {
     const { download } = setUp([new Response(null)]);
     expect(await textOf(await download())).toBe('');
@@ -176,6 +194,13 @@ describe('a file whose caller leaves', () => {
     leaving.abort();
     expect(await rejection(download())).toMatchObject({ code: 'ABORTED', message: 'moving a file was aborted' });
     expect(told).toEqual([]);
+    let logins = 0;
+    const session = new Session(userId, undefined, async () => {
+      logins++;
+      return credentials;
+    });
+    expect(await rejection(download({ session }))).toMatchObject({ code: 'ABORTED' });
+    expect(logins).toBe(0);
   });
 
   it.each([
@@ -285,6 +310,37 @@ describe('a file that does not flow', () => {
     }
   });
 
+  it('as a fetch does not begin to read it is given up in time', async () => {
+    const { upload, clock } = setUp([], {}, { fetch: () => new Promise(() => {}) });
+    const failure = rejection(upload({ repeatable: false }));
+    await clock.advance(10_000);
+    expect(clock.pendingTimers).toBeLessThanOrEqual(1); // the pause before the next attempt
+    await clock.advance(100_000);
+    expect(await failure).toMatchObject({ code: 'TIMEOUT' });
+  });
+
+  it('as its refusal trickles is given up in time, however much of it is still taken', async () => {
+    const chunks: ReadableStreamDefaultReader<Uint8Array>[] = [];
+    const fetch: Fetch = async (_input, init = {}) => {
+      const reader = (init.body as ReadableStream<Uint8Array>).getReader();
+      await reader.read();
+      chunks.push(reader);
+      return new Response(new ReadableStream(), { status: 403 });
+    };
+    const { upload, clock } = setUp([], {}, { fetch });
+    const body = async function* (): AsyncGenerator<Uint8Array> {
+      for (;;) yield Buffer.from('x');
+    };
+    const failure = rejection(upload({ body, repeatable: false }));
+    await clock.advance(0);
+    for (let n = 0; n < 2; n++) {
+      await clock.advance(4_000);
+      await chunks[0]?.read();
+    }
+    await clock.advance(2_000);
+    expect(await failure).toMatchObject({ code: 'TIMEOUT' });
+  });
+
   it('as its refusal trickles is given up in time', async () => {
     const { response, controller } = bodyByHand();
     const trickling = new Response(response.body, { status: 404 });
@@ -336,6 +392,7 @@ describe('a stream that cannot be read twice', () => {
     const broken = setUp([fetchFailed('ECONNRESET', 'read')]);
     const error = await rejection(broken.upload({ repeatable: false }));
     expect(error).toMatchObject({ code: 'NETWORK', cause: { code: 'ECONNRESET' }, userId, roomId });
+    expect(error.message).toContain('the connection to http://hs/matrix broke (ECONNRESET); the file came as a stream');
   });
 
   it('has no remedy told where another stream would be refused as well', async () => {
@@ -401,6 +458,8 @@ describe('a file on another host', () => {
       slow(() => all.clock, new Response('x')),
     ]);
     expect(await textOf(await all.download())).toBe('x');
+    const urls = all.requests.map(({ url }) => url);
+    expect(urls).toEqual(['http://hs/matrix/file?width=1', 'http://hs/other', 'http://store/1']); // in one attempt
   });
 
   it('that refuses it is named, with how long it asks to wait', async () => {

@@ -40,6 +40,10 @@ describe('the text of an answer', () => {
     expect(read).toEqual({ chunks: 0, cancelled: true });
   });
 
+  it('is none where a length is said, too large, and nothing is there', async () => {
+    await expect(readText(new Response(null, { headers: { 'content-length': '3' } }), 2)).rejects.toThrow(tooLarge);
+  });
+
   it.each([
     ['without a length', {}],
     ['with the length of what is compressed', { 'content-length': '1', 'content-encoding': 'gzip' }],
@@ -51,7 +55,7 @@ describe('the text of an answer', () => {
 });
 
 describe('a refusal', () => {
-  const refusal = (chunks: readonly string[], breaks = false) => answer(chunks, { status: 400 }, breaks);
+  const refusal = (chunks: readonly (string | Uint8Array)[], breaks = false) => answer(chunks, { status: 400 }, breaks);
 
   it('has its status, headers and text, whatever the limit of a success', async () => {
     const { response } = answer(['no', ' way'], { status: 403, headers: { 'x-why': 'because' } });
@@ -65,6 +69,18 @@ describe('a refusal', () => {
     const { text } = await readAnswer(response, 1);
     expect([text.length, text.at(-1)]).toEqual([MAX_ERROR_BYTES, 'y']);
     expect(read).toEqual({ chunks: 2, cancelled: true });
+  });
+
+  it('is read no further when its beginning is there', async () => {
+    const { response, read } = refusal(['x'.repeat(MAX_ERROR_BYTES), 'y']);
+    expect((await readAnswer(response, 1)).text).toHaveLength(MAX_ERROR_BYTES);
+    expect(read).toEqual({ chunks: 1, cancelled: true });
+  });
+
+  it('has its characters whole that are split between chunks, and what is left of one that is cut', async () => {
+    const bytes = Array.from(Buffer.from('für 1 €'), (byte) => Uint8Array.of(byte));
+    expect((await readAnswer(refusal(bytes).response, 1)).text).toBe('für 1 €');
+    expect((await readAnswer(refusal(bytes.slice(0, -1)).response, 1)).text).toBe('für 1 \ufffd');
   });
 
   it('is what came of it before the connection broke', async () => {

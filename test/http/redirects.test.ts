@@ -56,6 +56,14 @@ describe('the redirect of a download', () => {
     expect(() => downloadTarget(to(location), from, visited)).toThrow(refused(reason));
   });
 
+  it('is not followed to what is like http, from http', () => {
+    const plain = new URL('http://hs.test/a');
+    for (const location of ['xhttp://cdn.test/', 'ftp://cdn.test/']) {
+      expect(() => downloadTarget(to(location), plain, new Set())).toThrow(refused('no http address'));
+    }
+    expect(() => downloadTarget(to(null), plain, new Set())).toThrow(refused('redirects GET /a to nowhere'));
+  });
+
   it('is followed five times', () => {
     const addresses = Array.from({ length: 6 }, (_, n) => `https://cdn.test/${n}`);
     expect(downloadTarget(to('/next'), from, new Set(addresses.slice(0, 5))).pathname).toBe('/next');

@@ -143,6 +143,18 @@ describe('a request of the library', () => {
     expect(late.requests).toEqual([]);
   });
 
+  it('renews no token for another refusal', async () => {
+    const { http, requests } = setUp([matrixError(403, 'M_FORBIDDEN')]);
+    let renewals = 0;
+    const credentials = { userId, accessToken: 'token-1', deviceId: 'D' };
+    const session = new Session(userId, credentials, async () => {
+      renewals++;
+      return { ...credentials, accessToken: 'token-2' };
+    });
+    expect(await rejection(http.request(v.object({}), { ...get, session }))).toMatchObject({ code: 'FORBIDDEN' });
+    expect([renewals, requests.length]).toEqual([0, 1]);
+  });
+
   it('takes no turn at the gate when its caller has left before', async () => {
     let entered = 0;
     const { http, told } = setUp([], { enter: async () => void entered++ });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../src/core/errors.js';
 import { failureClass } from '../../src/http/failure-class.js';
 import type { FailureClass } from '../../src/http/failure-class.js';
-import { errorFromAnswer } from '../../src/http/response-error.js';
+import { errorFromAnswer, isJsonLike, isMatrixError } from '../../src/http/response-error.js';
 
 const subject = { operation: 'sending a message', userId: '@a:x', roomId: '!r:x' };
 
@@ -103,6 +103,23 @@ describe('the error of a refusal', () => {
     expect(errorFromAnswer(answer(403, { flows: [] }), subject)).toMatchObject({ code: 'INVALID_RESPONSE' });
   });
 
+  it('says what was done, what came, what was asked for and what to do about it', () => {
+    const messageOf = (...given: Parameters<typeof answer>) => errorFromAnswer(answer(...given), subject).message;
+    const failed = 'sending a message failed with HTTP status';
+    const remedy = 'check `homeserverUrl`, and the proxy in front of the homeserver';
+    const wait = 'the homeserver asks to wait 7000 ms';
+    expect(messageOf(400, { errcode: 'M_X', error: 'no' })).toBe(`${failed} 400 (M_X: no)`);
+    expect(messageOf(429, { errcode: 'M_X' }, { 'Retry-After': '7' })).toBe(`${failed} 429 (M_X); ${wait}`);
+    expect(messageOf(404, html)).toBe(`${failed} 404 (no Matrix error in the answer); ${remedy}`);
+    expect(messageOf(401, { flows: [] })).toBe(`${failed} 401 (user-interactive authentication is asked for)`);
+    const limited = messageOf(425, html, { 'Retry-After': '7' });
+    expect(limited).toBe(`${failed} 425 (no Matrix error in the answer); ${wait}; ${remedy}`);
+  });
+
+  it('of a redirect is INVALID_RESPONSE, errcode or not', () => {
+    expect(errorFromAnswer(answer(399, { errcode: 'M_X' }), subject).code).toBe('INVALID_RESPONSE');
+  });
+
   it('cuts what the homeserver says, and takes only text for an explanation', () => {
     const long = errorFromAnswer(answer(400, { errcode: 'M_'.repeat(5_000), error: 'x'.repeat(50_000) }), subject);
     expect(long.message.length).toBeLessThan(600);
@@ -119,10 +136,13 @@ describe('the wait that a refusal asks for', () => {
   it('stands in the header, in seconds', () => {
     expect(limited({ 'Retry-After': '3' })).toBe(3_000);
     expect(limited({ 'Retry-After': ' 3 ' })).toBe(3_000);
+    const untrimmed = Object.assign(new Headers(), { get: (name: string) => (name === 'retry-after' ? ' 3 ' : null) });
+    expect(errorFromAnswer({ status: 429, headers: untrimmed, text: '' }, subject).retryAfterMs).toBe(3_000);
   });
 
   it('stands in the body, in milliseconds', () => {
     expect(limited({}, { retry_after_ms: 1_234 })).toBe(1_234);
+    expect(limited({}, { retry_after_ms: 0 })).toBe(0);
   });
 
   it('is that of the header where both stand', () => {
@@ -137,13 +157,22 @@ describe('the wait that a refusal asks for', () => {
     expect(limited({ 'Retry-After': until }, { retry_after_ms: 5 })).toBe(5);
   });
 
-  it.each(['1.5', '-1', '120s', 'soon', '5 minutes', '', '0x10', 'Someday 5'])(
-    'is not taken from the header %j, which is neither seconds nor a date',
-    (header) => {
-      const headers = { 'Retry-After': header, Date: 'Sat, 21 Nov 2026 10:00:00 GMT' };
-      expect(limited(headers, { retry_after_ms: 7_000 })).toBe(7_000);
-    },
-  );
+  it.each([
+    '1.5',
+    '-1',
+    '120s',
+    'soon',
+    '5 minutes',
+    '',
+    '0x10',
+    'Someday 5',
+    '3, soon',
+    'after Sat, 21 Nov 2026 10:00:42 GMT',
+    'Sat, 21 Nov 2026 10:00:42 GMT+0500',
+  ])('is not taken from the header %j, which is neither seconds nor a date', (header) => {
+    const headers = { 'Retry-After': header, Date: 'Sat, 21 Nov 2026 10:00:00 GMT' };
+    expect(limited(headers, { retry_after_ms: 7_000 })).toBe(7_000);
+  });
 
   it.each([-1, '5', null, true, {}])('is not taken from the body when it is %j', (value) => {
     expect(limited({}, { retry_after_ms: value })).toBeUndefined();
@@ -170,6 +199,10 @@ describe('the wait that a refusal asks for', () => {
     expect(error.retryAfterMs).toBe(5_000);
   });
 
+  it.each(['3,15', '3, 15', '15 , 3', '3 ,15'])('is the longest of several, however they are joined (%j)', (header) => {
+    expect(limited({ 'Retry-After': header })).toBe(15_000);
+  });
+
   it('is heard of a proxy too', () => {
     expect(errorFromAnswer(answer(425, html, { 'Retry-After': '5' }), subject).retryAfterMs).toBe(5_000);
   });
@@ -183,5 +216,34 @@ describe('the wait that a refusal asks for', () => {
   it('is not taken from a refusal for good', () => {
     const error = errorFromAnswer(answer(403, { errcode: 'M_FORBIDDEN' }, { 'Retry-After': '5' }), subject);
     expect(error.retryAfterMs).toBeUndefined();
+  });
+});
+
+describe('the text of an answer', () => {
+  it.each([
+    ['{"errcode":"M_FORBIDDEN"}', true],
+    ['{"flows":[]}', true],
+    ['{"errcode":""}', false],
+    ['{"flows":{}}', false],
+    ['{}', false],
+    ['null', false],
+    ['"text"', false],
+    [html, false],
+  ])('%s is a Matrix error: %s', (text, is) => {
+    expect(isMatrixError(text)).toBe(is);
+  });
+
+  it.each([
+    ['{}', true],
+    [' {"a":[1]}\n', true],
+    ['[]', true],
+    ['[{}]', true],
+    ['', false],
+    ['{', false],
+    ['{"a":[', false],
+    ['[}', false],
+    [html, false],
+  ])('%j is like JSON: %s', (text, is) => {
+    expect(isJsonLike(text)).toBe(is);
   });
 });

@@ -82,6 +82,20 @@ describe('withRetries', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  it('waits for as long as the caller allows', async () => {
+    const clock = new ManualClock();
+    const { state, attempt } = failing(limited(60_000));
+    await expect(advanceUntil(clock, withRetries(attempt, policy, clock, undefined, 'x'))).resolves.toBe('done');
+    expect(state.attempts).toBe(2);
+  });
+
+  it('leaves an outage to the caller: what was not tried is not tried again', async () => {
+    const clock = new ManualClock();
+    const { state, attempt } = failing(new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'x'));
+    expect((await rejection(withRetries(attempt, policy, clock, undefined, 'x'))).code).toBe('HOMESERVER_UNAVAILABLE');
+    expect(state.attempts).toBe(1);
+  });
+
   it('pauses also when the homeserver asks to come back at once', async () => {
     const clock = new ManualClock();
     const { state, attempt } = failing(limited(0));

@@ -87,6 +87,15 @@ describe('a request of the SDK', () => {
     expect([response.status, sent.length, sent[0]?.headers]).toEqual([401, 1, { accept: 'application/json' }]);
   });
 
+  it('is not sent for a client that was stopped, with a token or without', async () => {
+    const { viaSdk, stop, sent, fetched, outcomes } = setUp({});
+    stop.abort(new Error('stopped'));
+    for (const init of [put, { headers }, {}, { method: 'PUT', headers: { accept: 'application/json' } }]) {
+      await expect(viaSdk('http://hs/x', init)).rejects.toThrow('stopped');
+    }
+    expect([sent.length, fetched.length, outcomes.length]).toEqual([0, 0, 0]);
+  });
+
   it.each([
     ['writes', put],
     ['reads', { headers }],

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { loginWithPassword, refreshSession, whoami } from '../../src/http/login.js';
+import { secretsOf } from '../../src/http/secrets.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
@@ -93,6 +94,14 @@ describe.each(Object.entries(answers))('%s', (_title, answer) => {
 });
 
 describe('what is hidden', () => {
+  it('is the token, and the passwords and tokens of a body, that are long enough to be any', () => {
+    expect(
+      secretsOf('token', { password: 'four', refresh_token: 'refresh', access_token: 'access', user: 'alice' }),
+    ).toEqual(['token', 'four', 'refresh', 'access']);
+    expect(secretsOf('one', { password: 'two', access_token: 7 })).toEqual([]);
+    for (const body of [undefined, null, 'password', 7, []]) expect(secretsOf(undefined, body)).toEqual([]);
+  });
+
   it('is not every letter of a message, though a password be one letter', async () => {
     const script = new ScriptedFetch(matrixError(403, 'M_FORBIDDEN', 'Invalid username or password'));
     const clock = new ManualClock();
