@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { blockModules } from './test/docs/block-modules.js';
 import { longTests } from './vitest.long.config.js';
 
 const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -19,6 +20,7 @@ const exclude = ['test/synapse/**', ...longTests];
 
 /** What tests how modules are loaded, or what is done once per process. */
 const needFreshModules = [
+  'test/docs/guide-programs.test.ts',
   'test/encryption/{crypto-wasm,globals,lazy}.test.ts',
   'test/manager/first-start.test.ts',
   'test/sdk/private-surface.test.ts',
@@ -26,6 +28,7 @@ const needFreshModules = [
 ];
 
 export default defineConfig({
+  plugins: [blockModules()],
   resolve: publishedNames,
   test: {
     maxWorkers: '100%', // by default one core is left idle

@@ -1,32 +1,16 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
-import { errorCodes } from '../src/index.js';
 import { compileBlocks } from './docs/compile-blocks.js';
-import { anchors, codeBlocks, linkTargets, tableWith } from './docs/markdown.js';
+import { anchors, codeBlocks, headings, linkTargets, withoutCode } from './docs/markdown.js';
+import { guidePages, pages, read, root } from './docs/pages.js';
 
 // The compiler reads the whole library.
 vi.setConfig({ testTimeout: 60_000 });
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const read = (path: string): string => readFileSync(root + path, 'utf8');
 const readme = read('README.md');
-
-/** Name and `@default` of each option, as the comments of src/manager/options.ts have them. */
-function documentedOptions(): Map<string, string> {
-  const source = ts.createSourceFile('options.ts', read('src/manager/options.ts'), ts.ScriptTarget.Latest, true);
-  const options = source.statements.find(
-    (node) => ts.isInterfaceDeclaration(node) && node.name.text === 'MatrixClientManagerOptions',
-  ) as ts.InterfaceDeclaration;
-  return new Map(
-    options.members.filter(ts.isPropertySignature).map((member) => {
-      const tag = ts.getJSDocTags(member).find(({ tagName }) => tagName.text === 'default');
-      const fallback = ts.getTextOfJSDocComment(tag?.comment) ?? (member.questionToken ? 'none' : 'required');
-      return [member.name.getText(), fallback];
-    }),
-  );
-}
+/** Pages of the site name files outside of it by this address. */
+const repository = 'https://github.com/matrix-client-manager/matrix-client-manager/blob/main/';
 
 /** The members of an exported class or interface, as test/public-api.txt lists them. */
 function membersOf(name: string): string[] {
@@ -41,47 +25,57 @@ function membersOf(name: string): string[] {
 }
 
 describe('README.md', () => {
-  test('lists every option with its default, and no other', () => {
-    const rows = tableWith(readme, 'Option', 'Default', 'Meaning');
-    expect(new Map(rows.map(([name = '', fallback = '']) => [name, fallback]))).toEqual(documentedOptions());
-  });
-
-  test('lists every error code, and no other', () => {
-    const rows = tableWith(readme, 'code', 'What happened', 'What to do');
-    expect(rows.map(([code]) => code)).toEqual([...errorCodes]);
-  });
-
-  test('lists every event of the manager, and no other', () => {
-    const rows = tableWith(readme, 'Event', 'Tells');
-    expect(new Set(rows.map(([name]) => name))).toEqual(new Set(membersOf('ManagerEvents')));
-  });
-
-  test.each(['MatrixClientManager', 'AdminApi'])('names every method of %s', (name) => {
-    const methods = membersOf(name).filter((member) => !member.startsWith('['));
-    expect(methods.filter((method) => !new RegExp(String.raw`\b${method}\b`).test(readme))).toEqual([]);
-  });
-
-  test('tells contributors about every script that tests or shows something', () => {
-    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-    const told = Object.keys(scripts).filter((name) => !/^(pre|post|check:|build|lint|typecheck)/.test(name));
-    const text = readme + read('CONTRIBUTING.md');
-    expect(told.filter((name) => !new RegExp(`npm (run )?${name}(?![\\w:-])`).test(text))).toEqual([]);
-  });
-
-  test('has code that compiles', () => {
-    expect(compileBlocks(codeBlocks(readme, 'ts'), root)).toEqual([]);
+  test('is short, and leads to every page of the guide', () => {
+    expect(readme.split('\n').length - 1).toBeLessThanOrEqual(150);
+    expect(guidePages.filter((page) => !linkTargets(readme).includes(page))).toEqual([]);
   });
 });
 
-describe.each(['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md'])('%s', (path) => {
-  const text = read(path);
+test('CONTRIBUTING.md tells about every script that tests or shows something', () => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+  const told = Object.keys(scripts).filter((name) => !/^(pre|post|check:|build|lint|typecheck)/.test(name));
+  const text = read('CONTRIBUTING.md');
+  expect(told.filter((name) => !new RegExp(`npm (run )?${name}(?![\\w:-])`).test(text))).toEqual([]);
+});
+
+describe('the guide', () => {
+  const guide = guidePages.map(read).join('\n');
+
+  test.each(['MatrixClientManager', 'AdminApi'])('names every method of %s', (name) => {
+    const methods = membersOf(name).filter((member) => !member.startsWith('['));
+    expect(methods.filter((method) => !new RegExp(String.raw`\b${method}\b`).test(guide))).toEqual([]);
+  });
+
+  test.each(['MatrixClientManagerOptions', 'EncryptionOptions'])('names every option of %s', (name) => {
+    expect(membersOf(name).filter((option) => !guide.includes(option))).toEqual([]);
+  });
+});
+
+test('ARCHITECTURE.md leads to every page about the internals', () => {
+  const internals = pages.filter((page) => page.startsWith('docs/internals/'));
+  expect(internals.length).toBeGreaterThan(0);
+  expect(internals.filter((page) => !linkTargets(read('ARCHITECTURE.md')).includes(page))).toEqual([]);
+});
+
+test('the code of all pages compiles', () => {
+  const blocks = pages.flatMap((page) => {
+    return codeBlocks(read(page), 'ts').map(({ name, code }) => [`${page}/${name}`, code] as const);
+  });
+  expect(compileBlocks(new Map(blocks), root)).toEqual([]);
+});
+
+describe.each(pages)('%s', (page) => {
+  const text = read(page);
 
   test('links to what is there', () => {
     const dead = linkTargets(text).filter((target) => {
+      if (target.startsWith(repository)) return !existsSync(root + target.slice(repository.length));
       if (/^https?:/.test(target)) return false;
       const [file = '', anchor] = target.split('#');
-      if (file !== '' && !existsSync(root + file)) return true;
-      return anchor !== undefined && !anchors(file === '' ? text : read(file)).includes(anchor);
+      const path = file === '' ? page : join(dirname(page), file);
+      // The site has docs/ alone.
+      if (page.startsWith('docs/') && !path.startsWith('docs/')) return true;
+      return !existsSync(root + path) || (anchor !== undefined && !anchors(read(path)).includes(anchor));
     });
     expect(dead).toEqual([]);
   });
@@ -90,7 +84,17 @@ describe.each(['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md'])('%s', (path) => 
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     const named = [...text.matchAll(/npm run ([\w:]+)/g)].map(([, script = '']) => script);
     expect(named.filter((script) => !(script in scripts))).toEqual([]);
-    const files = text.match(/(?<![\w/.])[\w-]+\/[\w./-]+\.ts\b/g) ?? [];
-    expect(files.filter((file) => !existsSync(root + file) && !existsSync(`${root}src/${file}`))).toEqual([]);
+    const files = text.match(/(?<![\w/.@])(src|test|scripts|examples|bench|docs)\/[\w./-]+\.\w+\b/g) ?? [];
+    expect(files.filter((file) => !existsSync(root + file))).toEqual([]);
+    const folders = text.match(/(?<![\w/.@])src\/[\w-]+\/(?![\w-])/g) ?? [];
+    expect(folders.filter((folder) => !existsSync(root + folder))).toEqual([]);
+  });
+
+  test('looks the same on GitHub and on the site, which takes `<T>` and `{{` outside of code for its own', () => {
+    expect(withoutCode(text).match(/<\/?[A-Za-z][^>]*>|\{\{/g) ?? []).toEqual([]);
+    // Of other characters GitHub and VitePress make different anchors.
+    expect(
+      headings(text).filter((title) => /^docs\/(guide|internals)\//.test(page) && /[^\p{L}\p{N} -]/u.test(title)),
+    ).toEqual([]);
   });
 });

@@ -8,7 +8,7 @@ const hints: Partial<Record<ErrorCode, string>> = {
   INVALID_USER_ID: 'MATRIX_ADMIN_USER is a full user id, such as @admin:example.org.',
   UNKNOWN_TOKEN: 'MATRIX_ADMIN_TOKEN is no token of this homeserver, or not any more.',
   FORBIDDEN: 'MATRIX_ADMIN_USER has to be a server admin, with the right MATRIX_ADMIN_PASSWORD or MATRIX_ADMIN_TOKEN.',
-  RATE_LIMITED: 'The README lists the rate limits that a backend needs raised.',
+  RATE_LIMITED: 'docs/guide/preparing-synapse.md lists the rate limits that a backend needs raised.',
 };
 
 /** A failure of the demo, for somebody who sees the library for the first time. */

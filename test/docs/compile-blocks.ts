@@ -1,7 +1,7 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import ts from 'typescript';
 
-/** What the blocks of the README take for granted. A block that declares a name of its own hides it. */
+/** What the blocks of the documentation take for granted. A block that declares a name of its own hides it. */
 const preamble = `
 import type { AdminAccount, ClientEvent, MatrixClientManager } from 'matrix-client-manager';
 declare global {
@@ -15,17 +15,22 @@ declare global {
 }
 `;
 
-/** Type-checks each block as a module of the repository; returns what the compiler complains about. */
-export function compileBlocks(blocks: readonly string[], root: string): string[] {
+/**
+ * Type-checks each block as a module of the repository; returns what the compiler complains about.
+ * @param blocks - code by the path that its module is to have, from `root`; blocks in one folder can import each other
+ */
+export function compileBlocks(blocks: ReadonlyMap<string, string>, root: string): string[] {
   const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => ts.sys.readFile(path));
   const { compilerOptions } = config as { compilerOptions: object };
   const { options } = ts.convertCompilerOptionsFromJson(compilerOptions, root);
-  const sources = new Map(blocks.map((code, index) => [join(root, `block-${index + 1}.ts`), `${code}\nexport {};\n`]));
+  const sources = new Map([...blocks].map(([path, code]) => [join(root, path), `${code}\nexport {};\n`]));
+  const folders = new Set([...sources.keys()].map((path) => dirname(path)));
   sources.set(join(root, 'block-preamble.d.ts'), preamble);
   const host = ts.createCompilerHost(options);
   const program = ts.createProgram([...sources.keys()], options, {
     ...host,
     fileExists: (path) => sources.has(path) || host.fileExists(path),
+    directoryExists: (path) => folders.has(path) || ts.sys.directoryExists(path),
     readFile: (path) => sources.get(path) ?? host.readFile(path),
     getSourceFile: (path, languageVersion, ...rest) => {
       const code = sources.get(path);

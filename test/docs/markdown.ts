@@ -1,34 +1,37 @@
-/** The rows of the table whose header has these columns, as cells without back-ticks around them. */
-export function tableWith(markdown: string, ...header: readonly string[]): string[][] {
-  const lines = markdown.split('\n');
-  const start = lines.findIndex((line) => line.startsWith('|') && cells(line).join() === header.join());
-  if (start === -1) throw new Error(`there is no table with the columns ${header.join(', ')}`);
-  const end = lines.findIndex((line, index) => index > start && !line.startsWith('|'));
-  return lines.slice(start + 2, end === -1 ? undefined : end).map(cells);
-}
-
-function cells(line: string): string[] {
-  return line
-    .split(/(?<!\\)\|/)
-    .slice(1, -1)
-    .map((cell) => cell.trim().replace(/^`([^`]*)`$/, '$1'));
+export interface CodeBlock {
+  readonly code: string;
+  /** The file name in a comment on its first line (`// chat.ts`), else the number of the line where its code begins. */
+  readonly name: string;
 }
 
 /** The code blocks of a language. */
-export function codeBlocks(markdown: string, language: string): string[] {
+export function codeBlocks(markdown: string, language: string): CodeBlock[] {
   return [...markdown.matchAll(/^```(\w+)\n([^]*?)^```$/gm)]
     .filter(([, tag]) => tag === language)
-    .map(([, , code = '']) => code);
+    .map(({ index, 2: code = '' }) => {
+      const line = markdown.slice(0, index).split('\n').length + 1;
+      return { code, name: /^\/\/ ([\w.-]+\.[jt]s)\n/.exec(code)?.[1] ?? `${line}.${language}` };
+    });
+}
+
+/** The text without its code. */
+export function withoutCode(markdown: string): string {
+  return markdown.replaceAll(/^```[^]*?^```$/gm, '').replaceAll(/(`+)[^]*?\1/g, '');
 }
 
 /** What links lead to. */
 export function linkTargets(markdown: string): string[] {
-  return [...markdown.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);
+  return [...withoutCode(markdown).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);
+}
+
+export function headings(markdown: string): string[] {
+  const text = markdown.replaceAll(/^```[^]*?^```$/gm, '');
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) => title);
 }
 
 /** The anchors of the headings, as GitHub makes them. */
 export function anchors(markdown: string): string[] {
-  return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
+  return headings(markdown).map((title) =>
     title
       .toLowerCase()
       .replaceAll(/[^\p{L}\p{N} -]/gu, '')

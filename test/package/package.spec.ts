@@ -1,6 +1,9 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { codeBlocks } from '../docs/markdown.js';
+import { read } from '../docs/pages.js';
 import { Consumer, devDependencies } from './consumer.js';
 import { nodeOf } from './node-releases.js';
 
@@ -65,10 +68,19 @@ describe('the transport on undici, an optional peer', () => {
 });
 
 describe('the installed package under Jest', () => {
+  const jest = (pattern: string): Promise<string> =>
+    consumer.run(process.execPath, join(consumer.dir, 'node_modules/jest/bin/jest.js'), '--ci', '--testMatch', pattern);
+
+  beforeAll(() => consumer.add('jest@30'));
+
   it('does its main job without flags or transforms, and lets the process end', async () => {
-    await consumer.add('jest@30');
-    const jest = join(consumer.dir, 'node_modules/jest/bin/jest.js');
-    await expect(consumer.run(process.execPath, jest, '--ci', '--testMatch', '**/*.jest.js')).resolves.toBe('');
+    await expect(jest('**/*.jest.js')).resolves.toBe('');
+  });
+
+  it('passes the tests that the guide shows', async () => {
+    const [block] = codeBlocks(read('docs/guide/testing-with-jest.md'), 'js');
+    await writeFile(join(consumer.dir, 'guide.test.js'), block?.code ?? '');
+    await expect(jest('**/guide.test.js')).resolves.toBe('');
   });
 });
 

@@ -3,15 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { libraryVersion } from '../../src/core/version.js';
 import { instruments } from '../../src/telemetry/instruments.js';
-import { tableWith } from '../docs/markdown.js';
 
 const read = (path: string): string => readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8');
-
-it('README.md lists every metric with its labels, and no other', () => {
-  const rows = tableWith(read('README.md'), 'Metric', 'Labels', 'Counts or measures');
-  const listed = rows.map(([name, labels = '']) => [name, labels.replaceAll('`', '')]);
-  expect(listed).toEqual(Object.values(instruments).map(({ name, labels }) => [name, labels.join(', ')]));
-});
 
 it('every metric has a name under matrix., a unit and a description', () => {
   for (const { name, unit, description } of Object.values(instruments)) {
