@@ -37,7 +37,7 @@ export interface ClientInfo {
   readonly stalledRooms?: number;
   /**
    * Whether it lacks rooms that the user is in, or what came while no callback was registered, because the homeserver
-   * fails to tell; it is asked again.
+   * fails to tell; it is asked again, and for missed events after `gapFillTimeoutMs` room by room.
    */
   readonly incomplete?: boolean;
   /** How many calls of the user's callbacks have run for longer than `callbackTimeoutMs`, and still run. */

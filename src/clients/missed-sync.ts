@@ -3,6 +3,8 @@ import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
 import type { EventBatch } from '../core/event-source.js';
 import type { Logger } from '../core/logger.js';
+import { FailingTime } from '../http/failing-time.js';
+import type { AnswersOtherwise } from '../http/failing-time.js';
 import { retryDelayMs } from '../http/retry.js';
 import { cacheBuster, initialLimit, syncFilter, syncLimit } from './sync-query.js';
 import type { SyncRequests } from './sync-requests.js';
@@ -23,6 +25,9 @@ export interface MissedSyncOptions {
   readonly timelineLimit: number;
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  /** How long it may fail while the homeserver answers other requests, in milliseconds. */
+  readonly gapFillTimeoutMs: number;
+  readonly answersOtherwise: AnswersOtherwise;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Ends every poll. */
@@ -31,9 +36,17 @@ export interface MissedSyncOptions {
 
 const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
+/** How what was missed becomes a batch. */
+export interface MissedBatches {
+  /** @param since - the position asked from */
+  fromAnswer(read: ReadSync, since: string | undefined): EventBatch;
+  /** Has each room asked for what came in it since then. */
+  withGaps(since: string | undefined): EventBatch;
+}
+
 /**
  * Asks once more for what came while nobody was there to take it: a sync from the stored position, between two polls
- * and past the SDK, which has had all of it.
+ * and past the SDK, which has had all of it. Where the homeserver fails to answer that, each room is asked instead.
  */
 export class MissedSync {
   readonly #options: MissedSyncOptions;
@@ -48,6 +61,7 @@ export class MissedSync {
   #positionLost = false;
   #rejections = 0;
   #notBefore = 0;
+  #failing: FailingTime | undefined;
   #asked = 0;
   #signal: AbortSignal;
 
@@ -82,11 +96,8 @@ export class MissedSync {
    * Makes up for what was missed, if there is something. A failure is made up for before a later poll.
    * @param growth - whether rooms are missing: what waits for them waits while they are `due`, not while they are put off
    */
-  async run(
-    growth: 'none' | 'due' | 'put-off',
-    toBatch: (read: ReadSync, since: string | undefined) => EventBatch,
-  ): Promise<void> {
-    const { clock, sink, signal } = this.#options;
+  async run(growth: 'none' | 'due' | 'put-off', batches: MissedBatches): Promise<void> {
+    const { clock, sink, signal, answersOtherwise } = this.#options;
     if (this.#interrupt.signal.aborted) {
       this.#interrupt = new AbortController();
       this.#signal = AbortSignal.any([signal, this.#interrupt.signal]);
@@ -95,31 +106,54 @@ export class MissedSync {
     const waits = this.#history && growth === 'due';
     if (!(all || this.#news) || waits || clock.now() < this.#notBefore) return;
     const wanted = { news: this.#news, history: this.#history };
+    this.#failing ??= new FailingTime(clock, answersOtherwise);
+    let stored: string | undefined;
     try {
       this.#news = false;
       if (all) this.#history = false;
       this.#begun = true;
-      const stored = await sink.begin();
+      stored = await sink.begin();
       const since = all || this.#positionLost ? undefined : stored;
       const read = await this.#ask(since);
-      this.#begun = false;
-      this.#failures = 0;
-      this.#positionLost = false;
-      this.#rejections = 0;
-      await sink.take(toBatch(read, since));
+      this.#end();
+      await sink.take(batches.fromAnswer(read, since));
     } catch (error) {
       if (signal.aborted) throw error;
+      await this.#failing?.failed(error);
+      if (this.#isOver) return this.#giveUp(error, batches.withGaps(stored));
       this.#news ||= wanted.news;
       this.#history ||= wanted.history;
       this.#failed(error);
     }
   }
 
+  get #isOver(): boolean {
+    return (this.#failing?.ms ?? 0) >= this.#options.gapFillTimeoutMs;
+  }
+
+  #end(): void {
+    this.#begun = false;
+    this.#failures = 0;
+    this.#positionLost = false;
+    this.#rejections = 0;
+    this.#failing = undefined;
+  }
+
+  /** Live events must not be held back for good. What a room does not tell either becomes a gap of that room. */
+  async #giveUp(cause: unknown, batch: EventBatch): Promise<void> {
+    const { logger, userId, sink } = this.#options;
+    logger.error({ userId, err: cause }, 'asking for missed events took too long, asking room by room');
+    this.#end();
+    this.#history = false;
+    await sink.take(batch);
+  }
+
   #failed(cause: unknown): void {
     const { clock, logger, userId, signal } = this.#options;
     // The answer without a position is read as a gap, as after a position that a poll has lost.
     if (isManagerError(cause) && cause.status === 400 && cause.errcode) this.#positionLost = ++this.#rejections > 1;
-    const delayMs = retryDelayMs(cause, ++this.#failures, BACKOFF);
+    const left = this.#options.gapFillTimeoutMs - (this.#failing?.ms ?? 0);
+    const delayMs = Math.min(retryDelayMs(cause, ++this.#failures, BACKOFF), left);
     this.#notBefore = clock.now() + delayMs;
     logger.warn({ userId, err: cause, delayMs }, 'asking for missed events failed, trying again');
     void delay(clock, delayMs, signal, 'asking for missed events').then(

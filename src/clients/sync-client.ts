@@ -13,6 +13,7 @@ import type { SyncKind, SyncSize, SyncWatch, Telemetry } from '../core/telemetry
 import type { UserEncryption } from '../encryption/user-encryption.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { Logger } from '../core/logger.js';
+import type { AnswersOtherwise } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { sdkFetch } from '../http/sdk-fetch.js';
 import type { ServerVersions } from '../http/server-versions.js';
@@ -25,7 +26,8 @@ import { dropRenewedRooms } from './renewed-rooms.js';
 import { coveredSoFar, resumeData, savedSync } from './room-snapshots.js';
 import { JoinedCheck } from './joined-check.js';
 import { MissedSync } from './missed-sync.js';
-import type { MissedSink } from './missed-sync.js';
+import { gapsOfAllRooms } from './missed-rooms.js';
+import type { MissedBatches, MissedSink } from './missed-sync.js';
 import { initialLimit, syncLimit } from './sync-query.js';
 import { SyncRequests } from './sync-requests.js';
 import type { SyncQuery } from './sync-requests.js';
@@ -56,6 +58,9 @@ export interface SyncClientOptions {
   /** Time for the first sync, and for an answer beyond `pollTimeoutMs`, in milliseconds. */
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  /** How long what was missed may fail to come while the homeserver answers other requests, in milliseconds. */
+  readonly gapFillTimeoutMs: number;
+  readonly answersOtherwise: AnswersOtherwise;
   readonly maxResponseBytes: number;
   readonly gate: ClientGate;
   /** The keys of the device, loaded and not open yet. @default none: the client cannot decrypt */
@@ -366,19 +371,7 @@ export class SyncClient implements EventSource {
     if (since === undefined) return this.#syncs.next(query);
     for (;;) {
       const growth = !this.#fast.isGrowing ? 'none' : this.#fast.isDue ? 'due' : 'put-off';
-      await missed?.run(growth, (read, from) => {
-        // What comes with this goes past the SDK, so the SDK's state is that of the position that it is at.
-        const nextBatch = String(since);
-        const resume = resumeData(
-          this.matrixClient,
-          read.batch,
-          read.stateChanged,
-          true,
-          this.#storedAsGrowing,
-          this.#feed.heldAccountData(),
-        );
-        return { ...read.batch, since: from, nextBatch, ...(resume && { resume }) };
-      });
+      await missed?.run(growth, this.#missedBatches(String(since)));
       const signal = missed?.signal ?? this.#poll.signal;
       try {
         const isDone = this.#phase === 'running' && !this.#fast.isGrowing && !this.#syncs.hasAnswer;
@@ -390,6 +383,23 @@ export class SyncClient implements EventSource {
         if (!signal.aborted || this.#poll.signal.aborted) throw error;
       }
     }
+  }
+
+  /** What comes with these goes past the SDK, so the SDK's state is that of the position that it is at. */
+  #missedBatches(position: string): MissedBatches {
+    const { matrixClient } = this;
+    const toBatch = (batch: EventBatch, stateChanged: ReadonlySet<string>, since: string | undefined): EventBatch => {
+      const held = this.#feed.heldAccountData();
+      const resume = resumeData(matrixClient, batch, stateChanged, true, this.#storedAsGrowing, held);
+      return { ...batch, since, nextBatch: position, ...(resume && { resume }) };
+    };
+    return {
+      fromAnswer: ({ batch, stateChanged }, since) => toBatch(batch, stateChanged, since),
+      withGaps: (since = position) => {
+        const { batch, roomIds } = gapsOfAllRooms(matrixClient, position);
+        return toBatch(batch, roomIds, since);
+      },
+    };
   }
 
   #handOut(answer: Answer): ISyncResponse {

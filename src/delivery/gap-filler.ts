@@ -6,6 +6,8 @@ import type { Logger } from '../core/logger.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { noTelemetry } from '../core/telemetry.js';
 import type { Telemetry } from '../core/telemetry.js';
+import { FailingTime } from '../http/failing-time.js';
+import type { AnswersOtherwise } from '../http/failing-time.js';
 import { failureClass } from '../http/failure-class.js';
 import { backoffMs } from '../http/retry.js';
 import { fillGap } from './fill-gap.js';
@@ -37,8 +39,8 @@ export interface GapFillerOptions {
    * @default Infinity
    */
   readonly gapFillTimeoutMs?: number;
-  /** When the homeserver last answered anything. @default unknown, which counts as now */
-  readonly lastAnswerAt?: (() => number | undefined) | undefined;
+  /** @default it does */
+  readonly answersOtherwise?: AnswersOtherwise;
   readonly onGap: (gap: Gap) => void;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -77,11 +79,10 @@ export class GapFiller {
   /** The missing events, oldest first; undefined when `signal` fires, since then nobody knows. */
   async missing(gap: SeenGap, signal: AbortSignal): Promise<RawEvent[] | undefined> {
     const { userId, readHistory, gapFillLimit, gapFillTimeoutMs = Infinity, onGap, clock, logger } = this.#options;
-    const { telemetry = noTelemetry } = this.#options;
+    const { telemetry = noTelemetry, answersOtherwise = () => true } = this.#options;
     const { roomId, before, after } = gap;
     const begunAt = clock.now();
-    let failedAt = begunAt;
-    let answeredMs = 0;
+    const failing = new FailingTime(clock, answersOtherwise);
     for (let failures = 1; !signal.aborted; failures++) {
       try {
         const { events, complete } = await fillGap(readHistory, { ...gap, limit: gapFillLimit, signal });
@@ -91,10 +92,9 @@ export class GapFiller {
         return events;
       } catch (error) {
         if (signal.aborted) break;
-        // In an outage nothing else is answered either: that time does not count.
-        if (this.#hasAnsweredSince(failedAt)) answeredMs += clock.now() - failedAt;
-        failedAt = clock.now();
-        const isOver = answeredMs >= gapFillTimeoutMs;
+        await failing.failed(error);
+        if (signal.aborted) break;
+        const isOver = failing.ms >= gapFillTimeoutMs;
         if (isOver || isFinal(error)) {
           if (!isOver) this.#stalled.delete(roomId);
           else logger.error({ userId, roomId, err: error, failures }, 'filling a gap took too long, going on without');
@@ -104,16 +104,11 @@ export class GapFiller {
         }
         this.#stalled.add(roomId);
         logger.warn({ userId, roomId, err: error, failures }, 'filling a gap failed, trying again');
-        const delayMs = Math.min(backoffMs(failures, RETRY), gapFillTimeoutMs - answeredMs);
+        const delayMs = Math.min(backoffMs(failures, RETRY), gapFillTimeoutMs - failing.ms);
         await delay(clock, delayMs, signal, 'filling a gap').catch(() => {});
       }
     }
     return undefined;
-  }
-
-  #hasAnsweredSince(time: number): boolean {
-    const { lastAnswerAt } = this.#options;
-    return !lastAnswerAt || (lastAnswerAt() ?? -Infinity) >= time;
   }
 }
 

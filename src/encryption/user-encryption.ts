@@ -2,11 +2,9 @@ import { MatrixEvent } from 'matrix-js-sdk';
 import type { MatrixClient, Room } from 'matrix-js-sdk';
 import { orAborted, orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
-import { decryption } from '../core/decryption.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
-import { RecentIds } from '../core/recent-ids.js';
 import type { Telemetry } from '../core/telemetry.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoStore } from './crypto-store.js';
@@ -22,6 +20,7 @@ import { KeyWatch } from './key-watch.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
 import { tellOnlyNews } from './sync-changes.js';
+import { UnreadableEvents } from './unreadable-events.js';
 
 export interface UserEncryptionOptions extends DeviceId {
   readonly clock: Clock;
@@ -45,9 +44,6 @@ export interface ClearMessage {
 const clearTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
 /** How long a start waits for the device to be signed, in milliseconds; the application may take longer. */
 const SIGNING_TIMEOUT_MS = 10_000;
-/** How many events that could not be decrypted are remembered, so that each is logged once. */
-const MAX_UNREADABLE = 1_000;
-const UNREADABLE = 'decrypting an event failed';
 
 /** End-to-end encryption of one user's client, from the opening of its keys to their closing. */
 export class UserEncryption {
@@ -64,7 +60,7 @@ export class UserEncryption {
   #failure: MatrixClientManagerError | undefined;
   #onFault: (error: MatrixClientManagerError) => void = () => {};
   #setUp: () => void = () => {};
-  readonly #unreadable = new RecentIds(MAX_UNREADABLE);
+  readonly #unreadable: UnreadableEvents;
   /** Called when the SDK has taken in a sync. */
   readonly #afterSync = new Set<() => void>();
   /** Resolves when the devices that were told of so far are known. */
@@ -72,6 +68,7 @@ export class UserEncryption {
 
   private constructor(options: UserEncryptionOptions) {
     this.#options = options;
+    this.#unreadable = new UnreadableEvents(options.userId, options.logger);
   }
 
   /** Loads the keys of a device; rejects as {@link CryptoStore.openUser} does. {@link close} lets go of them. */
@@ -201,17 +198,10 @@ export class UserEncryption {
       event = await this.#decryptor.decrypt(roomId, raw, wait);
     } catch (error) {
       if (this.#ended.signal.aborted || wait?.signal.aborted) throw error;
-      event = { ...raw, [decryption]: { state: 'failed', reason: 'unreadable' } };
-      this.#logUnreadable(roomId, raw, error);
+      event = this.#unreadable.mark(roomId, raw, error);
     }
     if (this.#failure) throw this.#failure; // it may be why the event could not be read
     return event;
-  }
-
-  /** Logs once per event, since pages are read again. */
-  #logUnreadable(roomId: string, { event_id: eventId }: RawEvent, error: unknown): void {
-    if (this.#failure || !this.#unreadable.add(eventId)) return;
-    this.#options.logger.warn({ userId: this.#options.userId, roomId, eventId, err: error }, UNREADABLE);
   }
 
   /** Whether events of this type are encrypted in an encrypted room. */

@@ -1,12 +1,9 @@
 import type { Clock } from '../core/clock.js';
-import { failureClass } from './failure-class.js';
-import type { FailureClass } from './failure-class.js';
+import { isManagerError } from '../core/errors.js';
+import { failureClass, isRetryable } from './failure-class.js';
 
 /** Whether the homeserver answers other requests: one since `since` (in milliseconds), or one that is made for this. */
 export type AnswersOtherwise = (since: number, error: unknown) => boolean | Promise<boolean>;
-
-/** Failures that an answering homeserver may go on with for ever. */
-const counted: ReadonlySet<FailureClass> = new Set(['transient', 'rate-limited', 'unauthorised']);
 
 /**
  * For how long one thing has been failing on a homeserver that answers otherwise. The time of an outage does not count:
@@ -34,7 +31,8 @@ export class FailingTime {
   async failed(error: unknown): Promise<void> {
     const since = this.#countedTo;
     this.#countedTo = this.#clock.now();
-    if (!counted.has(failureClass(error)) || !(await this.#answersOtherwise(since, error))) return;
-    this.#ms += this.#countedTo - since;
+    const isAnswer = isManagerError(error) && error.status !== undefined;
+    if (!isAnswer && !isRetryable(failureClass(error))) return;
+    if (await this.#answersOtherwise(since, error)) this.#ms += this.#countedTo - since;
   }
 }

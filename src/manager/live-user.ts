@@ -14,6 +14,7 @@ import type { Telemetry } from '../core/telemetry.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
 import type { Gap } from '../delivery/delivery.js';
 import { Delivery } from '../delivery/delivery.js';
+import type { AnswersOtherwise } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
@@ -31,7 +32,8 @@ export interface LiveUserOptions {
   readonly settings: Settings;
   readonly http: HomeserverHttp;
   readonly versions: ServerVersions;
-  readonly gate: ClientGate & { readonly lastAnswerAt: number | undefined };
+  readonly gate: ClientGate;
+  readonly answersOtherwise: AnswersOtherwise;
   readonly telemetry: Telemetry;
   readonly callbacks: CallbackRegistry;
   readonly hooks: ClientHooks;
@@ -43,7 +45,11 @@ export interface LiveUserOptions {
 /** How long a storage is given to take the last position, in milliseconds. */
 const STORE_TIMEOUT_MS = 30_000;
 
-/** All that runs for one user while their client is up: the client, what it delivers, and the timelines it has seen. */
+/**
+ * All that runs for one user while their client is up: the client, what it delivers, and the timelines it has seen.
+ *
+ * This file is a little long because what the registry, the pages and the sends need of a client meets here.
+ */
 export class LiveUser implements ManagedClient {
   readonly session: Session;
   readonly deviceId: string;
@@ -82,6 +88,7 @@ export class LiveUser implements ManagedClient {
       http,
       versions,
       gate,
+      answersOtherwise: rest.answersOtherwise,
       telemetry,
       encryption: rest.encryption,
       missed: {
@@ -260,7 +267,8 @@ export class LiveUser implements ManagedClient {
   }
 
   #deliveryFrom(stored: StoredCheckpoint): Delivery {
-    const { credentials, session, settings, http, gate, telemetry, callbacks, encryption, onGap } = this.#options;
+    const { credentials, session, settings, http, telemetry, callbacks, encryption, onGap } = this.#options;
+    const { answersOtherwise } = this.#options;
     const { userId } = credentials;
     const { storage, clock, logger, gapFillLimit, gapFillTimeoutMs } = settings;
     return new Delivery({
@@ -278,7 +286,7 @@ export class LiveUser implements ManagedClient {
       readHistory: (request) => readMessages(http, session, request),
       gapFillLimit,
       gapFillTimeoutMs,
-      lastAnswerAt: () => gate.lastAnswerAt,
+      answersOtherwise,
       onGap: (gap) => {
         this.hasFailed(gap.error);
         onGap(gap);

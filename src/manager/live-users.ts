@@ -9,6 +9,7 @@ import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
 import { assertUserId } from '../core/ids.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
+import type { AnswersOtherwise } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
@@ -31,6 +32,7 @@ export interface LiveUsersOptions {
   readonly http: HomeserverHttp;
   readonly versions: ServerVersions;
   readonly gate: HomeserverGate;
+  readonly answersOtherwise: AnswersOtherwise;
   readonly telemetry: ManagerTelemetry;
   readonly accounts: Accounts;
   readonly callbacks: CallbackRegistry;
@@ -219,6 +221,7 @@ export class LiveUsers {
     signal: AbortSignal,
   ): Promise<LiveUser> {
     const { settings, http, versions, gate, telemetry, accounts, callbacks, events } = this.#options;
+    const { answersOtherwise } = this.#options;
     const { userId } = credentials;
     const stored = await orAborted(settings.storage.loadCheckpoint(userId), signal, `starting ${userId}`);
     const encryption = await this.#loadKeys(credentials, signal);
@@ -227,6 +230,7 @@ export class LiveUsers {
       http,
       versions,
       gate,
+      answersOtherwise,
       telemetry,
       callbacks,
       credentials,

@@ -13,6 +13,7 @@ import { jsonCopy } from '../core/json-copy.js';
 import { SingleFlight } from '../core/single-flight.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
 import type { UserEncryption } from '../encryption/user-encryption.js';
+import type { AnswersOtherwise } from '../http/failing-time.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { MediaHttp } from '../http/media-http.js';
 import { ServerVersions } from '../http/server-versions.js';
@@ -220,11 +221,13 @@ export class MatrixClientManager implements AsyncDisposable {
     });
     this.#typing = new TypingNotifier(this.#http, clock);
     this.#receipts = new ReceiptSender(this.#http);
+    const answersOtherwise: AnswersOtherwise = (since, error) => this.#answersOtherwise(since, error);
     this.#users = new LiveUsers({
       settings,
       http: this.#http,
       versions: this.#versions,
       gate: this.#gate,
+      answersOtherwise,
       telemetry,
       accounts: this.#accounts,
       callbacks: this.#callbacks,
@@ -246,7 +249,7 @@ export class MatrixClientManager implements AsyncDisposable {
       sender: this.#sender,
       post: (outgoing) => this.#posts.post(outgoing),
       sendTimeoutMs: settings.sendTimeoutMs,
-      answersOtherwise: (since, error) => this.#answersOtherwise(since, error),
+      answersOtherwise,
       onFailed: (failed) => this.#events.emit('sendFailed', failed),
       clock,
       logger,

@@ -1,18 +1,14 @@
 import { delay, orAborted, throwIfAborted } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
-import { isManagerError } from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
 import type { EventContent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
-import { FailingTime } from '../http/failing-time.js';
-import type { AnswersOtherwise } from '../http/failing-time.js';
-import { failureClass, isRetryable } from '../http/failure-class.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { OutgoingSend, QueuedSend as StoredSend, SendState } from '../storage/queued-send.js';
 import type { StoredError } from '../storage/dead-letter.js';
 import type { Storage } from '../storage/storage.js';
 import { toContentPart } from './content.js';
-import { givenUp, isRefusal, toStored } from './send-failures.js';
+import { GivenUp, toStored } from './send-failures.js';
+import { OPERATION, PAUSES, SendTries } from './send-tries.js';
+import type { SendTriesOptions } from './send-tries.js';
 import type { MessageSender, Outgoing } from './message-sender.js';
 
 /** A message accepted with `durable: true`, and what became of it. */
@@ -34,18 +30,11 @@ export interface OutboxEntry {
   readonly eventId?: string;
 }
 
-export interface OutboxOptions {
+export interface OutboxOptions extends SendTriesOptions {
   readonly storage: Storage;
   readonly sender: MessageSender;
-  /** Sends one message as its user; called when its turn has come. */
-  readonly post: (outgoing: Outgoing) => Promise<{ eventId: string }>;
-  /** How long a message may fail on a homeserver that answers otherwise, in milliseconds. */
-  readonly sendTimeoutMs: number;
-  readonly answersOtherwise: AnswersOtherwise;
   /** A message was refused or given up; it is listed as failed. */
   readonly onFailed: (failed: FailedSend) => void;
-  readonly clock: Clock;
-  readonly logger: Logger;
 }
 
 /** A message sent with `durable: true` that was refused or given up. */
@@ -56,20 +45,8 @@ export interface FailedSend {
   readonly error: Error;
 }
 
-/** Between two tries of one message. */
-const PAUSES = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
-/** A message counts as stalled when it has failed for this long without an outage, in milliseconds. */
-const STALLED_MS = 60_000;
 /** How many messages that were given up are counted. */
 const MAX_GIVEN_UP = 1_000;
-const OPERATION = 'sending a durable message';
-
-/** A message that is being tried. */
-interface Trying {
-  readonly failing: FailingTime;
-  /** Since when nothing but this process has kept it from being sent, in milliseconds since the Unix epoch. */
-  blockedSince: number | undefined;
-}
 
 /** Messages that survive a crash: stored before they are sent, and sent once, by this process or the next. */
 export class Outbox {
@@ -77,12 +54,13 @@ export class Outbox {
   readonly #closing = new AbortController();
   /** What ends the sends of a message, by user and txnId; several calls may send the same one. */
   readonly #discards = new Map<string, Set<AbortController>>();
-  readonly #trying = new Set<Trying>();
+  readonly #tries: SendTries;
   readonly #givenUp = new RecentIds(MAX_GIVEN_UP);
   #queued = 0;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
+    this.#tries = new SendTries(options);
   }
 
   /** How many messages are still to be taken or refused. */
@@ -95,10 +73,7 @@ export class Outbox {
    * or their user has no session or client here.
    */
   get stalled(): number {
-    const now = this.#options.clock.now();
-    const isStalled = ({ failing, blockedSince = now }: Trying): boolean =>
-      failing.ms >= STALLED_MS || now - blockedSince >= STALLED_MS;
-    return [...this.#trying].filter(isStalled).length;
+    return this.#tries.stalled;
   }
 
   /** How many messages were given up after `sendTimeoutMs`, and neither sent again nor discarded since. */
@@ -240,8 +215,9 @@ export class Outbox {
     const { userId, roomId, txnId } = outgoing;
     let sent: { eventId: string };
     try {
-      sent = await this.#patiently({ ...outgoing, signal });
+      sent = await this.#tries.send({ ...outgoing, signal });
     } catch (error) {
+      if (error instanceof GivenUp) this.#givenUp.add(keyOf(userId, txnId));
       if (!signal.aborted) await this.#fail(outgoing, error as Error);
       throw error;
     }
@@ -249,46 +225,6 @@ export class Outbox {
       logger.error({ userId, roomId, txnId, err }, 'a message was sent and could not be marked so; it is sent again');
     });
     return sent;
-  }
-
-  /** Tries until the homeserver takes or refuses it, or has failed on it for `sendTimeoutMs` while it was up. */
-  async #patiently(outgoing: Outgoing & { readonly signal: AbortSignal }): Promise<{ eventId: string }> {
-    const { post, clock, answersOtherwise, sendTimeoutMs } = this.#options;
-    const { userId, txnId, signal } = outgoing;
-    const failing = new FailingTime(clock, answersOtherwise);
-    const trying: Trying = { failing, blockedSince: undefined };
-    this.#trying.add(trying);
-    try {
-      for (let failures = 1; ; failures++) {
-        try {
-          return await post(outgoing);
-        } catch (error) {
-          throwIfAborted(signal, OPERATION);
-          if (isRefusal(error)) throw error;
-          await failing.failed(error);
-          throwIfAborted(signal, OPERATION);
-          if (failing.ms >= sendTimeoutMs && isManagerError(error)) {
-            this.#givenUp.add(keyOf(userId, txnId));
-            throw givenUp(error, failing.ms);
-          }
-          this.#noteBlocked(trying, outgoing, error);
-          await delay(clock, retryDelayMs(error, failures, PAUSES), signal, OPERATION);
-        }
-      }
-    } finally {
-      this.#trying.delete(trying);
-    }
-  }
-
-  /** Logs once when something in this process keeps a message from being sent. */
-  #noteBlocked(trying: Trying, { userId, roomId, txnId }: Outgoing, error: unknown): void {
-    const { clock, logger } = this.#options;
-    const kind = failureClass(error);
-    if (isRetryable(kind) || kind === 'unavailable') trying.blockedSince = undefined;
-    else if (trying.blockedSince === undefined) {
-      trying.blockedSince = clock.now();
-      logger.warn({ userId, roomId, txnId, err: error }, 'a durable message cannot be sent yet, trying again');
-    }
   }
 
   async #fail({ userId, roomId, txnId }: Omit<FailedSend, 'error'>, error: Error): Promise<void> {

@@ -3,11 +3,13 @@ import type { ErrorCode } from '../core/errors.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import type { StoredError } from '../storage/dead-letter.js';
 
-/** The error of a message that is given up, after `afterMs` in which the homeserver answered otherwise. */
-export function givenUp(error: MatrixClientManagerError, afterMs: number): MatrixClientManagerError {
-  const { code, errcode, status, userId, roomId } = error;
-  const message = `given up after ${afterMs} ms in which the homeserver answered otherwise: ${error.message}`;
-  return new MatrixClientManagerError(code, message, { errcode, status, userId, roomId, cause: error });
+/** A message failed for too long while the homeserver answered otherwise. */
+export class GivenUp extends MatrixClientManagerError {
+  constructor(error: MatrixClientManagerError, afterMs: number) {
+    const { code, errcode, status, userId, roomId } = error;
+    const message = `given up after ${afterMs} ms in which the homeserver answered otherwise: ${error.message}`;
+    super(code, message, { errcode, status, userId, roomId, cause: error });
+  }
 }
 
 /** What a later try may pass: the user may get a session, their client may be started, the storage may answer. */

@@ -262,7 +262,7 @@ describe('callbacks that are all removed', () => {
 
 describe('a request for what was missed that fails for good while polls succeed', () => {
   /** Fails every sync from the stored position; the client polls from a later one. */
-  async function failing(status: number, errcode: string) {
+  async function failing(status: number, errcode: string, gapFillTimeoutMs = 600_000) {
     let failingSince: string | undefined;
     const fetch: typeof globalThis.fetch = (input, init) => {
       const { searchParams } = new URL(input instanceof Request ? input.url : input);
@@ -271,7 +271,7 @@ describe('a request for what was missed that fails for good while polls succeed'
         ? Promise.resolve(Response.json({ errcode, error: 'no' }, { status }))
         : world.fake.fetch(input, init);
     };
-    const world = setUp({ fetch });
+    const world = setUp({ fetch, gapFillTimeoutMs });
     const { manager, storage, say, start, settle } = world;
     await start();
     say('missed');
@@ -282,8 +282,60 @@ describe('a request for what was missed that fails for good while polls succeed'
     return { ...world, mend: () => (failingSince = undefined), got };
   }
 
+  it('is given up after gapFillTimeoutMs: each room tells what was missed in it, and live events go on', async () => {
+    const { fake, manager, clock, say, settle, got, roomId, storage } = await failing(500, 'M_UNKNOWN');
+    const other = fake.createRoom({ creator: bob, members: [alice] });
+    say('meanwhile', other);
+    const gaps: unknown[] = [];
+    manager.on('gap', (gap) => gaps.push(gap));
+    await clock.advance(500_000);
+    expect(got.events).toEqual([]);
+    await clock.advance(200_000);
+    await settle();
+    expect([got.bodies(roomId), got.bodies(other)]).toEqual([['missed'], ['meanwhile']]);
+    expect(manager.clientInfo(alice)).toMatchObject({ state: 'live', incomplete: false, stalledRooms: 0 });
+    say('live');
+    say('live too', other);
+    await settle();
+    expect([got.bodies(roomId), got.bodies(other)]).toEqual([
+      ['missed', 'live'],
+      ['meanwhile', 'live too'],
+    ]);
+    expect(gaps).toEqual([]);
+    const { rooms } = await storage.loadCheckpoint(alice);
+    expect([...rooms.keys()].toSorted()).toEqual([roomId, other].toSorted());
+  });
+
+  it('and whose room fails to tell as well becomes a gap of that room, seen in health, and live events go on', async () => {
+    const { fake, manager, clock, say, settle, got, roomId } = await failing(500, 'M_UNKNOWN');
+    fake.faults.status({ endpoint: '/rooms/{roomId}/messages' }, { status: 500 });
+    const gaps: unknown[] = [];
+    manager.on('gap', (gap) => gaps.push(gap));
+    await clock.advance(1_000_000);
+    expect(gaps).toEqual([]);
+    expect(manager.clientInfo(alice)).toMatchObject({ incomplete: false, stalledRooms: 1 });
+    say('live');
+    await clock.advance(500_000);
+    expect(gaps).toMatchObject([{ userId: alice, roomId, reason: 'error', error: { status: 500 } }]);
+    await settle();
+    expect(got.bodies()).toEqual(['live']);
+    expect(await manager.checkHealth()).toMatchObject({ status: 'degraded' });
+  });
+
+  it('is not given up for an outage of the whole homeserver', async () => {
+    const { fake, manager, clock, got, mend, settle } = await failing(500, 'M_UNKNOWN');
+    const up = fake.faults.status({}, { status: 503 });
+    mend();
+    await clock.advance(900_000);
+    expect(got.events).toEqual([]);
+    up();
+    await clock.advance(60_000);
+    expect(await arrivals(got, 1, settle)).toEqual(['gap-fill missed']);
+    expect(manager.clientInfo(alice)).toMatchObject({ state: 'live', incomplete: false });
+  });
+
   it('shows in health, info and stats, is asked again with pauses of a minute, and is made up for', async () => {
-    const { fake, manager, clock, settle, got, mend } = await failing(500, 'M_UNKNOWN');
+    const { fake, manager, clock, settle, got, mend } = await failing(500, 'M_UNKNOWN', Infinity);
     await clock.advance(600_000);
     const before = fake.requests.length;
     await clock.advance(600_000);

@@ -177,7 +177,7 @@ describe('filling gaps', () => {
     const clock = new ManualClock();
     const failure = new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'damaged', { status: 500 });
     const readHistory = vi.fn().mockRejectedValue(failure);
-    const options = { readHistory, clock, gapFillTimeoutMs: 600_000, lastAnswerAt: () => clock.now() };
+    const options = { readHistory, clock, gapFillTimeoutMs: 600_000, answersOtherwise: () => true };
     const life = await Life.begin(memoryStorage(), options);
     await life.take(first, limited, batch('s2', 's3', room(['next'])));
     await clock.advance(599_000);
@@ -198,7 +198,12 @@ describe('filling gaps', () => {
     const clock = new ManualClock();
     const lastAnswerAt = clock.now() - 1;
     const readHistory = vi.fn().mockRejectedValue(new MatrixClientManagerError('NETWORK', 'down'));
-    const options = { readHistory, clock, gapFillTimeoutMs: 600_000, lastAnswerAt: () => lastAnswerAt };
+    const options = {
+      readHistory,
+      clock,
+      gapFillTimeoutMs: 600_000,
+      answersOtherwise: (since: number) => lastAnswerAt >= since,
+    };
     const life = await Life.begin(memoryStorage(), options);
     await life.take(first, limited);
     await clock.advance(28_800_000);

@@ -109,7 +109,10 @@ describe('a gap that the homeserver does not tell', () => {
 
   it('counts only the time in which the homeserver answered something', async () => {
     let answeredAt: number | undefined;
-    const options = { gapFillTimeoutMs: 5_000, lastAnswerAt: () => answeredAt };
+    const options = {
+      gapFillTimeoutMs: 5_000,
+      answersOtherwise: (since: number) => (answeredAt ?? -Infinity) >= since,
+    };
     const { clock, told, fill } = setUp(() => Promise.reject(down), options);
     const filled = fill();
     await clock.advance(600_000);
@@ -124,7 +127,7 @@ describe('a gap that the homeserver does not tell', () => {
     const start = new ManualClock().now();
     const { clock, told, fill } = setUp(() => Promise.reject(down), {
       gapFillTimeoutMs: 1,
-      lastAnswerAt: () => start,
+      answersOtherwise: (since) => start >= since,
     });
     void fill();
     await clock.advance(1);
