@@ -72,6 +72,17 @@ export function files(
     expect((await small.buffer()).equals(body)).toBe(true);
   });
 
+  it('can be uploaded by the SDK', async () => {
+    const { manager, alice } = await setUp();
+    const bytes = randomBytes(200_001);
+    for (const body of [bytes, new Blob([bytes], { type: 'image/png' })]) {
+      const upload = manager.withClient(alice, (client) => client.uploadContent(body as never, { type: 'image/png' }));
+      const content = { url: (await upload).content_uri };
+      const got = await manager.downloadFile({ userId: alice, content });
+      expect((await got.buffer()).equals(bytes)).toBe(true);
+    }
+  });
+
   it('flow where their size is given', async () => {
     const { manager, alice } = await setUp();
     const roomId = await encryptedRoom(manager, [alice]);
