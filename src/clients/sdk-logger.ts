@@ -1,6 +1,7 @@
 import { logger as sdkRootLogger } from 'matrix-js-sdk/lib/logger.js';
 import type { Logger as SdkLogger } from 'matrix-js-sdk/lib/logger.js';
 import type { Logger } from '../core/logger.js';
+import { isError } from '../core/is-error.js';
 
 /** matrix-js-sdk's logging for one user, sent to ours at level debug, since what matters is reported by the manager. */
 export function sdkLogger(logger: Logger, userId: string, module = 'matrix-js-sdk'): SdkLogger {
@@ -25,6 +26,6 @@ export function silenceSdkRootLogger(): void {
 
 /** Objects are not printed: they may hold anything a user wrote. */
 function text(part: unknown): string {
-  if (part instanceof Error) return `${part.name}: ${part.message}`;
+  if (isError(part)) return `${part.name}: ${part.message}`;
   return typeof part === 'string' || typeof part === 'number' ? String(part) : `(${typeof part})`;
 }

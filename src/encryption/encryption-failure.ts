@@ -1,5 +1,6 @@
 import { abortedError } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { isError } from '../core/is-error.js';
 
 interface Subject {
   readonly userId: string;
@@ -12,7 +13,7 @@ interface Subject {
  */
 export function encryptionFailure(error: unknown, subject: Subject): MatrixClientManagerError {
   const operation = `encrypting for ${subject.roomId}`;
-  const { name, message: why } = error instanceof Error ? error : { message: String(error) };
+  const { name, message: why } = isError(error) ? error : { message: String(error) };
   if (isManagerError(error)) return error;
   if (name === 'AbortError') return abortedError(operation, error);
   const { httpStatus: status, errcode, data } = (error ?? {}) as SdkError;

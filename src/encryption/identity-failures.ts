@@ -1,6 +1,7 @@
 import { orTimeout } from '../core/abort.js';
 import type { Clock, TimerHandle } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { isError } from '../core/is-error.js';
 import { withoutSecrets } from '../http/secrets.js';
 import type { AuthUploadDeviceSigningKeys } from './identity-options.js';
 
@@ -21,7 +22,7 @@ export async function callApplication<T>(
     return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
   };
   const call = (async () => callback())().catch((error: unknown) => {
-    const said = withoutSecrets(error instanceof Error ? error.message : 'it threw what is no error', secrets);
+    const said = withoutSecrets(isError(error) ? error.message : 'it threw what is no error', secrets);
     throw failure(`did (${said})`);
   });
   return orTimeout(call, clock, CALLBACK_TIMEOUT_MS, () => failure(`took longer than ${CALLBACK_TIMEOUT_MS} ms`));
@@ -84,6 +85,6 @@ export function lostError(userId: string, what: string): MatrixClientManagerErro
 export function setUpFailure(userId: string, error: unknown): MatrixClientManagerError {
   if (isManagerError(error)) return error;
   const { errcode, httpStatus: status } = error as { errcode?: string; httpStatus?: number };
-  const message = `${OPERATION} of ${userId} failed: ${error instanceof Error ? error.message : String(error)}`;
+  const message = `${OPERATION} of ${userId} failed: ${isError(error) ? error.message : String(error)}`;
   return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId, errcode, status });
 }

@@ -3,6 +3,7 @@ import { orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
+import { isError } from '../core/is-error.js';
 import type { Logger } from '../core/logger.js';
 import { assertCryptoSurface } from '../sdk/private-surface.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
@@ -213,7 +214,7 @@ function toManagerError(error: unknown, store: DeviceStore): MatrixClientManager
   if (store.failure) return store.failure;
   if (isManagerError(error)) return error;
   const { userId, deviceId } = store;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = isError(error) ? error.message : String(error);
   if (message.includes("account in the store doesn't match")) {
     const text = `the keys that are stored for ${userId} belong to another device than ${deviceId}`;
     return new MatrixClientManagerError('ENCRYPTION_DEVICE_MISMATCH', text, { userId, cause: error });

@@ -1,5 +1,6 @@
 import { orAborted, throwIfAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { isError } from '../core/is-error.js';
 import { openGate } from '../core/request-gate.js';
 import type { RequestGate } from '../core/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
@@ -182,7 +183,7 @@ async function fetchUpload(
     // In another mode than `error`, fetch would keep a copy of the body for a redirect.
     return await fetch(url, { ...init, redirect: 'error', body: stream, duplex: 'half' });
   } catch (error) {
-    if (!(error instanceof Error && error.cause instanceof Error && error.cause.message === 'unexpected redirect')) {
+    if (!(isError(error) && isError(error.cause) && error.cause.message === 'unexpected redirect')) {
       throw error;
     }
     const message =

@@ -1,4 +1,5 @@
 import { withoutSecrets } from './secrets.js';
+import { isError } from '../core/is-error.js';
 
 /** System codes of failures in which the request never reached the homeserver. */
 const NEVER_SENT = new Set<string | undefined>([
@@ -23,10 +24,10 @@ export interface NetworkFailure {
 
 export function networkFailure(error: unknown, secrets: readonly string[]): NetworkFailure {
   const root = rootCause(error);
-  const said = root instanceof Error ? root.message : 'a fetch function threw what is no error';
+  const said = isError(root) ? root.message : 'a fetch function threw what is no error';
   const cause = new Error(withoutSecrets(said, secrets));
   const code = codeOf(root);
-  if (root instanceof Error) {
+  if (isError(root)) {
     cause.name = root.name;
     cause.stack = withoutSecrets(root.stack ?? '', secrets);
     if (code !== undefined) Object.assign(cause, { code, ...('syscall' in root && { syscall: root.syscall }) });
@@ -37,18 +38,18 @@ export function networkFailure(error: unknown, secrets: readonly string[]): Netw
 /** Whether the cause of a failure says that the homeserver never saw the request. */
 export function wasNeverSent(cause: unknown): boolean {
   // A connection that was there can end as unreachable too, with the request on its way.
-  const onTheWay = cause instanceof Error && 'syscall' in cause && ['read', 'write'].includes(String(cause.syscall));
+  const onTheWay = isError(cause) && 'syscall' in cause && ['read', 'write'].includes(String(cause.syscall));
   return NEVER_SENT.has(codeOf(cause)) && !onTheWay;
 }
 
 function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return isError(error) && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
 function rootCause(error: unknown): unknown {
   const seen = new Set<unknown>();
   let root = error;
-  while (root instanceof Error && root.cause !== undefined && !seen.has(root)) {
+  while (isError(root) && root.cause !== undefined && !seen.has(root)) {
     seen.add(root);
     root = root.cause;
   }

@@ -1,5 +1,6 @@
 import { abortedError } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { isError } from '../core/is-error.js';
 import { networkFailure, wasNeverSent } from './network-failure.js';
 import type { Subject } from './response-error.js';
 
@@ -37,7 +38,7 @@ export function failureOf(error: unknown, request: BrokenRequest): MatrixClientM
 /** What a transport refused, or the body of the request failed with; fetch wraps it. */
 function ownError(error: unknown): MatrixClientManagerError | undefined {
   const seen = new Set<unknown>();
-  for (let at = error; at instanceof Error && !seen.has(at); at = at.cause) {
+  for (let at = error; isError(at) && !seen.has(at); at = at.cause) {
     if (isManagerError(at)) return at;
     seen.add(at);
   }

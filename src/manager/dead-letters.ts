@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ClientEvent } from '../core/client-event.js';
 import { isManagerError } from '../core/errors.js';
+import { isError } from '../core/is-error.js';
 import { jsonText } from '../core/json-depth.js';
 import type { StoredDeadLetter, StoredError } from '../storage/dead-letter.js';
 
@@ -22,7 +23,7 @@ export function toStored(event: ClientEvent, error: unknown, attempts: number, f
     'eventId' in event && event.type !== 'receipt'
       ? event.eventId
       : createHash('sha256').update(json).digest('base64url');
-  const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) };
+  const { name, message } = isError(error) ? error : { name: 'Error', message: String(error) };
   return {
     id,
     event: json,

@@ -9,6 +9,7 @@ import { readCallOptions } from '../core/call-options.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertUserId } from '../core/ids.js';
+import { isError } from '../core/is-error.js';
 import { jsonCopy } from '../core/json-copy.js';
 import { SingleFlight } from '../core/single-flight.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
@@ -617,7 +618,7 @@ export class MatrixClientManager implements AsyncDisposable {
       try {
         await this.#look();
       } catch (error) {
-        return { status: 'down', reasons: [error instanceof Error ? error.message : String(error)] };
+        return { status: 'down', reasons: [isError(error) ? error.message : String(error)] };
       }
     }
     return health(this.#gauges(), this.#gate.state, clock.now());

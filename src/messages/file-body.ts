@@ -1,5 +1,6 @@
 import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
+import { isError } from '../core/is-error.js';
 
 /** The bytes of a file: all at once, or as they come. */
 export type FileBody = Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
@@ -40,7 +41,7 @@ async function* readable(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
   try {
     yield* stream;
   } catch (cause) {
-    const said = cause instanceof Error ? cause.message : describe(cause);
+    const said = isError(cause) ? cause.message : describe(cause);
     throw new MatrixClientManagerError('INVALID_OPTIONS', `\`file.body\` could not be read: ${said}`, { cause });
   }
 }

@@ -1,5 +1,6 @@
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
+import { isError } from '../core/is-error.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import type { StoredError } from '../storage/dead-letter.js';
 
@@ -17,7 +18,7 @@ const passing: readonly ErrorCode[] = ['ABORTED', 'MANAGER_CLOSED', 'STORAGE', '
 
 /** Whether trying again would not help. */
 export function isRefusal(error: unknown): boolean {
-  if (!(error instanceof Error) || isManagerError(error, ...passing)) return false;
+  if (!isError(error) || isManagerError(error, ...passing)) return false;
   return !isRetryable(failureClass(error)) && failureClass(error) !== 'unavailable';
 }
 

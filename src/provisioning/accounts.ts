@@ -3,6 +3,7 @@ import { assertUserId, newUserId, normalizeUsername } from '../core/ids.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { everyStep } from '../core/every-step.js';
+import { isError } from '../core/is-error.js';
 import type { Logger } from '../core/logger.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { SingleFlight } from '../core/single-flight.js';
@@ -382,7 +383,7 @@ function unrenewable(dead: Credentials, error: unknown): MatrixClientManagerErro
   const { userId } = dead;
   if (isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED')) return error;
   if (isManagerError(error) && failureClass(error) !== 'permanent') return error;
-  const why = error instanceof Error ? error.message : 'unknown reason';
+  const why = isError(error) ? error.message : 'unknown reason';
   const message = `the access token of ${userId} is dead and its renewal was refused: ${why}`;
   return new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId, cause: error });
 }

@@ -3,6 +3,7 @@ import { Agent, buildConnector, Client, fetch as undiciFetch } from 'undici';
 import type { RequestInit as UndiciRequestInit } from 'undici';
 import { assertKnownOptions } from '../core/call-options.js';
 import { MatrixClientManagerError } from '../core/errors.js';
+import { isError } from '../core/is-error.js';
 import { libraryVersion } from '../core/version.js';
 import type { Fetch } from '../http/fetch.js';
 import { MAX_ERROR_BYTES } from '../http/read-text.js';
@@ -141,7 +142,7 @@ function textOf(body: Buffer): string {
 }
 
 function isTimeout(error: unknown): boolean {
-  return error instanceof Error && error.name === 'TimeoutError';
+  return isError(error) && error.name === 'TimeoutError';
 }
 
 function check(options: UndiciTransportOptions): void {

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { networkFailure, wasNeverSent } from '../../src/http/network-failure.js';
 
@@ -13,6 +14,15 @@ describe('a failed connection', () => {
     expect(reason).toBe('ECONNREFUSED');
     expect(cause).toMatchObject({ message: 'connect failed', code: 'ECONNREFUSED', syscall: 'connect' });
     expect(cause).not.toBe(root);
+  });
+
+  it('is read from an error of another realm too, as those of fetch are under Jest', () => {
+    const thrown: unknown = runInNewContext(
+      'new TypeError("fetch failed", { cause: Object.assign(new Error("no"), { code: "ECONNREFUSED", syscall: "connect" }) })',
+    );
+    const { reason, cause } = networkFailure(thrown, []);
+    expect(reason).toBe('ECONNREFUSED');
+    expect(wasNeverSent(cause)).toBe(true);
   });
 
   it('has its message as its reason without a code, and no code that is no text', () => {

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { containedStorage } from '../../src/storage/contained-storage.js';
 import type { Storage } from '../../src/storage/storage.js';
@@ -5,6 +6,12 @@ import { ManualClock } from '../../src/testing/index.js';
 import { rejection } from '../support/rejection.js';
 
 const checkpoint = { rooms: new Map(), lastDelivered: new Map(), journal: [] };
+/** Under Jest, structuredClone() makes Maps that are not those of the sandbox. */
+const ofOtherRealm = {
+  ...checkpoint,
+  rooms: runInNewContext('new Map()'),
+  lastDelivered: runInNewContext('new Map()'),
+};
 const list = { right: [[], [{}, {}]], wrong: [null, {}, [5], [{}, null]] };
 const whether = { right: [true, false], wrong: [null, undefined, 1] };
 const any = { right: [undefined, null, 5], wrong: [] };
@@ -15,7 +22,7 @@ const methods: Readonly<Record<string, { right: readonly unknown[]; wrong: reado
   setCredentials: any,
   deleteCredentials: any,
   loadCheckpoint: {
-    right: [checkpoint],
+    right: [checkpoint, ofOtherRealm],
     wrong: [
       null,
       undefined,

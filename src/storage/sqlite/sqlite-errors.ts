@@ -1,4 +1,5 @@
 import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
+import { isError } from '../../core/is-error.js';
 
 /** Primary result codes. @see https://www.sqlite.org/rescode.html */
 const SQLITE = { BUSY: 5, LOCKED: 6, READONLY: 8, IOERR: 10, CORRUPT: 11, FULL: 13, CANTOPEN: 14, NOTADB: 26 } as const;
@@ -14,7 +15,7 @@ const reasons = new Map<number | undefined, string>([
 /** The error of a failed `operation` on the file at `path`. SQLite's own messages hold no values. */
 export function storageError(operation: string, path: string, cause: unknown): MatrixClientManagerError {
   if (isManagerError(cause)) return cause;
-  const reason = reasons.get(primaryCode(cause)) ?? (cause instanceof Error ? cause.message : String(cause));
+  const reason = reasons.get(primaryCode(cause)) ?? (isError(cause) ? cause.message : String(cause));
   return new MatrixClientManagerError('STORAGE', `could not ${operation} ${path}: ${reason}`, { cause });
 }
 
@@ -31,6 +32,6 @@ export function isBusy(error: unknown): boolean {
 }
 
 function primaryCode(error: unknown): number | undefined {
-  const code = error instanceof Error ? (error as Error & { errcode?: unknown }).errcode : undefined;
+  const code = isError(error) ? (error as Error & { errcode?: unknown }).errcode : undefined;
   return typeof code === 'number' ? code % 256 : undefined;
 }
