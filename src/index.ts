@@ -1,3 +1,9 @@
+/**
+ * Accounts, live clients, callbacks and messages for the users of a Node backend.
+ *
+ * @module matrix-client-manager
+ */
+
 // The manager
 export { MatrixClientManager } from './manager/matrix-client-manager.js';
 export type { MatrixClientManagerOptions } from './manager/options.js';

@@ -1,3 +1,9 @@
+/**
+ * A homeserver in memory, a clock to drive by hand, and the contracts for implementations of interfaces.
+ *
+ * @module matrix-client-manager/testing
+ */
+
 // A homeserver in memory
 export { FakeHomeserver } from './fake-homeserver/fake-homeserver.js';
 export type { FakeHomeserverOptions } from './fake-homeserver/fake-homeserver.js';
