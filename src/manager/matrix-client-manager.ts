@@ -22,6 +22,7 @@ import { readVersions } from '../http/versions.js';
 import type { Connections } from '../http/transport.js';
 import { Attachments } from '../messages/attachments.js';
 import type { DownloadedFile } from '../messages/attachments.js';
+import { closeBody } from '../messages/file-body.js';
 import { toContent, toContentPart } from '../messages/content.js';
 import { fetchPage } from '../messages/message-fetcher.js';
 import type { MessagePage } from '../messages/message-fetcher.js';
@@ -461,9 +462,19 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /**
    * Uploads a file, encrypted where the room is, and sends the message with it. A stream with its `size` flows, in
-   * constant memory. Throws as {@link sendMessage} does, and `FILE_TOO_LARGE` before anything is uploaded.
+   * constant memory. Throws as {@link sendMessage} does, and `FILE_TOO_LARGE` before anything is uploaded; the stream
+   * is closed then, read or not.
    */
   async sendFile(options: SendFileOptions): Promise<{ eventId: string; contentUri: string }> {
+    try {
+      return await this.#sendFile(options);
+    } catch (error) {
+      closeBody((options as Partial<SendFileOptions> | null | undefined)?.file?.body);
+      throw error;
+    }
+  }
+
+  async #sendFile(options: SendFileOptions): Promise<{ eventId: string; contentUri: string }> {
     this.#lifetime.assertOpen();
     const { userId, roomId, txnId, msgtype, signal, ...read } = readCallOptions('sendFile()', sendFileSchema, options);
     const file = { ...read.file, ...(read.file.info && { info: toContentPart(read.file.info, 'file.info') }) };

@@ -46,6 +46,14 @@ async function* readable(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
   }
 }
 
+/** Closes a stream, read or not: what nobody reads any more would keep its file or connection open. Never throws. */
+export function closeBody(body: unknown): void {
+  const { destroy, cancel, return: end } = (body ?? {}) as Partial<Record<'destroy' | 'cancel' | 'return', unknown>>;
+  // Of a Node stream, a web stream, a generator. One that is being read is closed by its reader.
+  const close = [destroy, cancel, end].find((one) => typeof one === 'function') as (() => unknown) | undefined;
+  void (async () => close?.call(body))().catch(() => {});
+}
+
 /** All of it in memory. Throws `FILE_TOO_LARGE` beyond `maxBytes`. */
 export async function collect(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];

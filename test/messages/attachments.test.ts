@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import { MatrixClientManager } from '../../src/index.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
@@ -133,6 +134,52 @@ describe('a file', () => {
     expect(error).toMatchObject({ code: 'INVALID_OPTIONS', cause });
     expect(error.message).toContain('`file.body` could not be read: ENOENT: no such file');
     expect(fake.countRequests(UPLOAD)).toBeLessThan(2);
+  });
+
+  it.each<[string, string, (made: Awaited<ReturnType<typeof setUp>>) => object]>([
+    ['is too large', 'FILE_TOO_LARGE', () => ({ size: 1_000_000_000 })],
+    ['has a bad name', 'INVALID_OPTIONS', () => ({ name: '' })],
+    [
+      'is refused',
+      'FORBIDDEN',
+      ({ fake }) => {
+        fake.faults.status({ endpoint: '/_matrix/client/v1/media/config' }, { status: 403, errcode: 'M_FORBIDDEN' });
+        return { size: 5 };
+      },
+    ],
+    ['breaks off', 'INVALID_OPTIONS', () => ({ size: 5 })],
+    [
+      'comes after the shutdown',
+      'MANAGER_CLOSED',
+      ({ manager }) => {
+        void manager.shutdown();
+        return {};
+      },
+    ],
+  ])('that %s leaves no stream open, whatever kind it is', async (_how, code, prepare) => {
+    const { clock, send, ...rest } = await setUp();
+    const file = prepare({ clock, send, ...rest });
+    const closed: string[] = [];
+    const web = new ReadableStream({
+      pull: (controller) => controller.enqueue(randomBytes(10)),
+      cancel: () => void closed.push('web'),
+    });
+    const node = new Readable({ read: () => node.push(randomBytes(10)) });
+    node.once('close', () => closed.push('node'));
+    const generator: AsyncIterable<Uint8Array> & { return: () => never } = {
+      async *[Symbol.asyncIterator]() {
+        yield randomBytes(10);
+      },
+      return: () => {
+        closed.push('generator');
+        throw new Error('is contained');
+      },
+    };
+    for (const body of [web, node, generator]) {
+      expect(await rejection(advanceUntil(clock, send({ body, ...file })))).toMatchObject({ code });
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(closed.toSorted()).toEqual(['generator', 'node', 'web']);
   });
 
   it('is not waited for by who has left', async () => {
