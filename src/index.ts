@@ -5,11 +5,11 @@
  */
 
 // The manager
+export type { CallOptions } from './core/call-options.js';
 export { MatrixClientManager } from './manager/matrix-client-manager.js';
 export type { MatrixClientManagerOptions } from './manager/options.js';
 export type { ManagerEvents } from './manager/events.js';
 export type {
-  CallOptions,
   ConnectOptions,
   DownloadFileOptions,
   ForgetUserOptions,
@@ -44,7 +44,13 @@ export type {
 export type { CredentialsSource, CredentialsStore } from './provisioning/application-credentials.js';
 export type { ProvisionedUser, ProvisionUserOptions } from './provisioning/provision-user-options.js';
 export type { AdminAccount } from './provisioning/synapse-admin-http.js';
-export type { AdminApi, AdminDevice, AdminUser, ListUsersOptions } from './provisioning/admin-api.js';
+export type {
+  AdminApi,
+  AdminDevice,
+  AdminUser,
+  DeactivateUserOptions,
+  ListUsersOptions,
+} from './provisioning/admin-api.js';
 export type { Credentials } from './core/credentials.js';
 export { normalizeUsername } from './core/ids.js';
 

@@ -22,8 +22,9 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     CallbackOptions: '`manager.addCallback(userId, callback, options)`',
     ForgetUserOptions: '`manager.forgetUser(userId, options)`',
     ListUsersOptions: '`manager.admin.listUsers(options)`',
+    DeactivateUserOptions: '`manager.admin.deactivateUser(userId, options)`',
     CallOptions:
-      '`manager.withClient(userId, use, options)`, `encryptionStatus`, `userVerification`, `verifyUser`: their last argument',
+      '`manager.withClient(userId, use, options)`, `encryptionStatus`, `userVerification`, `verifyUser`, the calls of `manager.admin`: their last argument',
   },
   'Messages and files': {
     GetRoomMessagesOptions: '`manager.getRoomMessages(options)`',

@@ -142,3 +142,11 @@ function shown(value: unknown): string {
 function invalid(message: string, cause?: unknown): MatrixClientManagerError {
   return new MatrixClientManagerError('INVALID_OPTIONS', message, { cause });
 }
+
+/** What every call takes that may have to wait. */
+export interface CallOptions {
+  /** Ends the call at once with `ABORTED`, whatever it is waiting for. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const callSchema = optionsOf<CallOptions>({ signal: v.optional(signal) });

@@ -5,7 +5,8 @@ import { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
 import type { ClientInfo } from '../clients/client-state.js';
 import { delay } from '../core/abort.js';
-import { readCallOptions } from '../core/call-options.js';
+import { callSchema, readCallOptions } from '../core/call-options.js';
+import type { CallOptions } from '../core/call-options.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
 import { assertUserId } from '../core/ids.js';
@@ -59,7 +60,6 @@ import type { LiveUser } from './live-user.js';
 import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions, Settings } from './options.js';
 import {
-  callSchema,
   connectSchema,
   downloadFileSchema,
   forgetUserSchema,
@@ -73,7 +73,6 @@ import {
   startClientSchema,
 } from './requests.js';
 import type {
-  CallOptions,
   ConnectOptions,
   DownloadFileOptions,
   ForgetUserOptions,

@@ -27,14 +27,6 @@ import type { ProvisionedUser } from '../provisioning/provision-user-options.js'
 import type { Gauges } from '../telemetry/gauges.js';
 import type { TelemetryStats } from '../telemetry/telemetry-stats.js';
 
-/** What every call takes that may have to wait. */
-export interface CallOptions {
-  /** Ends the call at once with `ABORTED`, whatever it is waiting for. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export const callSchema = optionsOf<CallOptions>({ signal: v.optional(signal) });
-
 export interface StartClientOptions {
   readonly userId: string;
   /** Optional once the user is known, by `provisionUser` or an earlier start. */

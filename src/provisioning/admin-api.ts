@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
-import { throwIfAborted } from '../core/abort.js';
-import { flag, optionsOf, readCallOptions, text, wholeNumber } from '../core/call-options.js';
+import { orAborted, throwIfAborted } from '../core/abort.js';
+import { callSchema, flag, optionsOf, readCallOptions, signal, text, wholeNumber } from '../core/call-options.js';
+import type { CallOptions } from '../core/call-options.js';
 import { assertRoomId, assertUserId, newUserId, serverNameOf } from '../core/ids.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { path } from '../http/path.js';
@@ -29,7 +30,7 @@ export interface AdminDevice {
   readonly lastSeenIp: string | undefined;
 }
 
-export interface ListUsersOptions {
+export interface ListUsersOptions extends CallOptions {
   /** Where the page before ended: its `next`. */
   readonly from?: string | undefined;
   /** Users per page. @default 100 */
@@ -45,12 +46,22 @@ const listUsersSchema = optionsOf<ListUsersOptions>({
   limit: v.optional(wholeNumber(1, Number.MAX_SAFE_INTEGER)),
   name: v.optional(text),
   deactivated: v.optional(flag),
+  signal: v.optional(signal),
 });
-const deactivateSchema = optionsOf<{ erase?: boolean | undefined }>({ erase: v.optional(flag) });
+export interface DeactivateUserOptions extends CallOptions {
+  /** Whether to hide the user's messages from those who join their rooms later. @default false */
+  readonly erase?: boolean | undefined;
+}
+
+const deactivateSchema = optionsOf<DeactivateUserOptions>({ erase: v.optional(flag), signal: v.optional(signal) });
 const displayNameSchema = optionsOf<{ displayName: string }>({ displayName: text });
 
 /**
- * The Admin API calls that a backend needs besides provisioning, on the same connection and pool.
+ * The Admin API calls that a backend needs besides provisioning, on the same connection and pool. A `signal` ends the
+ * call at once with `ABORTED`.
+ *
+ * This file is a little long because it is the list of these calls; each is one request or two.
+ *
  * @see https://element-hq.github.io/synapse/latest/admin_api/user_admin_api.html
  */
 export class AdminApi {
@@ -79,10 +90,16 @@ export class AdminApi {
   }
 
   /** The user, or undefined when the homeserver has no such account. */
-  async getUser(userId: string): Promise<AdminUser | undefined> {
+  async getUser(userId: string, options: CallOptions = {}): Promise<AdminUser | undefined> {
     assertUserId(userId);
+    const { signal: ending } = readCallOptions('getUser()', callSchema, options);
+    return this.#find(userId, ending);
+  }
+
+  async #find(userId: string, ending: AbortSignal | undefined): Promise<AdminUser | undefined> {
+    const at = path`/_synapse/admin/v2/users/${userId}`;
     try {
-      return toUser(await this.#call(userSchema, 'GET', path`/_synapse/admin/v2/users/${userId}`, 'reading', userId));
+      return toUser(await this.#call(userSchema, { method: 'GET', at, doing: 'reading', userId, ending }));
     } catch (error) {
       if (isManagerError(error, 'NOT_FOUND')) return undefined;
       throw error;
@@ -91,8 +108,9 @@ export class AdminApi {
 
   /** One page of the homeserver's users; `next` is there when more follow. */
   async listUsers(options: ListUsersOptions = {}): Promise<{ users: AdminUser[]; total: number; next?: string }> {
-    const { from, limit = 100, name, deactivated } = readCallOptions('listUsers()', listUsersSchema, options);
-    const { body } = await this.#pooled(usersSchema, {
+    const read = readCallOptions('listUsers()', listUsersSchema, options);
+    const { from, limit = 100, name, deactivated, signal: ending } = read;
+    const { body } = await this.#pooled(usersSchema, ending, {
       operation: 'listing users',
       method: 'GET',
       path: '/_synapse/admin/v2/users',
@@ -107,11 +125,13 @@ export class AdminApi {
     };
   }
 
-  async setDisplayName(userId: string, displayName: string): Promise<void> {
+  async setDisplayName(userId: string, displayName: string, options: CallOptions = {}): Promise<void> {
     readCallOptions('setDisplayName()', displayNameSchema, { displayName });
-    await this.#existing(userId, 'renaming');
+    const { signal: ending } = readCallOptions('setDisplayName()', callSchema, options);
+    await this.#existing(userId, 'renaming', ending);
     const body = { displayname: displayName };
-    await this.#call(userSchema, 'PUT', path`/_synapse/admin/v2/users/${userId}`, 'renaming', userId, body);
+    const at = path`/_synapse/admin/v2/users/${userId}`;
+    await this.#call(userSchema, { method: 'PUT', at, doing: 'renaming', userId, body, ending });
   }
 
   /**
@@ -119,28 +139,39 @@ export class AdminApi {
    * The manager stops the user's client and deletes what it keeps of them, as `forgetUser` does; their calls reject with
    * `USER_DEACTIVATED` from then on. Throws `INVALID_OPTIONS` for the manager's own admin.
    */
-  async deactivateUser(userId: string, options: { erase?: boolean } = {}): Promise<void> {
+  async deactivateUser(userId: string, options: DeactivateUserOptions = {}): Promise<void> {
     assertUserId(userId);
     this.#admin.own.assertOther(userId, 'deactivate');
-    const { erase = false } = readCallOptions('deactivateUser()', deactivateSchema, options);
-    const signal = this.#closed;
-    await this.#untilClosed(() => this.#provisioner.deactivateUser(userId, { erase, ...(signal && { signal }) }));
-    await this.#untilClosed(async () => this.#onDeactivated?.(userId));
+    const read = readCallOptions('deactivateUser()', deactivateSchema, options);
+    const { erase = false, signal: ending } = read;
+    // Once the account is deactivated, the user is forgotten, whether the caller still waits or not.
+    await this.#ending(ending, async (until) => {
+      await this.#provisioner.deactivateUser(userId, { erase, ...(until && { signal: until }) });
+      await this.#onDeactivated?.(userId);
+    });
   }
 
   /** Brings a deactivated account back, with a random password that nobody knows; `provisionUser` then logs it in. */
-  async reactivateUser(userId: string): Promise<AdminUser> {
-    const user = await this.#existing(userId, 'reactivating');
+  async reactivateUser(userId: string, options: CallOptions = {}): Promise<AdminUser> {
+    const { signal: ending } = readCallOptions('reactivateUser()', callSchema, options);
+    const user = await this.#existing(userId, 'reactivating', ending);
     if (!user.deactivated) return user; // whose password is not ours to change
     const body = { deactivated: false, password: randomBytes(32).toString('base64url'), logout_devices: false };
     const at = path`/_synapse/admin/v2/users/${userId}`;
-    return toUser(await this.#call(userSchema, 'PUT', at, 'reactivating', userId, body));
+    return toUser(await this.#call(userSchema, { method: 'PUT', at, doing: 'reactivating', userId, body, ending }));
   }
 
-  async listDevices(userId: string): Promise<AdminDevice[]> {
+  async listDevices(userId: string, options: CallOptions = {}): Promise<AdminDevice[]> {
     assertUserId(userId);
+    const { signal: ending } = readCallOptions('listDevices()', callSchema, options);
     const at = path`/_synapse/admin/v2/users/${userId}/devices`;
-    const { devices } = await this.#call(devicesSchema, 'GET', at, 'listing the devices of', userId);
+    const { devices } = await this.#call(devicesSchema, {
+      method: 'GET',
+      at,
+      doing: 'listing the devices of',
+      userId,
+      ending,
+    });
     return this.#entries(deviceSchema, devices).map((device) => ({
       deviceId: device.device_id,
       displayName: device.display_name ?? undefined,
@@ -153,38 +184,40 @@ export class AdminApi {
    * Removes a device and its session; resolves also when it is gone already. Throws `INVALID_OPTIONS` for the one that
    * the manager's own admin is logged in on.
    */
-  async deleteDevice(userId: string, deviceId: string): Promise<void> {
+  async deleteDevice(userId: string, deviceId: string, options: CallOptions = {}): Promise<void> {
     assertUserId(userId);
+    const { signal: ending } = readCallOptions('deleteDevice()', callSchema, options);
     const { own } = this.#admin;
-    if (userId === own.userId && (await this.#untilClosed(() => own.isOn(deviceId)))) {
+    if (userId === own.userId && (await this.#ending(ending, () => own.isOn(deviceId)))) {
       own.assertOther(userId, `delete device ${deviceId} of`);
     }
     const at = path`/_synapse/admin/v2/users/${userId}/devices/${deviceId}`;
-    await this.#call(v.object({}), 'DELETE', at, 'deleting a device of', userId);
+    await this.#call(v.object({}), { method: 'DELETE', at, doing: 'deleting a device of', userId, ending });
   }
 
   /**
    * Makes a local user join a room. The admin has to be in a room that is not public (`FORBIDDEN` otherwise).
    * Resolves with the room id, also when the user is in the room already.
    */
-  async joinRoom(userId: string, roomIdOrAlias: string): Promise<string> {
+  async joinRoom(userId: string, roomIdOrAlias: string, options: CallOptions = {}): Promise<string> {
     assertUserId(userId);
+    const { signal: ending } = readCallOptions('joinRoom()', callSchema, options);
     if (typeof roomIdOrAlias !== 'string' || !roomIdOrAlias.startsWith('#')) assertRoomId(roomIdOrAlias);
     const at = path`/_synapse/admin/v1/join/${roomIdOrAlias}`;
     try {
-      const joined = await this.#call(v.object({ room_id: v.string() }), 'POST', at, 'joining a room for', userId, {
-        user_id: userId,
-      });
+      const body = { user_id: userId };
+      const request = { method: 'POST', at, doing: 'joining a room for', userId, body, ending } as const;
+      const joined = await this.#call(v.object({ room_id: v.string() }), request);
       return joined.room_id;
     } catch (error) {
       // Synapse answers a repeat with 403 and nothing but these words.
       if (!isManagerError(error, 'FORBIDDEN') || !/already in the room/i.test(error.message)) throw error;
-      return roomIdOrAlias.startsWith('#') ? this.#resolveAlias(roomIdOrAlias) : roomIdOrAlias;
+      return roomIdOrAlias.startsWith('#') ? this.#resolveAlias(roomIdOrAlias, ending) : roomIdOrAlias;
     }
   }
 
-  async #resolveAlias(alias: string): Promise<string> {
-    const { body } = await this.#pooled(v.object({ room_id: v.string() }), {
+  async #resolveAlias(alias: string, ending: AbortSignal | undefined): Promise<string> {
+    const { body } = await this.#pooled(v.object({ room_id: v.string() }), ending, {
       operation: `resolving ${alias}`,
       method: 'GET',
       path: path`/_matrix/client/v3/directory/room/${alias}`,
@@ -194,10 +227,11 @@ export class AdminApi {
   }
 
   /** Whether a new account may have the username. A username that no account can have rejects with `INVALID_USER_ID`. */
-  async isUsernameAvailable(username: string): Promise<boolean> {
+  async isUsernameAvailable(username: string, options: CallOptions = {}): Promise<boolean> {
     newUserId(username, this.#serverName);
+    const { signal: ending } = readCallOptions('isUsernameAvailable()', callSchema, options);
     try {
-      const { body } = await this.#pooled(v.object({ available: v.boolean() }), {
+      const { body } = await this.#pooled(v.object({ available: v.boolean() }), ending, {
         operation: 'checking a username',
         method: 'GET',
         path: '/_synapse/admin/v1/username_available',
@@ -222,8 +256,9 @@ export class AdminApi {
   }
 
   /** A PUT on a user who does not exist would make one. */
-  async #existing(userId: string, doing: string): Promise<AdminUser> {
-    const user = await this.getUser(userId);
+  async #existing(userId: string, doing: string, ending: AbortSignal | undefined): Promise<AdminUser> {
+    assertUserId(userId);
+    const user = await this.#find(userId, ending);
     if (user) return user;
     const where = serverNameOf(userId) === this.#serverName ? '' : ` (this homeserver is ${this.#serverName})`;
     throw new MatrixClientManagerError('NOT_FOUND', `${doing} ${userId} failed: there is no such user${where}`, {
@@ -233,33 +268,45 @@ export class AdminApi {
 
   async #call<Schema extends v.GenericSchema>(
     schema: Schema,
-    method: 'GET' | 'PUT' | 'POST' | 'DELETE',
-    at: string,
-    doing: string,
-    userId: string,
-    body?: Record<string, unknown>,
+    { method, at, doing, userId, body, ending }: AdminCall,
   ): Promise<v.InferOutput<Schema>> {
     const operation = `${doing} ${userId}`;
-    return (await this.#pooled(schema, { operation, userId, method, path: at, body, repeatable: true })).body;
+    return (await this.#pooled(schema, ending, { operation, userId, method, path: at, body, repeatable: true })).body;
   }
 
   #pooled<Schema extends v.GenericSchema>(
     schema: Schema,
+    ending: AbortSignal | undefined,
     request: Parameters<SynapseAdminHttp['request']>[1],
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
-    const signal = this.#closed;
-    return this.#untilClosed(() => this.#admin.pooled(() => this.#admin.request(schema, { ...request, signal })));
+    return this.#ending(ending, (until) =>
+      this.#admin.pooled(() => this.#admin.request(schema, { ...request, signal: until }), until),
+    );
   }
 
-  async #untilClosed<T>(call: () => Promise<T>): Promise<T> {
+  /** `call`; the wait for it ends at once with `ABORTED` when `ending` fires, with `MANAGER_CLOSED` at a shutdown. */
+  async #ending<T>(ending: AbortSignal | undefined, call: (until: AbortSignal | undefined) => Promise<T>): Promise<T> {
+    const closed = this.#closed;
+    const until = ending && closed ? AbortSignal.any([ending, closed]) : (ending ?? closed);
     try {
-      throwIfAborted(this.#closed, 'the call');
-      return await call();
+      throwIfAborted(until, 'the call');
+      return await orAborted(call(until), until, 'the call');
     } catch (error) {
-      if (!this.#closed?.aborted || !isManagerError(error, 'ABORTED')) throw error;
+      if (!closed?.aborted || !isManagerError(error, 'ABORTED')) throw error;
       throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
     }
   }
+}
+
+/** One call of the Admin API about a user. */
+interface AdminCall {
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  readonly at: string;
+  /** What it does, for errors. */
+  readonly doing: string;
+  readonly userId: string;
+  readonly body?: Record<string, unknown>;
+  readonly ending: AbortSignal | undefined;
 }
 
 function toUser(user: v.InferOutput<typeof userSchema>): AdminUser {

@@ -1,5 +1,6 @@
 import PQueue from 'p-queue';
 import * as v from 'valibot';
+import { throwIfAborted } from '../core/abort.js';
 import { assertKnownOptions } from '../core/call-options.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
@@ -109,9 +110,14 @@ export class SynapseAdminHttp {
     return { running: this.#pool.pending, waiting: this.#pool.size };
   }
 
-  /** Runs `task` in a place of the pool. */
-  pooled<T>(task: () => Promise<T>): Promise<T> {
-    return this.#pool.add(task);
+  /** Runs `task` in a place of the pool. Rejects with `ABORTED` as soon as `signal` fires, also while it waits for one. */
+  async pooled<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    try {
+      return await this.#pool.add(task, { ...(signal && { signal }) });
+    } catch (error) {
+      throwIfAborted(signal, 'an admin call');
+      throw error;
+    }
   }
 
   /** Whether the account is known to be deactivated: asked once, and false where that does not tell. */

@@ -85,7 +85,7 @@ export class SynapseAdminProvisioner implements Provisioner {
 
   async ensureUser(request: EnsureUserRequest): Promise<EnsuredUser> {
     const { own } = this.#admin;
-    if (request.userId !== own.userId) return this.#admin.pooled(() => this.#putUser(request));
+    if (request.userId !== own.userId) return this.#admin.pooled(() => this.#putUser(request), request.signal);
     if (request.displayName !== undefined) await own.setDisplayName(request.displayName);
     return { created: false };
   }
@@ -94,7 +94,7 @@ export class SynapseAdminProvisioner implements Provisioner {
     const { own } = this.#admin;
     if (request.userId === own.userId) return own.credentials(request.deviceId, request.signal);
     // One place of the pool for both requests, so that fewer accounts are half made at a time.
-    return this.#admin.pooled(() => this.#openSession(request));
+    return this.#admin.pooled(() => this.#openSession(request), request.signal);
   }
 
   async closeSession(credentials: Credentials, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
@@ -118,17 +118,18 @@ export class SynapseAdminProvisioner implements Provisioner {
 
   async deactivateUser(userId: string, options: { erase?: boolean; signal?: AbortSignal } = {}): Promise<void> {
     this.#admin.own.assertOther(userId, 'deactivate');
-    await this.#admin.pooled(() =>
+    const { erase = false, signal } = options;
+    const deactivate = (): Promise<unknown> =>
       this.#admin.request(v.object({}), {
         operation: `deactivating ${userId}`,
         userId,
         method: 'POST',
         path: path`/_synapse/admin/v1/deactivate/${userId}`,
-        body: { erase: options.erase ?? false },
+        body: { erase },
         repeatable: true,
-        signal: options.signal,
-      }),
-    );
+        signal,
+      });
+    await this.#admin.pooled(deactivate, signal);
   }
 
   async #putUser(request: EnsureUserRequest): Promise<EnsuredUser> {

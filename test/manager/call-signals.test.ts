@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { MatrixClientManager, MatrixClientManagerOptions } from '../../src/index.js';
+import { AdminApi } from '../../src/provisioning/admin-api.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 
 const open: AsyncDisposable[] = [];
@@ -35,7 +36,17 @@ const calls: Record<string, Call> = {
   downloadFile: ({ manager, userId, signal }) =>
     manager.downloadFile({ userId, content: { body: 'x', url: 'mxc://hs.test/x' }, signal }),
   provisionUser: ({ manager, signal }) => manager.provisionUser({ username: 'carol', signal }),
+  'admin.getUser': ({ manager, userId, signal }) => manager.admin.getUser(userId, { signal }),
+  'admin.listUsers': ({ manager, signal }) => manager.admin.listUsers({ signal }),
+  'admin.setDisplayName': ({ manager, userId, signal }) => manager.admin.setDisplayName(userId, 'A', { signal }),
+  'admin.deactivateUser': ({ manager, userId, signal }) => manager.admin.deactivateUser(userId, { signal }),
+  'admin.reactivateUser': ({ manager, userId, signal }) => manager.admin.reactivateUser(userId, { signal }),
+  'admin.listDevices': ({ manager, userId, signal }) => manager.admin.listDevices(userId, { signal }),
+  'admin.deleteDevice': ({ manager, userId, signal }) => manager.admin.deleteDevice(userId, 'D', { signal }),
+  'admin.joinRoom': ({ manager, userId, roomId, signal }) => manager.admin.joinRoom(userId, roomId, { signal }),
+  'admin.isUsernameAvailable': ({ manager, signal }) => manager.admin.isUsernameAvailable('carol', { signal }),
 };
+const ofTheAdmin = Object.keys(calls).filter((name) => name.startsWith('admin.'));
 const ofTheClient = [
   'startClient',
   'withClient',
@@ -119,19 +130,32 @@ describe('a signal ends a call at once', () => {
     expect(await first).toBe('ended');
   });
 
-  it.each([...sends, ...reads, 'provisionUser'])('that waits for the rate limit: %s', async (name) => {
+  it.each([...sends, ...reads, ...ofTheAdmin, 'provisionUser'])('that waits for the rate limit: %s', async (name) => {
     const on = setUp({ rateLimit: { perSecond: 0.001, burst: 1 } });
     await on.storage.setCredentials(on.alice);
     await on.manager.checkHealth(); // takes what may go out
     expect(await endOf(name, on)).toMatchObject({ code: 'ABORTED' });
   });
 
-  it('that waits for a place among the admin calls', async () => {
+  it.each([...ofTheAdmin, 'provisionUser'])('that waits for an answer of the Admin API: %s', async (name) => {
+    const on = setUp();
+    on.fake.faults.hang({ path: /_synapse/ });
+    expect(await endOf(name, on)).toMatchObject({ code: 'ABORTED' });
+    if (ofTheAdmin.includes(name)) expect(on.manager.stats().admin).toEqual({ running: 0, waiting: 0 });
+  });
+
+  it('has a row here for every call of manager.admin', () => {
+    const names = Object.getOwnPropertyNames(AdminApi.prototype).filter((name) => name !== 'constructor');
+    expect(ofTheAdmin).toEqual(names.map((name) => `admin.${name}`));
+  });
+
+  it.each([...ofTheAdmin, 'provisionUser'])('that waits for a place among the admin calls: %s', async (name) => {
     const on = setUp({ adminConcurrency: 1 });
     on.fake.faults.hang({ path: /_synapse/ });
     const first = on.manager.admin.getUser(on.alice.userId).catch(() => 'ended');
     await on.clock.advance(0);
-    expect(await endOf('provisionUser', on)).toMatchObject({ code: 'ABORTED' });
+    expect(await endOf(name, on)).toMatchObject({ code: 'ABORTED' });
+    if (ofTheAdmin.includes(name)) expect(on.manager.stats().admin).toEqual({ running: 1, waiting: 0 });
     const closing = on.manager.shutdown();
     await on.clock.advance(20_000);
     await closing;
