@@ -1,25 +1,14 @@
-import { randomBytes } from 'node:crypto';
-import { afterEach, describe, expect, it } from 'vitest';
-import { memoryStorage, MatrixClientManager } from '../../src/index.js';
+import { describe, expect, it } from 'vitest';
+import { memoryStorage } from '../../src/index.js';
 import type { Connection, ConnectionState, MatrixClientManagerOptions } from '../../src/index.js';
 import { Recorder } from '../support/recorder.js';
-import type { Homeserver } from './main-job.js';
+import { managersOn } from './managers.js';
+import type { Homeserver } from './managers.js';
 
 /** What `connect()` promises, the same on the fake homeserver and on a real one. */
 export function connections(name: string, homeserver: () => Homeserver): void {
   describe(`a connection on ${name}`, () => {
-    const managers: MatrixClientManager[] = [];
-    const run = randomBytes(4).toString('hex');
-
-    afterEach(async () => {
-      await Promise.all(managers.splice(0).map((manager) => manager.shutdown()));
-    });
-
-    function makeManager(options: Partial<MatrixClientManagerOptions> = {}): MatrixClientManager {
-      const manager = new MatrixClientManager({ ...homeserver(), ...options });
-      managers.push(manager);
-      return manager;
-    }
+    const { makeManager, run } = managersOn(homeserver);
 
     async function setUp(username: string, options: Partial<MatrixClientManagerOptions> = {}) {
       const manager = makeManager({ storage: memoryStorage(), ...options });

@@ -1,15 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { afterEach, describe, expect, it } from 'vitest';
-import { memoryStorage, MatrixClientManager } from '../../src/index.js';
-import type { AdminAccount, MatrixClientManagerOptions, RoomMessage, Transport } from '../../src/index.js';
+import { describe, expect, it } from 'vitest';
+import { memoryStorage } from '../../src/index.js';
+import type { MatrixClientManager, RoomMessage } from '../../src/index.js';
 import { Recorder } from '../support/recorder.js';
-
-export interface Homeserver {
-  readonly homeserverUrl: string;
-  readonly admin: AdminAccount;
-  readonly transport?: Transport;
-  readonly slidingSync?: boolean;
-}
+import { managersOn } from './managers.js';
+import type { Homeserver } from './managers.js';
 
 interface RawEvent {
   event_id: string;
@@ -20,19 +14,8 @@ interface RawEvent {
 /** The main job of the library, the same on the fake homeserver and on a real one. */
 export function mainJob(name: string, homeserver: () => Homeserver): void {
   describe(`the main job on ${name}`, () => {
-    const managers: MatrixClientManager[] = [];
-    const run = randomBytes(4).toString('hex');
+    const { makeManager, run } = managersOn(homeserver);
     let users = 0;
-
-    afterEach(async () => {
-      await Promise.all(managers.splice(0).map((manager) => manager.shutdown()));
-    });
-
-    function makeManager(options: Partial<MatrixClientManagerOptions> = {}): MatrixClientManager {
-      const manager = new MatrixClientManager({ ...homeserver(), ...options });
-      managers.push(manager);
-      return manager;
-    }
 
     async function makeUser(manager: MatrixClientManager, recorder?: Recorder): Promise<string> {
       const { userId } = await manager.provisionUser({ username: `u${++users}-${run}` });

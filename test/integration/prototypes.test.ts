@@ -46,6 +46,16 @@ afterEach(async () => {
   for (const one of open.splice(0).toReversed()) await one[Symbol.asyncDispose]();
 });
 
+/** A manager on a fake homeserver for one run of a property. */
+function disposableOnFake(options: Parameters<typeof managerOnFake>[0] = {}) {
+  const on = managerOnFake(options);
+  const end = async (): Promise<void> => {
+    await on.manager.shutdown();
+    await on.fake.close();
+  };
+  return { ...on, [Symbol.asyncDispose]: end };
+}
+
 /** What has changed since the test began. */
 function changedPrototypes(): string[] {
   const after = snapshot();
@@ -109,36 +119,30 @@ describe('no prototype changes by keys', () => {
   it('of syncs, first ones and others, and the client is to be had', async () => {
     await fc.assert(
       fc.asyncProperty(changes, fc.boolean(), fc.boolean(), async (list, slidingSync, observed) => {
-        const { clock, fake, manager, soon } = managerOnFake({ slidingSync });
-        try {
-          const [alice, bob] = ['alice', 'bob'].map((username) => fake.createUser({ username })) as [
-            ReturnType<typeof fake.createUser>,
-            ReturnType<typeof fake.createUser>,
-          ];
-          const roomId = fake.createRoom({ creator: alice.userId, members: [bob.userId], name: 'Room' });
-          fake.invite(fake.createRoom({ creator: bob.userId }), alice.userId);
-          const eventId = fake.sendMessage(roomId, bob.userId, 'hello');
-          fake.sendReceipt(roomId, bob.userId, eventId);
-          const keep = new Set(['next_batch']);
-          for (const endpoint of ['/sync', ...(slidingSync ? [SLIDING] : [])]) {
-            fake.faults.rewrite({ endpoint }, (body) => changed(body, list, keep));
-          }
-          const starting = manager.startClient({ ...alice, callbacks: [new Recorder().callback] });
-          await soon(starting.catch(() => {}));
-          if (observed) manager.getClient(alice.userId);
-          const edit = { body: 'b', 'm.new_content': {}, 'm.relates_to': { rel_type: 'm.replace', event_id: eventId } };
-          fake.sendMessage(roomId, bob.userId, edit);
-          fake.sendReceipt(roomId, bob.userId, eventId);
-          fake.setTyping(roomId, bob.userId, true);
-          await clock.advance(5_000);
-          manager.getClient(alice.userId);
-          await soon(manager.getRoomMessages(roomId, 5, undefined, alice.userId).catch(() => {}));
-          await clock.advance(1_000);
-          expect(changedPrototypes()).toEqual([]);
-        } finally {
-          await manager.shutdown();
-          await fake[Symbol.asyncDispose]();
+        await using on = disposableOnFake({ slidingSync });
+        const { clock, fake, manager, soon } = on;
+        const alice = fake.createUser({ username: 'alice' });
+        const bob = fake.createUser({ username: 'bob' });
+        const roomId = fake.createRoom({ creator: alice.userId, members: [bob.userId], name: 'Room' });
+        fake.invite(fake.createRoom({ creator: bob.userId }), alice.userId);
+        const eventId = fake.sendMessage(roomId, bob.userId, 'hello');
+        fake.sendReceipt(roomId, bob.userId, eventId);
+        const keep = new Set(['next_batch']);
+        for (const endpoint of ['/sync', ...(slidingSync ? [SLIDING] : [])]) {
+          fake.faults.rewrite({ endpoint }, (body) => changed(body, list, keep));
         }
+        const starting = manager.startClient({ ...alice, callbacks: [new Recorder().callback] });
+        await soon(starting.catch(() => {}));
+        if (observed) manager.getClient(alice.userId);
+        const edit = { body: 'b', 'm.new_content': {}, 'm.relates_to': { rel_type: 'm.replace', event_id: eventId } };
+        fake.sendMessage(roomId, bob.userId, edit);
+        fake.sendReceipt(roomId, bob.userId, eventId);
+        fake.setTyping(roomId, bob.userId, true);
+        await clock.advance(5_000);
+        manager.getClient(alice.userId);
+        await soon(manager.getRoomMessages(roomId, 5, undefined, alice.userId).catch(() => {}));
+        await clock.advance(1_000);
+        expect(changedPrototypes()).toEqual([]);
       }),
       runs,
     );
@@ -147,32 +151,28 @@ describe('no prototype changes by keys', () => {
   it('of receipts, in each place', async () => {
     await fc.assert(
       fc.asyncProperty(fc.tuple(...Array.from({ length: 4 }, () => fc.constantFrom(...names))), async (path) => {
-        const { clock, fake, manager, soon } = managerOnFake();
-        try {
-          const alice = fake.createUser({ username: 'alice' });
-          const roomId = fake.createRoom({ creator: alice.userId });
-          let content: unknown = { ts: 1 };
-          for (const name of path) {
-            const outer = {};
-            define(outer, name, content);
-            content = outer;
-          }
-          fake.faults.rewrite({ endpoint: '/sync' }, (body) => {
-            const { rooms } = body as { rooms?: { join?: Record<string, { ephemeral?: unknown }> } };
-            for (const section of Object.values(rooms?.join ?? {})) {
-              section.ephemeral = { events: [{ type: 'm.receipt', content }] };
-            }
-            return body;
-          });
-          await soon(manager.startClient(alice));
-          fake.sendMessage(roomId, alice.userId, 'hello');
-          await clock.advance(1_000);
-          expect(manager.getClient(alice.userId)?.getRoom(roomId)).toBeTruthy();
-          expect(changedPrototypes()).toEqual([]);
-        } finally {
-          await manager.shutdown();
-          await fake[Symbol.asyncDispose]();
+        await using on = disposableOnFake();
+        const { clock, fake, manager, soon } = on;
+        const alice = fake.createUser({ username: 'alice' });
+        const roomId = fake.createRoom({ creator: alice.userId });
+        let content: unknown = { ts: 1 };
+        for (const name of path) {
+          const outer = {};
+          define(outer, name, content);
+          content = outer;
         }
+        fake.faults.rewrite({ endpoint: '/sync' }, (body) => {
+          const { rooms } = body as { rooms?: { join?: Record<string, { ephemeral?: unknown }> } };
+          for (const section of Object.values(rooms?.join ?? {})) {
+            section.ephemeral = { events: [{ type: 'm.receipt', content }] };
+          }
+          return body;
+        });
+        await soon(manager.startClient(alice));
+        fake.sendMessage(roomId, alice.userId, 'hello');
+        await clock.advance(1_000);
+        expect(manager.getClient(alice.userId)?.getRoom(roomId)).toBeTruthy();
+        expect(changedPrototypes()).toEqual([]);
       }),
       runs,
     );
