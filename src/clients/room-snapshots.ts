@@ -40,9 +40,15 @@ export function resumeData(
   return { rooms, ...(accountDataChanged && { accountData: accountData(client, growing, held) }) };
 }
 
+/** The position that the client goes on from: that of what is stored of its rooms. */
+export function resumePosition({ since, clientSince }: StoredCheckpoint): string | undefined {
+  return since === undefined ? undefined : (clientSince ?? since);
+}
+
 /** What the SDK's store answers for a saved sync; undefined when there is no position to resume from. */
 export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
-  if (stored.since === undefined) return undefined;
+  const nextBatch = resumePosition(stored);
+  if (nextBatch === undefined) return undefined;
   const join = new Map<string, IJoinedRoom>();
   const invite = new Map<string, IInvitedRoom>();
   for (const [roomId, text] of stored.rooms) {
@@ -62,7 +68,7 @@ export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
     join.set(roomId, joined as unknown as IJoinedRoom);
   }
   return {
-    nextBatch: stored.since,
+    nextBatch,
     roomsData: { join: Object.fromEntries(join), invite: Object.fromEntries(invite), leave: {}, knock: {} },
     accountData: (accountDataOf(stored)?.events ?? []) as ISavedSync['accountData'],
   };

@@ -23,7 +23,7 @@ import { FastStart } from './fast-start.js';
 import { answerItself } from './own-answers.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
 import { dropRenewedRooms } from './renewed-rooms.js';
-import { coveredSoFar, resumeData, savedSync } from './room-snapshots.js';
+import { coveredSoFar, resumeData, resumePosition, savedSync } from './room-snapshots.js';
 import { JoinedCheck } from './joined-check.js';
 import { MissedSync } from './missed-sync.js';
 import { gapsOfAllRooms } from './missed-rooms.js';
@@ -128,7 +128,7 @@ export class SyncClient implements EventSource {
   constructor(options: SyncClientOptions) {
     const { stored, ...rest } = options; // what is stored is large, and needed once
     this.#options = rest;
-    this.#resumesFrom = stored.since;
+    this.#resumesFrom = resumePosition(stored);
     const { credentials, session, clock, logger, telemetry = noTelemetry } = options;
     const saved = savedSync(stored);
     this.#telemetry = telemetry;
@@ -184,7 +184,7 @@ export class SyncClient implements EventSource {
       session,
       requests,
       fast,
-      resumesFrom: stored.since,
+      resumesFrom: this.#resumesFrom,
       isKnown: stored.lastDelivered.size > 0,
       gate,
       encryption,

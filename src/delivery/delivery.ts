@@ -76,6 +76,8 @@ export class Delivery {
   #resuming: boolean;
   #missesNews = false;
   #missesHistory = false;
+  /** Whether something of the rooms is not stored, so that the client cannot go on from a later position. */
+  #hasDropped = false;
   /** Batches that are not handled. */
   #unhandled = 0;
   #underWay = 0;
@@ -205,8 +207,18 @@ export class Delivery {
       }
     } else if (rooms.length + invites.length > 0 || resume) {
       this.#missesNews = true;
+      this.#storeClientPosition(batch);
     }
     await this.#commits;
+  }
+
+  /** The client need not have again what callbacks are owed: that is asked for past it, from the other position. */
+  #storeClientPosition({ nextBatch, rooms, invites, resume }: EventBatch): void {
+    // What is still handled is stored later, with what its rooms were like before this.
+    if (this.#unhandled > 0) this.#hasDropped = true;
+    const isWorthIt = resume !== undefined || invites.length > 0 || rooms.some(({ timeline }) => timeline.length > 0);
+    if (this.#hasDropped || !isWorthIt) return;
+    this.#commits = this.#commits.then(() => this.#commit({ clientSince: nextBatch, ...resume }));
   }
 
   /** Of a first batch that is not handled at once, because somebody asks for history, what ends the history. */

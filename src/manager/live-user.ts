@@ -2,7 +2,7 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientHooks } from '../clients/client-registry.js';
 import type { ManagedClient } from '../clients/client-slot.js';
-import { coveredSoFar } from '../clients/room-snapshots.js';
+import { coveredSoFar, resumePosition } from '../clients/room-snapshots.js';
 import { SyncClient } from '../clients/sync-client.js';
 import type { ClientGate } from '../clients/sync-poll.js';
 import { delay, orTimeout, throwIfAborted } from '../core/abort.js';
@@ -105,13 +105,15 @@ export class LiveUser implements ManagedClient {
     this.#delivery = this.#deliveryFrom(stored);
     const isMarked = [...stored.lastDelivered.values()].some(({ history }) => history);
     this.#owesHistory = isMarked && stored.since !== undefined && coveredSoFar(stored) === undefined;
-    if (this.#owesHistory && rest.callbacks.wantsBacklog(userId)) this.#delivery.hold(); // history comes first
+    const comesFirst = this.#owesHistory && rest.callbacks.wantsBacklog(userId);
+    if (comesFirst || resumePosition(stored) !== stored.since) this.#delivery.hold(); // what it has had is owed
     this.#sync.connect((batch) => this.#accept(batch));
   }
 
-  /** A callback was registered: what came while there was none is delivered, and the backlog if it asks for that. */
+  /** Delivers to the callbacks there are what came while there was none, and the backlog if one asks for that. */
   callbackAdded(): void {
     const { callbacks, credentials } = this.#options;
+    if (callbacks.count(credentials.userId) === 0) return;
     const { missesNews, missesHistory } = this.#delivery;
     const history = (this.#owesHistory || missesHistory) && callbacks.wantsBacklog(credentials.userId);
     if (missesNews || history) this.#sync.catchUp(history);

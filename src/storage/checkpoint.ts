@@ -2,6 +2,11 @@
 export interface StoredCheckpoint {
   /** Sync token (`next_batch`) of the last batch whose events have all been handled; absent: start afresh. */
   readonly since?: string;
+  /**
+   * Sync token that the client goes on from, where that is newer than `since`: it has run with nobody listening. Then
+   * `rooms` and `accountData` are those of this position.
+   */
+  readonly clientSince?: string;
   /** What is needed to resume and belongs to no room (account data, filter ids), as opaque text. */
   readonly accountData?: string;
   /** Room id to the compact room state needed to resume, as opaque text. */
@@ -18,6 +23,8 @@ export interface StoredCheckpoint {
 export interface CheckpointChange {
   /** The new position, or null to drop it (the homeserver rejected it). */
   readonly since?: string | null;
+  /** A change with `since` and without this drops what was stored: the two positions are one again. */
+  readonly clientSince?: string;
   readonly accountData?: string | null;
   /** Room id to its new state, or to null where the room is to be forgotten. */
   readonly rooms?: ReadonlyMap<string, string | null>;

@@ -15,6 +15,7 @@ import type { Storage } from './storage.js';
 interface UserRecord {
   credentials?: Credentials | undefined;
   since?: string | undefined;
+  clientSince?: string | undefined;
   accountData?: string | undefined;
   readonly rooms: Map<string, string>;
   readonly lastDelivered: Map<string, DeliveredPosition>;
@@ -57,6 +58,7 @@ class MemoryStorage implements Storage {
     const user = this.#read(userId);
     return {
       ...(user?.since !== undefined && { since: user.since }),
+      ...(user?.clientSince !== undefined && { clientSince: user.clientSince }),
       ...(user?.accountData !== undefined && { accountData: user.accountData }),
       rooms: new Map(user?.rooms),
       lastDelivered: structuredClone(user?.lastDelivered ?? new Map()),
@@ -67,6 +69,7 @@ class MemoryStorage implements Storage {
   async commit(userId: string, change: CheckpointChange): Promise<void> {
     const user = this.#write(userId);
     if (change.since !== undefined) user.since = change.since ?? undefined;
+    if (change.since !== undefined || change.clientSince !== undefined) user.clientSince = change.clientSince;
     if (change.accountData !== undefined) user.accountData = change.accountData ?? undefined;
     applyToMap(user.rooms, change.rooms, (state) => state);
     applyToMap(user.lastDelivered, change.lastDelivered, (position) => ({ ...position }));

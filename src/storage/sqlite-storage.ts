@@ -163,7 +163,8 @@ class SqliteStorage implements Storage {
 
   #onDamaged(record: DamagedRecord): void {
     this.#damaged.push(record);
-    if (coversPosition(record.kind)) this.#records.delete(record.userId, 'since');
+    if (!coversPosition(record.kind)) return;
+    for (const position of ['since', 'clientSince'] as const) this.#records.delete(record.userId, position);
   }
 
   #reportDamaged(): void {

@@ -91,6 +91,41 @@ describe.each([true, false])('a client without callbacks (sliding sync: %s)', (s
     expect(got.events.map(({ type }) => type).toSorted()).toEqual(['invite', 'message']);
   });
 
+  it('goes on in the next process from where it was, and what is owed to callbacks is asked for once', async () => {
+    const { make, fake, manager, storage, roomId, say, start, settle, soon } = setUp({ slidingSync });
+    const first = new Recorder();
+    const off = manager.addCallback(alice, first.callback);
+    await start();
+    say('heard');
+    await first.message('heard');
+    await settle();
+    off();
+    fake.sendState(roomId, bob, 'm.room.name', { name: 'Renamed' });
+    say('missed');
+    await settle();
+    const { since, clientSince } = await storage.loadCheckpoint(alice);
+    await soon(manager.shutdown());
+    /** The positions that were asked from since the last look. */
+    const asked = (): unknown[] => {
+      const positions = fake.requests.filter(({ endpoint }) => endpoint === '/sync').map(({ query }) => query.since);
+      fake.clearRequests();
+      return positions;
+    };
+    asked();
+    const next = make();
+    onTestFinished(() => soon(next.shutdown()));
+    expect(await soon(next.withClient(alice, (client) => client.getRoom(roomId)?.name))).toBe('Renamed');
+    const [beginsAt, ...others] = asked();
+    expect([beginsAt, others.includes(since)]).toEqual([clientSince, false]);
+    const got = new Recorder();
+    next.addCallback(alice, got.callback);
+    say('live');
+    expect(await arrivals(got, 3, settle)).toEqual(['gap-fill missed', expect.stringMatching(/ live$/)]);
+    expect(got.events.filter(({ type }) => type === 'state')).toHaveLength(1);
+    expect(asked().filter((position) => position === since)).toHaveLength(1);
+    expect((await storage.loadCheckpoint(alice)).clientSince).toBeUndefined();
+  });
+
   it('that is killed on its first start is owed what came after that start, and the backlog', async () => {
     const { make, manager, say, start, settle, soon } = setUp({ slidingSync });
     say('before');

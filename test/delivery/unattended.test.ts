@@ -47,7 +47,10 @@ describe('while nobody is there to take events', () => {
     const { life, changes, misses } = await setUp();
     await life.take(batch(undefined, 's1', room(['a'])), batch(undefined, 's2', room(['b'])));
     expect(misses()).toEqual({ news: true, history: true });
-    expect(changes.map(({ since }) => since)).toEqual(['s1']);
+    expect(changes).toEqual([
+      { since: 's1', lastDelivered: new Map([[roomId, { eventId: '$a', history: true }]]) },
+      { clientSince: 's2' },
+    ]);
   });
 
   it.each([
@@ -64,6 +67,34 @@ describe('while nobody is there to take events', () => {
     await life.take(batch('s2', 's3', room(['next'])));
     expect(life.dispatched).toEqual(missed ? [] : ['live next']);
     expect(changes.some(({ since }) => since !== undefined)).toBe(!missed);
+  });
+
+  it.each([
+    ['messages', { rooms: [room(['a'])] }, [{ clientSince: 's2' }]],
+    ['an invitation', { invites: [invite] }, [{ clientSince: 's2' }]],
+    ['what is needed to resume', { resume }, [{ clientSince: 's2', ...resume }]],
+    ['receipts alone', { rooms: [room([])] }, []],
+    ['nothing', {}, []],
+  ])('the client goes on after a batch with %s', async (_what, change, stored) => {
+    const { life, changes } = await setUp();
+    await life.take({ ...batch('s1', 's2'), ...change });
+    expect(changes).toEqual(stored);
+  });
+
+  it('the client does not go on from a position beyond what was under way when the last callback was removed', async () => {
+    const changes: CheckpointChange[] = [];
+    const checkpoint = { commit: async (change: CheckpointChange) => void changes.push(change) };
+    const listened = { to: true };
+    const options = { checkpoint, isListenedTo: () => listened.to, hold: ['a'] };
+    const life = await Life.begin(memoryStorage(), options);
+    await life.take(batch('s1', 's2', room(['a'])));
+    listened.to = false;
+    life.delivery.deafen();
+    await life.take({ ...batch('s2', 's3', room(['b'])), resume });
+    life.held.get('a')?.resolve(true);
+    await turn();
+    await life.take({ ...batch('s3', 's4', room(['c'])), resume });
+    expect(changes).toEqual([{ since: 's2', lastDelivered: new Map([[roomId, { eventId: '$a' }]]) }]);
   });
 
   it('rooms that come late are history, of which only those that are new end anywhere', async () => {

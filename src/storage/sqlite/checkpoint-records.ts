@@ -5,8 +5,11 @@ import type { RecordKind, Records } from './records.js';
 /** Reads the change now, so that the caller may reuse its maps; what is returned writes it, inside a transaction. */
 export function checkpointWrites(userId: string, change: CheckpointChange): (records: Records) => void {
   const writes: { kind: RecordKind; key: string; value: string | null }[] = [];
-  const { since, accountData, rooms, lastDelivered, journal } = change;
+  const { since, clientSince, accountData, rooms, lastDelivered, journal } = change;
   if (since !== undefined) writes.push({ kind: 'since', key: '', value: since });
+  if (since !== undefined || clientSince !== undefined) {
+    writes.push({ kind: 'clientSince', key: '', value: clientSince ?? null });
+  }
   if (accountData !== undefined) writes.push({ kind: 'accountData', key: '', value: accountData });
   for (const [key, value] of rooms ?? []) writes.push({ kind: 'room', key, value });
   for (const [key, position] of lastDelivered ?? []) {
@@ -34,10 +37,12 @@ export function readCheckpoint(records: Records, userId: string): StoredCheckpoi
     records.list(userId, 'delivered').map(({ key, value }) => [key, JSON.parse(value) as DeliveredPosition]),
   );
   const journal = records.list(userId, 'journal').map(({ key }) => journalEntry(key));
-  // Last, because a damaged room or account data takes the position along (see coversPosition).
+  // Last, because a damaged room or account data takes the positions along (see coversPosition).
   const since = records.get(userId, 'since')?.value;
+  const clientSince = records.get(userId, 'clientSince')?.value;
   return {
     ...(since !== undefined && { since }),
+    ...(clientSince !== undefined && { clientSince }),
     ...(accountData !== undefined && { accountData }),
     rooms,
     lastDelivered,

@@ -6,6 +6,7 @@ import { Statements } from './statements.js';
 export type RecordKind =
   | 'credentials'
   | 'since'
+  | 'clientSince'
   | 'accountData'
   | 'room'
   | 'delivered'

@@ -161,6 +161,22 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect(await (await look()).loadCheckpoint(alice)).toEqual(emptyCheckpoint);
     });
 
+    check('keeps the position of the client until the other one is stored', async (storage, look) => {
+      await storage.commit(alice, { since: 's1' });
+      await storage.commit(alice, { clientSince: 's2', rooms: new Map([['!a:x', '1']]) });
+      await storage.commit(alice, { accountData: 'a' });
+      const rooms = new Map([['!a:x', '1']]);
+      const both = { ...emptyCheckpoint, since: 's1', clientSince: 's2', accountData: 'a', rooms };
+      const kept = await look();
+      expect(await kept.loadCheckpoint(alice)).toEqual(both);
+      await kept.commit(alice, { since: 's3' });
+      const { clientSince: _, ...one } = both;
+      expect(await kept.loadCheckpoint(alice)).toEqual({ ...one, since: 's3' });
+      await kept.commit(alice, { clientSince: 's4' });
+      await kept.commit(alice, { since: null });
+      expect((await kept.loadCheckpoint(alice)).clientSince).toBe(undefined);
+    });
+
     check('applies commits in the order of the calls, awaited or not', async (storage, look) => {
       const commits = Array.from({ length: 50 }, (_, i) => {
         return storage.commit(alice, {

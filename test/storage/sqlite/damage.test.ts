@@ -98,14 +98,17 @@ describe('a damaged record', () => {
     async (kind) => {
       const path = join(temporaryFolder(), 'storage.sqlite');
       await makeFile(path);
+      const made = sqliteStorage({ path, secret });
+      await made.commit(alice, { clientSince: 's2' });
+      await made.close();
       tamper(
         path,
         `UPDATE records SET sealed = zeroblob(99) WHERE seq = (SELECT min(seq) FROM records WHERE ${record(kind)})`,
       );
       for (let n = 0; n < 2; n++) {
         const { storage } = listening(path);
-        const { since, lastDelivered, journal } = await storage.loadCheckpoint(alice);
-        expect([since, lastDelivered.size, journal.length]).toEqual([undefined, 2, 20]);
+        const { since, clientSince, lastDelivered, journal } = await storage.loadCheckpoint(alice);
+        expect([since, clientSince, lastDelivered.size, journal.length]).toEqual([undefined, undefined, 2, 20]);
         expect((await storage.loadCheckpoint(bob)).since).toBe('s1');
         await storage.close();
       }
