@@ -15,6 +15,7 @@ export const pages = [
   'ARCHITECTURE.md',
   'CHANGELOG.md',
   'CONTRIBUTING.md',
+  'SECURITY.md',
   ...guidePages,
   ...globSync('docs/{internals,reference}/*.md', { cwd: root }).toSorted(),
 ];
