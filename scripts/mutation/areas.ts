@@ -40,7 +40,7 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
     // Not those through a manager: durable-sends, files, pages, signals.
     tests: [
       'test/messages/{attachments,content,cursor,downloads,event-types,message-fetcher}.test.ts',
-      'test/messages/{message-sender,outbox,receipt-sender,room-message,room-timeline,typing-notifier}.test.ts',
+      'test/messages/{message-sender,outbox,receipt-sender,room-message,room-timeline,typing-notifier,uploads}.test.ts',
     ],
   },
   delivery: {
