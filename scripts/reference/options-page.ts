@@ -24,7 +24,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ListUsersOptions: '`manager.admin.listUsers(options)`',
     DeactivateUserOptions: '`manager.admin.deactivateUser(userId, options)`',
     CallOptions:
-      '`manager.withClient(userId, use, options)`, `encryptionStatus`, `userVerification`, `verifyUser`, the calls of `manager.admin`: their last argument',
+      'The last argument of `withClient`, `encryptionStatus`, `userVerification`, `verifyUser`, and of the calls of `manager.admin`',
   },
   'Messages and files': {
     GetRoomMessagesOptions: '`manager.getRoomMessages(options)`',
