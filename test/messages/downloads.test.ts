@@ -154,6 +154,7 @@ describe('a download', () => {
   it.each([
     [{ versions: ['v1.10'] }, '/_matrix/media/v3'],
     [{ versions: ['r0.6.1'] }, '/_matrix/media/v3'],
+    [{ versions: ['v1.12-draft', 'rv1.12'] }, '/_matrix/media/v3'],
     [{ versions: ['v1.10', 'v1.11'] }, '/_matrix/client/v1/media'],
     [{ versions: ['v1.16'] }, '/_matrix/client/v1/media'],
     [{ versions: ['v1.10'], unstable_features: { 'org.matrix.msc3916.stable': true } }, '/_matrix/client/v1/media'],
@@ -183,6 +184,37 @@ describe('a download', () => {
     for (const none of [{ url }, { url, info: null }, { url, info: { thumbnail_file: {} } }]) {
       expect(await rejection(download(none, { thumbnail: true }))).toMatchObject({ code: 'FILE_DAMAGED' });
     }
+  });
+
+  it('may be as large as the limit', async () => {
+    const headers = { 'content-length': `${clear.byteLength}` };
+    const { download } = await setUp(fetchTransport(globalFetch), (response) =>
+      response.writeHead(200, headers).end(clear),
+    );
+    const limit = { maxBytes: clear.byteLength };
+    expect(clear.equals(await (await download({ url }, limit)).buffer())).toBe(true);
+    expect((await download({ url }, limit)).size).toBe(clear.byteLength);
+  });
+
+  it('flows to its end', async () => {
+    const { download } = await setUp(fetchTransport(globalFetch), ok);
+    const { stream } = await download({ url });
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    expect(clear.equals(Buffer.concat(chunks))).toBe(true);
+  });
+
+  it('has the type that the homeserver says, else the one that the sender says', async () => {
+    const info = { mimetype: 'image/gif' };
+    const typed = await setUp(fetchTransport(globalFetch), (response) =>
+      response.writeHead(200, { 'content-type': 'image/png' }).end(clear),
+    );
+    expect(await typed.download({ url, info })).toMatchObject({ mimeType: 'image/png' });
+    expect(await typed.download({ url })).toMatchObject({ mimeType: 'image/png' });
+    const { file } = await sealed();
+    expect(await typed.download({ file, info })).toMatchObject({ mimeType: 'image/gif' });
+    const untyped = await setUp(fetchTransport(globalFetch), ok);
+    expect(await untyped.download({ url, info })).toMatchObject({ mimeType: 'image/gif' });
   });
 
   it('takes what senders say oddly for not said', async () => {
@@ -239,6 +271,8 @@ describe('a download', () => {
       { ...file, key: { ...key, k: randomBytes(16).toString('base64url') } },
       { ...file, key: { ...key, k: randomBytes(33).toString('base64url') } },
       { ...file, key: { ...key, k: `${String(key['k']).slice(0, -1)} ` } },
+      { ...file, key: { ...key, k: `${String(key['k'])} ` } },
+      { ...file, key: { ...key, k: ` ${String(key['k'])}` } },
       { ...file, key: { ...key, kty: 'RSA' } },
       { ...file, key: { ...key, alg: 'A128CTR' } },
     ];
@@ -249,6 +283,14 @@ describe('a download', () => {
       expect(error.message).not.toContain(String(key['k']));
     }
     expect(asked).toEqual([]);
+  });
+
+  it('is described without padding, as the specification wants it', async () => {
+    const { file } = await sealed();
+    const { key, iv, hashes } = file as { key: { k: string }; iv: string; hashes: { sha256: string } };
+    expect(key.k).toMatch(/^[\w-]{43}$/);
+    expect(iv).toMatch(/^[A-Za-z0-9+/]{22}$/);
+    expect(hashes.sha256).toMatch(/^[A-Za-z0-9+/]{43}$/);
   });
 
   it('reads what other clients pad, or write in the other alphabet', async () => {
