@@ -104,7 +104,8 @@ export function containedClock(clock: Clock, logger: Logger): Clock {
       if (!timer) return;
       timer.isOver = true;
       try {
-        timer.from.clearTimeout(timer.handle);
+        const returned: unknown = timer.from.clearTimeout(timer.handle);
+        if (returned !== undefined) catchReturned(returned, () => {});
       } catch (error) {
         failed('clearTimeout', error);
       }

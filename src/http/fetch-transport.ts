@@ -1,4 +1,5 @@
 import ky from 'ky';
+import { checkedFetch } from './checked-fetch.js';
 import type { Fetch } from './fetch.js';
 import { readAnswer } from './read-text.js';
 import type { Connections, Transport } from './transport.js';
@@ -7,7 +8,8 @@ import type { Connections, Transport } from './transport.js';
 const plain = { retry: 0, timeout: false, throwHttpErrors: false } as const;
 
 /** Sends with a fetch function, through ky. Its connections are those of the fetch function, and not ours to close. */
-export function fetchTransport(fetch: Fetch): Transport {
+export function fetchTransport(given: Fetch): Transport {
+  const fetch = checkedFetch(given);
   const connections: Connections = {
     fetch,
     send: async ({ method, origin, path, headers, body, signal, maxBytes }) => {

@@ -3,6 +3,7 @@ import type { Containment } from '../core/contain.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
+import { checkedFetch } from '../http/checked-fetch.js';
 import type { Answer, Connections, Transport } from '../http/transport.js';
 import type { Provisioner, ProvisionerCapabilities } from '../provisioning/provisioner.js';
 import { containedStorage } from '../storage/contained-storage.js';
@@ -63,7 +64,7 @@ function containedTransport(transport: Transport): Transport {
     open: () => {
       const connections = opened(transport);
       return {
-        fetch: async (input, init) => connections.fetch(input, init),
+        fetch: checkedFetch((input, init) => connections.fetch(input, init)),
         send: async (request) => {
           const answer: unknown = await connections.send(request);
           if (isAnswer(answer)) return answer;

@@ -256,7 +256,10 @@ export class MatrixClientManager implements AsyncDisposable {
       logger,
     });
     const media = new MediaHttp({ ...carried, gate: this.#gate });
-    this.#attachments = new Attachments(this.#http, media, this.#versions);
+    this.#attachments = new Attachments(this.#http, media, this.#versions, {
+      clock,
+      timeoutMs: settings.requestTimeoutMs,
+    });
     this.#unobserve = telemetry.observe(() => this.#gauges());
     this.#resumed = this.#outbox.resume().catch((error: unknown) => {
       if (!this.#lifetime.isEnding) logger.error({ err: error }, 'reading the messages of an earlier process failed');

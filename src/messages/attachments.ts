@@ -9,6 +9,7 @@ import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
 import { damagedFile, decryptFile, encryptedFileSchema, encryptFile } from './encrypted-file.js';
 import type { EncryptedFile, FileEncryption } from './encrypted-file.js';
+import type { BodyBounds } from './file-body.js';
 import { collect, fileTooLarge, limited, sizedBody } from './file-body.js';
 import type { FileBody } from './file-body.js';
 
@@ -83,9 +84,12 @@ export class Attachments {
   readonly #http: HomeserverHttp;
   readonly #media: MediaHttp;
   readonly #versions: ServerVersions;
+  readonly #bounds: BodyBounds;
   #uploadLimit: number | undefined;
 
-  constructor(http: HomeserverHttp, media: MediaHttp, versions: ServerVersions) {
+  /** @param bounds - of the streams that are uploaded */
+  constructor(http: HomeserverHttp, media: MediaHttp, versions: ServerVersions, bounds: BodyBounds) {
+    this.#bounds = bounds;
     this.#http = http;
     this.#media = media;
     this.#versions = versions;
@@ -99,7 +103,7 @@ export class Attachments {
   ): Promise<{ content: EventContent; contentUri: string }> {
     const { encrypted, roomId, signal } = options;
     const maxBytes = Math.min(options.maxBytes, await this.#limit(session, signal));
-    const { size, repeatable, chunks } = await sizedBody(file.body, file.size, maxBytes);
+    const { size, repeatable, chunks } = await sizedBody(file.body, file.size, maxBytes, this.#bounds);
     const mimeType = file.mimeType ?? OCTETS;
     let encryption: FileEncryption | undefined;
     const body = (): AsyncIterable<Uint8Array> => {

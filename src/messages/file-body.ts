@@ -1,3 +1,5 @@
+import { orTimeout } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isError } from '../core/is-error.js';
@@ -15,11 +17,23 @@ export interface SizedBody {
   readonly chunks: () => AsyncIterable<Uint8Array>;
 }
 
+/** How long the caller's stream may take for one chunk. */
+export interface BodyBounds {
+  readonly clock: Clock;
+  /** In milliseconds. */
+  readonly timeoutMs: number;
+}
+
 /**
  * The body with its size, which a homeserver wants to know first. One that comes without is read into memory.
  * Throws `FILE_TOO_LARGE` when it is larger than `maxBytes`.
  */
-export async function sizedBody(body: FileBody, size: number | undefined, maxBytes: number): Promise<SizedBody> {
+export async function sizedBody(
+  body: FileBody,
+  size: number | undefined,
+  maxBytes: number,
+  bounds: BodyBounds,
+): Promise<SizedBody> {
   if (size !== undefined && size > maxBytes) throw fileTooLarge(size, maxBytes);
   if (body instanceof Uint8Array) {
     if (size !== undefined && size !== body.byteLength) throw wrongSize(size, body.byteLength);
@@ -30,19 +44,47 @@ export async function sizedBody(body: FileBody, size: number | undefined, maxByt
     const message = `expected \`file.body\` to be a Uint8Array, a stream or an async iterable, got ${describe(body)}`;
     throw new MatrixClientManagerError('INVALID_OPTIONS', message);
   }
-  const stream = readable(body as AsyncIterable<Uint8Array>);
+  const stream = readable(body as AsyncIterable<Uint8Array>, bounds);
   if (size !== undefined) return { size, repeatable: false, chunks: () => exactly(stream, size) };
   const whole = await collect(stream, maxBytes);
   return { size: whole.byteLength, repeatable: true, chunks: () => piecesOf(whole) };
 }
 
-/** The caller's stream, whose failures are the caller's and not the network's. */
-async function* readable(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/**
+ * The caller's stream, whose failures are the caller's and not the network's. `TIMEOUT` where nothing comes of it for
+ * as long as a request may take.
+ */
+async function* readable(
+  stream: AsyncIterable<Uint8Array>,
+  { clock, timeoutMs }: BodyBounds,
+): AsyncGenerator<Uint8Array> {
+  const message = `\`file.body\` could not be read: nothing came of it within ${timeoutMs} ms`;
+  const late = new MatrixClientManagerError('TIMEOUT', message);
+  const bounded = <T>(step: () => T | Promise<T>): Promise<T> =>
+    orTimeout((async () => step())(), clock, timeoutMs, () => late);
+  let iterator: AsyncIterator<unknown> | undefined;
   try {
-    yield* stream;
+    iterator = stream[Symbol.asyncIterator]();
+    for (;;) {
+      const current = iterator;
+      const { done, value } = await bounded(() => current.next());
+      if (done) {
+        iterator = undefined;
+        return;
+      }
+      if (!(value instanceof Uint8Array)) throw new TypeError(`expected chunks of bytes, got ${describe(value)}`);
+      yield value;
+    }
   } catch (cause) {
+    if (cause === late) {
+      void (async () => iterator?.return?.())().catch(() => {}); // it waits behind the step that hangs
+      iterator = undefined;
+      throw late;
+    }
     const said = isError(cause) ? cause.message : describe(cause);
     throw new MatrixClientManagerError('INVALID_OPTIONS', `\`file.body\` could not be read: ${said}`, { cause });
+  } finally {
+    await bounded(() => iterator?.return?.()).catch(() => {});
   }
 }
 

@@ -62,7 +62,7 @@ async function setUp(transport: Transport, answer: (response: ServerResponse) =>
   const options = { homeserverUrl: server.origin, connections, clock, requestTimeoutMs: 10_000 };
   const http = new HomeserverHttp(options);
   const versions = new ServerVersions(http, clock, 10_000, new AbortController().signal);
-  const attachments = new Attachments(http, new MediaHttp(options), versions);
+  const attachments = new Attachments(http, new MediaHttp(options), versions, { clock, timeoutMs: 30_000 });
   const credentials = { userId: '@a:x', deviceId: 'D', accessToken: 't' };
   const session = new Session('@a:x', credentials, async () => credentials);
   const download = (content: EventContent, { maxBytes = 1_000_000, thumbnail = false } = {}) =>

@@ -38,7 +38,8 @@ function setUp({ config = () => json({}), upload = () => json({ content_uri: con
   const options = { homeserverUrl: 'https://hs.test', connections, clock, requestTimeoutMs: 10_000 };
   const http = new HomeserverHttp(options);
   const { signal } = new AbortController();
-  const attachments = new Attachments(http, new MediaHttp(options), new ServerVersions(http, clock, 10_000, signal));
+  const versions = new ServerVersions(http, clock, 10_000, signal);
+  const attachments = new Attachments(http, new MediaHttp(options), versions, { clock, timeoutMs: 10_000 });
   const send = (
     file: Partial<OutgoingFile>,
     {
