@@ -79,5 +79,6 @@ function shortened({ link = '' }: DefaultTheme.SidebarItem): DefaultTheme.Sideba
 function item(path: string): DefaultTheme.SidebarItem {
   const title = /^# (.+)$/m.exec(readFileSync(join(docs, `${path}.md`), 'utf8'))?.[1];
   if (title === undefined) throw new Error(`expected docs/${path}.md to have a heading`);
-  return { text: title, link: `/${path.replace(/(?<=\/)index$/, '')}` };
+  const isOverview = path.endsWith('/index');
+  return { text: isOverview ? 'Overview' : title, link: `/${isOverview ? path.slice(0, -'index'.length) : path}` };
 }
