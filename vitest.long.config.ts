@@ -7,7 +7,7 @@ const encryptedLives = [
 ];
 
 /** What takes most of the time, for `npm run test:long`: many clients, many random lives. */
-const manyLives = ['test/integration/{leaks,random-lives,prototypes}.test.ts', 'test/clients/fast-start.test.ts'];
+const manyLives = ['test/integration/{leaks,random-lives,prototypes}.test.ts', 'test/sync/fast-start.test.ts'];
 
 export const longTests = [...encryptedLives, ...manyLives];
 

@@ -9,22 +9,19 @@ export type { CallOptions } from './core/call-options.js';
 export { MatrixClientManager } from './manager/matrix-client-manager.js';
 export type { MatrixClientManagerOptions } from './manager/options.js';
 export type { ManagerEvents } from './manager/events.js';
-export type {
-  ConnectOptions,
-  DownloadFileOptions,
-  ForgetUserOptions,
-  GetRoomMessagesOptions,
-  Health,
-  ListSendsOptions,
-  ManagerStats,
-  ResetIdentityOptions,
-  SendFileOptions,
-  SendMessageOptions,
-  SendReadReceiptOptions,
-  SendTypingOptions,
-  StartClientOptions,
-} from './manager/requests.js';
-export type { Connection, ConnectionEvents, ConnectionState, ConnectionStateChange } from './manager/connection.js';
+export type { ResetIdentityOptions } from './encryption/identity/reset-identity-options.js';
+export type { SendReadReceiptOptions } from './ephemeral/send-read-receipt-options.js';
+export type { SendTypingOptions } from './ephemeral/send-typing-options.js';
+export type { DownloadFileOptions, SendFileOptions } from './files/file-options.js';
+export type { ForgetUserOptions } from './manager/forget-user-options.js';
+export type { Health } from './manager/health.js';
+export type { ManagerStats } from './manager/manager-stats.js';
+export type { GetRoomMessagesOptions } from './messages/page-options.js';
+export type { ListSendsOptions } from './sending/list-sends-options.js';
+export type { SendMessageOptions } from './sending/send-message-options.js';
+export type { ConnectOptions } from './users/connect-options.js';
+export type { StartClientOptions } from './users/start-client-options.js';
+export type { Connection, ConnectionEvents, ConnectionState, ConnectionStateChange } from './users/connection.js';
 export type { DeadLetter } from './manager/dead-letters.js';
 
 // Errors
@@ -55,14 +52,14 @@ export type { Credentials } from './core/credentials.js';
 export { normalizeUsername } from './core/ids.js';
 
 // Clients
-export type { ClientInfo, ClientState, StopReason } from './clients/client-state.js';
-export { activityPolicy } from './clients/connection-policy.js';
+export type { ClientInfo, ClientState, StopReason } from './users/client-state.js';
+export { activityPolicy } from './users/connection-policy.js';
 export type {
   ActivityPolicyOptions,
   ConnectionMode,
   ConnectionPolicy,
   UserActivity,
-} from './clients/connection-policy.js';
+} from './users/connection-policy.js';
 
 // Callbacks and events
 export type { CallbackContext, CallbackOptions, ClientCallback } from './callbacks/callback.js';
@@ -86,10 +83,10 @@ export type { Gap } from './delivery/delivery.js';
 export type { MessagePage } from './messages/message-fetcher.js';
 export type { Redacted } from './core/redacted.js';
 export type { RoomMessage } from './messages/room-message.js';
-export type { MessageBody } from './messages/content.js';
-export type { DownloadedFile, OutgoingFile } from './messages/attachments.js';
-export type { FileBody } from './messages/file-body.js';
-export type { OutboxEntry } from './messages/outbox.js';
+export type { MessageBody } from './sending/content.js';
+export type { DownloadedFile, OutgoingFile } from './files/attachments.js';
+export type { FileBody } from './files/file-body.js';
+export type { OutboxEntry } from './sending/outbox.js';
 
 // Storage
 export { memoryStorage } from './storage/memory-storage.js';
@@ -111,7 +108,7 @@ export type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './stora
 export { systemClock } from './core/clock.js';
 export type { Clock, TimerHandle } from './core/clock.js';
 export type { Logger } from './core/logger.js';
-export type { Fetch } from './http/fetch.js';
+export type { Fetch } from './core/ports/transport.js';
 export type {
   Answer as TransportAnswer,
   AnswerHeaders as TransportHeaders,
@@ -119,7 +116,7 @@ export type {
   Lane as TransportLane,
   Transport,
   TransportRequest,
-} from './http/transport.js';
+} from './core/ports/transport.js';
 
 // Watching it
 export { diagnosticsChannels } from './telemetry/channels.js';
@@ -144,4 +141,8 @@ export type {
   UserVerification,
 } from './encryption/encryption-status.js';
 export type { EncryptionOptions } from './encryption/encryption-options.js';
-export type { AuthUploadDeviceSigningKeys, RestoreProgress, TrustPolicy } from './encryption/identity-options.js';
+export type {
+  AuthUploadDeviceSigningKeys,
+  RestoreProgress,
+  TrustPolicy,
+} from './encryption/identity/identity-options.js';

@@ -4,8 +4,8 @@ import { pathToFileURL } from 'node:url';
 import type * as index from 'matrix-client-manager';
 import type * as testing from 'matrix-client-manager/testing';
 import type * as undici from 'matrix-client-manager/undici';
-import type * as clientRegistry from '../../src/clients/client-registry.js';
-import type * as connectionPolicy from '../../src/clients/connection-policy.js';
+import type * as clientRegistry from '../../src/users/client-registry.js';
+import type * as connectionPolicy from '../../src/users/connection-policy.js';
 
 export const repository = resolve(import.meta.dirname, '../..');
 
@@ -35,8 +35,8 @@ export async function buildLibrary(): Promise<void> {
   const outDir = join(runs, `${process.pid}`);
   // The registry is internal: the sweep of 100,000 users is driven through it.
   const internal = {
-    'client-registry': 'src/clients/client-registry.ts',
-    'connection-policy': 'src/clients/connection-policy.ts',
+    'client-registry': 'src/users/client-registry.ts',
+    'connection-policy': 'src/users/connection-policy.ts',
   };
   const entry = { ...(esm.entry as Record<string, string>), ...internal };
   process.env['BENCH_RUN'] = outDir;

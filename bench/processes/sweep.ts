@@ -1,6 +1,6 @@
 // 100,000 registered users whose clients are stand-ins: what looking for idle ones costs when nobody is.
-import type { ClientRegistryOptions } from '../../src/clients/client-registry.js';
-import type { ManagedClient } from '../../src/clients/client-slot.js';
+import type { ClientRegistryOptions } from '../../src/users/client-registry.js';
+import type { ManagedClient } from '../../src/users/client-slot.js';
 import { serve } from '../harness/child.ts';
 import { importLibrary } from '../harness/library.ts';
 

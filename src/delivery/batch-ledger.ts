@@ -1,4 +1,4 @@
-import type { EventBatch } from '../core/event-source.js';
+import type { EventBatch } from '../core/ports/event-source.js';
 import type { CheckpointChange, DeliveredPosition, JournalEntry } from '../storage/checkpoint.js';
 import { RoomProgress } from './room-progress.js';
 import type { Step } from './room-progress.js';

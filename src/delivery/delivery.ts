@@ -1,7 +1,7 @@
 import { delay } from '../core/abort.js';
 import type { ClientEvent, Provenance } from '../core/client-event.js';
 import { turnOfTheEventLoop } from '../core/event-loop.js';
-import type { EventBatch, InviteBatch, RoomBatch } from '../core/event-source.js';
+import type { EventBatch, InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { isObject } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';

@@ -1,4 +1,4 @@
-import type { HistoryReader } from '../core/history.js';
+import type { HistoryReader } from '../core/ports/history-reader.js';
 import type { RawEvent } from '../core/raw-event.js';
 
 const PAGE = 100;

@@ -1,7 +1,7 @@
 import { delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
-import type { HistoryReader } from '../core/history.js';
+import type { HistoryReader } from '../core/ports/history-reader.js';
 import type { Logger } from '../core/logger.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { noTelemetry } from '../core/telemetry.js';

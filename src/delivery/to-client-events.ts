@@ -1,5 +1,5 @@
 import type { ClientEvent, InviteEvent, Provenance, ReceiptEvent } from '../core/client-event.js';
-import type { InviteBatch, RoomBatch } from '../core/event-source.js';
+import type { InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 import { decryption } from '../core/decryption.js';
 import { isEncrypted, isObject } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';

@@ -4,7 +4,7 @@ import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 import type { CryptoStoreOptions } from './crypto-store-options.js';
 import { normalizeCryptoStoreOptions } from './crypto-store-options.js';
-import type { IdentitySettings, TrustPolicy } from './identity-options.js';
+import type { IdentitySettings, TrustPolicy } from './identity/identity-options.js';
 
 /** End-to-end encryption for a manager's users: where their keys are kept, and who gets it. */
 export interface EncryptionOptions extends Pick<

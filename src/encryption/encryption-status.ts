@@ -1,5 +1,5 @@
 import type { MatrixClientManagerError } from '../core/errors.js';
-import type { RestoreProgress, TrustPolicy } from './identity-options.js';
+import type { RestoreProgress, TrustPolicy } from './identity/identity-options.js';
 
 /** How a user's encryption stands on the device of their client. */
 export interface EncryptionStatus {

@@ -1,6 +1,6 @@
 import { MatrixClientManagerError } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
-import type { Fetch } from './fetch.js';
+import type { Fetch } from '../core/ports/transport.js';
 
 /** The application's fetch function, or `INVALID_RESPONSE` where it answers something that is no Response. */
 export function checkedFetch(fetch: Fetch): Fetch {

@@ -1,4 +1,4 @@
-import type { Fetch } from './fetch.js';
+import type { Fetch } from '../core/ports/transport.js';
 import { downloadTarget, isRedirect } from './redirects.js';
 
 /**

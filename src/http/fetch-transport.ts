@@ -1,8 +1,7 @@
 import ky from 'ky';
 import { checkedFetch } from './checked-fetch.js';
-import type { Fetch } from './fetch.js';
 import { readAnswer } from './read-text.js';
-import type { Connections, Transport } from './transport.js';
+import type { Connections, Fetch, Transport } from '../core/ports/transport.js';
 
 /** ky's own retries, timer and errors are off: ours know Matrix, the injected clock and what is safe to repeat. */
 const plain = { retry: 0, timeout: false, throwHttpErrors: false } as const;

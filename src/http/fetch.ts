@@ -1,7 +1,5 @@
+import type { Fetch } from '../core/ports/transport.js';
 import { isRedirect, redirectTarget } from './redirects.js';
-
-/** The shape of `globalThis.fetch`. */
-export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
 /** The global fetch, looked up at each call, so that msw and other test doubles are seen. */
 export const globalFetch: Fetch = (input, init) => globalThis.fetch(input, init);

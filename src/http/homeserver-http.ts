@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import { onceAborted, orAborted, throwIfAborted, timeoutReason } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
-import { openGate } from '../core/request-gate.js';
-import type { Priority, RequestGate } from '../core/request-gate.js';
+import { openGate } from '../core/ports/request-gate.js';
+import type { Priority, RequestGate } from '../core/ports/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
 import type { RequestWatch, Telemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
@@ -16,7 +16,7 @@ import type { RetryPolicy } from './retry.js';
 import { secretsOf } from './secrets.js';
 import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
-import type { Answer, Connections, Lane } from './transport.js';
+import type { Answer, Connections, Lane } from '../core/ports/transport.js';
 
 export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
 

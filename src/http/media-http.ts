@@ -1,12 +1,11 @@
 import { orAborted, throwIfAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
-import { openGate } from '../core/request-gate.js';
-import type { RequestGate } from '../core/request-gate.js';
+import { openGate } from '../core/ports/request-gate.js';
+import type { RequestGate } from '../core/ports/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
 import { fetchDownload } from './fetch-download.js';
-import type { Fetch } from './fetch.js';
 import type { HomeserverHttpOptions } from './homeserver-http.js';
 import { readRefusal } from './read-text.js';
 import { failureOf } from './request-failure.js';
@@ -15,8 +14,8 @@ import type { Subject } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import { secretsOf } from './secrets.js';
 import type { Session } from './session.js';
-import { Silence } from './silence.js';
-import type { Answer } from './transport.js';
+import { Silence } from './body-idle-timeout.js';
+import type { Answer, Fetch } from '../core/ports/transport.js';
 
 export interface MediaRequest extends Subject {
   readonly method: 'GET' | 'POST';

@@ -1,4 +1,4 @@
-import type { Answer } from './transport.js';
+import type { Answer } from '../core/ports/transport.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 
 /**

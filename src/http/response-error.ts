@@ -1,7 +1,7 @@
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
 import { withoutSecrets } from './secrets.js';
-import type { Answer, AnswerHeaders } from './transport.js';
+import type { Answer, AnswerHeaders } from '../core/ports/transport.js';
 
 /** What an error says besides what the homeserver answered. */
 export interface Subject {

@@ -1,13 +1,12 @@
 import { orAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
-import { openGate } from '../core/request-gate.js';
-import type { RequestGate } from '../core/request-gate.js';
+import { openGate } from '../core/ports/request-gate.js';
+import type { RequestGate } from '../core/ports/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
 import type { RequestWatch, Telemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
 import { sameOriginFetch } from './fetch.js';
-import type { Fetch } from './fetch.js';
 import { failureOf } from './request-failure.js';
 import { errorFromAnswer, invalidResponse, isJsonLike, isMatrixError } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
@@ -15,8 +14,8 @@ import { readAnswer } from './read-text.js';
 import { secretsOf } from './secrets.js';
 import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
-import { Silence } from './silence.js';
-import type { Answer, Connections } from './transport.js';
+import { Silence } from './body-idle-timeout.js';
+import type { Answer, Connections, Fetch } from '../core/ports/transport.js';
 
 export interface SdkFetchOptions {
   readonly connections: Connections;

@@ -1,5 +1,5 @@
 import { isRedirect, redirectTarget } from './redirects.js';
-import type { Answer, Connections, TransportRequest } from './transport.js';
+import type { Answer, Connections, TransportRequest } from '../core/ports/transport.js';
 
 /** Sends over `connections`, and once more for each redirect that {@link redirectTarget} lets pass. */
 export async function sendFollowing(connections: Connections, request: TransportRequest): Promise<Answer> {

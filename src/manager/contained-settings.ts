@@ -4,7 +4,7 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 import { checkedFetch } from '../http/checked-fetch.js';
-import type { Answer, Connections, Transport } from '../http/transport.js';
+import type { Answer, Connections, Transport } from '../core/ports/transport.js';
 import type { Provisioner, ProvisionerCapabilities } from '../provisioning/provisioner.js';
 import { containedStorage } from '../storage/contained-storage.js';
 import type { Settings } from './options.js';

@@ -2,10 +2,10 @@ import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { everyStep } from '../core/every-step.js';
 import { isManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import type { Outbox } from '../messages/outbox.js';
+import type { Outbox } from '../sending/outbox.js';
 import type { Accounts } from '../provisioning/accounts.js';
-import type { Encryption } from './encryption.js';
-import type { LiveUsers } from './live-users.js';
+import type { Encryption } from '../users/encryption.js';
+import type { LiveUsers } from '../users/user-sessions.js';
 
 export interface ForgetUserParts {
   readonly accounts: Accounts;

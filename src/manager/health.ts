@@ -1,5 +1,11 @@
 import type { HomeserverState } from '../resilience/circuit-breaker.js';
-import type { Health, ManagerStats } from './requests.js';
+import type { ManagerStats } from './manager-stats.js';
+
+export interface Health {
+  readonly status: 'ok' | 'degraded' | 'down';
+  /** Why it is not `ok`. */
+  readonly reasons: readonly string[];
+}
 
 /** What the state of the homeserver and of the clients says about the whole. */
 export function health(

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { inspect } from 'node:util';
-import type { MatrixClient } from 'matrix-js-sdk';
+import type { MatrixClient } from '../sdk/matrix-client.js';
 import { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
-import type { ClientInfo } from '../clients/client-state.js';
+import type { ClientInfo } from '../users/client-state.js';
 import { delay } from '../core/abort.js';
 import { callSchema, readCallOptions } from '../core/call-options.js';
 import type { CallOptions } from '../core/call-options.js';
@@ -14,25 +14,25 @@ import { isError } from '../core/is-error.js';
 import { jsonCopy } from '../core/json-copy.js';
 import { SingleFlight } from '../core/single-flight.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
-import type { UserEncryption } from '../encryption/user-encryption.js';
+import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { AnswersOtherwise } from '../http/failing-time.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { MediaHttp } from '../http/media-http.js';
 import { ServerVersions } from '../http/server-versions.js';
 import { readVersions } from '../http/versions.js';
-import type { Connections } from '../http/transport.js';
-import { Attachments } from '../messages/attachments.js';
-import type { DownloadedFile } from '../messages/attachments.js';
-import { closeBody } from '../messages/file-body.js';
-import { toContent, toContentPart } from '../messages/content.js';
+import type { Connections } from '../core/ports/transport.js';
+import { Attachments } from '../files/attachments.js';
+import type { DownloadedFile } from '../files/attachments.js';
+import { closeBody } from '../files/file-body.js';
+import { toContent, toContentPart } from '../sending/content.js';
 import { fetchPage } from '../messages/message-fetcher.js';
 import type { MessagePage } from '../messages/message-fetcher.js';
-import { MessageSender } from '../messages/message-sender.js';
-import type { Outgoing } from '../messages/message-sender.js';
-import { Outbox } from '../messages/outbox.js';
-import type { OutboxEntry } from '../messages/outbox.js';
-import { ReceiptSender } from '../messages/receipt-sender.js';
-import { TypingNotifier } from '../messages/typing-notifier.js';
+import { MessageSender } from '../sending/message-sender.js';
+import type { Outgoing } from '../sending/message-sender.js';
+import { Outbox } from '../sending/outbox.js';
+import type { OutboxEntry } from '../sending/outbox.js';
+import { ReceiptSender } from '../ephemeral/receipt-sender.js';
+import { TypingNotifier } from '../ephemeral/typing-notifier.js';
 import { Accounts } from '../provisioning/accounts.js';
 import { ApplicationCredentials } from '../provisioning/application-credentials.js';
 import { AdminApi } from '../provisioning/admin-api.js';
@@ -43,51 +43,45 @@ import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provision
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
-import type { Connection } from './connection.js';
+import type { Connection } from '../users/connection.js';
 import { containedSettings } from './contained-settings.js';
 import { fromStored, toStored } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
 import { endInOrder } from './end-steps.js';
-import { Encryption } from './encryption.js';
+import { Encryption } from '../users/encryption.js';
 import { EventHub } from './event-hub.js';
 import type { ManagerEvents } from './events.js';
 import { forgetUser } from './forget-user.js';
 import { health } from './health.js';
-import { Lifetime } from './lifetime.js';
-import { LiveUsers, watched } from './live-users.js';
-import type { Actor } from './live-users.js';
-import type { LiveUser } from './live-user.js';
+import { Lifetime } from '../core/lifecycle.js';
+import { LiveUsers, watched } from '../users/user-sessions.js';
+import type { Actor } from '../users/user-sessions.js';
+import type { LiveUser } from '../users/user-session.js';
 import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions, Settings } from './options.js';
-import {
-  connectSchema,
-  downloadFileSchema,
-  forgetUserSchema,
-  getRoomMessagesSchema,
-  listSendsSchema,
-  resetIdentitySchema,
-  sendFileSchema,
-  sendMessageSchema,
-  sendReadReceiptSchema,
-  sendTypingSchema,
-  startClientSchema,
-} from './requests.js';
-import type {
-  ConnectOptions,
-  DownloadFileOptions,
-  ForgetUserOptions,
-  GetRoomMessagesOptions,
-  Health,
-  ListSendsOptions,
-  ManagerStats,
-  ResetIdentityOptions,
-  SendFileOptions,
-  SendMessageOptions,
-  SendReadReceiptOptions,
-  SendTypingOptions,
-  StartClientOptions,
-} from './requests.js';
-import { RoomPosts } from './room-posts.js';
+import { resetIdentitySchema } from '../encryption/identity/reset-identity-options.js';
+import { sendReadReceiptSchema } from '../ephemeral/send-read-receipt-options.js';
+import { sendTypingSchema } from '../ephemeral/send-typing-options.js';
+import { downloadFileSchema, sendFileSchema } from '../files/file-options.js';
+import { forgetUserSchema } from './forget-user-options.js';
+import { getRoomMessagesSchema } from '../messages/page-options.js';
+import { listSendsSchema } from '../sending/list-sends-options.js';
+import { sendMessageSchema } from '../sending/send-message-options.js';
+import { connectSchema } from '../users/connect-options.js';
+import { startClientSchema } from '../users/start-client-options.js';
+import type { ResetIdentityOptions } from '../encryption/identity/reset-identity-options.js';
+import type { SendReadReceiptOptions } from '../ephemeral/send-read-receipt-options.js';
+import type { SendTypingOptions } from '../ephemeral/send-typing-options.js';
+import type { DownloadFileOptions, SendFileOptions } from '../files/file-options.js';
+import type { ForgetUserOptions } from './forget-user-options.js';
+import type { Health } from './health.js';
+import type { ManagerStats } from './manager-stats.js';
+import type { GetRoomMessagesOptions } from '../messages/page-options.js';
+import type { ListSendsOptions } from '../sending/list-sends-options.js';
+import type { SendMessageOptions } from '../sending/send-message-options.js';
+import type { ConnectOptions } from '../users/connect-options.js';
+import type { StartClientOptions } from '../users/start-client-options.js';
+import { RoomPosts } from '../users/encrypted-room-sender.js';
 
 /** Having answered within this time, the homeserver counts as up without being asked, in milliseconds. */
 const HEARD_OF_MS = 35_000;

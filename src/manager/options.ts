@@ -1,4 +1,4 @@
-import type { ConnectionPolicy } from '../clients/connection-policy.js';
+import type { ConnectionPolicy } from '../users/connection-policy.js';
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
 import { assertKnownOptions } from '../core/call-options.js';
 import type { Clock } from '../core/clock.js';
@@ -11,9 +11,8 @@ import { isObject } from '../core/raw-event.js';
 import { readEncryptionOptions } from '../encryption/encryption-options.js';
 import type { EncryptionOptions, EncryptionSettings } from '../encryption/encryption-options.js';
 import { globalFetch } from '../http/fetch.js';
-import type { Fetch } from '../http/fetch.js';
 import { fetchTransport } from '../http/fetch-transport.js';
-import type { Transport } from '../http/transport.js';
+import type { Fetch, Transport } from '../core/ports/transport.js';
 import { assertCredentialsSource } from '../provisioning/application-credentials.js';
 import type { CredentialsSource } from '../provisioning/application-credentials.js';
 import type { Provisioner } from '../provisioning/provisioner.js';

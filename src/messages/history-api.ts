@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { HistoryRequest } from '../core/history.js';
+import type { HistoryRequest } from '../core/ports/history-reader.js';
 import { isRawEvent } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';

@@ -1,4 +1,4 @@
-import type { RoomBatch } from '../core/event-source.js';
+import type { RoomBatch } from '../core/ports/event-source.js';
 import type { RawEvent } from '../core/raw-event.js';
 
 interface Segment {

@@ -7,7 +7,7 @@ import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { globalFetch } from '../http/fetch.js';
-import type { Fetch } from '../http/fetch.js';
+import type { Fetch } from '../core/ports/transport.js';
 import { fetchTransport } from '../http/fetch-transport.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';

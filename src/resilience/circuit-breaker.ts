@@ -1,6 +1,6 @@
 import type { Clock, TimerHandle } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
-import type { RequestOutcome } from '../core/request-gate.js';
+import type { RequestOutcome } from '../core/ports/request-gate.js';
 
 /** Whether the homeserver is taken to be reachable. While it is `down`, `retryAt` says when it is looked for next. */
 export type HomeserverState =

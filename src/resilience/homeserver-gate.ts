@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
-import type { Passenger, RequestGate, RequestOutcome } from '../core/request-gate.js';
+import type { Passenger, RequestGate, RequestOutcome } from '../core/ports/request-gate.js';
 import { CircuitBreaker } from './circuit-breaker.js';
 import type { HomeserverState } from './circuit-breaker.js';
 import { RateLimiter } from './rate-limiter.js';

@@ -1,7 +1,7 @@
 import { abortedError } from '../core/abort.js';
 import type { Clock, TimerHandle } from '../core/clock.js';
-import { priorities } from '../core/request-gate.js';
-import type { Priority } from '../core/request-gate.js';
+import { priorities } from '../core/ports/request-gate.js';
+import type { Priority } from '../core/ports/request-gate.js';
 
 /** How many requests may go out: `perSecond` on average, `burst` at once after a pause. */
 export interface RateLimit {

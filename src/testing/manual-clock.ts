@@ -1,5 +1,5 @@
 import type { Clock, TimerHandle } from '../core/clock.js';
-import { liveUserLoading } from '../manager/load-live-user.js';
+import { liveUserLoading } from '../users/load-user-session.js';
 
 interface Timer {
   readonly dueAt: number;

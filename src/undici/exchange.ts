@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { MAX_ERROR_BYTES, tooLarge } from '../http/read-text.js';
-import type { TransportRequest } from '../http/transport.js';
+import type { TransportRequest } from '../core/ports/transport.js';
 
 /** What came back, its body as it was sent. */
 export interface RawAnswer {

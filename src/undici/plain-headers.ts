@@ -1,4 +1,4 @@
-import type { AnswerHeaders } from '../http/transport.js';
+import type { AnswerHeaders } from '../core/ports/transport.js';
 
 /** Headers as undici gives them, by lower-case names. */
 export class PlainHeaders implements AnswerHeaders {

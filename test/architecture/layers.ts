@@ -4,10 +4,10 @@ import type { Import } from './source-files.js';
 const layers: readonly (readonly string[])[] = [
   ['core'],
   ['storage', 'http', 'resilience', 'telemetry'],
+  ['provisioning', 'sync', 'encryption', 'delivery', 'callbacks', 'sending', 'messages', 'ephemeral', 'files'],
   ['sdk'],
-  ['encryption'],
-  ['provisioning', 'clients', 'callbacks', 'delivery', 'messages'],
   ['appservice', 'cluster'],
+  ['users'],
   ['manager'],
   ['undici'],
 ];

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { ClientEvent } from '../../src/core/client-event.js';
-import type { EventBatch, InviteBatch } from '../../src/core/event-source.js';
+import type { EventBatch, InviteBatch } from '../../src/core/ports/event-source.js';
 import type { Decrypt, DeliveryOptions } from '../../src/delivery/delivery.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { batch, event, join, Life, memoryStorage, room, roomId, turn, userId } from './harness.js';

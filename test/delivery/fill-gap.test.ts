@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { HistoryReader, HistoryRequest } from '../../src/core/history.js';
+import type { HistoryReader, HistoryRequest } from '../../src/core/ports/history-reader.js';
 import { fillGap } from '../../src/delivery/fill-gap.js';
 import type { Edge, FilledGap } from '../../src/delivery/fill-gap.js';
 import { event, roomId } from './harness.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
-import type { HistoryReader } from '../../src/core/history.js';
+import type { HistoryReader } from '../../src/core/ports/history-reader.js';
 import { silentLogger } from '../../src/core/logger.js';
 import type { Logger } from '../../src/core/logger.js';
 import { noTelemetry } from '../../src/core/telemetry.js';

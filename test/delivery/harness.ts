@@ -1,7 +1,7 @@
 import type { ClientEvent } from '../../src/core/client-event.js';
 import { systemClock } from '../../src/core/clock.js';
-import type { EventBatch, RoomBatch } from '../../src/core/event-source.js';
-import type { HistoryRequest } from '../../src/core/history.js';
+import type { EventBatch, RoomBatch } from '../../src/core/ports/event-source.js';
+import type { HistoryRequest } from '../../src/core/ports/history-reader.js';
 import { silentLogger } from '../../src/core/logger.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
 import { Delivery } from '../../src/delivery/delivery.js';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { EventBatch, RoomBatch } from '../../src/core/event-source.js';
+import type { EventBatch, RoomBatch } from '../../src/core/ports/event-source.js';
 import { batch, Life, memoryStorage, room, roomId, userId } from './harness.js';
 
 const other = '!other:x';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { decryption } from '../../src/core/decryption.js';
-import type { InviteBatch } from '../../src/core/event-source.js';
+import type { InviteBatch } from '../../src/core/ports/event-source.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
 import { toEphemeralEvents, toInvite, toTimelineEvent } from '../../src/delivery/to-client-events.js';
 import { event, room, roomId, userId } from './harness.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { EventBatch, InviteBatch } from '../../src/core/event-source.js';
+import type { EventBatch, InviteBatch } from '../../src/core/ports/event-source.js';
 import type { CheckpointChange } from '../../src/storage/checkpoint.js';
 import { batch, event, Life, memoryStorage, room, roomId, turn, userId } from './harness.js';
 

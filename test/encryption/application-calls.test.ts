@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { callApplication } from '../../src/encryption/identity-failures.js';
+import { callApplication } from '../../src/encryption/identity/identity-failures.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 
 it.each<[string, () => unknown, string]>([

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { boundedAuthentication } from '../../src/encryption/identity-failures.js';
-import type { AuthUploadDeviceSigningKeys } from '../../src/encryption/identity-options.js';
+import { boundedAuthentication } from '../../src/encryption/identity/identity-failures.js';
+import type { AuthUploadDeviceSigningKeys } from '../../src/encryption/identity/identity-options.js';
 import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { CryptoStore } from '../../src/encryption/crypto-store.js';
+import { CryptoStore } from '../../src/encryption/store/crypto-store.js';
 import { FakeHomeserver } from '../../src/testing/index.js';
 import { Deployment } from './support/encrypted-chats.js';
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { DecryptionSettings, RoomId, TrustRequirement } from '@matrix-org/matrix-sdk-crypto-wasm';
 import { describe, expect, it } from 'vitest';
-import { CryptoStore } from '../../src/encryption/crypto-store.js';
+import { CryptoStore } from '../../src/encryption/store/crypto-store.js';
 import { runChild } from '../storage/children/run-child.js';
 import { temporaryFolder } from '../storage/temporary-folder.js';
 import { contentOf, openDb } from './support/indexed-db.js';

@@ -10,7 +10,7 @@ import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { MediaHttp } from '../../src/http/media-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
-import type { Transport } from '../../src/http/transport.js';
+import type { Transport } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { undiciTransport } from '../../src/undici/index.js';
 import { rejection } from '../support/rejection.js';

@@ -11,7 +11,7 @@ import { globalFetch } from '../../src/http/fetch.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { MediaHttp } from '../../src/http/media-http.js';
 import { Session } from '../../src/http/session.js';
-import type { Transport } from '../../src/http/transport.js';
+import type { Transport } from '../../src/core/ports/transport.js';
 import { undiciTransport } from '../../src/undici/index.js';
 
 const MIB = 1_048_576;

@@ -1,14 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
-import { openGate } from '../../src/core/request-gate.js';
-import type { RequestGate } from '../../src/core/request-gate.js';
+import { openGate } from '../../src/core/ports/request-gate.js';
+import type { RequestGate } from '../../src/core/ports/request-gate.js';
 import { noTelemetry } from '../../src/core/telemetry.js';
 import type { Telemetry } from '../../src/core/telemetry.js';
-import type { Fetch } from '../../src/http/fetch.js';
 import { MediaHttp } from '../../src/http/media-http.js';
 import type { MediaAnswer, MediaRequest } from '../../src/http/media-http.js';
 import { Session } from '../../src/http/session.js';
-import type { Connections } from '../../src/http/transport.js';
+import type { Connections, Fetch } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';

@@ -1,13 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
-import { openGate } from '../../src/core/request-gate.js';
-import type { RequestOutcome } from '../../src/core/request-gate.js';
+import { openGate } from '../../src/core/ports/request-gate.js';
+import type { RequestOutcome } from '../../src/core/ports/request-gate.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { globalFetch } from '../../src/http/fetch.js';
 import { MediaHttp } from '../../src/http/media-http.js';
 import { downloadTarget } from '../../src/http/redirects.js';
 import { Session } from '../../src/http/session.js';
-import type { Transport } from '../../src/http/transport.js';
+import type { Transport } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { undiciTransport } from '../../src/undici/index.js';
 import { systemClock } from '../../src/core/clock.js';

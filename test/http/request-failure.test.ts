@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import * as v from 'valibot';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import type { Fetch } from '../../src/http/fetch.js';
+import type { Fetch } from '../../src/core/ports/transport.js';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { MediaHttp } from '../../src/http/media-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
-import { openGate } from '../../src/core/request-gate.js';
-import type { RequestGate } from '../../src/core/request-gate.js';
+import { openGate } from '../../src/core/ports/request-gate.js';
+import type { RequestGate } from '../../src/core/ports/request-gate.js';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { noTelemetry } from '../../src/core/telemetry.js';
 import type { Telemetry } from '../../src/core/telemetry.js';
@@ -9,7 +9,7 @@ import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
-import type { TransportRequest } from '../../src/http/transport.js';
+import type { TransportRequest } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';

@@ -1,11 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { openGate } from '../../src/core/request-gate.js';
-import type { RequestOutcome } from '../../src/core/request-gate.js';
-import type { Fetch } from '../../src/http/fetch.js';
+import { openGate } from '../../src/core/ports/request-gate.js';
+import type { RequestOutcome } from '../../src/core/ports/request-gate.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import type { SdkFetchOptions } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
-import type { Answer, TransportRequest } from '../../src/http/transport.js';
+import type { Answer, Fetch, TransportRequest } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { ServerVersions } from '../../src/http/server-versions.js';
-import type { TransportRequest } from '../../src/http/transport.js';
+import type { TransportRequest } from '../../src/core/ports/transport.js';
 import { readVersions } from '../../src/http/versions.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';

@@ -12,7 +12,7 @@ import { advanceUntil } from '../support/advance-until.js';
 import { allTextOf } from '../support/all-text-of.js';
 import { rejection } from '../support/rejection.js';
 import { fetchFailed, json, matrixError } from '../support/scripted-fetch.js';
-import type { Fetch } from '../../src/http/fetch.js';
+import type { Fetch } from '../../src/core/ports/transport.js';
 
 const userId = '@alice:hs';
 const credentials = (accessToken: string): Credentials => ({ userId, accessToken, deviceId: 'DEVICE' });

@@ -9,7 +9,7 @@ import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
-import type { Connections, Transport } from '../../src/http/transport.js';
+import type { Connections, Transport } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { undiciTransport } from '../../src/undici/index.js';
 import { advanceUntil } from '../support/advance-until.js';

@@ -3,8 +3,8 @@ import { MatrixClientManager } from '../../src/index.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { Session } from '../../src/http/session.js';
-import { ReceiptSender } from '../../src/messages/receipt-sender.js';
-import { TypingNotifier } from '../../src/messages/typing-notifier.js';
+import { ReceiptSender } from '../../src/ephemeral/receipt-sender.js';
+import { TypingNotifier } from '../../src/ephemeral/typing-notifier.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
 import { json } from '../support/scripted-fetch.js';
 

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import type { Priority } from '../../src/core/request-gate.js';
+import type { Priority } from '../../src/core/ports/request-gate.js';
 import { RateLimiter } from '../../src/resilience/rate-limiter.js';
 import { ManualClock } from '../../src/testing/index.js';
 import { rejection } from '../support/rejection.js';

@@ -2,7 +2,7 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import { SyncApi } from 'matrix-js-sdk/lib/sync.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
-import { cryptoBackend } from '../../src/encryption/crypto-backend.js';
+import { cryptoBackend } from '../../src/sdk/crypto/crypto-backend.js';
 import {
   assertClientSurface,
   examinedSdk,

@@ -1,6 +1,5 @@
-import type { Fetch } from '../../src/http/fetch.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import type { Connections } from '../../src/http/transport.js';
+import type { Connections, Fetch } from '../../src/core/ports/transport.js';
 
 /** A request as a scripted fetch saw it. */
 export interface SeenRequest {

@@ -6,7 +6,7 @@ import {
   type ICreateClientOpts,
   type MatrixClient,
 } from 'matrix-js-sdk';
-import { sdkLogger, silenceSdkRootLogger } from '../../src/clients/sdk-logger.js';
+import { sdkLogger, silenceSdkRootLogger } from '../../src/sdk/sdk-logger.js';
 import { silentLogger } from '../../src/core/logger.js';
 import type { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
 import type { FakeUser } from '../../src/testing/fake-homeserver/world-driver.js';

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Answer, Connections, TransportRequest } from '../../src/http/transport.js';
+import type { Answer, Connections, TransportRequest } from '../../src/core/ports/transport.js';
 import { undiciTransport } from '../../src/undici/index.js';
 import type { UndiciTransportOptions } from '../../src/undici/index.js';
 import { certificate, TransportServer } from '../support/transport-server.js';

@@ -1,6 +1,6 @@
 // Changes the keys of three devices of the crypto store at the first argument without end, and prints a line for each
 // change after it was complete. The second argument is the number that the changes start from.
-import { CryptoStore } from '../../../src/encryption/crypto-store.js';
+import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
 import { print } from '../../storage/children/print.js';
 import { completed, openDb } from '../support/indexed-db.js';
 

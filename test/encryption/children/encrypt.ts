@@ -1,7 +1,7 @@
 // Encrypts without end with the SDK's machine on the keys at the first argument, and prints each event when the SDK
 // has given it out: from then on it may have been sent. Rotates its session every few events.
 import { EncryptionSettings, RoomId, UserId } from '@matrix-org/matrix-sdk-crypto-wasm';
-import { CryptoStore } from '../../../src/encryption/crypto-store.js';
+import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
 import { print } from '../../storage/children/print.js';
 import { olmMachineOn } from '../support/olm-machine.js';
 

@@ -1,6 +1,6 @@
 // Writes to the crypto store at the first argument until it cannot, and tells what it was told then.
 import type { MatrixClientManagerError } from '../../../src/core/errors.js';
-import { CryptoStore } from '../../../src/encryption/crypto-store.js';
+import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
 import { print } from '../../storage/children/print.js';
 import { contentOf, openDb, put } from '../support/indexed-db.js';
 

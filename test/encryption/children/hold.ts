@@ -1,6 +1,6 @@
 // Opens the crypto store named by the first argument, says so or why not, and holds it until it is killed.
 import { isManagerError } from '../../../src/core/errors.js';
-import { CryptoStore } from '../../../src/encryption/crypto-store.js';
+import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
 import { print } from '../../storage/children/print.js';
 
 try {

@@ -1,8 +1,8 @@
 import { createClient } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { silentLogger } from '../../../src/core/logger.js';
-import { openCrypto } from '../../../src/encryption/open-crypto.js';
-import type { ClientCrypto, OpenCryptoOptions } from '../../../src/encryption/open-crypto.js';
+import { openCrypto } from '../../../src/sdk/crypto/open-crypto.js';
+import type { ClientCrypto, OpenCryptoOptions } from '../../../src/sdk/crypto/open-crypto.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
 
 /** Answers by the end of the path; what is not named is 404. An answer of undefined never comes, a promise later. */

@@ -1,5 +1,5 @@
 import type { OlmMachine } from '@matrix-org/matrix-sdk-crypto-wasm';
-import type { DeviceStore } from '../../../src/encryption/device-store.js';
+import type { DeviceStore } from '../../../src/encryption/store/device-store.js';
 
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 

@@ -1,0 +1,133 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { Layout } from '../../storage/sqlite/layout.js';
+import { Statements } from '../../storage/sqlite/statements.js';
+
+/** A device's keys. `databases` are the SDK's, `records` what they hold; all but ids and counts is sealed. */
+export const cryptoLayout: Layout = {
+  owner: 'CryptoStore',
+  applicationId: 0x6d_63_6d_65, // "mcme"
+  migrations: [
+    `CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+     CREATE TABLE devices (
+       id INTEGER PRIMARY KEY,
+       user_id TEXT NOT NULL,
+       device_id TEXT NOT NULL,
+       sealed_key BLOB NOT NULL,
+       commits INTEGER NOT NULL,
+       restore_pending INTEGER NOT NULL DEFAULT 0
+     ) STRICT;
+     CREATE UNIQUE INDEX devices_by_user ON devices (user_id, device_id);
+     CREATE TABLE databases (id INTEGER PRIMARY KEY, device INTEGER NOT NULL, idx BLOB NOT NULL, sealed BLOB NOT NULL) STRICT;
+     CREATE UNIQUE INDEX databases_by_device ON databases (device, idx);
+     CREATE TABLE records (id INTEGER PRIMARY KEY, database INTEGER NOT NULL, idx BLOB NOT NULL, sealed BLOB NOT NULL) STRICT;
+     CREATE UNIQUE INDEX records_by_database ON records (database, idx);`,
+  ],
+  probes: [
+    [
+      'SELECT name, value FROM meta',
+      `SELECT id, user_id, device_id, sealed_key, commits, restore_pending
+       FROM devices INDEXED BY devices_by_user WHERE user_id = ?`,
+      'SELECT id, device, idx, sealed FROM databases INDEXED BY databases_by_device WHERE device = ?',
+      'SELECT id, database, idx, sealed FROM records INDEXED BY records_by_database WHERE database = ?',
+    ],
+  ],
+};
+
+export interface DeviceRow {
+  readonly id: number;
+  readonly user_id: string;
+  readonly device_id: string;
+  readonly sealed_key: Uint8Array;
+  /** How often its databases have changed. */
+  readonly commits: number;
+  /** 1 while the key backup is still to be read into it. */
+  readonly restore_pending: number;
+}
+
+export interface SealedRow {
+  readonly id: number;
+  readonly idx: Uint8Array;
+  readonly sealed: Uint8Array;
+}
+
+/** The statements on a file of {@link cryptoLayout}. Synchronous; the caller holds the transaction where one is due. */
+export class CryptoFile {
+  readonly #statements: Statements;
+
+  constructor(database: DatabaseSync) {
+    this.#statements = new Statements(database);
+  }
+
+  setKeyring(keyring: Uint8Array): void {
+    this.#run(`UPDATE meta SET value = ? WHERE name = 'keyring'`, keyring);
+  }
+
+  allDevices(): DeviceRow[] {
+    return this.#all('SELECT * FROM devices') as DeviceRow[];
+  }
+
+  devicesOf(userId: string): DeviceRow[] {
+    return this.#all('SELECT * FROM devices WHERE user_id = ? ORDER BY id', userId) as DeviceRow[];
+  }
+
+  addDevice(userId: string, deviceId: string, sealedKey: Uint8Array): number {
+    const sql = 'INSERT INTO devices (user_id, device_id, sealed_key, commits) VALUES (?, ?, ?, 0)';
+    return Number(this.#run(sql, userId, deviceId, sealedKey).lastInsertRowid);
+  }
+
+  setKey(device: number, sealedKey: Uint8Array): void {
+    this.#run('UPDATE devices SET sealed_key = ? WHERE id = ?', sealedKey, device);
+  }
+
+  setRestorePending(device: number, pending: boolean): void {
+    this.#run('UPDATE devices SET restore_pending = ? WHERE id = ?', Number(pending), device);
+  }
+
+  /** @returns how often the device's databases have changed with this change */
+  countCommit(device: number): number {
+    const row = this.#all('UPDATE devices SET commits = commits + 1 WHERE id = ? RETURNING commits', device)[0];
+    return (row as Pick<DeviceRow, 'commits'>).commits;
+  }
+
+  deleteDevice(device: number): void {
+    this.#run('DELETE FROM records WHERE database IN (SELECT id FROM databases WHERE device = ?)', device);
+    this.#run('DELETE FROM databases WHERE device = ?', device);
+    this.#run('DELETE FROM devices WHERE id = ?', device);
+  }
+
+  databasesOf(device: number): SealedRow[] {
+    return this.#all('SELECT id, idx, sealed FROM databases WHERE device = ?', device) as SealedRow[];
+  }
+
+  putDatabase(device: number, idx: Uint8Array, sealed: Uint8Array): number {
+    const sql = `INSERT INTO databases (device, idx, sealed) VALUES (?, ?, ?)
+                 ON CONFLICT (device, idx) DO UPDATE SET sealed = excluded.sealed RETURNING id`;
+    return (this.#all(sql, device, idx, sealed)[0] as SealedRow).id;
+  }
+
+  recordsOf(database: number): SealedRow[] {
+    return this.#all('SELECT id, idx, sealed FROM records WHERE database = ?', database) as SealedRow[];
+  }
+
+  putRecord(database: number, idx: Uint8Array, sealed: Uint8Array): void {
+    const sql = `INSERT INTO records (database, idx, sealed) VALUES (?, ?, ?)
+                 ON CONFLICT (database, idx) DO UPDATE SET sealed = excluded.sealed`;
+    this.#run(sql, database, idx, sealed);
+  }
+
+  deleteRecord(database: number, idx: Uint8Array): void {
+    this.#run('DELETE FROM records WHERE database = ? AND idx = ?', database, idx);
+  }
+
+  deleteRecords(database: number): void {
+    this.#run('DELETE FROM records WHERE database = ?', database);
+  }
+
+  #run(sql: string, ...values: (string | number | Uint8Array)[]): ReturnType<StatementSync['run']> {
+    return this.#statements.prepare(sql).run(...values);
+  }
+
+  #all(sql: string, ...values: (string | number | Uint8Array)[]): unknown[] {
+    return this.#statements.prepare(sql).all(...values);
+  }
+}

@@ -1,0 +1,122 @@
+import { hkdfSync, randomBytes } from 'node:crypto';
+import { deserialize, serialize } from 'node:v8';
+import { MatrixClientManagerError } from '../../core/errors.js';
+import { turnOfTheEventLoop } from '../../core/event-loop.js';
+import { Vault } from '../../storage/sqlite/vault.js';
+import type { CryptoFile, SealedRow } from './crypto-file.js';
+import type { StoredDatabase } from './indexed-db/databases.js';
+import type { DatabaseChange, DatabaseSchema } from './indexed-db/tracked-database.js';
+
+const KEY_BYTES = 32;
+/** Unsealed in one turn of the event loop, which takes about 5 ms. */
+const RECORDS_PER_TURN = 500;
+
+export interface DeviceId {
+  readonly userId: string;
+  readonly deviceId: string;
+}
+
+/** The 32 random bytes that a device's keys are sealed with, and what is wrapped of them for the file. */
+export function createDeviceKey(vault: Vault, device: DeviceId): { key: Buffer; sealedKey: Buffer } {
+  const key = randomBytes(KEY_BYTES);
+  return { key, sealedKey: wrapDeviceKey(vault, device, key) };
+}
+
+export function wrapDeviceKey(vault: Vault, device: DeviceId, key: Uint8Array): Buffer {
+  return vault.seal(placeOfKey(vault, device), key);
+}
+
+/** The key, or undefined where its bytes or its place were altered. */
+export function unwrapDeviceKey(vault: Vault, device: DeviceId, sealedKey: unknown): Buffer | undefined {
+  return vault.unsealBytes(placeOfKey(vault, device), sealedKey);
+}
+
+function placeOfKey(vault: Vault, { userId, deviceId }: DeviceId) {
+  return { userId, kind: 'deviceKey', index: vault.index(userId, deviceId) };
+}
+
+/** Reads and writes the sealed databases of one device. */
+export class DeviceRecords {
+  readonly #file: CryptoFile;
+  readonly #row: number;
+  readonly #device: DeviceId;
+  readonly #vault: Vault;
+  readonly #databases = new Map<string, number>();
+
+  /** @param row - the device's id in the file */
+  constructor(file: CryptoFile, row: number, device: DeviceId, key: Uint8Array) {
+    this.#file = file;
+    this.#row = row;
+    this.#device = device;
+    this.#vault = new Vault(key);
+  }
+
+  /** Throws `ENCRYPTION_STORE_DAMAGED` where one record cannot be read: a device with some of its keys is none. */
+  async load(): Promise<StoredDatabase[]> {
+    const databases: StoredDatabase[] = [];
+    for (const row of this.#file.databasesOf(this.#row)) {
+      const [name, schema] = this.#unseal('database', row) as [string, DatabaseSchema];
+      this.#databases.set(name, row.id);
+      const records = new Map<string, { key: string; value: unknown }[]>(schema.stores.map(({ name }) => [name, []]));
+      for (const [i, row] of this.#file.recordsOf(this.#databases.get(name) ?? 0).entries()) {
+        if (i % RECORDS_PER_TURN === RECORDS_PER_TURN - 1) await turnOfTheEventLoop();
+        const [store, key, value] = this.#unseal('record', row) as [string, string, unknown];
+        records.get(store)?.push({ key, value });
+      }
+      databases.push({ name, schema, records });
+    }
+    return databases;
+  }
+
+  /** Writes the changes, in order, inside the caller's transaction. @returns how often they have changed now */
+  write(changes: readonly (readonly [name: string, change: DatabaseChange])[]): number {
+    for (const [name, change] of changes) this.#writeOne(name, change);
+    return this.#file.countCommit(this.#row);
+  }
+
+  #writeOne(name: string, { schema, records }: DatabaseChange): void {
+    if (schema) this.#rewrite(name, schema);
+    const database = this.#databases.get(name);
+    if (database === undefined) throw new Error(`the crypto store does not know the database ${name}`);
+    for (const { store, key, present } of records) {
+      const index = this.#index(name, store, key);
+      if (present) this.#file.putRecord(database, index, this.#seal('record', index, [store, key, present.value]));
+      else this.#file.deleteRecord(database, index);
+    }
+  }
+
+  #rewrite(name: string, schema: DatabaseSchema): void {
+    const index = this.#index(name);
+    const id = this.#file.putDatabase(this.#row, index, this.#seal('database', index, [name, schema]));
+    this.#databases.set(name, id);
+    this.#file.deleteRecords(id);
+  }
+
+  #index(...path: string[]): Buffer {
+    return this.#vault.index(this.#device.userId, JSON.stringify(path));
+  }
+
+  #seal(kind: string, index: Uint8Array, content: unknown): Buffer {
+    return this.#vault.seal({ userId: this.#device.userId, kind, index }, serialize(content));
+  }
+
+  #unseal(kind: string, { idx: index, sealed }: SealedRow): unknown {
+    const content = this.#vault.unsealBytes({ userId: this.#device.userId, kind, index }, sealed);
+    if (!content) throw damagedError(this.#device, 'a record of them was altered');
+    return deserialize(content);
+  }
+}
+
+/** What the SDK is given to seal its records with, on top of ours. */
+export function sdkStorageKey(key: Uint8Array): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', key, '', 'matrix-sdk-crypto storage key', KEY_BYTES));
+}
+
+export function damagedError({ userId, deviceId }: DeviceId, why: string, cause?: unknown): MatrixClientManagerError {
+  return new MatrixClientManagerError(
+    'ENCRYPTION_STORE_DAMAGED',
+    `the keys of ${userId} on device ${deviceId} cannot be used: ${why}. ` +
+      'Log in as a new device and restore from the key backup',
+    { userId, cause },
+  );
+}

@@ -1,0 +1,20 @@
+import * as v from 'valibot';
+import { eventId, flag, optionsOf, roomId, signal, userId } from '../core/call-options.js';
+
+export interface SendReadReceiptOptions {
+  readonly userId: string;
+  readonly roomId: string;
+  /** The event read up to. */
+  readonly eventId: string;
+  /** Whether only the user's own devices see it. @default false */
+  readonly private?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const sendReadReceiptSchema = optionsOf<SendReadReceiptOptions>({
+  userId,
+  roomId,
+  eventId,
+  private: v.optional(flag),
+  signal: v.optional(signal),
+});

@@ -1,0 +1,55 @@
+import * as v from 'valibot';
+import { flag, name, object, optionsOf, roomId, signal, unchecked, userId, wholeNumber } from '../core/call-options.js';
+import type { EventContent } from '../core/raw-event.js';
+import type { OutgoingFile } from './attachments.js';
+import { fileName, mimeType } from './file-labels.js';
+
+export interface SendFileOptions {
+  readonly userId: string;
+  readonly roomId: string;
+  readonly file: OutgoingFile;
+  /** The kind of message. @default 'm.image', 'm.video' or 'm.audio' by `mimeType`, else 'm.file' */
+  readonly msgtype?: string | undefined;
+  /** Names this message: sent again with the same one, it is not posted twice; the file is uploaded again. @default a random one */
+  readonly txnId?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const sendFileSchema = optionsOf<SendFileOptions>({
+  userId,
+  roomId,
+  file: optionsOf<OutgoingFile>({
+    body: unchecked(),
+    name: fileName,
+    mimeType: v.optional(mimeType),
+    size: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+    info: v.optional(object<EventContent>()),
+  }),
+  msgtype: v.optional(name),
+  txnId: v.optional(name),
+  signal: v.optional(signal),
+});
+
+export interface DownloadFileOptions {
+  /** Who downloads. */
+  readonly userId: string;
+  /** For errors only. */
+  readonly roomId?: string | undefined;
+  /** The content of the message that the file came with. */
+  readonly content: EventContent;
+  /** Whether to download its thumbnail instead, as `content.info` names it. @default false */
+  readonly thumbnail?: boolean | undefined;
+  /** A larger file is `FILE_TOO_LARGE`. @default the option maxFileBytes */
+  readonly maxBytes?: number | undefined;
+  /** Ends the download, also while the stream is read. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const downloadFileSchema = optionsOf<DownloadFileOptions>({
+  userId,
+  roomId: v.optional(roomId),
+  content: object<EventContent>(),
+  thumbnail: v.optional(flag),
+  maxBytes: v.optional(wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+  signal: v.optional(signal),
+});

@@ -1,0 +1,30 @@
+import * as v from 'valibot';
+import { flag, name, optionsOf, roomId, signal, text, unchecked, userId } from '../core/call-options.js';
+import type { MessageBody } from './content.js';
+
+export interface SendMessageOptions extends MessageBody {
+  readonly userId: string;
+  readonly roomId: string;
+  /** The event type. @default 'm.room.message' */
+  readonly type?: string | undefined;
+  /** Names this message: sent again with the same one, it is not posted twice. @default a random one */
+  readonly txnId?: string | undefined;
+  /**
+   * Store the message before sending it, try until the homeserver takes or refuses it, and send it after a crash or a
+   * shutdown with the next manager on the same storage. @default false
+   */
+  readonly durable?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const sendMessageSchema = optionsOf<SendMessageOptions>({
+  userId,
+  roomId,
+  text: v.optional(text),
+  html: v.optional(text),
+  content: unchecked(),
+  type: v.optional(name),
+  txnId: v.optional(name),
+  durable: v.optional(flag),
+  signal: v.optional(signal),
+});

@@ -1,0 +1,111 @@
+import type { Clock } from '../core/clock.js';
+import type { Credentials } from '../core/credentials.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import type { Telemetry } from '../core/telemetry.js';
+import type { CryptoStore } from '../encryption/store/crypto-store.js';
+import type { EncryptionSettings } from '../encryption/encryption-options.js';
+import type { AuthUploadDeviceSigningKeys } from '../encryption/identity/identity-options.js';
+import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
+import type { Accounts } from '../provisioning/accounts.js';
+
+export interface EncryptionContext {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly startTimeoutMs: number;
+  readonly telemetry: Telemetry;
+  /** Makes a request that the homeserver may want to know to be the user's own. */
+  readonly authenticate: Accounts['authenticate'];
+}
+
+/** Keys that a device cannot go on with: the way on is a new device. */
+export function isLostDevice(error: unknown): error is MatrixClientManagerError {
+  return isManagerError(
+    error,
+    'ENCRYPTION_STORE_DAMAGED',
+    'ENCRYPTION_STORE_ROLLED_BACK',
+    'ENCRYPTION_DEVICE_MISMATCH',
+  );
+}
+
+/** The users' keys: opened with the first client that needs them, closed with the manager. */
+export class Encryption {
+  readonly #settings: EncryptionSettings;
+  readonly #context: EncryptionContext;
+  #store: Promise<CryptoStore> | undefined;
+  #openDevices = (): number => 0;
+  #closed = false;
+
+  constructor(settings: EncryptionSettings, context: EncryptionContext) {
+    this.#settings = settings;
+    this.#context = context;
+  }
+
+  /** How many devices have their keys in memory. */
+  get openDevices(): number {
+    return this.#openDevices();
+  }
+
+  isFor(userId: string): boolean {
+    return this.#settings.users(userId);
+  }
+
+  /** The keys of the user's device. Rejects as `CryptoStore.open()` and `CryptoStore.openUser()` do. */
+  async load({ userId, deviceId }: Credentials): Promise<UserEncryption> {
+    const [store, { UserEncryption }] = await Promise.all([
+      this.#opened(),
+      import('../sdk/crypto/user-encryption.js'), // here, for who encrypts nothing
+    ]);
+    const { identity } = this.#settings;
+    const authenticate: AuthUploadDeviceSigningKeys = (makeRequest) => this.#context.authenticate(userId, makeRequest);
+    return UserEncryption.load(store, {
+      ...this.#context,
+      userId,
+      deviceId,
+      identity,
+      authenticate,
+    });
+  }
+
+  /** Deletes the keys of all the user's devices; their client has to be stopped. */
+  async forgetUser(userId: string): Promise<void> {
+    const store = await this.#opened();
+    for (const deviceId of store.devicesOf(userId)) store.forgetDevice(userId, deviceId);
+  }
+
+  async rotateSecret(secret: string | Uint8Array): Promise<void> {
+    (await this.#opened()).rotateSecret(secret);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const store = await this.#store?.catch(() => undefined);
+    await store?.close();
+  }
+
+  #opened(): Promise<CryptoStore> {
+    if (this.#closed) throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
+    this.#store ??= this.#open().catch((error: unknown) => {
+      this.#store = undefined; // what is in the way may be gone the next time
+      throw error;
+    });
+    return this.#store;
+  }
+
+  async #open(): Promise<CryptoStore> {
+    const { CryptoStore } = await import('../encryption/store/crypto-store.js');
+    const { path, secret, counterPath, onCorruption } = this.#settings;
+    const { clock, logger, telemetry } = this.#context;
+    const store = await CryptoStore.open({
+      path,
+      secret,
+      clock,
+      logger,
+      onCommit: (stored, durationMs) => telemetry.keyCommit(stored, durationMs),
+      ...(counterPath !== undefined && { counterPath }),
+      ...(onCorruption && { onCorruption }),
+    });
+    this.#openDevices = () => store.openDevices;
+    return store;
+  }
+}

@@ -1,0 +1,36 @@
+import { aborted } from '../core/abort.js';
+import { decryption } from '../core/decryption.js';
+import type { Decrypt } from '../delivery/delivery.js';
+import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
+import type { Credentials } from '../core/credentials.js';
+import type { Telemetry } from '../core/telemetry.js';
+import type { UserSettings } from './user-settings.js';
+
+export interface EventDecryptionContext {
+  readonly credentials: Credentials;
+  readonly settings: UserSettings;
+  readonly telemetry: Telemetry;
+}
+
+/** How delivery gets encrypted events: news are waited for, history is not. */
+export function eventDecryption(
+  encryption: UserEncryption,
+  { credentials, settings, telemetry }: EventDecryptionContext,
+): Decrypt {
+  const { userId } = credentials;
+  const { decryptionTimeoutMs = 0 } = settings.encryption ?? {};
+  return async (roomId, raw, provenance, arrivedAt, signal) => {
+    const wait = provenance === 'backlog' ? undefined : { until: arrivedAt + decryptionTimeoutMs, signal };
+    try {
+      const event = await encryption.decrypt(roomId, raw, wait);
+      const result = event[decryption];
+      if (result) telemetry.decryption(result);
+      return event;
+    } catch (error) {
+      // The client is ending, and what could not be read with it comes again.
+      settings.logger.debug({ userId, roomId, err: error }, 'decrypting an event was cut short');
+      await aborted(signal);
+      return undefined;
+    }
+  };
+}

@@ -1,0 +1,377 @@
+import { copyFileSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import type { MatrixClientManagerError } from '../../../src/core/errors.js';
+import { temporaryFolder } from '../../storage/temporary-folder.js';
+import { allBytes, tamper } from '../../storage/sqlite/sqlite-file.js';
+import type { Db } from '../support/indexed-db.js';
+import { completed, contentOf, openDb, put, resultOf } from '../support/indexed-db.js';
+
+const secret = new Uint8Array(32).fill(7);
+const alice = { userId: '@alice:x', deviceId: 'DEVICE' };
+const upgrade = (db: Db): void => void db.createObjectStore('keys');
+
+function code(code: string, more: object = {}): unknown {
+  return expect.objectContaining({ code, ...more });
+}
+
+async function write(path: string, records: Record<string, unknown>, device = alice): Promise<void> {
+  await using store = await CryptoStore.open({ path, secret });
+  const keys = await store.openUser(device);
+  await put(await openDb(keys.cryptoDatabasePrefix, upgrade), 'keys', records);
+}
+
+async function read(path: string, device = alice, withSecret = secret): Promise<Record<string, unknown>> {
+  await using store = await CryptoStore.open({ path, secret: withSecret });
+  const keys = await store.openUser(device);
+  return await contentOf(await openDb(keys.cryptoDatabasePrefix, upgrade), 'keys');
+}
+
+describe('a crypto store', () => {
+  it('has after a restart what was complete before it', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    const value = { version: 1, ciphertext: 'abc', nested: [1, new Uint8Array([1, 2]), undefined, true] };
+    await write(path, { one: value, two: 'x', three: 3 });
+    await using store = await CryptoStore.open({ path, secret });
+    const keys = await store.openUser(alice);
+    const db = await openDb(keys.cryptoDatabasePrefix, upgrade);
+    expect(await contentOf(db, 'keys')).toEqual({ one: value, two: 'x', three: 3 });
+    const tx = db.transaction('keys', 'readwrite');
+    tx.objectStore('keys').delete('one');
+    tx.objectStore('keys').put('y', 'two');
+    await completed(tx);
+    await put(db, 'keys', { four: 4 });
+    await store.close();
+    expect(await read(path)).toEqual({ two: 'y', three: 3, four: 4 });
+  });
+
+  it('remembers over a restart that a backup is still to be restored', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    for (const [found, next] of [
+      [false, true],
+      [true, true],
+      [true, false],
+      [false, false],
+    ] as const) {
+      await using store = await CryptoStore.open({ path, secret });
+      const keys = await store.openUser(alice);
+      expect(keys.restorePending).toBe(found);
+      keys.restorePending = next;
+      expect(keys.restorePending).toBe(next);
+    }
+  });
+
+  it('keeps indexes, upgrades and cleared stores', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    const first = await CryptoStore.open({ path, secret });
+    const one = await openDb((await first.openUser(alice)).cryptoDatabasePrefix, (db) => {
+      db.createObjectStore('old');
+      db.createObjectStore('cleared');
+      db.createObjectStore('kept').createIndex('by_kind', 'kind');
+    });
+    await put(one, 'old', { a: 1 });
+    await put(one, 'cleared', { a: 1 });
+    await put(one, 'kept', { a: { kind: 'x' }, b: { kind: 'y' }, c: { kind: 'x' } });
+    const tx = one.transaction('cleared', 'readwrite');
+    tx.objectStore('cleared').clear();
+    await completed(tx);
+    await first.close();
+
+    const second = await CryptoStore.open({ path, secret });
+    const two = await openDb(
+      (await second.openUser(alice)).cryptoDatabasePrefix,
+      (db) => {
+        db.deleteObjectStore('old');
+        db.createObjectStore('new');
+      },
+      2,
+    );
+    await put(two, 'new', { n: 1 });
+    await second.close();
+
+    await using third = await CryptoStore.open({ path, secret });
+    const three = await openDb((await third.openUser(alice)).cryptoDatabasePrefix, () => {}, 2);
+    expect([...three.objectStoreNames]).toEqual(['cleared', 'kept', 'new']);
+    expect(await contentOf(three, 'cleared')).toEqual({});
+    expect(await contentOf(three, 'new')).toEqual({ n: 1 });
+    const byKind = three.transaction('kept').objectStore('kept').index('by_kind');
+    expect(await resultOf(byKind.getAllKeys('x'))).toEqual(['a', 'c']);
+  });
+
+  it('stores nothing of a transaction that was aborted', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    await using store = await CryptoStore.open({ path, secret });
+    const keys = await store.openUser(alice);
+    const db = await openDb(keys.cryptoDatabasePrefix, upgrade);
+    await put(db, 'keys', { a: 1 });
+    const tx = db.transaction('keys', 'readwrite');
+    await resultOf(tx.objectStore('keys').put(2, 'a'));
+    await resultOf(tx.objectStore('keys').put(3, 'b'));
+    tx.abort();
+    await expect(completed(tx)).rejects.toThrow('aborted');
+    await put(db, 'keys', { c: 3 });
+    expect(await contentOf(db, 'keys')).toEqual({ a: 1, c: 3 });
+    await store.close();
+    expect(await read(path)).toEqual({ a: 1, c: 3 });
+  });
+
+  it('counts commits, and none for reading, for nothing, or for a new database without a record', async () => {
+    await using store = await CryptoStore.open({ path: ':memory:', secret });
+    const keys = await store.openUser(alice);
+    expect(keys.isNew).toBe(true);
+    const db = await openDb(keys.cryptoDatabasePrefix, upgrade);
+    await contentOf(db, 'keys');
+    await completed(db.transaction('keys', 'readwrite'));
+    expect(keys.commits).toBe(0);
+    await put(db, 'keys', { a: 1, b: 2 });
+    expect(keys.commits).toBe(1);
+    await put(db, 'keys', { a: 3 });
+    expect(keys.commits).toBe(2);
+  });
+
+  it('keeps users, devices and their keys apart', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    const store = await CryptoStore.open({ path, secret });
+    const users = await Promise.all(
+      ['@a:x', '@b:x', '@c:x'].map((userId) => store.openUser({ userId, deviceId: 'D' })),
+    );
+    expect(new Set(users.map((keys) => Buffer.from(keys.storageKey).toString('hex'))).size).toBe(3);
+    expect(users.map((keys) => keys.storageKey.length)).toEqual([32, 32, 32]);
+    for (const keys of users) await put(await openDb(keys.cryptoDatabasePrefix, upgrade), 'keys', { me: keys.userId });
+    await store.close();
+    expect(await read(path, { userId: '@b:x', deviceId: 'D' })).toEqual({ me: '@b:x' });
+  });
+
+  it('gives the SDK the same key each time, and a prefix that never comes again', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    const seen: { key: string; prefix: string }[] = [];
+    for (let n = 0; n < 2; n++) {
+      await using store = await CryptoStore.open({ path, secret });
+      const { storageKey, cryptoDatabasePrefix: prefix } = await store.openUser(alice);
+      seen.push({ key: Buffer.from(storageKey).toString('hex'), prefix });
+    }
+    expect(seen[0]?.key).toBe(seen[1]?.key);
+    expect(seen[0]?.prefix).not.toBe(seen[1]?.prefix);
+    expect(seen[0]?.prefix).not.toContain('alice');
+  });
+
+  it('shows nothing in its files but user and device ids', async () => {
+    const folder = temporaryFolder();
+    await write(join(folder, 'crypto.sqlite'), { '!room:example.org': 'the plaintext', session: { key: 'syt_token' } });
+    const bytes = allBytes(folder).toString('latin1');
+    expect(bytes).toContain('@alice:x');
+    for (const hidden of ['room:example', 'plaintext', 'syt_token', 'session', 'mcm-crypto-']) {
+      expect(bytes).not.toContain(hidden);
+    }
+  });
+
+  it('opens a user once, whatever their device, until they are closed', async () => {
+    await using store = await CryptoStore.open({ path: ':memory:', secret });
+    const [first, second] = await Promise.allSettled([store.openUser(alice), store.openUser(alice)]);
+    expect(second).toEqual({ status: 'rejected', reason: code('ENCRYPTION_STORE_IN_USE', { userId: '@alice:x' }) });
+    await expect(store.openUser({ ...alice, deviceId: 'OTHER', newDevice: true })).rejects.toEqual(
+      code('ENCRYPTION_STORE_IN_USE'),
+    );
+    expect(() => store.forgetDevice('@alice:x', 'DEVICE')).toThrow(code('ENCRYPTION_STORE_IN_USE'));
+    if (first.status === 'fulfilled') first.value.close();
+    (await store.openUser(alice)).close();
+  });
+
+  it('refuses what a closed device still writes, and has forgotten what it holds', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    await using store = await CryptoStore.open({ path, secret });
+    const keys = await store.openUser(alice);
+    const db = await openDb(keys.cryptoDatabasePrefix, upgrade);
+    await put(db, 'keys', { a: 1 });
+    keys.close();
+    await expect(put(db, 'keys', { a: 2 })).rejects.toMatchObject({ name: 'QuotaExceededError' });
+    expect(await contentOf(db, 'keys')).toEqual({});
+    await store.close();
+    expect(await read(path)).toEqual({ a: 1 });
+  });
+
+  it('refuses every call after it was closed', async () => {
+    const store = await CryptoStore.open({ path: ':memory:', secret });
+    await store.close();
+    await store.close();
+    await expect(store.openUser(alice)).rejects.toEqual(code('STORAGE'));
+    expect(() => store.devicesOf('@alice:x')).toThrow(code('STORAGE'));
+    expect(() => store.rotateSecret(secret)).toThrow(code('STORAGE'));
+  });
+});
+
+describe('the secret of a crypto store', () => {
+  it('is asked for again, and the file is as it was where it is wrong', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    await write(path, { a: 1 });
+    await expect(CryptoStore.open({ path, secret: new Uint8Array(32) })).rejects.toEqual(
+      code('INVALID_OPTIONS', { message: expect.stringMatching(/^CryptoStore: .*secret/) }),
+    );
+    expect(await read(path)).toEqual({ a: 1 });
+  });
+
+  it('is changed by command, while devices are open and for those that are not', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    const next = new Uint8Array(32).fill(9);
+    await write(path, { a: 'alice' });
+    await write(path, { b: 'bob' }, { userId: '@bob:x', deviceId: 'B' });
+    const store = await CryptoStore.open({ path, secret });
+    const keys = await store.openUser(alice);
+    const db = await openDb(keys.cryptoDatabasePrefix, upgrade);
+    store.rotateSecret(next);
+    await put(db, 'keys', { after: 1 });
+    const carol = await store.openUser({ userId: '@carol:x', deviceId: 'C' });
+    await put(await openDb(carol.cryptoDatabasePrefix, upgrade), 'keys', { c: 'carol' });
+    await store.close();
+    await expect(CryptoStore.open({ path, secret })).rejects.toEqual(code('INVALID_OPTIONS'));
+    expect(await read(path, alice, next)).toEqual({ a: 'alice', after: 1 });
+    expect(await read(path, { userId: '@bob:x', deviceId: 'B' }, next)).toEqual({ b: 'bob' });
+    expect(await read(path, { userId: '@carol:x', deviceId: 'C' }, next)).toEqual({ c: 'carol' });
+  });
+
+  it('is not changed to one that is none', async () => {
+    await using store = await CryptoStore.open({ path: ':memory:', secret });
+    expect(() => store.rotateSecret('short')).toThrow(code('INVALID_OPTIONS'));
+  });
+});
+
+describe('the keys of a device', () => {
+  it('are refused where the store was put back from a copy', async () => {
+    const folder = temporaryFolder();
+    const path = join(folder, 'crypto.sqlite');
+    await write(path, { a: 1 });
+    await write(path, { b: 1 }, { userId: '@bob:x', deviceId: 'B' });
+    copyFileSync(path, `${path}.copy`);
+    await write(path, { a: 2 });
+    copyFileSync(`${path}.copy`, path);
+    await expect(read(path)).rejects.toEqual(
+      code('ENCRYPTION_STORE_ROLLED_BACK', { userId: '@alice:x', message: expect.stringContaining('new device') }),
+    );
+    expect(await read(path, { userId: '@bob:x', deviceId: 'B' })).toEqual({ b: 1 });
+    // The way on:
+    await using store = await CryptoStore.open({ path, secret });
+    expect((await store.openUser({ ...alice, deviceId: 'NEW', newDevice: true })).isNew).toBe(true);
+  });
+
+  it('are refused where the store is gone', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    await write(path, { a: 1 });
+    rmSync(path);
+    await expect(read(path)).rejects.toEqual(code('ENCRYPTION_STORE_ROLLED_BACK'));
+  });
+
+  it('are refused where the application has noted a later state than the store has', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    await write(path, { a: 1 });
+    rmSync(`${path}.counters`);
+    await using store = await CryptoStore.open({ path, secret });
+    const open = (knownCommits: number) => store.openUser({ ...alice, knownCommits });
+    await expect(open(99)).rejects.toEqual(code('ENCRYPTION_STORE_ROLLED_BACK'));
+    expect((await open(1)).commits).toBe(1);
+  });
+
+  it('are not refused after a kill between the commit and the counter', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    await write(path, { a: 1 });
+    const counters = `${path}.counters`;
+    copyFileSync(counters, `${counters}.before`);
+    await write(path, { a: 2 });
+    copyFileSync(`${counters}.before`, counters);
+    expect(await read(path)).toEqual({ a: 2 });
+  });
+
+  it('are not refused where the counter file is gone, cut or damaged', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    const counters = `${path}.counters`;
+    await write(path, { a: 1 });
+    rmSync(counters);
+    expect(await read(path)).toEqual({ a: 1 });
+    writeFileSync(counters, Buffer.alloc(45, 1));
+    expect(await read(path)).toEqual({ a: 1 });
+    copyFileSync(path, `${path}.copy`);
+    await write(path, { a: 2 });
+    copyFileSync(`${path}.copy`, path);
+    await expect(read(path)).rejects.toEqual(code('ENCRYPTION_STORE_ROLLED_BACK'));
+  });
+
+  it('have a counter file where the options say', async () => {
+    const folder = temporaryFolder();
+    const path = join(folder, 'crypto.sqlite');
+    const counterPath = join(folder, 'elsewhere');
+    await using store = await CryptoStore.open({ path, secret, counterPath });
+    const keys = await store.openUser(alice);
+    await put(await openDb(keys.cryptoDatabasePrefix, upgrade), 'keys', { a: 1 });
+    expect(existsSync(counterPath)).toBe(true);
+    expect(existsSync(`${path}.counters`)).toBe(false);
+  });
+
+  it('are not those of another device, unless it is said to be new', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    await write(path, { a: 1 });
+    await using store = await CryptoStore.open({ path, secret });
+    const other = { ...alice, deviceId: 'OTHER' };
+    await expect(store.openUser(other)).rejects.toEqual(
+      code('ENCRYPTION_DEVICE_MISMATCH', { message: expect.stringContaining('DEVICE') }),
+    );
+    (await store.openUser({ ...other, newDevice: true })).close();
+    expect(store.devicesOf('@alice:x')).toEqual(['DEVICE', 'OTHER']);
+  });
+
+  it('are never made anew for a device whose keys were forgotten', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    await write(path, { a: 1 });
+    await using store = await CryptoStore.open({ path, secret });
+    expect(store.forgetDevice('@alice:x', 'DEVICE')).toBe(true);
+    expect(store.forgetDevice('@alice:x', 'DEVICE')).toBe(false);
+    await expect(store.openUser(alice)).rejects.toEqual(code('ENCRYPTION_STORE_ROLLED_BACK'));
+  });
+
+  it.each([
+    ['a record', 'UPDATE records SET sealed = zeroblob(100)'],
+    ['a database', 'UPDATE databases SET sealed = zeroblob(100)'],
+    ['the key', 'UPDATE devices SET sealed_key = zeroblob(60)'],
+    ['another device has the records', 'UPDATE databases SET device = 3 - device'],
+  ])('are refused where something was altered: %s', async (_what, sql) => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    await write(path, { a: 1 });
+    await write(path, { b: 1 }, { userId: '@bob:x', deviceId: 'B' });
+    tamper(path, sql);
+    await expect(read(path)).rejects.toEqual(code('ENCRYPTION_STORE_DAMAGED', { userId: '@alice:x' }));
+  });
+
+  it('are refused after the file was damaged, which is set aside and told', async () => {
+    const folder = temporaryFolder();
+    const path = join(folder, 'crypto.sqlite');
+    await write(path, { a: 1 });
+    writeFileSync(path, Buffer.alloc(8_192, 5));
+    const told: unknown[] = [];
+    await using store = await CryptoStore.open({ path, secret, onCorruption: (info) => told.push(info) });
+    expect(told).toEqual([expect.objectContaining({ scope: 'file', path })]);
+    expect(readdirSync(folder).some((name) => name.includes('.corrupt-'))).toBe(true);
+    await expect(store.openUser(alice)).rejects.toEqual(code('ENCRYPTION_STORE_ROLLED_BACK'));
+  });
+});
+
+describe('a file of something else', () => {
+  it('is refused both ways', async () => {
+    const { sqliteStorage } = await import('../../../src/storage/sqlite-storage.js');
+    const folder = temporaryFolder();
+    const [crypto, storage] = [join(folder, 'crypto'), join(folder, 'storage')];
+    await write(crypto, { a: 1 });
+    await sqliteStorage({ path: storage, secret }).close();
+    await expect(CryptoStore.open({ path: storage, secret })).rejects.toEqual(code('INVALID_OPTIONS'));
+    expect(() => sqliteStorage({ path: crypto, secret })).toThrow(code('INVALID_OPTIONS'));
+    expect(await read(crypto)).toEqual({ a: 1 });
+  });
+
+  it.each([
+    [{ path: '', secret }],
+    [{ path: 'x', secret: 'short' }],
+    [{ path: 'x', secret, counterPath: 'x' }],
+    [{ path: '/no/such/folder/x', secret }],
+  ])('or options that are none are INVALID_OPTIONS', async (options) => {
+    const error = await CryptoStore.open(options).catch((error: unknown) => error as MatrixClientManagerError);
+    expect(error).toEqual(code('INVALID_OPTIONS', { message: expect.stringMatching(/^CryptoStore: /) }));
+  });
+});

@@ -1,0 +1,185 @@
+import { copyFileSync, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import * as sdk from '@matrix-org/matrix-sdk-crypto-wasm';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { systemClock } from '../../../src/core/clock.js';
+import { silentLogger } from '../../../src/core/logger.js';
+import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import type { DeviceStore } from '../../../src/encryption/store/device-store.js';
+import { MachineGuard } from '../../../src/sdk/crypto/machine-guard.js';
+import { turnOfTheEventLoop } from '../../../src/core/event-loop.js';
+import { temporaryFolder } from '../../storage/temporary-folder.js';
+import { olmMachineOn } from '../../encryption/support/olm-machine.js';
+
+const secret = new Uint8Array(32).fill(7);
+const roomId = '!r:x';
+const [alice, bob] = ['@alice:x', '@bob:x'];
+
+function guard(machine: object, store: { hold(): void; release(): void }): MachineGuard {
+  const onFault = (): void => {};
+  const options = { userId: bob, clock: systemClock, logger: silentLogger, callTimeoutMs: 30_000 };
+  return new MachineGuard(machine, { ...options, onFault, store });
+}
+
+describe('a room key that comes in the first message between two devices', () => {
+  it('is not lost by a kill after its Olm session was stored', async () => {
+    const path = join(temporaryFolder(), 'keys.sqlite');
+    const copies: string[] = [];
+    const state = { receives: false };
+    const copy = (): void => {
+      const to = join(temporaryFolder(), 'keys.sqlite');
+      for (const end of ['', '-wal', '.counters']) if (existsSync(path + end)) copyFileSync(path + end, to + end);
+      copies.push(to);
+    };
+    const { keys } = await open(path, bob, () => state.receives && copy());
+    const machine = await guarded(keys);
+    const sender = await guarded((await open(':memory:', alice)).keys);
+    await meet(sender, bob, 'B', await publish(machine)); // they have never talked before
+    const toDevice = [await share(sender, bob, 'B')];
+    const event = await say(sender, 'hello');
+    state.receives = true;
+    copy();
+    await receive(machine, toDevice);
+    expect(await textOf(machine, event)).toBe('hello');
+    expect(copies.length).toBeGreaterThan(1);
+    for (const copied of copies) {
+      const { keys } = await open(copied, bob);
+      const resumed = await guarded(keys);
+      await receive(resumed, toDevice); // the homeserver sends it again
+      expect(await textOf(resumed, event)).toBe('hello');
+    }
+  });
+});
+
+describe('a room key that is shared again later on', () => {
+  it('does not take the place of the first one, where both come with one sync', async () => {
+    const a = await guarded((await open(':memory:', alice)).keys);
+    const b = await guarded((await open(':memory:', bob)).keys);
+    const [keysOfA, keysOfB] = [await publish(a), await publish(b)];
+    await meet(a, bob, 'B', keysOfB);
+    await meet(b, alice, 'A', keysOfA);
+    const first = await share(a, bob, 'B');
+    const event = await say(a, 'hello');
+    await receive(a, [await share(b, alice, 'A')]); // Bob was as quick: Alice cannot tell which session he will use
+    const again = await share(a, bob, 'B');
+    await receive(b, [first, again]);
+    expect(await textOf(b, event)).toBe('hello');
+  });
+});
+
+describe('a call that ends while a sync is taken in', () => {
+  class Machine {
+    readonly sync = Promise.withResolvers<string[]>();
+    receiveSyncChanges(_toDeviceEvents: string, _deviceLists: object): Promise<string[]> {
+      return this.sync.promise;
+    }
+    async encryptRoomEvent(): Promise<string> {
+      return 'sealed';
+    }
+    async shareRoomKey(): Promise<string> {
+      return 'shared';
+    }
+    close(): void {}
+  }
+
+  function start(release: () => void) {
+    const machine = new Machine();
+    const said: string[] = [];
+    guard(machine, { hold: () => said.push('hold'), release });
+    const note = (name: string, call: Promise<string | string[]>): void => {
+      call.then(
+        (answer) => said.push(`${name}: ${String(answer)}`),
+        (error: unknown) => said.push(`${name}: ${String(error)}`),
+      );
+    };
+    note('sync', machine.receiveSyncChanges('[]', {}));
+    note('encrypt', machine.encryptRoomEvent());
+    note('share', machine.shareRoomKey());
+    return { machine, said };
+  }
+
+  it('answers when what it may rest on is stored', async () => {
+    const { machine, said } = start(() => said.push('release'));
+    await turnOfTheEventLoop();
+    expect(said).toEqual(['hold']);
+    machine.sync.resolve(['taken in']);
+    await turnOfTheEventLoop();
+    expect(said.slice(0, 2)).toEqual(['hold', 'release']);
+    expect(said.slice(2).toSorted()).toEqual(['encrypt: sealed', 'share: shared', 'sync: taken in']);
+    await machine.encryptRoomEvent();
+    expect(said).toHaveLength(5);
+  });
+
+  it('gives nothing out that could not be stored', async () => {
+    const { machine, said } = start(() => {
+      throw new Error('disk full');
+    });
+    machine.sync.resolve(['taken in']);
+    await turnOfTheEventLoop();
+    expect(said.toSorted()).toEqual(['encrypt: Error: disk full', 'hold', 'sync: Error: disk full']);
+  });
+});
+
+async function open(path: string, userId: string, onCommit: () => void = () => {}) {
+  const store = await CryptoStore.open({ path, secret, onCommit });
+  onTestFinished(() => store.close());
+  return { store, keys: await store.openUser({ userId, deviceId: userId === bob ? 'B' : 'A' }) };
+}
+
+async function guarded(keys: DeviceStore): Promise<sdk.OlmMachine> {
+  const machine = await olmMachineOn(keys);
+  guard(machine, keys);
+  return machine;
+}
+
+/** Lets a machine know the user's device, and begin a session with it. */
+async function meet(machine: sdk.OlmMachine, userId: string, deviceId: string, published: Published): Promise<void> {
+  const users = (): sdk.UserId[] => [new sdk.UserId(userId)];
+  await machine.updateTrackedUsers(users());
+  const query = machine.queryKeysForUsers(users());
+  const deviceKeys = { device_keys: { [userId]: { [deviceId]: published.device_keys } } };
+  await machine.markRequestAsSent(query.id, query.type, JSON.stringify(deviceKeys));
+  const claim = (await machine.getMissingSessions(users())) as sdk.KeysClaimRequest;
+  const oneTimeKeys = Object.fromEntries(Object.entries(published.one_time_keys).slice(0, 1));
+  const claimed = { one_time_keys: { [userId]: { [deviceId]: oneTimeKeys } } };
+  await machine.markRequestAsSent(claim.id, claim.type, JSON.stringify(claimed));
+}
+
+/** What the homeserver gets for the user's device when the room's key is shared with it. */
+async function share(machine: sdk.OlmMachine, userId: string, deviceId: string): Promise<object> {
+  const users = [new sdk.UserId(userId)];
+  const [request] = await machine.shareRoomKey(new sdk.RoomId(roomId), users, new sdk.EncryptionSettings());
+  if (!request) throw new Error('there is nothing to share');
+  await machine.markRequestAsSent(request.id, request.type, '{}');
+  const { messages } = JSON.parse(request.body) as { messages: Record<string, Record<string, object>> };
+  return { type: request.event_type, sender: machine.userId.toString(), content: messages[userId]?.[deviceId] };
+}
+
+async function say(machine: sdk.OlmMachine, body: string): Promise<object> {
+  const content = await machine.encryptRoomEvent(new sdk.RoomId(roomId), 'm.room.message', JSON.stringify({ body }));
+  const envelope = { type: 'm.room.encrypted', event_id: '$e', room_id: roomId, origin_server_ts: 1 };
+  return { ...envelope, sender: machine.userId.toString(), content: JSON.parse(content) as object };
+}
+
+interface Published {
+  readonly device_keys: object;
+  readonly one_time_keys: Readonly<Record<string, object>>;
+}
+
+async function publish(machine: sdk.OlmMachine): Promise<Published> {
+  const requests = await machine.outgoingRequests();
+  const upload = requests.find(({ type }) => type === sdk.RequestType.KeysUpload) as sdk.KeysUploadRequest;
+  await machine.markRequestAsSent(upload.id, upload.type, '{"one_time_key_counts":{"signed_curve25519":50}}');
+  return JSON.parse(upload.body) as Published;
+}
+
+async function receive(machine: sdk.OlmMachine, toDevice: readonly object[]): Promise<void> {
+  const counts = new Map([['signed_curve25519', 49]]);
+  await machine.receiveSyncChanges(JSON.stringify(toDevice), new sdk.DeviceLists(), counts);
+}
+
+async function textOf(machine: sdk.OlmMachine, event: object): Promise<unknown> {
+  const settings = new sdk.DecryptionSettings(sdk.TrustRequirement.Untrusted);
+  const decrypted = await machine.decryptRoomEvent(JSON.stringify(event), new sdk.RoomId(roomId), settings);
+  return (JSON.parse(decrypted.event) as { content: { body: unknown } }).content.body;
+}

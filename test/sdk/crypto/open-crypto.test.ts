@@ -1,0 +1,315 @@
+import { join } from 'node:path';
+import type { OlmMachine } from '@matrix-org/matrix-sdk-crypto-wasm';
+import { RequestType, UserId } from '@matrix-org/matrix-sdk-crypto-wasm';
+import { ClientEvent, MatrixEvent, Room } from 'matrix-js-sdk';
+import type { MatrixClient } from 'matrix-js-sdk';
+import { describe, expect, it } from 'vitest';
+import type { MatrixClientManagerError } from '../../../src/core/errors.js';
+import { cryptoBackend } from '../../../src/sdk/crypto/crypto-backend.js';
+import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import { ManualClock } from '../../../src/testing/manual-clock.js';
+import { MemoryLogger } from '../../../src/testing/memory-logger.js';
+import { temporaryFolder } from '../../storage/temporary-folder.js';
+import { clientWith, encrypt } from '../../encryption/support/encrypted-client.js';
+import { panic } from '../../encryption/support/olm-machine.js';
+
+const secret = new Uint8Array(32).fill(7);
+const device = { userId: '@a:x', deviceId: 'D' };
+
+function openStore(path = ':memory:'): Promise<CryptoStore> {
+  return CryptoStore.open({ path, secret });
+}
+
+function machineOf(client: MatrixClient): OlmMachine {
+  return (client.getCrypto() as unknown as { olmMachine: OlmMachine }).olmMachine;
+}
+
+async function identityOf(client: MatrixClient): Promise<string> {
+  return (await client.getCrypto()?.getOwnDeviceKeys())?.ed25519 ?? '';
+}
+
+describe('openCrypto()', () => {
+  it('gives a client the same keys each time', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    const identities: string[] = [];
+    for (let n = 0; n < 2; n++) {
+      await using store = await openStore(path);
+      const matrixClient = clientWith();
+      const keys = await store.openUser(device);
+      expect(keys.isNew).toBe(n === 0);
+      const { settle } = await encrypt({ matrixClient, store: keys });
+      identities.push(await identityOf(matrixClient));
+      await settle();
+      matrixClient.stopClient();
+    }
+    expect(identities[0]).not.toBe('');
+    expect(identities[0]).toBe(identities[1]);
+  });
+
+  it('gives a hundred users of one process a hundred identities', async () => {
+    await using store = await openStore();
+    const clients = await Promise.all(
+      Array.from({ length: 100 }, async (_, n) => {
+        const matrixClient = clientWith({}, `@u${n}:x`);
+        const keys = await store.openUser({ userId: `@u${n}:x`, deviceId: 'D' });
+        const { settle } = await encrypt({ matrixClient, store: keys });
+        return { matrixClient, settle };
+      }),
+    );
+    const identities = await Promise.all(clients.map(({ matrixClient }) => identityOf(matrixClient)));
+    expect(new Set(identities).size).toBe(100);
+    for (const { matrixClient, settle } of clients) {
+      await settle();
+      matrixClient.stopClient();
+    }
+  });
+
+  it('refuses to make new keys for a device whose keys the homeserver knows', async () => {
+    await using store = await openStore();
+    const matrixClient = clientWith({ '/keys/query': { device_keys: { '@a:x': { D: { keys: {} } } } } });
+    const opening = encrypt({ matrixClient, store: await store.openUser(device) });
+    await expect(opening).rejects.toMatchObject({ code: 'ENCRYPTION_STORE_ROLLED_BACK', userId: '@a:x' });
+    expect(matrixClient.getCrypto()).toBeUndefined();
+  });
+
+  it('says so where the stored keys are of another device, or sealed with another key', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    await using store = await openStore(path);
+    const first = await store.openUser(device);
+    const matrixClient = clientWith();
+    await (await encrypt({ matrixClient, store: first })).settle();
+    matrixClient.stopClient();
+    first.close();
+
+    const second = await store.openUser(device);
+    await expect(encrypt({ matrixClient: clientWith({}, '@a:x', 'OTHER'), store: second })).rejects.toMatchObject({
+      code: 'ENCRYPTION_DEVICE_MISMATCH',
+      userId: '@a:x',
+    });
+    second.close();
+
+    const third = await store.openUser(device);
+    third.storageKey.fill(3);
+    await expect(encrypt({ matrixClient: clientWith(), store: third })).rejects.toMatchObject({
+      code: 'ENCRYPTION_STORE_DAMAGED',
+      userId: '@a:x',
+    });
+    third.close();
+  });
+
+  it('gives up after startTimeoutMs, and ends what opens later', async () => {
+    await using store = await openStore();
+    const clock = new ManualClock();
+    const keys = await store.openUser(device);
+    const matrixClient = clientWith();
+    const held = Promise.withResolvers<void>();
+    const init = matrixClient.initRustCrypto.bind(matrixClient);
+    matrixClient.initRustCrypto = (args) => held.promise.then(() => init(args));
+    const opening = encrypt({ matrixClient, store: keys, clock, startTimeoutMs: 1_000 });
+    opening.catch(() => {});
+    for (let n = 0; clock.pendingTimers === 0 && n < 1_000; n++) await new Promise((resolve) => setImmediate(resolve));
+    await clock.advance(1_000);
+    await expect(opening).rejects.toMatchObject({ code: 'TIMEOUT', userId: '@a:x' });
+    held.resolve();
+    await expect.poll(() => (matrixClient.getCrypto() as { stopped?: boolean } | undefined)?.stopped).toBe(true);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('has the devices of everybody looked up again where the client has missed changes', async () => {
+    await using store = await openStore();
+    const asked: boolean[] = [];
+    const answer = '{"device_keys":{"@a:x":{},"@peer:x":{}}}';
+    for (const resumes of [true, true, false]) {
+      const keys = await store.openUser(device);
+      const matrixClient = clientWith();
+      const { settle } = await encrypt({ matrixClient, store: keys, resumes });
+      const machine = machineOf(matrixClient);
+      await machine.updateTrackedUsers([new UserId('@peer:x')]);
+      const requests = await machine.outgoingRequests();
+      const queries = requests.filter(({ type }) => type === RequestType.KeysQuery);
+      asked.push(queries.some(({ body }) => body.includes('@peer:x')));
+      for (const { id = '', type } of queries) await machine.markRequestAsSent(id, type, answer);
+      await settle();
+      matrixClient.stopClient();
+      keys.close();
+    }
+    expect(asked).toEqual([true, false, true]);
+  });
+
+  it('lets a client be stopped at any moment after', async () => {
+    await using store = await openStore();
+    for (const [n, answers] of [{}, { '/room_keys/version': undefined }].entries()) {
+      const matrixClient = clientWith(answers);
+      const keys = await store.openUser({ userId: `@u${n}:x`, deviceId: 'D' });
+      const { settle } = await encrypt({ matrixClient, store: keys });
+      matrixClient.http.abort();
+      await settle();
+      expect(() => matrixClient.stopClient()).not.toThrow();
+      keys.close();
+    }
+    // An unhandled rejection would fail the run.
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  it('lets the check for a key backup end before a client is stopped', async () => {
+    await using store = await openStore();
+    const answer = Promise.withResolvers<object>();
+    const matrixClient = clientWith({ '/room_keys/version': answer.promise });
+    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    setImmediate(() => answer.resolve({ errcode: 'M_NOT_FOUND', error: 'no' }));
+    await settle();
+    matrixClient.stopClient();
+    // An unhandled rejection, "null pointer passed to rust", would fail the run.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(matrixClient.getCrypto()).toMatchObject({ stopped: true });
+  });
+
+  it.each([
+    ['no key', { public_key: 'none', signatures: 3 }],
+    ['nothing', null],
+  ])('survives a key backup that somebody has made of %s', async (_what, authData) => {
+    await using store = await openStore();
+    const backup = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data: authData, version: '1' };
+    const matrixClient = clientWith({ '/room_keys/version': { ...backup, count: 0, etag: '0' } });
+    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    const { backupManager } = cryptoBackend(matrixClient);
+    await expect(backupManager.checkKeyBackupAndEnable(true)).rejects.toBeInstanceOf(Error);
+    void backupManager.checkKeyBackupAndEnable(true); // as the SDK does after a failed upload
+    await settle();
+    matrixClient.stopClient();
+    // An unhandled rejection would fail the run.
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  });
+
+  it('waits for what runs in the crypto library, but no longer than five seconds', async () => {
+    await using store = await openStore();
+    const clock = new ManualClock();
+    const matrixClient = clientWith();
+    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device), clock });
+    panic(machineOf(matrixClient)).catch(() => {});
+    const settled = settle();
+    await clock.advance(5_000);
+    await settled;
+    matrixClient.stopClient();
+    expect(clock.pendingTimers).toBe(0);
+  });
+});
+
+describe('a change that cannot be stored', () => {
+  it('fails the call of the SDK and is told before, since the SDK itself goes on with the sync', async () => {
+    await using store = await openStore();
+    const failures: MatrixClientManagerError[] = [];
+    const keys = await store.openUser({ ...device, onFailure: (error) => failures.push(error) });
+    const matrixClient = clientWith();
+    const { settle } = await encrypt({ matrixClient, store: keys });
+    const machine = machineOf(matrixClient);
+    await machine.updateTrackedUsers([new UserId('@before:x')]);
+    const before = keys.commits;
+    const { IDBCursor } = globalThis as Record<string, unknown>;
+    Object.assign(globalThis, { IDBCursor: () => {} });
+    await expect(machine.updateTrackedUsers([new UserId('@after:x')])).rejects.toBeInstanceOf(Error);
+    expect(failures).toEqual([expect.objectContaining({ code: 'UNSUPPORTED', userId: '@a:x' })]);
+    Object.assign(globalThis, { IDBCursor });
+    // Nothing more is taken, although it could be: the SDK's memory is ahead of the disk.
+    await expect(machine.updateTrackedUsers([new UserId('@later:x')])).rejects.toBeInstanceOf(Error);
+    expect(failures).toHaveLength(1);
+    expect(keys).toMatchObject({ commits: before, failure: failures[0] });
+    await settle();
+    matrixClient.stopClient();
+  });
+});
+
+describe('a panic in the crypto library', () => {
+  it('ends neither the process nor other clients, and its client is told', async () => {
+    await using store = await openStore();
+    const logger = new MemoryLogger();
+    const clock = new ManualClock();
+    const faults: MatrixClientManagerError[] = [];
+    const onFault = (error: MatrixClientManagerError): void => void faults.push(error);
+    const one = clientWith({}, '@one:x');
+    const two = clientWith({}, '@two:x');
+    for (const matrixClient of [one, two]) {
+      const userId = matrixClient.getSafeUserId();
+      const keys = await store.openUser({ userId, deviceId: 'D' });
+      await encrypt({ matrixClient, store: keys, clock, logger, onFault, callTimeoutMs: 1_000 });
+    }
+    const call = panic(machineOf(one));
+    call.catch(() => {});
+    expect((await machineOf(two).outgoingRequests()).length).toBeGreaterThan(0);
+    await clock.advance(1_000);
+    await expect(call).rejects.toMatchObject({ code: 'CLIENT_FAILED', userId: '@one:x' });
+    expect(faults).toEqual([expect.objectContaining({ code: 'CLIENT_FAILED', userId: '@one:x' })]);
+    for (const matrixClient of [one, two]) matrixClient.stopClient();
+    await clock.advance(10_000);
+    expect(faults).toHaveLength(1);
+  });
+});
+
+describe('new settings of an encrypted room', () => {
+  it('do not end the sync that they come with', async () => {
+    await using store = await openStore();
+    const matrixClient = clientWith();
+    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    const crypto = cryptoBackend(matrixClient);
+    const room = new Room('!r:x', matrixClient, '@a:x');
+    const given = { algorithm: 'm.megolm.v1.aes-sha2' };
+    const inForce = async (content: object): Promise<unknown> => {
+      await crypto.onCryptoEvent(room, new MatrixEvent({ type: 'm.room.encryption', state_key: '', content }));
+      return crypto.roomEncryptors['!r:x'];
+    };
+    expect(await inForce(given)).toMatchObject({ encryptionSettings: given });
+    const changed = { ...given, 'org.example.note': 'says nothing to the SDK' };
+    expect(await inForce(changed)).toMatchObject({ encryptionSettings: changed });
+    expect(await inForce({ algorithm: 'none' })).toMatchObject({ encryptionSettings: changed });
+    await settle();
+    matrixClient.stopClient();
+  });
+});
+
+describe('a live event', () => {
+  const verification = {
+    msgtype: 'm.key.verification.request',
+    body: 'verify me',
+    from_device: 'E',
+    methods: [],
+    to: '@a:x',
+  };
+  const encrypted = { algorithm: 'm.megolm.v1.aes-sha2', ciphertext: 'x', session_id: 's', device_id: 'E' };
+
+  it('that is encrypted sets no timer, and is taken for a verification once it can be read', async () => {
+    await using store = await openStore();
+    const matrixClient = clientWith();
+    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    const taken: MatrixEvent[] = [];
+    const onKeyVerificationEvent = async (event: MatrixEvent): Promise<void> => void taken.push(event);
+    Object.assign(cryptoBackend(matrixClient), { onKeyVerificationEvent });
+    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const before = timers();
+    const send = (type: string, content: object, event_id: string): MatrixEvent => {
+      const event = new MatrixEvent({ type, content, event_id, room_id: '!r:x', sender: '@b:x', origin_server_ts: 1 });
+      matrixClient.emit(ClientEvent.Event, event);
+      return event;
+    };
+    send('m.room.message', { body: 'hello' }, '$1');
+    const inTheClear = send('m.room.message', verification, '$2');
+    const secret = send('m.room.encrypted', encrypted, '$3');
+    const late = send('m.room.encrypted', encrypted, '$4');
+    const known = new MatrixEvent({ ...late.event, event_id: '$5' });
+    const decryptAs = (content: object): Parameters<MatrixEvent['attemptDecryption']>[0] =>
+      ({ decryptEvent: async () => ({ clearEvent: { type: 'm.room.message', content } }) }) as never;
+    await late.attemptDecryption({
+      decryptEvent: async () => {
+        throw new Error('no key yet');
+      },
+    } as never);
+    await known.attemptDecryption(decryptAs(verification));
+    matrixClient.emit(ClientEvent.Event, known);
+    expect(taken).toEqual([inTheClear, known]);
+    await late.attemptDecryption(decryptAs(verification), { isRetry: true });
+    await secret.attemptDecryption(decryptAs({ body: 'hello' }));
+    expect(taken).toEqual([inTheClear, known, late]);
+    expect(timers()).toBe(before);
+    await settle();
+    matrixClient.stopClient();
+  });
+});
