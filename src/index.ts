@@ -110,10 +110,10 @@ export type { Clock, TimerHandle } from './core/clock.js';
 export type { Logger } from './core/logger.js';
 export type { Fetch } from './core/ports/transport.js';
 export type {
-  Answer as TransportAnswer,
-  AnswerHeaders as TransportHeaders,
-  Connections as TransportConnections,
-  Lane as TransportLane,
+  HttpResponse as TransportAnswer,
+  HttpHeaders as TransportHeaders,
+  OpenTransport as TransportConnections,
+  ConnectionPool as TransportLane,
   Transport,
   TransportRequest,
 } from './core/ports/transport.js';

@@ -18,12 +18,12 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
     tests: ['test/resilience/{circuit-breaker,homeserver-gate,rate-limiter}.test.ts'],
   },
   'encryption-store': {
-    mutate: [
-      'src/encryption/{crypto-store,crypto-file,counter-file,device-store,device-keys,crypto-store-options}.ts',
-      'src/encryption/indexed-db/*.ts',
-    ],
+    mutate: ['src/encryption/store/**/*.ts', 'src/encryption/crypto-store-options.ts'],
     tests: [
-      'test/encryption/{crypto-store,counter-file,databases,fake-indexeddb,forget-user,globals,machine-guard,open-crypto,tracked-database}.test.ts',
+      'test/encryption/store/{crypto-store,counter-file}.test.ts',
+      'test/encryption/store/indexed-db/*.test.ts',
+      'test/encryption/forget-user.test.ts',
+      'test/sdk/crypto/{machine-guard,open-crypto}.test.ts',
     ],
   },
   http: {
@@ -37,11 +37,22 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
   },
   messages: {
     mutate: ['src/messages/*.ts'],
-    // Not those through a manager: durable-sends, files, pages, signals.
-    tests: [
-      'test/messages/{attachments,content,cursor,downloads,event-types,message-fetcher}.test.ts',
-      'test/messages/{message-sender,outbox,receipt-sender,room-message,room-timeline,typing-notifier,uploads}.test.ts',
-    ],
+    // Not those through a manager: pages, signals.
+    tests: ['test/messages/{cursor,event-types,message-fetcher,room-message,room-timeline}.test.ts'],
+  },
+  sending: {
+    mutate: ['src/sending/*.ts'],
+    // Not those through a manager: durable-sends.
+    tests: ['test/sending/{content,message-sender,outbox}.test.ts'],
+  },
+  files: {
+    mutate: ['src/files/*.ts'],
+    // Not those through a manager: files.
+    tests: ['test/files/{attachments,downloads,uploads}.test.ts'],
+  },
+  ephemeral: {
+    mutate: ['src/ephemeral/*.ts'],
+    tests: ['test/ephemeral/*.test.ts'],
   },
   delivery: {
     mutate: ['src/delivery/*.ts'],

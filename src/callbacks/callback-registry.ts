@@ -251,7 +251,7 @@ export class CallbackRegistry {
         this.#options.onError(event, error, attempt);
         if (signal.aborted && call.isAborted) return 'stopped'; // it failed because it was told to end
         if (attempt >= this.#options.attempts) {
-          if (!(await this.#bury(event, error, attempt, signal))) return 'stopped';
+          if (!(await this.#storeDeadLetter(event, error, attempt, signal))) return 'stopped';
           if (id !== undefined) subscription.failed.add(id);
           return 'failed';
         }
@@ -261,7 +261,7 @@ export class CallbackRegistry {
   }
 
   /** Makes a dead letter of the event, however often that takes; resolves to false when stopped before. */
-  async #bury(event: ClientEvent, error: unknown, attempts: number, signal: AbortSignal): Promise<boolean> {
+  async #storeDeadLetter(event: ClientEvent, error: unknown, attempts: number, signal: AbortSignal): Promise<boolean> {
     for (let tries = 1; ; tries++) {
       try {
         await this.#options.onDeadLetter(event, error, attempts);

@@ -21,7 +21,7 @@ const listening = new WeakMap<AbortSignal, Listeners>();
  * Calls `listener` when `signal` fires; returns what undoes that. A signal walks through all its listeners for each one
  * that comes or goes, and thousands of calls wait on a manager's: so it gets a single one for all of them.
  */
-export function onceAborted(signal: AbortSignal, listener: () => void): () => void {
+export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   const { all, fire } = listening.get(signal) ?? listenTo(signal);
   all.add(listener);
   return () => {
@@ -56,7 +56,7 @@ export function delay(
     }, delayMs);
     const ignore =
       signal &&
-      onceAborted(signal, () => {
+      onAbort(signal, () => {
         clock.clearTimeout(timer);
         reject(abortedError(operation, signal.reason));
       });
@@ -71,7 +71,7 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
       promise.catch(() => {}); // its owner handles it; this caller has already left
       return reject(abortedError(operation, signal.reason));
     }
-    const ignore = onceAborted(signal, () => reject(abortedError(operation, signal.reason)));
+    const ignore = onAbort(signal, () => reject(abortedError(operation, signal.reason)));
     promise.then(resolve, reject).finally(ignore);
   });
 }

@@ -41,7 +41,7 @@ export async function callContained<T>(
 }
 
 /** Adds a catch to what a function returned that should have returned nothing. */
-export function catchReturned(returned: unknown, onError: (error: unknown) => void): void {
+export function catchRejection(returned: unknown, onError: (error: unknown) => void): void {
   Promise.resolve(returned).catch(onError);
 }
 
@@ -52,7 +52,7 @@ export function containedLogger(logger: Logger): Logger {
     (context: object, message: string): void => {
       try {
         const returned: unknown = logger[name](context, message);
-        if (returned !== undefined) catchReturned(returned, () => {});
+        if (returned !== undefined) catchRejection(returned, () => {});
       } catch {
         // the application's logger has failed
       }
@@ -72,7 +72,7 @@ export function containedClock(clock: Clock, logger: Logger): Clock {
       try {
         const now: unknown = clock.now();
         if (typeof now === 'number' && Number.isFinite(now)) last = now;
-        else catchReturned(now, () => {});
+        else catchRejection(now, () => {});
       } catch (error) {
         failed('now', error);
       }
@@ -105,7 +105,7 @@ export function containedClock(clock: Clock, logger: Logger): Clock {
       timer.isOver = true;
       try {
         const returned: unknown = timer.from.clearTimeout(timer.handle);
-        if (returned !== undefined) catchReturned(returned, () => {});
+        if (returned !== undefined) catchRejection(returned, () => {});
       } catch (error) {
         failed('clearTimeout', error);
       }

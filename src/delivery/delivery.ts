@@ -74,8 +74,8 @@ export class Delivery {
   readonly #stop = new AbortController();
   /** Whether the user has been delivered to before, so that what is new to us is news and no history. */
   #resuming: boolean;
-  #missesNews = false;
-  #missesHistory = false;
+  #owesEvents = false;
+  #owesBacklog = false;
   /** Whether something of the rooms is not stored, so that the client cannot go on from a later position. */
   #hasDropped = false;
   /** Batches that are not handled. */
@@ -107,7 +107,7 @@ export class Delivery {
    */
   async accept(batch: EventBatch): Promise<void> {
     const { isListenedTo = () => true } = this.#options;
-    if (this.#missesNews || (!this.#stop.signal.aborted && !isListenedTo())) return this.#leave(batch);
+    if (this.#owesEvents || (!this.#stop.signal.aborted && !isListenedTo())) return this.#leave(batch);
     if (this.#stop.signal.aborted) return;
     const open = this.#ledger.open(batch);
     const history = batch.since === undefined && !this.#resuming;
@@ -117,7 +117,7 @@ export class Delivery {
     parts.push(...batch.invites.map((invite) => this.#acceptInvite(open, batch, invite, history)));
     this.#resuming = true;
     void this.#completeWhen(open, parts);
-    if (history || batch.isLate) {
+    if (history || batch.isBackfilledRooms) {
       await turnOfTheEventLoop();
       if (!open.complete) this.#storeBeginning(batch);
       await this.#commits;
@@ -132,24 +132,24 @@ export class Delivery {
   }
 
   /** Whether events came while nobody was there to take them: from then on this delivery takes nothing. */
-  get missesNews(): boolean {
-    return this.#missesNews;
+  get owesEvents(): boolean {
+    return this.#owesEvents;
   }
 
   /** Whether the history of the first sync came while nobody was there to take it. */
-  get missesHistory(): boolean {
-    return this.#missesHistory;
+  get owesBacklog(): boolean {
+    return this.#owesBacklog;
   }
 
   /** Takes nothing: what comes is asked for once more, together with what lies before it. */
   hold(): void {
-    this.#missesNews = true;
+    this.#owesEvents = true;
   }
 
   /** The last callback was removed: what none has begun with is for those that are added later. */
-  deafen(): void {
+  pauseUntilHeard(): void {
     if (this.#unhandled === 0) return;
-    this.#missesNews = true;
+    this.#owesEvents = true;
     this.abort();
   }
 
@@ -190,15 +190,15 @@ export class Delivery {
   /** Takes from a batch that nobody is there for no more than where history ends: what comes after it is owed. */
   async #leave(batch: EventBatch): Promise<void> {
     if (this.#finished) return;
-    const { since, nextBatch, rooms, invites, resume, isLate } = batch;
+    const { since, nextBatch, rooms, invites, resume, isBackfilledRooms } = batch;
     if (since === undefined && !this.#resuming) {
       this.#resuming = true;
-      this.#missesHistory = true;
+      this.#owesBacklog = true;
       for (const [roomId, position] of endsOfHistory(rooms)) this.#positions.set(roomId, position);
       const lastDelivered = new Map(this.#positions);
       this.#commits = this.#commits.then(() => this.#commit({ since: nextBatch, ...resume, lastDelivered }));
-    } else if (isLate) {
-      this.#missesHistory = true;
+    } else if (isBackfilledRooms) {
+      this.#owesBacklog = true;
       const ends = endsOfHistory(rooms.filter(({ roomId }) => !this.#positions.has(roomId)));
       for (const [roomId, position] of ends) this.#positions.set(roomId, position);
       if (ends.length > 0 || resume) {
@@ -206,7 +206,7 @@ export class Delivery {
         this.#commits = this.#commits.then(() => this.#commit({ ...resume, lastDelivered }));
       }
     } else if (rooms.length + invites.length > 0 || resume) {
-      this.#missesNews = true;
+      this.#owesEvents = true;
       this.#storeClientPosition(batch);
     }
     await this.#commits;
@@ -222,12 +222,14 @@ export class Delivery {
   }
 
   /** Of a first batch that is not handled at once, because somebody asks for history, what ends the history. */
-  #storeBeginning({ rooms, isPart, nextBatch, resume }: EventBatch): void {
+  #storeBeginning({ rooms, isPartialInitialSync, nextBatch, resume }: EventBatch): void {
     const ends = endsOfHistory(rooms);
-    if (ends.length === 0 && !isPart) return;
+    if (ends.length === 0 && !isPartialInitialSync) return;
     // After a crash the rooms that are missing are history too, up to this position: it has to be known then.
     const { accountData } = resume ?? {};
-    const beginning = isPart ? { since: nextBatch, ...(accountData !== undefined && { accountData }) } : {};
+    const beginning = isPartialInitialSync
+      ? { since: nextBatch, ...(accountData !== undefined && { accountData }) }
+      : {};
     this.#commits = this.#commits.then(() => this.#commit({ ...beginning, lastDelivered: new Map(ends) }));
   }
 
@@ -244,15 +246,15 @@ export class Delivery {
     const { roomId } = room;
     const planned = await this.#rooms.run(roomId, async () => {
       // Once a gap has been left open by a stop, the room's position must not jump it.
-      const isHistory = history || (batch.isLate === true && !this.#positions.has(roomId));
+      const isHistory = history || (batch.isBackfilledRooms === true && !this.#positions.has(roomId));
       const plan = this.#stop.signal.aborted ? undefined : await this.#plan(batch, room, isHistory);
       if (!plan) return false;
       const left = room.membership === 'leave';
-      if (room.isGone) this.#tellGone(roomId);
+      if (room.isGone) this.#reportGoneRoom(roomId);
       const hasBacklog = plan.some((event) => event.provenance === 'backlog');
       // A callback that asks for the backlog is still owed that of the first sync.
       const known = this.#positions.get(roomId);
-      const owesHistory = known ? known.history : room.isPart;
+      const owesHistory = known ? known.history : room.isWithoutHistory;
       const kept = !hasBacklog && owesHistory ? { history: true as const } : {};
       for (const { raw, provenance } of plan) {
         const readable = isSealed(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;
@@ -263,7 +265,7 @@ export class Delivery {
         const event = toTimelineEvent(this.#options.userId, roomId, readable, provenance);
         events.push(this.#deliver(step, event));
       }
-      const provenance = history || batch.isLate ? 'backlog' : provenanceOf(batch);
+      const provenance = history || batch.isBackfilledRooms ? 'backlog' : provenanceOf(batch);
       for (const event of toEphemeralEvents(this.#options.userId, room, provenance)) {
         const news = event.type === 'typing' ? this.#typing.withoutOwn(event) : event;
         if (news) events.push(this.#dispatch(news, async () => {}));
@@ -296,13 +298,13 @@ export class Delivery {
     if (found >= 0) {
       // For a room just joined, what lies before the join is history; the join itself is news.
       const news = known ? found + 1 : found;
-      const owed = known ? known.history && (batch.since === undefined || batch.isLate) : true;
+      const owed = known ? known.history && (batch.since === undefined || batch.isBackfilledRooms) : true;
       return [...planned('backlog', owed ? timeline.slice(0, news) : []), ...planned(provenance, timeline.slice(news))];
     }
     const live = planned(provenance, timeline);
     if (!room.limited || prevBatch === undefined) return live;
     const ends = { before: known?.eventId, after: timeline[0]?.event_id };
-    const gap = { roomId, from: prevBatch, to: batch.isLate ? undefined : batch.since, edge, ...ends };
+    const gap = { roomId, from: prevBatch, to: batch.isBackfilledRooms ? undefined : batch.since, edge, ...ends };
     const missed = await this.#gaps.missing(gap, this.#stop.signal);
     return missed && [...planned('gap-fill', missed), ...live];
   }
@@ -338,7 +340,7 @@ export class Delivery {
     return true;
   }
 
-  #tellGone(roomId: string): void {
+  #reportGoneRoom(roomId: string): void {
     const { userId, onGap } = this.#options;
     onGap({ userId, roomId, from: this.#positions.get(roomId)?.eventId, to: undefined, reason: 'gone' });
   }
@@ -428,7 +430,7 @@ function planned(provenance: Provenance, events: readonly RawEvent[]): Planned[]
 }
 
 function provenanceOf(batch: EventBatch): Provenance {
-  return batch.catchUp || batch.isLate ? 'gap-fill' : 'live';
+  return batch.catchUp || batch.isBackfilledRooms ? 'gap-fill' : 'live';
 }
 
 /** Whether there is something in it to be decrypted. */

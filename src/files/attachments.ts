@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { isManagerError } from '../core/errors.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
-import type { MediaAnswer, MediaHttp } from '../http/media-http.js';
+import type { MediaResponse, MediaHttp } from '../http/media-http.js';
 import { path } from '../http/path.js';
 import { invalidResponse } from '../http/response-error.js';
 import type { ServerVersions } from '../http/server-versions.js';
@@ -202,7 +202,7 @@ export class Attachments {
 }
 
 /** A stream that ends the request also where nobody has read of it. */
-function streamOf(bytes: AsyncGenerator<Uint8Array>, { cancel }: MediaAnswer): ReadableStream<Uint8Array> {
+function streamOf(bytes: AsyncGenerator<Uint8Array>, { cancel }: MediaResponse): ReadableStream<Uint8Array> {
   return new ReadableStream(
     {
       pull: async (controller) => {

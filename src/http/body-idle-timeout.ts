@@ -2,13 +2,13 @@ import { timeoutReason } from '../core/abort.js';
 import type { Clock, TimerHandle } from '../core/clock.js';
 
 /** Fires its signal when nothing of a body has flowed for a time, to the homeserver or from it. */
-export class Silence {
+export class BodyIdleTimeout {
   readonly #controller = new AbortController();
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   #timer: TimerHandle;
   #written = false;
-  #limited = false;
+  #hasDeadline = false;
 
   constructor(clock: Clock, timeoutMs: number) {
     this.#clock = clock;
@@ -20,52 +20,52 @@ export class Silence {
   }
 
   /** Something has flowed, or begins to. */
-  broken(): void {
-    if (this.#limited) return;
-    this.end();
+  reset(): void {
+    if (this.#hasDeadline) return;
+    this.pause();
     this.#timer = this.#clock.setTimeout(() => this.#controller.abort(timeoutReason()), this.#timeoutMs);
   }
 
-  end(): void {
+  pause(): void {
     this.#clock.clearTimeout(this.#timer);
   }
 
   /** Fires after the time whatever flows from now on: for the short body of a refusal. */
-  limit(): void {
-    this.broken();
-    this.#limited = true;
+  startDeadline(): void {
+    this.reset();
+    this.#hasDeadline = true;
   }
 
   /** Ends it for what is written: there is an answer, or there will be none. */
-  written(): void {
+  stopWriting(): void {
     this.#written = true;
-    this.end();
+    this.pause();
   }
 
   /** Counts while the network is waited for, and not while whoever reads is busy. */
   async *watchReading(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     try {
-      this.broken();
+      this.reset();
       for await (const chunk of body) {
-        this.end();
+        this.pause();
         yield chunk;
-        this.broken();
+        this.reset();
       }
     } finally {
-      this.end();
+      this.pause();
     }
   }
 
   /** Counts while the network takes what is written, then until the answer; not while the file is read. */
   async *watchWriting(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    this.end();
+    this.pause();
     for await (const chunk of body) {
       if (this.#written) return;
-      this.broken();
+      this.reset();
       yield chunk;
       if (this.#written) return;
-      if (!this.#limited) this.end();
+      if (!this.#hasDeadline) this.pause();
     }
-    if (!this.#written) this.broken();
+    if (!this.#written) this.reset();
   }
 }

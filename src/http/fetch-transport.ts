@@ -1,7 +1,7 @@
 import ky from 'ky';
 import { checkedFetch } from './checked-fetch.js';
 import { readAnswer } from './read-text.js';
-import type { Connections, Fetch, Transport } from '../core/ports/transport.js';
+import type { OpenTransport, Fetch, Transport } from '../core/ports/transport.js';
 
 /** ky's own retries, timer and errors are off: ours know Matrix, the injected clock and what is safe to repeat. */
 const plain = { retry: 0, timeout: false, throwHttpErrors: false } as const;
@@ -9,7 +9,7 @@ const plain = { retry: 0, timeout: false, throwHttpErrors: false } as const;
 /** Sends with a fetch function, through ky. Its connections are those of the fetch function, and not ours to close. */
 export function fetchTransport(given: Fetch): Transport {
   const fetch = checkedFetch(given);
-  const connections: Connections = {
+  const connections: OpenTransport = {
     fetch,
     send: async ({ method, origin, path, headers, body, signal, maxBytes }) => {
       const url = origin + path;

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { onceAborted, orAborted, throwIfAborted, timeoutReason } from '../core/abort.js';
+import { onAbort, orAborted, throwIfAborted, timeoutReason } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/ports/request-gate.js';
@@ -9,18 +9,18 @@ import type { RequestWatch, Telemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
 import { wasNeverSent } from './network-failure.js';
 import { failureOf } from './request-failure.js';
-import { errorFromAnswer, invalidResponse } from './response-error.js';
-import type { Subject } from './response-error.js';
+import { errorFromResponse, invalidResponse } from './response-error.js';
+import type { RequestContext } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import type { RetryPolicy } from './retry.js';
 import { secretsOf } from './secrets.js';
 import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
-import type { Answer, Connections, Lane } from '../core/ports/transport.js';
+import type { HttpResponse, OpenTransport, ConnectionPool } from '../core/ports/transport.js';
 
 export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
 
-export interface HttpRequest extends Subject {
+export interface HttpRequest extends RequestContext {
   readonly method: Method;
   /** From the origin on, percent-encoded, such as `/_matrix/client/v3/sync`. */
   readonly path: string;
@@ -39,14 +39,14 @@ export interface HttpRequest extends Subject {
   /** Whether it is an Admin API call: those have a rate limit of their own. @default false */
   readonly admin?: boolean;
   /** With what it shares connections. @default by `admin` and `priority` */
-  readonly lane?: Lane;
+  readonly lane?: ConnectionPool;
   /** Whether to give the request up when the homeserver goes down: nobody is there to end a long poll. @default false */
   readonly endsWithOutage?: boolean;
 }
 
 export interface HomeserverHttpOptions {
   readonly homeserverUrl: string;
-  readonly connections: Connections;
+  readonly connections: OpenTransport;
   readonly clock: Clock;
   /** Time for one attempt, in milliseconds. */
   readonly requestTimeoutMs: number;
@@ -66,7 +66,7 @@ const MAX_RESPONSE_BYTES = 268_435_456;
  */
 export class HomeserverHttp {
   readonly homeserverUrl: string;
-  readonly connections: Connections;
+  readonly connections: OpenTransport;
   readonly #origin: string;
   readonly #basePath: string;
   readonly #options: HomeserverHttpOptions;
@@ -135,7 +135,7 @@ export class HomeserverHttp {
     try {
       const answer = await this.#exchange(request, accessToken, watch);
       const { status } = answer;
-      if (status < 200 || status >= 300) throw errorFromAnswer(answer, request, secretsOf(accessToken, request.body));
+      if (status < 200 || status >= 300) throw errorFromResponse(answer, request, secretsOf(accessToken, request.body));
       const body = parseBody(schema, answer, request);
       watch.ended('ok', status);
       return { status, body };
@@ -145,7 +145,7 @@ export class HomeserverHttp {
     }
   }
 
-  async #exchange(request: HttpRequest, accessToken: string | undefined, watch: RequestWatch): Promise<Answer> {
+  async #exchange(request: HttpRequest, accessToken: string | undefined, watch: RequestWatch): Promise<HttpResponse> {
     const { operation, signal, userId, roomId } = request;
     throwIfAborted(signal, operation);
     const gate = this.#options.gate ?? openGate;
@@ -154,7 +154,7 @@ export class HomeserverHttp {
     watch.sent();
     const outcome = { userId, isSync: request.priority === 'sync', sentAt: this.#options.clock.now() };
     const controller = new AbortController();
-    const { promise: answered, resolve, reject } = Promise.withResolvers<Answer>();
+    const { promise: answered, resolve, reject } = Promise.withResolvers<HttpResponse>();
     // Not left to the transport alone: not every fetch ends with its signal, nor does every body.
     const end = (reason?: unknown): void => {
       reject(reason);
@@ -166,7 +166,7 @@ export class HomeserverHttp {
       timedOut = true;
       end(timeoutReason());
     }, timeoutMs);
-    const ignoreAbort = signal && onceAborted(signal, () => end());
+    const ignoreAbort = signal && onAbort(signal, () => end());
     let overtaken = false;
     const ignoreOutage = request.endsWithOutage
       ? gate.onceDown(() => {
@@ -201,7 +201,7 @@ export class HomeserverHttp {
     }
   }
 
-  #send(request: HttpRequest, accessToken: string | undefined, signal: AbortSignal): Promise<Answer> {
+  #send(request: HttpRequest, accessToken: string | undefined, signal: AbortSignal): Promise<HttpResponse> {
     const body = request.body === undefined ? undefined : JSON.stringify(request.body);
     return sendFollowing(this.connections, {
       method: request.method,
@@ -228,7 +228,7 @@ function search(query: HttpRequest['query'] = {}): string {
   return params.length === 0 ? '' : `?${params.join('&')}`;
 }
 
-function laneOf({ lane, admin, priority }: HttpRequest): Lane {
+function laneOf({ lane, admin, priority }: HttpRequest): ConnectionPool {
   if (lane) return lane;
   if (admin) return 'admin';
   return priority === 'sync' ? 'poll' : 'call';
@@ -240,8 +240,8 @@ function isUndone(error: unknown): boolean {
 
 function parseBody<Schema extends v.GenericSchema>(
   schema: Schema,
-  answer: Answer,
-  subject: Subject,
+  answer: HttpResponse,
+  subject: RequestContext,
 ): v.InferOutput<Schema> {
   let body: unknown;
   try {

@@ -9,15 +9,15 @@ import { fetchDownload } from './fetch-download.js';
 import type { HomeserverHttpOptions } from './homeserver-http.js';
 import { readRefusal } from './read-text.js';
 import { failureOf } from './request-failure.js';
-import { errorFromAnswer } from './response-error.js';
-import type { Subject } from './response-error.js';
+import { errorFromResponse } from './response-error.js';
+import type { RequestContext } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import { secretsOf } from './secrets.js';
 import type { Session } from './session.js';
-import { Silence } from './body-idle-timeout.js';
-import type { Answer, Fetch } from '../core/ports/transport.js';
+import { BodyIdleTimeout } from './body-idle-timeout.js';
+import type { HttpResponse, Fetch } from '../core/ports/transport.js';
 
-export interface MediaRequest extends Subject {
+export interface MediaRequest extends RequestContext {
   readonly method: 'GET' | 'POST';
   /** From the origin on, percent-encoded, with the query. */
   readonly path: string;
@@ -31,7 +31,7 @@ export interface MediaRequest extends Subject {
 }
 
 /** An answer whose body flows. */
-export interface MediaAnswer {
+export interface MediaResponse {
   readonly headers: Headers;
   readonly body: AsyncIterable<Uint8Array>;
   /** Ends it, read or not. */
@@ -57,7 +57,7 @@ export class MediaHttp {
    * Sends until there is an answer whose body begins to flow: again after what passes, as long as no part of a body
    * that flows once is gone. The caller reads the body to its end, or cancels it.
    */
-  async request(request: MediaRequest): Promise<MediaAnswer> {
+  async request(request: MediaRequest): Promise<MediaResponse> {
     const { signal, operation, method, path, repeatable = true } = request;
     const { clock, telemetry = noTelemetry } = this.#options;
     throwIfAborted(signal, operation);
@@ -68,19 +68,19 @@ export class MediaHttp {
     const mayRepeat = (): boolean => repeatable || !begun;
     const make = request.body;
     const body = make && (() => onceBegun(make(), begin));
-    const attempt = (): Promise<MediaAnswer> => {
+    const attempt = (): Promise<MediaResponse> => {
       if (attempts++ > 0) telemetry.requestRepeated(method, pathnameOf(path));
       return this.#authorised({ ...request, ...(body && { body }) }, mayRepeat);
     };
     try {
       return await withRetries(attempt, defaultRetryPolicy, clock, signal, operation, mayRepeat);
     } catch (error) {
-      throw mayRepeat() || !isManagerError(error) || !wouldPass(error) ? error : notRepeated(error);
+      throw mayRepeat() || !isManagerError(error) || !isRetryableError(error) ? error : notRepeated(error);
     }
   }
 
   /** Sends once, and again where the token had to be renewed. */
-  async #authorised(request: MediaRequest, mayRepeat: () => boolean): Promise<MediaAnswer> {
+  async #authorised(request: MediaRequest, mayRepeat: () => boolean): Promise<MediaResponse> {
     const { session, signal, operation } = request;
     const { accessToken } = await orAborted(session.credentials(), signal, operation);
     try {
@@ -93,7 +93,7 @@ export class MediaHttp {
     }
   }
 
-  async #watched(request: MediaRequest, accessToken: string): Promise<MediaAnswer> {
+  async #watched(request: MediaRequest, accessToken: string): Promise<MediaResponse> {
     const { gate = openGate, telemetry = noTelemetry } = this.#options;
     const { method, path, operation, userId, roomId, signal } = request;
     const watch = telemetry.request(method, pathnameOf(path));
@@ -113,11 +113,11 @@ export class MediaHttp {
     request: MediaRequest,
     accessToken: string,
     gate: RequestGate,
-  ): Promise<{ status: number; answer: MediaAnswer }> {
+  ): Promise<{ status: number; answer: MediaResponse }> {
     const { method, path, body, headers, operation, userId, roomId, signal } = request;
     const { clock, requestTimeoutMs } = this.#options;
     const secrets = secretsOf(accessToken, undefined);
-    const silence = new Silence(clock, requestTimeoutMs);
+    const silence = new BodyIdleTimeout(clock, requestTimeoutMs);
     const cancelled = new AbortController();
     const ended = AbortSignal.any([signal, silence.signal, cancelled.signal]);
     const outcome = { userId, isSync: false, sentAt: clock.now() };
@@ -125,12 +125,12 @@ export class MediaHttp {
     /** Where the request is: a redirect takes a download to other hosts, whose failures are not the homeserver's. */
     let at = { origin: this.#baseUrl, isForeign: false };
     const fail = (error: unknown): MatrixClientManagerError => {
-      silence.written();
+      silence.stopWriting();
       const late = silence.signal.aborted ? `was given up: nothing has flowed for ${requestTimeoutMs} ms` : undefined;
       return failureOf(error, { operation, userId, roomId, homeserverUrl: at.origin, signal, late, secrets });
     };
     const begin = async (): Promise<Response> => {
-      silence.broken();
+      silence.reset();
       if (body) {
         const sent = { method, headers: { ...headers, authorization: `Bearer ${accessToken}` }, signal: ended };
         return fetchUpload(this.#fetch, url, sent, silence.watchWriting(body()));
@@ -138,14 +138,14 @@ export class MediaHttp {
       const onHop = (origin: string, isForeign: boolean): void => {
         if (isForeign && !at.isForeign) gate.record({ ...outcome, failed: false });
         at = { origin: isForeign ? origin : this.#baseUrl, isForeign };
-        silence.broken();
+        silence.reset();
       };
       return fetchDownload(this.#fetch, url, { headers: headers ?? {}, accessToken, signal: ended }, onHop);
     };
-    const send = async (): Promise<{ response: Response; refusal?: Answer }> => {
+    const send = async (): Promise<{ response: Response; refusal?: HttpResponse }> => {
       const response = await begin();
       if (response.ok) return { response };
-      silence.limit();
+      silence.startDeadline();
       return { response, refusal: await readRefusal(response) };
     };
     const { response, refusal } = await orAborted(send(), ended, operation).catch((error: unknown) => {
@@ -154,16 +154,16 @@ export class MediaHttp {
       if (isManagerError(failure, 'NETWORK', 'TIMEOUT') && !at.isForeign) gate.record({ ...outcome, failed: true });
       throw failure;
     });
-    silence.written();
+    silence.stopWriting();
     const { status } = response;
     if (!at.isForeign) gate.record({ ...outcome, failed: status >= 500 });
     if (refusal) {
       cancelled.abort(); // or what is left of the file would be sent for nothing
-      throw at.isForeign ? errorOfOtherHost(refusal, request, at.origin) : errorFromAnswer(refusal, request, secrets);
+      throw at.isForeign ? errorOfOtherHost(refusal, request, at.origin) : errorFromResponse(refusal, request, secrets);
     }
     const flowing = silence.watchReading(bodyOf(response));
     const cancel = (): void => {
-      silence.end();
+      silence.pause();
       cancelled.abort();
     };
     return { status, answer: { headers: response.headers, body: failingWith(flowing, fail), cancel } };
@@ -192,10 +192,10 @@ async function fetchUpload(
 }
 
 /** What another host says of a token or a file is not the homeserver's word. It may pass: its address is made anew. */
-function errorOfOtherHost(answer: Answer, request: Subject, origin: string): MatrixClientManagerError {
+function errorOfOtherHost(answer: HttpResponse, request: RequestContext, origin: string): MatrixClientManagerError {
   const { status, headers } = answer;
   const { operation, userId, roomId } = request;
-  const { retryAfterMs } = errorFromAnswer({ status, headers, text: '' }, request);
+  const { retryAfterMs } = errorFromResponse({ status, headers, text: '' }, request);
   const message = `${operation} failed: ${origin}, to which the homeserver redirects, answered with HTTP status ${status}`;
   return new MatrixClientManagerError('INVALID_RESPONSE', message, { status, retryAfterMs, userId, roomId });
 }
@@ -205,7 +205,7 @@ function pathnameOf(path: string): string {
 }
 
 /** Whether the same request could be answered at another time, or with another token. */
-function wouldPass(error: MatrixClientManagerError): boolean {
+function isRetryableError(error: MatrixClientManagerError): boolean {
   return ['rate-limited', 'transient', 'unauthorised'].includes(failureClass(error));
 }
 

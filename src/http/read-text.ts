@@ -1,4 +1,4 @@
-import type { Answer } from '../core/ports/transport.js';
+import type { HttpResponse } from '../core/ports/transport.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 
 /**
@@ -28,14 +28,14 @@ export async function readText(response: Response, maxBytes: number): Promise<st
 export const MAX_ERROR_BYTES = 65_536;
 
 /** The answer with its body read: up to `maxBytes` of a success, the beginning only of any other. */
-export async function readAnswer(response: Response, maxBytes: number): Promise<Answer> {
+export async function readAnswer(response: Response, maxBytes: number): Promise<HttpResponse> {
   if (!response.ok) return readRefusal(response);
   const { status, headers } = response;
   return { status, headers, text: await readText(response, maxBytes) };
 }
 
 /** The answer with the beginning of its body: what is cut off is missed by nobody, since the status says what matters. */
-export async function readRefusal({ status, headers, body }: Response): Promise<Answer> {
+export async function readRefusal({ status, headers, body }: Response): Promise<HttpResponse> {
   const decoder = new TextDecoder();
   let text = '';
   let bytes = 0;

@@ -2,10 +2,10 @@ import { abortedError } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
 import { networkFailure, wasNeverSent } from './network-failure.js';
-import type { Subject } from './response-error.js';
+import type { RequestContext } from './response-error.js';
 
 /** A request that went out and got no answer, or not all of it. */
-interface BrokenRequest extends Subject {
+interface BrokenRequest extends RequestContext {
   /** Where it went. */
   readonly homeserverUrl: string;
   /** Its caller's. */

@@ -1,10 +1,10 @@
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
 import { withoutSecrets } from './secrets.js';
-import type { Answer, AnswerHeaders } from '../core/ports/transport.js';
+import type { HttpResponse, HttpHeaders } from '../core/ports/transport.js';
 
 /** What an error says besides what the homeserver answered. */
-export interface Subject {
+export interface RequestContext {
   /** What was being done, as the start of a sentence: `sending a message`. */
   readonly operation: string;
   readonly userId?: string | undefined;
@@ -29,9 +29,9 @@ const mayAskToWait: ReadonlySet<ErrorCode> = new Set(['RATE_LIMITED', 'HOMESERVE
  * The error for an answer that is not a success. Reads the Matrix error body where there is one.
  * @param secrets - what the request held and the homeserver may repeat
  */
-export function errorFromAnswer(
-  answer: Answer,
-  subject: Subject,
+export function errorFromResponse(
+  answer: HttpResponse,
+  subject: RequestContext,
   secrets: readonly string[] = [],
 ): MatrixClientManagerError {
   const body = parseErrorBody(answer.text, secrets);
@@ -64,7 +64,7 @@ export function isJsonLike(text: string): boolean {
 }
 
 /** The error for a success whose body is not what the endpoint promises. */
-export function invalidResponse(subject: Subject, why: string, status: number): MatrixClientManagerError {
+export function invalidResponse(subject: RequestContext, why: string, status: number): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'INVALID_RESPONSE',
     `${subject.operation} got an answer that is not Matrix (${why}); check that \`homeserverUrl\` is the homeserver`,
@@ -120,12 +120,12 @@ function parseErrorBody(text: string, secrets: readonly string[]): ErrorBody {
 const MAX_RETRY_AFTER_MS = 2 ** 31 - 1;
 
 /** @see https://spec.matrix.org/v1.16/client-server-api/#rate-limiting : the header wins over the body's field. */
-function retryAfter(headers: AnswerHeaders, fromBody: number | undefined): number | undefined {
+function retryAfter(headers: HttpHeaders, fromBody: number | undefined): number | undefined {
   const ms = headerMs(headers) ?? fromBody;
   return ms === undefined ? undefined : Math.min(Math.max(0, ms), MAX_RETRY_AFTER_MS);
 }
 
-function headerMs(headers: AnswerHeaders): number | undefined {
+function headerMs(headers: HttpHeaders): number | undefined {
   const header = headers.get('retry-after')?.trim() ?? '';
   // A proxy may add a header of its own; several of one name come joined by commas.
   if (/^\d+(\s*,\s*\d+)*$/.test(header)) return Math.max(...header.split(',').map(Number)) * 1000;

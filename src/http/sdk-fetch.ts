@@ -8,17 +8,17 @@ import type { RequestWatch, Telemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
 import { sameOriginFetch } from './fetch.js';
 import { failureOf } from './request-failure.js';
-import { errorFromAnswer, invalidResponse, isJsonLike, isMatrixError } from './response-error.js';
+import { errorFromResponse, invalidResponse, isJsonLike, isMatrixError } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import { readAnswer } from './read-text.js';
 import { secretsOf } from './secrets.js';
 import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
-import { Silence } from './body-idle-timeout.js';
-import type { Answer, Connections, Fetch } from '../core/ports/transport.js';
+import { BodyIdleTimeout } from './body-idle-timeout.js';
+import type { HttpResponse, OpenTransport, Fetch } from '../core/ports/transport.js';
 
 export interface SdkFetchOptions {
-  readonly connections: Connections;
+  readonly connections: OpenTransport;
   readonly clock: Clock;
   /** Whose token every authorised request carries, whatever the SDK believes it to be. */
   readonly session: Session;
@@ -72,7 +72,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
   ): Promise<Outcome> => {
     const stop = init.signal as AbortSignal;
     const outcome = { userId: session.userId, isSync: false, sentAt: clock.now() };
-    const silence = new Silence(clock, requestTimeoutMs);
+    const silence = new BodyIdleTimeout(clock, requestTimeoutMs);
     const signal = AbortSignal.any([stop, silence.signal]);
     const secrets = secretsOf(token, undefined);
     try {
@@ -91,7 +91,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
         secrets,
       });
     } finally {
-      silence.written();
+      silence.stopWriting();
     }
   };
 
@@ -99,15 +99,15 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     input: string | URL | Request,
     init: RequestInit,
     secrets: readonly string[],
-    silence: Silence,
+    silence: BodyIdleTimeout,
   ): Promise<Outcome> => {
     const { method = 'GET', body, signal } = init;
     const headers = new Headers(init.headers);
-    if (isText(body)) silence.limit();
+    if (isText(body)) silence.startDeadline();
     // What asks for JSON is read to its end; media flow, and so do uploads.
     if (input instanceof Request || !isText(body) || !headers.get('accept')?.includes('json')) {
       const response = await fetch(input, isFile(body) ? watchedUpload(init, body, silence) : init);
-      silence.limit();
+      silence.startDeadline();
       const flows = response.ok && !response.headers.get('content-type')?.includes('json');
       if (flows || EMPTY.has(response.status)) return { response };
       const answer = await readAnswer(response, maxResponseBytes);
@@ -129,8 +129,8 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     return { response: responseOf(answer), error: invalidResponse(subject, 'no JSON', answer.status) };
   };
 
-  const refusalOf = (answer: Answer, secrets: readonly string[]): Outcome => {
-    const error = errorFromAnswer(answer, subject, secrets);
+  const refusalOf = (answer: HttpResponse, secrets: readonly string[]): Outcome => {
+    const error = errorFromResponse(answer, subject, secrets);
     return { response: refusalForSdk(answer), error };
   };
 
@@ -199,8 +199,8 @@ function isFile(body: RequestInit['body']): body is File {
 }
 
 /** An upload takes as long as it is large, so that it ends only when nothing of it has flowed for a time. */
-function watchedUpload(init: RequestInit, file: File, silence: Silence): RequestInit {
-  silence.broken();
+function watchedUpload(init: RequestInit, file: File, silence: BodyIdleTimeout): RequestInit {
+  silence.reset();
   const { body, headers } = new Response(file); // with the content type of a Blob
   const length = file instanceof Blob ? file.size : file.byteLength;
   for (const [name, value] of new Headers(init.headers)) headers.set(name, value);
@@ -216,12 +216,12 @@ function watchedUpload(init: RequestInit, file: File, silence: Silence): Request
 /** Statuses of answers that have no body. */
 const EMPTY = new Set([204, 205, 304]);
 
-function responseOf({ status, headers, text }: Answer): Response {
+function responseOf({ status, headers, text }: HttpResponse): Response {
   return new Response(EMPTY.has(status) ? null : text, { status, headers: [...headers] });
 }
 
 /** With the content type that the SDK reads an errcode by, or with one whose body it leaves alone. */
-function refusalForSdk(answer: Answer): Response {
+function refusalForSdk(answer: HttpResponse): Response {
   const headers = new Headers([...answer.headers]);
   headers.set('content-type', isMatrixError(answer.text) ? 'application/json' : 'text/html');
   const status = answer.status < 200 || answer.status > 599 ? 502 : answer.status; // a Response takes no others

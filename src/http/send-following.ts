@@ -1,8 +1,8 @@
 import { isRedirect, redirectTarget } from './redirects.js';
-import type { Answer, Connections, TransportRequest } from '../core/ports/transport.js';
+import type { HttpResponse, OpenTransport, TransportRequest } from '../core/ports/transport.js';
 
 /** Sends over `connections`, and once more for each redirect that {@link redirectTarget} lets pass. */
-export async function sendFollowing(connections: Connections, request: TransportRequest): Promise<Answer> {
+export async function sendFollowing(connections: OpenTransport, request: TransportRequest): Promise<HttpResponse> {
   let answer = await connections.send(request);
   let { path } = request;
   for (let hops = 0; isRedirect(answer.status); hops++) {

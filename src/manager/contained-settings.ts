@@ -1,10 +1,10 @@
-import { callContained, catchReturned, containedClock, containedLogger } from '../core/contain.js';
+import { callContained, catchRejection, containedClock, containedLogger } from '../core/contain.js';
 import type { Containment } from '../core/contain.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 import { checkedFetch } from '../http/checked-fetch.js';
-import type { Answer, Connections, Transport } from '../core/ports/transport.js';
+import type { HttpResponse, OpenTransport, Transport } from '../core/ports/transport.js';
 import type { Provisioner, ProvisionerCapabilities } from '../provisioning/provisioner.js';
 import { containedStorage } from '../storage/contained-storage.js';
 import type { Settings } from './options.js';
@@ -76,18 +76,18 @@ function containedTransport(transport: Transport): Transport {
   };
 }
 
-function opened(transport: Transport): Connections {
+function opened(transport: Transport): OpenTransport {
   try {
     const connections: unknown = transport.open();
-    if (isObject(connections) && typeof connections.send === 'function') return connections as unknown as Connections;
-    if (connections !== undefined) catchReturned(connections, () => {});
+    if (isObject(connections) && typeof connections.send === 'function') return connections as unknown as OpenTransport;
+    if (connections !== undefined) catchRejection(connections, () => {});
   } catch (cause) {
     throw new MatrixClientManagerError('INVALID_OPTIONS', '`transport` could not be opened', { cause });
   }
   throw new MatrixClientManagerError('INVALID_OPTIONS', '`transport.open()` returned no connections');
 }
 
-function isAnswer(answer: unknown): answer is Answer {
+function isAnswer(answer: unknown): answer is HttpResponse {
   if (!isObject(answer)) return false;
   const { status, text, headers } = answer as { status?: unknown; text?: unknown; headers?: { get?: unknown } | null };
   return Number.isInteger(status) && typeof text === 'string' && typeof headers?.get === 'function';
@@ -103,7 +103,7 @@ function containedUsers(users: (userId: string) => boolean): (userId: string) =>
       throw new MatrixClientManagerError('INVALID_OPTIONS', '`encryption.users` failed', { userId, cause });
     }
     if (typeof answer === 'boolean') return answer;
-    catchReturned(answer, () => {});
+    catchRejection(answer, () => {});
     const message = `expected \`encryption.users\` to return a boolean, got ${describe(answer)}`;
     throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
   };

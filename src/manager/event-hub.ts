@@ -1,5 +1,5 @@
 import { EventEmitter } from 'eventemitter3';
-import { catchReturned } from '../core/contain.js';
+import { catchRejection } from '../core/contain.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
@@ -51,7 +51,7 @@ export class EventHub {
         this.#logger.error({ event: name, err }, 'a listener of the manager failed');
       try {
         const returned: unknown = (listener as (event: unknown) => unknown)(event);
-        if (returned !== undefined) catchReturned(returned, failed); // an asynchronous listener
+        if (returned !== undefined) catchRejection(returned, failed); // an asynchronous listener
       } catch (error) {
         failed(error);
       }

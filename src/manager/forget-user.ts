@@ -5,7 +5,7 @@ import type { Logger } from '../core/logger.js';
 import type { Outbox } from '../sending/outbox.js';
 import type { Accounts } from '../provisioning/accounts.js';
 import type { Encryption } from '../users/encryption.js';
-import type { LiveUsers } from '../users/user-sessions.js';
+import type { UserSessions } from '../users/user-sessions.js';
 
 export interface ForgetUserParts {
   readonly accounts: Accounts;
@@ -13,7 +13,7 @@ export interface ForgetUserParts {
   readonly encryption: Encryption | undefined;
   readonly logger: Logger;
   readonly outbox: Outbox;
-  readonly users: LiveUsers;
+  readonly users: UserSessions;
 }
 
 /**

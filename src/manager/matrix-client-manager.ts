@@ -20,7 +20,7 @@ import { HomeserverHttp } from '../http/homeserver-http.js';
 import { MediaHttp } from '../http/media-http.js';
 import { ServerVersions } from '../http/server-versions.js';
 import { readVersions } from '../http/versions.js';
-import type { Connections } from '../core/ports/transport.js';
+import type { OpenTransport } from '../core/ports/transport.js';
 import { Attachments } from '../files/attachments.js';
 import type { DownloadedFile } from '../files/attachments.js';
 import { closeBody } from '../files/file-body.js';
@@ -53,10 +53,10 @@ import { EventHub } from './event-hub.js';
 import type { ManagerEvents } from './events.js';
 import { forgetUser } from './forget-user.js';
 import { health } from './health.js';
-import { Lifetime } from '../core/lifecycle.js';
-import { LiveUsers, watched } from '../users/user-sessions.js';
-import type { Actor } from '../users/user-sessions.js';
-import type { LiveUser } from '../users/user-session.js';
+import { ManagerLifecycle } from '../core/lifecycle.js';
+import { UserSessions, reportingFailure } from '../users/user-sessions.js';
+import type { CallerSession } from '../users/user-sessions.js';
+import type { UserSession } from '../users/user-session.js';
 import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions, Settings } from './options.js';
 import { resetIdentitySchema } from '../encryption/identity/reset-identity-options.js';
@@ -81,7 +81,7 @@ import type { ListSendsOptions } from '../sending/list-sends-options.js';
 import type { SendMessageOptions } from '../sending/send-message-options.js';
 import type { ConnectOptions } from '../users/connect-options.js';
 import type { StartClientOptions } from '../users/start-client-options.js';
-import { RoomPosts } from '../users/encrypted-room-sender.js';
+import { EncryptedRoomSender } from '../users/encrypted-room-sender.js';
 
 /** Having answered within this time, the homeserver counts as up without being asked, in milliseconds. */
 const HEARD_OF_MS = 35_000;
@@ -100,12 +100,12 @@ const HEARD_OF_MS = 35_000;
 export class MatrixClientManager implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #events: EventHub;
-  readonly #lifetime = new Lifetime();
+  readonly #lifetime = new ManagerLifecycle();
   readonly #telemetry: ManagerTelemetry;
   /** Ends the reading of gauges. */
   readonly #unobserve: () => void;
   readonly #gate: HomeserverGate;
-  readonly #connections: Connections;
+  readonly #connections: OpenTransport;
   readonly #http: HomeserverHttp;
   readonly #versions: ServerVersions;
   readonly #adminHttp: SynapseAdminHttp | undefined;
@@ -113,9 +113,9 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #accounts: Accounts;
   readonly #encryption: Encryption | undefined;
   readonly #callbacks: CallbackRegistry;
-  readonly #users: LiveUsers;
+  readonly #users: UserSessions;
   readonly #sender: MessageSender;
-  readonly #posts: RoomPosts;
+  readonly #posts: EncryptedRoomSender;
   readonly #outbox: Outbox;
   readonly #attachments: Attachments;
   readonly #typing: TypingNotifier;
@@ -217,7 +217,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#typing = new TypingNotifier(this.#http, clock);
     this.#receipts = new ReceiptSender(this.#http);
     const answersOtherwise: AnswersOtherwise = (since, error) => this.#answersOtherwise(since, error);
-    this.#users = new LiveUsers({
+    this.#users = new UserSessions({
       settings,
       http: this.#http,
       versions: this.#versions,
@@ -231,7 +231,7 @@ export class MatrixClientManager implements AsyncDisposable {
       lifetime: this.#lifetime,
     });
     this.#sender = new MessageSender(this.#http, telemetry);
-    this.#posts = new RoomPosts({
+    this.#posts = new EncryptedRoomSender({
       users: this.#users,
       sender: this.#sender,
       typing: this.#typing,
@@ -242,7 +242,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#outbox = new Outbox({
       storage,
       sender: this.#sender,
-      post: (outgoing) => this.#posts.post(outgoing),
+      post: (outgoing) => this.#posts.send(outgoing),
       sendTimeoutMs: settings.sendTimeoutMs,
       answersOtherwise,
       onFailed: (failed) => this.#events.emit('sendFailed', failed),
@@ -254,9 +254,9 @@ export class MatrixClientManager implements AsyncDisposable {
       clock,
       timeoutMs: settings.requestTimeoutMs,
     });
-    this.#unobserve = telemetry.observe(() => this.#gauges());
+    this.#unobserve = telemetry.registerGauges(() => this.#gauges());
     this.#resumed = this.#outbox.resume().catch((error: unknown) => {
-      if (!this.#lifetime.isEnding) logger.error({ err: error }, 'reading the messages of an earlier process failed');
+      if (!this.#lifetime.isClosing) logger.error({ err: error }, 'reading the messages of an earlier process failed');
     });
   }
 
@@ -269,7 +269,9 @@ export class MatrixClientManager implements AsyncDisposable {
   async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
     this.#lifetime.assertOpen();
     const read = readCallOptions('provisionUser()', provisionUserSchema, options);
-    return this.#telemetry.provision(() => this.#lifetime.orClosed(this.#accounts.provision(read), read.signal));
+    return this.#telemetry.provision(() =>
+      this.#lifetime.rejectWhenClosed(this.#accounts.provision(read), read.signal),
+    );
   }
 
   /**
@@ -283,7 +285,7 @@ export class MatrixClientManager implements AsyncDisposable {
     for (const callback of callbacks) {
       if (!this.#callbacks.has(userId, callback)) this.#callbacks.add(userId, callback);
     }
-    await this.#lifetime.orClosed(this.#users.registry.start(userId, { accessToken, deviceId }, signal));
+    await this.#lifetime.rejectWhenClosed(this.#users.registry.start(userId, { accessToken, deviceId }, signal));
     return this.#users.registry.info(userId) as ClientInfo;
   }
 
@@ -300,7 +302,7 @@ export class MatrixClientManager implements AsyncDisposable {
       const message = 'expected `callback` of connect() with `types`, `rooms` or `backlog`, which say what it gets';
       throw new MatrixClientManagerError('INVALID_OPTIONS', message);
     }
-    return this.#lifetime.orClosed(this.#users.connections.open({ callback, types, rooms, backlog, ...read }));
+    return this.#lifetime.rejectWhenClosed(this.#users.connections.open({ callback, types, rooms, backlog, ...read }));
   }
 
   /** Stops the user's client, if there is one; resolves when nothing of it runs any more. Its callbacks stay registered. */
@@ -333,7 +335,7 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /** The user's client while it is live or reconnecting; does not start one. */
   getClient(userId: string): MatrixClient | undefined {
-    return this.#users.registry.get(userId)?.observe();
+    return this.#users.registry.get(userId)?.materializeSdkClient();
   }
 
   /**
@@ -351,7 +353,7 @@ export class MatrixClientManager implements AsyncDisposable {
     if (typeof use !== 'function')
       throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `use` to be a function');
     const { signal } = readCallOptions('withClient()', callSchema, options);
-    return this.#users.leased(userId, (live) => use(live.observe()), signal);
+    return this.#users.leased(userId, (live) => use(live.materializeSdkClient()), signal);
   }
 
   /**
@@ -386,13 +388,13 @@ export class MatrixClientManager implements AsyncDisposable {
     const asked = typeof first === 'string' ? { roomId: first, limit, from, userId } : first;
     const request = readCallOptions('getRoomMessages()', getRoomMessagesSchema, asked);
     const page = { ...request, limit: request.limit ?? 50, from: request.from ?? undefined };
-    const signal = this.#lifetime.until(page.signal);
-    const reader = await this.#lifetime.orClosed(this.#reader(request.userId, signal), page.signal);
+    const signal = this.#lifetime.withShutdownSignal(page.signal);
+    const reader = await this.#lifetime.rejectWhenClosed(this.#reader(request.userId, signal), page.signal);
     const timeline = reader.live?.currentTimeline(page.roomId);
     const decrypt = this.#posts.pageDecryption(request.userId, page.roomId, signal);
     const pageRequest = { ...page, signal, decrypt };
-    const fetching = watched(reader.live, fetchPage(this.#http, reader.session, timeline, pageRequest));
-    return this.#lifetime.orClosed(fetching, page.signal);
+    const fetching = reportingFailure(reader.live, fetchPage(this.#http, reader.session, timeline, pageRequest));
+    return this.#lifetime.rejectWhenClosed(fetching, page.signal);
   }
 
   /**
@@ -405,10 +407,10 @@ export class MatrixClientManager implements AsyncDisposable {
     const read = readCallOptions('sendMessage()', sendMessageSchema, options);
     const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, signal } = read;
     const outgoing: Outgoing = { userId, roomId, type, txnId, content: toContent(read, type), signal };
-    if (read.durable) return this.#lifetime.orClosed(this.#outbox.send(outgoing), signal);
-    const ending = { ...outgoing, signal: this.#lifetime.until(signal) };
-    const sending = this.#sender.inOrder(userId, roomId, () => this.#posts.post(ending), ending.signal);
-    return this.#lifetime.orClosed(sending, signal);
+    if (read.durable) return this.#lifetime.rejectWhenClosed(this.#outbox.send(outgoing), signal);
+    const ending = { ...outgoing, signal: this.#lifetime.withShutdownSignal(signal) };
+    const sending = this.#sender.inOrder(userId, roomId, () => this.#posts.send(ending), ending.signal);
+    return this.#lifetime.rejectWhenClosed(sending, signal);
   }
 
   /**
@@ -474,8 +476,8 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#lifetime.assertOpen();
     const { userId, roomId, txnId, msgtype, signal, ...read } = readCallOptions('sendFile()', sendFileSchema, options);
     const file = { ...read.file, ...(read.file.info && { info: toContentPart(read.file.info, 'file.info') }) };
-    const ending = this.#lifetime.until(signal);
-    const send = async (actor: Actor): Promise<{ eventId: string; contentUri: string }> => {
+    const ending = this.#lifetime.withShutdownSignal(signal);
+    const send = async (actor: CallerSession): Promise<{ eventId: string; contentUri: string }> => {
       const { session } = actor;
       const encrypted = await this.#posts.isEncrypted(actor, userId, roomId, ending);
       const { maxFileBytes: maxBytes } = this.#settings;
@@ -495,9 +497,9 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#lifetime.assertOpen();
     const read = readCallOptions('downloadFile()', downloadFileSchema, options);
     const { userId, roomId, content, thumbnail = false, maxBytes = this.#settings.maxFileBytes } = read;
-    const signal = this.#lifetime.until(read.signal);
-    const { session } = await this.#lifetime.orClosed(this.#reader(userId, signal), read.signal);
-    return this.#lifetime.orClosed(
+    const signal = this.#lifetime.withShutdownSignal(read.signal);
+    const { session } = await this.#lifetime.rejectWhenClosed(this.#reader(userId, signal), read.signal);
+    return this.#lifetime.rejectWhenClosed(
       this.#attachments.download(session, content, { roomId, thumbnail, maxBytes, signal }),
       read.signal,
     );
@@ -527,7 +529,7 @@ export class MatrixClientManager implements AsyncDisposable {
     const { userId, roomId, typing, timeoutMs = 30_000, signal } = read;
     await this.#users.acting(
       userId,
-      ({ session }) => this.#typing.set(session, roomId, typing, timeoutMs, this.#lifetime.until(signal)),
+      ({ session }) => this.#typing.set(session, roomId, typing, timeoutMs, this.#lifetime.withShutdownSignal(signal)),
       signal,
     );
   }
@@ -537,9 +539,9 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#lifetime.assertOpen();
     const read = readCallOptions('sendReadReceipt()', sendReadReceiptSchema, options);
     const { userId, roomId, eventId, private: isPrivate = false, signal } = read;
-    const send = ({ session, live }: Actor): Promise<void> => {
+    const send = ({ session, live }: CallerSession): Promise<void> => {
       const timeline = live?.timeline(roomId);
-      const receipt = { roomId, eventId, isPrivate, signal: this.#lifetime.until(signal) };
+      const receipt = { roomId, eventId, isPrivate, signal: this.#lifetime.withShutdownSignal(signal) };
       return this.#receipts.send(session, receipt, (a, b) => timeline?.isNotAfter(a, b));
     };
     await this.#users.acting(userId, send, signal);
@@ -560,7 +562,7 @@ export class MatrixClientManager implements AsyncDisposable {
     const letter = (await this.deadLetters(userId)).find((one) => one.id === id);
     if (!letter) return false;
     const taken = this.#callbacks.redeliver(letter.event, this.#lifetime.signal);
-    if (!(await this.#lifetime.orClosed(taken))) return false;
+    if (!(await this.#lifetime.rejectWhenClosed(taken))) return false;
     return this.#settings.storage.deleteDeadLetter(userId, id);
   }
 
@@ -570,7 +572,7 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async rotateEncryptionSecret(secret: string | Uint8Array): Promise<void> {
     this.#lifetime.assertOpen();
-    if (this.#encryption) return this.#lifetime.orClosed(this.#encryption.rotateSecret(secret));
+    if (this.#encryption) return this.#lifetime.rejectWhenClosed(this.#encryption.rotateSecret(secret));
     throw new MatrixClientManagerError('INVALID_OPTIONS', 'rotateEncryptionSecret() needs the option `encryption`');
   }
 
@@ -583,7 +585,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#lifetime.assertOpen();
     assertUserId(userId);
     const { logOut = true } = readCallOptions('forgetUser()', forgetUserSchema, options);
-    await this.#lifetime.orClosed(this.#forget(userId, logOut));
+    await this.#lifetime.rejectWhenClosed(this.#forget(userId, logOut));
   }
 
   /** The user id of the option `admin`, to act as that account in calls that take a `userId`; undefined without one. */
@@ -637,7 +639,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * another one fails with or does not end in; then rejects with that error, or with an AggregateError of several.
    */
   shutdown(): Promise<void> {
-    this.#lifetime.beginEnd();
+    this.#lifetime.beginShutdown();
     return (this.#shutdown ??= this.#end());
   }
 
@@ -655,7 +657,7 @@ export class MatrixClientManager implements AsyncDisposable {
     await endInOrder(
       [
         { doing: 'finishing sends', run: () => this.#finishSends(), timeoutMs: stopTimeoutMs + 1_000 },
-        { doing: 'ending calls', run: () => this.#lifetime.cutShort() },
+        { doing: 'ending calls', run: () => this.#lifetime.abortInFlight() },
         { doing: 'ending the look-out for the homeserver', run: () => this.#gate.close() },
         { doing: 'stopping the clients', run: () => this.#users.registry.close(), timeoutMs: forClients },
         { doing: 'ending logins and sends', run: () => this.#settled() },
@@ -701,7 +703,7 @@ export class MatrixClientManager implements AsyncDisposable {
   ): Promise<T> {
     this.#lifetime.assertOpen();
     assertUserId(userId);
-    const useIfThere = ({ encryption }: LiveUser): Promise<T> => {
+    const useIfThere = ({ encryption }: UserSession): Promise<T> => {
       if (encryption) return use(encryption);
       const message = `${userId} has no encryption here`;
       throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
@@ -710,7 +712,7 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /** Who reads: the user, or the admin. */
-  async #reader(userId: string | undefined, signal: AbortSignal): Promise<Actor> {
+  async #reader(userId: string | undefined, signal: AbortSignal): Promise<CallerSession> {
     if (userId !== undefined) return this.#users.reader(userId, signal);
     if (this.#adminHttp) return { session: this.#adminHttp.session };
     throw new MatrixClientManagerError(

@@ -106,7 +106,7 @@ export class Accounts {
    * The credentials to start a client with: those given (checked to be the user's, and remembered), else those known.
    * Rejects with `CLIENT_NOT_STARTED` where there are none, and `USER_DEACTIVATED` where that is why. The manager's admin has its own, whatever token is given.
    */
-  async resolve(
+  async credentialsFor(
     userId: string,
     given: { accessToken?: string | undefined; deviceId?: string | undefined } = {},
     signal?: AbortSignal,
@@ -225,7 +225,7 @@ export class Accounts {
 
   /** The session to act as the user with. Rejects with `CLIENT_NOT_STARTED` where there are no credentials. */
   async sessionOf(userId: string, signal?: AbortSignal): Promise<Session> {
-    return this.#ownAdmin(userId)?.session ?? this.session(await this.resolve(userId, {}, signal));
+    return this.#ownAdmin(userId)?.session ?? this.session(await this.credentialsFor(userId, {}, signal));
   }
 
   /** A session over `credentials` that renews itself and remembers what it got. */

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
-import type { Passenger, RequestGate, RequestOutcome } from '../core/ports/request-gate.js';
+import type { AdmissionRequest, RequestGate, RequestOutcome } from '../core/ports/request-gate.js';
 import { CircuitBreaker } from './circuit-breaker.js';
 import type { HomeserverState } from './circuit-breaker.js';
 import { RateLimiter } from './rate-limiter.js';
@@ -65,7 +65,7 @@ export class HomeserverGate implements RequestGate {
   }
 
   /** Lets a request out in its turn. Throws `HOMESERVER_UNAVAILABLE` at once while the homeserver is down. */
-  async enter(passenger: Passenger): Promise<void> {
+  async enter(passenger: AdmissionRequest): Promise<void> {
     this.#assertUp(passenger);
     for (const limiter of [passenger.admin ? this.#adminLimiter : undefined, this.#limiter]) {
       if (!limiter) continue;
@@ -123,7 +123,7 @@ export class HomeserverGate implements RequestGate {
     this.#breaker.close();
   }
 
-  #assertUp({ operation, userId, roomId }: Passenger): void {
+  #assertUp({ operation, userId, roomId }: AdmissionRequest): void {
     const state = this.#breaker.state;
     if (state.state === 'up') return;
     const retryAfterMs = Math.max(0, state.retryAt - this.#options.clock.now());

@@ -1,7 +1,7 @@
 import type { Filter, MatrixClient } from 'matrix-js-sdk';
 import type { SyncQuery } from '../sync/sync-requests.js';
 
-export interface OwnAnswers {
+export interface InterceptedRequests {
   readonly sync: (query: SyncQuery) => Promise<unknown>;
   readonly versions: () => Promise<unknown>;
   /** Whether the client is on its way to its first sync. */
@@ -13,7 +13,7 @@ export interface OwnAnswers {
  * `/sync` itself, `/versions`, which is the same for all clients, and the push rules, which come by sync as well. The
  * filter goes into the query of each sync. What else the SDK asks for, or is told to ask for, goes its usual way.
  */
-export function answerItself(client: MatrixClient, { sync, versions, isStarting }: OwnAnswers): void {
+export function interceptSdkRequests(client: MatrixClient, { sync, versions, isStarting }: InterceptedRequests): void {
   const { http } = client;
   const authedRequest = http.authedRequest.bind(http) as (...args: unknown[]) => Promise<unknown>;
   Object.assign(http, {

@@ -75,7 +75,7 @@ export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
 }
 
 /** The rooms that the client has, if it was stopped before it had all of them. */
-export function coveredSoFar(stored: StoredCheckpoint): Iterable<string> | undefined {
+export function knownRoomsOf(stored: StoredCheckpoint): Iterable<string> | undefined {
   return accountDataOf(stored)?.growing ? stored.rooms.keys() : undefined;
 }
 

@@ -51,24 +51,26 @@ export class SdkFeed {
     this.#setPushRules = client.setPushRules.bind(client);
     if (saved) saved.accountData = this.#withoutPushRules(saved.accountData);
     const isOff = (name: string): boolean =>
-      !this.isObserved && emittedByPeople.has(name) && !(encrypts && name === (RoomMemberEvent.Membership as string));
+      !this.isMaterialized &&
+      emittedByPeople.has(name) &&
+      !(encrypts && name === (RoomMemberEvent.Membership as string));
     Object.assign(client, { reEmitter: new SharedReEmitter(client, isOff), setPushRules: () => {} });
     const getEventMapper = client.getEventMapper.bind(client);
     client.getEventMapper = (options) => {
-      if (this.isObserved) return getEventMapper(options);
+      if (this.isMaterialized) return getEventMapper(options);
       const map = getEventMapper({ ...options, preventReEmit: true });
       return (event) => Object.assign(withoutListeners(map(event)), { reEmitter: undefined });
     };
   }
 
   /** Whether somebody has looked at the client. */
-  get isObserved(): boolean {
+  get isMaterialized(): boolean {
     return this.#timelineOf !== undefined;
   }
 
   /** Takes out of a response what nobody reads. */
   prune(response: ISyncResponse): void {
-    if (this.isObserved) return;
+    if (this.isMaterialized) return;
     const { account_data: accountData } = response;
     if (accountData?.events) accountData.events = this.#withoutPushRules(accountData.events);
     const { join, leave }: Partial<NonNullable<ISyncResponse['rooms']>> = response.rooms ?? {};
@@ -85,7 +87,7 @@ export class SdkFeed {
 
   /** Whether there is anything for the SDK in what {@link prune} has left of a response. */
   concerns({ next_batch: _next, rooms, account_data: accountData, ...more }: ISyncResponse): boolean {
-    if (this.isObserved || this.#client.getCrypto()) return true;
+    if (this.isMaterialized || this.#client.getCrypto()) return true;
     const { presence, to_device: toDevice } = more as Partial<ISyncResponse>;
     if ([accountData, presence, toDevice].some((part) => part?.events?.length)) return true;
     return Object.values(rooms ?? {}).some((section) => Object.keys(section ?? {}).length > 0);
@@ -93,7 +95,7 @@ export class SdkFeed {
 
   /** Frees the state at the start of the rooms' timelines: nobody goes back from there. */
   trim(roomIds: Iterable<string>): void {
-    if (this.isObserved) return;
+    if (this.isMaterialized) return;
     for (const roomId of roomIds) {
       const room = this.#client.getRoom(roomId);
       if (!room) continue;
@@ -105,8 +107,8 @@ export class SdkFeed {
   }
 
   /** From now on the SDK gets everything, beginning with what it has not been told. */
-  observe(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
-    if (this.isObserved) return;
+  materialize(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
+    if (this.isMaterialized) return;
     const client = this.#client;
     this.#timelineOf = timelineOf;
     client.setPushRules = this.#setPushRules;

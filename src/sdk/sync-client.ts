@@ -20,10 +20,10 @@ import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
 import { clientFailure } from '../sync/client-failure.js';
 import { FastStart } from '../sync/fast-start.js';
-import { answerItself } from './intercepted-requests.js';
+import { interceptSdkRequests } from './intercepted-requests.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
 import { dropRenewedRooms } from './renewed-rooms.js';
-import { coveredSoFar, resumeData, resumePosition, savedSync } from './room-snapshots.js';
+import { knownRoomsOf, resumeData, resumePosition, savedSync } from './room-snapshots.js';
 import { JoinedCheck } from './joined-check.js';
 import { MissedSync } from '../sync/missed-sync.js';
 import { gapsOfAllRooms } from './missed-rooms.js';
@@ -32,7 +32,7 @@ import { initialLimit, syncLimit } from '../sync/sync-query.js';
 import { SyncRequests } from '../sync/sync-requests.js';
 import type { SyncQuery } from '../sync/sync-requests.js';
 import { SyncPoll } from '../sync/sync-poll.js';
-import type { Answer, ClientGate } from '../sync/sync-poll.js';
+import type { SyncResult, ClientGate } from '../sync/sync-poll.js';
 import type { OnSdkFailure } from './sdk-containment.js';
 import { assertClientSurface } from './private-surface.js';
 import { SdkFeed } from './sdk-feed.js';
@@ -115,7 +115,7 @@ export class SyncClient implements EventSource {
   readonly #joined: JoinedCheck;
   readonly #feed: SdkFeed;
   /** What the SDK is processing. */
-  #pending: Answer | undefined;
+  #pending: SyncResult | undefined;
   /** Whether the stored position is marked as one with rooms missing. */
   #storedAsGrowing: boolean;
   #accountDataChanged = false;
@@ -163,7 +163,7 @@ export class SyncClient implements EventSource {
     const { signal } = this.#poll;
     const endsWithOutage = (): boolean => this.#phase === 'running';
     const requests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, endsWithOutage });
-    const covered = coveredSoFar(stored);
+    const covered = knownRoomsOf(stored);
     this.#storedAsGrowing = covered !== undefined;
     const fast = new FastStart({
       ...options,
@@ -202,7 +202,7 @@ export class SyncClient implements EventSource {
       onPositionLost,
       onFailure: (error) => this.#fail(error),
     });
-    answerItself(this.matrixClient, {
+    interceptSdkRequests(this.matrixClient, {
       sync: (query) => {
         this.#polled = true;
         return this.#sync(query);
@@ -229,13 +229,13 @@ export class SyncClient implements EventSource {
   }
 
   /** Whether rooms, or events that were missed, are not here because the homeserver fails to tell them. */
-  get lacksAnswers(): boolean {
+  get isIncomplete(): boolean {
     return this.#fast.isFailing || this.#missed?.isFailing === true;
   }
 
   /** Lets the client know what the library knows, for somebody who looks at it. */
-  observe(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
-    this.#feed.observe(timelineOf);
+  materialize(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
+    this.#feed.materialize(timelineOf);
   }
 
   /**
@@ -365,16 +365,16 @@ export class SyncClient implements EventSource {
   }
 
   /** The next sync, after what was missed. */
-  async #next(query: SyncQuery): Promise<Answer> {
+  async #next(query: SyncQuery): Promise<SyncResult> {
     const { since } = query;
     const missed = this.#missed;
     if (since === undefined) return this.#syncs.next(query);
     for (;;) {
-      const growth = !this.#fast.isGrowing ? 'none' : this.#fast.isDue ? 'due' : 'put-off';
+      const growth = !this.#fast.hasMissingRooms ? 'none' : this.#fast.isDue ? 'due' : 'put-off';
       await missed?.run(growth, this.#missedBatches(String(since)));
       const signal = missed?.signal ?? this.#poll.signal;
       try {
-        const isDone = this.#phase === 'running' && !this.#fast.isGrowing && !this.#syncs.hasAnswer;
+        const isDone = this.#phase === 'running' && !this.#fast.hasMissingRooms && !this.#syncs.hasAnswer;
         const suspects = isDone ? await this.#joined.suspects(signal) : new Set<string>();
         if (suspects.size === 0) return await this.#syncs.next(query, signal);
         const answer = await this.#syncs.next({ ...query, timeout: 0 }, signal);
@@ -402,7 +402,7 @@ export class SyncClient implements EventSource {
     };
   }
 
-  #handOut(answer: Answer): ISyncResponse {
+  #handOut(answer: SyncResult): ISyncResponse {
     const { read, durationMs } = answer;
     const { malformed, batch } = read;
     const response = read.response as unknown as ISyncResponse;
@@ -413,11 +413,11 @@ export class SyncClient implements EventSource {
     }
     const { account_data: accountData } = response;
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
-    this.#noteKeysLeft(response, batch.isLate === true);
+    this.#noteKeysLeft(response, batch.isBackfilledRooms === true);
     for (const roomId of dropRenewedRooms(this.matrixClient, response)) this.#options.encryption?.forgetRoom(roomId);
     this.#feed.prune(response);
     dropKnownEvents(this.matrixClient, response);
-    this.#unobserved = !this.#feed.isObserved;
+    this.#unobserved = !this.#feed.isMaterialized;
     this.#pending = answer;
     this.#watch = this.#telemetry.sync(this.#userId, kindOf(batch), durationMs);
     return response;
@@ -448,7 +448,7 @@ export class SyncClient implements EventSource {
       };
       const taken = watch ? watch(sizeOf(read.batch), take) : take();
       // Somebody has looked at the client while it did not get all of this.
-      if (this.#unobserved && this.#feed.isObserved) this.#feed.fill(roomIds);
+      if (this.#unobserved && this.#feed.isMaterialized) this.#feed.fill(roomIds);
       await taken;
     } catch (error) {
       this.#fail(clientFailure(error, this.#userId));
@@ -473,9 +473,9 @@ export class SyncClient implements EventSource {
   }
 }
 
-function kindOf({ since, catchUp, isLate }: EventBatch): SyncKind {
+function kindOf({ since, catchUp, isBackfilledRooms }: EventBatch): SyncKind {
   if (catchUp) return 'catch-up';
-  return since === undefined || isLate ? 'initial' : 'live';
+  return since === undefined || isBackfilledRooms ? 'initial' : 'live';
 }
 
 function sizeOf({ rooms, invites }: EventBatch): SyncSize {

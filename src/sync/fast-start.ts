@@ -47,7 +47,7 @@ interface UpToNow {
 }
 
 /** A part of what the homeserver told, in the order in which the client has to take it. */
-export interface Part {
+export interface SyncChunk {
   readonly read: ReadSync;
   /** Whether rooms are still missing after it. */
   readonly growing: boolean;
@@ -67,14 +67,14 @@ export interface Part {
 export class FastStart {
   readonly #options: FastStartOptions;
   readonly #sliding: SlidingSync;
-  readonly #covered: Set<string>;
+  readonly #knownRooms: Set<string>;
   /** Rooms that sliding sync was asked for and did not have. */
-  readonly #inVain = new Set<string>();
+  readonly #unavailableRooms = new Set<string>();
   /** Rooms to ask for next. */
   #waiting: string[] = [];
   /** Rooms to ask for before: they have news. */
   #urgent: string[] = [];
-  #growing: boolean;
+  #hasMissingRooms: boolean;
   /** Whether what was missed comes first. */
   #resuming: boolean;
   #refused = false;
@@ -87,67 +87,67 @@ export class FastStart {
     const { requests, userId, timelineLimit, covered } = options;
     this.#options = options;
     this.#sliding = new SlidingSync(requests, userId, initialLimit(timelineLimit));
-    this.#covered = new Set(covered);
-    this.#growing = covered !== undefined;
-    this.#resuming = this.#growing;
+    this.#knownRooms = new Set(covered);
+    this.#hasMissingRooms = covered !== undefined;
+    this.#resuming = this.#hasMissingRooms;
   }
 
   /** Whether rooms are missing. */
-  get isGrowing(): boolean {
-    return this.#growing;
+  get hasMissingRooms(): boolean {
+    return this.#hasMissingRooms;
   }
 
   /** Whether rooms are missing because the homeserver has failed to tell them. */
   get isFailing(): boolean {
-    return this.#growing && this.#failures >= GROWTH_ATTEMPTS;
+    return this.#hasMissingRooms && this.#failures >= GROWTH_ATTEMPTS;
   }
 
   /** Whether rooms are missing and are to be asked for next. */
   get isDue(): boolean {
-    return this.#growing && this.#options.clock.now() >= this.#notBefore;
+    return this.#hasMissingRooms && this.#options.clock.now() >= this.#notBefore;
   }
 
   /** Nothing is missing any more. */
   finish(): void {
-    this.#growing = false;
-    this.#covered.clear();
-    this.#inVain.clear();
+    this.#hasMissingRooms = false;
+    this.#knownRooms.clear();
+    this.#unavailableRooms.clear();
     this.#waiting = [];
     this.#urgent = [];
   }
 
   /** The first rooms, and what is news by now; undefined where the homeserver does not do that. */
-  async begin(): Promise<Part[] | undefined> {
+  async begin(): Promise<SyncChunk[] | undefined> {
     if (!(await this.#isOffered())) return undefined;
     const answer = await this.#sync({ filter: NO_ROOMS_FILTER, timeout: cacheBuster(this.#options.clock) });
     const position = this.#read(answer, undefined, false);
     const window = await this.#tryWindow();
     if (!window) return undefined;
-    this.#growing = !window.isAll;
+    this.#hasMissingRooms = !window.isAll;
     const { sections, news } = await this.#upToNow(window, position.batch.nextBatch, false);
-    const growing = this.#growing;
+    const growing = this.#hasMissingRooms;
     const read = this.#read({ ...position.response, rooms: toRooms(sections) }, undefined, false);
-    const first = { ...read, batch: { ...read.batch, ...(growing && { isPart: true }) } };
+    const first = { ...read, batch: { ...read.batch, ...(growing && { isPartialInitialSync: true }) } };
     return [{ read: first, growing }, ...(news ? [{ read: news, growing }] : [])];
   }
 
   /** Further rooms, and what is news by now. @param catchUp - whether the position is from before the client's start */
-  async grow(since: string, catchUp: boolean): Promise<Part[]> {
+  async loadMoreRooms(since: string, catchUp: boolean): Promise<SyncChunk[]> {
     for (;;) {
       const { sections, news } = await this.#upToNow(await this.#moreRooms(), since, catchUp);
       this.#failures = Math.min(this.#failures, GROWTH_ATTEMPTS - 1); // from now on the first failure puts off
-      const growing = this.#growing;
+      const growing = this.#hasMissingRooms;
       const parts = news ? [{ read: news, growing }] : [];
       if (sections.join.size > 0) {
         const late = this.#read({ next_batch: since, rooms: toRooms(sections) }, undefined, false);
-        parts.unshift({ read: { ...late, batch: { ...late.batch, since, isLate: true } }, growing });
+        parts.unshift({ read: { ...late, batch: { ...late.batch, since, isBackfilledRooms: true } }, growing });
       }
       if (parts.length > 0) return parts;
     }
   }
 
   /** Whether an attempt to grow has failed once too often, so that the client has to live without the rooms for now. */
-  putOff(error: unknown): boolean {
+  postpone(error: unknown): boolean {
     const { clock, logger, userId, signal } = this.#options;
     if (signal.aborted || !isRetryable(failureClass(error)) || ++this.#failures < GROWTH_ATTEMPTS) return false;
     const delayMs = retryDelayMs(error, this.#failures - GROWTH_ATTEMPTS + 1, PUT_OFF);
@@ -157,16 +157,18 @@ export class FastStart {
   }
 
   /** A plain sync that was asked for while rooms were missing: what it tells of those is not all there is of them. */
-  without(read: ReadSync): ReadSync {
+  markMissingRooms(read: ReadSync): ReadSync {
     const whole = wholeRooms(read);
     const { batch } = read;
-    const isPart = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
-      membership === 'join' && !this.#covered.has(roomId) && !whole.has(roomId);
-    const parts = new Set(batch.rooms.filter(isPart).map(({ roomId }) => roomId));
+    const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
+      membership === 'join' && !this.#knownRooms.has(roomId) && !whole.has(roomId);
+    const parts = new Set(batch.rooms.filter(isMissing).map(({ roomId }) => roomId));
     this.#resuming = false;
-    this.#urgent = [...new Set([...this.#urgent, ...parts])].filter((roomId) => !this.#inVain.has(roomId));
+    this.#urgent = [...new Set([...this.#urgent, ...parts])].filter((roomId) => !this.#unavailableRooms.has(roomId));
     this.#noteMembership(read, whole);
-    const rooms = batch.rooms.map((room) => (parts.has(room.roomId) ? { ...room, isPart: true as const } : room));
+    const rooms = batch.rooms.map((room) =>
+      parts.has(room.roomId) ? { ...room, isWithoutHistory: true as const } : room,
+    );
     // A stored room counts as complete.
     const stateChanged = new Set([...read.stateChanged].filter((roomId) => !parts.has(roomId)));
     return { ...read, batch: { ...batch, rooms }, stateChanged };
@@ -193,11 +195,11 @@ export class FastStart {
   /** The next rooms that are missing: first those that have news. */
   async #moreRooms(): Promise<Rooms> {
     if (this.#resuming) return { sections: noSections(), isAll: false };
-    const isFresh = (roomId: string): boolean => !this.#covered.has(roomId) && !this.#inVain.has(roomId);
+    const isFresh = (roomId: string): boolean => !this.#knownRooms.has(roomId) && !this.#unavailableRooms.has(roomId);
     if (![...this.#urgent, ...this.#waiting].some(isFresh)) {
       const joined = await this.#joinedRooms();
       if (!joined) return this.#everyRoom();
-      this.#waiting = joined.filter((roomId) => !this.#covered.has(roomId));
+      this.#waiting = joined.filter((roomId) => !this.#knownRooms.has(roomId));
       if (this.#waiting.length === 0) return { sections: noSections(), isAll: true };
     }
     return this.#rooms([...new Set([...this.#urgent, ...this.#waiting.filter(isFresh)])].slice(0, WINDOW));
@@ -209,7 +211,7 @@ export class FastStart {
     try {
       return await requests.joinedRooms();
     } catch (error) {
-      if (signal.aborted || isOfTheMoment(error)) throw error;
+      if (signal.aborted || isRetryableLater(error)) throw error;
       logger.warn({ userId, err: error }, 'asking for the joined rooms failed; going on without it');
       return undefined;
     }
@@ -220,10 +222,10 @@ export class FastStart {
     if (roomIds.length === 0 || !(await this.#isOffered())) return this.#everyRoom();
     try {
       const sections = await this.#sliding.rooms(roomIds);
-      for (const roomId of roomIds) if (!sections.join.has(roomId)) this.#inVain.add(roomId);
+      for (const roomId of roomIds) if (!sections.join.has(roomId)) this.#unavailableRooms.add(roomId);
       return { sections, isAll: false };
     } catch (error) {
-      if (this.#options.signal.aborted || isOfTheMoment(error)) throw error;
+      if (this.#options.signal.aborted || isRetryableLater(error)) throw error;
       this.#refuse(error);
       return this.#everyRoom();
     }
@@ -234,7 +236,7 @@ export class FastStart {
     const { timelineLimit, clock } = this.#options;
     const filter = syncFilter(initialLimit(timelineLimit));
     const read = this.#read(await this.#sync({ filter, timeout: cacheBuster(clock) }), undefined, false);
-    const missing = Object.entries(read.response.rooms?.join ?? {}).filter(([roomId]) => !this.#covered.has(roomId));
+    const missing = Object.entries(read.response.rooms?.join ?? {}).filter(([roomId]) => !this.#knownRooms.has(roomId));
     return { sections: { ...noSections(), join: new Map<string, JoinedRoomBody>(missing) }, isAll: true };
   }
 
@@ -248,11 +250,13 @@ export class FastStart {
     if (news.batch.nextBatch === since) this.#lastPoll.timeout--;
     const whole = wholeRooms(news);
     const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
-      membership === 'join' && ![this.#covered, this.#inVain, whole, sections.join].some((known) => known.has(roomId));
+      membership === 'join' &&
+      ![this.#knownRooms, this.#unavailableRooms, whole, sections.join].some((known) => known.has(roomId));
     const before = beforeNews(sections, news);
-    this.#urgent = this.#growing && !isAll ? news.batch.rooms.filter(isMissing).map(({ roomId }) => roomId) : [];
+    this.#urgent =
+      this.#hasMissingRooms && !isAll ? news.batch.rooms.filter(isMissing).map(({ roomId }) => roomId) : [];
     this.#resuming = false;
-    for (const roomId of before.join.keys()) this.#covered.add(roomId);
+    for (const roomId of before.join.keys()) this.#knownRooms.add(roomId);
     if (this.#urgent.length > 0) return { sections: before, news: undefined };
     this.#noteMembership(news, whole);
     if (isAll) this.finish();
@@ -260,9 +264,9 @@ export class FastStart {
   }
 
   #noteMembership({ batch }: ReadSync, whole: ReadonlySet<string>): void {
-    for (const roomId of whole) this.#covered.add(roomId);
+    for (const roomId of whole) this.#knownRooms.add(roomId);
     for (const { roomId, membership } of batch.rooms) {
-      if (membership === 'leave') this.#covered.delete(roomId);
+      if (membership === 'leave') this.#knownRooms.delete(roomId);
     }
   }
 
@@ -301,7 +305,7 @@ function toRooms({ join, invite }: RoomSections): object {
 }
 
 /** Whether the homeserver may well do it later: it is down, busy, or does not know the token. */
-function isOfTheMoment(error: unknown): boolean {
+function isRetryableLater(error: unknown): boolean {
   if (!isManagerError(error) || error.code === 'INVALID_RESPONSE' || error.code === 'TIMEOUT') return false;
   const { status } = error;
   return status === undefined || status === 401 || status === 429 || [502, 503, 504].includes(status);

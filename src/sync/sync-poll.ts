@@ -10,7 +10,7 @@ import { invalidResponse } from '../http/response-error.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { Session } from '../http/session.js';
 import { clientFailure, EndOfSession } from './client-failure.js';
-import type { FastStart, Part } from './fast-start.js';
+import type { FastStart, SyncChunk } from './fast-start.js';
 import { cacheBuster, initialLimit, syncLimit } from './sync-query.js';
 import { SYNC_PATH } from './sync-requests.js';
 import type { SyncQuery, SyncRequests } from './sync-requests.js';
@@ -64,7 +64,7 @@ export interface SyncPollOptions {
 }
 
 /** What one sync brought. */
-export interface Answer extends Part {
+export interface SyncResult extends SyncChunk {
   readonly durationMs: number;
 }
 
@@ -84,7 +84,7 @@ export class SyncPoll {
   readonly #options: SyncPollOptions;
   readonly #endOfSession = new EndOfSession();
   /** Answers that the SDK has not asked for yet. */
-  readonly #answers: Answer[] = [];
+  readonly #answers: SyncResult[] = [];
   /** How long to wait from one sync to the next while the user rests; undefined while they do not. */
   #restMs: number | undefined;
   #endRest: (() => void) | undefined;
@@ -142,7 +142,7 @@ export class SyncPoll {
    * One sync that succeeds, however long that takes. Rejects when the signal fires.
    * @param signal - the signal of the options, or one that fires with it and earlier, after which it is asked again
    */
-  async next(query: SyncQuery, signal = this.#options.signal): Promise<Answer> {
+  async next(query: SyncQuery, signal = this.#options.signal): Promise<SyncResult> {
     const ready = this.#answers.shift();
     if (ready) return ready;
     const { encryption, gate, clock, fast, isStarting, onPositionLost } = this.#options;
@@ -259,7 +259,7 @@ export class SyncPoll {
   }
 
   /** Asks for what is next; what comes with it waits in {@link #answers}. */
-  async #ask(query: SyncQuery, since: string | undefined, atOnce: boolean, signal: AbortSignal): Promise<Answer> {
+  async #ask(query: SyncQuery, since: string | undefined, atOnce: boolean, signal: AbortSignal): Promise<SyncResult> {
     const { clock, fast, resumesFrom, userId } = this.#options;
     const begunAt = clock.now();
     const catchUp = since === undefined ? this.#lostPosition !== undefined : since === resumesFrom && !this.#caughtUp;
@@ -268,7 +268,7 @@ export class SyncPoll {
       if (since === undefined && !early) fast.finish();
       const parts = early ?? [await this.#askPlain(query, since, atOnce, catchUp, signal)];
       const durationMs = clock.now() - begunAt;
-      const [first, ...others] = parts.map((part) => ({ ...part, durationMs })) as [Answer, ...Answer[]];
+      const [first, ...others] = parts.map((part) => ({ ...part, durationMs })) as [SyncResult, ...SyncResult[]];
       this.#answers.push(...others);
       return first;
     } catch (error) {
@@ -278,7 +278,7 @@ export class SyncPoll {
     }
   }
 
-  async #askFast(since: string | undefined, catchUp: boolean): Promise<Part[] | undefined> {
+  async #askFast(since: string | undefined, catchUp: boolean): Promise<SyncChunk[] | undefined> {
     const { fast, isKnown } = this.#options;
     if (since !== undefined) return fast.isDue ? this.#grow(since, catchUp) : undefined;
     // A user who was delivered to before is owed missed events in every room.
@@ -286,12 +286,12 @@ export class SyncPoll {
   }
 
   /** Undefined where the rooms that are missing have to wait, and news must not wait with them. */
-  async #grow(since: string, catchUp: boolean): Promise<Part[] | undefined> {
+  async #grow(since: string, catchUp: boolean): Promise<SyncChunk[] | undefined> {
     const { fast } = this.#options;
     try {
-      return await fast.grow(since, catchUp);
+      return await fast.loadMoreRooms(since, catchUp);
     } catch (error) {
-      if (!fast.putOff(error)) throw error;
+      if (!fast.postpone(error)) throw error;
       return undefined;
     }
   }
@@ -302,7 +302,7 @@ export class SyncPoll {
     atOnce: boolean,
     catchUp: boolean,
     signal: AbortSignal,
-  ): Promise<Part> {
+  ): Promise<SyncChunk> {
     const { clock, fast, requests, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
     // After a failure the answer must come at once, so that everybody knows that the connection is back. A first sync
     // is answered at once whatever the timeout.
@@ -311,7 +311,7 @@ export class SyncPoll {
     const data = await requests.sync({ ...query, since, timeout }, timeoutMs, signal);
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
     const read = readSyncResponse(data, { since, catchUp, timelineLimit: limit });
-    return fast.isGrowing ? { read: fast.without(read), growing: true } : { read, growing: false };
+    return fast.hasMissingRooms ? { read: fast.markMissingRooms(read), growing: true } : { read, growing: false };
   }
 
   #connection(connected: boolean): void {

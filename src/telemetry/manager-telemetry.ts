@@ -114,7 +114,7 @@ export class ManagerTelemetry implements Telemetry {
   }
 
   /** Has `read` called whenever metrics are collected. Returns what ends that. */
-  observe(read: () => Gauges): () => void {
+  registerGauges(read: () => Gauges): () => void {
     const encryption = this.#encryption;
     return observeGauges(this.#meter, this.#common, () => ({ ...read(), keysToBackUp: encryption.keysToBackUp }));
   }

@@ -1,5 +1,5 @@
 import type { Clock, TimerHandle } from '../core/clock.js';
-import { liveUserLoading } from '../users/load-user-session.js';
+import { userSessionLoading } from '../users/load-user-session.js';
 
 interface Timer {
   readonly dueAt: number;
@@ -72,7 +72,7 @@ async function settle(): Promise<void> {
   for (;;) {
     for (let turn = 0; turn < SETTLE_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
     // The first start of a manager loads matrix-js-sdk, and time must not run on meanwhile.
-    const load = liveUserLoading();
+    const load = userSessionLoading();
     if (!load) return;
     await load.catch(() => undefined);
   }

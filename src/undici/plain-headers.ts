@@ -1,7 +1,7 @@
-import type { AnswerHeaders } from '../core/ports/transport.js';
+import type { HttpHeaders } from '../core/ports/transport.js';
 
 /** Headers as undici gives them, by lower-case names. */
-export class PlainHeaders implements AnswerHeaders {
+export class PlainHeaders implements HttpHeaders {
   readonly #values: Readonly<Record<string, string | string[] | undefined>>;
 
   constructor(values: Readonly<Record<string, string | string[] | undefined>>) {

@@ -6,7 +6,14 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
 import { libraryVersion } from '../core/version.js';
 import { MAX_ERROR_BYTES } from '../http/read-text.js';
-import type { Answer, Connections, Fetch, Lane, Transport, TransportRequest } from '../core/ports/transport.js';
+import type {
+  HttpResponse,
+  OpenTransport,
+  Fetch,
+  ConnectionPool,
+  Transport,
+  TransportRequest,
+} from '../core/ports/transport.js';
 import { decoded } from './decoded.js';
 import { Exchange } from './exchange.js';
 import { PlainHeaders } from './plain-headers.js';
@@ -41,8 +48,8 @@ export function undiciTransport(options: UndiciTransportOptions = {}): Transport
   return { open: () => new UndiciConnections(options) };
 }
 
-class UndiciConnections implements Connections {
-  readonly #pools: Readonly<Record<Lane, Pool>>;
+class UndiciConnections implements OpenTransport {
+  readonly #pools: Readonly<Record<ConnectionPool, Pool>>;
   readonly #headers: Readonly<Record<string, string>>;
   /** Whether the last connection made is HTTP/2, so that requests share it. */
   #multiplexes = false;
@@ -89,7 +96,7 @@ class UndiciConnections implements Connections {
     };
   }
 
-  async send(request: TransportRequest): Promise<Answer> {
+  async send(request: TransportRequest): Promise<HttpResponse> {
     const { method, origin, path, body: sent, maxBytes, signal } = request;
     const pool = this.#pools[request.lane];
     const { agent } = pool;

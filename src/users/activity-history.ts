@@ -17,7 +17,7 @@ interface Habit {
 }
 
 /** Learns at what hours of the day users come. Costs about a hundred bytes per user, and forgets who stays away. */
-export class Habits {
+export class ActivityHistory {
   readonly #users = new Map<string, Habit>();
 
   /** Notes that the user is active. Cheap: only the first time in an hour counts. */

@@ -1,12 +1,12 @@
 import PQueue from 'p-queue';
-import { onceAborted, orAborted, throwIfAborted, withDeadline } from '../core/abort.js';
+import { onAbort, orAborted, throwIfAborted, withDeadline } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
 import { throwAny } from '../core/every-step.js';
 import { ActivityIndex } from './activity-index.js';
 import { ClientCapacity } from './client-capacity.js';
-import { asManagerError, closedError, describe, isUp, lateError, unendedError } from './client-slot.js';
+import { asManagerError, closedError, toClientInfo, isUp, startTimeoutError, stopFailedError } from './client-slot.js';
 import type { ManagedClient, Phase, Slot, Starting, UpSlot } from './client-slot.js';
 import type { ClientInfo, ClientState, StopReason } from './client-state.js';
 import type { Logger } from '../core/logger.js';
@@ -14,7 +14,7 @@ import type { ConnectionPolicy } from './connection-policy.js';
 import { IdleScheduler } from './idle-scheduler.js';
 
 /** Credentials that the caller of a start brings. */
-export interface GivenCredentials {
+export interface StartCredentials {
   readonly accessToken?: string | undefined;
   readonly deviceId?: string | undefined;
 }
@@ -29,7 +29,7 @@ export interface ClientRegistryOptions {
   /** Makes a client that is not started yet. Rejects soon after `signal` fires, and leaves nothing then. */
   readonly create: (
     userId: string,
-    given: GivenCredentials,
+    given: StartCredentials,
     hooks: ClientHooks,
     signal: AbortSignal,
   ) => Promise<ManagedClient>;
@@ -90,9 +90,9 @@ export class ClientRegistry {
       activity: (userId) => this.#slots.get(userId),
       rest: (userId, pollIntervalMs) => this.get(userId)?.rest(pollIntervalMs),
       wake: (userId) => this.get(userId)?.wake(),
-      sleep: (userId) => this.#drop(userId, 'idle'),
-      expect: (userId) => this.#expect(userId),
-      shed: () => this.#shed(),
+      stopIdle: (userId) => this.#drop(userId, 'idle'),
+      prewarm: (userId) => this.#prewarm(userId),
+      evictForMemory: () => this.#evictForMemory(),
     });
   }
 
@@ -101,7 +101,7 @@ export class ClientRegistry {
    * runs on another device than `given` asks for is replaced.
    * @param signal - ends the wait at once; the start goes on for others, and where it has begun
    */
-  async start(userId: string, given: GivenCredentials = {}, signal?: AbortSignal): Promise<ManagedClient> {
+  async start(userId: string, given: StartCredentials = {}, signal?: AbortSignal): Promise<ManagedClient> {
     for (;;) {
       throwIfAborted(signal, `starting ${userId}`);
       const slot = this.#ensure(userId, given);
@@ -248,14 +248,14 @@ export class ClientRegistry {
   }
 
   /** The user's slot, starting or up; while a client is stopping, what has to be waited for before asking again. */
-  #ensure(userId: string, given: GivenCredentials): UpSlot | Promise<unknown> {
+  #ensure(userId: string, given: StartCredentials): UpSlot | Promise<unknown> {
     if (this.#closed) throw closedError();
     const slot = this.#slots.get(userId);
     if (!slot || slot.phase.state === 'failed') return this.#launch(userId, given);
     return slot.phase.state === 'stopping' ? slot.phase.flight : (slot as UpSlot);
   }
 
-  #launch(userId: string, given: GivenCredentials): UpSlot {
+  #launch(userId: string, given: StartCredentials): UpSlot {
     const now = this.#options.clock.now();
     const begin = Promise.withResolvers<void>();
     const phase: Starting = {
@@ -286,7 +286,7 @@ export class ClientRegistry {
     }
   }
 
-  async #run(slot: Slot, phase: Starting, given: GivenCredentials): Promise<ManagedClient> {
+  async #run(slot: Slot, phase: Starting, given: StartCredentials): Promise<ManagedClient> {
     const { userId } = slot;
     const { signal } = phase.abort;
     const operation = `starting ${userId}`;
@@ -314,11 +314,11 @@ export class ClientRegistry {
         await created.start(ending);
         return created;
       };
-      const late = (): MatrixClientManagerError => lateError(userId, timeoutMs);
-      const client = await this.#inTurn(phase, operation, () =>
+      const late = (): MatrixClientManagerError => startTimeoutError(userId, timeoutMs);
+      const client = await this.#waitForTurn(phase, operation, () =>
         withDeadline({ clock, timeoutMs, signal }, late, begin),
       );
-      this.#enter(slot, { state: 'live', client });
+      this.#setPhase(slot, { state: 'live', client });
       this.#watch(slot);
       this.#options.onStarted(userId);
       if (fatal) this.#fatal(slot, fatal);
@@ -334,11 +334,11 @@ export class ClientRegistry {
   }
 
   /** Runs `start` when less than `startConcurrency` are under way. Rejects at once when it is ended before its turn. */
-  async #inTurn<T>(phase: Starting, operation: string, start: () => Promise<T>): Promise<T> {
+  async #waitForTurn<T>(phase: Starting, operation: string, start: () => Promise<T>): Promise<T> {
     const { signal } = phase.abort;
     throwIfAborted(signal, operation);
     const leave = new AbortController(); // of the queue: a start that has begun ends by itself, and only then gives way
-    const stay = onceAborted(signal, () => leave.abort());
+    const stay = onAbort(signal, () => leave.abort());
     phase.waiting = this.#starts.pending >= this.#options.startConcurrency;
     try {
       return await this.#starts.add(
@@ -370,7 +370,7 @@ export class ClientRegistry {
       .then(() => client.stop())
       .then(
         () => undefined,
-        (cause: unknown) => unendedError(cause, userId),
+        (cause: unknown) => stopFailedError(cause, userId),
       )
       .then((failure) => {
         this.#capacity.release();
@@ -384,7 +384,7 @@ export class ClientRegistry {
       });
     this.#activity.delete(userId);
     this.#scheduler.unwatch(userId);
-    this.#enter(slot, { state: 'stopping', flight, client });
+    this.#setPhase(slot, { state: 'stopping', flight, client });
     begin.resolve();
     return flight;
   }
@@ -398,7 +398,7 @@ export class ClientRegistry {
 
   /** A client that was and is no more: its error stays to be seen until the next start or stop. */
   #fail(slot: Slot, error: MatrixClientManagerError): void {
-    this.#enter(slot, { state: 'failed', error });
+    this.#setPhase(slot, { state: 'failed', error });
     this.#failed.delete(slot.userId);
     this.#failed.add(slot.userId);
     for (const userId of this.#failed) {
@@ -411,17 +411,17 @@ export class ClientRegistry {
 
   /** A start that never got to a client: only its caller knows of it. */
   #abandon(slot: Slot, error: MatrixClientManagerError): void {
-    this.#enter(slot, { state: 'failed', error });
+    this.#setPhase(slot, { state: 'failed', error });
     this.#slots.delete(slot.userId);
   }
 
   #connection(slot: Slot, connected: boolean): void {
     const { phase } = slot;
     if (phase.state !== 'live' && phase.state !== 'reconnecting') return;
-    this.#enter(slot, { state: connected ? 'live' : 'reconnecting', client: phase.client });
+    this.#setPhase(slot, { state: connected ? 'live' : 'reconnecting', client: phase.client });
   }
 
-  #enter(slot: Slot, phase: Phase): void {
+  #setPhase(slot: Slot, phase: Phase): void {
     const from = slot.phase.state;
     slot.phase = phase;
     if (from === phase.state) return;
@@ -455,7 +455,7 @@ export class ClientRegistry {
   }
 
   /** Starts the client of a user who is likely to come, if there is room to spare. What fails is no loss. */
-  #expect(userId: string): void {
+  #prewarm(userId: string): void {
     if (this.#closed || this.#slots.has(userId) || this.#capacity.isFull) return;
     const slot = this.#launch(userId, {});
     slot.expectedSince = slot.lastActivityAt;
@@ -463,7 +463,7 @@ export class ClientRegistry {
   }
 
   /** Stops a tenth of the clients, the least recently active ones; more with the next sweep if that was not enough. */
-  #shed(): void {
+  #evictForMemory(): void {
     for (let left = Math.ceil(this.#activity.size / 10); left > 0; left--) {
       const userId = this.#activity.oldest();
       if (userId === undefined) return;
@@ -474,7 +474,7 @@ export class ClientRegistry {
   #info(slot: Slot): ClientInfo {
     const { userId } = slot;
     const resting = this.#scheduler.isResting(userId);
-    return describe(slot, { resting, connections: this.connectionsOf(userId), now: this.#options.clock.now() });
+    return toClientInfo(slot, { resting, connections: this.connectionsOf(userId), now: this.#options.clock.now() });
   }
 }
 

@@ -5,13 +5,13 @@ import type { ClientInfo, ClientState } from './client-state.js';
 /** A user's client as the registry sees it. */
 export interface ManagedClient {
   /** The client itself, which from now on knows all that the library knows. */
-  observe(): MatrixClient;
+  materializeSdkClient(): MatrixClient;
   readonly deviceId: string;
   readonly lastSyncAt: number | undefined;
   /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
   readonly stalledRooms: number;
   /** Whether rooms, or events that were missed, are not here because the homeserver fails to tell them. */
-  readonly lacksAnswers: boolean;
+  readonly isIncomplete: boolean;
   /** How many calls of the user's callbacks have run for longer than they may, and still run. */
   readonly overdueCallbacks: number;
   /** Resolves when the client is live. Rejects soon after `signal` fires. After a rejection it is stopped. */
@@ -58,7 +58,7 @@ export interface Slot {
 export type UpSlot = Slot & { readonly phase: Exclude<Phase, { state: 'stopping' | 'failed' }> };
 
 /** The slot as an application sees it. */
-export function describe(
+export function toClientInfo(
   { userId, phase, since, lastActivityAt, leases }: Slot,
   { resting, connections, now }: Pick<ClientInfo, 'resting' | 'connections'> & { readonly now: number },
 ): ClientInfo {
@@ -75,7 +75,7 @@ export function describe(
     ...(client && {
       deviceId: client.deviceId,
       stalledRooms: client.stalledRooms,
-      incomplete: client.lacksAnswers,
+      incomplete: client.isIncomplete,
       overdueCallbacks: client.overdueCallbacks,
     }),
     ...(lastSyncAt !== undefined && { lastSyncAt, syncLagMs: now - lastSyncAt }),
@@ -92,12 +92,12 @@ export function closedError(): MatrixClientManagerError {
   return new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
 }
 
-export function lateError(userId: string, startTimeoutMs: number): MatrixClientManagerError {
+export function startTimeoutError(userId: string, startTimeoutMs: number): MatrixClientManagerError {
   const message = `starting ${userId} took longer than ${startTimeoutMs} ms; startTimeoutMs allows more`;
   return new MatrixClientManagerError('TIMEOUT', message, { userId });
 }
 
-export function unendedError(cause: unknown, userId: string): MatrixClientManagerError {
+export function stopFailedError(cause: unknown, userId: string): MatrixClientManagerError {
   const message = `stopping the client of ${userId} failed; what is left of it is not used any more`;
   return new MatrixClientManagerError('CLIENT_FAILED', message, { userId, cause });
 }

@@ -5,29 +5,29 @@ import type { Session } from '../http/session.js';
 import type { MessageSender, Outgoing } from '../sending/message-sender.js';
 import type { TypingNotifier } from '../ephemeral/typing-notifier.js';
 import type { Encryption } from './encryption.js';
-import type { Lifetime } from '../core/lifecycle.js';
-import type { LiveUser } from './user-session.js';
-import type { Actor, LiveUsers } from './user-sessions.js';
+import type { ManagerLifecycle } from '../core/lifecycle.js';
+import type { UserSession } from './user-session.js';
+import type { CallerSession, UserSessions } from './user-sessions.js';
 
-export interface RoomPostsOptions {
-  readonly users: LiveUsers;
+export interface EncryptedRoomSenderOptions {
+  readonly users: UserSessions;
   readonly sender: MessageSender;
   readonly typing: TypingNotifier;
   readonly encryption: Encryption | undefined;
-  readonly lifetime: Lifetime;
+  readonly lifetime: ManagerLifecycle;
   readonly logger: Logger;
 }
 
 /** What users post to rooms and read there, encrypted where the room is, and never in the clear there. */
-export class RoomPosts {
-  readonly #options: RoomPostsOptions;
+export class EncryptedRoomSender {
+  readonly #options: EncryptedRoomSenderOptions;
 
-  constructor(options: RoomPostsOptions) {
+  constructor(options: EncryptedRoomSenderOptions) {
     this.#options = options;
   }
 
   /** Sends one message, encrypted where the room is; ends the user's typing notification there. */
-  async post(outgoing: Outgoing): Promise<{ eventId: string }> {
+  async send(outgoing: Outgoing): Promise<{ eventId: string }> {
     const { users, sender, typing, lifetime, logger } = this.#options;
     const { userId, roomId, signal } = outgoing;
     return users.acting(
@@ -36,9 +36,9 @@ export class RoomPosts {
         const { session, live } = actor;
         const isEncrypted = await this.isEncrypted(actor, userId, roomId, signal);
         const sent = isEncrypted
-          ? await this.#postEncrypted(session, live, outgoing)
+          ? await this.#sendEncrypted(session, live, outgoing)
           : await sender.send(session, outgoing);
-        live?.hasSent(roomId, sent.eventId);
+        live?.messageSent(roomId, sent.eventId);
         if (typing.isTyping(userId, roomId)) {
           await typing.set(session, roomId, false, 0, lifetime.signal).catch((error: unknown) => {
             logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
@@ -52,7 +52,7 @@ export class RoomPosts {
 
   /** Whether what is sent to the room is encrypted. Rejects with `ENCRYPTION_UNAVAILABLE` where the user cannot. */
   async isEncrypted(
-    { session, live }: Actor,
+    { session, live }: CallerSession,
     userId: string,
     roomId: string,
     signal: AbortSignal | undefined,
@@ -87,10 +87,15 @@ export class RoomPosts {
   }
 
   /** Sends to an encrypted room; with the user's client, which is started for it. */
-  async #postEncrypted(session: Session, live: LiveUser | undefined, outgoing: Outgoing): Promise<{ eventId: string }> {
+  async #sendEncrypted(
+    session: Session,
+    live: UserSession | undefined,
+    outgoing: Outgoing,
+  ): Promise<{ eventId: string }> {
     const { users, sender } = this.#options;
     if (!live) {
-      const post = (started: LiveUser): Promise<{ eventId: string }> => this.#postEncrypted(session, started, outgoing);
+      const post = (started: UserSession): Promise<{ eventId: string }> =>
+        this.#sendEncrypted(session, started, outgoing);
       return users.leased(outgoing.userId, post, outgoing.signal);
     }
     const { encryption } = live;

@@ -1,10 +1,10 @@
 import type { Clock, TimerHandle } from '../core/clock.js';
 import { activityPolicy } from './connection-policy.js';
 import type { ConnectionMode, ConnectionPolicy, UserActivity } from './connection-policy.js';
-import { catchReturned } from '../core/contain.js';
+import { catchRejection } from '../core/contain.js';
 import { silentLogger } from '../core/logger.js';
 import type { Logger } from '../core/logger.js';
-import { Habits } from './activity-history.js';
+import { ActivityHistory } from './activity-history.js';
 import { ReviewQueue } from './review-queue.js';
 
 /** What can be done about a user's connection. */
@@ -13,11 +13,11 @@ export interface IdleActions {
   readonly activity: (userId: string) => { lastActivityAt: number; expectedSince: number | undefined } | undefined;
   readonly rest: (userId: string, pollIntervalMs: number) => void;
   readonly wake: (userId: string) => void;
-  readonly sleep: (userId: string) => void;
+  readonly stopIdle: (userId: string) => void;
   /** Starts the client of a user who is likely to come; not at another user's cost. */
-  readonly expect: (userId: string) => void;
+  readonly prewarm: (userId: string) => void;
   /** Stops some of the least recently active clients. */
-  readonly shed: () => void;
+  readonly evictForMemory: () => void;
 }
 
 export interface IdleSchedulerOptions {
@@ -43,10 +43,10 @@ const twoHours = activityPolicy({ idleTimeoutMs: 7_200_000 });
 export class IdleScheduler {
   readonly #options: IdleSchedulerOptions;
   readonly #actions: IdleActions;
-  readonly #habits = new Habits();
+  readonly #habits = new ActivityHistory();
   readonly #reviews: ReviewQueue;
   /** Sleepers who are to be started before they come. */
-  readonly #expected: ReviewQueue;
+  readonly #prewarmed: ReviewQueue;
   readonly #resting = new Set<string>();
   #sweep: TimerHandle;
   /** The users about whom the policy is being asked: it may call the manager. */
@@ -58,7 +58,7 @@ export class IdleScheduler {
     this.#options = options;
     this.#actions = actions;
     this.#reviews = new ReviewQueue(options.sweepIntervalMs);
-    this.#expected = new ReviewQueue(options.sweepIntervalMs);
+    this.#prewarmed = new ReviewQueue(options.sweepIntervalMs);
   }
 
   isResting(userId: string): boolean {
@@ -77,7 +77,7 @@ export class IdleScheduler {
   /** The user has a client that may be idle one day. */
   watch(userId: string): void {
     if (this.#closed) return;
-    this.#expected.cancel(userId);
+    this.#prewarmed.cancel(userId);
     if (!this.#reviews.has(userId)) this.#review(userId);
     this.#arm();
   }
@@ -92,14 +92,14 @@ export class IdleScheduler {
   /** Nothing is known of the user any more: they are not started before they come. Their client has to be stopped. */
   forget(userId: string): void {
     this.#habits.forget(userId);
-    this.#expected.cancel(userId);
+    this.#prewarmed.cancel(userId);
     this.#disarmIfDone();
   }
 
   close(): void {
     this.#closed = true;
     this.#reviews.clear();
-    this.#expected.clear();
+    this.#prewarmed.clear();
     this.#disarmIfDone();
   }
 
@@ -118,8 +118,8 @@ export class IdleScheduler {
     });
     if (this.#closed || !this.#actions.activity(userId)) return; // the policy itself has ended it
     if (connection.mode === 'asleep') {
-      this.#actions.sleep(userId);
-      if (connection.wakeAt !== undefined) this.#expected.schedule(userId, connection.wakeAt);
+      this.#actions.stopIdle(userId);
+      if (connection.wakeAt !== undefined) this.#prewarmed.schedule(userId, connection.wakeAt);
       return;
     }
     // A policy that wants to be asked again at once would be asked in a loop.
@@ -141,7 +141,7 @@ export class IdleScheduler {
         this.#policyFails = false;
         return mode;
       }
-      catchReturned(mode, () => {}); // a promise, for example
+      catchRejection(mode, () => {}); // a promise, for example
       throw new TypeError('connectionPolicy.decide() returned no connection mode');
     } catch (err) {
       // Once until it works again: it is asked about every user.
@@ -159,22 +159,22 @@ export class IdleScheduler {
     this.#sweep = clock.setTimeout(() => {
       this.#sweep = undefined;
       for (const userId of this.#reviews.takeDue(clock.now())) this.#review(userId);
-      for (const userId of this.#expected.takeDue(clock.now())) this.#actions.expect(userId);
-      this.#keepInBudget();
-      if (this.#reviews.size + this.#expected.size > 0) this.#arm();
+      for (const userId of this.#prewarmed.takeDue(clock.now())) this.#actions.prewarm(userId);
+      this.#keepWithinHeapLimit();
+      if (this.#reviews.size + this.#prewarmed.size > 0) this.#arm();
     }, sweepIntervalMs);
   }
 
   /** With nobody to look for, no timer is left to keep the process alive. */
   #disarmIfDone(): void {
-    if (this.#reviews.size + this.#expected.size > 0) return;
+    if (this.#reviews.size + this.#prewarmed.size > 0) return;
     this.#options.clock.clearTimeout(this.#sweep);
     this.#sweep = undefined;
   }
 
-  #keepInBudget(): void {
+  #keepWithinHeapLimit(): void {
     const { maxHeapBytes, heapUsed = () => process.memoryUsage().heapUsed } = this.#options;
-    if (maxHeapBytes !== Infinity && heapUsed() > maxHeapBytes) this.#actions.shed();
+    if (maxHeapBytes !== Infinity && heapUsed() > maxHeapBytes) this.#actions.evictForMemory();
   }
 }
 

@@ -10,7 +10,7 @@ import { OpenConnection } from './connection.js';
 import type { ConnectionState } from './connection.js';
 import type { ConnectOptions } from './connect-options.js';
 
-export interface ConnectionsOptions {
+export interface KeptConnectionsOptions {
   readonly registry: ClientRegistry;
   readonly callbacks: CallbackRegistry;
   readonly clock: Clock;
@@ -23,7 +23,7 @@ const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 300_000 };
 const RECOVERED_MS = 60_000;
 
 /** A user with open connections. */
-interface Watched {
+interface ConnectedUser {
   readonly connections: Set<OpenConnection>;
   /** Fires when the last connection is closed. */
   readonly left: AbortController;
@@ -39,11 +39,11 @@ interface Watched {
  * The open connections. While a user has one, their client is held, and started again when it has failed. One that was
  * stopped, or whose user is logged out, is not: the connection then follows whoever starts it.
  */
-export class Connections {
-  readonly #options: ConnectionsOptions;
-  readonly #users = new Map<string, Watched>();
+export class KeptConnections {
+  readonly #options: KeptConnectionsOptions;
+  readonly #users = new Map<string, ConnectedUser>();
 
-  constructor(options: ConnectionsOptions) {
+  constructor(options: KeptConnectionsOptions) {
     this.#options = options;
   }
 
@@ -114,10 +114,10 @@ export class Connections {
     await Promise.all(connections.map((connection) => connection.close()));
   }
 
-  #watched(userId: string): Watched {
+  #watched(userId: string): ConnectedUser {
     const known = this.#users.get(userId);
     if (known) return known;
-    const user: Watched = {
+    const user: ConnectedUser = {
       connections: new Set(),
       left: new AbortController(),
       state: stateOf(this.#options.registry.info(userId)?.state),
@@ -130,13 +130,13 @@ export class Connections {
     return user;
   }
 
-  #leave(userId: string, user: Watched): void {
+  #leave(userId: string, user: ConnectedUser): void {
     this.#cancel(user);
     this.#users.delete(userId);
     user.left.abort();
   }
 
-  #failed(userId: string, user: Watched, error: MatrixClientManagerError | undefined): void {
+  #failed(userId: string, user: ConnectedUser, error: MatrixClientManagerError | undefined): void {
     if (isManagerError(error, 'ABORTED')) return this.#enter(user, 'stopped'); // a start that a stop has ended
     if (isLasting(error)) return this.#enter(user, 'loggedOut', error);
     const { clock, logger } = this.#options;
@@ -153,12 +153,12 @@ export class Connections {
     }, delayMs);
   }
 
-  #cancel(user: Watched): void {
+  #cancel(user: ConnectedUser): void {
     this.#options.clock.clearTimeout(user.timer);
     user.timer = undefined;
   }
 
-  #enter(user: Watched, state: ConnectionState, error?: MatrixClientManagerError): void {
+  #enter(user: ConnectedUser, state: ConnectionState, error?: MatrixClientManagerError): void {
     user.state = state;
     for (const connection of user.connections) connection.change(state, error);
   }

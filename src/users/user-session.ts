@@ -2,7 +2,7 @@ import type { MatrixClient } from '../sdk/matrix-client.js';
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientHooks } from './client-registry.js';
 import type { ManagedClient } from './client-slot.js';
-import { coveredSoFar, resumePosition } from '../sdk/room-snapshots.js';
+import { knownRoomsOf, resumePosition } from '../sdk/room-snapshots.js';
 import { SyncClient } from '../sdk/sync-client.js';
 import type { ClientGate } from '../sync/sync-poll.js';
 import { delay, orTimeout, throwIfAborted } from '../core/abort.js';
@@ -25,7 +25,7 @@ import { eventDecryption } from './event-decryption.js';
 import type { UserSettings } from './user-settings.js';
 import { RoomTimelines } from '../messages/room-timelines.js';
 
-export interface LiveUserOptions {
+export interface UserSessionOptions {
   readonly credentials: Credentials;
   readonly session: Session;
   readonly stored: StoredCheckpoint;
@@ -50,25 +50,25 @@ const STORE_TIMEOUT_MS = 30_000;
  *
  * This file is a little long because what the registry, the pages and the sends need of a client meets here.
  */
-export class LiveUser implements ManagedClient {
+export class UserSession implements ManagedClient {
   readonly session: Session;
   readonly deviceId: string;
   readonly encryption: UserEncryption | undefined;
   /** Whether it begins where the user had been. */
   readonly resumed: boolean;
-  readonly #options: Omit<LiveUserOptions, 'stored'>;
+  readonly #options: Omit<UserSessionOptions, 'stored'>;
   readonly #sync: SyncClient;
   #delivery: Delivery;
   /** Whether callbacks that ask for the backlog are owed that of an earlier first sync, and it is all there. */
-  #owesHistory: boolean;
+  #owesBacklog: boolean;
   /** Ends the reading of the stored position. */
   readonly #ending = new AbortController();
   readonly #timelines: RoomTimelines;
   /** Rooms that were not encrypted when the homeserver was asked. */
   readonly #unencrypted = new Set<string>();
-  #late: Promise<void> | undefined;
+  #deferredStop: Promise<void> | undefined;
 
-  constructor(options: LiveUserOptions) {
+  constructor(options: UserSessionOptions) {
     const { stored, ...rest } = options; // what is stored is large, and needed once
     const { credentials, session, settings, http, versions, gate, telemetry, hooks } = rest;
     const { userId, deviceId } = credentials;
@@ -92,9 +92,9 @@ export class LiveUser implements ManagedClient {
       telemetry,
       encryption: rest.encryption,
       missed: {
-        begin: () => this.#renewDelivery(),
+        begin: () => this.#restartDelivery(),
         take: (batch) => {
-          if (batch.since === undefined) this.#owesHistory = false;
+          if (batch.since === undefined) this.#owesBacklog = false;
           return this.#delivery.accept(batch);
         },
       },
@@ -102,10 +102,10 @@ export class LiveUser implements ManagedClient {
         logger.warn({ userId, err: error }, 'the homeserver rejects the sync position; starting a fresh sync');
       },
     });
-    this.#delivery = this.#deliveryFrom(stored);
+    this.#delivery = this.#createDelivery(stored);
     const isMarked = [...stored.lastDelivered.values()].some(({ history }) => history);
-    this.#owesHistory = isMarked && stored.since !== undefined && coveredSoFar(stored) === undefined;
-    const comesFirst = this.#owesHistory && rest.callbacks.wantsBacklog(userId);
+    this.#owesBacklog = isMarked && stored.since !== undefined && knownRoomsOf(stored) === undefined;
+    const comesFirst = this.#owesBacklog && rest.callbacks.wantsBacklog(userId);
     if (comesFirst || resumePosition(stored) !== stored.since) this.#delivery.hold(); // what it has had is owed
     this.#sync.connect((batch) => this.#accept(batch));
   }
@@ -114,19 +114,19 @@ export class LiveUser implements ManagedClient {
   callbackAdded(): void {
     const { callbacks, credentials } = this.#options;
     if (callbacks.count(credentials.userId) === 0) return;
-    const { missesNews, missesHistory } = this.#delivery;
-    const history = (this.#owesHistory || missesHistory) && callbacks.wantsBacklog(credentials.userId);
-    if (missesNews || history) this.#sync.catchUp(history);
+    const { owesEvents, owesBacklog } = this.#delivery;
+    const history = (this.#owesBacklog || owesBacklog) && callbacks.wantsBacklog(credentials.userId);
+    if (owesEvents || history) this.#sync.catchUp(history);
   }
 
   /** The last callback was removed. */
   callbacksEmptied(): void {
-    this.#delivery.deafen();
+    this.#delivery.pauseUntilHeard();
   }
 
   /** The client, which from now on knows all that the library knows. */
-  observe(): MatrixClient {
-    this.#sync.observe((roomId) => this.#timelines.get(roomId));
+  materializeSdkClient(): MatrixClient {
+    this.#sync.materialize((roomId) => this.#timelines.get(roomId));
     return this.#sync.matrixClient;
   }
 
@@ -134,8 +134,8 @@ export class LiveUser implements ManagedClient {
     return this.#sync.lastSyncAt;
   }
 
-  get lacksAnswers(): boolean {
-    return this.#sync.lacksAnswers;
+  get isIncomplete(): boolean {
+    return this.#sync.isIncomplete;
   }
 
   /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
@@ -161,14 +161,14 @@ export class LiveUser implements ManagedClient {
   }
 
   /** A request of the user failed: where a room was refused, what is in memory of it does not count any more. */
-  hasFailed(error: unknown): void {
+  requestFailed(error: unknown): void {
     if (!isManagerError(error) || error.roomId === undefined || ![403, 404].includes(error.status ?? 0)) return;
     this.#timelines.delete(error.roomId);
     this.#sync.checkRooms();
   }
 
   /** The user has sent an event, which is to be seen in what they read next. */
-  hasSent(roomId: string, eventId: string): void {
+  messageSent(roomId: string, eventId: string): void {
     this.#timelines.hasSent(roomId, eventId);
   }
 
@@ -234,7 +234,7 @@ export class LiveUser implements ManagedClient {
     const idle = callbacks.idle(userId).then(() => true);
     if (callbacks.isInside(userId)) {
       // Stopped by one of its own callbacks, which ends after this: its event counts as handled then.
-      this.#late = idle.then(() => this.#delivery.finish());
+      this.#deferredStop = idle.then(() => this.#delivery.finish());
       return;
     }
     const timeout = new AbortController();
@@ -256,19 +256,19 @@ export class LiveUser implements ManagedClient {
   }
 
   /** Resolves when a stop from inside a callback is through. */
-  get late(): Promise<void> | undefined {
-    return this.#late;
+  get deferredStop(): Promise<void> | undefined {
+    return this.#deferredStop;
   }
 
   async #accept(batch: EventBatch): Promise<void> {
     for (const room of batch.rooms) {
-      if (batch.isLate) this.#timelines.delete(room.roomId); // a room's news may have come before it
+      if (batch.isBackfilledRooms) this.#timelines.delete(room.roomId); // a room's news may have come before it
       this.#timelines.append(room);
     }
     await this.#delivery.accept(batch);
   }
 
-  #deliveryFrom(stored: StoredCheckpoint): Delivery {
+  #createDelivery(stored: StoredCheckpoint): Delivery {
     const { credentials, session, settings, http, telemetry, callbacks, encryption, onGap } = this.#options;
     const { answersOtherwise } = this.#options;
     const { userId } = credentials;
@@ -290,7 +290,7 @@ export class LiveUser implements ManagedClient {
       gapFillTimeoutMs,
       answersOtherwise,
       onGap: (gap) => {
-        this.hasFailed(gap.error);
+        this.requestFailed(gap.error);
         onGap(gap);
       },
       telemetry,
@@ -300,15 +300,15 @@ export class LiveUser implements ManagedClient {
   }
 
   /** Delivers from the stored position on; resolves to that position. */
-  async #renewDelivery(): Promise<string | undefined> {
+  async #restartDelivery(): Promise<string | undefined> {
     const { credentials, settings } = this.#options;
-    const { missesHistory } = this.#delivery;
+    const { owesBacklog } = this.#delivery;
     this.#delivery.abort();
     await this.#delivery.finish();
     const stored = await settings.storage.loadCheckpoint(credentials.userId);
     throwIfAborted(this.#ending.signal, 'resuming delivery');
-    this.#owesHistory ||= missesHistory;
-    this.#delivery = this.#deliveryFrom(stored);
+    this.#owesBacklog ||= owesBacklog;
+    this.#delivery = this.#createDelivery(stored);
     return stored.since;
   }
 }

@@ -1,6 +1,6 @@
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { ClientRegistry } from './client-registry.js';
-import type { GivenCredentials } from './client-registry.js';
+import type { StartCredentials } from './client-registry.js';
 import type { ClientCounts, StopReason } from './client-state.js';
 import { activityPolicy } from './connection-policy.js';
 import { orAborted, throwIfAborted } from '../core/abort.js';
@@ -17,16 +17,16 @@ import type { Accounts } from '../provisioning/accounts.js';
 import type { HomeserverGate } from '../resilience/homeserver-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import type { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
-import { Connections } from './kept-connections.js';
+import { KeptConnections } from './kept-connections.js';
 import type { Encryption } from './encryption.js';
 import { isLostDevice } from './encryption.js';
 import type { UserEventSink } from './user-events.js';
-import type { Lifetime } from '../core/lifecycle.js';
-import type { LiveUser, LiveUserOptions } from './user-session.js';
-import { loadLiveUser } from './load-user-session.js';
+import type { ManagerLifecycle } from '../core/lifecycle.js';
+import type { UserSession, UserSessionOptions } from './user-session.js';
+import { loadUserSession } from './load-user-session.js';
 import type { UserSettings } from './user-settings.js';
 
-export interface LiveUsersOptions {
+export interface UserSessionsOptions {
   readonly settings: UserSettings;
   readonly http: HomeserverHttp;
   readonly versions: ServerVersions;
@@ -37,13 +37,13 @@ export interface LiveUsersOptions {
   readonly callbacks: CallbackRegistry;
   readonly encryption: Encryption | undefined;
   readonly events: UserEventSink;
-  readonly lifetime: Lifetime;
+  readonly lifetime: ManagerLifecycle;
 }
 
 /** Who a call is made as; `live` while the user's client is up. */
-export interface Actor {
+export interface CallerSession {
   readonly session: Session;
-  readonly live?: LiveUser;
+  readonly live?: UserSession;
 }
 
 /**
@@ -51,15 +51,15 @@ export interface Actor {
  *
  * This file is a little long because what a start has opened so far decides what its failure has to close.
  */
-export class LiveUsers {
+export class UserSessions {
   readonly registry: ClientRegistry;
-  readonly connections: Connections;
-  readonly #options: LiveUsersOptions;
-  readonly #live = new Map<string, LiveUser>();
+  readonly connections: KeptConnections;
+  readonly #options: UserSessionsOptions;
+  readonly #live = new Map<string, UserSession>();
   /** What follows a stop from inside a callback. */
   readonly #afterStops = new Map<string, Promise<void>>();
 
-  constructor(options: LiveUsersOptions) {
+  constructor(options: UserSessionsOptions) {
     this.#options = options;
     const { settings, telemetry, events } = options;
     const { logger } = settings;
@@ -79,36 +79,36 @@ export class LiveUsers {
       onStarted: (userId) => events.emit('clientStarted', { userId }),
       onStopped: (userId, reason, error) => this.#stopped(userId, reason, error),
     });
-    this.connections = new Connections({ ...settings, registry: this.registry, callbacks: options.callbacks });
+    this.connections = new KeptConnections({ ...settings, registry: this.registry, callbacks: options.callbacks });
   }
 
   /**
    * Runs `use` with the user's client, started if needed, which is neither idle nor evicted meanwhile: also where
    * `signal` has ended the caller's wait, until `use` is done.
    */
-  async leased<T>(userId: string, use: (live: LiveUser) => T | Promise<T>, signal?: AbortSignal): Promise<T> {
+  async leased<T>(userId: string, use: (live: UserSession) => T | Promise<T>, signal?: AbortSignal): Promise<T> {
     const { lifetime } = this.#options;
-    const lease = await lifetime.orClosed(this.registry.lease(userId, signal));
+    const lease = await lifetime.rejectWhenClosed(this.registry.lease(userId, signal));
     const free = (): void => lease[Symbol.dispose]();
     const running = (async () => {
       throwIfAborted(signal, 'the call');
-      return use(lease.client as LiveUser);
+      return use(lease.client as UserSession);
     })();
     running.then(free, free);
-    return lifetime.orClosed(running, signal);
+    return lifetime.rejectWhenClosed(running, signal);
   }
 
   /**
    * Runs `use` as the user: with their client, woken if it sleeps and somebody listens to it; else with their session
    * alone. A client without callbacks would deliver to nobody.
    */
-  async acting<T>(userId: string, use: (actor: Actor) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async acting<T>(userId: string, use: (actor: CallerSession) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const { accounts, callbacks, lifetime } = this.#options;
     if (this.registry.has(userId) || callbacks.count(userId) > 0) {
-      return this.leased(userId, (live) => watched(live, use({ session: live.session, live })), signal);
+      return this.leased(userId, (live) => reportingFailure(live, use({ session: live.session, live })), signal);
     }
-    const session = await lifetime.orClosed(accounts.sessionOf(userId, signal), signal);
-    return lifetime.orClosed(use({ session }), signal);
+    const session = await lifetime.rejectWhenClosed(accounts.sessionOf(userId, signal), signal);
+    return lifetime.rejectWhenClosed(use({ session }), signal);
   }
 
   /** A callback was registered for the user, or their last one removed. */
@@ -119,9 +119,9 @@ export class LiveUsers {
   }
 
   /** Who reads: the user's client, or their session without one. */
-  async reader(userId: string, signal: AbortSignal): Promise<Actor> {
+  async reader(userId: string, signal: AbortSignal): Promise<CallerSession> {
     assertUserId(userId);
-    const live = this.registry.get(userId) as LiveUser | undefined;
+    const live = this.registry.get(userId) as UserSession | undefined;
     if (live) {
       this.registry.touch(userId);
       return { session: live.session, live };
@@ -167,7 +167,7 @@ export class LiveUsers {
   /** Waits for clients that were stopped from inside a callback, but for those whose callback waits for this. */
   async settled(): Promise<void> {
     for (const [userId, live] of this.#live) {
-      if (!this.#options.callbacks.isInside(userId)) await live.late;
+      if (!this.#options.callbacks.isInside(userId)) await live.deferredStop;
     }
     this.#live.clear();
     for (const [userId, work] of this.#afterStops) {
@@ -177,7 +177,7 @@ export class LiveUsers {
 
   /** Runs `work` when a stop of the user's client from inside a callback is through; not at all where there is none. */
   afterStop(userId: string, work: () => Promise<void>): void {
-    const late = this.#live.get(userId)?.late;
+    const late = this.#live.get(userId)?.deferredStop;
     if (!late) return;
     const done = late.then(work).catch((error: unknown) => {
       this.#options.settings.logger.error({ userId, err: error }, 'what follows the stop of a client failed');
@@ -190,18 +190,18 @@ export class LiveUsers {
 
   async #create(
     userId: string,
-    given: GivenCredentials,
-    hooks: LiveUserOptions['hooks'],
+    given: StartCredentials,
+    hooks: UserSessionOptions['hooks'],
     signal: AbortSignal,
-  ): Promise<LiveUser> {
+  ): Promise<UserSession> {
     const { accounts, callbacks } = this.#options;
     const operation = `starting ${userId}`;
-    const late = callbacks.isInside(userId) ? undefined : this.#live.get(userId)?.late;
+    const late = callbacks.isInside(userId) ? undefined : this.#live.get(userId)?.deferredStop;
     if (late) await orAborted(late, signal, operation);
-    const prepared = Promise.all([accounts.resolve(userId, given, signal), loadLiveUser()]);
-    const [credentials, { LiveUser }] = await orAborted(prepared, signal, operation);
-    const make = (on: Credentials): Promise<LiveUser> => this.#open(LiveUser, on, hooks, signal);
-    let live: LiveUser;
+    const prepared = Promise.all([accounts.credentialsFor(userId, given, signal), loadUserSession()]);
+    const [credentials, module] = await orAborted(prepared, signal, operation);
+    const make = (on: Credentials): Promise<UserSession> => this.#open(module.UserSession, on, hooks, signal);
+    let live: UserSession;
     try {
       live = await make(credentials);
     } catch (error) {
@@ -213,11 +213,11 @@ export class LiveUsers {
   }
 
   async #open(
-    Live: typeof LiveUser,
+    Live: typeof UserSession,
     credentials: Credentials,
-    hooks: LiveUserOptions['hooks'],
+    hooks: UserSessionOptions['hooks'],
     signal: AbortSignal,
-  ): Promise<LiveUser> {
+  ): Promise<UserSession> {
     const { settings, http, versions, gate, telemetry, accounts, callbacks, events } = this.#options;
     const { answersOtherwise } = this.#options;
     const { userId } = credentials;
@@ -289,17 +289,17 @@ export class LiveUsers {
     const forget = (): void => {
       if (this.#live.get(userId) === live) this.#live.delete(userId);
     };
-    if (live?.late) void live.late.finally(forget);
+    if (live?.deferredStop) void live.deferredStop.finally(forget);
     else forget();
   }
 }
 
 /** What the work comes to; the client is told of a failure. */
-export async function watched<T>(live: LiveUser | undefined, work: Promise<T>): Promise<T> {
+export async function reportingFailure<T>(live: UserSession | undefined, work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    live?.hasFailed(error);
+    live?.requestFailed(error);
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it, vi } from 'vitest';
-import { delay, onceAborted, orAborted, orTimeout, throwIfAborted } from '../../src/core/abort.js';
+import { delay, onAbort, orAborted, orTimeout, throwIfAborted } from '../../src/core/abort.js';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { rejection } from '../support/rejection.js';
@@ -94,8 +94,8 @@ describe('a signal that many wait on', () => {
   it('has one listener for all of them, and none when they have gone', async () => {
     const { signal } = new AbortController();
     const fired = vi.fn<() => void>();
-    const first = onceAborted(signal, fired);
-    const second = onceAborted(signal, fired.bind(undefined));
+    const first = onAbort(signal, fired);
+    const second = onAbort(signal, fired.bind(undefined));
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);
     first();
     first();
@@ -108,10 +108,10 @@ describe('a signal that many wait on', () => {
   it('tells each of them, also those that came after others had gone', () => {
     const controller = new AbortController();
     const told: string[] = [];
-    onceAborted(controller.signal, () => told.push('gone'))();
-    onceAborted(controller.signal, () => told.push('first'));
-    const leave = onceAborted(controller.signal, () => told.push('left'));
-    onceAborted(controller.signal, () => told.push('last'));
+    onAbort(controller.signal, () => told.push('gone'))();
+    onAbort(controller.signal, () => told.push('first'));
+    const leave = onAbort(controller.signal, () => told.push('left'));
+    onAbort(controller.signal, () => told.push('last'));
     leave();
     controller.abort();
     expect(told).toEqual(['first', 'last']);

@@ -28,7 +28,7 @@ describe('typing notifications and receipts', () => {
     expect(await provenances('s1')).toEqual(['typing live', 'receipt live']);
     expect(await provenances('s1', { catchUp: true })).toEqual(['typing gap-fill', 'receipt gap-fill']);
     expect(await provenances(undefined)).toEqual(['typing backlog', 'receipt backlog']);
-    expect(await provenances('s1', { isLate: true })).toEqual(['typing backlog', 'receipt backlog']);
+    expect(await provenances('s1', { isBackfilledRooms: true })).toEqual(['typing backlog', 'receipt backlog']);
   });
 
   it('tell of a typing list only where it has changed, and of every receipt', async () => {

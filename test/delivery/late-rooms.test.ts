@@ -7,11 +7,14 @@ const resume = { rooms: new Map<string, string | null>(), accountData: 'growing'
 
 /** A first batch that has some of the rooms only. */
 const part = (nextBatch: string, ...rooms: RoomBatch[]): EventBatch => {
-  return { ...batch(undefined, nextBatch, ...rooms), isPart: true, resume };
+  return { ...batch(undefined, nextBatch, ...rooms), isPartialInitialSync: true, resume };
 };
 
 /** Rooms that a first batch has left out. */
-const late = (at: string, ...rooms: RoomBatch[]): EventBatch => ({ ...batch(at, at, ...rooms), isLate: true });
+const late = (at: string, ...rooms: RoomBatch[]): EventBatch => ({
+  ...batch(at, at, ...rooms),
+  isBackfilledRooms: true,
+});
 
 it('takes rooms that come late for history, and what comes after them for news', async () => {
   const life = await Life.begin(memoryStorage());

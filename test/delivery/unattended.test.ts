@@ -6,7 +6,10 @@ import { batch, event, Life, memoryStorage, room, roomId, turn, userId } from '.
 const other = '!other:x';
 const resume = { rooms: new Map([[roomId, 'state']]), accountData: 'data' };
 const invite: InviteBatch = { roomId: other, state: [] };
-const late = (...rooms: EventBatch['rooms']): EventBatch => ({ ...batch('s1', 's1', ...rooms), isLate: true });
+const late = (...rooms: EventBatch['rooms']): EventBatch => ({
+  ...batch('s1', 's1', ...rooms),
+  isBackfilledRooms: true,
+});
 
 /** A user with nobody there to take events, until `listen` is called. */
 async function setUp() {
@@ -17,7 +20,7 @@ async function setUp() {
     checkpoint: { commit: async (change) => void changes.push(change) },
   });
   const { delivery } = life;
-  const misses = () => ({ news: delivery.missesNews, history: delivery.missesHistory });
+  const misses = () => ({ news: delivery.owesEvents, history: delivery.owesBacklog });
   return { life, delivery, changes, misses, listen: () => (isListenedTo = true) };
 }
 
@@ -89,7 +92,7 @@ describe('while nobody is there to take events', () => {
     const life = await Life.begin(memoryStorage(), options);
     await life.take(batch('s1', 's2', room(['a'])));
     listened.to = false;
-    life.delivery.deafen();
+    life.delivery.pauseUntilHeard();
     await life.take({ ...batch('s2', 's3', room(['b'])), resume });
     life.held.get('a')?.resolve(true);
     await turn();
@@ -134,16 +137,16 @@ describe('a delivery that takes nothing any more', () => {
     const life = await Life.begin(memoryStorage());
     life.delivery.hold();
     await life.take(batch('s1', 's2', room(['a'])));
-    expect([life.dispatched, life.delivery.missesNews]).toEqual([[], true]);
+    expect([life.dispatched, life.delivery.owesEvents]).toEqual([[], true]);
   });
 
   it('owes nothing when the last callback is removed with everything handled', async () => {
     const life = await Life.begin(memoryStorage());
-    life.delivery.deafen();
+    life.delivery.pauseUntilHeard();
     await life.take(batch('s1', 's2', room(['a'])));
-    life.delivery.deafen();
+    life.delivery.pauseUntilHeard();
     await life.take(batch('s2', 's3', room(['b'])));
-    expect([life.dispatched, life.delivery.missesNews]).toEqual([['live a', 'live b'], false]);
+    expect([life.dispatched, life.delivery.owesEvents]).toEqual([['live a', 'live b'], false]);
   });
 
   it('owes what is under way when the last callback is removed, and takes no more', async () => {
@@ -156,8 +159,8 @@ describe('a delivery that takes nothing any more', () => {
       },
     });
     await life.take(batch('s1', 's2', room(['a'])));
-    life.delivery.deafen();
-    expect([life.delivery.missesNews, signal?.aborted]).toEqual([true, true]);
+    life.delivery.pauseUntilHeard();
+    expect([life.delivery.owesEvents, signal?.aborted]).toEqual([true, true]);
     handled.resolve(false);
     await turn();
   });
@@ -167,7 +170,7 @@ describe('a delivery that takes nothing any more', () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const life = await Life.begin(storage, { decrypt: (_roomId, raw) => promise.then(() => raw) });
     await life.take(batch('s1', 's2', room([event('a', { type: 'm.room.encrypted' }), 'b'])));
-    life.delivery.deafen();
+    life.delivery.pauseUntilHeard();
     resolve();
     await turn();
     await life.delivery.finish();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Silence } from '../../src/http/body-idle-timeout.js';
+import { BodyIdleTimeout } from '../../src/http/body-idle-timeout.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 
 const TIMEOUT_MS = 1_000;
@@ -7,7 +7,7 @@ const chunk = Uint8Array.of(1);
 
 function setUp() {
   const clock = new ManualClock();
-  return { clock, silence: new Silence(clock, TIMEOUT_MS) };
+  return { clock, silence: new BodyIdleTimeout(clock, TIMEOUT_MS) };
 }
 
 /** A body of so many chunks; `state` says how many were asked for, and whether it was let go. */
@@ -30,9 +30,9 @@ function source(chunks: number, ending?: Error) {
 describe('silence', () => {
   it('fires when nothing has flowed for the time, as a time-out', async () => {
     const { clock, silence } = setUp();
-    silence.broken();
+    silence.reset();
     await clock.advance(TIMEOUT_MS - 1);
-    silence.broken();
+    silence.reset();
     await clock.advance(TIMEOUT_MS - 1);
     expect(silence.signal.aborted).toBe(false);
     await clock.advance(1);
@@ -41,9 +41,9 @@ describe('silence', () => {
   });
 
   it('fires no more once it was ended, or what was to be written is', async () => {
-    for (const stop of ['end', 'written'] as const) {
+    for (const stop of ['pause', 'stopWriting'] as const) {
       const { clock, silence } = setUp();
-      silence.broken();
+      silence.reset();
       silence[stop]();
       expect(clock.pendingTimers).toBe(0);
     }
@@ -51,11 +51,11 @@ describe('silence', () => {
 
   it('with a limit fires whatever flows, and leaves one timer', async () => {
     const { clock, silence } = setUp();
-    silence.broken();
+    silence.reset();
     await clock.advance(TIMEOUT_MS / 2);
-    silence.limit();
+    silence.startDeadline();
     await clock.advance(TIMEOUT_MS - 1);
-    silence.broken();
+    silence.reset();
     expect([silence.signal.aborted, clock.pendingTimers]).toEqual([false, 1]);
     await clock.advance(1);
     expect(silence.signal.aborted).toBe(true);
@@ -108,7 +108,7 @@ describe('silence of what is written', () => {
       yield chunk;
       yield chunk;
     };
-    silence.broken(); // the connection is made
+    silence.reset(); // the connection is made
     const writing = silence.watchWriting(body());
     const first = writing.next();
     await clock.advance(10 * TIMEOUT_MS);
@@ -144,7 +144,7 @@ describe('silence of what is written', () => {
     const { body, state } = source(3);
     const writing = silence.watchWriting(body);
     await writing.next();
-    silence.written();
+    silence.stopWriting();
     expect(await writing.next()).toMatchObject({ done: true });
     expect([clock.pendingTimers, state]).toEqual([0, { asked: 1, left: true }]);
   });
@@ -159,7 +159,7 @@ describe('silence of what is written', () => {
         if (more) yield chunk;
       };
       const ending = silence.watchWriting(body()).next();
-      silence.written();
+      silence.stopWriting();
       disk.resolve();
       expect(await ending).toMatchObject({ done: true });
       expect(clock.pendingTimers).toBe(0);
@@ -170,7 +170,7 @@ describe('silence of what is written', () => {
     const { clock, silence } = setUp();
     const writing = silence.watchWriting(source(3).body);
     await writing.next();
-    silence.limit();
+    silence.startDeadline();
     await clock.advance(TIMEOUT_MS - 1);
     await writing.next();
     expect(clock.pendingTimers).toBe(1);

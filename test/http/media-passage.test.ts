@@ -5,9 +5,9 @@ import type { RequestGate } from '../../src/core/ports/request-gate.js';
 import { noTelemetry } from '../../src/core/telemetry.js';
 import type { Telemetry } from '../../src/core/telemetry.js';
 import { MediaHttp } from '../../src/http/media-http.js';
-import type { MediaAnswer, MediaRequest } from '../../src/http/media-http.js';
+import type { MediaResponse, MediaRequest } from '../../src/http/media-http.js';
 import { Session } from '../../src/http/session.js';
-import type { Connections, Fetch } from '../../src/core/ports/transport.js';
+import type { OpenTransport, Fetch } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';
@@ -23,7 +23,7 @@ const away = (to: string): Response => new Response(null, { status: 307, headers
 function setUp(
   answers: ConstructorParameters<typeof ScriptedFetch>,
   gate: Partial<RequestGate> = {},
-  own: Partial<Connections> = {},
+  own: Partial<OpenTransport> = {},
 ) {
   const clock = new ManualClock();
   const script = new ScriptedFetch(...answers);
@@ -50,9 +50,9 @@ function setUp(
     return renewal.of();
   });
   const subject = { operation: 'moving a file', userId, roomId, session, signal: leaving.signal };
-  const download = (more: Partial<MediaRequest> = {}): Promise<MediaAnswer> =>
+  const download = (more: Partial<MediaRequest> = {}): Promise<MediaResponse> =>
     media.request({ ...subject, method: 'GET', path: '/file?width=1', ...more });
-  const upload = (more: Partial<MediaRequest> = {}): Promise<MediaAnswer> => {
+  const upload = (more: Partial<MediaRequest> = {}): Promise<MediaResponse> => {
     const body = async function* (): AsyncGenerator<Uint8Array> {
       yield Buffer.from('{"a":');
       yield Buffer.from('1}');
@@ -64,7 +64,7 @@ function setUp(
   return { clock, told, download, upload, leaving, renewal, outcome, requests: script.requests, fetch: script.fetch };
 }
 
-async function textOf({ body }: MediaAnswer): Promise<string> {
+async function textOf({ body }: MediaResponse): Promise<string> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of body) chunks.push(chunk);
   return Buffer.concat(chunks).toString();
@@ -223,7 +223,7 @@ describe('a file whose caller leaves', () => {
     const { response, controller } = bodyByHand();
     const { download, leaving, clock, requests } = setUp([response]);
     const { body } = await download();
-    const reading = rejection(textOf({ body } as MediaAnswer));
+    const reading = rejection(textOf({ body } as MediaResponse));
     controller.enqueue(Buffer.from('half'));
     await clock.advance(0);
     leaving.abort();
@@ -301,7 +301,7 @@ describe('a file that does not flow', () => {
       const { response } = bodyByHand();
       const { download, requests, clock } = setUp([response]);
       const { body, cancel } = await download();
-      if (read) void textOf({ body } as MediaAnswer);
+      if (read) void textOf({ body } as MediaResponse);
       await clock.advance(0);
       cancel();
       expect(requests[0]?.signal.aborted).toBe(true);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../src/core/errors.js';
 import { failureClass } from '../../src/http/failure-class.js';
 import type { FailureClass } from '../../src/http/failure-class.js';
-import { errorFromAnswer, isJsonLike, isMatrixError } from '../../src/http/response-error.js';
+import { errorFromResponse, isJsonLike, isMatrixError } from '../../src/http/response-error.js';
 
 const subject = { operation: 'sending a message', userId: '@a:x', roomId: '!r:x' };
 
@@ -48,7 +48,7 @@ describe('the error of a refusal', () => {
     [400, 'constructor', 'REJECTED', 'permanent'],
     [400, '__proto__', 'REJECTED', 'permanent'],
   ])('%d %s is %s, and %s', (status, errcode, code, kind) => {
-    const error = errorFromAnswer(answer(status, { errcode, error: 'because' }), subject);
+    const error = errorFromResponse(answer(status, { errcode, error: 'because' }), subject);
     expect(error).toMatchObject({ code, errcode, status, userId: '@a:x', roomId: '!r:x' });
     expect(failureClass(error)).toBe(kind);
     expect(error.message).toContain('sending a message');
@@ -89,7 +89,7 @@ describe('the error of a refusal', () => {
       { errcode: '' },
       {},
     ]) {
-      const error = errorFromAnswer(answer(status, body), subject);
+      const error = errorFromResponse(answer(status, body), subject);
       expect(error).toMatchObject({ code, status });
       expect(error.errcode).toBeUndefined();
       expect(failureClass(error)).toBe(kind);
@@ -97,14 +97,14 @@ describe('the error of a refusal', () => {
   });
 
   it('of a 401 that asks for user-interactive authentication is FORBIDDEN: it is Matrix without an errcode', () => {
-    const error = errorFromAnswer(answer(401, { session: 's', flows: [{ stages: [] }], params: {} }), subject);
+    const error = errorFromResponse(answer(401, { session: 's', flows: [{ stages: [] }], params: {} }), subject);
     expect(error).toMatchObject({ code: 'FORBIDDEN', status: 401 });
     expect(error.errcode).toBeUndefined();
-    expect(errorFromAnswer(answer(403, { flows: [] }), subject)).toMatchObject({ code: 'INVALID_RESPONSE' });
+    expect(errorFromResponse(answer(403, { flows: [] }), subject)).toMatchObject({ code: 'INVALID_RESPONSE' });
   });
 
   it('says what was done, what came, what was asked for and what to do about it', () => {
-    const messageOf = (...given: Parameters<typeof answer>) => errorFromAnswer(answer(...given), subject).message;
+    const messageOf = (...given: Parameters<typeof answer>) => errorFromResponse(answer(...given), subject).message;
     const failed = 'sending a message failed with HTTP status';
     const remedy = 'check `homeserverUrl`, and the proxy in front of the homeserver';
     const wait = 'the homeserver asks to wait 7000 ms';
@@ -117,27 +117,29 @@ describe('the error of a refusal', () => {
   });
 
   it('of a redirect is INVALID_RESPONSE, errcode or not', () => {
-    expect(errorFromAnswer(answer(399, { errcode: 'M_X' }), subject).code).toBe('INVALID_RESPONSE');
+    expect(errorFromResponse(answer(399, { errcode: 'M_X' }), subject).code).toBe('INVALID_RESPONSE');
   });
 
   it('cuts what the homeserver says, and takes only text for an explanation', () => {
-    const long = errorFromAnswer(answer(400, { errcode: 'M_'.repeat(5_000), error: 'x'.repeat(50_000) }), subject);
+    const long = errorFromResponse(answer(400, { errcode: 'M_'.repeat(5_000), error: 'x'.repeat(50_000) }), subject);
     expect(long.message.length).toBeLessThan(600);
-    const odd = errorFromAnswer(answer(400, { errcode: 'M_UNKNOWN', error: { toString: 'x' } }), subject);
+    const odd = errorFromResponse(answer(400, { errcode: 'M_UNKNOWN', error: { toString: 'x' } }), subject);
     expect(odd.message).toContain('(M_UNKNOWN)');
   });
 });
 
 describe('the wait that a refusal asks for', () => {
   const limited = (headers: Record<string, string>, body: object = {}) =>
-    errorFromAnswer(answer(429, { errcode: 'M_LIMIT_EXCEEDED', error: 'Too Many Requests', ...body }, headers), subject)
-      .retryAfterMs;
+    errorFromResponse(
+      answer(429, { errcode: 'M_LIMIT_EXCEEDED', error: 'Too Many Requests', ...body }, headers),
+      subject,
+    ).retryAfterMs;
 
   it('stands in the header, in seconds', () => {
     expect(limited({ 'Retry-After': '3' })).toBe(3_000);
     expect(limited({ 'Retry-After': ' 3 ' })).toBe(3_000);
     const untrimmed = Object.assign(new Headers(), { get: (name: string) => (name === 'retry-after' ? ' 3 ' : null) });
-    expect(errorFromAnswer({ status: 429, headers: untrimmed, text: '' }, subject).retryAfterMs).toBe(3_000);
+    expect(errorFromResponse({ status: 429, headers: untrimmed, text: '' }, subject).retryAfterMs).toBe(3_000);
   });
 
   it('stands in the body, in milliseconds', () => {
@@ -179,7 +181,7 @@ describe('the wait that a refusal asks for', () => {
   });
 
   it('is not for ever', () => {
-    const error = errorFromAnswer(answer(429, '{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1e999}'), subject);
+    const error = errorFromResponse(answer(429, '{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1e999}'), subject);
     expect(error.retryAfterMs).toBeUndefined();
   });
 
@@ -195,7 +197,7 @@ describe('the wait that a refusal asks for', () => {
       ['Retry-After', '3'],
       ['Retry-After', '5'],
     ]);
-    const error = errorFromAnswer({ status: 429, headers, text: '' }, subject);
+    const error = errorFromResponse({ status: 429, headers, text: '' }, subject);
     expect(error.retryAfterMs).toBe(5_000);
   });
 
@@ -204,17 +206,17 @@ describe('the wait that a refusal asks for', () => {
   });
 
   it('is heard of a proxy too', () => {
-    expect(errorFromAnswer(answer(425, html, { 'Retry-After': '5' }), subject).retryAfterMs).toBe(5_000);
+    expect(errorFromResponse(answer(425, html, { 'Retry-After': '5' }), subject).retryAfterMs).toBe(5_000);
   });
 
   it('is heard of a homeserver that is unavailable too', () => {
-    const error = errorFromAnswer(answer(503, html, { 'Retry-After': '5' }), subject);
+    const error = errorFromResponse(answer(503, html, { 'Retry-After': '5' }), subject);
     expect(error).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE', retryAfterMs: 5_000 });
     expect(error.message).toContain('5000 ms');
   });
 
   it('is not taken from a refusal for good', () => {
-    const error = errorFromAnswer(answer(403, { errcode: 'M_FORBIDDEN' }, { 'Retry-After': '5' }), subject);
+    const error = errorFromResponse(answer(403, { errcode: 'M_FORBIDDEN' }, { 'Retry-After': '5' }), subject);
     expect(error.retryAfterMs).toBeUndefined();
   });
 });

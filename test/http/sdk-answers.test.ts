@@ -4,7 +4,7 @@ import type { RequestOutcome } from '../../src/core/ports/request-gate.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import type { SdkFetchOptions } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
-import type { Answer, Fetch, TransportRequest } from '../../src/core/ports/transport.js';
+import type { HttpResponse, Fetch, TransportRequest } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';
@@ -17,7 +17,7 @@ const put = { method: 'PUT', headers, body: '{}' };
 
 /** A transport that answers what it is told: by `send` what is read to its end, by `fetch` what flows. */
 function setUp(
-  { answer, response }: { answer?: () => Partial<Answer>; response?: () => Response },
+  { answer, response }: { answer?: () => Partial<HttpResponse>; response?: () => Response },
   options: Partial<SdkFetchOptions> = {},
 ) {
   const clock = new ManualClock();
@@ -291,7 +291,7 @@ describe('the time of an answer for the SDK', () => {
 
 describe('a read of the SDK that is given up', () => {
   it('shows the last failure, and no answer from before it', async () => {
-    const answers: (() => Partial<Answer>)[] = [
+    const answers: (() => Partial<HttpResponse>)[] = [
       () => ({ status: 503, text: '{"errcode":"M_X"}' }),
       () => ({ status: 503, text: '{"errcode":"M_X"}' }),
       () => ({ status: 503, text: '{"errcode":"M_X"}' }),

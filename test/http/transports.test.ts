@@ -9,7 +9,7 @@ import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
-import type { Connections, Transport } from '../../src/core/ports/transport.js';
+import type { OpenTransport, Transport } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { undiciTransport } from '../../src/undici/index.js';
 import { advanceUntil } from '../support/advance-until.js';
@@ -39,7 +39,7 @@ describe.each(transports)('over %s', (_name, make) => {
     return server;
   }
 
-  function open(): Connections {
+  function open(): OpenTransport {
     const connections = make().open();
     opened.push({ [Symbol.asyncDispose]: () => connections.close() });
     return connections;

@@ -1,5 +1,5 @@
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import type { Connections, Fetch } from '../../src/core/ports/transport.js';
+import type { OpenTransport, Fetch } from '../../src/core/ports/transport.js';
 
 /** A request as a scripted fetch saw it. */
 export interface SeenRequest {
@@ -24,7 +24,7 @@ export class ScriptedFetch {
   }
 
   /** The same, as what carries requests. */
-  get connections(): Connections {
+  get connections(): OpenTransport {
     return fetchTransport(this.fetch).open();
   }
 

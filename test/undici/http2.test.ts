@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Answer, Connections, TransportRequest } from '../../src/core/ports/transport.js';
+import type { HttpResponse, OpenTransport, TransportRequest } from '../../src/core/ports/transport.js';
 import { undiciTransport } from '../../src/undici/index.js';
 import type { UndiciTransportOptions } from '../../src/undici/index.js';
 import { certificate, TransportServer } from '../support/transport-server.js';
@@ -9,7 +9,7 @@ afterEach(async () => {
   for (const one of opened.splice(0).toReversed()) await one[Symbol.asyncDispose]();
 });
 
-function open(options: UndiciTransportOptions = {}): Connections {
+function open(options: UndiciTransportOptions = {}): OpenTransport {
   const connections = undiciTransport({ tls: { ca: certificate.cert }, ...options }).open();
   opened.push({ [Symbol.asyncDispose]: () => connections.close() });
   return connections;
@@ -22,11 +22,11 @@ async function serve(...server: Parameters<typeof TransportServer.secure>): Prom
 }
 
 function get(
-  connections: Connections,
+  connections: OpenTransport,
   { origin }: TransportServer,
   path: string,
   more: Partial<TransportRequest> = {},
-): Promise<Answer> {
+): Promise<HttpResponse> {
   const { signal } = new AbortController();
   return connections.send({ method: 'GET', origin, path, headers: {}, lane: 'call', maxBytes: 1e6, signal, ...more });
 }

@@ -8,13 +8,13 @@ import { ManualClock } from '../../src/testing/index.js';
 
 /** A client whose start and stop end when the test says so. */
 class StubClient implements ManagedClient {
-  observe(): MatrixClient {
+  materializeSdkClient(): MatrixClient {
     return {} as MatrixClient;
   }
   readonly deviceId = 'DEVICE';
   readonly lastSyncAt = undefined;
   readonly stalledRooms = 0;
-  readonly lacksAnswers = false;
+  readonly isIncomplete = false;
   readonly overdueCallbacks = 0;
   readonly starting = Promise.withResolvers<void>();
   readonly stopping = Promise.withResolvers<void>();

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { Habits } from '../../src/users/activity-history.js';
+import { ActivityHistory } from '../../src/users/activity-history.js';
 import { ReviewQueue } from '../../src/users/review-queue.js';
 import { activityPolicy, MatrixClientManager } from '../../src/index.js';
 import type { ActivityPolicyOptions, MatrixClientManagerOptions } from '../../src/index.js';
@@ -218,7 +218,7 @@ describe('ReviewQueue', () => {
 
 describe('Habits', () => {
   it('knows a regular’s hour after a few days, and forgets it when it changes', () => {
-    const habits = new Habits();
+    const habits = new ActivityHistory();
     const comes = (day: number, hour: number): void => habits.note('a', day * DAY + hour * HOUR);
     for (let day = 0; day < 3; day++) comes(day, 9);
     expect(habits.likelyReturnAt('a', 2 * DAY + 12 * HOUR)).toBe(3 * DAY + 9 * HOUR);
@@ -228,7 +228,7 @@ describe('Habits', () => {
   });
 
   it('tells nothing of somebody who comes at any time', () => {
-    const habits = new Habits();
+    const habits = new ActivityHistory();
     for (let day = 0; day < 12; day++) habits.note('a', day * DAY + ((day * 7) % 24) * HOUR);
     expect(habits.likelyReturnAt('a', 12 * DAY)).toBeUndefined();
   });

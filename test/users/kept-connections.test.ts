@@ -5,7 +5,7 @@ import type { ClientHooks } from '../../src/users/client-registry.js';
 import type { ManagedClient } from '../../src/users/client-slot.js';
 import { activityPolicy, MatrixClientManagerError } from '../../src/index.js';
 import type { Connection, MatrixClientManagerOptions } from '../../src/index.js';
-import { Connections } from '../../src/users/kept-connections.js';
+import { KeptConnections } from '../../src/users/kept-connections.js';
 import { ManualClock, MemoryLogger } from '../../src/testing/index.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 import { Recorder } from '../support/recorder.js';
@@ -276,7 +276,7 @@ describe('a connection whose client fails', () => {
       onError: () => {},
       onDeadLetter: async () => {},
     });
-    const connections = new Connections({ registry, callbacks, clock, logger });
+    const connections = new KeptConnections({ registry, callbacks, clock, logger });
     const stop = async (): Promise<boolean> => registry.stop(userId).finally(() => connections.stopRequested(userId));
     const fail = async (error = fault): Promise<void> => {
       clients.at(-1)?.onFatal(error);

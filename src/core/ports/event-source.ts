@@ -11,7 +11,7 @@ export interface RoomBatch {
   /** A `/messages` token for what lies before `timeline`. */
   readonly prevBatch: string | undefined;
   /** Whether the room is one of those that come late, and only its news come with this: its history is still to come. */
-  readonly isPart?: true;
+  readonly isWithoutHistory?: true;
   /** Whether the homeserver does not count the user to the room any more, and has told no leave. */
   readonly isGone?: true;
   /** Typing notifications and receipts. */
@@ -43,9 +43,9 @@ export interface EventBatch {
   /** Whether the batch tells what happened while the source was not listening. */
   readonly catchUp: boolean;
   /** Whether a first batch has some of the user's rooms only; late ones bring the others. */
-  readonly isPart?: boolean;
+  readonly isPartialInitialSync?: boolean;
   /** Whether it brings rooms that the first batch has left out, as they were at `since`. */
-  readonly isLate?: boolean;
+  readonly isBackfilledRooms?: boolean;
   /** What the source needs to resume from `nextBatch`, to be stored together with it; only what has changed. */
   readonly resume?: ResumeData;
 }

@@ -4,7 +4,7 @@ export type Priority = 'send' | 'call' | 'sync' | 'typing';
 export const priorities: readonly Priority[] = ['send', 'call', 'sync', 'typing'];
 
 /** A request that wants to go out. */
-export interface Passenger {
+export interface AdmissionRequest {
   /** What is being done, as the start of a sentence. */
   readonly operation: string;
   /** Whose request it is; undefined for the admin's. */
@@ -32,7 +32,7 @@ export interface RequestOutcome {
 /** What every request to the homeserver passes. */
 export interface RequestGate {
   /** Lets the request out in its turn. Throws `HOMESERVER_UNAVAILABLE` at once while the homeserver is down. */
-  enter(passenger: Passenger): Promise<void>;
+  enter(passenger: AdmissionRequest): Promise<void>;
   /** Notes how a request that went out ended. */
   record(outcome: RequestOutcome): void;
   /** Calls `listener` once, when the homeserver goes down; returns what undoes that. */

@@ -6,11 +6,11 @@ export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promi
  * so one transport can be given to many managers.
  */
 export interface Transport {
-  open(): Connections;
+  open(): OpenTransport;
 }
 
 /** What a request is, so that one kind does not hold up another: long polls, admin calls, everything else. */
-export type Lane = 'poll' | 'admin' | 'call';
+export type ConnectionPool = 'poll' | 'admin' | 'call';
 
 /** A request whose answer is read to its end. */
 export interface TransportRequest {
@@ -22,7 +22,7 @@ export interface TransportRequest {
   /** By lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | undefined;
-  readonly lane: Lane;
+  readonly lane: ConnectionPool;
   /** How large the answer may be, in bytes; a larger one is `INVALID_RESPONSE`. */
   readonly maxBytes: number;
   /** Ends the request at once. Its reason is a `TimeoutError` where the answer did not come in time. */
@@ -30,25 +30,25 @@ export interface TransportRequest {
 }
 
 /** The headers of an answer, such as a `Headers`. */
-export interface AnswerHeaders extends Iterable<[string, string]> {
+export interface HttpHeaders extends Iterable<[string, string]> {
   /** Several of one name are joined by commas. */
   get(name: string): string | null;
 }
 
 /** An HTTP answer, read to its end. */
-export interface Answer {
+export interface HttpResponse {
   readonly status: number;
-  readonly headers: AnswerHeaders;
+  readonly headers: HttpHeaders;
   readonly text: string;
 }
 
 /** The open connections of one manager. */
-export interface Connections {
+export interface OpenTransport {
   /**
    * Sends once and follows no redirect. Rejects with the signal's reason, with `INVALID_RESPONSE`, or with whatever
    * says in a `code` why there is no connection.
    */
-  send(request: TransportRequest): Promise<Answer>;
+  send(request: TransportRequest): Promise<HttpResponse>;
   /** For what is not JSON: large bodies, which flow. */
   readonly fetch: Fetch;
   /** Ends what is under way; resolves when no socket is left. */

@@ -76,7 +76,7 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   try {
     const opened = await orTimeout(opening, clock, startTimeoutMs, () => tooSlow(userId, startTimeoutMs));
     if (!store.isUsed) throw notUsedError(userId);
-    containForgotten(opened.crypto);
+    catchUnawaitedSdkCalls(opened.crypto);
     if (!wasNew) await refuseForgottenDevice(opened.crypto, store, known);
     if (!resumes && !wasNew) await opened.crypto.markAllTrackedUsersAsDirty();
     return { settle: opened.settle };
@@ -141,7 +141,7 @@ function handled<Args extends unknown[], T>(call: (...args: Args) => Promise<T>)
 }
 
 /** Of what the SDK begins in places where nobody waits for it, a failure would end the process. */
-function containForgotten(crypto: CryptoBackend): void {
+function catchUnawaitedSdkCalls(crypto: CryptoBackend): void {
   const { backupManager } = crypto;
   Object.assign(backupManager, {
     maybeUploadKey: handled(backupManager.maybeUploadKey.bind(backupManager)),

@@ -21,7 +21,7 @@ const HOUSEKEEPING_MS = 60_000;
  * Tells the crypto library of a sync only where that has something for it, and once a minute. It unpacks and stores
  * the device's account each time, with all one-time keys, which costs more than decrypting a message.
  */
-export function tellOnlyNews(matrixClient: MatrixClient, clock: Clock): void {
+export function skipEmptySyncChanges(matrixClient: MatrixClient, clock: Clock): void {
   const crypto = matrixClient.getCrypto() as unknown as SyncListener;
   const process = crypto.processSyncChanges.bind(crypto);
   const UserId = crypto.olmMachine.userId.constructor as new (id: string) => { free(): void };

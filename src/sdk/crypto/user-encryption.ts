@@ -19,7 +19,7 @@ import { keepUp } from './identity-upkeep.js';
 import { KeyWatch } from './key-watch.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
-import { tellOnlyNews } from './sync-changes.js';
+import { skipEmptySyncChanges } from './sync-changes.js';
 import { UnreadableEvents } from '../../encryption/unreadable-events.js';
 
 export interface UserEncryptionOptions extends DeviceId {
@@ -116,7 +116,7 @@ export class UserEncryption {
     });
     this.#crypto = await orAborted(opening, this.#ended.signal, 'opening encryption');
     this.#matrixClient = matrixClient;
-    tellOnlyNews(matrixClient, clock);
+    skipEmptySyncChanges(matrixClient, clock);
     this.#keyWatch = new KeyWatch(matrixClient, telemetry, this.#ended.signal);
     const { promise, resolve } = Promise.withResolvers<void>();
     const { identity, authenticate } = this.#options;

@@ -1,4 +1,4 @@
-import { catchReturned } from '../../core/contain.js';
+import { catchRejection } from '../../core/contain.js';
 import type { CorruptionInfo, NormalizedSqliteOptions } from '../sqlite-storage-options.js';
 
 /** Tells the logger and the application; what the application's callback throws goes no further. */
@@ -10,7 +10,7 @@ export function reportCorruption(
   const failed = (err: unknown): void => logger.error({ path: info.path, err }, 'onCorruption threw');
   try {
     const returned: unknown = onCorruption(info);
-    if (returned !== undefined) catchReturned(returned, failed);
+    if (returned !== undefined) catchRejection(returned, failed);
   } catch (error) {
     failed(error);
   }
