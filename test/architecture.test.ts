@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ambientUses } from './architecture/ambient-uses.js';
 import { findCycles, importProblem } from './architecture/layers.js';
 import { unverifiedAccesses } from './architecture/network-keys.js';
-import { importsOf, readSource } from './architecture/source-files.js';
+import { importsOf, loadedBy, readSource } from './architecture/source-files.js';
 
 const MAX_LINES = 300;
 
@@ -28,6 +28,18 @@ describe('the source', () => {
   test('imports files that exist, by their whole name', () => {
     const known = new Set(files.map(({ path }) => path));
     expect(imports.filter(({ to, isPackage }) => !isPackage && !known.has(to))).toEqual([]);
+  });
+
+  test('imports matrix-js-sdk in sdk/ alone', () => {
+    const elsewhere = imports.filter(({ to, from }) => to.startsWith('matrix-js-sdk') && !from.startsWith('sdk/'));
+    expect(elsewhere.map(({ from }) => from)).toEqual([]);
+    expect(imports.some(({ to }) => to.startsWith('matrix-js-sdk'))).toBe(true);
+  });
+
+  test('loads no optional part with the manager: the SDK, encryption and SQLite come with their first use', () => {
+    const optional = /^(matrix-js-sdk|fake-indexeddb|@matrix-org|undici|node:sqlite)\b|^sdk\/|^encryption\/store\//;
+    expect(loadedBy('index.ts', files).filter((loaded) => optional.test(loaded))).toEqual([]);
+    expect(loadedBy('users/user-session.ts', files)).toContain('matrix-js-sdk');
   });
 
   test('has no ring of imports', () => {

@@ -36,6 +36,25 @@ export function importsOf({ path, text }: SourceFile): Import[] {
   });
 }
 
+/** What is loaded together with a file: what it and those files import, by paths and names of packages; no types. */
+export function loadedBy(start: string, files: readonly SourceFile[]): string[] {
+  const texts = new Map(files.map(({ path, text }) => [path, text]));
+  const loaded = new Set([start]);
+  for (const path of loaded) {
+    const text = texts.get(path);
+    if (text === undefined) continue; // a package
+    // With `verbatimModuleSyntax` exactly what is marked as a type is left out; a dynamic import is none of these.
+    const statements = parse({ path, text }).statements.filter(
+      (node) =>
+        (ts.isImportDeclaration(node) && node.importClause?.phaseModifier !== ts.SyntaxKind.TypeKeyword) ||
+        (ts.isExportDeclaration(node) && !node.isTypeOnly && node.moduleSpecifier !== undefined),
+    );
+    const source = statements.map((node) => node.getText()).join('\n');
+    for (const { to } of importsOf({ path, text: source })) loaded.add(to);
+  }
+  return [...loaded];
+}
+
 export function parse({ path, text }: SourceFile): ts.SourceFile {
   return ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
 }
