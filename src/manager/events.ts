@@ -1,7 +1,6 @@
 import type { UserEvents } from '../users/user-events.js';
 import type { Credentials } from '../core/credentials.js';
 import type { ClientEvent } from '../core/client-event.js';
-import type { MatrixClientManagerError } from '../core/errors.js';
 import type { FailedSend } from '../sending/outbox.js';
 import type { HomeserverState } from '../resilience/circuit-breaker.js';
 

@@ -10,7 +10,7 @@ it.each<[string, () => unknown, string]>([
     },
     'recoveryKey did (no: key',
   ],
-  ['rejects with what is no error', () => Promise.reject('text' as unknown), 'it threw what is no error'],
+  ['rejects with what is no error', () => Promise.reject('text'), 'it threw what is no error'],
   ['hangs', () => new Promise(() => {}), 'recoveryKey took longer than 30000 ms'],
 ])('a recovery-key function that %s fails with a code in time, and its secrets are not told', async (_, call, said) => {
   const clock = new ManualClock();
