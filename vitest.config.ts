@@ -19,10 +19,12 @@ const include = ['test/**/*.test.ts', 'examples/**/*.test.ts'];
 const exclude = ['test/synapse/**', ...longTests];
 
 /** What tests how modules are loaded, or what is done once per process. */
-const needFreshModules = [
+export const needFreshModules = [
   'test/docs/guide-programs.test.ts',
-  'test/encryption/{crypto-wasm,globals,lazy}.test.ts',
+  'test/encryption/lazy.test.ts',
+  'test/encryption/store/indexed-db/globals.test.ts',
   'test/manager/first-start.test.ts',
+  'test/sdk/crypto/crypto-wasm.test.ts',
   'test/sdk/private-surface.test.ts',
   'test/testing/manual-clock.test.ts',
 ];
