@@ -169,7 +169,7 @@ export class Outbox {
     try {
       await this.#inOrder({ userId, roomId, txnId }, async (signal) => {
         const content = await this.#restored(send);
-        return this.#post({ userId, roomId, txnId, type, content }, signal);
+        return this.#post({ userId, roomId, txnId, type, content }, signal, true);
       });
     } catch {
       // It was refused or given up, which was logged; or it was discarded, or is left to the next process.
@@ -210,12 +210,12 @@ export class Outbox {
     }
   }
 
-  async #post(outgoing: Outgoing, signal: AbortSignal): Promise<{ eventId: string }> {
+  async #post(outgoing: Outgoing, signal: AbortSignal, isResumed = false): Promise<{ eventId: string }> {
     const { storage, logger } = this.#options;
     const { userId, roomId, txnId } = outgoing;
     let sent: { eventId: string };
     try {
-      sent = await this.#tries.send({ ...outgoing, signal });
+      sent = await this.#tries.send({ ...outgoing, signal }, isResumed);
     } catch (error) {
       if (error instanceof GivenUp) this.#givenUp.add(keyOf(userId, txnId));
       if (!signal.aborted) await this.#fail(outgoing, error as Error);

@@ -2,6 +2,7 @@ import { delay, throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { RecentMap } from '../core/recent-map.js';
 import { FailingTime } from '../http/failing-time.js';
 import type { AnswersOtherwise } from '../http/failing-time.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
@@ -29,6 +30,8 @@ interface Trying {
 export const OPERATION = 'sending a durable message';
 /** Between two tries. */
 export const PAUSES = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
+/** Users of whom it is remembered when a message of theirs was last taken. */
+const MAX_USERS = 10_000;
 /** A message counts as stalled when it has failed for this long without an outage, in milliseconds. */
 const STALLED_MS = 60_000;
 
@@ -36,6 +39,8 @@ const STALLED_MS = 60_000;
 export class SendTries {
   readonly #options: SendTriesOptions;
   readonly #trying = new Set<Trying>();
+  /** When the homeserver last took a message of a user, in milliseconds since the Unix epoch. */
+  readonly #lastTakenAt = new RecentMap<number>(MAX_USERS);
 
   constructor(options: SendTriesOptions) {
     this.#options = options;
@@ -50,22 +55,25 @@ export class SendTries {
   }
 
   /**
-   * Tries until the homeserver takes or refuses the message. Rejects with {@link GivenUp} when it has failed for
+   * Tries until the homeserver takes or refuses the message. A message of an earlier process (`isResumed`) also waits
+   * until the application has made its user's session known; for a new one that is the caller's mistake. Rejects with {@link GivenUp} when it has failed for
    * `sendTimeoutMs` while the homeserver was up, and with `ABORTED` when the signal fires.
    */
-  async send(outgoing: Outgoing & { readonly signal: AbortSignal }): Promise<{ eventId: string }> {
-    const { post, clock, answersOtherwise, sendTimeoutMs } = this.#options;
-    const { signal } = outgoing;
-    const failing = new FailingTime(clock, answersOtherwise);
+  async send(outgoing: Outgoing & { readonly signal: AbortSignal }, isResumed = false): Promise<{ eventId: string }> {
+    const { post, clock, sendTimeoutMs } = this.#options;
+    const { userId, signal } = outgoing;
+    const failing = new FailingTime(clock, (since, error) => this.#answersOtherwise(userId, since, error));
     const trying: Trying = { failing, blockedSince: undefined };
     this.#trying.add(trying);
     try {
       for (let failures = 1; ; failures++) {
         try {
-          return await post(outgoing);
+          const sent = await post(outgoing);
+          this.#lastTakenAt.set(userId, clock.now());
+          return sent;
         } catch (error) {
           throwIfAborted(signal, OPERATION);
-          if (isRefusal(error)) throw error;
+          if (isRefusal(error) || (!isResumed && isManagerError(error, 'CLIENT_NOT_STARTED'))) throw error;
           await failing.failed(error);
           throwIfAborted(signal, OPERATION);
           if (failing.ms >= sendTimeoutMs && isManagerError(error)) throw new GivenUp(error, failing.ms);
@@ -76,6 +84,12 @@ export class SendTries {
     } finally {
       this.#trying.delete(trying);
     }
+  }
+
+  /** A rate limit that lets other messages of the user through is no failure: the message waits for its turn. */
+  #answersOtherwise(userId: string, since: number, error: unknown): boolean | Promise<boolean> {
+    const isInTurn = isManagerError(error, 'RATE_LIMITED') && (this.#lastTakenAt.get(userId) ?? -1) >= since;
+    return !isInTurn && this.#options.answersOtherwise(since, error);
   }
 
   /** Logs once when something in this process keeps a message from being sent. */

@@ -237,7 +237,6 @@ describe('a durable message that something in this process keeps from being sent
     ['ABORTED', problem('ABORTED')],
     ['STORAGE', problem('STORAGE')],
     ['CLIENT_FAILED', problem('CLIENT_FAILED')],
-    ['CLIENT_NOT_STARTED', problem('CLIENT_NOT_STARTED')],
     ['what is no error', 'text'],
   ])('is tried again after pauses of up to a minute, listed and seen as stalled: %s', async (_, error) => {
     let blocked = true;
@@ -266,8 +265,15 @@ describe('a durable message that something in this process keeps from being sent
     expect(outbox.stalled).toBe(0);
   });
 
+  it('is refused at once where no session of its user is known, and listed', async () => {
+    const { outbox, send, posted } = setUp({ post: () => Promise.reject(problem('CLIENT_NOT_STARTED')) });
+    expect(await rejection(send('one'))).toMatchObject({ code: 'CLIENT_NOT_STARTED' });
+    expect(posted).toHaveLength(1);
+    expect(await outbox.list(alice, 'failed')).toMatchObject([{ txnId: 'one' }]);
+  });
+
   it('does not count that time toward sendTimeoutMs', async () => {
-    let answer: Error = problem('CLIENT_NOT_STARTED');
+    let answer: Error = problem('CLIENT_FAILED');
     const { send, clock, failed } = setUp({ sendTimeoutMs: 200_000, post: () => Promise.reject(answer) });
     void send('one');
     await clock.advance(600_000);
@@ -345,6 +351,25 @@ describe('a durable message that the homeserver fails on', () => {
     await clock.advance(400_000);
     expect(await sending).toMatchObject({ code: 'RATE_LIMITED', status: 429 });
     expect(failed).toHaveLength(1);
+  });
+
+  it('is not given up by rate limits while other messages of its user are taken', async () => {
+    const limited = new MatrixClientManagerError('RATE_LIMITED', 'later', { status: 429, retryAfterMs: 50_000 });
+    const unlucky = '!unlucky:hs.test';
+    const { send, clock, failed } = setUp({
+      post: async ({ roomId, txnId }) => {
+        if (roomId === unlucky) throw limited;
+        return { eventId: `$${txnId}` };
+      },
+    });
+    void send('waits', { roomId: unlucky });
+    for (let n = 0; n < 60; n++) {
+      await send(`taken-${n}`);
+      await clock.advance(30_000);
+    }
+    expect(failed).toEqual([]);
+    await clock.advance(800_000);
+    expect(failed).toMatchObject([{ txnId: 'waits' }]);
   });
 
   it('that is given up counts until it is sent again', async () => {
