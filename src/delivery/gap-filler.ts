@@ -7,7 +7,7 @@ import type { RawEvent } from '../core/raw-event.js';
 import { noTelemetry } from '../core/telemetry.js';
 import type { Telemetry } from '../core/telemetry.js';
 import { FailingTime } from '../http/failing-time.js';
-import type { AnswersOtherwise } from '../http/failing-time.js';
+import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { failureClass } from '../http/failure-class.js';
 import { backoffMs } from '../http/retry.js';
 import { fillGap } from './fill-gap.js';
@@ -40,7 +40,7 @@ export interface GapFillerOptions {
    */
   readonly gapFillTimeoutMs?: number;
   /** @default it does */
-  readonly answersOtherwise?: AnswersOtherwise;
+  readonly answersOtherwise?: AnswersOtherRequests;
   readonly onGap: (gap: Gap) => void;
   readonly clock: Clock;
   readonly logger: Logger;

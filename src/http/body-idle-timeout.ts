@@ -1,13 +1,13 @@
 import { timeoutReason } from '../core/abort.js';
 import type { Clock, TimerHandle } from '../core/clock.js';
 
-/** Fires its signal when nothing of a body has flowed for a time, to the homeserver or from it. */
+/** Aborts `signal` when no chunk of a request or response body has been transferred for `timeoutMs`. */
 export class BodyIdleTimeout {
   readonly #controller = new AbortController();
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   #timer: TimerHandle;
-  #written = false;
+  #writingEnded = false;
   #hasDeadline = false;
 
   constructor(clock: Clock, timeoutMs: number) {
@@ -19,7 +19,7 @@ export class BodyIdleTimeout {
     return this.#controller.signal;
   }
 
-  /** Something has flowed, or begins to. */
+  /** Restarts the timer. Has no effect after `startDeadline()`. */
   reset(): void {
     if (this.#hasDeadline) return;
     this.pause();
@@ -30,19 +30,19 @@ export class BodyIdleTimeout {
     this.#clock.clearTimeout(this.#timer);
   }
 
-  /** Fires after the time whatever flows from now on: for the short body of a refusal. */
+  /** Starts the timer for the last time: later chunks do not restart it. Used for the short body of an error response. */
   startDeadline(): void {
     this.reset();
     this.#hasDeadline = true;
   }
 
-  /** Ends it for what is written: there is an answer, or there will be none. */
+  /** Stops the timer of the request body: the response has arrived, or the request has failed. */
   stopWriting(): void {
-    this.#written = true;
+    this.#writingEnded = true;
     this.pause();
   }
 
-  /** Counts while the network is waited for, and not while whoever reads is busy. */
+  /** Passes the response body on. The timer runs while a chunk is awaited, and pauses while the consumer handles one. */
   async *watchReading(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     try {
       this.reset();
@@ -56,16 +56,19 @@ export class BodyIdleTimeout {
     }
   }
 
-  /** Counts while the network takes what is written, then until the answer; not while the file is read. */
+  /**
+   * Passes the request body on. The timer runs while the network accepts a chunk, and after the last one until the
+   * response. It pauses while `body` produces the next chunk.
+   */
   async *watchWriting(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     this.pause();
     for await (const chunk of body) {
-      if (this.#written) return;
+      if (this.#writingEnded) return;
       this.reset();
       yield chunk;
-      if (this.#written) return;
+      if (this.#writingEnded) return;
       if (!this.#hasDeadline) this.pause();
     }
-    if (!this.#written) this.reset();
+    if (!this.#writingEnded) this.reset();
   }
 }

@@ -2,12 +2,12 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
 import type { Fetch } from '../core/ports/transport.js';
 
-/** The application's fetch function, or `INVALID_RESPONSE` where it answers something that is no Response. */
+/** Wraps the application's fetch function. Rejects with `INVALID_RESPONSE` if it resolves to anything but a Response. */
 export function checkedFetch(fetch: Fetch): Fetch {
   return async (input, init) => {
     const response: unknown = await fetch(input, init);
     if (isResponse(response)) return response;
-    throw new MatrixClientManagerError('INVALID_RESPONSE', 'the fetch function answered something that is no Response');
+    throw new MatrixClientManagerError('INVALID_RESPONSE', 'the fetch function did not return a Response');
   };
 }
 

@@ -2,37 +2,40 @@ import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
 import { failureClass, isRetryable } from './failure-class.js';
 
-/** Whether the homeserver answers other requests: one since `since` (in milliseconds), or one that is made for this. */
-export type AnswersOtherwise = (since: number, error: unknown) => boolean | Promise<boolean>;
+/**
+ * Whether the homeserver answers other requests. True if it has answered one after `since` (milliseconds since the Unix
+ * epoch), or answers a probe that is sent now.
+ */
+export type AnswersOtherRequests = (since: number, error: unknown) => boolean | Promise<boolean>;
 
 /**
- * For how long one thing has been failing on a homeserver that answers otherwise. The time of an outage does not count:
- * it ends. Nor does the time before a failure that has nothing to do with the homeserver.
+ * Measures how long one operation has been failing while the homeserver answers other requests. Time during an outage
+ * does not count, nor does the time before a failure that the homeserver did not cause.
  */
 export class FailingTime {
   readonly #clock: Clock;
-  readonly #answersOtherwise: AnswersOtherwise;
-  /** Up to when it is known how the time has passed, in milliseconds since the Unix epoch. */
+  readonly #answersOtherRequests: AnswersOtherRequests;
+  /** End of the time that was already examined, in milliseconds since the Unix epoch. */
   #countedTo: number;
   #ms = 0;
 
-  constructor(clock: Clock, answersOtherwise: AnswersOtherwise) {
+  constructor(clock: Clock, answersOtherwise: AnswersOtherRequests) {
     this.#clock = clock;
-    this.#answersOtherwise = answersOtherwise;
+    this.#answersOtherRequests = answersOtherwise;
     this.#countedTo = clock.now();
   }
 
-  /** In milliseconds. */
+  /** The failing time so far, in milliseconds. */
   get ms(): number {
     return this.#ms;
   }
 
-  /** Notes that a try has failed. */
+  /** Records a failed attempt. */
   async failed(error: unknown): Promise<void> {
     const since = this.#countedTo;
     this.#countedTo = this.#clock.now();
-    const isAnswer = isManagerError(error) && error.status !== undefined;
-    if (!isAnswer && !isRetryable(failureClass(error))) return;
-    if (await this.#answersOtherwise(since, error)) this.#ms += this.#countedTo - since;
+    const hasStatus = isManagerError(error) && error.status !== undefined;
+    if (!hasStatus && !isRetryable(failureClass(error))) return;
+    if (await this.#answersOtherRequests(since, error)) this.#ms += this.#countedTo - since;
   }
 }

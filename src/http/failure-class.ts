@@ -1,24 +1,21 @@
 import { isManagerError } from '../core/errors.js';
 
-/**
- * What a failure means for whoever sees it. Decided once, here and in `errorFromResponse`; retries, sync loops and
- * lifecycles only read it.
- */
+/** How callers react to a failure. It is derived from the error code only, which `errorFromResponse` has set. */
 export type FailureClass =
   | 'rate-limited'
   | 'transient'
-  /** Not tried: the homeserver is known to be down. Whoever can waits until it is up. */
+  /** Not sent, because the homeserver is known to be down. Callers that can wait do so until it is up again. */
   | 'unavailable'
   | 'unauthorised'
   | 'aborted'
   | 'permanent';
 
-/** Whether the same request may succeed at another time. */
+/** Whether the same request may succeed later. */
 export function isRetryable(kind: FailureClass): boolean {
   return kind === 'transient' || kind === 'rate-limited';
 }
 
-/** The class of an error thrown by `HomeserverHttp`. Anything unknown is permanent: a bug must not be retried. */
+/** The class of an error thrown by `HomeserverHttp`. Unknown errors are permanent, because they may be bugs. */
 export function failureClass(error: unknown): FailureClass {
   if (!isManagerError(error)) return 'permanent';
   switch (error.code) {

@@ -2,10 +2,10 @@ import type { Fetch } from '../core/ports/transport.js';
 import { downloadTarget, isRedirect } from './redirects.js';
 
 /**
- * Fetches a file, and follows redirects by the rule of {@link downloadTarget}. The token goes to the origin of `url`
- * only, and to no host once a redirect has led to another origin.
- * @param onHop - called before each request with the origin that it goes to, and whether a redirect has led to another
- * origin than that of `url` by then: what answers has not seen the token
+ * Fetches a file and follows redirects as {@link downloadTarget} allows. The access token is sent only to the origin of
+ * `url`. After a redirect to another origin it is not sent again, not even back to the first one.
+ * @param onHop - called before each request with its origin. `isForeign` is true after a redirect to another origin,
+ * which means that the request carries no token
  */
 export async function fetchDownload(
   fetch: Fetch,
@@ -17,17 +17,17 @@ export async function fetchDownload(
   }: { headers: Readonly<Record<string, string>>; accessToken: string; signal: AbortSignal },
   onHop: (origin: string, isForeign: boolean) => void,
 ): Promise<Response> {
-  let at = new URL(url);
-  const { origin } = at;
-  const visited = new Set([at.href]);
+  let location = new URL(url);
+  const { origin } = location;
+  const visited = new Set([location.href]);
   for (let isForeign = false; ;) {
-    onHop(at.origin, isForeign);
-    const sent = { ...headers, ...(!isForeign && { authorization: `Bearer ${accessToken}` }) };
-    const response = await fetch(at.href, { method: 'GET', redirect: 'manual', headers: sent, signal });
+    onHop(location.origin, isForeign);
+    const requestHeaders = { ...headers, ...(!isForeign && { authorization: `Bearer ${accessToken}` }) };
+    const response = await fetch(location.href, { method: 'GET', redirect: 'manual', headers: requestHeaders, signal });
     if (!isRedirect(response.status)) return response;
     await response.body?.cancel();
-    at = downloadTarget(response, at, visited);
-    visited.add(at.href);
-    isForeign ||= at.origin !== origin;
+    location = downloadTarget(response, location, visited);
+    visited.add(location.href);
+    isForeign ||= location.origin !== origin;
   }
 }

@@ -1,23 +1,23 @@
 import type { Fetch } from '../core/ports/transport.js';
 import { isRedirect, redirectTarget } from './redirects.js';
 
-/** The global fetch, looked up at each call, so that msw and other test doubles are seen. */
+/** Looks up `globalThis.fetch` at each call, so that msw and other test doubles take effect. */
 export const globalFetch: Fetch = (input, init) => globalThis.fetch(input, init);
 
-/** Wraps `fetch` so that redirects are followed by the rule of {@link redirectTarget}. */
+/** Wraps `fetch` so that it follows only the redirects that {@link redirectTarget} allows. */
 export function sameOriginFetch(fetch: Fetch): Fetch {
   return async (input, init = {}) => {
-    const first = input instanceof Request ? input : undefined;
-    const method = (init.method ?? first?.method ?? 'GET').toUpperCase();
-    const headers = init.headers ?? first?.headers;
-    const signal = init.signal ?? first?.signal;
+    const request = input instanceof Request ? input : undefined;
+    const method = (init.method ?? request?.method ?? 'GET').toUpperCase();
+    const headers = init.headers ?? request?.headers;
+    const signal = init.signal ?? request?.signal;
     let url = new URL(input instanceof Request ? input.url : input);
     let response = await fetch(input, { ...init, redirect: 'manual' });
     for (let hops = 0; isRedirect(response.status); hops++) {
       await response.body?.cancel();
       url = redirectTarget(response, url, method, hops);
-      const again = { ...init, method, ...(headers && { headers }), ...(signal && { signal }) };
-      response = await fetch(url, { ...again, redirect: 'manual' });
+      const repeated = { ...init, method, ...(headers && { headers }), ...(signal && { signal }) };
+      response = await fetch(url, { ...repeated, redirect: 'manual' });
     }
     return response;
   };

@@ -8,7 +8,7 @@ import { noTelemetry } from '../core/telemetry.js';
 import type { RequestWatch, Telemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
 import { wasNeverSent } from './network-failure.js';
-import { failureOf } from './request-failure.js';
+import { toRequestError } from './request-failure.js';
 import { errorFromResponse, invalidResponse } from './response-error.js';
 import type { RequestContext } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
@@ -22,13 +22,13 @@ export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
 
 export interface HttpRequest extends RequestContext {
   readonly method: Method;
-  /** From the origin on, percent-encoded, such as `/_matrix/client/v3/sync`. */
+  /** Percent-encoded path without origin and query, such as `/_matrix/client/v3/sync`. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly body?: unknown;
-  /** Whose access token to send; a dead one is renewed once, and the request repeated. */
+  /** Session whose access token is sent. If the homeserver rejects the token, it is renewed once and the request resent. */
   readonly session?: Session;
-  /** Whether the request may be sent again after a failure in which it may have been carried out. */
+  /** Whether the request may be sent again although the homeserver may already have carried it out. */
   readonly repeatable: boolean;
   readonly signal?: AbortSignal | undefined;
   /** Time for one attempt, body included, in milliseconds. */
@@ -36,12 +36,12 @@ export interface HttpRequest extends RequestContext {
   readonly retry?: Partial<RetryPolicy>;
   /** @default 'call' */
   readonly priority?: Priority;
-  /** Whether it is an Admin API call: those have a rate limit of their own. @default false */
+  /** Whether this is an Admin API call, which has its own rate limit. @default false */
   readonly admin?: boolean;
-  /** With what it shares connections. @default by `admin` and `priority` */
+  /** The connection pool to use. @default derived from `admin` and `priority` */
   readonly lane?: ConnectionPool;
-  /** Whether to give the request up when the homeserver goes down: nobody is there to end a long poll. @default false */
-  readonly endsWithOutage?: boolean;
+  /** Whether to abort the request when the homeserver goes down. For long polls, which would wait for nothing. @default false */
+  readonly abortOnOutage?: boolean;
 }
 
 export interface HomeserverHttpOptions {
@@ -50,9 +50,9 @@ export interface HomeserverHttpOptions {
   readonly clock: Clock;
   /** Time for one attempt, in milliseconds. */
   readonly requestTimeoutMs: number;
-  /** How large an answer may be, in bytes. @default 256 MiB */
+  /** Maximum size of a response body, in bytes. @default 256 MiB */
   readonly maxResponseBytes?: number;
-  /** What requests have to pass. @default nothing */
+  /** Admits requests, and records how they end. @default admits every request */
   readonly gate?: RequestGate;
   /** @default none */
   readonly telemetry?: Telemetry;
@@ -61,8 +61,8 @@ export interface HomeserverHttpOptions {
 const MAX_RESPONSE_BYTES = 268_435_456;
 
 /**
- * Every request of the library to the homeserver: sent with a deadline, classified once, repeated where that is safe.
- * Rejects with a {@link MatrixClientManagerError} and nothing else.
+ * Sends the library's JSON requests to the homeserver: applies the timeout, turns failures into error codes, and retries
+ * where that is safe. Every rejection is a {@link MatrixClientManagerError}.
  */
 export class HomeserverHttp {
   readonly homeserverUrl: string;
@@ -82,12 +82,12 @@ export class HomeserverHttp {
     this.#basePath = pathname === '/' ? '' : pathname;
   }
 
-  /** Sends `request` and returns the answer's body, checked against `schema`. */
+  /** Sends `request` and returns the response body, checked against `schema`. */
   async request<Schema extends v.GenericSchema>(schema: Schema, request: HttpRequest): Promise<v.InferOutput<Schema>> {
     return (await this.requestWithStatus(schema, request)).body;
   }
 
-  /** {@link request} for endpoints whose status says more than "done", such as 201 for a new account. */
+  /** Like {@link request}, for endpoints whose status carries information, such as 201 for a new account. */
   async requestWithStatus<Schema extends v.GenericSchema>(
     schema: Schema,
     request: HttpRequest,
@@ -95,48 +95,49 @@ export class HomeserverHttp {
     let attempts = 0;
     const attempt = (): Promise<{ status: number; body: v.InferOutput<Schema> }> => {
       if (attempts++ > 0) this.#telemetry.requestRepeated(request.method, request.path);
-      return this.#authorised(schema, request);
+      return this.#sendAuthorised(schema, request);
     };
-    // A rate limit and a refusal to connect say that nothing was done, but a lost answer does not.
+    // After a rate limit or a refused connection the homeserver has done nothing. After a lost response it may have.
     const policy = { ...defaultRetryPolicy, ...request.retry };
-    const mayRepeat = request.repeatable ? undefined : isUndone;
+    const mayRepeat = request.repeatable ? undefined : wasNotCarriedOut;
     return withRetries(attempt, policy, this.#options.clock, request.signal, request.operation, mayRepeat);
   }
 
-  /** Counts parts of an answer that its reader had to leave out. */
-  malformed(parts: number): void {
+  /** Counts the malformed parts of a response that its parser skipped. */
+  countMalformed(parts: number): void {
     if (parts > 0) this.#telemetry.malformed(parts);
   }
 
-  /** Sends once (twice when the token had to be renewed) and returns the answer of a success. */
-  async #authorised<Schema extends v.GenericSchema>(
+  /** Sends once, or twice if the token had to be renewed. */
+  async #sendAuthorised<Schema extends v.GenericSchema>(
     schema: Schema,
     request: HttpRequest,
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
     const { session, signal, operation } = request;
-    if (!session) return this.#success(schema, request, undefined);
+    if (!session) return this.#sendAndParse(schema, request, undefined);
     throwIfAborted(signal, operation);
-    const { accessToken } = session.known ?? (await orAborted(session.credentials(), signal, operation));
+    const { accessToken } = session.current ?? (await orAborted(session.credentials(), signal, operation));
     try {
-      return await this.#success(schema, request, accessToken);
+      return await this.#sendAndParse(schema, request, accessToken);
     } catch (error) {
       if (!isManagerError(error, 'UNKNOWN_TOKEN')) throw error;
       const renewed = await orAborted(session.replace(accessToken, error), signal, operation);
-      return this.#success(schema, request, renewed.accessToken);
+      return this.#sendAndParse(schema, request, renewed.accessToken);
     }
   }
 
-  async #success<Schema extends v.GenericSchema>(
+  async #sendAndParse<Schema extends v.GenericSchema>(
     schema: Schema,
     request: HttpRequest,
     accessToken: string | undefined,
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
     const watch = this.#telemetry.request(request.method, request.path);
     try {
-      const answer = await this.#exchange(request, accessToken, watch);
-      const { status } = answer;
-      if (status < 200 || status >= 300) throw errorFromResponse(answer, request, secretsOf(accessToken, request.body));
-      const body = parseBody(schema, answer, request);
+      const response = await this.#sendWithTimeout(request, accessToken, watch);
+      const { status } = response;
+      if (status < 200 || status >= 300)
+        throw errorFromResponse(response, request, secretsOf(accessToken, request.body));
+      const body = parseBody(schema, response, request);
       watch.ended('ok', status);
       return { status, body };
     } catch (error) {
@@ -145,7 +146,11 @@ export class HomeserverHttp {
     }
   }
 
-  async #exchange(request: HttpRequest, accessToken: string | undefined, watch: RequestWatch): Promise<HttpResponse> {
+  async #sendWithTimeout(
+    request: HttpRequest,
+    accessToken: string | undefined,
+    watch: RequestWatch,
+  ): Promise<HttpResponse> {
     const { operation, signal, userId, roomId } = request;
     throwIfAborted(signal, operation);
     const gate = this.#options.gate ?? openGate;
@@ -154,9 +159,9 @@ export class HomeserverHttp {
     watch.sent();
     const outcome = { userId, isSync: request.priority === 'sync', sentAt: this.#options.clock.now() };
     const controller = new AbortController();
-    const { promise: answered, resolve, reject } = Promise.withResolvers<HttpResponse>();
-    // Not left to the transport alone: not every fetch ends with its signal, nor does every body.
-    const end = (reason?: unknown): void => {
+    const { promise: responded, resolve, reject } = Promise.withResolvers<HttpResponse>();
+    // Also rejects the promise: some fetch functions and bodies ignore their signal.
+    const endWith = (reason?: unknown): void => {
       reject(reason);
       controller.abort(reason);
     };
@@ -164,34 +169,34 @@ export class HomeserverHttp {
     let timedOut = false;
     const timer = this.#options.clock.setTimeout(() => {
       timedOut = true;
-      end(timeoutReason());
+      endWith(timeoutReason());
     }, timeoutMs);
-    const ignoreAbort = signal && onAbort(signal, () => end());
-    let overtaken = false;
-    const ignoreOutage = request.endsWithOutage
+    const ignoreAbort = signal && onAbort(signal, () => endWith());
+    let isOutage = false;
+    const ignoreOutage = request.abortOnOutage
       ? gate.onceDown(() => {
-          overtaken = true;
-          end();
+          isOutage = true;
+          endWith();
         })
       : undefined;
     try {
       this.#send(request, accessToken, controller.signal).then(resolve, reject);
-      const answer = await answered;
-      gate.record({ ...outcome, failed: answer.status >= 500 });
-      return answer;
+      const response = await responded;
+      gate.record({ ...outcome, failed: response.status >= 500 });
+      return response;
     } catch (error) {
-      if (overtaken && !signal?.aborted) {
-        const message = `${operation} was given up: the homeserver is down`;
+      if (isOutage && !signal?.aborted) {
+        const message = `${operation} was ended because the homeserver is down`;
         throw new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', message, { userId, roomId });
       }
       if (!signal?.aborted) gate.record({ ...outcome, failed: true });
-      throw failureOf(error, {
+      throw toRequestError(error, {
         operation,
         userId,
         roomId,
         homeserverUrl: this.homeserverUrl,
         signal,
-        late: timedOut ? `got no answer within ${timeoutMs} ms` : undefined,
+        timeoutText: timedOut ? `got no response within ${timeoutMs} ms` : undefined,
         secrets: secretsOf(accessToken, request.body),
       });
     } finally {
@@ -206,20 +211,20 @@ export class HomeserverHttp {
     return sendFollowing(this.connections, {
       method: request.method,
       origin: this.#origin,
-      path: this.#basePath + request.path + search(request.query),
+      path: this.#basePath + request.path + queryString(request.query),
       headers: {
         ...(accessToken !== undefined && { authorization: `Bearer ${accessToken}` }),
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
       body,
-      lane: laneOf(request),
+      lane: poolFor(request),
       maxBytes: this.#options.maxResponseBytes ?? MAX_RESPONSE_BYTES,
       signal,
     });
   }
 }
 
-function search(query: HttpRequest['query'] = {}): string {
+function queryString(query: HttpRequest['query'] = {}): string {
   const params: string[] = [];
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined)
@@ -228,35 +233,39 @@ function search(query: HttpRequest['query'] = {}): string {
   return params.length === 0 ? '' : `?${params.join('&')}`;
 }
 
-function laneOf({ lane, admin, priority }: HttpRequest): ConnectionPool {
+function poolFor({ lane, admin, priority }: HttpRequest): ConnectionPool {
   if (lane) return lane;
   if (admin) return 'admin';
   return priority === 'sync' ? 'poll' : 'call';
 }
 
-function isUndone(error: unknown): boolean {
+function wasNotCarriedOut(error: unknown): boolean {
   return isManagerError(error, 'RATE_LIMITED') || (isManagerError(error, 'NETWORK') && wasNeverSent(error.cause));
 }
 
 function parseBody<Schema extends v.GenericSchema>(
   schema: Schema,
-  answer: HttpResponse,
-  subject: RequestContext,
+  response: HttpResponse,
+  context: RequestContext,
 ): v.InferOutput<Schema> {
   let body: unknown;
   try {
-    body = JSON.parse(answer.text);
+    body = JSON.parse(response.text);
   } catch {
-    throw invalidResponse(subject, answer.text.trimStart().startsWith('<') ? 'HTML' : 'no whole JSON', answer.status);
+    throw invalidResponse(
+      context,
+      response.text.trimStart().startsWith('<') ? 'HTML' : 'incomplete JSON',
+      response.status,
+    );
   }
-  // To valibot an array is an object, and one without any of its optional parts.
+  // valibot accepts an array where it expects an object whose entries are all optional.
   if (Array.isArray(body) && schema.type !== 'array' && schema.type !== 'unknown') {
-    throw invalidResponse(subject, 'an array', answer.status);
+    throw invalidResponse(context, 'an array', response.status);
   }
   const parsed = v.safeParse(schema, body, { abortEarly: true });
   if (parsed.success) return parsed.output;
   const [issue] = parsed.issues;
-  // What came instead is not told: it may be a token or a message.
+  // The received value is left out of the error: it may be a token or a message.
   const why = issue.kind === 'schema' ? `expected ${issue.expected}` : issue.type;
-  throw invalidResponse(subject, `${v.getDotPath(issue) ?? 'the body'}: ${why}`, answer.status);
+  throw invalidResponse(context, `${v.getDotPath(issue) ?? 'the body'}: ${why}`, response.status);
 }

@@ -3,9 +3,9 @@ import type { Credentials } from '../core/credentials.js';
 import type { HomeserverHttp } from './homeserver-http.js';
 import type { Session } from './session.js';
 
-const accessToken = v.pipe(v.string(), v.regex(/^[\x21-\x7e]+$/)); // a header has to hold it
+const accessToken = v.pipe(v.string(), v.regex(/^[\x21-\x7e]+$/)); // must be valid in a header
 
-/** What is of another type is not there. */
+/** An optional string. A value of another type counts as absent. */
 const optionalText = v.pipe(
   v.fallback(v.nullish(v.string()), undefined),
   v.transform((text) => text ?? undefined),
@@ -19,7 +19,7 @@ const loginSchema = v.object({
 });
 
 /**
- * The standard password login.
+ * Logs in with a password.
  * @see https://spec.matrix.org/v1.16/client-server-api/#post_matrixclientv3login
  */
 export async function loginWithPassword(
@@ -44,7 +44,7 @@ export async function loginWithPassword(
       device_id: login.deviceId,
       initial_device_display_name: login.deviceName,
     },
-    // With a device id a second login replaces the first; without one it would leave a stray device behind.
+    // With a device id, a repeated login reuses the device. Without one it would create a second device.
     repeatable: login.deviceId !== undefined,
     priority: 'send',
     signal: login.signal,
@@ -63,31 +63,31 @@ const refreshSchema = v.object({
 });
 
 /**
- * Trades a refresh token for a new access token. Not repeatable: a token once used is dead.
+ * Exchanges a refresh token for a new access token. Not repeatable, because a refresh token is valid only once.
  * @see https://spec.matrix.org/v1.16/client-server-api/#post_matrixclientv3refresh
  */
 export async function refreshSession(
   http: HomeserverHttp,
-  dead: Credentials,
+  expired: Credentials,
   signal?: AbortSignal,
 ): Promise<Credentials> {
   const body = await http.request(refreshSchema, {
-    operation: `refreshing the session of ${dead.userId}`,
-    userId: dead.userId,
+    operation: `refreshing the session of ${expired.userId}`,
+    userId: expired.userId,
     method: 'POST',
     path: '/_matrix/client/v3/refresh',
-    body: { refresh_token: dead.refreshToken },
+    body: { refresh_token: expired.refreshToken },
     repeatable: false,
     signal,
   });
-  const refreshToken = body.refresh_token ?? dead.refreshToken;
-  return { ...dead, accessToken: body.access_token, ...(refreshToken !== undefined && { refreshToken }) };
+  const refreshToken = body.refresh_token ?? expired.refreshToken;
+  return { ...expired, accessToken: body.access_token, ...(refreshToken !== undefined && { refreshToken }) };
 }
 
 const whoamiSchema = v.object({ user_id: v.string(), device_id: optionalText });
 
 /**
- * Whose token, and which device, an access token stands for.
+ * Returns the user and the device that an access token belongs to.
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3accountwhoami
  */
 export async function whoami(

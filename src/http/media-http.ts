@@ -7,8 +7,8 @@ import { noTelemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
 import { fetchDownload } from './fetch-download.js';
 import type { HomeserverHttpOptions } from './homeserver-http.js';
-import { readRefusal } from './read-text.js';
-import { failureOf } from './request-failure.js';
+import { readErrorResponse } from './read-text.js';
+import { toRequestError } from './request-failure.js';
 import { errorFromResponse } from './response-error.js';
 import type { RequestContext } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
@@ -19,28 +19,28 @@ import type { HttpResponse, Fetch } from '../core/ports/transport.js';
 
 export interface MediaRequest extends RequestContext {
   readonly method: 'GET' | 'POST';
-  /** From the origin on, percent-encoded, with the query. */
+  /** Percent-encoded path and query, without the origin. */
   readonly path: string;
   readonly session: Session;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Makes the body; called again for each time that the request is sent. */
+  /** Returns the body. Called once per attempt. */
   readonly body?: () => AsyncIterable<Uint8Array>;
-  /** Whether what `body` makes can be read twice. @default true */
+  /** Whether `body` can be called again after its first result was read. @default true */
   readonly repeatable?: boolean;
   readonly signal: AbortSignal;
 }
 
-/** An answer whose body flows. */
+/** A response whose body is streamed. */
 export interface MediaResponse {
   readonly headers: Headers;
   readonly body: AsyncIterable<Uint8Array>;
-  /** Ends it, read or not. */
+  /** Ends the transfer of the body, read or not. */
   readonly cancel: () => void;
 }
 
 /**
- * Requests whose bodies are as large as files: they flow in both directions, and are given up when nothing has flowed
- * for `requestTimeoutMs`. Rejects with a {@link MatrixClientManagerError} and nothing else.
+ * Uploads and downloads. Bodies are streamed, and a request is aborted when no data was transferred for
+ * `requestTimeoutMs`. Every rejection is a {@link MatrixClientManagerError}.
  */
 export class MediaHttp {
   readonly #options: HomeserverHttpOptions;
@@ -54,53 +54,53 @@ export class MediaHttp {
   }
 
   /**
-   * Sends until there is an answer whose body begins to flow: again after what passes, as long as no part of a body
-   * that flows once is gone. The caller reads the body to its end, or cancels it.
+   * Resolves when the response headers have arrived. Retries after temporary failures, unless a part of a body that
+   * cannot be read twice was already sent. The caller reads the response body to its end, or cancels it.
    */
   async request(request: MediaRequest): Promise<MediaResponse> {
     const { signal, operation, method, path, repeatable = true } = request;
     const { clock, telemetry = noTelemetry } = this.#options;
     throwIfAborted(signal, operation);
-    let [attempts, begun] = [0, false];
-    const begin = (): void => {
-      begun = true;
+    let [attempts, hasStarted] = [0, false];
+    const markStarted = (): void => {
+      hasStarted = true;
     };
-    const mayRepeat = (): boolean => repeatable || !begun;
-    const make = request.body;
-    const body = make && (() => onceBegun(make(), begin));
+    const mayRepeat = (): boolean => repeatable || !hasStarted;
+    const makeBody = request.body;
+    const body = makeBody && (() => notifyingStart(makeBody(), markStarted));
     const attempt = (): Promise<MediaResponse> => {
       if (attempts++ > 0) telemetry.requestRepeated(method, pathnameOf(path));
-      return this.#authorised({ ...request, ...(body && { body }) }, mayRepeat);
+      return this.#sendAuthorised({ ...request, ...(body && { body }) }, mayRepeat);
     };
     try {
       return await withRetries(attempt, defaultRetryPolicy, clock, signal, operation, mayRepeat);
     } catch (error) {
-      throw mayRepeat() || !isManagerError(error) || !isRetryableError(error) ? error : notRepeated(error);
+      throw mayRepeat() || !isManagerError(error) || !isRetryableError(error) ? error : withStreamRemedy(error);
     }
   }
 
-  /** Sends once, and again where the token had to be renewed. */
-  async #authorised(request: MediaRequest, mayRepeat: () => boolean): Promise<MediaResponse> {
+  /** Sends once, or twice if the token had to be renewed. */
+  async #sendAuthorised(request: MediaRequest, mayRepeat: () => boolean): Promise<MediaResponse> {
     const { session, signal, operation } = request;
     const { accessToken } = await orAborted(session.credentials(), signal, operation);
     try {
-      return await this.#watched(request, accessToken);
+      return await this.#sendWithTelemetry(request, accessToken);
     } catch (error) {
       if (!isManagerError(error, 'UNKNOWN_TOKEN')) throw error;
       const renewed = await orAborted(session.replace(accessToken, error), signal, operation);
       if (!mayRepeat()) throw error;
-      return this.#watched(request, renewed.accessToken);
+      return this.#sendWithTelemetry(request, renewed.accessToken);
     }
   }
 
-  async #watched(request: MediaRequest, accessToken: string): Promise<MediaResponse> {
+  async #sendWithTelemetry(request: MediaRequest, accessToken: string): Promise<MediaResponse> {
     const { gate = openGate, telemetry = noTelemetry } = this.#options;
     const { method, path, operation, userId, roomId, signal } = request;
     const watch = telemetry.request(method, pathnameOf(path));
     try {
       await gate.enter({ operation, userId, roomId, signal });
       watch.sent();
-      const { status, answer } = await this.#exchange(request, accessToken, gate);
+      const { status, answer } = await this.#sendOnce(request, accessToken, gate);
       watch.ended('ok', status);
       return answer;
     } catch (error) {
@@ -109,7 +109,7 @@ export class MediaHttp {
     }
   }
 
-  async #exchange(
+  async #sendOnce(
     request: MediaRequest,
     accessToken: string,
     gate: RequestGate,
@@ -117,60 +117,76 @@ export class MediaHttp {
     const { method, path, body, headers, operation, userId, roomId, signal } = request;
     const { clock, requestTimeoutMs } = this.#options;
     const secrets = secretsOf(accessToken, undefined);
-    const silence = new BodyIdleTimeout(clock, requestTimeoutMs);
+    const idleTimeout = new BodyIdleTimeout(clock, requestTimeoutMs);
     const cancelled = new AbortController();
-    const ended = AbortSignal.any([signal, silence.signal, cancelled.signal]);
+    const combinedSignal = AbortSignal.any([signal, idleTimeout.signal, cancelled.signal]);
     const outcome = { userId, isSync: false, sentAt: clock.now() };
     const url = this.#baseUrl + path;
-    /** Where the request is: a redirect takes a download to other hosts, whose failures are not the homeserver's. */
-    let at = { origin: this.#baseUrl, isForeign: false };
-    const fail = (error: unknown): MatrixClientManagerError => {
-      silence.stopWriting();
-      const late = silence.signal.aborted ? `was given up: nothing has flowed for ${requestTimeoutMs} ms` : undefined;
-      return failureOf(error, { operation, userId, roomId, homeserverUrl: at.origin, signal, late, secrets });
+    /** Where the request was sent last. A download may be redirected to another host, whose failures do not count. */
+    let hop = { origin: this.#baseUrl, isForeign: false };
+    const toError = (error: unknown): MatrixClientManagerError => {
+      idleTimeout.stopWriting();
+      const timeoutText = idleTimeout.signal.aborted
+        ? `timed out: no data was transferred for ${requestTimeoutMs} ms`
+        : undefined;
+      return toRequestError(error, {
+        operation,
+        userId,
+        roomId,
+        homeserverUrl: hop.origin,
+        signal,
+        timeoutText,
+        secrets,
+      });
     };
-    const begin = async (): Promise<Response> => {
-      silence.reset();
+    const fetchOnce = async (): Promise<Response> => {
+      idleTimeout.reset();
       if (body) {
-        const sent = { method, headers: { ...headers, authorization: `Bearer ${accessToken}` }, signal: ended };
-        return fetchUpload(this.#fetch, url, sent, silence.watchWriting(body()));
+        const sent = {
+          method,
+          headers: { ...headers, authorization: `Bearer ${accessToken}` },
+          signal: combinedSignal,
+        };
+        return fetchUpload(this.#fetch, url, sent, idleTimeout.watchWriting(body()));
       }
       const onHop = (origin: string, isForeign: boolean): void => {
-        if (isForeign && !at.isForeign) gate.record({ ...outcome, failed: false });
-        at = { origin: isForeign ? origin : this.#baseUrl, isForeign };
-        silence.reset();
+        if (isForeign && !hop.isForeign) gate.record({ ...outcome, failed: false });
+        hop = { origin: isForeign ? origin : this.#baseUrl, isForeign };
+        idleTimeout.reset();
       };
-      return fetchDownload(this.#fetch, url, { headers: headers ?? {}, accessToken, signal: ended }, onHop);
+      return fetchDownload(this.#fetch, url, { headers: headers ?? {}, accessToken, signal: combinedSignal }, onHop);
     };
-    const send = async (): Promise<{ response: Response; refusal?: HttpResponse }> => {
-      const response = await begin();
+    const send = async (): Promise<{ response: Response; errorResponse?: HttpResponse }> => {
+      const response = await fetchOnce();
       if (response.ok) return { response };
-      silence.startDeadline();
-      return { response, refusal: await readRefusal(response) };
+      idleTimeout.startDeadline();
+      return { response, errorResponse: await readErrorResponse(response) };
     };
-    const { response, refusal } = await orAborted(send(), ended, operation).catch((error: unknown) => {
-      const failure = fail(error);
-      // What the body fails with is no fault of the homeserver.
-      if (isManagerError(failure, 'NETWORK', 'TIMEOUT') && !at.isForeign) gate.record({ ...outcome, failed: true });
+    const { response, errorResponse } = await orAborted(send(), combinedSignal, operation).catch((error: unknown) => {
+      const failure = toError(error);
+      // Other codes come from the request body, which is not the homeserver's fault.
+      if (isManagerError(failure, 'NETWORK', 'TIMEOUT') && !hop.isForeign) gate.record({ ...outcome, failed: true });
       throw failure;
     });
-    silence.stopWriting();
+    idleTimeout.stopWriting();
     const { status } = response;
-    if (!at.isForeign) gate.record({ ...outcome, failed: status >= 500 });
-    if (refusal) {
-      cancelled.abort(); // or what is left of the file would be sent for nothing
-      throw at.isForeign ? errorOfOtherHost(refusal, request, at.origin) : errorFromResponse(refusal, request, secrets);
+    if (!hop.isForeign) gate.record({ ...outcome, failed: status >= 500 });
+    if (errorResponse) {
+      cancelled.abort(); // otherwise the rest of the file would still be uploaded
+      throw hop.isForeign
+        ? otherHostError(errorResponse, request, hop.origin)
+        : errorFromResponse(errorResponse, request, secrets);
     }
-    const flowing = silence.watchReading(bodyOf(response));
+    const responseBody = idleTimeout.watchReading(bodyOf(response));
     const cancel = (): void => {
-      silence.pause();
+      idleTimeout.pause();
       cancelled.abort();
     };
-    return { status, answer: { headers: response.headers, body: failingWith(flowing, fail), cancel } };
+    return { status, answer: { headers: response.headers, body: mappingErrors(responseBody, toError), cancel } };
   }
 }
 
-/** Sends a body that flows. A redirect is an error: the body cannot be sent again. */
+/** Sends a streamed body. A redirect is an error, because the body cannot be sent again. */
 async function fetchUpload(
   fetch: Fetch,
   url: string,
@@ -179,20 +195,23 @@ async function fetchUpload(
 ): Promise<Response> {
   const stream = ReadableStream.from(body);
   try {
-    // In another mode than `error`, fetch would keep a copy of the body for a redirect.
+    // In any other redirect mode, fetch would keep a copy of the body in memory.
     return await fetch(url, { ...init, redirect: 'error', body: stream, duplex: 'half' });
   } catch (error) {
     if (!(isError(error) && isError(error.cause) && error.cause.message === 'unexpected redirect')) {
       throw error;
     }
     const message =
-      'the homeserver redirects an upload, which is not sent twice; set `homeserverUrl` to the final address';
+      'the homeserver redirects an upload, which cannot be sent twice; set `homeserverUrl` to the final address';
     throw new MatrixClientManagerError('INVALID_RESPONSE', message);
   }
 }
 
-/** What another host says of a token or a file is not the homeserver's word. It may pass: its address is made anew. */
-function errorOfOtherHost(answer: HttpResponse, request: RequestContext, origin: string): MatrixClientManagerError {
+/**
+ * The error for a response of a host that the homeserver redirects to. Its errcode is ignored. The code is
+ * `INVALID_RESPONSE`, which is retried: the homeserver may issue a new address for each request.
+ */
+function otherHostError(answer: HttpResponse, request: RequestContext, origin: string): MatrixClientManagerError {
   const { status, headers } = answer;
   const { operation, userId, roomId } = request;
   const { retryAfterMs } = errorFromResponse({ status, headers, text: '' }, request);
@@ -204,33 +223,33 @@ function pathnameOf(path: string): string {
   return path.replace(/\?.*/, '');
 }
 
-/** Whether the same request could be answered at another time, or with another token. */
+/** Whether the same request may succeed later, or with another token. */
 function isRetryableError(error: MatrixClientManagerError): boolean {
   return ['rate-limited', 'transient', 'unauthorised'].includes(failureClass(error));
 }
 
-function notRepeated(error: MatrixClientManagerError): MatrixClientManagerError {
+function withStreamRemedy(error: MatrixClientManagerError): MatrixClientManagerError {
   const { code, message, errcode, status, retryAfterMs, userId, roomId, cause } = error;
-  const remedy = 'the file came as a stream, which cannot be read twice: call again with a new one, or with a buffer';
+  const remedy = 'the file was given as a stream, which cannot be read twice: call again with a new stream or a buffer';
   const context = { errcode, status, retryAfterMs, userId, roomId, cause };
   return new MatrixClientManagerError(code, `${message}; ${remedy}`, context);
 }
 
 /**
- * The body of a response. Holds the response until it is read: where that is collected as garbage, fetch cancels a body
- * that nobody has begun to read, which then looks like an empty one.
+ * The body of a response. The generator keeps a reference to the response: if that is garbage-collected before the body
+ * is read, fetch cancels the body, and it appears to be empty.
  */
 async function* bodyOf(response: Response): AsyncGenerator<Uint8Array> {
   if (response.body) yield* response.body as AsyncIterable<Uint8Array>;
 }
 
-/** The same, and `begin` before anything of it is read. */
-async function* onceBegun(body: AsyncIterable<Uint8Array>, begin: () => void): AsyncGenerator<Uint8Array> {
-  begin();
+/** Passes `body` on, and calls `onStart` before the first chunk is read. */
+async function* notifyingStart(body: AsyncIterable<Uint8Array>, onStart: () => void): AsyncGenerator<Uint8Array> {
+  onStart();
   yield* body;
 }
 
-async function* failingWith(
+async function* mappingErrors(
   body: AsyncIterable<Uint8Array>,
   toError: (error: unknown) => Error,
 ): AsyncGenerator<Uint8Array> {

@@ -1,7 +1,7 @@
 import { withoutSecrets } from './secrets.js';
 import { isError } from '../core/is-error.js';
 
-/** System codes of failures in which the request never reached the homeserver. */
+/** Error codes of failures in which the request never reached the homeserver. */
 const NEVER_SENT = new Set<string | undefined>([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -11,21 +11,20 @@ const NEVER_SENT = new Set<string | undefined>([
   'UND_ERR_CONNECT_TIMEOUT',
 ]);
 
-/** What made a connection fail. */
+/** Why a connection failed. */
 export interface NetworkFailure {
-  /** The system's code, such as `ECONNREFUSED`, found where fetch hides it; else the message. */
+  /** The system's error code, such as `ECONNREFUSED`, from the innermost cause. Without a code, that cause's message. */
   readonly reason: string;
   /**
-   * A copy of the innermost error that is safe to print: what fetch functions throw may hold the request, and that
-   * its token.
+   * A copy of the innermost error that is safe to log. The original may hold the request, and with it the access token.
    */
   readonly cause: Error;
 }
 
 export function networkFailure(error: unknown, secrets: readonly string[]): NetworkFailure {
   const root = rootCause(error);
-  const said = isError(root) ? root.message : 'a fetch function threw what is no error';
-  const cause = new Error(withoutSecrets(said, secrets));
+  const message = isError(root) ? root.message : 'a fetch function threw a value that is not an Error';
+  const cause = new Error(withoutSecrets(message, secrets));
   const code = codeOf(root);
   if (isError(root)) {
     cause.name = root.name;
@@ -35,11 +34,11 @@ export function networkFailure(error: unknown, secrets: readonly string[]): Netw
   return { reason: code ?? cause.message, cause };
 }
 
-/** Whether the cause of a failure says that the homeserver never saw the request. */
+/** Whether the cause of a failure proves that the request never reached the homeserver. */
 export function wasNeverSent(cause: unknown): boolean {
-  // A connection that was there can end as unreachable too, with the request on its way.
-  const onTheWay = isError(cause) && 'syscall' in cause && ['read', 'write'].includes(String(cause.syscall));
-  return NEVER_SENT.has(codeOf(cause)) && !onTheWay;
+  // An open connection can also fail as unreachable, after a part of the request was sent.
+  const wasConnected = isError(cause) && 'syscall' in cause && ['read', 'write'].includes(String(cause.syscall));
+  return NEVER_SENT.has(codeOf(cause)) && !wasConnected;
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -2,7 +2,7 @@ import type { HttpResponse } from '../core/ports/transport.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 
 /**
- * Reads a body to its end, but not beyond `maxBytes`: a homeserver out of its mind must not fill the memory.
+ * Reads a body to its end. Rejects when it is larger than `maxBytes`, so that a faulty homeserver cannot fill the memory.
  * @internal for tests
  */
 export async function readText(response: Response, maxBytes: number): Promise<string> {
@@ -24,18 +24,18 @@ export async function readText(response: Response, maxBytes: number): Promise<st
   return text + decoder.decode();
 }
 
-/** What is read at most of an answer that is no success, in bytes: an errcode and a sentence need less. */
+/** How much of an error response is read at most, in bytes. A Matrix error is smaller. */
 export const MAX_ERROR_BYTES = 65_536;
 
-/** The answer with its body read: up to `maxBytes` of a success, the beginning only of any other. */
-export async function readAnswer(response: Response, maxBytes: number): Promise<HttpResponse> {
-  if (!response.ok) return readRefusal(response);
+/** Reads the body of a response: of a success up to `maxBytes`, of an error response only the beginning. */
+export async function readResponse(response: Response, maxBytes: number): Promise<HttpResponse> {
+  if (!response.ok) return readErrorResponse(response);
   const { status, headers } = response;
   return { status, headers, text: await readText(response, maxBytes) };
 }
 
-/** The answer with the beginning of its body: what is cut off is missed by nobody, since the status says what matters. */
-export async function readRefusal({ status, headers, body }: Response): Promise<HttpResponse> {
+/** Reads the beginning of an error response. Never rejects: if reading fails, the status still describes the error. */
+export async function readErrorResponse({ status, headers, body }: Response): Promise<HttpResponse> {
   const decoder = new TextDecoder();
   let text = '';
   let bytes = 0;
@@ -54,6 +54,6 @@ export async function readRefusal({ status, headers, body }: Response): Promise<
 export function tooLarge(maxBytes: number): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'INVALID_RESPONSE',
-    `the answer is larger than ${maxBytes} bytes (maxResponseBytes)`,
+    `the response is larger than ${maxBytes} bytes (maxResponseBytes)`,
   );
 }

@@ -3,9 +3,9 @@ import type { ErrorCode } from '../core/errors.js';
 import { withoutSecrets } from './secrets.js';
 import type { HttpResponse, HttpHeaders } from '../core/ports/transport.js';
 
-/** What an error says besides what the homeserver answered. */
+/** The context of a request, for its errors. */
 export interface RequestContext {
-  /** What was being done, as the start of a sentence: `sending a message`. */
+  /** The operation, as the subject of a sentence, such as `sending a message`. */
   readonly operation: string;
   readonly userId?: string | undefined;
   readonly roomId?: string | undefined;
@@ -23,39 +23,45 @@ const codeByErrcode: ReadonlyMap<string, ErrorCode> = new Map([
   ['M_FORBIDDEN', 'FORBIDDEN'],
 ]);
 
-const mayAskToWait: ReadonlySet<ErrorCode> = new Set(['RATE_LIMITED', 'HOMESERVER_UNAVAILABLE', 'INVALID_RESPONSE']);
+const codesWithRetryAfter: ReadonlySet<ErrorCode> = new Set([
+  'RATE_LIMITED',
+  'HOMESERVER_UNAVAILABLE',
+  'INVALID_RESPONSE',
+]);
 
 /**
- * The error for an answer that is not a success. Reads the Matrix error body where there is one.
- * @param secrets - what the request held and the homeserver may repeat
+ * The error for a response with an error status. Uses the Matrix error in the body, if there is one.
+ * @param secrets - values in the request that are removed from the message, since the homeserver may repeat them
  */
 export function errorFromResponse(
-  answer: HttpResponse,
-  subject: RequestContext,
+  response: HttpResponse,
+  context: RequestContext,
   secrets: readonly string[] = [],
 ): MatrixClientManagerError {
-  const body = parseErrorBody(answer.text, secrets);
-  const code = codeFor(answer.status, body);
-  const retryAfterMs = mayAskToWait.has(code) ? retryAfter(answer.headers, body.retryAfterMs) : undefined;
-  const said = body.errcode ? `${body.errcode}${body.error ? `: ${body.error}` : ''}` : saidWithout(body);
+  const body = parseErrorBody(response.text, secrets);
+  const code = codeFor(response.status, body);
+  const retryAfterMs = codesWithRetryAfter.has(code) ? retryAfter(response.headers, body.retryAfterMs) : undefined;
+  const description = body.errcode
+    ? `${body.errcode}${body.error ? `: ${body.error}` : ''}`
+    : describeWithoutErrcode(body);
   const remedy = code === 'INVALID_RESPONSE' ? '; check `homeserverUrl`, and the proxy in front of the homeserver' : '';
   const wait = retryAfterMs === undefined ? '' : `; the homeserver asks to wait ${retryAfterMs} ms`;
   return new MatrixClientManagerError(
     code,
-    `${subject.operation} failed with HTTP status ${answer.status} (${said})${wait}${remedy}`,
-    { errcode: body.errcode, status: answer.status, retryAfterMs, userId: subject.userId, roomId: subject.roomId },
+    `${context.operation} failed with HTTP status ${response.status} (${description})${wait}${remedy}`,
+    { errcode: body.errcode, status: response.status, retryAfterMs, userId: context.userId, roomId: context.roomId },
   );
 }
 
-/** Whether the body of a refusal is one that homeservers send. */
+/** Whether the body of an error response is a Matrix error, or a request for user-interactive authentication. */
 export function isMatrixError(text: string): boolean {
-  const { errcode, asksToAuthenticate } = parseErrorBody(text, []);
-  return errcode !== undefined || asksToAuthenticate === true;
+  const { errcode, requiresInteractiveAuth } = parseErrorBody(text, []);
+  return errcode !== undefined || requiresInteractiveAuth === true;
 }
 
 /**
- * Whether the text begins and ends as an object or an array does: tells HTML and most cut bodies from JSON without the
- * cost of parsing.
+ * Whether the text begins and ends like a JSON object or array. Detects HTML and most truncated bodies without parsing
+ * the text.
  */
 export function isJsonLike(text: string): boolean {
   const trimmed = text.trim();
@@ -63,26 +69,26 @@ export function isJsonLike(text: string): boolean {
   return ends === '{}' || ends === '[]';
 }
 
-/** The error for a success whose body is not what the endpoint promises. */
-export function invalidResponse(subject: RequestContext, why: string, status: number): MatrixClientManagerError {
+/** The error for a success response whose body does not match the specification. */
+export function invalidResponse(context: RequestContext, why: string, status: number): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'INVALID_RESPONSE',
-    `${subject.operation} got an answer that is not Matrix (${why}); check that \`homeserverUrl\` is the homeserver`,
-    { status, userId: subject.userId, roomId: subject.roomId },
+    `${context.operation} got a response that is not valid Matrix (${why}); check that \`homeserverUrl\` is the homeserver`,
+    { status, userId: context.userId, roomId: context.roomId },
   );
 }
 
-function saidWithout({ asksToAuthenticate }: ErrorBody): string {
-  return asksToAuthenticate ? 'user-interactive authentication is asked for' : 'no Matrix error in the answer';
+function describeWithoutErrcode({ requiresInteractiveAuth }: ErrorBody): string {
+  return requiresInteractiveAuth ? 'user-interactive authentication is required' : 'no Matrix error in the response';
 }
 
-function codeFor(status: number, { errcode, asksToAuthenticate }: ErrorBody): ErrorCode {
+function codeFor(status: number, { errcode, requiresInteractiveAuth }: ErrorBody): ErrorCode {
   if (status === 429) return 'RATE_LIMITED';
   if (status >= 500) return 'HOMESERVER_UNAVAILABLE';
   if (status < 400) return 'INVALID_RESPONSE'; // a redirect that was not followed
   if (status === 408) return 'TIMEOUT';
-  if (status === 401 && asksToAuthenticate) return 'FORBIDDEN';
-  // A homeserver refuses with an errcode. Without one the answer comes from a proxy, whatever its status.
+  if (status === 401 && requiresInteractiveAuth) return 'FORBIDDEN';
+  // Homeservers send an errcode with every error. A response without one comes from a proxy.
   if (errcode === undefined) return 'INVALID_RESPONSE';
   const known = codeByErrcode.get(errcode);
   if (known) return known;
@@ -96,8 +102,8 @@ interface ErrorBody {
   readonly errcode?: string;
   readonly error?: string;
   readonly retryAfterMs?: number;
-  /** @see https://spec.matrix.org/v1.16/client-server-api/#user-interactive-authentication-api : has no errcode */
-  readonly asksToAuthenticate?: boolean;
+  /** Has no errcode. @see https://spec.matrix.org/v1.16/client-server-api/#user-interactive-authentication-api */
+  readonly requiresInteractiveAuth?: boolean;
 }
 
 function parseErrorBody(text: string, secrets: readonly string[]): ErrorBody {
@@ -105,21 +111,21 @@ function parseErrorBody(text: string, secrets: readonly string[]): ErrorBody {
   try {
     body = JSON.parse(text);
   } catch {
-    // not Matrix at all; the status alone has to do
+    // not a Matrix error: the code is chosen by the status alone
   }
   const { errcode, error, retry_after_ms: retryAfterMs, flows } = (body ?? {}) as Record<string, unknown>;
   return {
     ...(typeof errcode === 'string' && errcode !== '' && { errcode: withoutSecrets(errcode, secrets).slice(0, 100) }),
     ...(typeof error === 'string' && { error: withoutSecrets(error, secrets).slice(0, 300) }),
     ...(Number.isFinite(retryAfterMs) && Number(retryAfterMs) >= 0 && { retryAfterMs: Number(retryAfterMs) }),
-    asksToAuthenticate: Array.isArray(flows),
+    requiresInteractiveAuth: Array.isArray(flows),
   };
 }
 
-/** The longest time that a Node timer takes: an application may pass `retryAfterMs` to one. */
+/** The longest delay of a Node timer: an application may pass `retryAfterMs` to one. */
 const MAX_RETRY_AFTER_MS = 2 ** 31 - 1;
 
-/** @see https://spec.matrix.org/v1.16/client-server-api/#rate-limiting : the header wins over the body's field. */
+/** The header takes precedence over the body. @see https://spec.matrix.org/v1.16/client-server-api/#rate-limiting */
 function retryAfter(headers: HttpHeaders, fromBody: number | undefined): number | undefined {
   const ms = headerMs(headers) ?? fromBody;
   return ms === undefined ? undefined : Math.min(Math.max(0, ms), MAX_RETRY_AFTER_MS);
@@ -127,13 +133,13 @@ function retryAfter(headers: HttpHeaders, fromBody: number | undefined): number 
 
 function headerMs(headers: HttpHeaders): number | undefined {
   const header = headers.get('retry-after')?.trim() ?? '';
-  // A proxy may add a header of its own; several of one name come joined by commas.
+  // A proxy may add a second header. Headers with the same name are joined by commas.
   if (/^\d+(\s*,\s*\d+)*$/.test(header)) return Math.max(...header.split(',').map(Number)) * 1000;
-  const wait = httpDate(header) - httpDate(headers.get('date') ?? ''); // the homeserver's clock may not be ours
+  const wait = httpDate(header) - httpDate(headers.get('date') ?? ''); // by the homeserver's clock
   return Number.isNaN(wait) ? undefined : wait;
 }
 
-/** Milliseconds since the Unix epoch, or NaN: `Date.parse` alone takes a number for a month. */
+/** Milliseconds since the Unix epoch, or NaN. The pattern is needed because `Date.parse` reads a bare number as a month. */
 function httpDate(text: string): number {
   return /^[A-Z][a-z]{2,8}, .* GMT$/.test(text) ? Date.parse(text) : NaN;
 }

@@ -5,13 +5,13 @@ import { isManagerError } from '../core/errors.js';
 import { failureClass, isRetryable } from './failure-class.js';
 
 export interface RetryPolicy {
-  /** How many times a request is sent at most. */
+  /** How often a request is sent at most, the first attempt included. */
   readonly attempts: number;
-  /** The first back-off, in milliseconds; it doubles with every further one. */
+  /** The first back-off, in milliseconds. Each further back-off is twice as long. */
   readonly baseDelayMs: number;
-  /** The longest back-off of our own, in milliseconds. */
+  /** The longest back-off, in milliseconds. */
   readonly maxDelayMs: number;
-  /** The longest Retry-After that is waited for, in milliseconds; a longer one is the caller's to know. */
+  /** The longest `Retry-After` to wait for, in milliseconds. With a longer one the request fails. */
   readonly maxRetryAfterMs: number;
 }
 
@@ -22,37 +22,37 @@ export const defaultRetryPolicy: RetryPolicy = {
   maxRetryAfterMs: 60_000,
 };
 
-/** Half of the exponential back-off fixed, half random, so that many clients do not come back in step. */
+/** Exponential back-off, half of it random, so that many clients do not retry at the same time. */
 export function backoffMs(failures: number, policy: Pick<RetryPolicy, 'baseDelayMs' | 'maxDelayMs'>): number {
   const full = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** Math.min(failures - 1, 30));
   return Math.round(full / 2) + randomInt(Math.max(1, Math.round(full / 2)));
 }
 
-/** The longest that anybody waits for a homeserver before asking again: it may be back sooner than it said. */
+/** The longest delay before a retry, in milliseconds. The homeserver may recover sooner than it announced. */
 const MAX_WAIT_MS = 600_000;
 
 /**
- * What to wait after `error`, in milliseconds: the homeserver's word first, our back-off next. A word that says to
- * come at once is none, or a homeserver in trouble would be asked without a pause.
+ * The delay before the next attempt, in milliseconds: the homeserver's `Retry-After` if there is one, else our back-off.
+ * `Retry-After: 0` is ignored: a homeserver in trouble would otherwise get requests without a pause.
  */
 export function retryDelayMs(
   error: unknown,
   failures: number,
   policy: Pick<RetryPolicy, 'baseDelayMs' | 'maxDelayMs'>,
 ): number {
-  const asked = Math.min(askedMs(error), MAX_WAIT_MS);
-  if (asked <= 0) return backoffMs(failures, policy);
-  // Whoever was told the same time to wait would come back in step.
-  return asked + randomInt(Math.max(1, Math.round(Math.max(asked / 10, policy.baseDelayMs / 4))));
+  const requestedMs = Math.min(requestedDelayMs(error), MAX_WAIT_MS);
+  if (requestedMs <= 0) return backoffMs(failures, policy);
+  // Many clients may have received the same Retry-After, so a random part is added.
+  return requestedMs + randomInt(Math.max(1, Math.round(Math.max(requestedMs / 10, policy.baseDelayMs / 4))));
 }
 
-function askedMs(error: unknown): number {
+function requestedDelayMs(error: unknown): number {
   return isManagerError(error) ? (error.retryAfterMs ?? 0) : 0;
 }
 
 /**
- * Repeats `attempt` while its failures are transient or rate limits within `policy`. Only for what is safe to repeat:
- * always, or after the failures that `mayRepeat` lets pass.
+ * Repeats `attempt` after transient failures and rate limits, within `policy`.
+ * @param mayRepeat - whether it is safe to repeat after this failure; by default it always is
  */
 export async function withRetries<T>(
   attempt: () => Promise<T>,
@@ -67,7 +67,7 @@ export async function withRetries<T>(
       return await attempt();
     } catch (error) {
       if (!isRetryable(failureClass(error)) || !mayRepeat(error)) throw error;
-      if (failures >= policy.attempts || askedMs(error) > policy.maxRetryAfterMs) throw error;
+      if (failures >= policy.attempts || requestedDelayMs(error) > policy.maxRetryAfterMs) throw error;
       await delay(clock, retryDelayMs(error, failures, policy), signal, operation);
     }
   }

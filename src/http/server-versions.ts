@@ -4,34 +4,34 @@ import { readVersions } from './versions.js';
 import type { Versions } from './versions.js';
 import type { HomeserverHttp } from './homeserver-http.js';
 
-/** For how long an answer holds: a homeserver is updated from time to time. */
+/** How long a response is cached. A homeserver may be updated in the meantime. */
 const LIFETIME_MS = 6 * 3_600_000;
 
-/** What waits for the answer, such as a download, can do nothing without it. */
+/** Attempts before the request fails. Callers, such as a download, cannot continue without the response. */
 const ATTEMPTS = 3;
 
-/** What the homeserver says that it speaks: asked once for all clients, and again after some hours or a failure. */
+/** The versions that the homeserver supports. Requested once for all clients, and again after some hours or a failure. */
 export class ServerVersions {
-  readonly #ask: () => Promise<Versions>;
+  readonly #requestVersions: () => Promise<Versions>;
   readonly #clock: Clock;
-  #answer: { readonly versions: Promise<Versions>; readonly askedAt: number } | undefined;
+  #cached: { readonly versions: Promise<Versions>; readonly requestedAt: number } | undefined;
 
-  /** @param signal - ends the request, for all who wait for it */
+  /** @param signal - aborts the request, for all callers */
   constructor(http: HomeserverHttp, clock: Clock, requestTimeoutMs: number, signal: AbortSignal) {
-    this.#ask = () => readVersions(http, requestTimeoutMs, signal, ATTEMPTS);
+    this.#requestVersions = () => readVersions(http, requestTimeoutMs, signal, ATTEMPTS);
     this.#clock = clock;
   }
 
-  /** @param signal - ends the wait for the answer, not the request */
+  /** @param signal - ends the caller's wait, but not the request */
   get(signal: AbortSignal): Promise<Versions> {
     const now = this.#clock.now();
-    if (!this.#answer || now - this.#answer.askedAt >= LIFETIME_MS) {
-      const answer = { versions: this.#ask(), askedAt: now };
-      this.#answer = answer;
-      answer.versions.catch(() => {
-        if (this.#answer === answer) this.#answer = undefined;
+    if (!this.#cached || now - this.#cached.requestedAt >= LIFETIME_MS) {
+      const cached = { versions: this.#requestVersions(), requestedAt: now };
+      this.#cached = cached;
+      cached.versions.catch(() => {
+        if (this.#cached === cached) this.#cached = undefined;
       });
     }
-    return orAborted(this.#answer.versions, signal, 'asking what the homeserver speaks');
+    return orAborted(this.#cached.versions, signal, 'asking for the versions of the homeserver');
   }
 }

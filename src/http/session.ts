@@ -2,12 +2,12 @@ import { inspect } from 'node:util';
 import type { Credentials } from '../core/credentials.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 
-/** Makes new credentials for the same user and device, or rejects when that cannot be done. */
-export type Renew = (dead: Credentials | undefined) => Promise<Credentials>;
+/** Obtains new credentials for the same user and device. Rejects when that is not possible. */
+export type Renew = (expired: Credentials | undefined) => Promise<Credentials>;
 
 /**
- * An access token in use, renewed once for everybody who waits when it turns out to be dead. Its printed form shows
- * no token.
+ * The access token of a user. When the homeserver rejects it, it is renewed once for all concurrent requests.
+ * `util.inspect` does not show the token.
  */
 export class Session {
   readonly userId: string;
@@ -16,26 +16,26 @@ export class Session {
   readonly #renew: Renew | undefined;
 
   /**
-   * Throws `INVALID_OPTIONS` for a token that no request can carry.
-   * @param credentials - undefined to log in with `renew` at the first use
+   * Throws `INVALID_OPTIONS` for a token that is not valid in a header.
+   * @param credentials - if undefined, `renew` logs in at the first use
    */
   constructor(userId: string, credentials: Credentials | undefined, renew?: Renew) {
     this.userId = userId;
-    this.#credentials = credentials && usable(credentials);
+    this.#credentials = credentials && withUsableToken(credentials);
     this.#renew = renew;
   }
 
-  /** The credentials to use now; undefined where there are none yet. */
-  get known(): Credentials | undefined {
+  /** The current credentials, or undefined before the first login. */
+  get current(): Credentials | undefined {
     return this.#credentials;
   }
 
-  /** {@link known}; logs in when there are none yet. */
+  /** The current credentials. Logs in first if there are none yet. */
   async credentials(): Promise<Credentials> {
     return this.#credentials ?? this.#renewOnce();
   }
 
-  /** Notes the device that the homeserver named for a token; nothing is changed where another token is in use by now. */
+  /** Adds the device id that the homeserver returned for a token, unless another token has replaced that one. */
   noteDevice(accessToken: string, deviceId: string): Credentials {
     const credentials = { userId: this.userId, accessToken, deviceId };
     if (this.#credentials?.accessToken === accessToken) this.#credentials = { ...this.#credentials, ...credentials };
@@ -43,11 +43,11 @@ export class Session {
   }
 
   /**
-   * Called with a token that the homeserver called unknown. Resolves with credentials that hold another one: those of
-   * a renewal that is under way or over already, or of a new one. Rejects with `cause` where nothing can renew.
+   * Resolves with credentials whose token differs from `rejectedToken`: those of a finished, running or new renewal.
+   * Rejects with `cause` if the session cannot be renewed.
    */
-  async replace(deadToken: string, cause: MatrixClientManagerError): Promise<Credentials> {
-    if (this.#credentials && this.#credentials.accessToken !== deadToken) return this.#credentials;
+  async replace(rejectedToken: string, cause: MatrixClientManagerError): Promise<Credentials> {
+    if (this.#credentials && this.#credentials.accessToken !== rejectedToken) return this.#credentials;
     if (!this.#renew) throw cause;
     return this.#renewOnce();
   }
@@ -58,7 +58,7 @@ export class Session {
       return Promise.reject(new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId: this.userId }));
     }
     this.#renewal ??= this.#renew(this.#credentials)
-      .then((credentials) => (this.#credentials = usable(credentials)))
+      .then((credentials) => (this.#credentials = withUsableToken(credentials)))
       .finally(() => (this.#renewal = undefined));
     return this.#renewal;
   }
@@ -68,10 +68,10 @@ export class Session {
   }
 }
 
-/** Refuses what cannot stand in a header here: fetch refuses it as well, and prints it. */
-function usable(credentials: Credentials): Credentials {
+/** Checks the token before fetch does, because the error of fetch would contain the token. */
+function withUsableToken(credentials: Credentials): Credentials {
   if (/^[\x21-\x7e]+$/.test(credentials.accessToken)) return credentials;
   const { userId } = credentials;
-  const message = `expected the access token of ${userId} to be of visible ASCII characters only, without a line break`;
+  const message = `expected the access token of ${userId} to consist of visible ASCII characters, without spaces or line breaks`;
   throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
 }

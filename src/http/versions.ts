@@ -9,14 +9,14 @@ const versionsSchema = v.looseObject({
   unstable_features: v.fallback(v.optional(v.record(v.string(), v.unknown())), undefined),
 });
 
-/** What a homeserver speaks: versions of the specification, and features before they are part of it. */
+/** The versions of the specification and the unstable features that a homeserver supports. */
 export type Versions = v.InferOutput<typeof versionsSchema>;
 
 const MAX_TIMEOUT_MS = 5_000;
 
 /**
- * The cheapest request there is: whether a homeserver answers at all.
- * @param attempts - how often it is sent at most
+ * Requests the supported versions. This is the cheapest request, so it also checks whether the homeserver responds.
+ * @param attempts - how often the request is sent at most
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientversions
  */
 export async function readVersions(
@@ -29,7 +29,7 @@ export async function readVersions(
     operation: 'looking for the homeserver',
     method: 'GET',
     path: '/_matrix/client/versions',
-    lane: 'admin', // calls that hang must not keep this one waiting for a connection
+    lane: 'admin', // so that hanging calls cannot occupy the connection that this request needs
     repeatable: true,
     retry: { attempts },
     timeoutMs: Math.min(MAX_TIMEOUT_MS, timeoutMs),

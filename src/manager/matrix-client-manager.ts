@@ -15,7 +15,7 @@ import { jsonCopy } from '../core/json-copy.js';
 import { SingleFlight } from '../core/single-flight.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
-import type { AnswersOtherwise } from '../http/failing-time.js';
+import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { MediaHttp } from '../http/media-http.js';
 import { ServerVersions } from '../http/server-versions.js';
@@ -216,7 +216,7 @@ export class MatrixClientManager implements AsyncDisposable {
     });
     this.#typing = new TypingNotifier(this.#http, clock);
     this.#receipts = new ReceiptSender(this.#http);
-    const answersOtherwise: AnswersOtherwise = (since, error) => this.#answersOtherwise(since, error);
+    const answersOtherwise: AnswersOtherRequests = (since, error) => this.#answersOtherwise(since, error);
     this.#users = new UserSessions({
       settings,
       http: this.#http,

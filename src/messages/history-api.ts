@@ -30,7 +30,7 @@ export async function readMessages(
     signal,
   });
   const events = body.chunk.filter(isRawEvent);
-  http.malformed(body.chunk.length - events.length);
+  http.countMalformed(body.chunk.length - events.length);
   return { events, end: body.end ?? undefined };
 }
 

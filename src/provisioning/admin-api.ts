@@ -251,7 +251,7 @@ export class AdminApi {
       const read = v.safeParse(schema, entry);
       return read.success ? [read.output] : [];
     });
-    this.#admin.http.malformed(list.length - entries.length);
+    this.#admin.http.countMalformed(list.length - entries.length);
     return entries;
   }
 

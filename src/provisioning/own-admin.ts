@@ -77,7 +77,7 @@ export class OwnAdmin {
     const known = await orAborted(session.credentials(), signal, `logging in ${userId}`);
     if (known.deviceId !== '') return known;
     const owner = await whoami(this.#http, session, signal);
-    const now = session.known ?? known;
+    const now = session.current ?? known;
     if (now.deviceId !== '') return now; // its token has died, and was renewed
     if (owner.userId !== userId) {
       const message = `expected \`admin.accessToken\` to be one of ${userId}, but it belongs to ${owner.userId}`;

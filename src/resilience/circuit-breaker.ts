@@ -136,7 +136,7 @@ export class CircuitBreaker {
     this.#asking = true;
     const answered = await this.#options.probe().then(
       () => true,
-      (error: unknown) => isAnswer(error),
+      (error: unknown) => isHealthyAnswer(error),
     );
     this.#asking = false;
     if (this.#closed || this.#state.state === 'down') return;
@@ -167,7 +167,7 @@ export class CircuitBreaker {
     try {
       await this.#options.probe();
     } catch (error) {
-      if (!isAnswer(error)) return this.#scheduleProbe(isManagerError(error) ? error.retryAfterMs : undefined);
+      if (!isHealthyAnswer(error)) return this.#scheduleProbe(isManagerError(error) ? error.retryAfterMs : undefined);
     }
     if (this.#closed) return;
     this.#backSince = this.#options.clock.now();
@@ -181,7 +181,7 @@ export class CircuitBreaker {
 }
 
 /** A refusal is the answer of a homeserver at work, unless it says that there is too much to do. */
-function isAnswer(error: unknown): boolean {
+function isHealthyAnswer(error: unknown): boolean {
   const status = isManagerError(error) ? (error.status ?? 0) : 0;
   return status >= 400 && status < 500 && status !== 408 && status !== 429;
 }

@@ -13,7 +13,7 @@ import type { SyncKind, SyncSize, SyncWatch, Telemetry } from '../core/telemetry
 import type { UserEncryption } from './crypto/user-encryption.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { Logger } from '../core/logger.js';
-import type { AnswersOtherwise } from '../http/failing-time.js';
+import type { AnswersOtherRequests } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { sdkFetch } from '../http/sdk-fetch.js';
 import type { ServerVersions } from '../http/server-versions.js';
@@ -60,7 +60,7 @@ export interface SyncClientOptions {
   readonly requestTimeoutMs: number;
   /** How long what was missed may fail to come while the homeserver answers other requests, in milliseconds. */
   readonly gapFillTimeoutMs: number;
-  readonly answersOtherwise: AnswersOtherwise;
+  readonly answersOtherwise: AnswersOtherRequests;
   readonly maxResponseBytes: number;
   readonly gate: ClientGate;
   /** The keys of the device, loaded and not open yet. @default none: the client cannot decrypt */

@@ -4,7 +4,7 @@ import { isManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { RecentMap } from '../core/recent-map.js';
 import { FailingTime } from '../http/failing-time.js';
-import type { AnswersOtherwise } from '../http/failing-time.js';
+import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { Outgoing } from './message-sender.js';
@@ -15,7 +15,7 @@ export interface SendTriesOptions {
   readonly post: (outgoing: Outgoing) => Promise<{ eventId: string }>;
   /** How long a message may fail on a homeserver that answers otherwise, in milliseconds. */
   readonly sendTimeoutMs: number;
-  readonly answersOtherwise: AnswersOtherwise;
+  readonly answersOtherwise: AnswersOtherRequests;
   readonly clock: Clock;
   readonly logger: Logger;
 }

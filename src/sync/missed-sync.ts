@@ -4,7 +4,7 @@ import { isManagerError } from '../core/errors.js';
 import type { EventBatch } from '../core/ports/event-source.js';
 import type { Logger } from '../core/logger.js';
 import { FailingTime } from '../http/failing-time.js';
-import type { AnswersOtherwise } from '../http/failing-time.js';
+import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { retryDelayMs } from '../http/retry.js';
 import { cacheBuster, initialLimit, syncFilter, syncLimit } from './sync-query.js';
 import type { SyncRequests } from './sync-requests.js';
@@ -27,7 +27,7 @@ export interface MissedSyncOptions {
   readonly requestTimeoutMs: number;
   /** How long it may fail while the homeserver answers other requests, in milliseconds. */
   readonly gapFillTimeoutMs: number;
-  readonly answersOtherwise: AnswersOtherwise;
+  readonly answersOtherwise: AnswersOtherRequests;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Ends every poll. */

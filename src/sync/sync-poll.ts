@@ -203,7 +203,7 @@ export class SyncPoll {
   /** A token may have died with its device: the one that was logged in then has its id, and none of its keys. */
   async #assertSameDevice(): Promise<void> {
     const { encryption, session } = this.#options;
-    const token = session.known?.accessToken;
+    const token = session.current?.accessToken;
     if (this.#token !== undefined && token !== this.#token) await encryption?.assertKnownDevice();
     this.#token = token;
   }

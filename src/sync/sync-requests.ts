@@ -46,7 +46,7 @@ export class SyncRequests {
 
   /** Counts parts of an answer that its reader had to leave out. */
   malformed(parts: number): void {
-    this.#options.http.malformed(parts);
+    this.#options.http.countMalformed(parts);
   }
 
   /** @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3joined_rooms */
@@ -54,7 +54,7 @@ export class SyncRequests {
   async joinedRooms(): Promise<string[] | undefined> {
     const { joined_rooms: rooms } = await this.#send(joinedRoomsSchema, 'GET', '/_matrix/client/v3/joined_rooms', {});
     const roomIds = rooms?.filter((roomId) => typeof roomId === 'string').filter(isRoomId);
-    this.#options.http.malformed(rooms && roomIds ? rooms.length - roomIds.length : 1);
+    this.#options.http.countMalformed(rooms && roomIds ? rooms.length - roomIds.length : 1);
     return roomIds;
   }
 
@@ -74,7 +74,7 @@ export class SyncRequests {
         path,
         session,
         priority: 'sync',
-        endsWithOutage: endsWithOutage(),
+        abortOnOutage: endsWithOutage(),
         repeatable: false, // repeated by the loop, with a back-off that has no end
         retry: { attempts: 1 },
         timeoutMs: requestTimeoutMs,

@@ -14,7 +14,7 @@ import type { Telemetry } from '../core/telemetry.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { Gap } from '../delivery/delivery.js';
 import { Delivery } from '../delivery/delivery.js';
-import type { AnswersOtherwise } from '../http/failing-time.js';
+import type { AnswersOtherRequests } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
@@ -33,7 +33,7 @@ export interface UserSessionOptions {
   readonly http: HomeserverHttp;
   readonly versions: ServerVersions;
   readonly gate: ClientGate;
-  readonly answersOtherwise: AnswersOtherwise;
+  readonly answersOtherwise: AnswersOtherRequests;
   readonly telemetry: Telemetry;
   readonly callbacks: CallbackRegistry;
   readonly hooks: ClientHooks;

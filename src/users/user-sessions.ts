@@ -9,7 +9,7 @@ import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
 import { assertUserId } from '../core/ids.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
-import type { AnswersOtherwise } from '../http/failing-time.js';
+import type { AnswersOtherRequests } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
@@ -31,7 +31,7 @@ export interface UserSessionsOptions {
   readonly http: HomeserverHttp;
   readonly versions: ServerVersions;
   readonly gate: HomeserverGate;
-  readonly answersOtherwise: AnswersOtherwise;
+  readonly answersOtherwise: AnswersOtherRequests;
   readonly telemetry: ManagerTelemetry;
   readonly accounts: Accounts;
   readonly callbacks: CallbackRegistry;

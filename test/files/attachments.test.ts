@@ -109,7 +109,7 @@ describe('a file', () => {
     fake.faults.rateLimit({ endpoint: UPLOAD, times: 1 }, { retryAfterMs: 7_000 });
     const error = await rejection(send({ body: streamOf(body), size: body.byteLength }));
     expect(error).toMatchObject({ code: 'RATE_LIMITED', retryAfterMs: 7_000, errcode: 'M_LIMIT_EXCEEDED' });
-    expect(error.message).toContain('the file came as a stream');
+    expect(error.message).toContain('the file was given as a stream');
     expect([fake.countRequests(UPLOAD), messages().length]).toEqual([1, 0]);
   });
 

@@ -67,8 +67,8 @@ describe('a request', () => {
   it.each([
     ['<html>hello</html>', 'HTML'],
     ['\n <html>hello</html>', 'HTML'],
-    ['', 'no whole JSON'],
-    ['{"done":tr', 'no whole JSON'],
+    ['', 'incomplete JSON'],
+    ['{"done":tr', 'incomplete JSON'],
     ['null', 'the body: expected Object'],
     ['[]', 'an array'],
     ['[{"done":true}]', 'an array'],
@@ -79,7 +79,7 @@ describe('a request', () => {
     const { http, clock } = setUp(new Response(text));
     const error = await rejection(http.request(done, { ...get, ...once }));
     expect(error).toMatchObject({ code: 'INVALID_RESPONSE', status: 200, userId: '@a:x', roomId: '!r:x' });
-    expect(error.message).toContain(`looking got an answer that is not Matrix (${why})`);
+    expect(error.message).toContain(`looking got a response that is not valid Matrix (${why})`);
     expect(clock.pendingTimers).toBe(0);
   });
 
@@ -169,7 +169,7 @@ describe('the time limit of a request', () => {
     await clock.advance(1);
     const error = await failure;
     expect(error).toMatchObject({ code: 'TIMEOUT', userId: '@a:x', roomId: '!r:x' });
-    expect(error.message).toBe('looking got no answer within 10000 ms');
+    expect(error.message).toBe('looking got no response within 10000 ms');
     expect(requests[0]?.signal.aborted).toBe(true);
     expect(clock.pendingTimers).toBe(0);
   });

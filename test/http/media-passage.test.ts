@@ -254,7 +254,7 @@ describe('a file that does not flow', () => {
     const all = setUp(Array.from({ length: 4 }, () => hang));
     const error = await rejection(advanceUntil(all.clock, all[way]()));
     expect(error).toMatchObject({ code: 'TIMEOUT', userId, roomId });
-    expect(error.message).toBe('moving a file was given up: nothing has flowed for 10000 ms');
+    expect(error.message).toBe('moving a file timed out: no data was transferred for 10000 ms');
     expect(all.told.slice(0, 4)).toEqual([
       ['begun', expect.any(String), expect.any(String)],
       ['sent'],
@@ -364,7 +364,7 @@ describe('a dead token of a file', () => {
     const { upload, renewal, requests } = setUp([dead()]);
     const error = await rejection(upload({ repeatable: false }));
     expect(error).toMatchObject({ code: 'UNKNOWN_TOKEN', errcode: 'M_UNKNOWN_TOKEN', status: 401, userId, roomId });
-    expect(error.message).toContain('the file came as a stream');
+    expect(error.message).toContain('the file was given as a stream');
     expect([renewal.times, requests.length]).toEqual([1, 1]);
   });
 
@@ -391,7 +391,9 @@ describe('a stream that cannot be read twice', () => {
     const broken = setUp([fetchFailed('ECONNRESET', 'read')]);
     const error = await rejection(broken.upload({ repeatable: false }));
     expect(error).toMatchObject({ code: 'NETWORK', cause: { code: 'ECONNRESET' }, userId, roomId });
-    expect(error.message).toContain('the connection to http://hs/matrix broke (ECONNRESET); the file came as a stream');
+    expect(error.message).toContain(
+      'the connection to http://hs/matrix broke (ECONNRESET); the file was given as a stream',
+    );
   });
 
   it('has no remedy told where another stream would be refused as well', async () => {

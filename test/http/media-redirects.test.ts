@@ -120,7 +120,7 @@ describe.each([
     const { download } = mediaOn(transport(), home.server.origin);
     const circle = await rejection(download());
     expect(circle).toMatchObject({ code: 'INVALID_RESPONSE', status: 307 });
-    expect(circle.message).toContain('in a circle');
+    expect(circle.message).toContain('forms a loop');
     expect([home.seen.length, store.seen.length]).toEqual([4, 4]); // the usual attempts
     first = '/1';
     store.seen.length = 0;

@@ -126,7 +126,7 @@ describe.each([
     const { upload, waits, requests } = await setUp(transport(), answer);
     const error = await rejection(upload(false));
     expect(error).toMatchObject(expected);
-    expect(error.message).toMatch(/^uploading failed.*; the file came as a stream, which cannot be read twice/);
+    expect(error.message).toMatch(/^uploading failed.*; the file was given as a stream, which cannot be read twice/);
     expect([requests(), waits]).toEqual([1, []]);
   });
 

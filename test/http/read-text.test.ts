@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MAX_ERROR_BYTES, readAnswer, readText } from '../../src/http/read-text.js';
+import { MAX_ERROR_BYTES, readResponse, readText } from '../../src/http/read-text.js';
 
 /** An answer in chunks; `read` says how many of them were asked for, and whether the rest was cancelled. */
 function answer(chunks: readonly (string | Uint8Array)[], init: ResponseInit = {}, breaks = false) {
@@ -59,37 +59,37 @@ describe('a refusal', () => {
 
   it('has its status, headers and text, whatever the limit of a success', async () => {
     const { response } = answer(['no', ' way'], { status: 403, headers: { 'x-why': 'because' } });
-    const { status, headers, text } = await readAnswer(response, 1);
+    const { status, headers, text } = await readResponse(response, 1);
     expect([status, headers.get('x-why'), text]).toEqual([403, 'because', 'no way']);
-    expect(await readAnswer(new Response(null, { status: 404 }), 1)).toMatchObject({ status: 404, text: '' });
+    expect(await readResponse(new Response(null, { status: 404 }), 1)).toMatchObject({ status: 404, text: '' });
   });
 
   it('is read at its beginning only', async () => {
     const { response, read } = refusal(['x'.repeat(MAX_ERROR_BYTES - 1), 'yyy', 'z']);
-    const { text } = await readAnswer(response, 1);
+    const { text } = await readResponse(response, 1);
     expect([text.length, text.at(-1)]).toEqual([MAX_ERROR_BYTES, 'y']);
     expect(read).toEqual({ chunks: 2, cancelled: true });
   });
 
   it('is read no further when its beginning is there', async () => {
     const { response, read } = refusal(['x'.repeat(MAX_ERROR_BYTES), 'y']);
-    expect((await readAnswer(response, 1)).text).toHaveLength(MAX_ERROR_BYTES);
+    expect((await readResponse(response, 1)).text).toHaveLength(MAX_ERROR_BYTES);
     expect(read).toEqual({ chunks: 1, cancelled: true });
   });
 
   it('has its characters whole that are split between chunks, and what is left of one that is cut', async () => {
     const bytes = Array.from(Buffer.from('für 1 €'), (byte) => Uint8Array.of(byte));
-    expect((await readAnswer(refusal(bytes).response, 1)).text).toBe('für 1 €');
-    expect((await readAnswer(refusal(bytes.slice(0, -1)).response, 1)).text).toBe('für 1 \ufffd');
+    expect((await readResponse(refusal(bytes).response, 1)).text).toBe('für 1 €');
+    expect((await readResponse(refusal(bytes.slice(0, -1)).response, 1)).text).toBe('für 1 \ufffd');
   });
 
   it('is what came of it before the connection broke', async () => {
     const { response } = refusal(['{"errcode":'], true);
-    expect(await readAnswer(response, 1)).toMatchObject({ status: 400, text: '{"errcode":' });
+    expect(await readResponse(response, 1)).toMatchObject({ status: 400, text: '{"errcode":' });
   });
 });
 
 it('a success has its status, and its text within the limit', async () => {
-  expect(await readAnswer(answer(['ok'], { status: 201 }).response, 2)).toMatchObject({ status: 201, text: 'ok' });
-  await expect(readAnswer(answer(['long']).response, 2)).rejects.toThrow(tooLarge);
+  expect(await readResponse(answer(['ok'], { status: 201 }).response, 2)).toMatchObject({ status: 201, text: 'ok' });
+  await expect(readResponse(answer(['long']).response, 2)).rejects.toThrow(tooLarge);
 });

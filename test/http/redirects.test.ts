@@ -24,8 +24,8 @@ describe('a redirect', () => {
     ['a PUT', '/b', 'PUT', 0, 'not sent twice'],
     ['a POST', '/b', 'POST', 0, 'not sent twice'],
     ['the sixth in a row', '/b', 'GET', 5, '6th'],
-    ['no address', null, 'GET', 0, 'no address'],
-    ['a damaged address', 'https://[', 'GET', 0, 'no address'],
+    ['no address', null, 'GET', 0, 'no valid `location`'],
+    ['a damaged address', 'https://[', 'GET', 0, 'no valid `location`'],
   ])('is not followed for %s', (_, location, method, hops, reason) => {
     expect(() => redirectTarget(to(location, 307), from, method, hops)).toThrow(refused(reason));
     expect(() => redirectTarget(to(location, 307), from, method, hops)).toThrow(
@@ -47,11 +47,11 @@ describe('the redirect of a download', () => {
 
   it.each([
     ['from https to http', 'http://cdn.test/', 'https to http'],
-    ['to what is no http address', 'file:///etc/passwd', 'no http address'],
-    ['to an address like http', 'httpsx://cdn.test/', 'no http address'],
+    ['to what is no http address', 'file:///etc/passwd', 'not an HTTP URL'],
+    ['to an address like http', 'httpsx://cdn.test/', 'not an HTTP URL'],
     ['with a user name', 'https://user@cdn.test/', 'password'],
     ['with a password', 'https://:secret@cdn.test/', 'password'],
-    ['in a circle', from.href, 'circle'],
+    ['in a circle', from.href, 'loop'],
   ])('is not followed %s', (_, location, reason) => {
     expect(() => downloadTarget(to(location), from, visited)).toThrow(refused(reason));
   });
@@ -59,9 +59,9 @@ describe('the redirect of a download', () => {
   it('is not followed to what is like http, from http', () => {
     const plain = new URL('http://hs.test/a');
     for (const location of ['xhttp://cdn.test/', 'ftp://cdn.test/']) {
-      expect(() => downloadTarget(to(location), plain, new Set())).toThrow(refused('no http address'));
+      expect(() => downloadTarget(to(location), plain, new Set())).toThrow(refused('not an HTTP URL'));
     }
-    expect(() => downloadTarget(to(null), plain, new Set())).toThrow(refused('redirects GET /a to nowhere'));
+    expect(() => downloadTarget(to(null), plain, new Set())).toThrow(refused('redirects GET /a to an unknown address'));
   });
 
   it('is followed five times', () => {

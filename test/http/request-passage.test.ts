@@ -166,12 +166,12 @@ describe('a request of the library', () => {
   it('that ends with an outage is given up when the homeserver goes down, others are not', async () => {
     const { http, clock, listeners, told, requests } = setUp([hang, json({})]);
     const roomId = '!r:hs';
-    const failure = rejection(http.request(v.object({}), { ...get, ...once, roomId, endsWithOutage: true }));
+    const failure = rejection(http.request(v.object({}), { ...get, ...once, roomId, abortOnOutage: true }));
     await clock.advance(0);
     for (const listener of listeners) listener();
     const error = await failure;
     expect(error).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE', userId, roomId });
-    expect(error.message).toBe('looking was given up: the homeserver is down');
+    expect(error.message).toBe('looking was ended because the homeserver is down');
     expect(requests[0]?.signal.aborted).toBe(true);
     expect({ listeners: listeners.size, timers: clock.pendingTimers }).toEqual({ listeners: 0, timers: 0 });
     expect(told.at(-1)).toEqual(['ended', 'unavailable', undefined]);
@@ -182,8 +182,8 @@ describe('a request of the library', () => {
 
   it('tells of malformed parts where there are some', () => {
     const { http, told } = setUp([]);
-    http.malformed(0);
-    http.malformed(2);
+    http.countMalformed(0);
+    http.countMalformed(2);
     expect(told).toEqual([['malformed', 2]]);
   });
 });
@@ -248,7 +248,7 @@ describe('a request of the SDK', () => {
     await clock.advance(1);
     const error = await failure;
     expect(error).toMatchObject({ code: 'TIMEOUT', userId });
-    expect(error.message).toBe('a request of the client got no answer within 10000 ms');
+    expect(error.message).toBe('a request of the client got no response within 10000 ms');
     expect(clock.pendingTimers).toBe(0);
   });
 

@@ -110,10 +110,10 @@ describe('the error of a refusal', () => {
     const wait = 'the homeserver asks to wait 7000 ms';
     expect(messageOf(400, { errcode: 'M_X', error: 'no' })).toBe(`${failed} 400 (M_X: no)`);
     expect(messageOf(429, { errcode: 'M_X' }, { 'Retry-After': '7' })).toBe(`${failed} 429 (M_X); ${wait}`);
-    expect(messageOf(404, html)).toBe(`${failed} 404 (no Matrix error in the answer); ${remedy}`);
-    expect(messageOf(401, { flows: [] })).toBe(`${failed} 401 (user-interactive authentication is asked for)`);
+    expect(messageOf(404, html)).toBe(`${failed} 404 (no Matrix error in the response); ${remedy}`);
+    expect(messageOf(401, { flows: [] })).toBe(`${failed} 401 (user-interactive authentication is required)`);
     const limited = messageOf(425, html, { 'Retry-After': '7' });
-    expect(limited).toBe(`${failed} 425 (no Matrix error in the answer); ${wait}; ${remedy}`);
+    expect(limited).toBe(`${failed} 425 (no Matrix error in the response); ${wait}; ${remedy}`);
   });
 
   it('of a redirect is INVALID_RESPONSE, errcode or not', () => {

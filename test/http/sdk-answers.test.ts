@@ -158,7 +158,7 @@ describe('an answer for the SDK', () => {
     if (!succeeds) {
       const error = await rejection(outcome);
       expect(error).toMatchObject({ code: 'INVALID_RESPONSE', status: 201, userId });
-      expect(error.message).toContain('a request of the client got an answer that is not Matrix (no JSON)');
+      expect(error.message).toContain('a request of the client got a response that is not valid Matrix (no JSON)');
       return;
     }
     const response = await outcome;
@@ -259,7 +259,7 @@ describe('the time of an answer for the SDK', () => {
     await clock.advance(1);
     expect(await rejection(outcome)).toMatchObject({
       code: 'TIMEOUT',
-      message: 'a request of the client got no answer within 30000 ms',
+      message: 'a request of the client got no response within 30000 ms',
     });
     expect(clock.pendingTimers).toBe(0);
   });

@@ -64,7 +64,7 @@ describe('what the homeserver speaks', () => {
     await clock.advance(limitMs);
     expect(await failure).toMatchObject({
       code: 'TIMEOUT',
-      message: `looking for the homeserver got no answer within ${limitMs} ms`,
+      message: `looking for the homeserver got no response within ${limitMs} ms`,
     });
   });
 
@@ -119,7 +119,10 @@ describe('what the homeserver speaks', () => {
     const staying = versions.get(signal);
     await clock.advance(0);
     leaving.abort();
-    expect(await left).toMatchObject({ code: 'ABORTED', message: 'asking what the homeserver speaks was aborted' });
+    expect(await left).toMatchObject({
+      code: 'ABORTED',
+      message: 'asking for the versions of the homeserver was aborted',
+    });
     answer.resolve(speaks('v1.1'));
     expect(await staying).toEqual({ versions: ['v1.1'] });
     expect(requests).toHaveLength(1);

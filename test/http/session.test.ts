@@ -157,9 +157,9 @@ describe('the credentials of a session', () => {
       seen.push(before);
       return credentials('token-1');
     });
-    expect(session.known).toBeUndefined();
+    expect(session.current).toBeUndefined();
     const [first, second] = await Promise.all([session.credentials(), session.credentials()]);
-    expect([first, second, session.known]).toEqual(Array.from({ length: 3 }, () => credentials('token-1')));
+    expect([first, second, session.current]).toEqual(Array.from({ length: 3 }, () => credentials('token-1')));
     expect(await session.credentials()).toBe(first);
     expect(seen).toEqual([undefined]);
   });
@@ -167,7 +167,7 @@ describe('the credentials of a session', () => {
   it('are those it was given, and nothing logs in for them', async () => {
     const given = credentials('token-1');
     const session = new Session(userId, given, () => Promise.reject(new Error('not needed')));
-    expect(session.known).toBe(given);
+    expect(session.current).toBe(given);
     expect(await session.credentials()).toBe(given);
   });
 
@@ -201,7 +201,7 @@ describe('the device that a homeserver names for a token', () => {
     const session = new Session(userId, { ...credentials('token-1'), refreshToken: 'r' });
     const noted = { userId, accessToken: 'token-1', deviceId: 'NAMED' };
     expect(session.noteDevice('token-1', 'NAMED')).toEqual(noted);
-    expect(session.known).toEqual({ ...noted, refreshToken: 'r' });
+    expect(session.current).toEqual({ ...noted, refreshToken: 'r' });
   });
 
   it('changes nothing where another token is in use by now, or none', () => {
@@ -209,7 +209,7 @@ describe('the device that a homeserver names for a token', () => {
     for (const given of [credentials('token-1'), undefined]) {
       const session = new Session(userId, given);
       expect(session.noteDevice('token-0', 'NAMED')).toEqual(noted);
-      expect(session.known).toEqual(given);
+      expect(session.current).toEqual(given);
     }
   });
 });
@@ -227,7 +227,7 @@ describe('a token that cannot stand in a header', () => {
   it.each(['syt with space', 'syt_x\n', 'syt\r\nx', 'sytü', '“syt”', ''])('%j is refused unseen', async (token) => {
     const error = await rejection(() => new Session(userId, credentials(token)));
     expect(error).toMatchObject({ code: 'INVALID_OPTIONS', userId });
-    expect(error.message).toContain(`expected the access token of ${userId} to be of visible ASCII characters only`);
+    expect(error.message).toContain(`expected the access token of ${userId} to consist of visible ASCII characters`);
     if (token !== '') expect(allTextOf(error)).not.toContain(token.trim());
   });
 
