@@ -53,7 +53,7 @@ export interface CallbackRegistryOptions extends RunningCallsOptions {
   /** A callback was registered for the user. @default none */
   readonly onAdded?: (userId: string) => void;
   /** The user's last callback was removed. @default none */
-  readonly onEmptied?: (userId: string) => void;
+  readonly onLastRemoved?: (userId: string) => void;
 }
 
 /**
@@ -111,7 +111,7 @@ export class CallbackRegistry {
     this.#calls.forget(subscription);
     if (subscriptions.size === 0) {
       this.#keepWithoutCallbacks(userId);
-      this.#options.onEmptied?.(userId);
+      this.#options.onLastRemoved?.(userId);
     }
     return true;
   }

@@ -33,7 +33,7 @@ export interface DeliveryOptions extends GapFillerOptions {
    */
   readonly dispatch: (event: ClientEvent, signal: AbortSignal, record: () => Promise<void>) => Promise<boolean>;
   /** Whether anybody is there to take events. While nobody is, no position moves. @default somebody */
-  readonly isListenedTo?: (() => boolean) | undefined;
+  readonly hasCallbacks?: (() => boolean) | undefined;
   /** Makes an encrypted event readable, or says that it is not; undefined when `signal` ends the wait. @default none */
   readonly decrypt?: Decrypt | undefined;
 }
@@ -74,8 +74,8 @@ export class Delivery {
   readonly #stop = new AbortController();
   /** Whether the user has been delivered to before, so that what is new to us is news and no history. */
   #resuming: boolean;
-  #owesEvents = false;
-  #owesBacklog = false;
+  #hasDeferredEvents = false;
+  #hasDeferredBacklog = false;
   /** Whether something of the rooms is not stored, so that the client cannot go on from a later position. */
   #hasDropped = false;
   /** Batches that are not handled. */
@@ -106,8 +106,8 @@ export class Delivery {
    * first batch ever when it is stored where history ends, so that whatever comes after is news for good.
    */
   async accept(batch: EventBatch): Promise<void> {
-    const { isListenedTo = () => true } = this.#options;
-    if (this.#owesEvents || (!this.#stop.signal.aborted && !isListenedTo())) return this.#leave(batch);
+    const { hasCallbacks = () => true } = this.#options;
+    if (this.#hasDeferredEvents || (!this.#stop.signal.aborted && !hasCallbacks())) return this.#leave(batch);
     if (this.#stop.signal.aborted) return;
     const open = this.#ledger.open(batch);
     const history = batch.since === undefined && !this.#resuming;
@@ -132,24 +132,24 @@ export class Delivery {
   }
 
   /** Whether events came while nobody was there to take them: from then on this delivery takes nothing. */
-  get owesEvents(): boolean {
-    return this.#owesEvents;
+  get hasDeferredEvents(): boolean {
+    return this.#hasDeferredEvents;
   }
 
   /** Whether the history of the first sync came while nobody was there to take it. */
-  get owesBacklog(): boolean {
-    return this.#owesBacklog;
+  get hasDeferredBacklog(): boolean {
+    return this.#hasDeferredBacklog;
   }
 
   /** Takes nothing: what comes is asked for once more, together with what lies before it. */
-  hold(): void {
-    this.#owesEvents = true;
+  deferAll(): void {
+    this.#hasDeferredEvents = true;
   }
 
   /** The last callback was removed: what none has begun with is for those that are added later. */
-  pauseUntilHeard(): void {
+  deferUnhandled(): void {
     if (this.#unhandled === 0) return;
-    this.#owesEvents = true;
+    this.#hasDeferredEvents = true;
     this.abort();
   }
 
@@ -193,12 +193,12 @@ export class Delivery {
     const { since, nextBatch, rooms, invites, resume, isBackfilledRooms } = batch;
     if (since === undefined && !this.#resuming) {
       this.#resuming = true;
-      this.#owesBacklog = true;
+      this.#hasDeferredBacklog = true;
       for (const [roomId, position] of endsOfHistory(rooms)) this.#positions.set(roomId, position);
       const lastDelivered = new Map(this.#positions);
       this.#commits = this.#commits.then(() => this.#commit({ since: nextBatch, ...resume, lastDelivered }));
     } else if (isBackfilledRooms) {
-      this.#owesBacklog = true;
+      this.#hasDeferredBacklog = true;
       const ends = endsOfHistory(rooms.filter(({ roomId }) => !this.#positions.has(roomId)));
       for (const [roomId, position] of ends) this.#positions.set(roomId, position);
       if (ends.length > 0 || resume) {
@@ -206,7 +206,7 @@ export class Delivery {
         this.#commits = this.#commits.then(() => this.#commit({ ...resume, lastDelivered }));
       }
     } else if (rooms.length + invites.length > 0 || resume) {
-      this.#owesEvents = true;
+      this.#hasDeferredEvents = true;
       this.#storeClientPosition(batch);
     }
     await this.#commits;

@@ -54,7 +54,7 @@ import type { ManagerEvents } from './events.js';
 import { forgetUser } from './forget-user.js';
 import { health } from './health.js';
 import { ManagerLifecycle } from '../core/lifecycle.js';
-import { UserSessions, reportingFailure } from '../users/user-sessions.js';
+import { UserSessions, withFailureReport } from '../users/user-sessions.js';
 import type { CallerSession } from '../users/user-sessions.js';
 import type { UserSession } from '../users/user-session.js';
 import { readOptions } from './options.js';
@@ -203,7 +203,7 @@ export class MatrixClientManager implements AsyncDisposable {
       },
       telemetry,
       onAdded: (userId) => this.#users.callbacksChanged(userId),
-      onEmptied: (userId) => this.#users.callbacksChanged(userId),
+      onLastRemoved: (userId) => this.#users.callbacksChanged(userId),
       onDeadLetter: async (event, error, attempts) => {
         const letter = toStored(event, error, attempts, clock.now());
         await storage.addDeadLetter(event.userId, letter).catch((err: unknown) => {
@@ -353,7 +353,7 @@ export class MatrixClientManager implements AsyncDisposable {
     if (typeof use !== 'function')
       throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `use` to be a function');
     const { signal } = readCallOptions('withClient()', callSchema, options);
-    return this.#users.leased(userId, (live) => use(live.materializeSdkClient()), signal);
+    return this.#users.withLease(userId, (userSession) => use(userSession.materializeSdkClient()), signal);
   }
 
   /**
@@ -390,10 +390,13 @@ export class MatrixClientManager implements AsyncDisposable {
     const page = { ...request, limit: request.limit ?? 50, from: request.from ?? undefined };
     const signal = this.#lifetime.withShutdownSignal(page.signal);
     const reader = await this.#lifetime.rejectWhenClosed(this.#reader(request.userId, signal), page.signal);
-    const timeline = reader.live?.currentTimeline(page.roomId);
+    const timeline = reader.userSession?.currentTimeline(page.roomId);
     const decrypt = this.#posts.pageDecryption(request.userId, page.roomId, signal);
     const pageRequest = { ...page, signal, decrypt };
-    const fetching = reportingFailure(reader.live, fetchPage(this.#http, reader.session, timeline, pageRequest));
+    const fetching = withFailureReport(
+      reader.userSession,
+      fetchPage(this.#http, reader.session, timeline, pageRequest),
+    );
     return this.#lifetime.rejectWhenClosed(fetching, page.signal);
   }
 
@@ -486,7 +489,7 @@ export class MatrixClientManager implements AsyncDisposable {
       const { eventId } = await this.sendMessage({ userId, roomId, content, txnId, signal });
       return { eventId, contentUri };
     };
-    return this.#users.acting(userId, send, signal);
+    return this.#users.runAs(userId, send, signal);
   }
 
   /**
@@ -527,7 +530,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#lifetime.assertOpen();
     const read = readCallOptions('sendTyping()', sendTypingSchema, options);
     const { userId, roomId, typing, timeoutMs = 30_000, signal } = read;
-    await this.#users.acting(
+    await this.#users.runAs(
       userId,
       ({ session }) => this.#typing.set(session, roomId, typing, timeoutMs, this.#lifetime.withShutdownSignal(signal)),
       signal,
@@ -539,12 +542,12 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#lifetime.assertOpen();
     const read = readCallOptions('sendReadReceipt()', sendReadReceiptSchema, options);
     const { userId, roomId, eventId, private: isPrivate = false, signal } = read;
-    const send = ({ session, live }: CallerSession): Promise<void> => {
-      const timeline = live?.timeline(roomId);
+    const send = ({ session, userSession }: CallerSession): Promise<void> => {
+      const timeline = userSession?.timeline(roomId);
       const receipt = { roomId, eventId, isPrivate, signal: this.#lifetime.withShutdownSignal(signal) };
       return this.#receipts.send(session, receipt, (a, b) => timeline?.isNotAfter(a, b));
     };
-    await this.#users.acting(userId, send, signal);
+    await this.#users.runAs(userId, send, signal);
   }
 
   /** Events that callbacks failed on as often as they may, oldest first. */
@@ -661,7 +664,7 @@ export class MatrixClientManager implements AsyncDisposable {
         { doing: 'ending the look-out for the homeserver', run: () => this.#gate.close() },
         { doing: 'stopping the clients', run: () => this.#users.registry.close(), timeoutMs: forClients },
         { doing: 'ending logins and sends', run: () => this.#settled() },
-        { doing: 'ending callbacks', run: () => this.#users.settled() },
+        { doing: 'ending callbacks', run: () => this.#users.waitForDeferredStops() },
         { doing: 'closing connections', run: () => this.#users.connections.close() },
         { doing: 'ending the metrics', run: () => this.#unobserve() },
         { doing: 'forgetting callbacks', run: () => this.#callbacks.clear() },
@@ -708,12 +711,12 @@ export class MatrixClientManager implements AsyncDisposable {
       const message = `${userId} has no encryption here`;
       throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
     };
-    return this.#users.leased(userId, useIfThere, signal);
+    return this.#users.withLease(userId, useIfThere, signal);
   }
 
   /** Who reads: the user, or the admin. */
   async #reader(userId: string | undefined, signal: AbortSignal): Promise<CallerSession> {
-    if (userId !== undefined) return this.#users.reader(userId, signal);
+    if (userId !== undefined) return this.#users.readerFor(userId, signal);
     if (this.#adminHttp) return { session: this.#adminHttp.session };
     throw new MatrixClientManagerError(
       'INVALID_OPTIONS',
@@ -745,7 +748,7 @@ export class MatrixClientManager implements AsyncDisposable {
       send: this.#sender.queued,
       outbox: this.#outbox.queued,
       rateLimiter: this.#gate.waiting.requests,
-      starts: this.#users.registry.queued,
+      starts: this.#users.registry.queuedStarts,
       admin: admin.waiting,
       homeserver: this.#gate.waiting.clients,
     };

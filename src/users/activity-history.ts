@@ -1,10 +1,10 @@
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-/** Fewer days than these make no habit. */
+/** No prediction is made from fewer days than this. */
 const MIN_DAYS = 3;
-/** The share of days on which a regular comes at that hour. */
-const REGULAR_SHARE = 0.6;
-/** Of longer times the counts are halved, so that new habits replace old ones. */
+/** An hour counts as usual if the user was active in it on at least this share of the days. */
+const MIN_SHARE = 0.6;
+/** After this many days all counts are halved, so that new habits replace old ones. */
 const MAX_DAYS = 28;
 const MAX_USERS = 20_000;
 
@@ -16,11 +16,14 @@ interface Habit {
   lastHour: number;
 }
 
-/** Learns at what hours of the day users come. Costs about a hundred bytes per user, and forgets who stays away. */
+/**
+ * Learns at which hours of the day users are active. Takes about 100 bytes per user; beyond `MAX_USERS` the least
+ * recently active user is deleted.
+ */
 export class ActivityHistory {
   readonly #users = new Map<string, Habit>();
 
-  /** Notes that the user is active. Cheap: only the first time in an hour counts. */
+  /** Records that the user is active. Cheap: only the first call per user and hour counts. */
   note(userId: string, now: number): void {
     const hour = Math.floor(now / HOUR_MS);
     const known = this.#users.get(userId);
@@ -28,7 +31,7 @@ export class ActivityHistory {
     const day = Math.floor(hour / 24);
     const habit = known ?? { hours: new Uint8Array(24), days: 0, firstDay: day, lastHour: -1 };
     this.#users.delete(userId);
-    this.#users.set(userId, habit); // in the order of the last activity
+    this.#users.set(userId, habit); // set again, so that the Map stays in the order of the last activity
     if (this.#users.size > MAX_USERS) this.#forgetOldest();
     habit.lastHour = hour;
     habit.days = day - habit.firstDay + 1;
@@ -40,14 +43,14 @@ export class ActivityHistory {
     }
   }
 
-  /** The start of the next hour, within a day, in which the user usually comes after having been away. */
+  /** The start of the next usual hour within 24 hours, in milliseconds since the Unix epoch; undefined if none. */
   likelyReturnAt(userId: string, now: number): number | undefined {
     const habit = this.#users.get(userId);
     if (!habit || habit.days < MIN_DAYS) return undefined;
     const thisHour = Math.floor(now / HOUR_MS);
     for (let hour = thisHour + 1; hour * HOUR_MS <= now + DAY_MS; hour++) {
       const share = (habit.hours[hour % 24] ?? 0) / habit.days;
-      if (share >= REGULAR_SHARE) return hour * HOUR_MS;
+      if (share >= MIN_SHARE) return hour * HOUR_MS;
     }
     return undefined;
   }

@@ -1,13 +1,13 @@
 /** Users in the order of their last activity. */
 export class ActivityIndex {
-  /** In order: a Map keeps the order of insertion, and every touch inserts anew. */
+  /** A Map keeps the order of insertion, and every touch deletes and inserts the user again. */
   readonly #lastActivity = new Map<string, number>();
 
   get size(): number {
     return this.#lastActivity.size;
   }
 
-  /** @param at - not before the time of any earlier touch */
+  /** @param at - must not be earlier than in any call before */
   touch(userId: string, at: number): void {
     this.#lastActivity.delete(userId);
     this.#lastActivity.set(userId, at);
@@ -17,7 +17,7 @@ export class ActivityIndex {
     this.#lastActivity.delete(userId);
   }
 
-  /** The user who has been inactive for longest. */
+  /** The least recently active user. */
   oldest(): string | undefined {
     return this.#lastActivity.keys().next().value;
   }

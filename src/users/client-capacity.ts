@@ -1,33 +1,35 @@
 import { abortedError } from '../core/abort.js';
 
 /**
- * The places under `maxClients`. A start that finds none waits, first come first served, and for each one that waits a
- * client is evicted.
+ * Enforces `maxClients`. Starts beyond the limit wait in the order of their arrival. For each waiting start one client
+ * is evicted.
  */
 export class ClientCapacity {
   readonly #maxClients: number;
-  readonly #evict: () => Promise<unknown> | undefined;
-  readonly #waiting = new Set<() => void>();
+  readonly #evictOne: () => Promise<unknown> | undefined;
+  readonly #waiters = new Set<() => void>();
   #occupied = 0;
   #evicting = 0;
 
-  /** @param evict - stops a client that may be stopped, and resolves when it has; undefined where there is none */
+  /** @param evict - stops one evictable client and resolves when it has stopped; undefined if no client is evictable */
   constructor(maxClients: number, evict: () => Promise<unknown> | undefined) {
     this.#maxClients = maxClients;
-    this.#evict = evict;
+    this.#evictOne = evict;
   }
 
-  /** How many starts wait. */
+  /** How many starts are waiting. */
   get waiting(): number {
-    return this.#waiting.size;
+    return this.#waiters.size;
   }
 
   /** Whether a start would have to wait. */
   get isFull(): boolean {
-    return this.#occupied >= this.#maxClients || this.#waiting.size > 0;
+    return this.#occupied >= this.#maxClients || this.#waiters.size > 0;
   }
 
-  /** Resolves when the caller has a place, which it gives back by {@link release}; rejects when `signal` fires first. */
+  /**
+   * Resolves when one more client may run; {@link release} undoes it. Rejects with `ABORTED` if `signal` fires first.
+   */
   async acquire(signal: AbortSignal, operation: string): Promise<void> {
     if (!this.isFull) {
       this.#occupied++;
@@ -35,42 +37,42 @@ export class ClientCapacity {
     }
     await new Promise<void>((resolve, reject) => {
       if (signal.aborted) return reject(abortedError(operation, signal.reason));
-      const leave = (): void => {
-        this.#waiting.delete(enter);
+      const onAbort = (): void => {
+        this.#waiters.delete(grant);
         reject(abortedError(operation, signal.reason));
       };
-      const enter = (): void => {
-        signal.removeEventListener('abort', leave);
+      const grant = (): void => {
+        signal.removeEventListener('abort', onAbort);
         resolve();
       };
-      signal.addEventListener('abort', leave, { once: true });
-      this.#waiting.add(enter);
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#waiters.add(grant);
       this.evictForWaiters();
     });
   }
 
-  /** Gives a place back, or on to the start that has waited longest. */
+  /** A client has ended: lets the start that has waited longest go on. */
   release(): void {
-    const [next] = this.#waiting;
+    const [next] = this.#waiters;
     if (!next) {
       this.#occupied--;
       return;
     }
-    this.#waiting.delete(next);
+    this.#waiters.delete(next);
     next();
   }
 
-  /** Evicts as many clients as starts wait and are not being evicted for yet; to be called when one may be evicted. */
+  /** Begins one eviction per waiting start. Call it whenever a client has become evictable. */
   evictForWaiters(): void {
-    while (this.#waiting.size > this.#evicting) {
-      const evicted = this.#evict();
-      if (!evicted) return; // all are in use: the one that is free next calls this
+    while (this.#waiters.size > this.#evicting) {
+      const eviction = this.#evictOne();
+      if (!eviction) return; // no client is evictable now: called again when one is
       this.#evicting++;
-      const goOn = (): void => {
+      const onEvicted = (): void => {
         this.#evicting--;
         this.evictForWaiters();
       };
-      evicted.then(goOn, goOn);
+      eviction.then(onEvicted, onEvicted);
     }
   }
 }

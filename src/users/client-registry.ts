@@ -6,30 +6,37 @@ import { isManagerError } from '../core/errors.js';
 import { throwAny } from '../core/every-step.js';
 import { ActivityIndex } from './activity-index.js';
 import { ClientCapacity } from './client-capacity.js';
-import { asManagerError, closedError, toClientInfo, isUp, startTimeoutError, stopFailedError } from './client-slot.js';
-import type { ManagedClient, Phase, Slot, Starting, UpSlot } from './client-slot.js';
+import {
+  asManagerError,
+  closedError,
+  toClientInfo,
+  isStartingOrRunning,
+  startTimeoutError,
+  stopFailedError,
+} from './client-slot.js';
+import type { ManagedClient, Phase, Slot, StartingPhase, StartingOrRunningSlot } from './client-slot.js';
 import type { ClientInfo, ClientState, StopReason } from './client-state.js';
 import type { Logger } from '../core/logger.js';
 import type { ConnectionPolicy } from './connection-policy.js';
 import { IdleScheduler } from './idle-scheduler.js';
 
-/** Credentials that the caller of a start brings. */
+/** Credentials that the caller passes to a start. Missing fields are looked up. */
 export interface StartCredentials {
   readonly accessToken?: string | undefined;
   readonly deviceId?: string | undefined;
 }
 
-/** How a client tells what happens to it. */
+/** Callbacks through which a client reports changes to the registry. */
 export interface ClientHooks {
   readonly onConnection: (connected: boolean) => void;
   readonly onFatal: (error: MatrixClientManagerError) => void;
 }
 
 export interface ClientRegistryOptions {
-  /** Makes a client that is not started yet. Rejects soon after `signal` fires, and leaves nothing then. */
+  /** Creates a client without starting it. When `signal` fires, releases everything it opened and rejects. */
   readonly create: (
     userId: string,
-    given: StartCredentials,
+    startCredentials: StartCredentials,
     hooks: ClientHooks,
     signal: AbortSignal,
   ) => Promise<ManagedClient>;
@@ -39,139 +46,139 @@ export interface ClientRegistryOptions {
   readonly logger?: Logger;
   readonly sweepIntervalMs: number;
   readonly maxHeapBytes: number;
-  /** @default that of the process */
+  /** Current heap use in bytes. @default `process.memoryUsage().heapUsed` */
   readonly heapUsed?: () => number;
   readonly maxClients: number;
   readonly startConcurrency: number;
-  /** How long a start may take from its turn on, in milliseconds. */
+  /** How long a start may take, in milliseconds. Time spent waiting in the queue does not count. */
   readonly startTimeoutMs: number;
   readonly onStateChanged: (userId: string, from: ClientState, to: ClientState) => void;
   readonly onStarted: (userId: string) => void;
   readonly onStopped: (userId: string, reason: StopReason, error?: MatrixClientManagerError) => void;
 }
 
-/** What keeps a client from being idle or evicted until it is released. */
+/** While a lease is open, its client is not stopped as idle and not evicted. */
 export interface Lease extends Disposable {
   readonly client: ManagedClient;
 }
 
-/** Failed clients that are remembered for `clientInfo`; beyond them the oldest are forgotten. */
-const MAX_FAILED = 1_000;
+/** How many failed clients are kept for `clientInfo`. Beyond this number the oldest are deleted. */
+const MAX_FAILED_CLIENTS = 1_000;
 
 /**
- * One client per user at most: starts, watches, evicts and stops them. Every change of a user's state goes through
- * `#enter`.
+ * Runs at most one client per user: starts, evicts and stops clients. Every change of a user's state goes through
+ * `#setPhase`.
  *
- * This file is long because the state machine is one thing: to tell that no start and no stop can overtake another,
- * one has to see all of them.
+ * This file is long because it is one state machine: to check that no start or stop can overtake another, a reader
+ * has to see all of them together.
  */
 export class ClientRegistry {
   readonly #options: ClientRegistryOptions;
   readonly #slots = new Map<string, Slot>();
-  /** How many times each user's client is held, by {@link hold}. */
-  readonly #holds = new Map<string, number>();
-  /** Clients that may be stopped for want of activity or room: live, without a lease and not held. */
-  readonly #activity = new ActivityIndex();
-  readonly #starts: PQueue;
+  /** Open connections per user, counted by {@link addConnection}. */
+  readonly #connectionCounts = new Map<string, number>();
+  /** Clients that may be stopped as idle or evicted: live, without a lease and without a connection. */
+  readonly #evictable = new ActivityIndex();
+  readonly #startQueue: PQueue;
   readonly #capacity: ClientCapacity;
-  /** Users whose client has failed, oldest first; some may have been started again since. */
-  readonly #failed = new Set<string>();
+  /** Users whose client has failed, oldest first. Some of them may have been started again since. */
+  readonly #failedUsers = new Set<string>();
   readonly #scheduler: IdleScheduler;
   #closed = false;
 
   constructor(options: ClientRegistryOptions) {
     this.#options = options;
-    this.#starts = new PQueue({ concurrency: options.startConcurrency });
+    this.#startQueue = new PQueue({ concurrency: options.startConcurrency });
     this.#capacity = new ClientCapacity(options.maxClients, () => {
-      const userId = this.#activity.oldest();
+      const userId = this.#evictable.oldest();
       return userId === undefined ? undefined : this.stop(userId, 'evicted');
     });
     this.#scheduler = new IdleScheduler(options, {
       activity: (userId) => this.#slots.get(userId),
       rest: (userId, pollIntervalMs) => this.get(userId)?.rest(pollIntervalMs),
       wake: (userId) => this.get(userId)?.wake(),
-      stopIdle: (userId) => this.#drop(userId, 'idle'),
+      stopIdle: (userId) => this.#stopInBackground(userId, 'idle'),
       prewarm: (userId) => this.#prewarm(userId),
       evictForMemory: () => this.#evictForMemory(),
     });
   }
 
   /**
-   * The user's live client; started if there is none, joined if it is starting, awaited if it is stopping. One that
-   * runs on another device than `given` asks for is replaced.
-   * @param signal - ends the wait at once; the start goes on for others, and where it has begun
+   * Resolves with the user's live client. Starts a client if the user has none, joins a start that is under way, and
+   * waits for a stop to end first. Replaces a client that runs on a device other than `startCredentials.deviceId`.
+   * @param signal - ends the caller's wait at once; a start that has begun, or that other callers wait for, goes on
    */
-  async start(userId: string, given: StartCredentials = {}, signal?: AbortSignal): Promise<ManagedClient> {
+  async start(userId: string, startCredentials: StartCredentials = {}, signal?: AbortSignal): Promise<ManagedClient> {
     for (;;) {
       throwIfAborted(signal, `starting ${userId}`);
-      const slot = this.#ensure(userId, given);
+      const slot = this.#ensureSlot(userId, startCredentials);
       if (slot instanceof Promise) {
         await orAborted(slot, signal, `starting ${userId}`);
         continue;
       }
       const { phase } = slot;
-      if (phase.state === 'starting') return this.#join(phase, userId, signal);
-      if (given.deviceId === undefined || given.deviceId === phase.client.deviceId) {
-        this.#touch(slot);
+      if (phase.state === 'starting') return this.#joinStart(phase, userId, signal);
+      if (startCredentials.deviceId === undefined || startCredentials.deviceId === phase.client.deviceId) {
+        this.#recordActivity(slot);
         return phase.client;
       }
-      await orAborted(this.#close(slot, phase.client, 'requested'), signal, `starting ${userId}`);
+      await orAborted(this.#stopClient(slot, phase.client, 'requested'), signal, `starting ${userId}`);
     }
   }
 
-  /** {@link start}, held: the client is neither idle nor evicted until the lease is disposed of. */
+  /** Like {@link start}, and keeps the client from being stopped as idle or evicted until the lease is disposed. */
   async lease(userId: string, signal?: AbortSignal): Promise<Lease> {
     for (;;) {
       throwIfAborted(signal, `starting ${userId}`);
-      const slot = this.#ensure(userId, {});
+      const slot = this.#ensureSlot(userId, {});
       if (slot instanceof Promise) {
         await orAborted(slot, signal, `starting ${userId}`);
         continue;
       }
-      slot.leases++; // before the client is live, or it could be evicted in the same breath
-      this.#activity.delete(userId);
-      this.#scheduler.unwatch(userId);
+      slot.leases++; // before the await: a client that just became live could otherwise be evicted at once
+      this.#evictable.delete(userId);
+      this.#scheduler.cancelReviews(userId);
       try {
         const { phase } = slot;
-        const client = phase.state === 'starting' ? await this.#join(phase, userId, signal) : phase.client;
-        return { client, [Symbol.dispose]: () => this.#release(slot) };
+        const client = phase.state === 'starting' ? await this.#joinStart(phase, userId, signal) : phase.client;
+        return { client, [Symbol.dispose]: () => this.#releaseLease(slot) };
       } catch (error) {
-        this.#release(slot);
+        this.#releaseLease(slot);
         throw error;
       }
     }
   }
 
   /**
-   * Keeps the user's client from being idle, resting or evicted, whenever there is one, until it is disposed of. A
-   * {@link stop} stops it all the same; the next start of the user is held again.
+   * Counts an open connection of the user. Until the result is disposed, the user's clients are not stopped as idle,
+   * do not rest and are not evicted. {@link stop} still stops them; a client started later is protected again.
    */
-  hold(userId: string): Disposable {
-    this.#holds.set(userId, this.connectionsOf(userId) + 1);
-    this.#activity.delete(userId);
-    this.#scheduler.unwatch(userId);
+  addConnection(userId: string): Disposable {
+    this.#connectionCounts.set(userId, this.connectionCount(userId) + 1);
+    this.#evictable.delete(userId);
+    this.#scheduler.cancelReviews(userId);
     let released = false;
     return {
       [Symbol.dispose]: () => {
         if (released) return;
         released = true;
-        const left = this.connectionsOf(userId) - 1;
-        if (left > 0) this.#holds.set(userId, left);
-        else this.#holds.delete(userId);
+        const remaining = this.connectionCount(userId) - 1;
+        if (remaining > 0) this.#connectionCounts.set(userId, remaining);
+        else this.#connectionCounts.delete(userId);
         this.touch(userId);
         this.#capacity.evictForWaiters();
       },
     };
   }
 
-  /** How many times the user's client is held. */
-  connectionsOf(userId: string): number {
-    return this.#holds.get(userId) ?? 0;
+  /** How many connections the user has open. */
+  connectionCount(userId: string): number {
+    return this.#connectionCounts.get(userId) ?? 0;
   }
 
   /**
-   * Stops the user's client; waits for a start that is under way. Resolves to whether there was a client. Rejects with
-   * `CLIENT_FAILED` where the client could not be ended in an orderly way; it is forgotten all the same.
+   * Stops the user's client, after waiting for a start that is under way. Resolves to whether there was a client.
+   * Rejects with `CLIENT_FAILED` if stopping the client threw; the registry drops the client in that case, too.
    */
   async stop(userId: string, reason: StopReason = 'requested'): Promise<boolean> {
     for (;;) {
@@ -183,22 +190,22 @@ export class ClientRegistry {
           this.#slots.delete(userId);
           return false;
         case 'stopping':
-          return stopped(await phase.flight);
+          return throwIfStopFailed(await phase.flight);
         case 'starting':
-          if (phase.waiting || this.#closed) phase.abort.abort();
-          await phase.flight.catch(() => {}); // whoever started it is told
+          if (phase.queued || this.#closed) phase.abort.abort();
+          await phase.started.catch(() => {}); // the failure is reported to the callers of start()
           if (slot.phase.state === 'failed') {
             if (this.#slots.get(userId) === slot) this.#slots.delete(userId);
             return true;
           }
-          break; // it is live now, or somebody else has stopped it
+          break; // the client is live now, or another call has stopped it: look again
         default:
-          return stopped(await this.#close(slot, phase.client, reason));
+          return throwIfStopFailed(await this.#stopClient(slot, phase.client, reason));
       }
     }
   }
 
-  /** Ends every start and client. No start is accepted any more. Rejects with what went wrong, when all has ended. */
+  /** Refuses new starts, ends those under way and stops every client. Rejects with the errors after all have ended. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#scheduler.close();
@@ -208,15 +215,15 @@ export class ClientRegistry {
     throwAny(errors, 'stopping the clients');
   }
 
-  /** Notes that the user does something; returns whether they have a client. */
+  /** Records activity of the user. Returns whether the user has a client that is live or will be. */
   touch(userId: string): boolean {
     const slot = this.#slots.get(userId);
-    if (!slot || !isUp(slot.phase.state)) return false;
-    this.#touch(slot);
+    if (!slot || !isStartingOrRunning(slot.phase.state)) return false;
+    this.#recordActivity(slot);
     return true;
   }
 
-  /** Forgets when the user usually comes; their client has to be stopped. */
+  /** Deletes the record of the user's usual hours. Call it after their client has stopped. */
   forget(userId: string): void {
     this.#scheduler.forget(userId);
   }
@@ -227,15 +234,15 @@ export class ClientRegistry {
     return phase?.state === 'live' || phase?.state === 'reconnecting' ? phase.client : undefined;
   }
 
-  /** How many starts wait for their turn, or for a place under `maxClients`. */
-  get queued(): number {
-    return this.#starts.size + this.#capacity.waiting;
+  /** How many starts wait because of `startConcurrency` or `maxClients`. */
+  get queuedStarts(): number {
+    return this.#startQueue.size + this.#capacity.waiting;
   }
 
-  /** Whether the user has a client that is or will be live. */
+  /** Whether the user has a client that is live, reconnecting or starting. */
   has(userId: string): boolean {
     const slot = this.#slots.get(userId);
-    return slot !== undefined && isUp(slot.phase.state);
+    return slot !== undefined && isStartingOrRunning(slot.phase.state);
   }
 
   info(userId: string): ClientInfo | undefined {
@@ -247,126 +254,128 @@ export class ClientRegistry {
     return [...this.#slots.values()].map((slot) => this.#info(slot));
   }
 
-  /** The user's slot, starting or up; while a client is stopping, what has to be waited for before asking again. */
-  #ensure(userId: string, given: StartCredentials): UpSlot | Promise<unknown> {
+  /** The user's slot; begins a start if there is none. While a client is stopping, the promise of that stop. */
+  #ensureSlot(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot | Promise<unknown> {
     if (this.#closed) throw closedError();
     const slot = this.#slots.get(userId);
-    if (!slot || slot.phase.state === 'failed') return this.#launch(userId, given);
-    return slot.phase.state === 'stopping' ? slot.phase.flight : (slot as UpSlot);
+    if (!slot || slot.phase.state === 'failed') return this.#beginStart(userId, startCredentials);
+    return slot.phase.state === 'stopping' ? slot.phase.flight : (slot as StartingOrRunningSlot);
   }
 
-  #launch(userId: string, given: StartCredentials): UpSlot {
+  #beginStart(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot {
     const now = this.#options.clock.now();
-    const begin = Promise.withResolvers<void>();
-    const phase: Starting = {
+    const announced = Promise.withResolvers<void>();
+    const phase: StartingPhase = {
       state: 'starting',
-      flight: begin.promise.then(() => this.#run(slot, phase, given)),
+      started: announced.promise.then(() => this.#runStart(slot, phase, startCredentials)),
       abort: new AbortController(),
-      waiting: false,
+      queued: false,
       callers: 0,
     };
     const slot: Slot = { userId, since: now, lastActivityAt: now, expectedSince: undefined, leases: 0, phase };
-    phase.flight.catch(() => {}); // a caller may have left
+    phase.started.catch(() => {}); // every caller may have aborted its wait: no unhandled rejection then
     const from = this.#slots.has(userId) ? 'failed' : 'stopped';
     this.#slots.set(userId, slot);
     this.#options.onStateChanged(userId, from, 'starting');
-    begin.resolve();
-    return slot as UpSlot;
+    announced.resolve();
+    return slot as StartingOrRunningSlot;
   }
 
-  /** Waits for a start, until `signal` fires. One that has not begun, and that nobody waits for any more, is ended. */
-  async #join(phase: Starting, userId: string, signal: AbortSignal | undefined): Promise<ManagedClient> {
+  /** Waits for a start until `signal` fires. When its last caller has left, a start still in the queue is aborted. */
+  async #joinStart(phase: StartingPhase, userId: string, signal: AbortSignal | undefined): Promise<ManagedClient> {
     phase.callers++;
     try {
-      return await orAborted(phase.flight, signal, `starting ${userId}`);
+      return await orAborted(phase.started, signal, `starting ${userId}`);
     } catch (error) {
       phase.callers--;
-      if (phase.callers === 0 && phase.waiting) phase.abort.abort(signal?.reason);
+      if (phase.callers === 0 && phase.queued) phase.abort.abort(signal?.reason);
       throw error;
     }
   }
 
-  async #run(slot: Slot, phase: Starting, given: StartCredentials): Promise<ManagedClient> {
+  async #runStart(slot: Slot, phase: StartingPhase, startCredentials: StartCredentials): Promise<ManagedClient> {
     const { userId } = slot;
     const { signal } = phase.abort;
     const operation = `starting ${userId}`;
     const { clock, startTimeoutMs: timeoutMs } = this.#options;
-    phase.waiting = this.#capacity.isFull;
+    phase.queued = this.#capacity.isFull;
     try {
       await this.#capacity.acquire(signal, operation);
     } catch (error) {
       const failure = this.#closed ? closedError() : (error as MatrixClientManagerError);
-      this.#abandon(slot, failure);
+      this.#discardSlot(slot, failure);
       throw failure;
     }
     let fatal: MatrixClientManagerError | undefined;
     let created: ManagedClient | undefined;
     const hooks: ClientHooks = {
-      onConnection: (connected) => this.#connection(slot, connected),
+      onConnection: (connected) => this.#onConnectionChanged(slot, connected),
       onFatal: (error) => {
         fatal = error;
-        this.#fatal(slot, error);
+        this.#onFatalError(slot, error);
       },
     };
     try {
-      const begin = async (ending: AbortSignal): Promise<ManagedClient> => {
-        created = await this.#options.create(userId, given, hooks, ending);
-        await created.start(ending);
+      const createAndStart = async (startSignal: AbortSignal): Promise<ManagedClient> => {
+        created = await this.#options.create(userId, startCredentials, hooks, startSignal);
+        await created.start(startSignal);
         return created;
       };
-      const late = (): MatrixClientManagerError => startTimeoutError(userId, timeoutMs);
+      const timeoutError = (): MatrixClientManagerError => startTimeoutError(userId, timeoutMs);
       const client = await this.#waitForTurn(phase, operation, () =>
-        withDeadline({ clock, timeoutMs, signal }, late, begin),
+        withDeadline({ clock, timeoutMs, signal }, timeoutError, createAndStart),
       );
       this.#setPhase(slot, { state: 'live', client });
-      this.#watch(slot);
+      this.#allowIdle(slot);
       this.#options.onStarted(userId);
-      if (fatal) this.#fatal(slot, fatal);
+      if (fatal) this.#onFatalError(slot, fatal);
       this.#capacity.evictForWaiters();
       return client;
     } catch (error) {
       const failure = this.#closed ? closedError() : asManagerError(error, userId);
       this.#capacity.release();
-      if (created) this.#fail(slot, failure);
-      else this.#abandon(slot, failure);
+      if (created) this.#enterFailed(slot, failure);
+      else this.#discardSlot(slot, failure);
       throw failure;
     }
   }
 
-  /** Runs `start` when less than `startConcurrency` are under way. Rejects at once when it is ended before its turn. */
-  async #waitForTurn<T>(phase: Starting, operation: string, start: () => Promise<T>): Promise<T> {
+  /** Runs `start` when fewer than `startConcurrency` starts are running. Rejects at once if aborted in the queue. */
+  async #waitForTurn<T>(phase: StartingPhase, operation: string, start: () => Promise<T>): Promise<T> {
     const { signal } = phase.abort;
     throwIfAborted(signal, operation);
-    const leave = new AbortController(); // of the queue: a start that has begun ends by itself, and only then gives way
-    const stay = onAbort(signal, () => leave.abort());
-    phase.waiting = this.#starts.pending >= this.#options.startConcurrency;
+    // Takes a waiting start out of the queue. One that has begun watches `signal` itself, and frees its place at its
+    // end.
+    const queueAbort = new AbortController();
+    const removeAbortListener = onAbort(signal, () => queueAbort.abort());
+    phase.queued = this.#startQueue.pending >= this.#options.startConcurrency;
     try {
-      return await this.#starts.add(
+      return await this.#startQueue.add(
         () => {
-          stay();
-          phase.waiting = false;
+          removeAbortListener();
+          phase.queued = false;
           return start();
         },
-        { signal: leave.signal },
+        { signal: queueAbort.signal },
       );
     } catch (error) {
-      throwIfAborted(leave.signal, operation);
+      throwIfAborted(queueAbort.signal, operation);
       throw error;
     } finally {
-      stay();
+      removeAbortListener();
     }
   }
 
-  /** Stops the client. Never rejects: resolves with why the client could not be ended in an orderly way. */
-  #close(
+  /** Stops the client. Never rejects: resolves with the error if stopping failed, else with undefined. */
+  #stopClient(
     slot: Slot,
     client: ManagedClient,
     reason: StopReason,
     error?: MatrixClientManagerError,
   ): Promise<MatrixClientManagerError | undefined> {
     const { userId } = slot;
-    const begin = Promise.withResolvers<void>();
-    const flight = begin.promise
+    const announced = Promise.withResolvers<void>();
+    const stopResult = announced.promise
       .then(() => client.stop())
       .then(
         () => undefined,
@@ -374,7 +383,7 @@ export class ClientRegistry {
       )
       .then((failure) => {
         this.#capacity.release();
-        if (reason === 'failed' && error) this.#fail(slot, error);
+        if (reason === 'failed' && error) this.#enterFailed(slot, error);
         else {
           this.#slots.delete(userId);
           this.#options.onStateChanged(userId, 'stopping', 'stopped');
@@ -382,40 +391,40 @@ export class ClientRegistry {
         this.#options.onStopped(userId, reason, error ?? failure);
         return failure;
       });
-    this.#activity.delete(userId);
-    this.#scheduler.unwatch(userId);
-    this.#setPhase(slot, { state: 'stopping', flight, client });
-    begin.resolve();
-    return flight;
+    this.#evictable.delete(userId);
+    this.#scheduler.cancelReviews(userId);
+    this.#setPhase(slot, { state: 'stopping', flight: stopResult, client });
+    announced.resolve();
+    return stopResult;
   }
 
-  #fatal(slot: Slot, error: MatrixClientManagerError): void {
+  #onFatalError(slot: Slot, error: MatrixClientManagerError): void {
     const { phase } = slot;
     if (phase.state !== 'live' && phase.state !== 'reconnecting') return;
     const isLoggedOut = isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED');
-    void this.#close(slot, phase.client, isLoggedOut ? 'loggedOut' : 'failed', error);
+    void this.#stopClient(slot, phase.client, isLoggedOut ? 'loggedOut' : 'failed', error);
   }
 
-  /** A client that was and is no more: its error stays to be seen until the next start or stop. */
-  #fail(slot: Slot, error: MatrixClientManagerError): void {
+  /** Keeps the slot of a client that failed, so that `clientInfo` shows its error until the next start or stop. */
+  #enterFailed(slot: Slot, error: MatrixClientManagerError): void {
     this.#setPhase(slot, { state: 'failed', error });
-    this.#failed.delete(slot.userId);
-    this.#failed.add(slot.userId);
-    for (const userId of this.#failed) {
+    this.#failedUsers.delete(slot.userId);
+    this.#failedUsers.add(slot.userId);
+    for (const userId of this.#failedUsers) {
       const phase = this.#slots.get(userId)?.phase;
-      if (phase?.state === 'failed' && this.#failed.size <= MAX_FAILED) break;
-      this.#failed.delete(userId);
+      if (phase?.state === 'failed' && this.#failedUsers.size <= MAX_FAILED_CLIENTS) break;
+      this.#failedUsers.delete(userId);
       if (phase?.state === 'failed') this.#slots.delete(userId);
     }
   }
 
-  /** A start that never got to a client: only its caller knows of it. */
-  #abandon(slot: Slot, error: MatrixClientManagerError): void {
+  /** Removes the slot of a start that failed before a client was created. Its callers get the error. */
+  #discardSlot(slot: Slot, error: MatrixClientManagerError): void {
     this.#setPhase(slot, { state: 'failed', error });
     this.#slots.delete(slot.userId);
   }
 
-  #connection(slot: Slot, connected: boolean): void {
+  #onConnectionChanged(slot: Slot, connected: boolean): void {
     const { phase } = slot;
     if (phase.state !== 'live' && phase.state !== 'reconnecting') return;
     this.#setPhase(slot, { state: connected ? 'live' : 'reconnecting', client: phase.client });
@@ -429,57 +438,60 @@ export class ClientRegistry {
     this.#options.onStateChanged(slot.userId, from, phase.state);
   }
 
-  /** Stops a client that nobody asked to be stopped. */
-  #drop(userId: string, reason: StopReason): void {
-    this.stop(userId, reason).catch(() => {}); // told by `onStopped`
+  /** Stops a client without waiting for it, for stops that no caller requested. */
+  #stopInBackground(userId: string, reason: StopReason): void {
+    this.stop(userId, reason).catch(() => {}); // `onStopped` reports the error
   }
 
-  #touch(slot: Slot): void {
+  #recordActivity(slot: Slot): void {
     slot.lastActivityAt = this.#options.clock.now();
     slot.expectedSince = undefined;
-    this.#scheduler.touched(slot.userId);
-    this.#watch(slot);
+    this.#scheduler.recordActivity(slot.userId);
+    this.#allowIdle(slot);
   }
 
-  #watch(slot: Slot): void {
+  /** Lets the client be evicted or stopped as idle, unless a lease or a connection protects it. */
+  #allowIdle(slot: Slot): void {
     const isLive = slot.phase.state === 'live' || slot.phase.state === 'reconnecting';
-    if (!isLive || slot.leases > 0 || this.#holds.has(slot.userId)) return;
-    this.#activity.touch(slot.userId, slot.lastActivityAt);
-    this.#scheduler.watch(slot.userId);
+    if (!isLive || slot.leases > 0 || this.#connectionCounts.has(slot.userId)) return;
+    this.#evictable.touch(slot.userId, slot.lastActivityAt);
+    this.#scheduler.scheduleReviews(slot.userId);
   }
 
-  #release(slot: Slot): void {
+  #releaseLease(slot: Slot): void {
     slot.leases--;
     this.touch(slot.userId);
     this.#capacity.evictForWaiters();
   }
 
-  /** Starts the client of a user who is likely to come, if there is room to spare. What fails is no loss. */
+  /** Starts a client before the user's usual hour, if no other client has to be evicted for it. */
   #prewarm(userId: string): void {
     if (this.#closed || this.#slots.has(userId) || this.#capacity.isFull) return;
-    const slot = this.#launch(userId, {});
+    const slot = this.#beginStart(userId, {});
     slot.expectedSince = slot.lastActivityAt;
-    slot.lastActivityAt = 0; // it was not the user who did something
+    slot.lastActivityAt = 0; // a prewarm is no activity of the user
   }
 
-  /** Stops a tenth of the clients, the least recently active ones; more with the next sweep if that was not enough. */
+  /**
+   * Stops the least recently active tenth of the evictable clients. The next sweep stops more if memory is still short.
+   */
   #evictForMemory(): void {
-    for (let left = Math.ceil(this.#activity.size / 10); left > 0; left--) {
-      const userId = this.#activity.oldest();
+    for (let left = Math.ceil(this.#evictable.size / 10); left > 0; left--) {
+      const userId = this.#evictable.oldest();
       if (userId === undefined) return;
-      this.#drop(userId, 'evicted');
+      this.#stopInBackground(userId, 'evicted');
     }
   }
 
   #info(slot: Slot): ClientInfo {
     const { userId } = slot;
     const resting = this.#scheduler.isResting(userId);
-    return toClientInfo(slot, { resting, connections: this.connectionsOf(userId), now: this.#options.clock.now() });
+    return toClientInfo(slot, { resting, connections: this.connectionCount(userId), now: this.#options.clock.now() });
   }
 }
 
-/** Whether there was a client, after a stop; throws what went wrong with it. */
-function stopped(failure: MatrixClientManagerError | undefined): true {
+/** Throws the error of a stop, if it failed; otherwise returns true: there was a client to stop. */
+function throwIfStopFailed(failure: MatrixClientManagerError | undefined): true {
   if (failure) throw failure;
   return true;
 }

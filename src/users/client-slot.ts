@@ -2,44 +2,44 @@ import type { MatrixClient } from '../sdk/matrix-client.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ClientInfo, ClientState } from './client-state.js';
 
-/** A user's client as the registry sees it. */
+/** The part of a user's client that the registry uses. */
 export interface ManagedClient {
-  /** The client itself, which from now on knows all that the library knows. */
+  /** The matrix-js-sdk client. Its rooms are filled from the library's timelines by the first call. */
   materializeSdkClient(): MatrixClient;
   readonly deviceId: string;
   readonly lastSyncAt: number | undefined;
-  /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
+  /** How many rooms have a gap that is being retried, or that was given up because the homeserver failed. */
   readonly stalledRooms: number;
-  /** Whether rooms, or events that were missed, are not here because the homeserver fails to tell them. */
+  /** Whether rooms or missed events could not be fetched yet because requests to the homeserver fail. */
   readonly isIncomplete: boolean;
-  /** How many calls of the user's callbacks have run for longer than they may, and still run. */
+  /** How many calls of the user's callbacks are still running after `callbackTimeoutMs`. */
   readonly overdueCallbacks: number;
-  /** Resolves when the client is live. Rejects soon after `signal` fires. After a rejection it is stopped. */
+  /** Resolves when the client is live. Rejects soon after `signal` fires. After a rejection the client is stopped. */
   start(signal: AbortSignal): Promise<void>;
-  /** Resolves when nothing of the client is left. After a rejection nothing more can be done about what is. */
+  /** Resolves when the client has stopped. A rejection is final: calling it again does not help. */
   stop(): Promise<void>;
-  /** Polls only every `pollIntervalMs` from now on, if at all; the position is kept. */
+  /** Polls only every `pollIntervalMs` from now on (never, if Infinity). The sync position is kept. */
   rest(pollIntervalMs: number): void;
-  /** Is live again, at once. */
+  /** Ends {@link rest}: polls at once, and continuously from then on. */
   wake(): void;
 }
 
-export interface Starting {
+export interface StartingPhase {
   readonly state: 'starting';
-  readonly flight: Promise<ManagedClient>;
+  readonly started: Promise<ManagedClient>;
   readonly abort: AbortController;
-  /** Whether it waits for its turn, or for a place under `maxClients`: nothing of it exists yet. */
-  waiting: boolean;
-  /** How many calls wait for the start. */
+  /** Whether it waits because of `startConcurrency` or `maxClients`. No client has been created yet. */
+  queued: boolean;
+  /** How many callers wait for the start. */
   callers: number;
 }
 
 export type Phase =
-  | Starting
+  | StartingPhase
   | { readonly state: 'live' | 'reconnecting'; readonly client: ManagedClient }
   | {
       readonly state: 'stopping';
-      /** Resolves when it is over, with why it did not end well; never rejects. */
+      /** Resolves when the stop has ended: with an error if it failed, else undefined. Never rejects. */
       readonly flight: Promise<MatrixClientManagerError | undefined>;
       readonly client: ManagedClient;
     }
@@ -50,14 +50,14 @@ export interface Slot {
   phase: Phase;
   since: number;
   lastActivityAt: number;
-  /** When it was started because the user was expected; undefined once they have come. */
+  /** When the client was prewarmed; undefined for other starts, and once the user is active. */
   expectedSince: number | undefined;
   leases: number;
 }
 
-export type UpSlot = Slot & { readonly phase: Exclude<Phase, { state: 'stopping' | 'failed' }> };
+export type StartingOrRunningSlot = Slot & { readonly phase: Exclude<Phase, { state: 'stopping' | 'failed' }> };
 
-/** The slot as an application sees it. */
+/** The slot as `clientInfo` returns it. */
 export function toClientInfo(
   { userId, phase, since, lastActivityAt, leases }: Slot,
   { resting, connections, now }: Pick<ClientInfo, 'resting' | 'connections'> & { readonly now: number },
@@ -83,8 +83,7 @@ export function toClientInfo(
   };
 }
 
-/** Whether there is a client that is or will be live. */
-export function isUp(state: ClientState): boolean {
+export function isStartingOrRunning(state: ClientState): boolean {
   return state === 'starting' || state === 'live' || state === 'reconnecting';
 }
 
@@ -93,12 +92,12 @@ export function closedError(): MatrixClientManagerError {
 }
 
 export function startTimeoutError(userId: string, startTimeoutMs: number): MatrixClientManagerError {
-  const message = `starting ${userId} took longer than ${startTimeoutMs} ms; startTimeoutMs allows more`;
+  const message = `starting ${userId} took longer than ${startTimeoutMs} ms; raise startTimeoutMs to allow more time`;
   return new MatrixClientManagerError('TIMEOUT', message, { userId });
 }
 
 export function stopFailedError(cause: unknown, userId: string): MatrixClientManagerError {
-  const message = `stopping the client of ${userId} failed; what is left of it is not used any more`;
+  const message = `stopping the client of ${userId} failed; the client was discarded, and a new start is possible`;
   return new MatrixClientManagerError('CLIENT_FAILED', message, { userId, cause });
 }
 

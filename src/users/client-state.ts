@@ -1,48 +1,48 @@
 import type { MatrixClientManagerError } from '../core/errors.js';
 
-/** `starting -> live <-> reconnecting -> stopping -> stopped`, and `failed` with its error. */
+/** `starting -> live <-> reconnecting -> stopping -> stopped`. A client that ends with an error is `failed`. */
 export type ClientState = 'starting' | 'live' | 'reconnecting' | 'stopping' | 'stopped' | 'failed';
 
 /**
- * Why a client stopped: `requested` by stopClient, `idle` for too long, `evicted` to make room under `maxClients`,
- * `shutdown` of the manager, `loggedOut` because its token is dead and could not be renewed or its account is
- * deactivated, `failed` by a fault.
+ * Why a client stopped. `requested`: by `stopClient`. `idle`: no activity for too long. `evicted`: because of
+ * `maxClients` or `maxHeapBytes`. `shutdown`: the manager shuts down. `loggedOut`: its access token is invalid and
+ * could not be renewed, or the account is deactivated. `failed`: an error.
  */
 export type StopReason = 'requested' | 'idle' | 'evicted' | 'shutdown' | 'loggedOut' | 'failed';
 
-/** A client as `clientInfo` and `listClients` show it. All times are in milliseconds since the Unix epoch. */
+/** A client as `clientInfo` and `listClients` return it. All times are in milliseconds since the Unix epoch. */
 export interface ClientInfo {
   readonly userId: string;
   readonly state: ClientState;
-  /** Whether it polls only now and then, until the user does something. */
+  /** Whether the client polls only at intervals until the user is active again. */
   readonly resting: boolean;
-  /** When it came into this state. */
+  /** When the client entered this state. */
   readonly since: number;
   /** When the user last did something through the manager. */
   readonly lastActivityAt: number;
-  /** How many calls hold it, so that it is neither idle nor evicted. */
+  /** How many running calls use the client. Until they end it is not stopped as idle and not evicted. */
   readonly leases: number;
-  /** How many connections are open for the user, so that it is neither idle nor evicted, nor rests. */
+  /** How many connections the user has open. Until they close, the client does not rest, idle out or get evicted. */
   readonly connections: number;
-  /** The device it is on, once known. */
+  /** The client's device, once known. */
   readonly deviceId?: string;
   /** When the homeserver last answered a sync. */
   readonly lastSyncAt?: number;
-  /** How long ago that was, in milliseconds; up to the poll's timeout is normal. */
+  /** Milliseconds since `lastSyncAt`. Values up to `pollTimeoutMs` are normal. */
   readonly syncLagMs?: number;
   /**
-   * How many rooms have missing events that the homeserver fails to tell: tried again, and after `gapFillTimeoutMs`
-   * given up, until a later gap of the room is filled.
+   * How many rooms have missing events because requests for them fail. They are retried for `gapFillTimeoutMs`. A room
+   * whose events were given up counts until a later gap of that room is filled.
    */
   readonly stalledRooms?: number;
   /**
-   * Whether it lacks rooms that the user is in, or what came while no callback was registered, because the homeserver
-   * fails to tell; it is asked again, and for missed events after `gapFillTimeoutMs` room by room.
+   * Whether joined rooms, or events from a time without callbacks, are missing because requests for them fail. The
+   * requests are retried; after `gapFillTimeoutMs` the missed events are requested room by room.
    */
   readonly incomplete?: boolean;
-  /** How many calls of the user's callbacks have run for longer than `callbackTimeoutMs`, and still run. */
+  /** How many calls of the user's callbacks are still running after `callbackTimeoutMs`. */
   readonly overdueCallbacks?: number;
-  /** What ended it, when `state` is `failed`. */
+  /** The error that ended the client, if `state` is `failed`. */
   readonly error?: MatrixClientManagerError;
 }
 

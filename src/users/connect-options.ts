@@ -4,9 +4,9 @@ import { functionOf, optionsOf, signal, unchecked, userId } from '../core/call-o
 
 export interface ConnectOptions extends CallbackOptions {
   readonly userId: string;
-  /** Gets the user's events from before the first sync until the connection is closed. @default none */
+  /** Registered before the first sync, and removed when the connection is closed. @default none */
   readonly callback?: ClientCallback | undefined;
-  /** Ends the wait at once; once connected, its `close()` is what ends it. */
+  /** Ends the wait for the connection at once. It does not close an open connection: call `close()` for that. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -1,46 +1,52 @@
 import * as v from 'valibot';
 import { durationMs, optionsOf, readCallOptions } from '../core/call-options.js';
 
-/** What a {@link ConnectionPolicy} knows of a user. Times are in milliseconds since the Unix epoch. */
+/** A user's activity, as a {@link ConnectionPolicy} gets it. Times are in milliseconds since the Unix epoch. */
 export interface UserActivity {
   readonly userId: string;
   readonly now: number;
   /** When the user last did something through the manager. */
   readonly lastActivityAt: number;
-  /** When the client was started because the user was expected, and nothing of them has been seen since. */
+  /** When the client was started ahead of the user's usual hour. Undefined for other starts, and after activity. */
   readonly expectedSince?: number;
-  /** When the user is likely to come next, by what is known of their days; undefined when nothing can be told. */
+  /** When the user is likely to be active next, predicted from earlier days. Undefined without a prediction. */
   readonly likelyReturnAt?: number;
 }
 
 /**
- * How a user is connected: `live` by a long poll, `resting` by a poll now and then (by none when `pollIntervalMs` is
- * Infinity; the position is kept either way), `asleep` without a client. Of a sleeper `wakeAt` says when to start them
- * before they come.
+ * How a user is connected. `live`: by long polls. `resting`: by one poll every `pollIntervalMs` (Infinity: no polls);
+ * the client and its sync position are kept. `asleep`: without a client. `wakeAt` is when to start the client again
+ * ahead of the user's activity. `reviewAt` is when to ask the policy again.
  */
 export type ConnectionMode =
   | { readonly mode: 'live'; readonly reviewAt: number }
   | { readonly mode: 'resting'; readonly pollIntervalMs: number; readonly reviewAt: number }
   | { readonly mode: 'asleep'; readonly wakeAt?: number };
 
-/** Decides from a user's activity how they are connected. Asked when a decision is due, never for users in a lease. */
+/** Decides how a user is connected. Not asked while a call uses the user's client or a connection is open. */
 export interface ConnectionPolicy {
-  /** `reviewAt` is when to ask again; activity in between makes a resting user live at once, without asking. */
+  /** Called at `reviewAt`. Activity before that makes a resting client live at once, and the policy is asked again. */
   decide(user: UserActivity): ConnectionMode;
 }
 
 export interface ActivityPolicyOptions {
-  /** After what time without activity a user is put to sleep, in milliseconds. */
+  /** After this time without activity the client is stopped, in milliseconds. */
   readonly idleTimeoutMs: number;
-  /** After what time without activity a user rests, in milliseconds. @default Infinity: never */
+  /** After this time without activity the client rests, in milliseconds. @default Infinity: never */
   readonly restAfterMs?: number;
-  /** How often a resting user is polled for, in milliseconds; Infinity for never. @default 120_000 (2 minutes) */
+  /**
+   * Time between two polls of a resting client, in milliseconds; Infinity for no polls.
+   * @default 120_000 (2 minutes)
+   */
   readonly restPollIntervalMs?: number;
-  /** How long before their usual time a regular is started, in milliseconds; 0 for never. @default 300_000 (5 minutes) */
+  /**
+   * How long before a user's usual hour to start their client, in milliseconds; 0: never.
+   * @default 300_000 (5 minutes)
+   */
   readonly wakeAheadMs?: number;
 }
 
-/** How long a client that was started for an expected user waits for them, in milliseconds. */
+/** How long a client that was started ahead of the usual hour stays up without activity, in milliseconds. */
 const EXPECT_FOR_MS = 4_500_000;
 
 const activityPolicySchema = optionsOf<ActivityPolicyOptions>({
@@ -51,8 +57,9 @@ const activityPolicySchema = optionsOf<ActivityPolicyOptions>({
 });
 
 /**
- * The default policy: live until `idleTimeoutMs`, then asleep, and up again a little before a regular's usual time.
- * With `restAfterMs`, resting in between: events then arrive up to `restPollIntervalMs` late.
+ * The default policy: live until `idleTimeoutMs` without activity, then asleep, and started again `wakeAheadMs` before
+ * the user's usual hour. With `restAfterMs` the client rests in between, and events arrive up to `restPollIntervalMs`
+ * late.
  */
 export function activityPolicy(options: ActivityPolicyOptions): ConnectionPolicy {
   const read = readCallOptions('activityPolicy()', activityPolicySchema, options);

@@ -4,9 +4,9 @@ import { describe } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 
 /**
- * How the client of a connection is: `live` or `reconnecting`, `starting` or `failed` (and about to be started again),
- * `stopped` by `stopClient`, `loggedOut` because its token is dead and cannot be renewed or its account is deactivated;
- * `closed` is the connection.
+ * The state of a connection's client. `failed`: it will be started again. `stopped`: by `stopClient` or a shutdown.
+ * `loggedOut`: the access token is invalid and cannot be renewed, or the account is deactivated. `closed`: the
+ * connection itself was closed.
  */
 export type ConnectionState = Exclude<ClientState, 'stopping'> | 'loggedOut' | 'closed';
 
@@ -18,21 +18,21 @@ export interface ConnectionStateChange {
   readonly error?: MatrixClientManagerError;
 }
 
-/** What a connection tells, by name. */
+/** The events of a connection. */
 export interface ConnectionEvents {
-  /** The connection went from one state to another. */
+  /** The connection's state changed. */
   stateChanged: (change: ConnectionStateChange) => void;
 }
 
-/** Somebody watches: while one is open, the user's client is kept up. Made by `manager.connect()`. */
+/** Keeps the user's client running while it is open, for example for a browser tab. Made by `manager.connect()`. */
 export interface Connection extends AsyncDisposable {
   readonly userId: string;
   readonly state: ConnectionState;
   /** Why it is `failed` or `loggedOut`; undefined in other states. */
   readonly error: MatrixClientManagerError | undefined;
-  /** Calls `listener` at each change; one that throws is logged and harms nobody. Returns what undoes it. */
+  /** Calls `listener` at each change. An error of the listener is logged. Returns a function that removes it. */
   on<Name extends keyof ConnectionEvents>(name: Name, listener: ConnectionEvents[Name]): () => void;
-  /** Lets go of the client, and of the callback, which gets no further event. Idempotent. */
+  /** Removes the connection's callback, and no longer keeps the client running. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -46,7 +46,8 @@ export interface OpenConnectionOptions {
 export class OpenConnection implements Connection {
   readonly userId: string;
   readonly #options: OpenConnectionOptions;
-  readonly #listeners = new Set<{ readonly tell: ConnectionEvents['stateChanged'] }>();
+  /** Wrapped in objects, so that a function that is added twice is called twice. */
+  readonly #listeners = new Set<{ readonly listener: ConnectionEvents['stateChanged'] }>();
   #state: ConnectionState;
   #error: MatrixClientManagerError | undefined;
 
@@ -65,26 +66,28 @@ export class OpenConnection implements Connection {
   }
 
   on<Name extends keyof ConnectionEvents>(name: Name, listener: ConnectionEvents[Name]): () => void {
-    if (name !== 'stateChanged') throw invalid(`a connection has no event ${describe(name)}, but stateChanged`);
-    if (typeof listener !== 'function') throw invalid('expected a listener to be a function');
-    const entry = { tell: listener };
+    if (name !== 'stateChanged')
+      throw invalid(`a connection has no event ${describe(name)}; its only event is stateChanged`);
+    if (typeof listener !== 'function')
+      throw invalid(`expected a listener to be a function, got ${describe(listener)}`);
+    const entry = { listener };
     this.#listeners.add(entry);
     return () => this.#listeners.delete(entry);
   }
 
-  /** Tells that the client is in another state now. */
-  change(to: ConnectionState, error?: MatrixClientManagerError): void {
+  /** Changes the state and calls the listeners, unless the state is the same or the connection is closed. */
+  setState(to: ConnectionState, error?: MatrixClientManagerError): void {
     const from = this.#state;
     if (from === to || from === 'closed') return;
     this.#state = to;
     this.#error = error;
-    for (const { tell } of this.#listeners) void this.#tell(tell, { from, to, ...(error && { error }) });
+    for (const { listener } of this.#listeners) void this.#notify(listener, { from, to, ...(error && { error }) });
   }
 
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
     this.#options.onClosed();
-    this.change('closed');
+    this.setState('closed');
     this.#listeners.clear();
   }
 
@@ -92,9 +95,9 @@ export class OpenConnection implements Connection {
     return this.close();
   }
 
-  async #tell(tell: ConnectionEvents['stateChanged'], change: ConnectionStateChange): Promise<void> {
+  async #notify(listener: ConnectionEvents['stateChanged'], change: ConnectionStateChange): Promise<void> {
     try {
-      await (tell(change) as unknown);
+      await (listener(change) as unknown);
     } catch (err) {
       this.#options.logger.error({ userId: this.userId, err }, 'a listener of a connection failed');
     }

@@ -18,7 +18,7 @@ export interface EncryptedRoomSenderOptions {
   readonly logger: Logger;
 }
 
-/** What users post to rooms and read there, encrypted where the room is, and never in the clear there. */
+/** Sends messages, encrypted if the room is encrypted, and decrypts the events of pages. */
 export class EncryptedRoomSender {
   readonly #options: EncryptedRoomSenderOptions;
 
@@ -26,19 +26,19 @@ export class EncryptedRoomSender {
     this.#options = options;
   }
 
-  /** Sends one message, encrypted where the room is; ends the user's typing notification there. */
+  /** Sends one message, encrypted if the room is, and ends the user's typing notification in the room. */
   async send(outgoing: Outgoing): Promise<{ eventId: string }> {
     const { users, sender, typing, lifetime, logger } = this.#options;
     const { userId, roomId, signal } = outgoing;
-    return users.acting(
+    return users.runAs(
       userId,
-      async (actor) => {
-        const { session, live } = actor;
-        const isEncrypted = await this.isEncrypted(actor, userId, roomId, signal);
+      async (caller) => {
+        const { session, userSession } = caller;
+        const isEncrypted = await this.isEncrypted(caller, userId, roomId, signal);
         const sent = isEncrypted
-          ? await this.#sendEncrypted(session, live, outgoing)
+          ? await this.#sendEncrypted(session, userSession, outgoing)
           : await sender.send(session, outgoing);
-        live?.messageSent(roomId, sent.eventId);
+        userSession?.messageSent(roomId, sent.eventId);
         if (typing.isTyping(userId, roomId)) {
           await typing.set(session, roomId, false, 0, lifetime.signal).catch((error: unknown) => {
             logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
@@ -50,34 +50,37 @@ export class EncryptedRoomSender {
     );
   }
 
-  /** Whether what is sent to the room is encrypted. Rejects with `ENCRYPTION_UNAVAILABLE` where the user cannot. */
+  /** Whether the room is encrypted. Rejects with `ENCRYPTION_UNAVAILABLE` if it is and the user has no encryption. */
   async isEncrypted(
-    { session, live }: CallerSession,
+    { session, userSession }: CallerSession,
     userId: string,
     roomId: string,
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
-    const ask = (): Promise<boolean> => this.#options.sender.isEncrypted(session, roomId, signal);
-    const isEncrypted = await (live ? live.isEncrypted(roomId, ask) : ask());
+    const askHomeserver = (): Promise<boolean> => this.#options.sender.isEncrypted(session, roomId, signal);
+    const isEncrypted = await (userSession ? userSession.isEncrypted(roomId, askHomeserver) : askHomeserver());
     if (!isEncrypted || this.#options.encryption?.isFor(userId)) return isEncrypted;
     throw new MatrixClientManagerError(
       'ENCRYPTION_UNAVAILABLE',
-      `sending to ${roomId} failed: the room is encrypted, and ${userId} has no encryption here; nothing was sent`,
+      `sending to ${roomId} failed: the room is encrypted, and encryption is not enabled for ${userId}; nothing was sent`,
       { userId, roomId },
     );
   }
 
-  /** How a page gets encrypted events: by the user's client, which is started when there is one to decrypt. */
+  /**
+   * Returns a function that decrypts the events of a page; undefined if the user has no encryption. The function starts
+   * the user's client if there is an encrypted event.
+   */
   pageDecryption(
     userId: string | undefined,
     roomId: string,
     signal: AbortSignal | undefined,
   ): ((events: readonly RawEvent[]) => Promise<RawEvent[]>) | undefined {
-    const { users, encryption: keys } = this.#options;
-    if (userId === undefined || !keys?.isFor(userId)) return undefined;
+    const { users, encryption: encryptionSettings } = this.#options;
+    if (userId === undefined || !encryptionSettings?.isFor(userId)) return undefined;
     return async (events) => {
       if (!events.some((event) => event.type === 'm.room.encrypted')) return [...events];
-      return users.leased(
+      return users.withLease(
         userId,
         ({ encryption }) =>
           Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event)),
@@ -86,21 +89,21 @@ export class EncryptedRoomSender {
     };
   }
 
-  /** Sends to an encrypted room; with the user's client, which is started for it. */
+  /** Sends to an encrypted room. Starts the user's client if `userSession` is undefined. */
   async #sendEncrypted(
     session: Session,
-    live: UserSession | undefined,
+    userSession: UserSession | undefined,
     outgoing: Outgoing,
   ): Promise<{ eventId: string }> {
     const { users, sender } = this.#options;
-    if (!live) {
-      const post = (started: UserSession): Promise<{ eventId: string }> =>
+    if (!userSession) {
+      const sendStarted = (started: UserSession): Promise<{ eventId: string }> =>
         this.#sendEncrypted(session, started, outgoing);
-      return users.leased(outgoing.userId, post, outgoing.signal);
+      return users.withLease(outgoing.userId, sendStarted, outgoing.signal);
     }
-    const { encryption } = live;
+    const { encryption } = userSession;
     if (!encryption?.encrypts(outgoing.type)) return sender.send(session, outgoing);
     const content = await encryption.encrypt(outgoing);
-    return sender.send(live.session, { ...outgoing, type: 'm.room.encrypted', content });
+    return sender.send(userSession.session, { ...outgoing, type: 'm.room.encrypted', content });
   }
 }

@@ -14,11 +14,11 @@ export interface EncryptionContext {
   readonly logger: Logger;
   readonly startTimeoutMs: number;
   readonly telemetry: Telemetry;
-  /** Makes a request that the homeserver may want to know to be the user's own. */
+  /** Makes a request for which the homeserver may require user-interactive authentication. */
   readonly authenticate: Accounts['authenticate'];
 }
 
-/** Keys that a device cannot go on with: the way on is a new device. */
+/** Whether the device's keys are unusable, so that the user needs a new device. */
 export function isLostDevice(error: unknown): error is MatrixClientManagerError {
   return isManagerError(
     error,
@@ -28,7 +28,7 @@ export function isLostDevice(error: unknown): error is MatrixClientManagerError 
   );
 }
 
-/** The users' keys: opened with the first client that needs them, closed with the manager. */
+/** Owns the crypto store. Opens it with the first client that needs it, and closes it with the manager. */
 export class Encryption {
   readonly #settings: EncryptionSettings;
   readonly #context: EncryptionContext;
@@ -41,20 +41,21 @@ export class Encryption {
     this.#context = context;
   }
 
-  /** How many devices have their keys in memory. */
+  /** How many devices have their keys loaded into memory. */
   get openDevices(): number {
     return this.#openDevices();
   }
 
+  /** Whether encryption is enabled for the user. */
   isFor(userId: string): boolean {
     return this.#settings.users(userId);
   }
 
-  /** The keys of the user's device. Rejects as `CryptoStore.open()` and `CryptoStore.openUser()` do. */
+  /** Loads the keys of the user's device. Rejects as `CryptoStore.open()` and `CryptoStore.openUser()` do. */
   async load({ userId, deviceId }: Credentials): Promise<UserEncryption> {
     const [store, { UserEncryption }] = await Promise.all([
-      this.#opened(),
-      import('../sdk/crypto/user-encryption.js'), // here, for who encrypts nothing
+      this.#openStore(),
+      import('../sdk/crypto/user-encryption.js'), // dynamic: not loaded without encryption
     ]);
     const { identity } = this.#settings;
     const authenticate: AuthUploadDeviceSigningKeys = (makeRequest) => this.#context.authenticate(userId, makeRequest);
@@ -67,14 +68,14 @@ export class Encryption {
     });
   }
 
-  /** Deletes the keys of all the user's devices; their client has to be stopped. */
+  /** Deletes the keys of all devices of the user. Call it after their client has stopped. */
   async forgetUser(userId: string): Promise<void> {
-    const store = await this.#opened();
+    const store = await this.#openStore();
     for (const deviceId of store.devicesOf(userId)) store.forgetDevice(userId, deviceId);
   }
 
   async rotateSecret(secret: string | Uint8Array): Promise<void> {
-    (await this.#opened()).rotateSecret(secret);
+    (await this.#openStore()).rotateSecret(secret);
   }
 
   async close(): Promise<void> {
@@ -83,16 +84,16 @@ export class Encryption {
     await store?.close();
   }
 
-  #opened(): Promise<CryptoStore> {
+  #openStore(): Promise<CryptoStore> {
     if (this.#closed) throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
-    this.#store ??= this.#open().catch((error: unknown) => {
-      this.#store = undefined; // what is in the way may be gone the next time
+    this.#store ??= this.#createStore().catch((error: unknown) => {
+      this.#store = undefined; // the next call tries again
       throw error;
     });
     return this.#store;
   }
 
-  async #open(): Promise<CryptoStore> {
+  async #createStore(): Promise<CryptoStore> {
     const { CryptoStore } = await import('../encryption/store/crypto-store.js');
     const { path, secret, counterPath, onCorruption } = this.#settings;
     const { clock, logger, telemetry } = this.#context;

@@ -12,7 +12,9 @@ export interface EventDecryptionContext {
   readonly telemetry: Telemetry;
 }
 
-/** How delivery gets encrypted events: news are waited for, history is not. */
+/**
+ * The decryption for delivery. It waits up to `decryptionTimeoutMs` for missing room keys, except for backlog events.
+ */
 export function eventDecryption(
   encryption: UserEncryption,
   { credentials, settings, telemetry }: EventDecryptionContext,
@@ -27,8 +29,11 @@ export function eventDecryption(
       if (result) telemetry.decryption(result);
       return event;
     } catch (error) {
-      // The client is ending, and what could not be read with it comes again.
-      settings.logger.debug({ userId, roomId, err: error }, 'decrypting an event was cut short');
+      // The client is stopping. The event is delivered again by the next client.
+      settings.logger.debug(
+        { userId, roomId, err: error },
+        'decrypting an event was aborted by the stop of its client',
+      );
       await aborted(signal);
       return undefined;
     }

@@ -7,14 +7,14 @@ import type { Logger } from '../core/logger.js';
 import { ActivityHistory } from './activity-history.js';
 import { ReviewQueue } from './review-queue.js';
 
-/** What can be done about a user's connection. */
+/** How the scheduler reads a user's activity, and carries out the decisions of the policy. */
 export interface IdleActions {
-  /** The user's activity, or undefined when there is no client that a decision could be about. */
+  /** The user's activity; undefined if the user has no client. */
   readonly activity: (userId: string) => { lastActivityAt: number; expectedSince: number | undefined } | undefined;
   readonly rest: (userId: string, pollIntervalMs: number) => void;
   readonly wake: (userId: string) => void;
   readonly stopIdle: (userId: string) => void;
-  /** Starts the client of a user who is likely to come; not at another user's cost. */
+  /** Starts the client of a user whose usual hour is near. Must not evict another client for it. */
   readonly prewarm: (userId: string) => void;
   /** Stops some of the least recently active clients. */
   readonly evictForMemory: () => void;
@@ -22,85 +22,87 @@ export interface IdleActions {
 
 export interface IdleSchedulerOptions {
   readonly connectionPolicy: ConnectionPolicy;
-  /** Decides where `connectionPolicy` fails or answers what cannot be done. @default live for two hours */
+  /** Used when `connectionPolicy` throws or returns an invalid mode. @default live for two hours, then asleep */
   readonly fallbackPolicy?: ConnectionPolicy;
   /** @default none */
   readonly logger?: Logger;
   readonly clock: Clock;
   readonly sweepIntervalMs: number;
-  /** Heap use from which on clients are stopped, in bytes. */
+  /** Clients are stopped while the heap in use is above this number of bytes. */
   readonly maxHeapBytes: number;
-  /** @default that of the process */
+  /** Current heap use in bytes. @default `process.memoryUsage().heapUsed` */
   readonly heapUsed?: (() => number) | undefined;
 }
 
-const twoHours = activityPolicy({ idleTimeoutMs: 7_200_000 });
+const defaultFallbackPolicy = activityPolicy({ idleTimeoutMs: 7_200_000 });
 
 /**
- * Carries out the connection policy: one timer looks, every sweep, at those about whom a decision is due. Activity
- * costs next to nothing, because a decision that comes too early is just put off.
+ * Carries out the connection policy. One timer runs every `sweepIntervalMs` and reviews the users that are due.
+ * Activity does not move a scheduled review: a review that finds the user active schedules the next one. So activity is
+ * cheap.
  */
 export class IdleScheduler {
   readonly #options: IdleSchedulerOptions;
   readonly #actions: IdleActions;
-  readonly #habits = new ActivityHistory();
-  readonly #reviews: ReviewQueue;
-  /** Sleepers who are to be started before they come. */
-  readonly #prewarmed: ReviewQueue;
+  readonly #activityHistory = new ActivityHistory();
+  readonly #reviewQueue: ReviewQueue;
+  /** Users without a client, by the time at which to start it ahead of their usual hour. */
+  readonly #prewarmQueue: ReviewQueue;
   readonly #resting = new Set<string>();
-  #sweep: TimerHandle;
-  /** The users about whom the policy is being asked: it may call the manager. */
+  #sweepTimer: TimerHandle;
+  /**
+   * Users for whom the policy is running now. The policy may call the manager, which must not run it again for them.
+   */
   readonly #deciding = new Set<string>();
-  #policyFails = false;
+  #policyFailureLogged = false;
   #closed = false;
 
   constructor(options: IdleSchedulerOptions, actions: IdleActions) {
     this.#options = options;
     this.#actions = actions;
-    this.#reviews = new ReviewQueue(options.sweepIntervalMs);
-    this.#prewarmed = new ReviewQueue(options.sweepIntervalMs);
+    this.#reviewQueue = new ReviewQueue(options.sweepIntervalMs);
+    this.#prewarmQueue = new ReviewQueue(options.sweepIntervalMs);
   }
 
   isResting(userId: string): boolean {
     return this.#resting.has(userId);
   }
 
-  /** The user did something. */
-  touched(userId: string): void {
-    this.#habits.note(userId, this.#options.clock.now());
+  recordActivity(userId: string): void {
+    this.#activityHistory.note(userId, this.#options.clock.now());
     if (!this.#resting.delete(userId)) return;
     this.#actions.wake(userId);
-    this.#reviews.cancel(userId); // the next decision is about a user who is active
-    this.watch(userId);
+    this.#reviewQueue.cancel(userId); // scheduled for a resting user: ask again now that the user is active
+    this.scheduleReviews(userId);
   }
 
-  /** The user has a client that may be idle one day. */
-  watch(userId: string): void {
+  /** Reviews the user from now on: their client may rest or be stopped as idle. */
+  scheduleReviews(userId: string): void {
     if (this.#closed) return;
-    this.#prewarmed.cancel(userId);
-    if (!this.#reviews.has(userId)) this.#review(userId);
-    this.#arm();
+    this.#prewarmQueue.cancel(userId);
+    if (!this.#reviewQueue.has(userId)) this.#review(userId);
+    this.#scheduleSweep();
   }
 
-  /** The client is held or gone: nothing is to be decided about it. */
-  unwatch(userId: string): void {
-    this.#reviews.cancel(userId);
+  /** Ends the reviews of the user: their client is in use or has stopped. */
+  cancelReviews(userId: string): void {
+    this.#reviewQueue.cancel(userId);
     if (this.#resting.delete(userId)) this.#actions.wake(userId);
-    this.#disarmIfDone();
+    this.#cancelSweepIfIdle();
   }
 
-  /** Nothing is known of the user any more: they are not started before they come. Their client has to be stopped. */
+  /** Deletes the record of the user's hours and a scheduled prewarm. Call it after their client has stopped. */
   forget(userId: string): void {
-    this.#habits.forget(userId);
-    this.#prewarmed.cancel(userId);
-    this.#disarmIfDone();
+    this.#activityHistory.forget(userId);
+    this.#prewarmQueue.cancel(userId);
+    this.#cancelSweepIfIdle();
   }
 
   close(): void {
     this.#closed = true;
-    this.#reviews.clear();
-    this.#prewarmed.clear();
-    this.#disarmIfDone();
+    this.#reviewQueue.clear();
+    this.#prewarmQueue.clear();
+    this.#cancelSweepIfIdle();
   }
 
   #review(userId: string): void {
@@ -108,7 +110,7 @@ export class IdleScheduler {
     if (!activity || this.#deciding.has(userId)) return;
     const { clock } = this.#options;
     const now = clock.now();
-    const likelyReturnAt = this.#habits.likelyReturnAt(userId, now);
+    const likelyReturnAt = this.#activityHistory.likelyReturnAt(userId, now);
     const connection = this.#decide({
       userId,
       now,
@@ -116,14 +118,14 @@ export class IdleScheduler {
       ...(activity.expectedSince !== undefined && { expectedSince: activity.expectedSince }),
       ...(likelyReturnAt !== undefined && { likelyReturnAt }),
     });
-    if (this.#closed || !this.#actions.activity(userId)) return; // the policy itself has ended it
+    if (this.#closed || !this.#actions.activity(userId)) return; // the policy itself has stopped the client
     if (connection.mode === 'asleep') {
       this.#actions.stopIdle(userId);
-      if (connection.wakeAt !== undefined) this.#prewarmed.schedule(userId, connection.wakeAt);
+      if (connection.wakeAt !== undefined) this.#prewarmQueue.schedule(userId, connection.wakeAt);
       return;
     }
-    // A policy that wants to be asked again at once would be asked in a loop.
-    this.#reviews.schedule(userId, Math.max(connection.reviewAt, now + 1));
+    // At least 1 ms: a `reviewAt` in the past would cause an endless loop.
+    this.#reviewQueue.schedule(userId, Math.max(connection.reviewAt, now + 1));
     if (connection.mode === 'live') {
       if (this.#resting.delete(userId)) this.#actions.wake(userId);
     } else {
@@ -132,44 +134,45 @@ export class IdleScheduler {
     }
   }
 
-  #decide(user: UserActivity): ConnectionMode {
-    const { connectionPolicy, fallbackPolicy = twoHours, logger = silentLogger } = this.#options;
-    this.#deciding.add(user.userId);
+  #decide(activity: UserActivity): ConnectionMode {
+    const { connectionPolicy, fallbackPolicy = defaultFallbackPolicy, logger = silentLogger } = this.#options;
+    this.#deciding.add(activity.userId);
     try {
-      const mode: unknown = connectionPolicy.decide(user);
-      if (isMode(mode)) {
-        this.#policyFails = false;
+      const mode: unknown = connectionPolicy.decide(activity);
+      if (isConnectionMode(mode)) {
+        this.#policyFailureLogged = false;
         return mode;
       }
-      catchRejection(mode, () => {}); // a promise, for example
-      throw new TypeError('connectionPolicy.decide() returned no connection mode');
+      catchRejection(mode, () => {}); // an async decide() returns a promise: its rejection must not end the process
+      throw new TypeError('connectionPolicy.decide() returned no valid connection mode');
     } catch (err) {
-      // Once until it works again: it is asked about every user.
-      if (!this.#policyFails) logger.error({ userId: user.userId, err }, 'the connection policy failed');
-      this.#policyFails = true;
-      return fallbackPolicy.decide(user);
+      // Logged once until the policy works again, since it runs for every user.
+      if (!this.#policyFailureLogged)
+        logger.error({ userId: activity.userId, err }, 'the connection policy failed; using the fallback policy');
+      this.#policyFailureLogged = true;
+      return fallbackPolicy.decide(activity);
     } finally {
-      this.#deciding.delete(user.userId);
+      this.#deciding.delete(activity.userId);
     }
   }
 
-  #arm(): void {
-    if (this.#sweep !== undefined || this.#closed) return;
+  #scheduleSweep(): void {
+    if (this.#sweepTimer !== undefined || this.#closed) return;
     const { clock, sweepIntervalMs } = this.#options;
-    this.#sweep = clock.setTimeout(() => {
-      this.#sweep = undefined;
-      for (const userId of this.#reviews.takeDue(clock.now())) this.#review(userId);
-      for (const userId of this.#prewarmed.takeDue(clock.now())) this.#actions.prewarm(userId);
+    this.#sweepTimer = clock.setTimeout(() => {
+      this.#sweepTimer = undefined;
+      for (const userId of this.#reviewQueue.takeDue(clock.now())) this.#review(userId);
+      for (const userId of this.#prewarmQueue.takeDue(clock.now())) this.#actions.prewarm(userId);
       this.#keepWithinHeapLimit();
-      if (this.#reviews.size + this.#prewarmed.size > 0) this.#arm();
+      if (this.#reviewQueue.size + this.#prewarmQueue.size > 0) this.#scheduleSweep();
     }, sweepIntervalMs);
   }
 
-  /** With nobody to look for, no timer is left to keep the process alive. */
-  #disarmIfDone(): void {
-    if (this.#reviews.size + this.#prewarmed.size > 0) return;
-    this.#options.clock.clearTimeout(this.#sweep);
-    this.#sweep = undefined;
+  /** Clears the timer when no review is scheduled, so that it does not keep the process alive. */
+  #cancelSweepIfIdle(): void {
+    if (this.#reviewQueue.size + this.#prewarmQueue.size > 0) return;
+    this.#options.clock.clearTimeout(this.#sweepTimer);
+    this.#sweepTimer = undefined;
   }
 
   #keepWithinHeapLimit(): void {
@@ -178,7 +181,7 @@ export class IdleScheduler {
   }
 }
 
-function isMode(value: unknown): value is ConnectionMode {
+function isConnectionMode(value: unknown): value is ConnectionMode {
   if (typeof value !== 'object' || value === null) return false;
   const { mode, reviewAt, pollIntervalMs, wakeAt } = value as Record<string, unknown>;
   if (mode === 'asleep') return wakeAt === undefined || isTime(wakeAt);
@@ -186,7 +189,7 @@ function isMode(value: unknown): value is ConnectionMode {
   return mode === 'resting' && isTime(reviewAt) && isTime(pollIntervalMs) && pollIntervalMs > 0;
 }
 
-/** A number of milliseconds; Infinity for never. */
+/** Whether the value is a number of milliseconds. Infinity means never. */
 function isTime(value: unknown): value is number {
   return typeof value === 'number' && !Number.isNaN(value);
 }

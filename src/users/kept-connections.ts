@@ -17,27 +17,28 @@ export interface KeptConnectionsOptions {
   readonly logger: Logger;
 }
 
-/** Between two starts of a client that fails. */
-const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 300_000 };
-/** A client that was live for this long has recovered, in milliseconds: its next failure is the first one again. */
-const RECOVERED_MS = 60_000;
+/** Pauses between attempts to restart a failed client. */
+const RESTART_BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 300_000 };
+/** After this many milliseconds live, the client's failures are counted from zero again. */
+const RECOVERED_AFTER_MS = 60_000;
 
 /** A user with open connections. */
 interface ConnectedUser {
   readonly connections: Set<OpenConnection>;
-  /** Fires when the last connection is closed. */
-  readonly left: AbortController;
+  /** Aborted when the user's last connection is closed. */
+  readonly lastClosed: AbortController;
   state: ConnectionState;
-  /** Whether a first start has been through: before, a failure is the caller's of `open()`. */
-  established: boolean;
+  /** Whether a start has succeeded. Until then `open()` reports the failure to its caller, and nothing is restarted. */
+  hasStarted: boolean;
   failures: number;
   liveSince: number;
-  timer: TimerHandle;
+  restartTimer: TimerHandle;
 }
 
 /**
- * The open connections. While a user has one, their client is held, and started again when it has failed. One that was
- * stopped, or whose user is logged out, is not: the connection then follows whoever starts it.
+ * The open connections. While a user has one, their client keeps running and is restarted after a failure. A client
+ * that was stopped or logged out is not restarted; when the application starts it again, the connection follows its
+ * state.
  */
 export class KeptConnections {
   readonly #options: KeptConnectionsOptions;
@@ -47,13 +48,16 @@ export class KeptConnections {
     this.#options = options;
   }
 
-  /** Resolves when the user's client is live. Rejects as a start does, and leaves nothing then. */
+  /**
+   * Resolves when the user's client is live. Rejects as {@link ClientRegistry.start} does; the connection is closed
+   * then.
+   */
   async open({ userId, callback, signal, ...filter }: ConnectOptions): Promise<OpenConnection> {
     const { registry, callbacks, logger } = this.#options;
-    // A function of its own, since a callback that is registered twice gets each event once.
+    // A new function per connection: the registry would merge two registrations of the same function into one.
     const removeCallback = callback && callbacks.add(userId, (...args) => callback(...args), filter);
-    const hold = registry.hold(userId);
-    const user = this.#watched(userId);
+    const counted = registry.addConnection(userId);
+    const user = this.#connectedUser(userId);
     const connection: OpenConnection = new OpenConnection({
       userId,
       state: user.state,
@@ -61,14 +65,14 @@ export class KeptConnections {
       onClosed: () => {
         removeCallback?.();
         user.connections.delete(connection);
-        if (user.connections.size === 0) this.#leave(userId, user);
-        hold[Symbol.dispose]();
+        if (user.connections.size === 0) this.#removeUser(userId, user);
+        counted[Symbol.dispose]();
       },
     });
     user.connections.add(connection);
     try {
       await registry.start(userId, {}, signal);
-      user.established = true;
+      user.hasStarted = true;
       return connection;
     } catch (error) {
       await connection.close();
@@ -76,99 +80,101 @@ export class KeptConnections {
     }
   }
 
-  /** How many are open. */
+  /** How many connections are open. */
   get size(): number {
     let size = 0;
     for (const { connections } of this.#users.values()) size += connections.size;
     return size;
   }
 
-  /** The user's client is in another state. @param error - why it has failed */
+  /** Call this when the user's client changes its state. @param error - the error, if `to` is `failed` */
   clientChanged(userId: string, to: ClientState, error: MatrixClientManagerError | undefined): void {
     const user = this.#users.get(userId);
-    if (!user || to === 'stopping' || to === 'stopped') return; // of a stop clientStopped() tells
-    this.#cancel(user);
-    if (to === 'failed') return this.#failed(userId, user, error);
+    if (!user || to === 'stopping' || to === 'stopped') return; // clientStopped() handles stops
+    this.#cancelRestart(user);
+    if (to === 'failed') return this.#onClientFailed(userId, user, error);
     if (to === 'live' && user.state !== 'reconnecting') user.liveSince = this.#options.clock.now();
-    this.#enter(user, to);
+    this.#setState(user, to);
   }
 
-  /** The user's client has stopped. */
+  /** Call this when the user's client has stopped. */
   clientStopped(userId: string, reason: StopReason, error: MatrixClientManagerError | undefined): void {
     const user = this.#users.get(userId);
-    if (!user || reason === 'failed') return; // of which clientChanged() tells
-    this.#enter(user, reason === 'loggedOut' ? 'loggedOut' : 'stopped', reason === 'loggedOut' ? error : undefined);
+    if (!user || reason === 'failed') return; // clientChanged() handles failures
+    this.#setState(user, reason === 'loggedOut' ? 'loggedOut' : 'stopped', reason === 'loggedOut' ? error : undefined);
   }
 
-  /** Somebody wants the client stopped: it is not started again by its connections. */
+  /** Call this after a stop that the application requested: a pending restart is cancelled. */
   stopRequested(userId: string): void {
     const user = this.#users.get(userId);
     if (!user || this.#options.registry.has(userId)) return;
-    this.#cancel(user);
-    this.#enter(user, 'stopped');
+    this.#cancelRestart(user);
+    this.#setState(user, 'stopped');
   }
 
-  /** Closes every connection; to be called when the clients have stopped, so that no event passes a callback by. */
+  /**
+   * Closes every connection. Call it after the clients have stopped; earlier, events would miss the removed callbacks.
+   */
   async close(): Promise<void> {
     const connections = [...this.#users.values()].flatMap((user) => [...user.connections]);
     await Promise.all(connections.map((connection) => connection.close()));
   }
 
-  #watched(userId: string): ConnectedUser {
+  #connectedUser(userId: string): ConnectedUser {
     const known = this.#users.get(userId);
     if (known) return known;
     const user: ConnectedUser = {
       connections: new Set(),
-      left: new AbortController(),
-      state: stateOf(this.#options.registry.info(userId)?.state),
-      established: false,
+      lastClosed: new AbortController(),
+      state: toConnectionState(this.#options.registry.info(userId)?.state),
+      hasStarted: false,
       failures: 0,
       liveSince: this.#options.clock.now(),
-      timer: undefined,
+      restartTimer: undefined,
     };
     this.#users.set(userId, user);
     return user;
   }
 
-  #leave(userId: string, user: ConnectedUser): void {
-    this.#cancel(user);
+  #removeUser(userId: string, user: ConnectedUser): void {
+    this.#cancelRestart(user);
     this.#users.delete(userId);
-    user.left.abort();
+    user.lastClosed.abort();
   }
 
-  #failed(userId: string, user: ConnectedUser, error: MatrixClientManagerError | undefined): void {
-    if (isManagerError(error, 'ABORTED')) return this.#enter(user, 'stopped'); // a start that a stop has ended
-    if (isLasting(error)) return this.#enter(user, 'loggedOut', error);
+  #onClientFailed(userId: string, user: ConnectedUser, error: MatrixClientManagerError | undefined): void {
+    if (isManagerError(error, 'ABORTED')) return this.#setState(user, 'stopped'); // a stop aborted the start
+    if (needsNewSession(error)) return this.#setState(user, 'loggedOut', error);
     const { clock, logger } = this.#options;
     const wasUp = user.state === 'live' || user.state === 'reconnecting';
-    if (wasUp && clock.now() - user.liveSince >= RECOVERED_MS) user.failures = 0;
-    this.#enter(user, 'failed', error);
-    // A listener may have closed the last connection just now.
-    if (user.left.signal.aborted || !user.established || isManagerError(error, 'MANAGER_CLOSED')) return;
-    const delayMs = retryDelayMs(error, ++user.failures, BACKOFF);
+    if (wasUp && clock.now() - user.liveSince >= RECOVERED_AFTER_MS) user.failures = 0;
+    this.#setState(user, 'failed', error);
+    // A listener may have closed the last connection during #setState().
+    if (user.lastClosed.signal.aborted || !user.hasStarted || isManagerError(error, 'MANAGER_CLOSED')) return;
+    const delayMs = retryDelayMs(error, ++user.failures, RESTART_BACKOFF);
     logger.warn({ userId, err: error, delayMs }, 'the client of a connected user failed; starting it again');
-    user.timer = clock.setTimeout(() => {
-      user.timer = undefined;
-      this.#options.registry.start(userId, {}, user.left.signal).catch(() => {}); // told by clientChanged()
+    user.restartTimer = clock.setTimeout(() => {
+      user.restartTimer = undefined;
+      this.#options.registry.start(userId, {}, user.lastClosed.signal).catch(() => {}); // clientChanged() handles the failure
     }, delayMs);
   }
 
-  #cancel(user: ConnectedUser): void {
-    this.#options.clock.clearTimeout(user.timer);
-    user.timer = undefined;
+  #cancelRestart(user: ConnectedUser): void {
+    this.#options.clock.clearTimeout(user.restartTimer);
+    user.restartTimer = undefined;
   }
 
-  #enter(user: ConnectedUser, state: ConnectionState, error?: MatrixClientManagerError): void {
+  #setState(user: ConnectedUser, state: ConnectionState, error?: MatrixClientManagerError): void {
     user.state = state;
-    for (const connection of user.connections) connection.change(state, error);
+    for (const connection of user.connections) connection.setState(state, error);
   }
 }
 
-function stateOf(state: ClientState | undefined): ConnectionState {
+function toConnectionState(state: ClientState | undefined): ConnectionState {
   return state === undefined || state === 'stopping' ? 'stopped' : state;
 }
 
-/** Whether the start would fail again, until somebody gives the user a session. */
-function isLasting(error: MatrixClientManagerError | undefined): boolean {
+/** Whether a restart would fail again until the user gets a new session. */
+function needsNewSession(error: MatrixClientManagerError | undefined): boolean {
   return isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED', 'CLIENT_NOT_STARTED');
 }

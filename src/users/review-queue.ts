@@ -1,10 +1,10 @@
-/** Users by the time at which something has to be decided about them. Looking costs what is due, not what is queued. */
+/** Users sorted by the time of their next review. The cost of `takeDue` grows with the due users, not with all. */
 export class ReviewQueue {
   readonly #slotMs: number;
   readonly #slots = new Map<number, Set<string>>();
   readonly #times = new Map<string, number>();
 
-  /** @param slotMs - times are sorted into slots of this length, in milliseconds; they are kept exactly all the same */
+  /** @param slotMs - length of the time slots that users are grouped by, in milliseconds. Due times stay exact. */
   constructor(slotMs: number) {
     this.#slotMs = slotMs;
   }
@@ -17,7 +17,7 @@ export class ReviewQueue {
     return this.#times.has(userId);
   }
 
-  /** Puts the user in, in the place of an earlier time. */
+  /** Schedules the user's review at the given time. Replaces a time that was set before. */
   schedule(userId: string, at: number): void {
     this.cancel(userId);
     const slot = this.#slot(at);
@@ -42,7 +42,7 @@ export class ReviewQueue {
     this.#times.clear();
   }
 
-  /** Takes out who is due at `now`. */
+  /** Removes and returns the users that are due at `now`. */
   takeDue(now: number): string[] {
     const due: string[] = [];
     for (const [slot, users] of this.#slots) {

@@ -6,17 +6,17 @@ import type { ProvisionedUser } from '../provisioning/provision-user-options.js'
 
 export interface StartClientOptions {
   readonly userId: string;
-  /** Optional once the user is known, by `provisionUser` or an earlier start. */
+  /** Optional if the user's session is stored, by `provisionUser` or an earlier start. */
   readonly accessToken?: string | undefined;
-  /** Optional: the homeserver knows which device a token is for. */
+  /** The device of `accessToken`. Looked up from the homeserver if omitted. */
   readonly deviceId?: string | undefined;
-  /** Registered as by `addCallback`, before the first sync. */
+  /** Registered before the first sync, as by `addCallback`. */
   readonly callbacks?: readonly ClientCallback[] | undefined;
-  /** Ends the wait at once. A start that has begun goes on, one that waits for its turn does so only for others. */
+  /** Ends the caller's wait at once. A start that has begun goes on; a queued one only if other callers wait for it. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What `provisionUser` resolves with can be passed on: of that, `created` and `refreshToken` are ignored. */
+/** Accepts the result of `provisionUser`: its `created` and `refreshToken` are ignored. */
 export const startClientSchema = optionsOf<StartClientOptions & Partial<ProvisionedUser>>({
   userId,
   accessToken: v.optional(name),

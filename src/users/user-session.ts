@@ -37,39 +37,42 @@ export interface UserSessionOptions {
   readonly telemetry: Telemetry;
   readonly callbacks: CallbackRegistry;
   readonly hooks: ClientHooks;
-  /** The keys of the device; undefined where the user has no encryption. */
+  /** The device's keys; undefined if the user has no encryption. */
   readonly encryption: UserEncryption | undefined;
   readonly onGap: (gap: Gap) => void;
 }
 
-/** How long a storage is given to take the last position, in milliseconds. */
+/** How long a stop waits for the storage to commit the last position, in milliseconds. */
 const STORE_TIMEOUT_MS = 30_000;
 
 /**
- * All that runs for one user while their client is up: the client, what it delivers, and the timelines it has seen.
+ * Everything that runs for one user while their client is up: sync, delivery, timelines and encryption.
  *
- * This file is a little long because what the registry, the pages and the sends need of a client meets here.
+ * This file is a little long because the registry, the pages and the sends all call one object per user.
  */
 export class UserSession implements ManagedClient {
   readonly session: Session;
   readonly deviceId: string;
   readonly encryption: UserEncryption | undefined;
-  /** Whether it begins where the user had been. */
+  /** Whether the client started from a stored sync position. */
   readonly resumed: boolean;
   readonly #options: Omit<UserSessionOptions, 'stored'>;
   readonly #sync: SyncClient;
   #delivery: Delivery;
-  /** Whether callbacks that ask for the backlog are owed that of an earlier first sync, and it is all there. */
-  #owesBacklog: boolean;
-  /** Ends the reading of the stored position. */
-  readonly #ending = new AbortController();
+  /**
+   * Whether the backlog of an earlier first sync was not delivered, because no callback asked for it. False while that
+   * sync still lacks rooms.
+   */
+  #hasUndeliveredBacklog: boolean;
+  /** Aborted by {@link stop}: delivery is not restarted after that. */
+  readonly #stopping = new AbortController();
   readonly #timelines: RoomTimelines;
-  /** Rooms that were not encrypted when the homeserver was asked. */
+  /** Rooms that the homeserver reported as not encrypted. */
   readonly #unencrypted = new Set<string>();
   #deferredStop: Promise<void> | undefined;
 
   constructor(options: UserSessionOptions) {
-    const { stored, ...rest } = options; // what is stored is large, and needed once
+    const { stored, ...rest } = options; // not kept: `stored` is large and only needed here
     const { credentials, session, settings, http, versions, gate, telemetry, hooks } = rest;
     const { userId, deviceId } = credentials;
     const { logger } = settings;
@@ -94,37 +97,39 @@ export class UserSession implements ManagedClient {
       missed: {
         begin: () => this.#restartDelivery(),
         take: (batch) => {
-          if (batch.since === undefined) this.#owesBacklog = false;
+          if (batch.since === undefined) this.#hasUndeliveredBacklog = false;
           return this.#delivery.accept(batch);
         },
       },
       onPositionLost: (error) => {
-        logger.warn({ userId, err: error }, 'the homeserver rejects the sync position; starting a fresh sync');
+        logger.warn({ userId, err: error }, 'the homeserver rejected the sync position; starting an initial sync');
       },
     });
     this.#delivery = this.#createDelivery(stored);
-    const isMarked = [...stored.lastDelivered.values()].some(({ history }) => history);
-    this.#owesBacklog = isMarked && stored.since !== undefined && knownRoomsOf(stored) === undefined;
-    const comesFirst = this.#owesBacklog && rest.callbacks.wantsBacklog(userId);
-    if (comesFirst || resumePosition(stored) !== stored.since) this.#delivery.hold(); // what it has had is owed
+    const hasBacklogMark = [...stored.lastDelivered.values()].some(({ history }) => history);
+    this.#hasUndeliveredBacklog = hasBacklogMark && stored.since !== undefined && knownRoomsOf(stored) === undefined;
+    const needsBacklogFirst = this.#hasUndeliveredBacklog && rest.callbacks.wantsBacklog(userId);
+    // The client resumes after events that were not delivered: callbackAdded() fetches those first.
+    if (needsBacklogFirst || resumePosition(stored) !== stored.since) this.#delivery.deferAll();
     this.#sync.connect((batch) => this.#accept(batch));
   }
 
-  /** Delivers to the callbacks there are what came while there was none, and the backlog if one asks for that. */
+  /** Delivers the events received while no callback was registered, and the backlog if a callback asks for it. */
   callbackAdded(): void {
     const { callbacks, credentials } = this.#options;
     if (callbacks.count(credentials.userId) === 0) return;
-    const { owesEvents, owesBacklog } = this.#delivery;
-    const history = (this.#owesBacklog || owesBacklog) && callbacks.wantsBacklog(credentials.userId);
-    if (owesEvents || history) this.#sync.catchUp(history);
+    const { hasDeferredEvents, hasDeferredBacklog } = this.#delivery;
+    const withBacklog =
+      (this.#hasUndeliveredBacklog || hasDeferredBacklog) && callbacks.wantsBacklog(credentials.userId);
+    if (hasDeferredEvents || withBacklog) this.#sync.catchUp(withBacklog);
   }
 
-  /** The last callback was removed. */
-  callbacksEmptied(): void {
-    this.#delivery.pauseUntilHeard();
+  /** Call this when the user's last callback was removed. */
+  lastCallbackRemoved(): void {
+    this.#delivery.deferUnhandled();
   }
 
-  /** The client, which from now on knows all that the library knows. */
+  /** The matrix-js-sdk client. Its rooms are filled from the timelines by the first call. */
   materializeSdkClient(): MatrixClient {
     this.#sync.materialize((roomId) => this.#timelines.get(roomId));
     return this.#sync.matrixClient;
@@ -138,7 +143,7 @@ export class UserSession implements ManagedClient {
     return this.#sync.isIncomplete;
   }
 
-  /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
+  /** How many rooms have a gap that is being retried, or that was given up because the homeserver failed. */
   get stalledRooms(): number {
     return this.#delivery.stalledRooms;
   }
@@ -147,27 +152,27 @@ export class UserSession implements ManagedClient {
     return this.#options.callbacks.overdueOf(this.#options.credentials.userId);
   }
 
-  /** The room's newest events, as far as they have come by sync. */
+  /** The room's newest events that were received by sync. */
   timeline(roomId: string): RoomTimeline | undefined {
     return this.#timelines.get(roomId);
   }
 
   /**
-   * The room's newest events without a hole up to now; undefined while the client may be behind: it reconnects or
-   * rests, or the user's own last message has not come back yet.
+   * The room's newest events without a gap up to now. Undefined while the client may be behind: it reconnects or rests,
+   * or has not yet received the user's own last message.
    */
   currentTimeline(roomId: string): RoomTimeline | undefined {
     return this.#sync.isCurrent ? this.#timelines.withOwnEvents(roomId) : undefined;
   }
 
-  /** A request of the user failed: where a room was refused, what is in memory of it does not count any more. */
+  /** Call this when a request of the user failed. If a room was refused, its timeline in memory is dropped. */
   requestFailed(error: unknown): void {
     if (!isManagerError(error) || error.roomId === undefined || ![403, 404].includes(error.status ?? 0)) return;
     this.#timelines.delete(error.roomId);
     this.#sync.checkRooms();
   }
 
-  /** The user has sent an event, which is to be seen in what they read next. */
+  /** Call this when the user has sent an event. Until sync returns it, pages are read from the homeserver. */
   messageSent(roomId: string, eventId: string): void {
     this.#timelines.hasSent(roomId, eventId);
   }
@@ -181,19 +186,22 @@ export class UserSession implements ManagedClient {
   }
 
   /**
-   * Whether the room's events have to be encrypted. That the client knows no such state says nothing: a sync can bring
-   * a room while it is being made. So the homeserver is asked once by `ask` before a room counts as unencrypted, and
-   * each time while the client may be behind.
+   * Whether the room's events have to be encrypted. A missing `m.room.encryption` event in the client proves nothing: a
+   * sync can return a room while it is being created. So `askHomeserver` is called once before a room counts as
+   * unencrypted, and on every call while the client may be behind.
    */
-  async isEncrypted(roomId: string, ask: () => Promise<boolean>): Promise<boolean> {
+  async isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean> {
     if (this.#sync.matrixClient.getRoom(roomId)?.hasEncryptionStateEvent()) return true;
     if (this.#sync.isCurrent && this.#unencrypted.has(roomId)) return false;
-    if (await ask()) return true;
+    if (await askHomeserver()) return true;
     this.#unencrypted.add(roomId);
     return false;
   }
 
-  /** Opens the user's encryption, where they have one; before {@link start}. After a rejection the client is stopped. */
+  /**
+   * Opens the user's encryption, if they have one. Call it before {@link start}. After a rejection the client is
+   * stopped.
+   */
   async openEncryption(signal: AbortSignal): Promise<void> {
     const abort = (): void => void this.#sync.stop();
     signal.addEventListener('abort', abort, { once: true });
@@ -211,58 +219,66 @@ export class UserSession implements ManagedClient {
   async start(signal: AbortSignal): Promise<void> {
     try {
       await this.#sync.start(signal);
-      this.callbackAdded(); // those registered before may be owed something from an earlier start
+      this.callbackAdded(); // callbacks registered before may have missed events during an earlier run
     } catch (error) {
       await this.stop();
       throw error;
     }
   }
 
-  /** Each step is taken whatever those before it came to: a position must not stay unstored because of the SDK. */
+  /** Runs every step even if an earlier one fails: an error of the SDK must not keep the position from being stored. */
   async stop(): Promise<void> {
     const { userId } = this.#options.credentials;
     await everyStep(
-      [() => this.#ending.abort(), () => this.#delivery.abort(), () => this.#sync.stop(), () => this.#finishDelivery()],
+      [
+        () => this.#stopping.abort(),
+        () => this.#delivery.abort(),
+        () => this.#sync.stop(),
+        () => this.#finishDelivery(),
+      ],
       `stopping ${userId}`,
     );
   }
 
-  /** Stores how far the callbacks got, when they are done or have had their time. */
+  /** Waits for running callbacks, up to `stopTimeoutMs`, and stores the position they have reached. */
   async #finishDelivery(): Promise<void> {
     const { callbacks, settings, credentials } = this.#options;
     const { userId } = credentials;
     const idle = callbacks.idle(userId).then(() => true);
     if (callbacks.isInside(userId)) {
-      // Stopped by one of its own callbacks, which ends after this: its event counts as handled then.
+      // Called from a callback of this user, which cannot be waited for here. Its event counts as handled once it ends.
       this.#deferredStop = idle.then(() => this.#delivery.finish());
       return;
     }
-    const timeout = new AbortController();
-    const waited = delay(settings.clock, settings.stopTimeoutMs, timeout.signal, 'stopping').then(
+    const timer = new AbortController();
+    const timedOut = delay(settings.clock, settings.stopTimeoutMs, timer.signal, 'stopping').then(
       () => false,
       () => false,
     );
-    const done = await Promise.race([idle, waited]);
-    timeout.abort();
-    if (!done) {
-      settings.logger.warn({ userId }, 'a callback still runs after its client was stopped; its event comes again');
+    const isIdle = await Promise.race([idle, timedOut]);
+    timer.abort();
+    if (!isIdle) {
+      settings.logger.warn(
+        { userId },
+        'a callback still runs after its client was stopped; its event is delivered again',
+      );
       callbacks.abortCalls(userId);
     }
-    const message = `stopping ${userId}: the storage did not take the position within ${STORE_TIMEOUT_MS} ms`;
-    const late = (): MatrixClientManagerError => new MatrixClientManagerError('TIMEOUT', message, { userId });
-    await orTimeout(this.#delivery.finish(), settings.clock, STORE_TIMEOUT_MS, late).finally(() =>
+    const message = `stopping ${userId}: the storage did not store the position within ${STORE_TIMEOUT_MS} ms`;
+    const timeoutError = (): MatrixClientManagerError => new MatrixClientManagerError('TIMEOUT', message, { userId });
+    await orTimeout(this.#delivery.finish(), settings.clock, STORE_TIMEOUT_MS, timeoutError).finally(() =>
       this.#delivery.giveUp(),
     );
   }
 
-  /** Resolves when a stop from inside a callback is through. */
+  /** The rest of a stop that was called from inside a callback; undefined for other stops. */
   get deferredStop(): Promise<void> | undefined {
     return this.#deferredStop;
   }
 
   async #accept(batch: EventBatch): Promise<void> {
     for (const room of batch.rooms) {
-      if (batch.isBackfilledRooms) this.#timelines.delete(room.roomId); // a room's news may have come before it
+      if (batch.isBackfilledRooms) this.#timelines.delete(room.roomId); // live events of the room may have been appended before
       this.#timelines.append(room);
     }
     await this.#delivery.accept(batch);
@@ -279,7 +295,7 @@ export class UserSession implements ManagedClient {
       checkpoint: {
         commit: (change) => telemetry.checkpoint(userId, () => storage.commit(userId, change)),
       },
-      isListenedTo: () => callbacks.count(userId) > 0,
+      hasCallbacks: () => callbacks.count(userId) > 0,
       dispatch: (event, signal, record) => {
         telemetry.event(event.type, event.provenance);
         return callbacks.dispatch(event, signal, record);
@@ -299,15 +315,15 @@ export class UserSession implements ManagedClient {
     });
   }
 
-  /** Delivers from the stored position on; resolves to that position. */
+  /** Replaces the delivery by one that begins at the stored position. Resolves to that position. */
   async #restartDelivery(): Promise<string | undefined> {
     const { credentials, settings } = this.#options;
-    const { owesBacklog } = this.#delivery;
+    const { hasDeferredBacklog } = this.#delivery;
     this.#delivery.abort();
     await this.#delivery.finish();
     const stored = await settings.storage.loadCheckpoint(credentials.userId);
-    throwIfAborted(this.#ending.signal, 'resuming delivery');
-    this.#owesBacklog ||= owesBacklog;
+    throwIfAborted(this.#stopping.signal, 'resuming delivery');
+    this.#hasUndeliveredBacklog ||= hasDeferredBacklog;
     this.#delivery = this.#createDelivery(stored);
     return stored.since;
   }

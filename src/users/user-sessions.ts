@@ -40,24 +40,24 @@ export interface UserSessionsOptions {
   readonly lifetime: ManagerLifecycle;
 }
 
-/** Who a call is made as; `live` while the user's client is up. */
+/** The session that a call is made with; `userSession` is set while the user's client is up. */
 export interface CallerSession {
   readonly session: Session;
-  readonly live?: UserSession;
+  readonly userSession?: UserSession;
 }
 
 /**
- * The users whose clients run: how they come to be and end, and acting as one of them.
+ * Creates and removes the users' sessions, and runs calls as one of the users.
  *
- * This file is a little long because what a start has opened so far decides what its failure has to close.
+ * This file is a little long because a failed start has to close exactly what it has opened so far.
  */
 export class UserSessions {
   readonly registry: ClientRegistry;
   readonly connections: KeptConnections;
   readonly #options: UserSessionsOptions;
-  readonly #live = new Map<string, UserSession>();
-  /** What follows a stop from inside a callback. */
-  readonly #afterStops = new Map<string, Promise<void>>();
+  readonly #sessions = new Map<string, UserSession>();
+  /** Work that runs after a stop that was called from inside a callback. */
+  readonly #workAfterStops = new Map<string, Promise<void>>();
 
   constructor(options: UserSessionsOptions) {
     this.#options = options;
@@ -68,68 +68,77 @@ export class UserSessions {
       ...settings,
       connectionPolicy: settings.connectionPolicy ?? fallbackPolicy,
       fallbackPolicy,
-      create: (userId, given, hooks, signal) => this.#create(userId, given, hooks, signal),
+      create: (userId, startCredentials, hooks, signal) => this.#create(userId, startCredentials, hooks, signal),
       onStateChanged: (userId, from, to) => {
         logger.debug({ userId, from, to }, 'client state changed');
-        const resumed = this.#live.get(userId)?.resumed ?? false;
+        const resumed = this.#sessions.get(userId)?.resumed ?? false;
         telemetry.clientChanged(userId, from, to, resumed, this.registry.info(userId)?.error?.code);
         events.emit('clientStateChanged', { userId, from, to });
         this.connections.clientChanged(userId, to, this.registry.info(userId)?.error);
       },
       onStarted: (userId) => events.emit('clientStarted', { userId }),
-      onStopped: (userId, reason, error) => this.#stopped(userId, reason, error),
+      onStopped: (userId, reason, error) => this.#onStopped(userId, reason, error),
     });
     this.connections = new KeptConnections({ ...settings, registry: this.registry, callbacks: options.callbacks });
   }
 
   /**
-   * Runs `use` with the user's client, started if needed, which is neither idle nor evicted meanwhile: also where
-   * `signal` has ended the caller's wait, until `use` is done.
+   * Runs `use` with the user's client, which is started if needed. The client is not stopped as idle or evicted until
+   * `use` has ended, even if `signal` has ended the caller's wait before.
    */
-  async leased<T>(userId: string, use: (live: UserSession) => T | Promise<T>, signal?: AbortSignal): Promise<T> {
+  async withLease<T>(
+    userId: string,
+    use: (userSession: UserSession) => T | Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
     const { lifetime } = this.#options;
     const lease = await lifetime.rejectWhenClosed(this.registry.lease(userId, signal));
-    const free = (): void => lease[Symbol.dispose]();
+    const releaseLease = (): void => lease[Symbol.dispose]();
     const running = (async () => {
       throwIfAborted(signal, 'the call');
       return use(lease.client as UserSession);
     })();
-    running.then(free, free);
+    running.then(releaseLease, releaseLease);
     return lifetime.rejectWhenClosed(running, signal);
   }
 
   /**
-   * Runs `use` as the user: with their client, woken if it sleeps and somebody listens to it; else with their session
-   * alone. A client without callbacks would deliver to nobody.
+   * Runs `use` as the user. With their client, if it runs or the user has callbacks: it is started then. Otherwise with
+   * their session alone, since a client without callbacks would deliver nothing.
    */
-  async acting<T>(userId: string, use: (actor: CallerSession) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async runAs<T>(userId: string, use: (caller: CallerSession) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const { accounts, callbacks, lifetime } = this.#options;
     if (this.registry.has(userId) || callbacks.count(userId) > 0) {
-      return this.leased(userId, (live) => reportingFailure(live, use({ session: live.session, live })), signal);
+      return this.withLease(
+        userId,
+        (userSession) =>
+          withFailureReport(userSession, use({ session: userSession.session, userSession: userSession })),
+        signal,
+      );
     }
     const session = await lifetime.rejectWhenClosed(accounts.sessionOf(userId, signal), signal);
     return lifetime.rejectWhenClosed(use({ session }), signal);
   }
 
-  /** A callback was registered for the user, or their last one removed. */
+  /** Call this when a callback was registered for the user, or their last one was removed. */
   callbacksChanged(userId: string): void {
-    const live = this.#live.get(userId);
-    if (this.#options.callbacks.count(userId) > 0) live?.callbackAdded();
-    else live?.callbacksEmptied();
+    const userSession = this.#sessions.get(userId);
+    if (this.#options.callbacks.count(userId) > 0) userSession?.callbackAdded();
+    else userSession?.lastCallbackRemoved();
   }
 
-  /** Who reads: the user's client, or their session without one. */
-  async reader(userId: string, signal: AbortSignal): Promise<CallerSession> {
+  /** The session to read as the user; with their client if it runs. Does not start a client. */
+  async readerFor(userId: string, signal: AbortSignal): Promise<CallerSession> {
     assertUserId(userId);
-    const live = this.registry.get(userId) as UserSession | undefined;
-    if (live) {
+    const userSession = this.registry.get(userId) as UserSession | undefined;
+    if (userSession) {
       this.registry.touch(userId);
-      return { session: live.session, live };
+      return { session: userSession.session, userSession: userSession };
     }
     return { session: await this.#options.accounts.sessionOf(userId, signal) };
   }
 
-  /** Stops the user's client; their connections do not start it again. Resolves to whether there was one. */
+  /** Stops the user's client; open connections do not restart it. Resolves to whether there was a client. */
   async stop(userId: string): Promise<boolean> {
     try {
       return await this.registry.stop(userId);
@@ -164,56 +173,62 @@ export class UserSessions {
     };
   }
 
-  /** Waits for clients that were stopped from inside a callback, but for those whose callback waits for this. */
-  async settled(): Promise<void> {
-    for (const [userId, live] of this.#live) {
-      if (!this.#options.callbacks.isInside(userId)) await live.deferredStop;
+  /**
+   * Waits for stops that were called from inside a callback. Skips those of the calling callback: it would wait for
+   * itself.
+   */
+  async waitForDeferredStops(): Promise<void> {
+    for (const [userId, userSession] of this.#sessions) {
+      if (!this.#options.callbacks.isInside(userId)) await userSession.deferredStop;
     }
-    this.#live.clear();
-    for (const [userId, work] of this.#afterStops) {
+    this.#sessions.clear();
+    for (const [userId, work] of this.#workAfterStops) {
       if (!this.#options.callbacks.isInside(userId)) await work;
     }
   }
 
-  /** Runs `work` when a stop of the user's client from inside a callback is through; not at all where there is none. */
+  /**
+   * Runs `work` after a stop that was called from inside a callback of the user. Without such a stop it does not run.
+   */
   afterStop(userId: string, work: () => Promise<void>): void {
-    const late = this.#live.get(userId)?.deferredStop;
-    if (!late) return;
-    const done = late.then(work).catch((error: unknown) => {
-      this.#options.settings.logger.error({ userId, err: error }, 'what follows the stop of a client failed');
+    const deferredStop = this.#sessions.get(userId)?.deferredStop;
+    if (!deferredStop) return;
+    const done = deferredStop.then(work).catch((error: unknown) => {
+      this.#options.settings.logger.error({ userId, err: error }, 'the work after the stop of a client failed');
     });
-    this.#afterStops.set(userId, done);
+    this.#workAfterStops.set(userId, done);
     void done.then(() => {
-      if (this.#afterStops.get(userId) === done) this.#afterStops.delete(userId);
+      if (this.#workAfterStops.get(userId) === done) this.#workAfterStops.delete(userId);
     });
   }
 
   async #create(
     userId: string,
-    given: StartCredentials,
+    startCredentials: StartCredentials,
     hooks: UserSessionOptions['hooks'],
     signal: AbortSignal,
   ): Promise<UserSession> {
     const { accounts, callbacks } = this.#options;
     const operation = `starting ${userId}`;
-    const late = callbacks.isInside(userId) ? undefined : this.#live.get(userId)?.deferredStop;
-    if (late) await orAborted(late, signal, operation);
-    const prepared = Promise.all([accounts.credentialsFor(userId, given, signal), loadUserSession()]);
+    const deferredStop = callbacks.isInside(userId) ? undefined : this.#sessions.get(userId)?.deferredStop;
+    if (deferredStop) await orAborted(deferredStop, signal, operation);
+    const prepared = Promise.all([accounts.credentialsFor(userId, startCredentials, signal), loadUserSession()]);
     const [credentials, module] = await orAborted(prepared, signal, operation);
-    const make = (on: Credentials): Promise<UserSession> => this.#open(module.UserSession, on, hooks, signal);
-    let live: UserSession;
+    const openSession = (deviceCredentials: Credentials): Promise<UserSession> =>
+      this.#openSession(module.UserSession, deviceCredentials, hooks, signal);
+    let userSession: UserSession;
     try {
-      live = await make(credentials);
+      userSession = await openSession(credentials);
     } catch (error) {
       if (!isLostDevice(error)) throw error;
-      live = await make(await orAborted(this.#replaceDevice(credentials, error), signal, operation));
+      userSession = await openSession(await orAborted(this.#replaceDevice(credentials, error), signal, operation));
     }
-    this.#live.set(userId, live);
-    return live;
+    this.#sessions.set(userId, userSession);
+    return userSession;
   }
 
-  async #open(
-    Live: typeof UserSession,
+  async #openSession(
+    UserSessionClass: typeof UserSession,
     credentials: Credentials,
     hooks: UserSessionOptions['hooks'],
     signal: AbortSignal,
@@ -222,8 +237,8 @@ export class UserSessions {
     const { answersOtherwise } = this.#options;
     const { userId } = credentials;
     const stored = await orAborted(settings.storage.loadCheckpoint(userId), signal, `starting ${userId}`);
-    const encryption = await this.#loadKeys(credentials, signal);
-    const live = new Live({
+    const encryption = await this.#loadEncryption(credentials, signal);
+    const userSession = new UserSessionClass({
       settings,
       http,
       versions,
@@ -238,12 +253,14 @@ export class UserSessions {
       encryption,
       onGap: (gap) => events.emit('gap', gap),
     });
-    if (encryption) await live.openEncryption(signal);
-    return live;
+    if (encryption) await userSession.openEncryption(signal);
+    return userSession;
   }
 
-  /** The keys of the user's device, where they have encryption. Those that come after `signal` has fired are closed. */
-  async #loadKeys(credentials: Credentials, signal: AbortSignal): Promise<UserEncryption | undefined> {
+  /**
+   * Loads the keys of the user's device, if they have encryption. If `signal` fires first, they are closed once loaded.
+   */
+  async #loadEncryption(credentials: Credentials, signal: AbortSignal): Promise<UserEncryption | undefined> {
     const { encryption } = this.#options;
     const { userId } = credentials;
     if (!encryption?.isFor(userId)) return undefined;
@@ -251,55 +268,58 @@ export class UserSessions {
     try {
       return await orAborted(loading, signal, `starting ${userId}`);
     } catch (error) {
-      if (signal.aborted) void loading.then((late) => late.close()).catch(() => {});
+      if (signal.aborted) void loading.then((loaded) => loaded.close()).catch(() => {});
       throw error;
     }
   }
 
-  /** Keys that are lost or went back in time are never used again: the user goes on with a new device. */
-  async #replaceDevice(old: Credentials, error: MatrixClientManagerError): Promise<Credentials> {
+  /** Gives the user a new device. Keys that were damaged or rolled back must never be used again. */
+  async #replaceDevice(oldCredentials: Credentials, error: MatrixClientManagerError): Promise<Credentials> {
     const { accounts, settings, events } = this.#options;
-    const { userId, deviceId: oldDeviceId } = old;
-    settings.logger.error({ userId, deviceId: oldDeviceId, err: error }, 'the keys of a device are lost');
-    // Where the keys are those of another device, this one may be in use elsewhere.
+    const { userId, deviceId: oldDeviceId } = oldCredentials;
+    settings.logger.error(
+      { userId, deviceId: oldDeviceId, err: error },
+      'the keys of a device are unusable; replacing the device',
+    );
+    // With a mismatch the store holds keys of another device, so the old device may be in use elsewhere: keep it.
     const logOut = error.code !== 'ENCRYPTION_DEVICE_MISMATCH';
-    const credentials = await accounts.replaceDevice(old, logOut).catch((failure: unknown) => {
-      if (isManagerError(failure, 'UNSUPPORTED')) throw error; // which says what the caller can do
+    const credentials = await accounts.replaceDevice(oldCredentials, logOut).catch((failure: unknown) => {
+      if (isManagerError(failure, 'UNSUPPORTED')) throw error; // its message names the remedy
       throw failure;
     });
     const { deviceId } = credentials;
-    settings.logger.warn({ userId, deviceId, oldDeviceId }, 'the user goes on with a new device');
+    settings.logger.warn({ userId, deviceId, oldDeviceId }, 'the user has a new device');
     events.emit('deviceReplaced', { userId, deviceId, oldDeviceId, error });
     return credentials;
   }
 
-  #stopped(userId: string, reason: StopReason, error: MatrixClientManagerError | undefined): void {
+  #onStopped(userId: string, reason: StopReason, error: MatrixClientManagerError | undefined): void {
     const { settings, telemetry, events } = this.#options;
     telemetry.clientStopped(userId, reason);
-    this.#forget(userId);
-    const level = error && reason !== 'failed' && reason !== 'loggedOut' ? 'error' : 'info'; // it could not be ended
+    this.#removeSession(userId);
+    const level = error && reason !== 'failed' && reason !== 'loggedOut' ? 'error' : 'info'; // 'error': the stop itself failed
     settings.logger[level]({ userId, reason, ...(error && { err: error }) }, 'client stopped');
     events.emit('clientStopped', { userId, reason, ...(error && { error }) });
     this.connections.clientStopped(userId, reason, error);
   }
 
-  /** Lets go of a stopped client, when a stop from inside a callback is through as well. */
-  #forget(userId: string): void {
-    const live = this.#live.get(userId);
-    const forget = (): void => {
-      if (this.#live.get(userId) === live) this.#live.delete(userId);
+  /** Removes the session of a stopped client, after the rest of its deferred stop if there is one. */
+  #removeSession(userId: string): void {
+    const userSession = this.#sessions.get(userId);
+    const remove = (): void => {
+      if (this.#sessions.get(userId) === userSession) this.#sessions.delete(userId);
     };
-    if (live?.deferredStop) void live.deferredStop.finally(forget);
-    else forget();
+    if (userSession?.deferredStop) void userSession.deferredStop.finally(remove);
+    else remove();
   }
 }
 
-/** What the work comes to; the client is told of a failure. */
-export async function reportingFailure<T>(live: UserSession | undefined, work: Promise<T>): Promise<T> {
+/** Waits for `request`. Reports its failure to the user's session, which drops what it holds of a refused room. */
+export async function withFailureReport<T>(userSession: UserSession | undefined, request: Promise<T>): Promise<T> {
   try {
-    return await work;
+    return await request;
   } catch (error) {
-    live?.requestFailed(error);
+    userSession?.requestFailed(error);
     throw error;
   }
 }

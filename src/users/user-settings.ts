@@ -5,7 +5,7 @@ import type { Storage } from '../storage/storage.js';
 import type { ClientRegistryOptions } from './client-registry.js';
 import type { ConnectionPolicy } from './connection-policy.js';
 
-/** The manager's settings that concern its users' clients. */
+/** The manager's settings that the users' clients need. */
 export interface UserSettings
   extends
     Pick<
@@ -25,6 +25,6 @@ export interface UserSettings
   readonly encryption?: EncryptionSettings;
   readonly connectionPolicy?: ConnectionPolicy;
   readonly idleTimeoutMs: number;
-  /** How long a stop waits for callbacks that still run, in milliseconds. */
+  /** How long a stop waits for running callbacks, in milliseconds. */
   readonly stopTimeoutMs: number;
 }

@@ -25,7 +25,7 @@ function setUp({ attempts = 3, retryDelayMs = 1_000, timeoutMs = 300_000 } = {})
       await storing;
     },
     onAdded: (userId) => told.push(`added ${userId}`),
-    onEmptied: (userId) => told.push(`emptied ${userId}`),
+    onLastRemoved: (userId) => told.push(`emptied ${userId}`),
   });
   const stop = new AbortController();
   /** Hands messages to the callbacks; resolves with whether each was handled. */

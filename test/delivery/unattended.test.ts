@@ -16,11 +16,11 @@ async function setUp() {
   let isListenedTo = false;
   const changes: CheckpointChange[] = [];
   const life = await Life.begin(memoryStorage(), {
-    isListenedTo: () => isListenedTo,
+    hasCallbacks: () => isListenedTo,
     checkpoint: { commit: async (change) => void changes.push(change) },
   });
   const { delivery } = life;
-  const misses = () => ({ news: delivery.owesEvents, history: delivery.owesBacklog });
+  const misses = () => ({ news: delivery.hasDeferredEvents, history: delivery.hasDeferredBacklog });
   return { life, delivery, changes, misses, listen: () => (isListenedTo = true) };
 }
 
@@ -92,7 +92,7 @@ describe('while nobody is there to take events', () => {
     const life = await Life.begin(memoryStorage(), options);
     await life.take(batch('s1', 's2', room(['a'])));
     listened.to = false;
-    life.delivery.pauseUntilHeard();
+    life.delivery.deferUnhandled();
     await life.take({ ...batch('s2', 's3', room(['b'])), resume });
     life.held.get('a')?.resolve(true);
     await turn();
@@ -135,18 +135,18 @@ describe('while nobody is there to take events', () => {
 describe('a delivery that takes nothing any more', () => {
   it('leaves what comes to the next one when it is held', async () => {
     const life = await Life.begin(memoryStorage());
-    life.delivery.hold();
+    life.delivery.deferAll();
     await life.take(batch('s1', 's2', room(['a'])));
-    expect([life.dispatched, life.delivery.owesEvents]).toEqual([[], true]);
+    expect([life.dispatched, life.delivery.hasDeferredEvents]).toEqual([[], true]);
   });
 
   it('owes nothing when the last callback is removed with everything handled', async () => {
     const life = await Life.begin(memoryStorage());
-    life.delivery.pauseUntilHeard();
+    life.delivery.deferUnhandled();
     await life.take(batch('s1', 's2', room(['a'])));
-    life.delivery.pauseUntilHeard();
+    life.delivery.deferUnhandled();
     await life.take(batch('s2', 's3', room(['b'])));
-    expect([life.dispatched, life.delivery.owesEvents]).toEqual([['live a', 'live b'], false]);
+    expect([life.dispatched, life.delivery.hasDeferredEvents]).toEqual([['live a', 'live b'], false]);
   });
 
   it('owes what is under way when the last callback is removed, and takes no more', async () => {
@@ -159,8 +159,8 @@ describe('a delivery that takes nothing any more', () => {
       },
     });
     await life.take(batch('s1', 's2', room(['a'])));
-    life.delivery.pauseUntilHeard();
-    expect([life.delivery.owesEvents, signal?.aborted]).toEqual([true, true]);
+    life.delivery.deferUnhandled();
+    expect([life.delivery.hasDeferredEvents, signal?.aborted]).toEqual([true, true]);
     handled.resolve(false);
     await turn();
   });
@@ -170,7 +170,7 @@ describe('a delivery that takes nothing any more', () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const life = await Life.begin(storage, { decrypt: (_roomId, raw) => promise.then(() => raw) });
     await life.take(batch('s1', 's2', room([event('a', { type: 'm.room.encrypted' }), 'b'])));
-    life.delivery.pauseUntilHeard();
+    life.delivery.deferUnhandled();
     resolve();
     await turn();
     await life.delivery.finish();

@@ -390,12 +390,12 @@ describe('a signal', () => {
     const shared = registry.start('c', {}, controller.signal).catch((error: unknown) => error);
     const stays = registry.start('c');
     await turn();
-    expect(registry.queued).toBe(2);
+    expect(registry.queuedStarts).toBe(2);
     controller.abort();
     expect(await alone).toMatchObject(aborted);
     expect(await shared).toMatchObject(aborted);
     await turn();
-    expect(registry.queued).toBe(1);
+    expect(registry.queuedStarts).toBe(1);
     expect(registry.info('b')).toBeUndefined();
     held[Symbol.dispose]();
     await stays;
@@ -451,7 +451,7 @@ describe('a hold', () => {
     await registry.start('a');
     await clock.advance(500);
     expect(registry.info('a')).toMatchObject({ resting: true, connections: 0 });
-    const holds = [registry.hold('a'), registry.hold('a')];
+    const holds = [registry.addConnection('a'), registry.addConnection('a')];
     expect(registry.info('a')).toMatchObject({ resting: false, connections: 2 });
     expect(clients[0]?.pace.at(-1)).toBe('live');
     const b = registry.start('b');
@@ -474,7 +474,7 @@ describe('a hold', () => {
 
   it('is followed by the whole idle time', async () => {
     const { registry, clock } = setUp();
-    const hold = registry.hold('a');
+    const hold = registry.addConnection('a');
     await registry.start('a');
     await clock.advance(10_000);
     hold[Symbol.dispose]();
