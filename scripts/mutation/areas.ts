@@ -20,9 +20,9 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
   'encryption-store': {
     mutate: ['src/encryption/store/**/*.ts', 'src/encryption/crypto-store-options.ts'],
     tests: [
-      'test/encryption/store/{crypto-store,counter-file}.test.ts',
+      'test/encryption/store/{crypto-store,counter-file,device-store}.test.ts',
       'test/encryption/store/indexed-db/*.test.ts',
-      'test/encryption/forget-user.test.ts',
+      'test/encryption/{crypto-store-options,forget-user}.test.ts',
       'test/sdk/crypto/{machine-guard,open-crypto}.test.ts',
     ],
   },
@@ -38,7 +38,7 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
   messages: {
     mutate: ['src/messages/*.ts'],
     // Not those through a manager: pages, signals.
-    tests: ['test/messages/{cursor,event-types,message-fetcher,room-message,room-timeline}.test.ts'],
+    tests: ['test/messages/{cursor,event-types,message-fetcher,room-message,room-timeline,room-timelines}.test.ts'],
   },
   sending: {
     mutate: ['src/sending/*.ts'],

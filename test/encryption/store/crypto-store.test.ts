@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
 import type { MatrixClientManagerError } from '../../../src/core/errors.js';
+import { ManualClock } from '../../../src/testing/index.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
 import { allBytes, tamper } from '../../storage/sqlite/sqlite-file.js';
 import type { Db } from '../support/indexed-db.js';
@@ -198,6 +199,67 @@ describe('a crypto store', () => {
     await expect(store.openUser(alice)).rejects.toEqual(code('STORAGE'));
     expect(() => store.devicesOf('@alice:x')).toThrow(code('STORAGE'));
     expect(() => store.rotateSecret(secret)).toThrow(code('STORAGE'));
+  });
+});
+
+describe('what a crypto store tells', () => {
+  it('is how many devices are open, and which ones it has keys of', async () => {
+    await using store = await CryptoStore.open({ path: ':memory:', secret });
+    const keys = await store.openUser(alice);
+    await store.openUser({ userId: '@bob:x', deviceId: 'B' });
+    expect([store.openDevices, store.devicesOf(alice.userId), store.devicesOf('@none:x')]).toEqual([2, ['DEVICE'], []]);
+    keys.close();
+    expect(store.openDevices).toBe(1);
+  });
+
+  it('is each change of keys, stored or not, with its time', async () => {
+    const clock = new ManualClock();
+    const told: unknown[] = [];
+    await using store = await CryptoStore.open({
+      path: ':memory:',
+      secret,
+      clock,
+      onCommit: (...commit) => told.push(commit),
+    });
+    const keys = await store.openUser(alice);
+    await put(await openDb(keys.cryptoDatabasePrefix, upgrade), 'keys', { one: 1 });
+    expect(told).toEqual([[true, 0]]);
+  });
+
+  it('is that a device is in use, where its keys are to be forgotten', async () => {
+    await using store = await CryptoStore.open({ path: ':memory:', secret });
+    const keys = await store.openUser(alice);
+    const inUse = expect.objectContaining({ code: 'ENCRYPTION_STORE_IN_USE', userId: alice.userId }) as Error;
+    expect(() => store.forgetDevice(alice.userId, alice.deviceId)).toThrow(inUse);
+    expect(store.forgetDevice(alice.userId, 'OTHER')).toBe(false);
+    keys.close();
+    const opening = store.openUser(alice);
+    expect(() => store.forgetDevice(alice.userId, 'OTHER')).toThrow(inUse); // nobody knows yet what it will have
+    (await opening).close();
+    expect(store.forgetDevice(alice.userId, alice.deviceId)).toBe(true);
+    expect(store.devicesOf(alice.userId)).toEqual([]);
+  });
+
+  it('is that it was closed, also to those who were opening a device', async () => {
+    const store = await CryptoStore.open({ path: ':memory:', secret });
+    const opening = store.openUser(alice);
+    await store.close();
+    await expect(opening).rejects.toMatchObject({ message: expect.stringContaining('closed') as string });
+    await expect(store.openUser(alice)).rejects.toMatchObject({ message: expect.stringContaining('closed') as string });
+    expect(() => store.devicesOf(alice.userId)).toThrow('closed');
+    expect(store.openDevices).toBe(0);
+  });
+
+  it('is why keys were refused: gone, or older than they were', async () => {
+    await using store = await CryptoStore.open({ path: ':memory:', secret });
+    await expect(store.openUser({ ...alice, knownCommits: 4 })).rejects.toThrow('on device DEVICE are gone:');
+    const keys = await store.openUser(alice);
+    await put(await openDb(keys.cryptoDatabasePrefix, upgrade), 'keys', { one: 1 });
+    const { commits } = keys;
+    keys.close();
+    await expect(store.openUser({ ...alice, knownCommits: commits + 1 })).rejects.toThrow(
+      `are at change ${commits}, and were at change ${commits + 1} before:`,
+    );
   });
 });
 
