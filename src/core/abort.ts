@@ -15,19 +15,19 @@ interface Listeners {
   readonly fire: () => void;
 }
 
-const listening = new WeakMap<AbortSignal, Listeners>();
+const listenersBySignal = new WeakMap<AbortSignal, Listeners>();
 
 /**
  * Calls `listener` when `signal` fires; returns what undoes that. A signal walks through all its listeners for each one
  * that comes or goes, and thousands of calls wait on a manager's: so it gets a single one for all of them.
  */
 export function onAbort(signal: AbortSignal, listener: () => void): () => void {
-  const { all, fire } = listening.get(signal) ?? listenTo(signal);
+  const { all, fire } = listenersBySignal.get(signal) ?? listenTo(signal);
   all.add(listener);
   return () => {
     if (!all.delete(listener) || all.size > 0) return;
     signal.removeEventListener('abort', fire);
-    listening.delete(signal);
+    listenersBySignal.delete(signal);
   };
 }
 
@@ -37,7 +37,7 @@ function listenTo(signal: AbortSignal): Listeners {
     for (const listener of all) listener();
   };
   signal.addEventListener('abort', fire, { once: true });
-  listening.set(signal, { all, fire });
+  listenersBySignal.set(signal, { all, fire });
   return { all, fire };
 }
 
@@ -110,7 +110,7 @@ export async function withDeadline<T>(
 }
 
 /** Resolves when `signal` fires. */
-export function aborted(signal: AbortSignal): Promise<void> {
+export function whenAborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

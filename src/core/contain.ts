@@ -12,7 +12,7 @@ import type { Logger } from './logger.js';
 
 export interface Containment {
   /** What is called, for errors, such as `storage.commit()`. */
-  readonly what: string;
+  readonly callee: string;
   /** Of the error when it throws or rejects with something that is not the library's own. */
   readonly code: ErrorCode;
   readonly clock: Clock;
@@ -22,13 +22,13 @@ export interface Containment {
 
 /** Calls a function that may answer by a promise. Rejects with the library's errors only. */
 export async function callContained<T>(
-  { what, code, clock, timeoutMs }: Containment,
+  { callee, code, clock, timeoutMs }: Containment,
   call: () => T | PromiseLike<T>,
 ): Promise<Awaited<T>> {
   const late = (): MatrixClientManagerError =>
     new MatrixClientManagerError(
       code === 'STORAGE' ? code : 'TIMEOUT',
-      `${what} did not answer within ${timeoutMs} ms`,
+      `${callee} did not answer within ${timeoutMs} ms`,
     );
   try {
     const answering = (async () => call())();
@@ -36,7 +36,7 @@ export async function callContained<T>(
   } catch (error) {
     if (isManagerError(error)) throw error;
     // The message of the application's error stands in `cause` only: it may hold a token.
-    throw new MatrixClientManagerError(code, `${what} failed`, { cause: error });
+    throw new MatrixClientManagerError(code, `${callee} failed`, { cause: error });
   }
 }
 

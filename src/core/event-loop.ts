@@ -1,4 +1,4 @@
 /** Resolves when what has just been begun or ended has had a turn of the event loop to take effect. */
-export function turnOfTheEventLoop(): Promise<void> {
+export function nextEventLoopTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

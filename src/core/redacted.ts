@@ -17,7 +17,7 @@ export interface Redacted {
  * @param redaction - known otherwise than from the event itself
  * @see https://spec.matrix.org/v1.16/client-server-api/#redactions
  */
-export function redactedOf(
+export function readRedaction(
   event: RawEvent,
   redaction: unknown = event.unsigned?.redacted_because,
 ): Redacted | undefined {

@@ -46,7 +46,7 @@ class Copier {
   readonly #maxBytes: number;
   readonly #frames: Frame[] = [];
   /** The objects of {@link #frames}: one that comes again inside of itself is a circle. */
-  readonly #above = new Set<object>();
+  readonly #ancestors = new Set<object>();
   #bytes = 0;
 
   constructor(name: string, { maxDepth = MAX_DEPTH, maxBytes = Infinity }: JsonLimits) {
@@ -56,65 +56,65 @@ class Copier {
   }
 
   copy(value: unknown): unknown {
-    const copy = this.#begin(this.#plain(value, ''));
+    const copy = this.#startCopy(this.#toJsonValue(value, ''));
     for (let frame = this.#frames.at(-1); frame; frame = this.#frames.at(-1)) {
       if (frame.next >= frame.length) {
         this.#frames.pop();
-        this.#above.delete(frame.source);
+        this.#ancestors.delete(frame.source);
         continue;
       }
       frame.next++;
-      const key = lastKey(frame);
-      const inner = this.#plain(this.#read(frame.source, key), key);
+      const key = currentKey(frame);
+      const inner = this.#toJsonValue(this.#read(frame.source, key), key);
       if (inner === undefined && frame.keys) continue;
-      if (frame.keys) this.#count(this.#quoted(key) + 1);
-      setOwn(frame.copy, key, this.#begin(inner ?? null));
-      this.#count(1); // the comma, or the bracket after the last one
+      if (frame.keys) this.#countBytes(this.#jsonBytes(key) + 1);
+      setOwn(frame.copy, key, this.#startCopy(inner ?? null));
+      this.#countBytes(1); // the comma, or the bracket after the last one
     }
     return copy;
   }
 
   /** The value itself; for an object its copy, still empty. */
-  #begin(value: unknown): unknown {
-    if (typeof value === 'string') this.#count(this.#quoted(value));
-    else if (typeof value === 'number') this.#count(String(this.#whole(value)).length);
-    else if (value === null || typeof value === 'boolean') this.#count(String(value).length);
-    else if (typeof value === 'object') return this.#enter(value);
+  #startCopy(value: unknown): unknown {
+    if (typeof value === 'string') this.#countBytes(this.#jsonBytes(value));
+    else if (typeof value === 'number') this.#countBytes(String(this.#assertInteger(value)).length);
+    else if (value === null || typeof value === 'boolean') this.#countBytes(String(value).length);
+    else if (typeof value === 'object') return this.#pushFrame(value);
     else if (value !== undefined) this.#fail(`expected JSON in an event, got a ${typeof value}`);
     return value;
   }
 
-  #enter(source: object): object {
-    if (this.#above.has(source)) this.#fail('expected JSON in an event, got a circle');
+  #pushFrame(source: object): object {
+    if (this.#ancestors.has(source)) this.#fail('expected JSON in an event, got a circle');
     if (this.#frames.length === this.#maxDepth) {
       this.#fail(`expected at most ${this.#maxDepth} levels of objects and arrays in an event, got more`);
     }
     if (!isJsonObject(source)) this.#fail('expected JSON in an event, got an object that JSON has no form for');
-    const isArray = this.#guarded(() => Array.isArray(source));
+    const isArray = this.#runCallerCode(() => Array.isArray(source));
     const copy = isArray ? [] : {};
-    const keys = isArray ? undefined : this.#guarded(() => Object.keys(source));
+    const keys = isArray ? undefined : this.#runCallerCode(() => Object.keys(source));
     const length = keys?.length ?? (Number(this.#read(source, 'length')) || 0); // a proxy may say anything
-    this.#count(length === 0 ? 2 : 1);
-    this.#above.add(source);
+    this.#countBytes(length === 0 ? 2 : 1);
+    this.#ancestors.add(source);
     this.#frames.push({ source, copy, keys, length, next: 0 });
     return copy;
   }
 
   #read(source: object, key: string): unknown {
-    return this.#guarded(() => (source as Readonly<Record<string, unknown>>)[key]);
+    return this.#runCallerCode(() => (source as Readonly<Record<string, unknown>>)[key]);
   }
 
   /** What stands for a value that makes its own JSON, such as a date. */
-  #plain(value: unknown, key: string): unknown {
+  #toJsonValue(value: unknown, key: string): unknown {
     if (typeof value !== 'object' || value === null) return value;
-    return this.#guarded(() => {
+    return this.#runCallerCode(() => {
       const { toJSON } = value as { readonly toJSON?: unknown };
       return typeof toJSON === 'function' ? (toJSON.call(value, key) as unknown) : value;
     });
   }
 
   /** Runs code of the caller: getters, proxies, `toJSON`. */
-  #guarded<T>(run: () => T): T {
+  #runCallerCode<T>(run: () => T): T {
     try {
       return run();
     } catch (error) {
@@ -122,7 +122,7 @@ class Copier {
     }
   }
 
-  #whole(number: number): number {
+  #assertInteger(number: number): number {
     if (Number.isSafeInteger(number)) return number;
     return this.#fail(
       'expected whole numbers below 2^53 in an event, got another',
@@ -132,13 +132,13 @@ class Copier {
   }
 
   /** The bytes of a string in JSON. */
-  #quoted(text: string): number {
+  #jsonBytes(text: string): number {
     if (text.length > this.#maxBytes) this.#tooLarge();
     if (!text.isWellFormed()) this.#fail('expected Unicode text in an event, got an unpaired surrogate');
     return Buffer.byteLength(JSON.stringify(text));
   }
 
-  #count(bytes: number): void {
+  #countBytes(bytes: number): void {
     this.#bytes += bytes;
     if (this.#bytes > this.#maxBytes) this.#tooLarge();
   }
@@ -150,14 +150,14 @@ class Copier {
   }
 
   #fail(problem: string, cause?: unknown, remedy = ''): never {
-    const path = [this.#name, ...this.#frames.map(lastKey)].join('.').toWellFormed();
+    const path = [this.#name, ...this.#frames.map(currentKey)].join('.').toWellFormed();
     const shown = path.length > MAX_PATH_LENGTH ? `${path.slice(0, MAX_PATH_LENGTH).toWellFormed()}…` : path;
     throw invalid(`${problem} at \`${shown}\`${remedy}`, cause);
   }
 }
 
 /** The key that is being read. */
-function lastKey({ keys, next }: Frame): string {
+function currentKey({ keys, next }: Frame): string {
   return keys ? (keys[next - 1] as string) : String(next - 1);
 }
 

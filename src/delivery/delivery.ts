@@ -1,6 +1,6 @@
 import { delay } from '../core/abort.js';
 import type { ClientEvent, Provenance } from '../core/client-event.js';
-import { turnOfTheEventLoop } from '../core/event-loop.js';
+import { nextEventLoopTurn } from '../core/event-loop.js';
 import type { EventBatch, InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { isObject } from '../core/raw-event.js';
@@ -118,7 +118,7 @@ export class Delivery {
     this.#resuming = true;
     void this.#completeWhen(open, parts);
     if (history || batch.isBackfilledRooms) {
-      await turnOfTheEventLoop();
+      await nextEventLoopTurn();
       if (!open.complete) this.#storeBeginning(batch);
       await this.#commits;
     }
@@ -162,9 +162,9 @@ export class Delivery {
   /** After {@link abort}, when the callbacks are done: stores how far everything got. */
   async finish(): Promise<void> {
     await this.#rooms.settled();
-    await turnOfTheEventLoop(); // what the callbacks' end leads to
+    await nextEventLoopTurn(); // what the callbacks' end leads to
     await this.#scheduleCommit();
-    await turnOfTheEventLoop(); // and what the closing of connections does
+    await nextEventLoopTurn(); // and what the closing of connections does
     const rest = this.#finished ? undefined : this.#ledger.takeRest();
     if (rest) await this.#commit(rest);
     this.#finished = true; // a callback that comes back later must not move the position of the client after this one

@@ -3,12 +3,12 @@ import type { InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 import { decryption } from '../core/decryption.js';
 import { isEncrypted, isObject } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
-import { redactedOf } from '../core/redacted.js';
+import { readRedaction } from '../core/redacted.js';
 
 /** What callbacks get for a timeline event. */
 export function toTimelineEvent(userId: string, roomId: string, raw: RawEvent, provenance: Provenance): ClientEvent {
   const transactionId = raw.unsigned?.transaction_id;
-  const redacted = redactedOf(raw);
+  const redacted = readRedaction(raw);
   const common = {
     userId,
     roomId,

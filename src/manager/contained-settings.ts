@@ -35,7 +35,7 @@ const NO_CAPABILITIES: ProvisionerCapabilities = { renewsSessions: false, deacti
 
 function containedProvisioner(provisioner: Provisioner, bounds: Bounds): Provisioner {
   const call = <T>(name: keyof Provisioner, run: () => Promise<T>): Promise<Awaited<T>> =>
-    callContained({ ...bounds, what: `provisioner.${name}()`, code: 'REJECTED' }, run);
+    callContained({ ...bounds, callee: `provisioner.${name}()`, code: 'REJECTED' }, run);
   return {
     get capabilities() {
       try {

@@ -1,7 +1,7 @@
 import { orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
-import { everyStep } from '../core/every-step.js';
+import { runAllSteps } from '../core/every-step.js';
 import type { Logger } from '../core/logger.js';
 
 /** A part of a shutdown. */
@@ -32,7 +32,7 @@ export async function endInOrder(
       throw error;
     }
   });
-  await everyStep(bounded, 'the shutdown');
+  await runAllSteps(bounded, 'the shutdown');
 }
 
 function tooLong(doing: string, timeoutMs: number): MatrixClientManagerError {

@@ -1,5 +1,5 @@
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
-import { everyStep } from '../core/every-step.js';
+import { runAllSteps } from '../core/every-step.js';
 import { isManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { Outbox } from '../sending/outbox.js';
@@ -24,7 +24,7 @@ export async function forgetUser(parts: ForgetUserParts, userId: string, logOut:
   const { accounts, callbacks, encryption, logger, outbox, users } = parts;
   const erase = (): Promise<void> => accounts.erase(userId);
   try {
-    await everyStep(
+    await runAllSteps(
       [
         () => users.stop(userId),
         () => accounts.forget(userId, logOut),

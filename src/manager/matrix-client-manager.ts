@@ -8,7 +8,7 @@ import { delay } from '../core/abort.js';
 import { callSchema, readCallOptions } from '../core/call-options.js';
 import type { CallOptions } from '../core/call-options.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
-import { turnOfTheEventLoop } from '../core/event-loop.js';
+import { nextEventLoopTurn } from '../core/event-loop.js';
 import { assertUserId } from '../core/ids.js';
 import { isError } from '../core/is-error.js';
 import { jsonCopy } from '../core/json-copy.js';
@@ -668,7 +668,7 @@ export class MatrixClientManager implements AsyncDisposable {
         { doing: 'closing connections', run: () => this.#users.connections.close() },
         { doing: 'ending the metrics', run: () => this.#unobserve() },
         { doing: 'forgetting callbacks', run: () => this.#callbacks.clear() },
-        { doing: 'ending requests', run: turnOfTheEventLoop }, // those just aborted let go of their timers
+        { doing: 'ending requests', run: nextEventLoopTurn }, // those just aborted let go of their timers
         { doing: 'closing the transport', run: () => this.#connections.close() },
         { doing: 'closing the keys', run: () => this.#encryption?.close() },
         { doing: 'closing the storage', run: () => storage.close() },

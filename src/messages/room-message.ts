@@ -2,7 +2,7 @@ import { decryption } from '../core/decryption.js';
 import type { Decryption } from '../core/decryption.js';
 import { isEncrypted, isObject, isRawEvent } from '../core/raw-event.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
-import { redactedOf } from '../core/redacted.js';
+import { readRedaction } from '../core/redacted.js';
 import type { Redacted } from '../core/redacted.js';
 
 /** An event of a page of history, with what later events did to it. */
@@ -69,7 +69,7 @@ export function toRoomMessage(roomId: string, event: RawEvent, changes: Changes)
     ...(event[decryption] && { decryption: event[decryption] }),
     ...(event.state_key !== undefined && { stateKey: event.state_key }),
   };
-  const redacted = redactedOf(event, changes.redactions.get(event.event_id));
+  const redacted = readRedaction(event, changes.redactions.get(event.event_id));
   if (redacted) {
     const kept = event.state_key === undefined ? {} : keptContent(event);
     return { ...common, content: kept, redacted };

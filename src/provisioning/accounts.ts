@@ -2,7 +2,7 @@ import { orAborted, throwIfAborted } from '../core/abort.js';
 import { assertUserId, newUserId, normalizeUsername } from '../core/ids.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
-import { everyStep } from '../core/every-step.js';
+import { runAllSteps } from '../core/every-step.js';
 import { isError } from '../core/is-error.js';
 import type { Logger } from '../core/logger.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
@@ -183,7 +183,7 @@ export class Accounts {
     const { storage, application } = this.#options;
     const isOwnAdmin = this.#ownAdmin(userId) !== undefined;
     await this.#users.run(userId, () =>
-      everyStep(
+      runAllSteps(
         [
           async () => {
             if (isOwnAdmin || !logOut) return;
@@ -237,8 +237,8 @@ export class Accounts {
 
   /** Waits for what is under way; nothing new may be asked for meanwhile. */
   async settled(): Promise<void> {
-    await this.#provisions.settled();
-    await this.#renewals.settled();
+    await this.#provisions.whenIdle();
+    await this.#renewals.whenIdle();
     await Promise.all(this.#closing);
   }
 

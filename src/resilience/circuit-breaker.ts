@@ -33,11 +33,11 @@ const MIN_FAILURES = 5;
 const FAILING_SHARE = 0.5;
 /** Or as many in a row, over this time in milliseconds: where few ask, they wait long between two tries. */
 const MIN_FAILURES_IN_A_ROW = 3;
-const MIN_ROW_MS = 1_000;
+const MIN_FAILING_MS = 1_000;
 /** Failures have to hit as many users, or all where there are fewer: one in trouble alone is no outage. */
 const MIN_FAILING_USERS = 3;
 /** Who has asked for something within this time counts as a user, in milliseconds: longer than a long poll. */
-const ACTIVE_MS = 90_000;
+const ACTIVE_USER_MS = 90_000;
 /** Pauses before probes, in milliseconds: doubling from the first to the second, each up to a quarter longer. */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 2_000;
@@ -62,13 +62,13 @@ export class CircuitBreaker {
   /** The last outcomes, oldest first. */
   readonly #outcomes: Outcome[] = [];
   /** When each user asked for something last, oldest first. */
-  readonly #active = new Map<string, number>();
+  readonly #lastRequestAt = new Map<string, number>();
   #state: HomeserverState = { state: 'up' };
   /** When the homeserver came back last; undefined where it was never away. */
-  #backSince: number | undefined;
+  #recoveredAt: number | undefined;
   #pauseMs = FIRST_PAUSE_MS;
   #timer: TimerHandle;
-  #asking = false;
+  #isProbing = false;
   #closed = false;
 
   constructor(options: CircuitBreakerOptions) {
@@ -83,20 +83,20 @@ export class CircuitBreaker {
   record(outcome: RequestOutcome): void {
     const at = this.#options.clock.now();
     const who = outcome.userId ?? '';
-    this.#active.delete(who);
-    this.#active.set(who, at);
-    for (const [idle, lastAt] of this.#active) {
-      if (at - lastAt <= ACTIVE_MS) break;
-      this.#active.delete(idle);
+    this.#lastRequestAt.delete(who);
+    this.#lastRequestAt.set(who, at);
+    for (const [idle, lastAt] of this.#lastRequestAt) {
+      if (at - lastAt <= ACTIVE_USER_MS) break;
+      this.#lastRequestAt.delete(idle);
     }
     // What was sent before the homeserver came back is no news of how it is now.
-    if (this.#state.state === 'down' || outcome.sentAt < (this.#backSince ?? 0)) return;
+    if (this.#state.state === 'down' || outcome.sentAt < (this.#recoveredAt ?? 0)) return;
     this.#outcomes.push({ ...outcome, at });
     if (this.#outcomes.length > MAX_OUTCOMES) this.#outcomes.shift();
-    const failures = outcome.failed ? this.#outage(at) : undefined;
+    const failures = outcome.failed ? this.#findOutage(at) : undefined;
     if (!failures) return;
     if (failures.some(({ isSync }) => isSync)) this.#open();
-    else void this.#openUnlessAnswered();
+    else void this.#openIfProbeFails();
   }
 
   /** Ends the probing. */
@@ -106,39 +106,41 @@ export class CircuitBreaker {
   }
 
   /** The failures that make an outage, where they do. */
-  #outage(now: number): readonly Outcome[] | undefined {
-    return [this.#mostFail(now), this.#allFail(now)].find((failures) => failures && this.#hitsMany(failures));
+  #findOutage(now: number): readonly Outcome[] | undefined {
+    return [this.#majorityFailures(now), this.#consecutiveFailures(now)].find(
+      (failures) => failures && this.#affectsEnoughUsers(failures),
+    );
   }
 
-  #mostFail(now: number): readonly Outcome[] | undefined {
+  #majorityFailures(now: number): readonly Outcome[] | undefined {
     const recent = this.#outcomes.filter(({ at }) => now - at <= WINDOW_MS);
     const failures = recent.filter(({ failed }) => failed);
     return failures.length < MIN_FAILURES || failures.length < recent.length * FAILING_SHARE ? undefined : failures;
   }
 
-  #allFail(now: number): readonly Outcome[] | undefined {
+  #consecutiveFailures(now: number): readonly Outcome[] | undefined {
     const lastSuccess = this.#outcomes.findLastIndex(({ failed }) => !failed);
-    const row = this.#outcomes.slice(lastSuccess + 1).filter(({ at }) => now - at <= ACTIVE_MS);
+    const row = this.#outcomes.slice(lastSuccess + 1).filter(({ at }) => now - at <= ACTIVE_USER_MS);
     const [first] = row;
-    return !first || row.length < MIN_FAILURES_IN_A_ROW || now - first.at < MIN_ROW_MS ? undefined : row;
+    return !first || row.length < MIN_FAILURES_IN_A_ROW || now - first.at < MIN_FAILING_MS ? undefined : row;
   }
 
-  #hitsMany(failures: readonly Outcome[]): boolean {
-    return new Set(failures.map(({ userId }) => userId)).size >= Math.min(MIN_FAILING_USERS, this.#active.size);
+  #affectsEnoughUsers(failures: readonly Outcome[]): boolean {
+    return new Set(failures.map(({ userId }) => userId)).size >= Math.min(MIN_FAILING_USERS, this.#lastRequestAt.size);
   }
 
   /**
    * Where only calls fail and no sync does, one thing may be broken (logins, say) on a homeserver that works: it is
    * asked before everybody is kept away from it.
    */
-  async #openUnlessAnswered(): Promise<void> {
-    if (this.#asking) return;
-    this.#asking = true;
+  async #openIfProbeFails(): Promise<void> {
+    if (this.#isProbing) return;
+    this.#isProbing = true;
     const answered = await this.#options.probe().then(
       () => true,
       (error: unknown) => isHealthyAnswer(error),
     );
-    this.#asking = false;
+    this.#isProbing = false;
     if (this.#closed || this.#state.state === 'down') return;
     if (answered) this.#outcomes.length = 0;
     else this.#open();
@@ -146,7 +148,7 @@ export class CircuitBreaker {
 
   #open(): void {
     const { clock } = this.#options;
-    const flaps = clock.now() - (this.#backSince ?? -Infinity) < STABLE_MS;
+    const flaps = clock.now() - (this.#recoveredAt ?? -Infinity) < STABLE_MS;
     this.#pauseMs = flaps ? FLAPPING_PAUSE_MS : FIRST_PAUSE_MS;
     this.#outcomes.length = 0; // what was before the outage says nothing about the time after it
     this.#scheduleProbe();
@@ -159,7 +161,7 @@ export class CircuitBreaker {
     const jitter = 1 + random() / 4;
     const pauseMs = Math.max(Math.round(this.#pauseMs * jitter), Math.min(MAX_RETRY_AFTER_MS, askedMs));
     this.#pauseMs = Math.min(LONGEST_PAUSE_MS, this.#pauseMs * 2);
-    this.#enter({ state: 'down', retryAt: clock.now() + pauseMs });
+    this.#setState({ state: 'down', retryAt: clock.now() + pauseMs });
     this.#timer = clock.setTimeout(() => void this.#probe(), pauseMs);
   }
 
@@ -170,11 +172,11 @@ export class CircuitBreaker {
       if (!isHealthyAnswer(error)) return this.#scheduleProbe(isManagerError(error) ? error.retryAfterMs : undefined);
     }
     if (this.#closed) return;
-    this.#backSince = this.#options.clock.now();
-    this.#enter({ state: 'up' });
+    this.#recoveredAt = this.#options.clock.now();
+    this.#setState({ state: 'up' });
   }
 
-  #enter(state: HomeserverState): void {
+  #setState(state: HomeserverState): void {
     this.#state = state;
     this.#options.onChange(state);
   }

@@ -32,8 +32,8 @@ export class HomeserverGate implements RequestGate {
   readonly #breaker: CircuitBreaker;
   readonly #limiter: RateLimiter | undefined;
   readonly #adminLimiter: RateLimiter | undefined;
-  readonly #onceDown = new Set<() => void>();
-  readonly #waiting = new Set<() => void>();
+  readonly #downListeners = new Set<() => void>();
+  readonly #waitingClients = new Set<() => void>();
   #lastAnswerAt: number | undefined;
 
   constructor(options: HomeserverGateOptions) {
@@ -45,7 +45,7 @@ export class HomeserverGate implements RequestGate {
       clock,
       probe,
       random,
-      onChange: (state) => this.#changed(state),
+      onChange: (state) => this.#onStateChange(state),
     });
   }
 
@@ -61,7 +61,7 @@ export class HomeserverGate implements RequestGate {
   /** How many requests wait for their turn, and how many clients for the homeserver. */
   get waiting(): { readonly requests: number; readonly clients: number } {
     const requests = (this.#limiter?.waiting ?? 0) + (this.#adminLimiter?.waiting ?? 0);
-    return { requests, clients: this.#waiting.size };
+    return { requests, clients: this.#waitingClients.size };
   }
 
   /** Lets a request out in its turn. Throws `HOMESERVER_UNAVAILABLE` at once while the homeserver is down. */
@@ -69,7 +69,7 @@ export class HomeserverGate implements RequestGate {
     this.#assertUp(passenger);
     for (const limiter of [passenger.admin ? this.#adminLimiter : undefined, this.#limiter]) {
       if (!limiter) continue;
-      await limiter.take(passenger.priority ?? 'call', passenger.signal);
+      await limiter.acquire(passenger.priority ?? 'call', passenger.signal);
       this.#assertUp(passenger); // it may have gone down meanwhile
     }
   }
@@ -80,8 +80,8 @@ export class HomeserverGate implements RequestGate {
   }
 
   onceDown(listener: () => void): () => void {
-    this.#onceDown.add(listener);
-    return () => this.#onceDown.delete(listener);
+    this.#downListeners.add(listener);
+    return () => this.#downListeners.delete(listener);
   }
 
   /**
@@ -91,7 +91,7 @@ export class HomeserverGate implements RequestGate {
   async up(signal: AbortSignal): Promise<boolean> {
     const waits = this.#breaker.state.state === 'down';
     while (this.#breaker.state.state === 'down') {
-      const spreadMs = await this.#nextUp(signal);
+      const spreadMs = await this.#waitForRecovery(signal);
       // Few first and more later: where the homeserver fails again, only those few will have troubled it.
       const delayMs = Math.round(spreadMs * random() ** RAMP);
       await delay(this.#options.clock, delayMs, signal, 'waiting for the homeserver');
@@ -135,31 +135,31 @@ export class HomeserverGate implements RequestGate {
   }
 
   /** Resolves with the time over which those who wait come back. */
-  #nextUp(signal: AbortSignal): Promise<number> {
+  #waitForRecovery(signal: AbortSignal): Promise<number> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(abortedError('waiting for the homeserver', signal.reason));
       const leave = (): void => {
-        this.#waiting.delete(go);
+        this.#waitingClients.delete(go);
         reject(abortedError('waiting for the homeserver', signal.reason));
       };
       const go = (): void => {
         signal.removeEventListener('abort', leave);
-        resolve(Math.min(MAX_SPREAD_MS, this.#waiting.size * SPREAD_PER_CLIENT_MS));
+        resolve(Math.min(MAX_SPREAD_MS, this.#waitingClients.size * SPREAD_PER_CLIENT_MS));
       };
       signal.addEventListener('abort', leave, { once: true });
-      this.#waiting.add(go);
+      this.#waitingClients.add(go);
     });
   }
 
-  #changed(state: HomeserverState): void {
+  #onStateChange(state: HomeserverState): void {
     if (state.state === 'up') {
-      for (const go of this.#waiting) go();
-      this.#waiting.clear();
+      for (const go of this.#waitingClients) go();
+      this.#waitingClients.clear();
     } else {
       this.#limiter?.releaseAll();
       this.#adminLimiter?.releaseAll();
-      for (const listener of this.#onceDown) listener();
-      this.#onceDown.clear();
+      for (const listener of this.#downListeners) listener();
+      this.#downListeners.clear();
     }
     this.#options.onStateChanged(state);
   }

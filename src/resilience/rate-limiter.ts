@@ -11,12 +11,12 @@ export interface RateLimit {
   readonly burst?: number;
 }
 
-interface Waiting {
-  readonly enter: () => void;
+interface QueuedRequest {
+  readonly admit: () => void;
 }
 
 /** In the order in which they are served. */
-type QueuesByPriority = Readonly<Record<Priority, Set<Waiting>>>;
+type QueuesByPriority = Readonly<Record<Priority, Set<QueuedRequest>>>;
 
 /** A token bucket whose queue knows priorities. */
 export class RateLimiter {
@@ -44,8 +44,8 @@ export class RateLimiter {
   }
 
   /** Resolves when the request may go out; rejects with `ABORTED` when `signal` fires before. */
-  async take(priority: Priority, signal?: AbortSignal): Promise<void> {
-    this.#fill();
+  async acquire(priority: Priority, signal?: AbortSignal): Promise<void> {
+    this.#refill();
     if (this.#tokens >= 1 && this.waiting === 0) {
       this.#tokens--;
       return;
@@ -54,11 +54,11 @@ export class RateLimiter {
       const queue = this.#queues[priority];
       const leave = (): void => {
         queue.delete(one);
-        if (this.waiting === 0) this.#disarm();
+        if (this.waiting === 0) this.#clearTimer();
         reject(abortedError('a request', signal?.reason));
       };
-      const one: Waiting = {
-        enter: () => {
+      const one: QueuedRequest = {
+        admit: () => {
           signal?.removeEventListener('abort', leave);
           resolve();
         },
@@ -72,11 +72,11 @@ export class RateLimiter {
 
   /** Ends every wait at once: whoever waited finds out by themselves that there is nothing to wait for. */
   releaseAll(): void {
-    while (this.#next());
-    this.#disarm();
+    while (this.#admitNext());
+    this.#clearTimer();
   }
 
-  #fill(): void {
+  #refill(): void {
     const now = this.#clock.now();
     this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#filledAt) * this.#perMs);
     this.#filledAt = now;
@@ -87,22 +87,22 @@ export class RateLimiter {
     const delayMs = Math.max(1, Math.ceil((1 - this.#tokens) / this.#perMs));
     this.#timer = this.#clock.setTimeout(() => {
       this.#timer = undefined;
-      this.#fill();
-      while (this.#tokens >= 1 && this.#next()) this.#tokens--;
+      this.#refill();
+      while (this.#tokens >= 1 && this.#admitNext()) this.#tokens--;
       if (this.waiting > 0) this.#schedule();
     }, delayMs);
   }
 
-  #disarm(): void {
+  #clearTimer(): void {
     this.#clock.clearTimeout(this.#timer);
     this.#timer = undefined;
   }
 
-  #next(): boolean {
+  #admitNext(): boolean {
     for (const queue of Object.values(this.#queues)) {
       for (const one of queue) {
         queue.delete(one);
-        one.enter();
+        one.admit();
         return true;
       }
     }

@@ -4,8 +4,8 @@ import { abortedError, orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
 import { MatrixClientManagerError } from '../core/errors.js';
-import { turnOfTheEventLoop } from '../core/event-loop.js';
-import { everyStep } from '../core/every-step.js';
+import { nextEventLoopTurn } from '../core/event-loop.js';
+import { runAllSteps } from '../core/every-step.js';
 import type { EventBatch, EventSink, EventSource } from '../core/ports/event-source.js';
 import { isObject } from '../core/raw-event.js';
 import { noTelemetry } from '../core/telemetry.js';
@@ -311,12 +311,12 @@ export class SyncClient implements EventSource {
     this.#phase = 'closing';
     this.#firstSync.reject(abortedError(`starting ${this.#userId}`));
     this.#requests.abort();
-    await everyStep(
+    await runAllSteps(
       [
         // stopClient() during startClient() would be undone by it, and a start-up request that has just failed sets a
         // keep-alive timer a few steps later: let both get there, so that stopClient() finds all there is to end.
         () => this.#inTime(this.#started, 'startClient()'),
-        turnOfTheEventLoop,
+        nextEventLoopTurn,
         () => this.#inTime(encryption?.settle(), 'the encryption'),
         () => matrixClient.stopClient(),
         () => this.#poll.abort(),
@@ -325,7 +325,7 @@ export class SyncClient implements EventSource {
           const isStuck = encryption !== undefined && this.#pending !== undefined;
           return this.#polled && !isStuck ? this.#inTime(this.#loopEnded.promise, 'the sync loop') : undefined;
         },
-        turnOfTheEventLoop,
+        nextEventLoopTurn,
         () => matrixClient.http.abort(),
         () => {
           for (const room of matrixClient.store.getRooms()) {

@@ -8,21 +8,21 @@ import type { Storage } from './storage.js';
 type Method = Exclude<keyof Storage, typeof Symbol.asyncDispose | 'close'>;
 
 const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
-const isNothing = (): boolean => true; // what a method without an answer answers is not looked at
+const anyResult = (): boolean => true; // what a method without an answer answers is not looked at
 const isList = (value: unknown): boolean => Array.isArray(value) && value.every((one) => isObject(one));
 
 /** Whether an answer is what the method's type says, as far as the library would fail on another. */
-const checks: Readonly<Record<Method, (answer: unknown) => boolean>> = {
+const resultChecks: Readonly<Record<Method, (answer: unknown) => boolean>> = {
   getCredentials: (answer) => answer === undefined || answer === null || isObject(answer),
-  setCredentials: isNothing,
-  deleteCredentials: isNothing,
+  setCredentials: anyResult,
+  deleteCredentials: anyResult,
   loadCheckpoint: (answer) =>
     isObject(answer) &&
     types.isMap(answer.rooms) && // also of another realm: structuredClone() is from outside of Jest's sandbox
     types.isMap(answer.lastDelivered) &&
     isList(answer.journal),
-  commit: isNothing,
-  addDeadLetter: isNothing,
+  commit: anyResult,
+  addDeadLetter: anyResult,
   listDeadLetters: isList,
   deleteDeadLetter: isBoolean,
   enqueueSend: (answer) => isObject(answer) && isObject(answer.send),
@@ -30,15 +30,15 @@ const checks: Readonly<Record<Method, (answer: unknown) => boolean>> = {
   completeSend: isBoolean,
   failSend: isBoolean,
   deleteSend: isBoolean,
-  deleteUser: isNothing,
+  deleteUser: anyResult,
 };
 
 /** A storage whose methods resolve with what they should, or reject with a coded error, in bounded time. */
 export function containedStorage(storage: Storage, bounds: Pick<Containment, 'clock' | 'timeoutMs'>): Storage {
-  const methods = Object.entries(checks).map(([name, isRight]) => {
+  const methods = Object.entries(resultChecks).map(([name, isRight]) => {
     const what = `storage.${name}()`;
     const call = async (...args: unknown[]): Promise<unknown> => {
-      const answer = await callContained({ ...bounds, what, code: 'STORAGE' }, () => {
+      const answer = await callContained({ ...bounds, callee: what, code: 'STORAGE' }, () => {
         const method: unknown = Reflect.get(storage, name);
         if (typeof method !== 'function') throw new TypeError('there is no such method');
         return Reflect.apply(method, storage, args) as unknown;

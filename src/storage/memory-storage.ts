@@ -42,20 +42,20 @@ class MemoryStorage implements Storage {
   #sequence = 0;
 
   async getCredentials(userId: string): Promise<Credentials | undefined> {
-    return structuredClone(this.#read(userId)?.credentials);
+    return structuredClone(this.#find(userId)?.credentials);
   }
 
   async setCredentials(credentials: Credentials): Promise<void> {
-    this.#write(credentials.userId).credentials = structuredClone(credentials);
+    this.#findOrCreate(credentials.userId).credentials = structuredClone(credentials);
   }
 
   async deleteCredentials(userId: string): Promise<void> {
-    const user = this.#read(userId);
+    const user = this.#find(userId);
     if (user) user.credentials = undefined;
   }
 
   async loadCheckpoint(userId: string): Promise<StoredCheckpoint> {
-    const user = this.#read(userId);
+    const user = this.#find(userId);
     return {
       ...(user?.since !== undefined && { since: user.since }),
       ...(user?.clientSince !== undefined && { clientSince: user.clientSince }),
@@ -67,7 +67,7 @@ class MemoryStorage implements Storage {
   }
 
   async commit(userId: string, change: CheckpointChange): Promise<void> {
-    const user = this.#write(userId);
+    const user = this.#findOrCreate(userId);
     if (change.since !== undefined) user.since = change.since ?? undefined;
     if (change.since !== undefined || change.clientSince !== undefined) user.clientSince = change.clientSince;
     if (change.accountData !== undefined) user.accountData = change.accountData ?? undefined;
@@ -77,22 +77,22 @@ class MemoryStorage implements Storage {
   }
 
   async addDeadLetter(userId: string, letter: StoredDeadLetter): Promise<void> {
-    const { deadLetters } = this.#write(userId);
+    const { deadLetters } = this.#findOrCreate(userId);
     deadLetters.set(letter.id, structuredClone(letter));
     dropOldest(deadLetters, storageLimits.deadLetters);
   }
 
   async listDeadLetters(userId: string, options: { readonly limit?: number } = {}): Promise<StoredDeadLetter[]> {
-    const letters = [...(this.#read(userId)?.deadLetters.values() ?? [])];
+    const letters = [...(this.#find(userId)?.deadLetters.values() ?? [])];
     return structuredClone(letters.slice(0, Math.max(0, options.limit ?? defaultDeadLetterLimit)));
   }
 
   async deleteDeadLetter(userId: string, id: string): Promise<boolean> {
-    return this.#read(userId)?.deadLetters.delete(id) ?? false;
+    return this.#find(userId)?.deadLetters.delete(id) ?? false;
   }
 
   async enqueueSend(userId: string, send: OutgoingSend): Promise<EnqueueResult> {
-    const { sends } = this.#write(userId);
+    const { sends } = this.#findOrCreate(userId);
     const known = sends.get(send.txnId);
     if (known) return { added: false, send: structuredClone(known.send) };
     const queued: QueuedSend = { ...structuredClone(send), userId, state: 'queued' };
@@ -102,8 +102,8 @@ class MemoryStorage implements Storage {
 
   async listSends(filter: { readonly userId?: string; readonly state?: SendState } = {}): Promise<QueuedSend[]> {
     const { userId, state = 'queued' } = filter;
-    const user = userId === undefined ? undefined : this.#read(userId);
-    const users = userId === undefined ? this.#all() : user ? [user] : [];
+    const user = userId === undefined ? undefined : this.#find(userId);
+    const users = userId === undefined ? this.#allUsers() : user ? [user] : [];
     return [...users]
       .flatMap((user) => Array.from(user.sends.values()))
       .filter(({ send }) => send.state === state)
@@ -124,11 +124,11 @@ class MemoryStorage implements Storage {
   }
 
   async deleteSend(userId: string, txnId: string): Promise<boolean> {
-    return this.#read(userId)?.sends.delete(txnId) ?? false;
+    return this.#find(userId)?.sends.delete(txnId) ?? false;
   }
 
   async deleteUser(userId: string): Promise<void> {
-    this.#read(userId);
+    this.#find(userId);
     this.#users.delete(userId);
   }
 
@@ -137,7 +137,7 @@ class MemoryStorage implements Storage {
   async [Symbol.asyncDispose](): Promise<void> {}
 
   #settle(userId: string, txnId: string, from: SendState[], to: (send: QueuedSend) => QueuedSend): boolean {
-    const sends = this.#read(userId)?.sends;
+    const sends = this.#find(userId)?.sends;
     const known = sends?.get(txnId);
     if (!sends || !known || !from.includes(known.send.state)) return false;
     const send = to(known.send);
@@ -147,16 +147,16 @@ class MemoryStorage implements Storage {
     return true;
   }
 
-  #all(): Iterable<UserRecord> {
+  #allUsers(): Iterable<UserRecord> {
     return this.#users.values();
   }
 
-  #read(userId: string): UserRecord | undefined {
+  #find(userId: string): UserRecord | undefined {
     return this.#users.get(userId);
   }
 
-  #write(userId: string): UserRecord {
-    let user = this.#read(userId);
+  #findOrCreate(userId: string): UserRecord {
+    let user = this.#find(userId);
     if (!user) {
       user = {
         rooms: new Map(),

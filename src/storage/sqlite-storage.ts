@@ -44,7 +44,7 @@ class SqliteStorage implements Storage {
   readonly #reporting: Pick<NormalizedSqliteOptions, 'logger' | 'onCorruption'>;
   /** Found in the transaction that runs; told when it is on disk. */
   #damaged: DamagedRecord[] = [];
-  #toldOfDamagedPage = false;
+  #hasReportedDamagedPage = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: NormalizedSqliteOptions) {
@@ -177,8 +177,8 @@ class SqliteStorage implements Storage {
 
   #toError(error: unknown): Error {
     const { path } = this.#file;
-    if (isDamage(error) && !this.#toldOfDamagedPage) {
-      this.#toldOfDamagedPage = true;
+    if (isDamage(error) && !this.#hasReportedDamagedPage) {
+      this.#hasReportedDamagedPage = true;
       reportCorruption(this.#reporting, { scope: 'running', path, reason: (error as Error).message });
     }
     return storageError('use', path, error);

@@ -1,4 +1,4 @@
-import { aborted, abortedError, delay } from '../core/abort.js';
+import { whenAborted, abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
@@ -148,7 +148,7 @@ export class SyncPoll {
     const { encryption, gate, clock, fast, isStarting, onPositionLost } = this.#options;
     const failure = encryption?.failure;
     if (failure) {
-      await aborted(signal); // to ask from the new position would be to say that its keys have arrived
+      await whenAborted(signal); // to ask from the new position would be to say that its keys have arrived
       throw failure;
     }
     let retrying = false;
@@ -217,7 +217,7 @@ export class SyncPoll {
     const isFinal = !isRetryable(kind) && (isStarting() || this.#endOfSession.endsClient(error));
     if (isFinal || isLastAttempt) {
       onFailure(clientFailure(error, userId));
-      await aborted(signal);
+      await whenAborted(signal);
       throw error;
     }
     const delayMs = retryDelayMs(error, failures, BACKOFF);

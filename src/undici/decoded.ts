@@ -13,20 +13,20 @@ const decoders = {
 } as const;
 
 /** The body without the compression that `encoding`, a Content-Encoding, names. Throws `INVALID_RESPONSE`. */
-export async function decoded(body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
+export async function decompress(body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
   const name = encoding.trim().toLowerCase().replace(/^x-/, '');
   if (name === 'identity' || body.byteLength === 0) return body;
-  if (!Object.hasOwn(decoders, name)) throw undecodable('is compressed in a way that nobody asked for');
+  if (!Object.hasOwn(decoders, name)) throw compressionError('is compressed in a way that nobody asked for');
   const [atOnce, later] = decoders[name as keyof typeof decoders];
   try {
     const options = { maxOutputLength: maxBytes };
     return body.byteLength < LARGE_BYTES ? atOnce(body, options) : await later(body, options);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(maxBytes);
-    throw undecodable('cannot be decompressed');
+    throw compressionError('cannot be decompressed');
   }
 }
 
-function undecodable(why: string): MatrixClientManagerError {
+function compressionError(why: string): MatrixClientManagerError {
   return new MatrixClientManagerError('INVALID_RESPONSE', `the answer ${why}`);
 }

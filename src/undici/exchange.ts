@@ -3,7 +3,7 @@ import { MAX_ERROR_BYTES, tooLarge } from '../http/read-text.js';
 import type { TransportRequest } from '../core/ports/transport.js';
 
 /** What came back, its body as it was sent. */
-export interface RawAnswer {
+export interface RawResponse {
   readonly status: number;
   readonly headers: RawHeaders;
   readonly body: Buffer;
@@ -16,22 +16,22 @@ type RawHeaders = NonNullable<Parameters<NonNullable<Dispatcher.DispatchHandler[
  * as much as the request itself.
  */
 export class Exchange implements Dispatcher.DispatchHandler {
-  readonly answer: Promise<RawAnswer>;
+  readonly response: Promise<RawResponse>;
   readonly #request: TransportRequest;
-  readonly #resolve: (answer: RawAnswer) => void;
+  readonly #resolve: (answer: RawResponse) => void;
   readonly #reject: (error: unknown) => void;
   readonly #chunks: Buffer[] = [];
   readonly #onAbort = (): void => this.#fail(this.#request.signal.reason);
   #controller: Dispatcher.DispatchController | undefined;
-  #over = false;
+  #isFinished = false;
   #bytes = 0;
   #status = 0;
   #headers: RawHeaders = {};
 
   constructor(request: TransportRequest) {
     this.#request = request;
-    const { promise, resolve, reject } = Promise.withResolvers<RawAnswer>();
-    this.answer = promise;
+    const { promise, resolve, reject } = Promise.withResolvers<RawResponse>();
+    this.response = promise;
     this.#resolve = resolve;
     this.#reject = reject;
     const { signal } = request;
@@ -41,7 +41,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#over) controller.abort(new Error('aborted before it was sent'));
+    if (this.#isFinished) controller.abort(new Error('aborted before it was sent'));
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: RawHeaders): void {
@@ -63,9 +63,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#leave();
+    if (this.#isFinished) return;
+    this.#isFinished = true;
+    this.#stopListening();
     const [first, ...more] = this.#chunks;
     const body = first && more.length === 0 ? first : Buffer.concat(this.#chunks);
     this.#resolve({ status: this.#status, headers: this.#headers, body });
@@ -78,14 +78,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   /** Rejects at once, also while undici has the request in a queue. */
   #fail(error: unknown): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#leave();
+    if (this.#isFinished) return;
+    this.#isFinished = true;
+    this.#stopListening();
     this.#reject(error);
     this.#controller?.abort(new Error('no longer wanted'));
   }
 
-  #leave(): void {
+  #stopListening(): void {
     this.#request.signal.removeEventListener('abort', this.#onAbort);
   }
 }

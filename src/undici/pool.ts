@@ -2,13 +2,13 @@ import type { Agent } from 'undici';
 
 /** The connections of one kind of request. */
 export class Pool {
-  readonly #make: () => Agent;
+  readonly #createAgent: () => Agent;
   /** Those that only end what they have begun. */
   readonly #retired = new Set<Agent>();
   #agent: Agent;
 
   constructor(make: () => Agent) {
-    this.#make = make;
+    this.#createAgent = make;
     this.#agent = make();
   }
 
@@ -19,7 +19,7 @@ export class Pool {
   /** Further requests go over new connections; what `agent` has begun goes on over the old ones. */
   replace(agent: Agent): void {
     if (agent !== this.#agent || agent.destroyed) return;
-    this.#agent = this.#make();
+    this.#agent = this.#createAgent();
     this.#retired.add(agent);
     void agent.close().finally(() => this.#retired.delete(agent));
   }

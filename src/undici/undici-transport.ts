@@ -14,7 +14,7 @@ import type {
   Transport,
   TransportRequest,
 } from '../core/ports/transport.js';
-import { decoded } from './decoded.js';
+import { decompress } from './decoded.js';
 import { Exchange } from './exchange.js';
 import { PlainHeaders } from './plain-headers.js';
 import { Pool } from './pool.js';
@@ -44,7 +44,7 @@ const MAX_STREAMS = 100;
  * const manager = new MatrixClientManager({ homeserverUrl, admin, transport: undiciTransport() });
  */
 export function undiciTransport(options: UndiciTransportOptions = {}): Transport {
-  check(options);
+  assertOptions(options);
   return { open: () => new UndiciConnections(options) };
 }
 
@@ -52,7 +52,7 @@ class UndiciConnections implements OpenTransport {
   readonly #pools: Readonly<Record<ConnectionPool, Pool>>;
   readonly #headers: Readonly<Record<string, string>>;
   /** Whether the last connection made is HTTP/2, so that requests share it. */
-  #multiplexes = false;
+  #usesHttp2 = false;
 
   constructor({
     http2 = true,
@@ -62,7 +62,7 @@ class UndiciConnections implements OpenTransport {
     tls,
   }: UndiciTransportOptions) {
     const { ca, cert, key, passphrase } = tls ?? {};
-    const dial = buildConnector({
+    const connectSocket = buildConnector({
       allowH2: http2,
       timeout: connectTimeoutMs ?? 10_000,
       ...(ca !== undefined && { ca }),
@@ -72,9 +72,9 @@ class UndiciConnections implements OpenTransport {
       rejectUnauthorized: true, // NODE_TLS_REJECT_UNAUTHORIZED would have a say otherwise
     });
     const connect: buildConnector.connector = (target, callback) =>
-      dial(target, (...outcome) => {
+      connectSocket(target, (...outcome) => {
         const [, socket] = outcome;
-        if (socket) this.#multiplexes = (socket as TLSSocket).alpnProtocol === 'h2';
+        if (socket) this.#usesHttp2 = (socket as TLSSocket).alpnProtocol === 'h2';
         callback(...outcome);
       });
     const pool = (connections: number | null): Pool =>
@@ -85,7 +85,7 @@ class UndiciConnections implements OpenTransport {
           // After a GOAWAY, which proxies send every 1,000 requests, undici would begin no more than this beside what
           // is still under way over the old connection: long polls, so nothing for half a minute.
           const client = targets.at(-1);
-          if (client instanceof Client) client.pipelining = this.#multiplexes ? MAX_STREAMS : 1;
+          if (client instanceof Client) client.pipelining = this.#usesHttp2 ? MAX_STREAMS : 1;
         });
       });
     this.#pools = { poll: pool(null), admin: pool(null), call: pool(callConnections) };
@@ -106,20 +106,20 @@ class UndiciConnections implements OpenTransport {
       agent.dispatch({ method, origin, path, headers, ...(sent !== undefined && { body: sent }) }, exchange);
     }
     try {
-      const { status, headers, body } = await exchange.answer;
+      const { status, headers, body } = await exchange.response;
       const encoding = headers['content-encoding'];
-      const plain = encoding === undefined ? body : await unpacked(status, body, String(encoding), maxBytes);
-      return { status, headers: new PlainHeaders(headers), text: textOf(plain) };
+      const plain = encoding === undefined ? body : await decompressed(status, body, String(encoding), maxBytes);
+      return { status, headers: new PlainHeaders(headers), text: decodeText(plain) };
     } catch (error) {
       // The connection may be dead, which the system notices after a quarter of an hour; every request would join it.
-      if (this.#multiplexes && isTimeout(error)) pool.replace(agent);
+      if (this.#usesHttp2 && isTimeout(error)) pool.replace(agent);
       throw error;
     }
   }
 
   readonly fetch: Fetch = async (input, init = {}) => {
     const { agent } = this.#pools.call;
-    const { url, ...own } = input instanceof Request ? partsOf(input) : { url: input };
+    const { url, ...own } = input instanceof Request ? requestParts(input) : { url: input };
     const sent = { ...own, ...init, duplex: 'half', dispatcher: agent } as unknown as UndiciRequestInit;
     const response: unknown = await undiciFetch(url, sent);
     return response as Response; // of undici's own class, with all that the SDK reads
@@ -131,18 +131,18 @@ class UndiciConnections implements OpenTransport {
 }
 
 /** undici's fetch does not know the global `Request`. */
-function partsOf({ url, method, headers, body }: Request): { readonly url: string } & RequestInit {
+function requestParts({ url, method, headers, body }: Request): { readonly url: string } & RequestInit {
   return { url, method, headers, body };
 }
 
 /** The body without its compression; of an error that cannot be unpacked, nothing: its status says what matters. */
-async function unpacked(status: number, body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
-  if (status < 300) return decoded(body, encoding, maxBytes);
-  return decoded(body, encoding, MAX_ERROR_BYTES).catch(() => Buffer.alloc(0));
+async function decompressed(status: number, body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
+  if (status < 300) return decompress(body, encoding, maxBytes);
+  return decompress(body, encoding, MAX_ERROR_BYTES).catch(() => Buffer.alloc(0));
 }
 
 /** As `Response.text()` has it: UTF-8 without its mark. */
-function textOf(body: Buffer): string {
+function decodeText(body: Buffer): string {
   const hasMark = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
   return body.toString('utf8', hasMark ? 3 : 0);
 }
@@ -151,7 +151,7 @@ function isTimeout(error: unknown): boolean {
   return isError(error) && error.name === 'TimeoutError';
 }
 
-function check(options: UndiciTransportOptions): void {
+function assertOptions(options: UndiciTransportOptions): void {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object');
   const names = ['http2', 'compression', 'callConnections', 'connectTimeoutMs', 'tls'] as const;
   assertKnownOptions('undiciTransport()', options, names);

@@ -3,7 +3,7 @@ import { onAbort, orAborted, throwIfAborted, withDeadline } from '../core/abort.
 import type { Clock } from '../core/clock.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
-import { throwAny } from '../core/every-step.js';
+import { throwErrors } from '../core/every-step.js';
 import { ActivityIndex } from './activity-index.js';
 import { ClientCapacity } from './client-capacity.js';
 import {
@@ -212,7 +212,7 @@ export class ClientRegistry {
     const stops = await Promise.allSettled([...this.#slots.keys()].map((userId) => this.stop(userId, 'shutdown')));
     this.#slots.clear();
     const errors = stops.flatMap((stop) => (stop.status === 'rejected' ? [stop.reason as unknown] : []));
-    throwAny(errors, 'stopping the clients');
+    throwErrors(errors, 'stopping the clients');
   }
 
   /** Records activity of the user. Returns whether the user has a client that is live or will be. */

@@ -1,4 +1,4 @@
-import { aborted } from '../core/abort.js';
+import { whenAborted } from '../core/abort.js';
 import { decryption } from '../core/decryption.js';
 import type { Decrypt } from '../delivery/delivery.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
@@ -34,7 +34,7 @@ export function eventDecryption(
         { userId, roomId, err: error },
         'decrypting an event was aborted by the stop of its client',
       );
-      await aborted(signal);
+      await whenAborted(signal);
       return undefined;
     }
   };

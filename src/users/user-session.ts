@@ -9,7 +9,7 @@ import { delay, orTimeout, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { EventBatch } from '../core/ports/event-source.js';
-import { everyStep } from '../core/every-step.js';
+import { runAllSteps } from '../core/every-step.js';
 import type { Telemetry } from '../core/telemetry.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { Gap } from '../delivery/delivery.js';
@@ -229,7 +229,7 @@ export class UserSession implements ManagedClient {
   /** Runs every step even if an earlier one fails: an error of the SDK must not keep the position from being stored. */
   async stop(): Promise<void> {
     const { userId } = this.#options.credentials;
-    await everyStep(
+    await runAllSteps(
       [
         () => this.#stopping.abort(),
         () => this.#delivery.abort(),

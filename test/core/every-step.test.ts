@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { everyStep } from '../../src/core/every-step.js';
+import { runAllSteps } from '../../src/core/every-step.js';
 
 describe('everyStep', () => {
   const log: string[] = [];
@@ -11,7 +11,7 @@ describe('everyStep', () => {
   it('runs every step in order, whatever one of them fails with', async () => {
     const [first, third] = [new Error('first'), new Error('third')];
     const steps = [step('1', first), async () => void log.push('2'), () => Promise.reject(third), step('4')];
-    const failure: unknown = await everyStep(steps, 'ending').catch((error: unknown) => error);
+    const failure: unknown = await runAllSteps(steps, 'ending').catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(AggregateError);
     expect((failure as AggregateError).errors).toEqual([first, third]);
     expect(log).toEqual(['1', '2', '4']);
@@ -19,7 +19,7 @@ describe('everyStep', () => {
 
   it('rejects with one error as it is, and not at all without one', async () => {
     const failure = new Error('no');
-    await expect(everyStep([step('1', failure), step('2')], 'ending')).rejects.toBe(failure);
-    await everyStep([step('1')], 'ending');
+    await expect(runAllSteps([step('1', failure), step('2')], 'ending')).rejects.toBe(failure);
+    await runAllSteps([step('1')], 'ending');
   });
 });

@@ -40,7 +40,7 @@ describe('SingleFlight', () => {
     void flights.run('a', () => fine.promise);
     flights.run('b', () => crashing.promise).catch(() => {});
     let settled = false;
-    const waiting = flights.settled().then(() => (settled = true));
+    const waiting = flights.whenIdle().then(() => (settled = true));
     crashing.reject(new Error('crash'));
     await new Promise((resolve) => setImmediate(resolve));
     expect(settled).toBe(false);

@@ -12,7 +12,7 @@ function setUp(perSecond: number, burst?: number) {
   /** Names in the order in which they went out, and when. */
   const out: { name: string; at: number }[] = [];
   const take = (name: string, priority: Priority = 'call', signal?: AbortSignal): Promise<void> =>
-    limiter.take(priority, signal).then(() => void out.push({ name, at: clock.now() - begun }));
+    limiter.acquire(priority, signal).then(() => void out.push({ name, at: clock.now() - begun }));
   return { clock, limiter, out, take };
 }
 

@@ -1,7 +1,7 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
 import { MatrixClientManagerError } from '../../core/errors.js';
-import { turnOfTheEventLoop } from '../../core/event-loop.js';
+import { nextEventLoopTurn } from '../../core/event-loop.js';
 import { Vault } from '../../storage/sqlite/vault.js';
 import type { CryptoFile, SealedRow } from './crypto-file.js';
 import type { StoredDatabase } from './indexed-db/databases.js';
@@ -59,7 +59,7 @@ export class DeviceRecords {
       this.#databases.set(name, row.id);
       const records = new Map<string, { key: string; value: unknown }[]>(schema.stores.map(({ name }) => [name, []]));
       for (const [i, row] of this.#file.recordsOf(this.#databases.get(name) ?? 0).entries()) {
-        if (i % RECORDS_PER_TURN === RECORDS_PER_TURN - 1) await turnOfTheEventLoop();
+        if (i % RECORDS_PER_TURN === RECORDS_PER_TURN - 1) await nextEventLoopTurn();
         const [store, key, value] = this.#unseal('record', row) as [string, string, unknown];
         records.get(store)?.push({ key, value });
       }

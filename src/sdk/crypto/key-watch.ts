@@ -1,6 +1,6 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
-import { turnOfTheEventLoop } from '../../core/event-loop.js';
+import { nextEventLoopTurn } from '../../core/event-loop.js';
 import type { RoomKeyEvent, Telemetry } from '../../core/telemetry.js';
 import { isBackupGone } from './published-keys.js';
 
@@ -122,7 +122,7 @@ export class KeyWatch {
       try {
         await restore(keys, ...more);
       } finally {
-        await turnOfTheEventLoop(); // that they have come is told in a task of its own
+        await nextEventLoopTurn(); // that they have come is told in a task of its own
         for (const { session_id: id } of keys) this.#restoring.delete(id);
       }
     };

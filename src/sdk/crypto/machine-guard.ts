@@ -1,6 +1,6 @@
 import type { Clock, TimerHandle } from '../../core/clock.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
-import { turnOfTheEventLoop } from '../../core/event-loop.js';
+import { nextEventLoopTurn } from '../../core/event-loop.js';
 import type { Logger } from '../../core/logger.js';
 import type { ReceiveSyncChanges } from './sync-parts.js';
 import { receiveInParts } from './sync-parts.js';
@@ -75,7 +75,7 @@ export class MachineGuard {
     for (;;) {
       const running = [...this.#running, ...alsoRunning()];
       await Promise.race([Promise.allSettled(running), expiry]);
-      await turnOfTheEventLoop(); // what has ended may have begun something else
+      await nextEventLoopTurn(); // what has ended may have begun something else
       if (expired.signal.aborted || this.#running.size + alsoRunning().length === 0) break;
     }
     clock.clearTimeout(timer);

@@ -2,7 +2,7 @@ import type { MatrixClient, MatrixEvent } from 'matrix-js-sdk';
 import { orTimeout } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
-import { turnOfTheEventLoop } from '../../core/event-loop.js';
+import { nextEventLoopTurn } from '../../core/event-loop.js';
 import { isError } from '../../core/is-error.js';
 import type { Logger } from '../../core/logger.js';
 import { assertCryptoSurface } from '../private-surface.js';
@@ -204,7 +204,7 @@ async function closeLate(opening: Promise<{ readonly crypto: CryptoBackend } & C
     const opened = await opening;
     await opened.settle();
     opened.crypto.stop();
-    await turnOfTheEventLoop();
+    await nextEventLoopTurn();
   } catch {
     // it did not open: there is nothing to end, and why was told
   }

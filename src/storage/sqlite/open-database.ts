@@ -31,7 +31,7 @@ const SMALLEST_PAGE_BYTES = 512;
 export type OpenOptions = Pick<NormalizedSqliteOptions, 'path' | 'secret' | 'onCorruption' | 'logger' | 'clock'>;
 
 /** Ends the attempt to open a file that has to be set aside. */
-class Damage extends Error {}
+class DamagedFileError extends Error {}
 
 /**
  * Opens the file of `options`, or makes it as `layout` says. A damaged one is set aside and reported, and a new one begun. Throws
@@ -39,11 +39,11 @@ class Damage extends Error {}
  * something else, and `STORAGE` otherwise; the file is then as it was.
  */
 export function openDatabase(options: OpenOptions, layout: Layout = storageLayout): OpenDatabase {
-  if (options.path === ':memory:') return attempt(options.path, options, layout);
+  if (options.path === ':memory:') return openOnce(options.path, options, layout);
   const path = canonicalPath(options.path, layout);
   const lock = lockFile(path);
   try {
-    const opened = attemptTwice(path, options, layout);
+    const opened = openOrReplaceDamaged(path, options, layout);
     const close = (): void => {
       try {
         opened.close();
@@ -58,14 +58,14 @@ export function openDatabase(options: OpenOptions, layout: Layout = storageLayou
   }
 }
 
-function attemptTwice(path: string, options: OpenOptions, layout: Layout): OpenDatabase {
+function openOrReplaceDamaged(path: string, options: OpenOptions, layout: Layout): OpenDatabase {
   try {
-    return attempt(path, options, layout);
+    return openOnce(path, options, layout);
   } catch (error) {
-    if (!(error instanceof Damage)) throw error;
+    if (!(error instanceof DamagedFileError)) throw error;
     const movedTo = setAside(path, options.clock.now());
     reportCorruption(options, { scope: 'file', path, reason: error.message, movedTo });
-    return attempt(path, options, layout);
+    return openOnce(path, options, layout);
   }
 }
 
@@ -73,10 +73,10 @@ function attemptTwice(path: string, options: OpenOptions, layout: Layout): OpenD
 function canonicalPath(given: string, layout: Layout): string {
   const path = resolve(given);
   try {
-    const file = lookAt(path);
+    const file = statIfExists(path);
     if (file?.isFile()) return realpathSync(path);
     if (file) throw invalidPath(layout, `to be a file, but ${path} is none`);
-    if (!lookAt(dirname(path))?.isDirectory()) {
+    if (!statIfExists(dirname(path))?.isDirectory()) {
       throw invalidPath(layout, `to lie in an existing folder, but ${dirname(path)} is none: create it first`);
     }
     return join(realpathSync(dirname(path)), basename(path));
@@ -85,7 +85,7 @@ function canonicalPath(given: string, layout: Layout): string {
   }
 }
 
-function lookAt(path: string): Stats | undefined {
+function statIfExists(path: string): Stats | undefined {
   try {
     return statSync(path);
   } catch (error) {
@@ -98,46 +98,46 @@ function invalidPath({ owner }: Layout, expected: string): MatrixClientManagerEr
   return new MatrixClientManagerError('INVALID_OPTIONS', `${owner}: expected \`path\` ${expected}`);
 }
 
-function attempt(path: string, options: OpenOptions, layout: Layout): OpenDatabase {
+function openOnce(path: string, options: OpenOptions, layout: Layout): OpenDatabase {
   if (path !== ':memory:') prepareFile(path, options.logger);
   const database = openConnection(path);
   try {
     // Before the first read: SQLite then takes the whole file for this connection, and needs no -shm file.
     database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON');
-    const version = recognise(database, path, layout);
+    const version = readSchemaVersion(database, path, layout);
     if (version > 0) checkIntegrity(database, layout, version);
-    const kept = version > 0 ? unlock(database, path, options.secret, layout) : undefined;
+    const kept = version > 0 ? openDataKey(database, path, options.secret, layout) : undefined;
     configure(database);
     const dataKey = inTransaction(database, () => {
       if (version < layout.migrations.length) migrate(database, layout, version);
-      return kept ?? begin(database, options.secret);
+      return kept ?? createDataKey(database, options.secret);
     });
     return { path, database, vault: new Vault(dataKey), close: () => database.close() };
   } catch (error) {
     database.close();
     if (isBusy(error)) throw lockedError(path, error);
-    throw isDamage(error) ? new Damage((error as Error).message) : error;
+    throw isDamage(error) ? new DamagedFileError((error as Error).message) : error;
   }
 }
 
 function prepareFile(path: string, logger: Logger): void {
   const size = sizeOf(path);
-  if (size === 0 && sizeOf(`${path}-wal`) > 0) throw new Damage('the file is empty, but its log is not');
+  if (size === 0 && sizeOf(`${path}-wal`) > 0) throw new DamagedFileError('the file is empty, but its log is not');
   // SQLite takes what is shorter than a page for an empty database, and would overwrite it.
-  if (size > 0 && size < SMALLEST_PAGE_BYTES) throw new Damage(`the file has only ${size} bytes`);
+  if (size > 0 && size < SMALLEST_PAGE_BYTES) throw new DamagedFileError(`the file has only ${size} bytes`);
   try {
     closeSync(openSync(path, 'wx', 0o600));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    keepPrivate(path, logger);
+    restrictPermissions(path, logger);
   }
 }
 
 function sizeOf(path: string): number {
-  return lookAt(path)?.size ?? 0;
+  return statIfExists(path)?.size ?? 0;
 }
 
-function keepPrivate(path: string, logger: Logger): void {
+function restrictPermissions(path: string, logger: Logger): void {
   if (process.platform === 'win32' || (statSync(path).mode & 0o077) === 0) return;
   try {
     chmodSync(path, 0o600);
@@ -147,7 +147,7 @@ function keepPrivate(path: string, logger: Logger): void {
 }
 
 /** The file's schema version, 0 where it is empty. Reads only. */
-function recognise(database: DatabaseSync, path: string, layout: Layout): number {
+function readSchemaVersion(database: DatabaseSync, path: string, layout: Layout): number {
   const pragma = (name: string): unknown => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
   const version = Number(pragma('user_version'));
   const application = Number(pragma('application_id'));
@@ -166,7 +166,7 @@ function recognise(database: DatabaseSync, path: string, layout: Layout): number
         'use the release that wrote it or a later one; the file was not changed',
     );
   }
-  if (version < 1) throw new Damage('the schema version is missing');
+  if (version < 1) throw new DamagedFileError('the schema version is missing');
   return version;
 }
 
@@ -174,18 +174,18 @@ function checkIntegrity(database: DatabaseSync, layout: Layout, version: number)
   // Not quick_check: it misses a damaged index, and so records that are there and cannot be found. Half a second for
   // 400 MB and 400,000 records, where quick_check takes two thirds of it.
   const [problem] = Object.values(database.prepare('PRAGMA integrity_check(1)').get() ?? {});
-  if (problem !== 'ok') throw new Damage(`integrity_check: ${String(problem).replaceAll('\n', ' ')}`);
+  if (problem !== 'ok') throw new DamagedFileError(`integrity_check: ${String(problem).replaceAll('\n', ' ')}`);
   try {
     probeLayout(database, layout, version);
   } catch (error) {
-    throw new Damage(`the tables are not those of schema version ${version}: ${(error as Error).message}`);
+    throw new DamagedFileError(`the tables are not those of schema version ${version}: ${(error as Error).message}`);
   }
 }
 
-function unlock(database: DatabaseSync, path: string, secret: string | Uint8Array, { owner }: Layout): Buffer {
+function openDataKey(database: DatabaseSync, path: string, secret: string | Uint8Array, { owner }: Layout): Buffer {
   const row = database.prepare(`SELECT value FROM meta WHERE name = 'keyring'`).get();
   const opened = openKeyring(row?.['value'], secret);
-  if (opened.outcome === 'damaged') throw new Damage('the keyring is damaged');
+  if (opened.outcome === 'damaged') throw new DamagedFileError('the keyring is damaged');
   if (opened.outcome === 'opened') return opened.dataKey;
   throw new MatrixClientManagerError(
     'INVALID_OPTIONS',
@@ -201,7 +201,7 @@ function configure(database: DatabaseSync): void {
   );
 }
 
-function begin(database: DatabaseSync, secret: string | Uint8Array): Buffer {
+function createDataKey(database: DatabaseSync, secret: string | Uint8Array): Buffer {
   const { keyring, dataKey } = createKeyring(secret);
   database.prepare(`INSERT INTO meta (name, value) VALUES ('keyring', ?)`).run(keyring);
   return dataKey;

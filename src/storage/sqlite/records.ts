@@ -104,13 +104,13 @@ export class Records {
     const rows = this.#statements.prepare(
       `SELECT ${COLUMNS} FROM records WHERE user_id = ? AND kind = ? ORDER BY seq LIMIT ?`,
     );
-    return this.#readable(rows.all(userId, kind, limit));
+    return this.#unsealAll(rows.all(userId, kind, limit));
   }
 
   /** The records of a kind of every user, in order. Only sends are indexed for it. */
   listOfAllUsers(kind: 'queued' | 'failed' | 'sent'): StoredRecord[] {
     // The kind stands in the text because SQLite uses a partial index for a literal only.
-    return this.#readable(
+    return this.#unsealAll(
       this.#statements.prepare(`SELECT ${COLUMNS} FROM records WHERE kind = '${kind}' ORDER BY seq`).all(),
     );
   }
@@ -141,7 +141,7 @@ export class Records {
       .run(userId, kind, index, sealed);
   }
 
-  #readable(rows: unknown[]): StoredRecord[] {
+  #unsealAll(rows: unknown[]): StoredRecord[] {
     return rows.map((row) => this.#unseal(row as Row)).filter((record) => record !== undefined);
   }
 

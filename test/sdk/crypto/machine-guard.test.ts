@@ -7,7 +7,7 @@ import { silentLogger } from '../../../src/core/logger.js';
 import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
 import type { DeviceStore } from '../../../src/encryption/store/device-store.js';
 import { MachineGuard } from '../../../src/sdk/crypto/machine-guard.js';
-import { turnOfTheEventLoop } from '../../../src/core/event-loop.js';
+import { nextEventLoopTurn } from '../../../src/core/event-loop.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
 import { olmMachineOn } from '../../encryption/support/olm-machine.js';
 
@@ -100,10 +100,10 @@ describe('a call that ends while a sync is taken in', () => {
 
   it('answers when what it may rest on is stored', async () => {
     const { machine, said } = start(() => said.push('release'));
-    await turnOfTheEventLoop();
+    await nextEventLoopTurn();
     expect(said).toEqual(['hold']);
     machine.sync.resolve(['taken in']);
-    await turnOfTheEventLoop();
+    await nextEventLoopTurn();
     expect(said.slice(0, 2)).toEqual(['hold', 'release']);
     expect(said.slice(2).toSorted()).toEqual(['encrypt: sealed', 'share: shared', 'sync: taken in']);
     await machine.encryptRoomEvent();
@@ -115,7 +115,7 @@ describe('a call that ends while a sync is taken in', () => {
       throw new Error('disk full');
     });
     machine.sync.resolve(['taken in']);
-    await turnOfTheEventLoop();
+    await nextEventLoopTurn();
     expect(said.toSorted()).toEqual(['encrypt: Error: disk full', 'hold', 'sync: Error: disk full']);
   });
 });
