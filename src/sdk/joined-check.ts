@@ -3,7 +3,7 @@ import { ClientEvent } from 'matrix-js-sdk';
 import type { RoomBatch } from '../core/ports/event-source.js';
 import type { Logger } from '../core/logger.js';
 import type { SyncRequests } from '../sync/sync-requests.js';
-import type { ReadSync } from '../sync/sync-response.js';
+import type { ParsedSync } from '../sync/sync-response.js';
 
 /**
  * Finds the rooms that the client has joined and the homeserver knows nothing of: Synapse tells no leave when an admin
@@ -45,7 +45,7 @@ export class JoinedCheck {
   }
 
   /** Takes the suspects that the sync does not name out of the client; returns the sync with their end. */
-  remove(read: ReadSync, suspects: ReadonlySet<string>): ReadSync {
+  remove(read: ParsedSync, suspects: ReadonlySet<string>): ParsedSync {
     const named = new Set([...read.batch.rooms, ...read.batch.invites].map(({ roomId }) => roomId));
     const gone = [...suspects].filter((roomId) => !named.has(roomId));
     if (gone.length === 0) return read;

@@ -3,7 +3,7 @@ import type { IPushRules, ISyncResponse, MatrixClient, Room } from 'matrix-js-sd
 import type { ISavedSync } from 'matrix-js-sdk/lib/store/index.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { jsonCopy } from '../core/json-copy.js';
-import { HeldReceipts } from '../sync/receipts.js';
+import { LatestReceipts } from '../sync/receipts.js';
 import { isFitForSdk } from '../sync/response-parts.js';
 import { containSdkFailures } from './sdk-containment.js';
 import type { OnSdkFailure } from './sdk-containment.js';
@@ -17,7 +17,7 @@ export interface KnownTimeline extends Iterable<RawEvent> {
 
 /** What the SDK has not been told of a room. */
 interface HeldRoom {
-  readonly receipts: HeldReceipts;
+  readonly receipts: LatestReceipts;
   unread?: { readonly notification_count?: number; readonly highlight_count?: number };
 }
 
@@ -185,7 +185,7 @@ export class SdkFeed {
   }
 
   #hold(roomId: string, section: JoinedRoom): void {
-    const held = this.#held.get(roomId) ?? { receipts: new HeldReceipts() };
+    const held = this.#held.get(roomId) ?? { receipts: new LatestReceipts() };
     this.#held.set(roomId, held);
     const ephemeral = section.ephemeral?.events ?? [];
     for (const { type, content } of ephemeral) if (type === 'm.receipt') held.receipts.add(content);

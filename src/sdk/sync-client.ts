@@ -161,8 +161,8 @@ export class SyncClient implements EventSource {
     };
     this.#feed = new SdkFeed(this.matrixClient, saved, onSdkFailure, options.encryption !== undefined);
     const { signal } = this.#poll;
-    const endsWithOutage = (): boolean => this.#phase === 'running';
-    const requests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, endsWithOutage });
+    const abortOnOutage = (): boolean => this.#phase === 'running';
+    const requests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, abortOnOutage });
     const covered = knownRoomsOf(stored);
     this.#storedAsGrowing = covered !== undefined;
     const fast = new FastStart({
@@ -171,7 +171,7 @@ export class SyncClient implements EventSource {
       requests,
       // Its second request would lose messages to the device that came with the first, if a kill came between.
       versions: options.slidingSync && options.encryption?.isNew !== false ? options.versions : undefined,
-      covered,
+      knownRooms: covered,
       signal,
     });
     this.#fast = fast;
@@ -183,9 +183,9 @@ export class SyncClient implements EventSource {
       userId: this.#userId,
       session,
       requests,
-      fast,
+      fastStart: fast,
       resumesFrom: this.#resumesFrom,
-      isKnown: stored.lastDelivered.size > 0,
+      hasDeliveredBefore: stored.lastDelivered.size > 0,
       gate,
       encryption,
       telemetry,
@@ -230,7 +230,7 @@ export class SyncClient implements EventSource {
 
   /** Whether rooms, or events that were missed, are not here because the homeserver fails to tell them. */
   get isIncomplete(): boolean {
-    return this.#fast.isFailing || this.#missed?.isFailing === true;
+    return this.#fast.isRoomLoadFailing || this.#missed?.isFailing === true;
   }
 
   /** Lets the client know what the library knows, for somebody who looks at it. */
@@ -243,7 +243,7 @@ export class SyncClient implements EventSource {
    * @param history - whether that is everything, the history of the first sync included
    */
   catchUp(history: boolean): void {
-    this.#missed?.want(history);
+    this.#missed?.request(history);
   }
 
   /** Asks before the next poll which rooms the user is in: the homeserver has refused a request for one. */
@@ -370,15 +370,15 @@ export class SyncClient implements EventSource {
     const missed = this.#missed;
     if (since === undefined) return this.#syncs.next(query);
     for (;;) {
-      const growth = !this.#fast.hasMissingRooms ? 'none' : this.#fast.isDue ? 'due' : 'put-off';
+      const growth = !this.#fast.hasMissingRooms ? 'none' : this.#fast.isRoomLoadDue ? 'due' : 'postponed';
       await missed?.run(growth, this.#missedBatches(String(since)));
       const signal = missed?.signal ?? this.#poll.signal;
       try {
-        const isDone = this.#phase === 'running' && !this.#fast.hasMissingRooms && !this.#syncs.hasAnswer;
+        const isDone = this.#phase === 'running' && !this.#fast.hasMissingRooms && !this.#syncs.hasQueuedResult;
         const suspects = isDone ? await this.#joined.suspects(signal) : new Set<string>();
         if (suspects.size === 0) return await this.#syncs.next(query, signal);
         const answer = await this.#syncs.next({ ...query, timeout: 0 }, signal);
-        return { ...answer, read: this.#joined.remove(answer.read, suspects) };
+        return { ...answer, sync: this.#joined.remove(answer.sync, suspects) };
       } catch (error) {
         if (!signal.aborted || this.#poll.signal.aborted) throw error;
       }
@@ -394,7 +394,7 @@ export class SyncClient implements EventSource {
       return { ...batch, since, nextBatch: position, ...(resume && { resume }) };
     };
     return {
-      fromAnswer: ({ batch, stateChanged }, since) => toBatch(batch, stateChanged, since),
+      fromSync: ({ batch, stateChanged }, since) => toBatch(batch, stateChanged, since),
       withGaps: (since = position) => {
         const { batch, roomIds } = gapsOfAllRooms(matrixClient, position);
         return toBatch(batch, roomIds, since);
@@ -403,9 +403,9 @@ export class SyncClient implements EventSource {
   }
 
   #handOut(answer: SyncResult): ISyncResponse {
-    const { read, durationMs } = answer;
-    const { malformed, batch } = read;
-    const response = read.response as unknown as ISyncResponse;
+    const { sync, durationMs } = answer;
+    const { malformed, batch } = sync;
+    const response = sync.response as unknown as ISyncResponse;
     const { logger } = this.#options;
     if (malformed > 0) {
       this.#telemetry.malformed(malformed);
@@ -428,25 +428,25 @@ export class SyncClient implements EventSource {
     const pending = this.#pending;
     const watch = this.#watch;
     this.#pending = undefined;
-    const isPending = (pending?.read.response as unknown) === data;
+    const isPending = (pending?.sync.response as unknown) === data;
     if (!pending || !isPending || this.#phase === 'closing') return;
-    const { read, growing } = pending;
+    const { sync, hasMissingRooms } = pending;
     const { encryption } = this.#options;
     // Keys that came with it are not on the disk: it has to come again.
     if (encryption?.failure) return this.#fail(encryption.failure);
     encryption?.synced(Boolean(data.device_lists?.changed?.length));
-    const roomIds = read.batch.rooms.map(({ roomId }) => roomId);
+    const roomIds = sync.batch.rooms.map(({ roomId }) => roomId);
     trimTimelines(this.matrixClient, roomIds, this.#options.timelineLimit);
-    this.#feed.trim(read.stateChanged);
+    this.#feed.trim(sync.stateChanged);
     try {
-      const stores = this.#accountDataChanged || growing !== this.#storedAsGrowing;
-      this.#storedAsGrowing = growing;
+      const stores = this.#accountDataChanged || hasMissingRooms !== this.#storedAsGrowing;
+      this.#storedAsGrowing = hasMissingRooms;
       const held = stores ? this.#feed.heldAccountData() : [];
-      const resume = resumeData(this.matrixClient, read.batch, read.stateChanged, stores, growing, held);
+      const resume = resumeData(this.matrixClient, sync.batch, sync.stateChanged, stores, hasMissingRooms, held);
       const take = async (): Promise<void> => {
-        if (!this.#missed?.isUnderWay) await this.#sink({ ...read.batch, ...(resume && { resume }) });
+        if (!this.#missed?.isUnderWay) await this.#sink({ ...sync.batch, ...(resume && { resume }) });
       };
-      const taken = watch ? watch(sizeOf(read.batch), take) : take();
+      const taken = watch ? watch(sizeOf(sync.batch), take) : take();
       // Somebody has looked at the client while it did not get all of this.
       if (this.#unobserved && this.#feed.isMaterialized) this.#feed.fill(roomIds);
       await taken;

@@ -1,28 +1,28 @@
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 
-/** Times in a row that the homeserver has to say that a session is over before the live client of it ends. */
-const END_ATTEMPTS = 3;
+/** Rejections of the session in a row after which a live client ends. */
+const MAX_SESSION_REJECTIONS = 3;
 
 /**
- * Decides whether a failure that no retry is known to mend ends a live client. A fault of our own does, and an answer
- * that says repeatedly that the session or the account is over. Any other refusal of a sync may be gone tomorrow: a
- * wrong route to a worker, a limit of active users, a lock of the account.
+ * Decides whether a failure that is not retryable ends a live client. An error of the library's own code does, and so
+ * does a homeserver that repeatedly reports the session or the account as ended. The client survives every other
+ * rejected sync, because the cause may go away: a wrong route to a worker, a limit of active users, a locked account.
  */
-export class EndOfSession {
-  #said = 0;
+export class FatalFailureDetector {
+  #rejections = 0;
 
-  /** A sync succeeded. */
+  /** Call it after a successful sync. */
   reset(): void {
-    this.#said = 0;
+    this.#rejections = 0;
   }
 
-  endsClient(error: unknown): boolean {
-    if (isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED')) return ++this.#said >= END_ATTEMPTS;
+  isFatal(error: unknown): boolean {
+    if (isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED')) return ++this.#rejections >= MAX_SESSION_REJECTIONS;
     return !isManagerError(error) || error.status === undefined;
   }
 }
 
-/** What the client fails with, as an error of ours. */
+/** The error that a failed client reports: the error itself, or `CLIENT_FAILED` with it as the cause. */
 export function clientFailure(error: unknown, userId: string): MatrixClientManagerError {
   if (isManagerError(error)) return error;
   return new MatrixClientManagerError('CLIENT_FAILED', `the client of ${userId} failed`, { userId, cause: error });

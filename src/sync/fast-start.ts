@@ -4,26 +4,26 @@ import { isManagerError } from '../core/errors.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { ServerVersions } from '../http/server-versions.js';
-import { beforeNews, noSections, wholeRooms } from './room-sections.js';
+import { withoutLiveEvents, noSections, completeRooms } from './room-sections.js';
 import type { RoomSections } from './room-sections.js';
 import { SLIDING_SYNC_FEATURE, SlidingSync } from './sliding-sync.js';
 import { cacheBuster, initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit } from './sync-query.js';
 import type { SyncRequests } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
-import type { JoinedRoomBody, ReadSync } from './sync-response.js';
+import type { JoinedRoomBody, ParsedSync } from './sync-response.js';
 
-/** Rooms that a client starts with, and rooms that it takes in at once afterwards. */
-const FIRST_WINDOW = 20;
-const WINDOW = 40;
+/** Number of rooms in the first window, and in each later one. */
+const FIRST_WINDOW_SIZE = 20;
+const WINDOW_SIZE = 40;
 
-/** Failures to take in further rooms, from which on the client lives without them, and tries now and then. */
-const GROWTH_ATTEMPTS = 3;
-const PUT_OFF = { baseDelayMs: 5_000, maxDelayMs: 600_000 };
+/** Failed attempts in a row after which loading more rooms is postponed and the client polls without them. */
+const LOAD_ATTEMPTS = 3;
+const POSTPONE_BACKOFF = { baseDelayMs: 5_000, maxDelayMs: 600_000 };
 
 export interface FastStartOptions {
   readonly userId: string;
   readonly requests: SyncRequests;
-  /** Undefined where sliding sync is not to be used. */
+  /** Undefined: sliding sync is not used. */
   readonly versions: ServerVersions | undefined;
   readonly timelineLimit: number;
   readonly startTimeoutMs: number;
@@ -31,254 +31,268 @@ export interface FastStartOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
-  /** Rooms that the client has, where an earlier start was cut short; undefined where it was not. */
-  readonly covered: Iterable<string> | undefined;
+  /** The loaded rooms, if the client was stopped before it had all rooms; undefined otherwise. */
+  readonly knownRooms: Iterable<string> | undefined;
 }
 
-interface Rooms {
+interface RoomWindow {
   readonly sections: RoomSections;
-  /** Whether there are no others. */
-  readonly isAll: boolean;
+  /** Whether no room is missing once these are loaded. */
+  readonly isComplete: boolean;
 }
 
-interface UpToNow {
+interface WindowWithSync {
   readonly sections: RoomSections;
-  readonly news: ReadSync | undefined;
+  /** The events since the position; undefined if other rooms have to be loaded first. */
+  readonly liveSync: ParsedSync | undefined;
 }
 
-/** A part of what the homeserver told, in the order in which the client has to take it. */
+/** One sync for the client to process. Chunks are processed in the order in which they are returned. */
 export interface SyncChunk {
-  readonly read: ReadSync;
-  /** Whether rooms are still missing after it. */
-  readonly growing: boolean;
+  readonly sync: ParsedSync;
+  /** Whether rooms are still missing after this chunk. */
+  readonly hasMissingRooms: boolean;
 }
 
 /**
- * Starts a client with a few rooms, and has it take in the others while it lives already.
+ * Starts a client with a few rooms and loads the others while the client is already live.
  *
- * The position comes first, from a sync without rooms. Rooms come after it by sliding sync, which costs what it brings
- * and not what the user has joined. Then a plain sync from the position says what is news, and what is not in it is
- * history: so news is news whichever way it comes first, and from the first position on nothing is missed. Where
- * there are news of a room that is missing, the room is fetched, and the news asked for once more. Where the rooms are
- * not to be had, the client goes on without them: their news come alone, and their history when it can be had.
+ * A `/sync` without rooms gives the position. Sliding sync then loads a window of rooms; its cost depends on the rooms
+ * it returns, not on the number of joined rooms. A plain `/sync` from the position returns the live events. They are
+ * removed from the window, so the rest of the window is backlog, and no event after the position is lost.
  *
- * This file is a little long because which rooms are there, asked for and given up is one state.
+ * If the plain sync has events of a room that is not loaded, that room is loaded first and the plain sync is repeated.
+ * If rooms cannot be loaded, the client polls without them: their live events are delivered, and their backlog follows
+ * when they can be loaded.
+ *
+ * This file is a little long because the loaded, queued and unavailable rooms are one state.
  */
 export class FastStart {
   readonly #options: FastStartOptions;
-  readonly #sliding: SlidingSync;
+  readonly #slidingSync: SlidingSync;
   readonly #knownRooms: Set<string>;
-  /** Rooms that sliding sync was asked for and did not have. */
+  /** Rooms that sliding sync was asked for and did not return. */
   readonly #unavailableRooms = new Set<string>();
-  /** Rooms to ask for next. */
-  #waiting: string[] = [];
-  /** Rooms to ask for before: they have news. */
-  #urgent: string[] = [];
+  /** Rooms to load, after {@link #priorityRooms}. */
+  #queuedRooms: string[] = [];
+  /** Rooms to load first, because they have live events. */
+  #priorityRooms: string[] = [];
   #hasMissingRooms: boolean;
-  /** Whether what was missed comes first. */
-  #resuming: boolean;
-  #refused = false;
-  /** Attempts to take in rooms that failed, and when the next one may be made. */
+  /** Whether the next window is preceded by a sync from the stored position, as after a restart with missing rooms. */
+  #syncsFirst: boolean;
+  #slidingSyncFailed = false;
+  /** Failed attempts to load rooms, and the earliest time of the next one in milliseconds since the Unix epoch. */
   #failures = 0;
-  #notBefore = 0;
-  #lastPoll = { since: '', timeout: 0 };
+  #nextLoadAt = 0;
+  #lastSync = { since: '', timeout: 0 };
 
   constructor(options: FastStartOptions) {
-    const { requests, userId, timelineLimit, covered } = options;
+    const { requests, userId, timelineLimit, knownRooms } = options;
     this.#options = options;
-    this.#sliding = new SlidingSync(requests, userId, initialLimit(timelineLimit));
-    this.#knownRooms = new Set(covered);
-    this.#hasMissingRooms = covered !== undefined;
-    this.#resuming = this.#hasMissingRooms;
+    this.#slidingSync = new SlidingSync(requests, userId, initialLimit(timelineLimit));
+    this.#knownRooms = new Set(knownRooms);
+    this.#hasMissingRooms = knownRooms !== undefined;
+    this.#syncsFirst = this.#hasMissingRooms;
   }
 
-  /** Whether rooms are missing. */
+  /** Whether some of the user's rooms are not loaded. */
   get hasMissingRooms(): boolean {
     return this.#hasMissingRooms;
   }
 
-  /** Whether rooms are missing because the homeserver has failed to tell them. */
-  get isFailing(): boolean {
-    return this.#hasMissingRooms && this.#failures >= GROWTH_ATTEMPTS;
+  /** Whether rooms are missing and loading them has failed repeatedly. */
+  get isRoomLoadFailing(): boolean {
+    return this.#hasMissingRooms && this.#failures >= LOAD_ATTEMPTS;
   }
 
-  /** Whether rooms are missing and are to be asked for next. */
-  get isDue(): boolean {
-    return this.#hasMissingRooms && this.#options.clock.now() >= this.#notBefore;
+  /** Whether rooms are missing and may be loaded now. */
+  get isRoomLoadDue(): boolean {
+    return this.#hasMissingRooms && this.#options.clock.now() >= this.#nextLoadAt;
   }
 
-  /** Nothing is missing any more. */
+  /** Notes that all rooms are loaded. */
   finish(): void {
     this.#hasMissingRooms = false;
     this.#knownRooms.clear();
     this.#unavailableRooms.clear();
-    this.#waiting = [];
-    this.#urgent = [];
+    this.#queuedRooms = [];
+    this.#priorityRooms = [];
   }
 
-  /** The first rooms, and what is news by now; undefined where the homeserver does not do that. */
-  async begin(): Promise<SyncChunk[] | undefined> {
-    if (!(await this.#isOffered())) return undefined;
-    const answer = await this.#sync({ filter: NO_ROOMS_FILTER, timeout: cacheBuster(this.#options.clock) });
-    const position = this.#read(answer, undefined, false);
-    const window = await this.#tryWindow();
+  /** Loads the first rooms and the live events; undefined if the homeserver does not offer a fast start. */
+  async loadFirstRooms(): Promise<SyncChunk[] | undefined> {
+    if (!(await this.#canUseSlidingSync())) return undefined;
+    const data = await this.#sync({ filter: NO_ROOMS_FILTER, timeout: cacheBuster(this.#options.clock) });
+    const position = this.#parse(data, undefined, false);
+    const window = await this.#tryFirstWindow();
     if (!window) return undefined;
-    this.#hasMissingRooms = !window.isAll;
-    const { sections, news } = await this.#upToNow(window, position.batch.nextBatch, false);
-    const growing = this.#hasMissingRooms;
-    const read = this.#read({ ...position.response, rooms: toRooms(sections) }, undefined, false);
-    const first = { ...read, batch: { ...read.batch, ...(growing && { isPartialInitialSync: true }) } };
-    return [{ read: first, growing }, ...(news ? [{ read: news, growing }] : [])];
+    this.#hasMissingRooms = !window.isComplete;
+    const { sections, liveSync } = await this.#addLiveSync(window, position.batch.nextBatch, false);
+    const hasMissingRooms = this.#hasMissingRooms;
+    const parsed = this.#parse({ ...position.response, rooms: roomsBody(sections) }, undefined, false);
+    const first = { ...parsed, batch: { ...parsed.batch, ...(hasMissingRooms && { isPartialInitialSync: true }) } };
+    return [{ sync: first, hasMissingRooms }, ...(liveSync ? [{ sync: liveSync, hasMissingRooms }] : [])];
   }
 
-  /** Further rooms, and what is news by now. @param catchUp - whether the position is from before the client's start */
+  /**
+   * Loads more rooms and the live events. Returns at least one chunk.
+   * @param catchUp - whether `since` is a position from before the client's start
+   */
   async loadMoreRooms(since: string, catchUp: boolean): Promise<SyncChunk[]> {
     for (;;) {
-      const { sections, news } = await this.#upToNow(await this.#moreRooms(), since, catchUp);
-      this.#failures = Math.min(this.#failures, GROWTH_ATTEMPTS - 1); // from now on the first failure puts off
-      const growing = this.#hasMissingRooms;
-      const parts = news ? [{ read: news, growing }] : [];
+      const { sections, liveSync } = await this.#addLiveSync(await this.#nextWindow(), since, catchUp);
+      this.#failures = Math.min(this.#failures, LOAD_ATTEMPTS - 1); // from now on the first failure postpones
+      const hasMissingRooms = this.#hasMissingRooms;
+      const chunks = liveSync ? [{ sync: liveSync, hasMissingRooms }] : [];
       if (sections.join.size > 0) {
-        const late = this.#read({ next_batch: since, rooms: toRooms(sections) }, undefined, false);
-        parts.unshift({ read: { ...late, batch: { ...late.batch, since, isBackfilledRooms: true } }, growing });
+        const parsed = this.#parse({ next_batch: since, rooms: roomsBody(sections) }, undefined, false);
+        const backfill = { ...parsed, batch: { ...parsed.batch, since, isBackfilledRooms: true } };
+        chunks.unshift({ sync: backfill, hasMissingRooms });
       }
-      if (parts.length > 0) return parts;
+      if (chunks.length > 0) return chunks;
     }
   }
 
-  /** Whether an attempt to grow has failed once too often, so that the client has to live without the rooms for now. */
+  /** Called when loading rooms failed. Returns whether loading is postponed; if not, the caller handles the error. */
   postpone(error: unknown): boolean {
     const { clock, logger, userId, signal } = this.#options;
-    if (signal.aborted || !isRetryable(failureClass(error)) || ++this.#failures < GROWTH_ATTEMPTS) return false;
-    const delayMs = retryDelayMs(error, this.#failures - GROWTH_ATTEMPTS + 1, PUT_OFF);
-    this.#notBefore = clock.now() + delayMs;
-    logger.warn({ userId, err: error, delayMs }, 'taking in further rooms failed; going on without them for now');
+    if (signal.aborted || !isRetryable(failureClass(error)) || ++this.#failures < LOAD_ATTEMPTS) return false;
+    const delayMs = retryDelayMs(error, this.#failures - LOAD_ATTEMPTS + 1, POSTPONE_BACKOFF);
+    this.#nextLoadAt = clock.now() + delayMs;
+    logger.warn({ userId, err: error, delayMs }, 'loading more rooms failed; polling without them for now');
     return true;
   }
 
-  /** A plain sync that was asked for while rooms were missing: what it tells of those is not all there is of them. */
-  markMissingRooms(read: ReadSync): ReadSync {
-    const whole = wholeRooms(read);
-    const { batch } = read;
+  /** Marks the rooms of a plain sync that are not loaded: it has their live events but not their full state. */
+  markMissingRooms(sync: ParsedSync): ParsedSync {
+    const complete = completeRooms(sync);
+    const { batch } = sync;
     const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
-      membership === 'join' && !this.#knownRooms.has(roomId) && !whole.has(roomId);
-    const parts = new Set(batch.rooms.filter(isMissing).map(({ roomId }) => roomId));
-    this.#resuming = false;
-    this.#urgent = [...new Set([...this.#urgent, ...parts])].filter((roomId) => !this.#unavailableRooms.has(roomId));
-    this.#noteMembership(read, whole);
-    const rooms = batch.rooms.map((room) =>
-      parts.has(room.roomId) ? { ...room, isWithoutHistory: true as const } : room,
+      membership === 'join' && !this.#knownRooms.has(roomId) && !complete.has(roomId);
+    const missing = new Set(batch.rooms.filter(isMissing).map(({ roomId }) => roomId));
+    this.#syncsFirst = false;
+    this.#priorityRooms = [...new Set([...this.#priorityRooms, ...missing])].filter(
+      (roomId) => !this.#unavailableRooms.has(roomId),
     );
-    // A stored room counts as complete.
-    const stateChanged = new Set([...read.stateChanged].filter((roomId) => !parts.has(roomId)));
-    return { ...read, batch: { ...batch, rooms }, stateChanged };
+    this.#updateKnownRooms(sync, complete);
+    const rooms = batch.rooms.map((room) =>
+      missing.has(room.roomId) ? { ...room, isWithoutHistory: true as const } : room,
+    );
+    // A stored room counts as complete, so the state of a missing room must not be stored.
+    const stateChanged = new Set([...sync.stateChanged].filter((roomId) => !missing.has(roomId)));
+    return { ...sync, batch: { ...batch, rooms }, stateChanged };
   }
 
-  async #isOffered(): Promise<boolean> {
+  async #canUseSlidingSync(): Promise<boolean> {
     const { versions, signal } = this.#options;
-    if (!versions || this.#refused) return false;
-    const answer = await versions.get(signal).catch(() => undefined);
-    return answer?.unstable_features?.[SLIDING_SYNC_FEATURE] === true;
+    if (!versions || this.#slidingSyncFailed) return false;
+    const supported = await versions.get(signal).catch(() => undefined);
+    return supported?.unstable_features?.[SLIDING_SYNC_FEATURE] === true;
   }
 
-  /** The first window; undefined when there is none to be had, so that the start has to do without. */
-  async #tryWindow(): Promise<Rooms | undefined> {
+  /** The first window; undefined if sliding sync fails, so that the client starts with a plain sync. */
+  async #tryFirstWindow(): Promise<RoomWindow | undefined> {
     try {
-      return await this.#sliding.newest(FIRST_WINDOW);
+      return await this.#slidingSync.mostRecent(FIRST_WINDOW_SIZE);
     } catch (error) {
       if (this.#options.signal.aborted || failureClass(error) === 'unavailable') throw error;
-      this.#refuse(error);
+      this.#disableSlidingSync(error);
       return undefined;
     }
   }
 
-  /** The next rooms that are missing: first those that have news. */
-  async #moreRooms(): Promise<Rooms> {
-    if (this.#resuming) return { sections: noSections(), isAll: false };
-    const isFresh = (roomId: string): boolean => !this.#knownRooms.has(roomId) && !this.#unavailableRooms.has(roomId);
-    if (![...this.#urgent, ...this.#waiting].some(isFresh)) {
+  /** The next missing rooms; those with live events come first. */
+  async #nextWindow(): Promise<RoomWindow> {
+    if (this.#syncsFirst) return { sections: noSections(), isComplete: false };
+    const canLoad = (roomId: string): boolean => !this.#knownRooms.has(roomId) && !this.#unavailableRooms.has(roomId);
+    if (![...this.#priorityRooms, ...this.#queuedRooms].some(canLoad)) {
       const joined = await this.#joinedRooms();
-      if (!joined) return this.#everyRoom();
-      this.#waiting = joined.filter((roomId) => !this.#knownRooms.has(roomId));
-      if (this.#waiting.length === 0) return { sections: noSections(), isAll: true };
+      if (!joined) return this.#loadAllRooms();
+      this.#queuedRooms = joined.filter((roomId) => !this.#knownRooms.has(roomId));
+      if (this.#queuedRooms.length === 0) return { sections: noSections(), isComplete: true };
     }
-    return this.#rooms([...new Set([...this.#urgent, ...this.#waiting.filter(isFresh)])].slice(0, WINDOW));
+    const next = new Set([...this.#priorityRooms, ...this.#queuedRooms.filter(canLoad)]);
+    return this.#loadRooms([...next].slice(0, WINDOW_SIZE));
   }
 
-  /** Undefined where the homeserver does not tell. */
+  /** Undefined if the homeserver does not return a list. */
   async #joinedRooms(): Promise<string[] | undefined> {
     const { requests, signal, logger, userId } = this.#options;
     try {
       return await requests.joinedRooms();
     } catch (error) {
-      if (signal.aborted || isRetryableLater(error)) throw error;
-      logger.warn({ userId, err: error }, 'asking for the joined rooms failed; going on without it');
+      if (signal.aborted || isTemporary(error)) throw error;
+      logger.warn({ userId, err: error }, 'requesting the joined rooms failed; loading all rooms with one plain sync');
       return undefined;
     }
   }
 
-  /** Those rooms; all that are missing where sliding sync cannot have them. */
-  async #rooms(roomIds: readonly string[]): Promise<Rooms> {
-    if (roomIds.length === 0 || !(await this.#isOffered())) return this.#everyRoom();
+  /** Loads these rooms by sliding sync; if it fails, loads all missing rooms by a plain sync. */
+  async #loadRooms(roomIds: readonly string[]): Promise<RoomWindow> {
+    if (roomIds.length === 0 || !(await this.#canUseSlidingSync())) return this.#loadAllRooms();
     try {
-      const sections = await this.#sliding.rooms(roomIds);
+      const sections = await this.#slidingSync.rooms(roomIds);
       for (const roomId of roomIds) if (!sections.join.has(roomId)) this.#unavailableRooms.add(roomId);
-      return { sections, isAll: false };
+      return { sections, isComplete: false };
     } catch (error) {
-      if (this.#options.signal.aborted || isRetryableLater(error)) throw error;
-      this.#refuse(error);
-      return this.#everyRoom();
+      if (this.#options.signal.aborted || isTemporary(error)) throw error;
+      this.#disableSlidingSync(error);
+      return this.#loadAllRooms();
     }
   }
 
-  /** Every room that is missing, the slow way. */
-  async #everyRoom(): Promise<Rooms> {
+  /** Loads all missing rooms with one plain initial sync, which is slow. */
+  async #loadAllRooms(): Promise<RoomWindow> {
     const { timelineLimit, clock } = this.#options;
     const filter = syncFilter(initialLimit(timelineLimit));
-    const read = this.#read(await this.#sync({ filter, timeout: cacheBuster(clock) }), undefined, false);
-    const missing = Object.entries(read.response.rooms?.join ?? {}).filter(([roomId]) => !this.#knownRooms.has(roomId));
-    return { sections: { ...noSections(), join: new Map<string, JoinedRoomBody>(missing) }, isAll: true };
+    const parsed = this.#parse(await this.#sync({ filter, timeout: cacheBuster(clock) }), undefined, false);
+    const missing = Object.entries(parsed.response.rooms?.join ?? {}).filter(
+      ([roomId]) => !this.#knownRooms.has(roomId),
+    );
+    return { sections: { ...noSections(), join: new Map<string, JoinedRoomBody>(missing) }, isComplete: true };
   }
 
   /**
-   * The rooms as they were before what has happened since the position, and that, unless some of it is of rooms that
-   * are missing: then those have to come first. Counts the rooms as covered.
+   * Adds a plain sync from `since` to the window, and removes the events of that sync from the window. If the sync has
+   * events of rooms that are not loaded, these rooms are queued first and no sync is returned. Notes the window's rooms
+   * as loaded.
    */
-  async #upToNow({ sections, isAll }: Rooms, since: string, catchUp: boolean): Promise<UpToNow> {
+  async #addLiveSync({ sections, isComplete }: RoomWindow, since: string, catchUp: boolean): Promise<WindowWithSync> {
     const filter = syncFilter(syncLimit(this.#options.timelineLimit));
-    const news = this.#read(await this.#sync({ filter, since, timeout: this.#timeout(since) }), since, catchUp);
-    if (news.batch.nextBatch === since) this.#lastPoll.timeout--;
-    const whole = wholeRooms(news);
+    const data = await this.#sync({ filter, since, timeout: this.#uniqueTimeout(since) });
+    const liveSync = this.#parse(data, since, catchUp);
+    if (liveSync.batch.nextBatch === since) this.#lastSync.timeout--; // not cached, so the timeout can be used again
+    const complete = completeRooms(liveSync);
     const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
       membership === 'join' &&
-      ![this.#knownRooms, this.#unavailableRooms, whole, sections.join].some((known) => known.has(roomId));
-    const before = beforeNews(sections, news);
-    this.#urgent =
-      this.#hasMissingRooms && !isAll ? news.batch.rooms.filter(isMissing).map(({ roomId }) => roomId) : [];
-    this.#resuming = false;
-    for (const roomId of before.join.keys()) this.#knownRooms.add(roomId);
-    if (this.#urgent.length > 0) return { sections: before, news: undefined };
-    this.#noteMembership(news, whole);
-    if (isAll) this.finish();
-    return { sections: before, news };
+      ![this.#knownRooms, this.#unavailableRooms, complete, sections.join].some((rooms) => rooms.has(roomId));
+    const backlog = withoutLiveEvents(sections, liveSync);
+    this.#priorityRooms =
+      this.#hasMissingRooms && !isComplete ? liveSync.batch.rooms.filter(isMissing).map(({ roomId }) => roomId) : [];
+    this.#syncsFirst = false;
+    for (const roomId of backlog.join.keys()) this.#knownRooms.add(roomId);
+    if (this.#priorityRooms.length > 0) return { sections: backlog, liveSync: undefined };
+    this.#updateKnownRooms(liveSync, complete);
+    if (isComplete) this.finish();
+    return { sections: backlog, liveSync };
   }
 
-  #noteMembership({ batch }: ReadSync, whole: ReadonlySet<string>): void {
-    for (const roomId of whole) this.#knownRooms.add(roomId);
+  #updateKnownRooms({ batch }: ParsedSync, complete: ReadonlySet<string>): void {
+    for (const roomId of complete) this.#knownRooms.add(roomId);
     for (const { roomId, membership } of batch.rooms) {
       if (membership === 'leave') this.#knownRooms.delete(roomId);
     }
   }
 
   /**
-   * How long the homeserver may wait for news: hardly, and never as long as the last time. Synapse answers for two
-   * minutes as it did to the same question, unless nothing had happened; that would make history of what is news.
+   * A short `timeout` for `/sync`, in milliseconds, that differs from the last one. Synapse caches a response that is not
+   * empty for two minutes. A cached response would lack the newest events, which would then count as backlog.
    */
-  #timeout(since: string): number {
+  #uniqueTimeout(since: string): number {
     const { clock } = this.#options;
-    const first = this.#resuming ? cacheBuster(clock) % 100 : 0; // an earlier process may have asked as well
-    const timeout = this.#lastPoll.since === since ? this.#lastPoll.timeout + 1 : first;
-    this.#lastPoll = { since, timeout };
+    const first = this.#syncsFirst ? cacheBuster(clock) % 100 : 0; // an earlier process may have sent the same request
+    const timeout = this.#lastSync.since === since ? this.#lastSync.timeout + 1 : first;
+    this.#lastSync = { since, timeout };
     return timeout;
   }
 
@@ -288,24 +302,24 @@ export class FastStart {
     return requests.sync({ ...query, set_presence: 'offline' }, timeoutMs);
   }
 
-  #read(data: unknown, since: string | undefined, catchUp: boolean): ReadSync {
+  #parse(data: unknown, since: string | undefined, catchUp: boolean): ParsedSync {
     const limit = since === undefined ? initialLimit : syncLimit;
     return readSyncResponse(data, { since, catchUp, timelineLimit: limit(this.#options.timelineLimit) });
   }
 
-  #refuse(error: unknown): void {
+  #disableSlidingSync(error: unknown): void {
     const { userId, logger } = this.#options;
-    this.#refused = true;
-    logger.warn({ userId, err: error }, 'sliding sync failed; going on without it');
+    this.#slidingSyncFailed = true;
+    logger.warn({ userId, err: error }, 'sliding sync failed; using plain syncs');
   }
 }
 
-function toRooms({ join, invite }: RoomSections): object {
+function roomsBody({ join, invite }: RoomSections): object {
   return { join: Object.fromEntries(join), invite: Object.fromEntries(invite) };
 }
 
-/** Whether the homeserver may well do it later: it is down, busy, or does not know the token. */
-function isRetryableLater(error: unknown): boolean {
+/** Whether the request may succeed later: the homeserver is down or busy, or the token is being renewed. */
+function isTemporary(error: unknown): boolean {
   if (!isManagerError(error) || error.code === 'INVALID_RESPONSE' || error.code === 'TIMEOUT') return false;
   const { status } = error;
   return status === undefined || status === 401 || status === 429 || [502, 503, 504].includes(status);

@@ -9,11 +9,11 @@ import { retryDelayMs } from '../http/retry.js';
 import { cacheBuster, initialLimit, syncFilter, syncLimit } from './sync-query.js';
 import type { SyncRequests } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
-import type { ReadSync } from './sync-response.js';
+import type { ParsedSync } from './sync-response.js';
 
-/** Where what came while nobody was there to take it is delivered to. */
+/** Receives the events that arrived while the user had no callbacks. */
 export interface MissedSink {
-  /** Gets ready; resolves to the position to ask from, undefined for everything. */
+  /** Restarts delivery at the stored position. Resolves to that position; undefined: there is none. */
   begin(): Promise<string | undefined>;
   take(batch: EventBatch): Promise<void>;
 }
@@ -25,44 +25,46 @@ export interface MissedSyncOptions {
   readonly timelineLimit: number;
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
-  /** How long it may fail while the homeserver answers other requests, in milliseconds. */
+  /** How long the sync may fail while the homeserver answers other requests, in milliseconds. */
   readonly gapFillTimeoutMs: number;
   readonly answersOtherwise: AnswersOtherRequests;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Ends every poll. */
+  /** Aborts every request. */
   readonly signal: AbortSignal;
 }
 
 const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
-/** How what was missed becomes a batch. */
+/** Makes the batches of missed events for delivery. */
 export interface MissedBatches {
-  /** @param since - the position asked from */
-  fromAnswer(read: ReadSync, since: string | undefined): EventBatch;
-  /** Has each room asked for what came in it since then. */
+  /** @param since - the position that the sync started from */
+  fromSync(sync: ParsedSync, since: string | undefined): EventBatch;
+  /** A batch in which every room has a gap since `since`, so that delivery reads each room from `/messages`. */
   withGaps(since: string | undefined): EventBatch;
 }
 
 /**
- * Asks once more for what came while nobody was there to take it: a sync from the stored position, between two polls
- * and past the SDK, which has had all of it. Where the homeserver fails to answer that, each room is asked instead.
+ * Fetches the events that arrived while the user had no callbacks. It makes one sync from the stored position between
+ * two polls. The response goes to delivery only, because the SDK has already processed these events. If the homeserver
+ * keeps failing to answer this sync, every room is read from `/messages` instead.
  */
 export class MissedSync {
   readonly #options: MissedSyncOptions;
-  /** Whether what came while nobody was there is wanted, and whether the history of the first sync is. */
-  #news = false;
-  #history = false;
-  /** Fires when a poll under way has to make place. */
+  #missedWanted = false;
+  /** Whether the backlog of the first sync is requested too. */
+  #backlogWanted = false;
+  /** Aborts the current poll, so that {@link run} is called soon. */
   #interrupt = new AbortController();
-  #begun = false;
+  #underWay = false;
   #failures = 0;
-  /** Whether the homeserver has rejected the stored position, and that more than once. */
-  #positionLost = false;
+  /** Whether the homeserver has rejected the stored position at least twice. */
+  #positionRejected = false;
   #rejections = 0;
-  #notBefore = 0;
-  #failing: FailingTime | undefined;
-  #asked = 0;
+  /** In milliseconds since the Unix epoch. */
+  #nextAttemptAt = 0;
+  #failingTime: FailingTime | undefined;
+  #requestCount = 0;
   #signal: AbortSignal;
 
   constructor(options: MissedSyncOptions) {
@@ -70,103 +72,106 @@ export class MissedSync {
     this.#signal = AbortSignal.any([options.signal, this.#interrupt.signal]);
   }
 
-  /** Ends a poll when there is something to ask for. */
+  /** Signal for polls: aborts them when missed events are requested. */
   get signal(): AbortSignal {
     return this.#signal;
   }
 
-  /** Whether the homeserver has failed to tell what was missed, and will be asked again. */
+  /** Whether the last attempt failed and will be repeated. */
   get isFailing(): boolean {
     return this.#failures > 0;
   }
 
-  /** Whether batches are to be dropped, because what lies before them has not come. */
+  /** Whether missed events are still being fetched. Batches of later polls have to be dropped until then. */
   get isUnderWay(): boolean {
-    return this.#begun;
+    return this.#underWay;
   }
 
-  /** @param history - whether the history of the first sync is asked for too; all rooms have to be there for that */
-  want(history: boolean): void {
-    this.#news = true;
-    this.#history ||= history;
+  /** @param backlog - also fetch the backlog of the first sync; this waits until all rooms are loaded */
+  request(backlog: boolean): void {
+    this.#missedWanted = true;
+    this.#backlogWanted ||= backlog;
     this.#interrupt.abort();
   }
 
   /**
-   * Makes up for what was missed, if there is something. A failure is made up for before a later poll.
-   * @param growth - whether rooms are missing: what waits for them waits while they are `due`, not while they are put off
+   * Fetches the missed events if they were requested. Call it before each poll: a failed attempt is repeated by a later
+   * call.
+   * @param missingRooms - whether loading further rooms is due or postponed. While it is due, a requested backlog and the
+   *   missed events wait for it; while it is postponed, the missed events are fetched without the backlog.
    */
-  async run(growth: 'none' | 'due' | 'put-off', batches: MissedBatches): Promise<void> {
+  async run(missingRooms: 'none' | 'due' | 'postponed', batches: MissedBatches): Promise<void> {
     const { clock, sink, signal, answersOtherwise } = this.#options;
     if (this.#interrupt.signal.aborted) {
       this.#interrupt = new AbortController();
       this.#signal = AbortSignal.any([signal, this.#interrupt.signal]);
     }
-    const all = this.#history && growth === 'none';
-    const waits = this.#history && growth === 'due';
-    if (!(all || this.#news) || waits || clock.now() < this.#notBefore) return;
-    const wanted = { news: this.#news, history: this.#history };
-    this.#failing ??= new FailingTime(clock, answersOtherwise);
+    const withBacklog = this.#backlogWanted && missingRooms === 'none';
+    const waits = this.#backlogWanted && missingRooms === 'due';
+    if (!(withBacklog || this.#missedWanted) || waits || clock.now() < this.#nextAttemptAt) return;
+    const wanted = { missed: this.#missedWanted, backlog: this.#backlogWanted };
+    this.#failingTime ??= new FailingTime(clock, answersOtherwise);
     let stored: string | undefined;
     try {
-      this.#news = false;
-      if (all) this.#history = false;
-      this.#begun = true;
+      this.#missedWanted = false;
+      if (withBacklog) this.#backlogWanted = false;
+      this.#underWay = true;
       stored = await sink.begin();
-      const since = all || this.#positionLost ? undefined : stored;
-      const read = await this.#ask(since);
-      this.#end();
-      await sink.take(batches.fromAnswer(read, since));
+      const since = withBacklog || this.#positionRejected ? undefined : stored;
+      const sync = await this.#sync(since);
+      this.#reset();
+      await sink.take(batches.fromSync(sync, since));
     } catch (error) {
       if (signal.aborted) throw error;
-      await this.#failing?.failed(error);
-      if (this.#isOver) return this.#giveUp(error, batches.withGaps(stored));
-      this.#news ||= wanted.news;
-      this.#history ||= wanted.history;
-      this.#failed(error);
+      await this.#failingTime?.failed(error);
+      if (this.#isTimedOut) return this.#giveUp(error, batches.withGaps(stored));
+      this.#missedWanted ||= wanted.missed;
+      this.#backlogWanted ||= wanted.backlog;
+      this.#scheduleRetry(error);
     }
   }
 
-  get #isOver(): boolean {
-    return (this.#failing?.ms ?? 0) >= this.#options.gapFillTimeoutMs;
+  get #isTimedOut(): boolean {
+    return (this.#failingTime?.ms ?? 0) >= this.#options.gapFillTimeoutMs;
   }
 
-  #end(): void {
-    this.#begun = false;
+  #reset(): void {
+    this.#underWay = false;
     this.#failures = 0;
-    this.#positionLost = false;
+    this.#positionRejected = false;
     this.#rejections = 0;
-    this.#failing = undefined;
+    this.#failingTime = undefined;
   }
 
-  /** Live events must not be held back for good. What a room does not tell either becomes a gap of that room. */
+  /** Reads each room from `/messages` instead, because live events wait for the missed events. */
   async #giveUp(cause: unknown, batch: EventBatch): Promise<void> {
     const { logger, userId, sink } = this.#options;
-    logger.error({ userId, err: cause }, 'asking for missed events took too long, asking room by room');
-    this.#end();
-    this.#history = false;
+    logger.error({ userId, err: cause }, 'the sync for missed events kept failing; reading each room from /messages');
+    this.#reset();
+    this.#backlogWanted = false;
     await sink.take(batch);
   }
 
-  #failed(cause: unknown): void {
+  #scheduleRetry(cause: unknown): void {
     const { clock, logger, userId, signal } = this.#options;
-    // The answer without a position is read as a gap, as after a position that a poll has lost.
-    if (isManagerError(cause) && cause.status === 400 && cause.errcode) this.#positionLost = ++this.#rejections > 1;
-    const left = this.#options.gapFillTimeoutMs - (this.#failing?.ms ?? 0);
+    // A rejected position is dropped after the second time. The sync without a position is then delivered as a gap.
+    if (isManagerError(cause) && cause.status === 400 && cause.errcode) this.#positionRejected = ++this.#rejections > 1;
+    const left = this.#options.gapFillTimeoutMs - (this.#failingTime?.ms ?? 0);
     const delayMs = Math.min(retryDelayMs(cause, ++this.#failures, BACKOFF), left);
-    this.#notBefore = clock.now() + delayMs;
-    logger.warn({ userId, err: cause, delayMs }, 'asking for missed events failed, trying again');
-    void delay(clock, delayMs, signal, 'asking for missed events').then(
+    this.#nextAttemptAt = clock.now() + delayMs;
+    logger.warn({ userId, err: cause, delayMs }, 'the sync for missed events failed, trying again');
+    void delay(clock, delayMs, signal, 'sync for missed events').then(
       () => this.#interrupt.abort(),
       () => {},
     );
   }
 
-  async #ask(since: string | undefined): Promise<ReadSync> {
+  async #sync(since: string | undefined): Promise<ParsedSync> {
     const { clock, requests, timelineLimit, startTimeoutMs, requestTimeoutMs } = this.#options;
     const limit = (since === undefined ? initialLimit : syncLimit)(timelineLimit);
-    // Synapse answers for two minutes as it did to the same question; what has come since would be missing.
-    const timeout = since === undefined ? cacheBuster(clock) : 1 + ((cacheBuster(clock) + this.#asked++) % 1_000);
+    // The timeout varies: Synapse caches a response for two minutes, and the cached one would lack newer events.
+    const timeout =
+      since === undefined ? cacheBuster(clock) : 1 + ((cacheBuster(clock) + this.#requestCount++) % 1_000);
     const query = { filter: syncFilter(limit), since, timeout, set_presence: 'offline' };
     const data = await requests.sync(query, timeout + (since === undefined ? startTimeoutMs : requestTimeoutMs));
     return readSyncResponse(data, { since, catchUp: true, timelineLimit: limit });

@@ -9,30 +9,29 @@ interface Receipt {
 }
 
 /** The newest receipt of each user, type and thread in one room. */
-export class HeldReceipts {
+export class LatestReceipts {
   readonly #receipts = new Map<string, Receipt>();
 
   add(content: EventContent): void {
-    for (const held of receiptsOf(content)) {
-      const { type, userId, receipt } = held;
-      this.#receipts.set(JSON.stringify([type, userId, receipt.thread_id ?? null]), held);
+    for (const entry of receiptsOf(content)) {
+      const { type, userId, receipt } = entry;
+      this.#receipts.set(JSON.stringify([type, userId, receipt.thread_id ?? null]), entry);
     }
   }
 
-  /** All of them, as the content of one `m.receipt`; undefined when there are none. */
+  /** All receipts as the content of one `m.receipt` event; undefined if there are none. */
   get content(): EventContent | undefined {
     return this.#receipts.size === 0 ? undefined : receiptContent(this.#receipts.values());
   }
 }
 
-/** The content of an `m.receipt` without what is no receipt: the SDK reads each of them unseen. */
+/** The content of an `m.receipt` event without malformed receipts, which the SDK would read unchecked. */
 export function cleanReceipts(content: EventContent): EventContent {
   return receiptContent(receiptsOf(content));
 }
 
 /**
- * Federated servers write these contents, and homeservers pass them on unchecked: any key may be `__proto__`, any value
- * null.
+ * Homeservers pass on receipts of other servers unchecked: any key may be `__proto__`, and any value null.
  * @see https://spec.matrix.org/v1.16/client-server-api/#mreceipt
  */
 function* receiptsOf(content: EventContent): Iterable<Receipt> {
@@ -54,7 +53,7 @@ function receiptContent(receipts: Iterable<Receipt>): EventContent {
     byType.set(type, byUser);
     content.set(eventId, byType);
   }
-  // Object.fromEntries() makes a key `__proto__` a property like the others, as an assignment does not.
+  // Object.fromEntries() makes `__proto__` an own property; an assignment would set the prototype.
   const byEvent = [...content].map(([eventId, byType]) => {
     const types = [...byType].map(([type, byUser]) => [type, Object.fromEntries(byUser)] as const);
     return [eventId, Object.fromEntries(types)] as const;

@@ -4,7 +4,7 @@ import type { EventContent } from '../core/raw-event.js';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** An event that is in no timeline. */
+/** An event without an id: account data, ephemeral, to-device or presence. */
 export interface BareEvent {
   readonly type: string;
   readonly content: EventContent;
@@ -12,63 +12,63 @@ export interface BareEvent {
 }
 
 /**
- * Takes parts out of a homeserver's answer. A part that is missing or null is none; one of another type than it should
- * be is none either, and counted.
+ * Reads parts of a homeserver's response. A part that is missing or null counts as absent. A part of the wrong type
+ * counts as absent too, and adds to {@link malformed}.
  */
 export class ResponseParts {
   malformed = 0;
 
-  object(of: JsonObject, name: string): JsonObject | undefined {
-    return this.#part(of, name, isObject);
+  object(parent: JsonObject, name: string): JsonObject | undefined {
+    return this.#part(parent, name, isObject);
   }
 
-  array(of: JsonObject, name: string): readonly unknown[] | undefined {
-    return this.#part(of, name, (value): value is unknown[] => Array.isArray(value));
+  array(parent: JsonObject, name: string): readonly unknown[] | undefined {
+    return this.#part(parent, name, (value): value is unknown[] => Array.isArray(value));
   }
 
-  strings(of: JsonObject, name: string): string[] | undefined {
-    const values = this.array(of, name);
-    return values && this.#good(values, (value) => typeof value === 'string');
+  strings(parent: JsonObject, name: string): string[] | undefined {
+    const values = this.array(parent, name);
+    return values && this.#keepValid(values, (value) => typeof value === 'string');
   }
 
-  /** The object's numbers that can count something. */
-  counts(of: JsonObject, name: string): Record<string, number> | undefined {
-    const values = this.object(of, name);
+  /** The object's entries whose value is a count: an integer from 0. */
+  counts(parent: JsonObject, name: string): Record<string, number> | undefined {
+    const values = this.object(parent, name);
     if (!values) return undefined;
-    const good = this.#good(Object.entries(values), (entry): entry is [string, number] => isCount(entry[1]));
-    return Object.fromEntries(good);
+    const counts = this.#keepValid(Object.entries(values), (entry): entry is [string, number] => isCount(entry[1]));
+    return Object.fromEntries(counts);
   }
 
-  /** The objects among the object's own values. */
-  objects(of: JsonObject, name: string, isKey: (key: string) => boolean = () => true): [string, JsonObject][] {
-    const entries = Object.entries(this.object(of, name) ?? {});
-    return this.#good(entries, (entry): entry is [string, JsonObject] => isKey(entry[0]) && isObject(entry[1]));
+  /** The object's entries whose value is an object and whose key is accepted. */
+  objects(parent: JsonObject, name: string, isKey: (key: string) => boolean = () => true): [string, JsonObject][] {
+    const entries = Object.entries(this.object(parent, name) ?? {});
+    return this.#keepValid(entries, (entry): entry is [string, JsonObject] => isKey(entry[0]) && isObject(entry[1]));
   }
 
-  /** The events of a section that are such. */
-  events<T extends object>(section: JsonObject | undefined, isOne: (value: unknown) => value is T): T[] {
-    return section ? this.#good(this.array(section, 'events') ?? [], isOne) : [];
+  /** The well-formed events of a section. */
+  events<T extends object>(section: JsonObject | undefined, isEvent: (value: unknown) => value is T): T[] {
+    return section ? this.#keepValid(this.array(section, 'events') ?? [], isEvent) : [];
   }
 
-  /** Those of `events` that the SDK can take in; the others stay out of it, and of it alone. */
+  /** The events that the SDK can process. The others still go to callbacks and pages. */
   forSdk<T extends object>(events: readonly T[]): T[] {
-    return this.#good(events, isFitForSdk);
+    return this.#keepValid(events, isFitForSdk);
   }
 
-  #part<T>(of: JsonObject, name: string, isPart: (value: unknown) => value is T): T | undefined {
-    const value = Object.hasOwn(of, name) ? of[name] : undefined;
+  #part<T>(parent: JsonObject, name: string, isValid: (value: unknown) => value is T): T | undefined {
+    const value = Object.hasOwn(parent, name) ? parent[name] : undefined;
     if (value === undefined || value === null) return undefined;
-    if (isPart(value)) return value;
+    if (isValid(value)) return value;
     this.malformed++;
     return undefined;
   }
 
-  #good<T, S extends T>(values: readonly T[], isGood: (value: T) => value is S): S[];
-  #good<T>(values: readonly T[], isGood: (value: T) => boolean): T[];
-  #good<T>(values: readonly T[], isGood: (value: T) => boolean): T[] {
-    const good = values.filter((value) => isGood(value));
-    this.malformed += values.length - good.length;
-    return good;
+  #keepValid<T, S extends T>(values: readonly T[], isValid: (value: T) => value is S): S[];
+  #keepValid<T>(values: readonly T[], isValid: (value: T) => boolean): T[];
+  #keepValid<T>(values: readonly T[], isValid: (value: T) => boolean): T[] {
+    const valid = values.filter((value) => isValid(value));
+    this.malformed += values.length - valid.length;
+    return valid;
   }
 }
 
@@ -85,22 +85,22 @@ function isCount(value: unknown): value is number {
 }
 
 /**
- * Whether the SDK can take the event in. It recurses over what is nested, keeps users and members in plain objects by
- * their ids, and reads a member's name as a string.
+ * Whether the SDK can process the event. The SDK recurses into nested content, uses ids as keys of plain objects, and
+ * reads a member's display name and avatar as strings without a check.
  */
 export function isFitForSdk(event: object): boolean {
   const { type, sender, event_id: eventId, state_key: stateKey, content } = event as JsonObject;
   if (isDeeperThan(event, MAX_EVENT_DEPTH)) return false;
-  if (![sender, eventId].every(isFreeKey)) return false;
-  return type !== 'm.room.member' || stateKey === undefined || (isFreeKey(stateKey) && isMember(content));
+  if (![sender, eventId].every(isSafeKey)) return false;
+  return type !== 'm.room.member' || stateKey === undefined || (isSafeKey(stateKey) && isMemberContent(content));
 }
 
-/** Not so: `constructor`, `__proto__` and the like, which every plain object has something under. */
-function isFreeKey(key: unknown): boolean {
+/** False for keys such as `constructor` and `__proto__`, which every plain object inherits. */
+function isSafeKey(key: unknown): boolean {
   return typeof key !== 'string' || !(key in Object.prototype);
 }
 
-function isMember(content: unknown): boolean {
+function isMemberContent(content: unknown): boolean {
   if (!isObject(content)) return false;
   const { displayname, avatar_url: avatarUrl, membership } = content;
   return (

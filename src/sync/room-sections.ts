@@ -1,11 +1,11 @@
 import { isObject } from '../core/raw-event.js';
-import type { JoinedRoomBody, ReadSync } from './sync-response.js';
+import type { JoinedRoomBody, ParsedSync } from './sync-response.js';
 
-/** Rooms as an initial sync tells of them. */
+/** Rooms in the shape of an initial sync. */
 export interface RoomSections {
-  /** Room id to its part of the `join` section. */
+  /** Room id to the room in the `join` section. */
   readonly join: Map<string, JoinedRoomBody>;
-  /** Room id to its part of the `invite` section. */
+  /** Room id to the room in the `invite` section. */
   readonly invite: Map<string, unknown>;
 }
 
@@ -13,46 +13,49 @@ export function noSections(): RoomSections {
   return { join: new Map(), invite: new Map() };
 }
 
-/** Rooms of which `sync` tells all there is, since the user has just come into them. */
-export function wholeRooms({ response }: ReadSync): Set<string> {
+/** Rooms whose full state is in the sync, because the user has just joined them. */
+export function completeRooms({ response }: ParsedSync): Set<string> {
   const whole = Object.entries(response.rooms.join ?? {}).filter(([, room]) =>
-    [room.timeline, room.state, room['org.matrix.msc4222.state_after']].some((part) => part?.events?.some(isCreate)),
+    [room.timeline, room.state, room['org.matrix.msc4222.state_after']].some((part) =>
+      part?.events?.some(isCreationEvent),
+    ),
   );
   return new Set(whole.map(([roomId]) => roomId));
 }
 
 /**
- * The sections as they were before `news`, a sync that was asked for after they had come: without what it brings, so
- * that nothing of it is taken for history.
+ * Removes from the sections the events of a later sync, so that these are not delivered as backlog. Rooms that the user
+ * has left since, and rooms whose full state is in the later sync, are removed as a whole.
  */
-export function beforeNews(sections: RoomSections, news: ReadSync): RoomSections {
-  const { rooms, invites } = news.batch;
-  const newsOf = new Map(rooms.map((room) => [room.roomId, room]));
-  const told = new Set([...wholeRooms(news), ...invites.map(({ roomId }) => roomId)]);
-  const before = noSections();
+export function withoutLiveEvents(sections: RoomSections, liveSync: ParsedSync): RoomSections {
+  const { rooms, invites } = liveSync.batch;
+  const liveRooms = new Map(rooms.map((room) => [room.roomId, room]));
+  const replaced = new Set([...completeRooms(liveSync), ...invites.map(({ roomId }) => roomId)]);
+  const remaining = noSections();
   for (const [roomId, section] of sections.join) {
-    const room = newsOf.get(roomId);
-    if (told.has(roomId) || room?.membership === 'leave') continue;
-    before.join.set(roomId, room ? withoutEvents(section, room) : section);
+    const liveRoom = liveRooms.get(roomId);
+    if (replaced.has(roomId) || liveRoom?.membership === 'leave') continue;
+    remaining.join.set(roomId, liveRoom ? removeLiveEvents(section, liveRoom) : section);
   }
   for (const [roomId, section] of sections.invite) {
-    if (!told.has(roomId) && !newsOf.has(roomId)) before.invite.set(roomId, section);
+    if (!replaced.has(roomId) && !liveRooms.has(roomId)) remaining.invite.set(roomId, section);
   }
-  return before;
+  return remaining;
 }
 
-function isCreate(event: unknown): boolean {
+function isCreationEvent(event: unknown): boolean {
   return isObject(event) && event.type === 'm.room.create';
 }
 
-function withoutEvents(section: JoinedRoomBody, news: ReadSync['batch']['rooms'][number]): JoinedRoomBody {
+function removeLiveEvents(section: JoinedRoomBody, liveRoom: ParsedSync['batch']['rooms'][number]): JoinedRoomBody {
   const { timeline } = section;
-  // What the news left out may be in the section, but not which of it: all of it is fetched with the gap then.
-  if (news.limited) return { ...section, timeline: { events: [], limited: true } };
-  const ids = new Set(news.timeline.map(({ event_id: id }) => id));
-  const isOld = (event: unknown): boolean => !(isObject(event) && ids.has(String(event.event_id)));
+  // Some events of the section may lie in the gap of a limited live timeline, and it is unknown which. So all of them
+  // are dropped here; the gap is filled from /messages.
+  if (liveRoom.limited) return { ...section, timeline: { events: [], limited: true } };
+  const liveIds = new Set(liveRoom.timeline.map(({ event_id: id }) => id));
+  const isOld = (event: unknown): boolean => !(isObject(event) && liveIds.has(String(event.event_id)));
   const events = timeline.events.filter(isOld);
   if (events[0] === timeline.events[0]) return { ...section, timeline: { ...timeline, events } };
-  const { prev_batch: _before, ...rest } = timeline; // it lies before an event that is gone
+  const { prev_batch: _before, ...rest } = timeline; // the token belongs to an event that was removed
   return { ...section, timeline: { ...rest, events } };
 }

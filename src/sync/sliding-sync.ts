@@ -7,16 +7,16 @@ import { noSections } from './room-sections.js';
 import type { RoomSections } from './room-sections.js';
 import type { SyncRequests } from './sync-requests.js';
 
-/** How `/versions` names what is used here. */
+/** The feature flag of simplified sliding sync in the response to `/versions`. */
 export const SLIDING_SYNC_FEATURE = 'org.matrix.simplified_msc3575';
 
-const CONNECTION = 'matrix-client-manager';
-/** More invitations than anybody has. */
-const ALL_INVITES = 9_999;
+const CONNECTION_ID = 'matrix-client-manager';
+/** End of the range for invitations, so large that it includes all of them. */
+const MAX_INVITES = 9_999;
 
 /**
- * The state that comes with a room. Synapse has no way to say "all but the members", and all the members of a large
- * room are what a fast start cannot afford.
+ * The state events to return with each room. They are listed because Synapse cannot exclude members: a wildcard would
+ * return every member of a large room.
  */
 const REQUIRED_STATE = [
   ['m.room.create', ''],
@@ -42,7 +42,7 @@ const REQUIRED_STATE = [
 const EXTENSIONS = { account_data: { enabled: true }, receipts: { enabled: true }, typing: { enabled: true } };
 
 const events = v.nullish(v.array(v.unknown()), []);
-/** What a client cannot do without has to be right; of the rest, what is not is left out. */
+/** State, timeline and invite state have to be valid. The counts are checked later; invalid heroes are dropped. */
 const roomSchema = v.object({
   required_state: events,
   timeline: events,
@@ -56,25 +56,25 @@ const roomSchema = v.object({
 
 type SlidingRoom = v.InferOutput<typeof roomSchema>;
 
-/** A sliding sync's answer, as far as it is what it should be. */
-interface SlidingAnswer {
+/** A checked sliding sync response. */
+interface SlidingResponse {
   readonly rooms: ReadonlyMap<string, SlidingRoom>;
-  /** How many rooms there are for a list of that name. */
+  /** The total number of rooms of the named list; Infinity if the homeserver does not report it. */
   readonly count: (list: string) => number;
-  /** What an extension tells of a room. */
+  /** The data of the named extension for a room; unchecked. */
   readonly extension: (name: string, roomId: string) => unknown;
 }
 
-/** Undefined where a room is not what it should be: a plain sync tells of it, and of all others with it. */
-function readAnswer(body: JsonObject, parts: ResponseParts): SlidingAnswer | undefined {
-  const { rooms: told = {} } = body;
+/** Undefined if a room is malformed. The caller then uses a plain sync, which is read more leniently. */
+function readResponse(body: JsonObject, parts: ResponseParts): SlidingResponse | undefined {
+  const { rooms: roomsById = {} } = body;
   const rooms = new Map<string, SlidingRoom>();
-  for (const [roomId, room] of isObject(told) ? Object.entries(told) : []) {
-    const read = v.safeParse(roomSchema, room);
-    if (isRoomId(roomId) && read.success) rooms.set(roomId, read.output);
+  for (const [roomId, room] of isObject(roomsById) ? Object.entries(roomsById) : []) {
+    const parsed = v.safeParse(roomSchema, room);
+    if (isRoomId(roomId) && parsed.success) rooms.set(roomId, parsed.output);
     else parts.malformed++;
   }
-  if (!isObject(told) || parts.malformed > 0) return undefined;
+  if (!isObject(roomsById) || parts.malformed > 0) return undefined;
   const counts = new Map(parts.objects(body, 'lists').map(([name, { count }]) => [name, count]));
   const extensions = new Map(
     parts.objects(body, 'extensions').map(([name, data]) => [name, parts.object(data, 'rooms') ?? {}]),
@@ -83,15 +83,15 @@ function readAnswer(body: JsonObject, parts: ResponseParts): SlidingAnswer | und
     rooms,
     count: (list) => Number(counts.get(list) ?? Infinity),
     extension: (name, roomId) => {
-      const told = extensions.get(name) ?? {};
-      return Object.hasOwn(told, roomId) ? told[roomId] : undefined;
+      const dataOfRooms = extensions.get(name) ?? {};
+      return Object.hasOwn(dataOfRooms, roomId) ? dataOfRooms[roomId] : undefined;
     },
   };
 }
 
 /**
- * Simplified sliding sync (MSC4186), for what it is good at: a few rooms out of many, at once. No position is kept,
- * since those do not outlive a connection; each request begins anew.
+ * Loads a few rooms out of many with simplified sliding sync (MSC4186). Each request starts without a position, because
+ * a sliding sync position is valid only as long as its connection.
  */
 export class SlidingSync {
   readonly #requests: SyncRequests;
@@ -104,65 +104,69 @@ export class SlidingSync {
     this.#timelineLimit = timelineLimit;
   }
 
-  /** All invitations, and the rooms in which somebody has spoken last; `isAll` says that there are no others. */
-  async newest(count: number): Promise<{ sections: RoomSections; isAll: boolean }> {
+  /** Loads all invitations and the `count` most recently active rooms. `isComplete`: the user has no other rooms. */
+  async mostRecent(count: number): Promise<{ sections: RoomSections; isComplete: boolean }> {
     const lists = {
-      rooms: { ...this.#wanted(), ranges: [[0, count - 1]] },
-      invites: { required_state: [], timeline_limit: 0, ranges: [[0, ALL_INVITES]], filters: { is_invite: true } },
+      rooms: { ...this.#roomConfig(), ranges: [[0, count - 1]] },
+      invites: { required_state: [], timeline_limit: 0, ranges: [[0, MAX_INVITES]], filters: { is_invite: true } },
     };
-    const answer = await this.#ask({ lists });
-    const total = answer.count('rooms');
-    return { sections: await this.#sections(answer), isAll: total <= count && answer.rooms.size >= total };
+    const response = await this.#request({ lists });
+    const total = response.count('rooms');
+    return { sections: await this.#sections(response), isComplete: total <= count && response.rooms.size >= total };
   }
 
-  /** Those of the rooms that the user is in. */
+  /** Loads the given rooms; rooms that the user has not joined are left out. */
   async rooms(roomIds: readonly string[]): Promise<RoomSections> {
-    const wanted = roomIds.map((roomId) => [roomId, this.#wanted()]);
-    return this.#sections(await this.#ask({ room_subscriptions: Object.fromEntries(wanted) }));
+    const subscriptions = roomIds.map((roomId) => [roomId, this.#roomConfig()]);
+    return this.#sections(await this.#request({ room_subscriptions: Object.fromEntries(subscriptions) }));
   }
 
-  #wanted(): object {
+  #roomConfig(): object {
     return { required_state: REQUIRED_STATE, timeline_limit: this.#timelineLimit };
   }
 
-  async #ask(body: object): Promise<SlidingAnswer> {
+  async #request(body: object): Promise<SlidingResponse> {
     const parts = new ResponseParts();
-    const answer = await this.#requests.slidingSync({ conn_id: CONNECTION, extensions: EXTENSIONS, ...body });
-    const read = readAnswer(answer, parts);
-    this.#requests.malformed(parts.malformed);
-    if (!read) throw invalidResponse({ operation: 'sliding sync', userId: this.#userId }, 'a room of wrong types', 200);
-    return read;
+    const response = await this.#requests.slidingSync({ conn_id: CONNECTION_ID, extensions: EXTENSIONS, ...body });
+    const parsed = readResponse(response, parts);
+    this.#requests.countMalformed(parts.malformed);
+    if (!parsed) throw invalidResponse({ operation: 'sliding sync', userId: this.#userId }, 'a malformed room', 200);
+    return parsed;
   }
 
-  async #sections(answer: SlidingAnswer): Promise<RoomSections> {
+  async #sections(response: SlidingResponse): Promise<RoomSections> {
     const sections = noSections();
-    const joined = [...answer.rooms].filter(([, room]) => isJoined(room, this.#userId));
-    const heroes = await this.#heroes(joined);
+    const joined = [...response.rooms].filter(([, room]) => isJoined(room, this.#userId));
+    const heroes = await this.#fetchHeroes(joined);
     for (const [roomId, room] of joined) {
-      sections.join.set(roomId, joinSection(answer, roomId, room, heroes.get(roomId) ?? []));
+      sections.join.set(roomId, joinSection(response, roomId, room, heroes.get(roomId) ?? []));
     }
-    for (const [roomId, { invite_state: state }] of answer.rooms) {
+    for (const [roomId, { invite_state: state }] of response.rooms) {
       if (state) sections.invite.set(roomId, { invite_state: { events: state } });
     }
     return sections;
   }
 
-  /** Members after whom rooms without a name are called, and who have not come with them. */
-  async #heroes(rooms: readonly (readonly [string, SlidingRoom])[]): Promise<Map<string, readonly unknown[]>> {
+  /** Fetches the member events of heroes (who give a room without a name its name) that are not in the response. */
+  async #fetchHeroes(rooms: readonly (readonly [string, SlidingRoom])[]): Promise<Map<string, readonly unknown[]>> {
     const missing = rooms.flatMap(([roomId, { heroes, required_state: state }]) => {
       const ids = (heroes ?? []).map(({ user_id: userId }) => userId).filter((userId) => !memberOf(state, userId));
       const members = ids.map((userId) => ['m.room.member', userId]);
       return ids.length === 0 ? [] : [[roomId, { required_state: members, timeline_limit: 0 }]];
     });
     if (missing.length === 0) return new Map();
-    const body = { conn_id: `${CONNECTION}.members`, extensions: {}, room_subscriptions: Object.fromEntries(missing) };
-    const answer = await this.#ask(body);
-    return new Map([...answer.rooms].map(([roomId, { required_state: state }]) => [roomId, state]));
+    const body = {
+      conn_id: `${CONNECTION_ID}.members`,
+      extensions: {},
+      room_subscriptions: Object.fromEntries(missing),
+    };
+    const response = await this.#request(body);
+    return new Map([...response.rooms].map(([roomId, { required_state: state }]) => [roomId, state]));
   }
 }
 
 function joinSection(
-  { extension }: SlidingAnswer,
+  { extension }: SlidingResponse,
   roomId: string,
   room: SlidingRoom,
   heroes: readonly unknown[],
@@ -185,7 +189,7 @@ function joinSection(
   return section;
 }
 
-/** Not so: invitations, and rooms that others put the user out of. */
+/** False for invitations, and for rooms that the user was kicked or banned from. */
 function isJoined({ required_state: state }: SlidingRoom, userId: string): boolean {
   const member = memberOf(state, userId);
   return isObject(member?.content) && member.content.membership === 'join';

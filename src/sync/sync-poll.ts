@@ -9,28 +9,28 @@ import { failureClass, isRetryable } from '../http/failure-class.js';
 import { invalidResponse } from '../http/response-error.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { Session } from '../http/session.js';
-import { clientFailure, EndOfSession } from './client-failure.js';
+import { clientFailure, FatalFailureDetector } from './client-failure.js';
 import type { FastStart, SyncChunk } from './fast-start.js';
 import { cacheBuster, initialLimit, syncLimit } from './sync-query.js';
 import { SYNC_PATH } from './sync-requests.js';
 import type { SyncQuery, SyncRequests } from './sync-requests.js';
 import { MalformedSync, readSyncResponse } from './sync-response.js';
 
-/** What a client needs to know of the way to the homeserver. */
+/** The state of the homeserver, as far as a client needs it. */
 export interface ClientGate extends RequestGate {
-  /** Resolves when the homeserver is up, with whether that took waiting; those who waited come one after the other. */
+  /** Resolves when the homeserver is up; to true if it was down. Waiting clients are let through gradually. */
   up(signal: AbortSignal): Promise<boolean>;
-  /** Waits `delayMs`, or until the homeserver is down. */
+  /** Resolves after `delayMs` milliseconds, or earlier if the homeserver goes down. */
   pause(delayMs: number, signal: AbortSignal): Promise<void>;
 }
 
-/** What the poll needs of the client's encryption. */
+/** The part of the client's encryption that the poll uses. */
 export interface PollEncryption {
-  /** Why no further sync may be asked for: a change of keys could not be stored. */
+  /** Set when keys could not be stored. The poll then stops, because another sync would confirm their arrival. */
   readonly failure: MatrixClientManagerError | undefined;
-  /** The next sync is a fresh one, which does not tell whose devices have changed. */
+  /** Called before a sync without a position, which does not list the devices that have changed. */
   forgetDeviceLists(): void;
-  /** Rejects where the homeserver does not have the device's keys any more. */
+  /** Rejects if the homeserver no longer has the device's keys. */
   assertKnownDevice(): Promise<void>;
 }
 
@@ -38,11 +38,11 @@ export interface SyncPollOptions {
   readonly userId: string;
   readonly session: Session;
   readonly requests: SyncRequests;
-  readonly fast: FastStart;
+  readonly fastStart: FastStart;
   /** The position to resume from. */
   readonly resumesFrom: string | undefined;
-  /** Whether anything has been delivered to the user before. */
-  readonly isKnown: boolean;
+  /** Whether an event was ever delivered to the user. */
+  readonly hasDeliveredBefore: boolean;
   readonly gate: ClientGate;
   readonly encryption?: PollEncryption | undefined;
   readonly telemetry: Telemetry;
@@ -51,87 +51,87 @@ export interface SyncPollOptions {
   readonly timelineLimit: number;
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
-  /** Ends the poll. */
+  /** Aborts the poll. */
   readonly signal: AbortSignal;
-  /** Whether the client has not had its first sync. */
+  /** Whether the client is waiting for its first sync. */
   readonly isStarting: () => boolean;
   /** Called when the connection to the homeserver is lost and when it is back. */
   readonly onConnection: (connected: boolean) => void;
   /** Called when the homeserver rejects the position; a fresh sync follows. */
   readonly onPositionLost: (error: MatrixClientManagerError) => void;
-  /** Called when there is no going on; what asked for a sync gets an answer from the signal only. */
+  /** Called on a permanent failure; the pending {@link SyncPoll.next} then rejects only when its signal fires. */
   readonly onFailure: (error: MatrixClientManagerError) => void;
 }
 
-/** What one sync brought. */
 export interface SyncResult extends SyncChunk {
   readonly durationMs: number;
 }
 
-/** Sync failures in a row, each with a back-off before the next try, that a client takes before its start fails. */
+/** Failed syncs in a row after which the start of a client fails. */
 const START_ATTEMPTS = 3;
-/** Time between syncs that do not move the position: it grows to the second value, in milliseconds. */
+/** Interval between syncs that do not change the position, in milliseconds. It grows up to the second value. */
 const MIN_UNCHANGED_MS = 1_000;
 const MAX_UNCHANGED_MS = 10_000;
 const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
 /**
- * Asks for one sync after the other: when, from where, and again after a failure, for as long as that takes.
+ * Sends one `/sync` after the other. Decides when to send it and from which position, and retries after a failure
+ * without a limit once the client is live.
  *
  * This file is a little long because the position, the pauses and the failures of the poll decide about each other.
  */
 export class SyncPoll {
   readonly #options: SyncPollOptions;
-  readonly #endOfSession = new EndOfSession();
-  /** Answers that the SDK has not asked for yet. */
-  readonly #answers: SyncResult[] = [];
-  /** How long to wait from one sync to the next while the user rests; undefined while they do not. */
+  readonly #fatalFailures = new FatalFailureDetector();
+  /** Results that {@link next} has not returned yet. */
+  readonly #queuedResults: SyncResult[] = [];
+  /** Pause between two syncs while the client rests, in milliseconds; undefined while it does not rest. */
   #restMs: number | undefined;
   #endRest: (() => void) | undefined;
   #connected = false;
-  /** The position that the homeserver rejected: the SDK goes on asking from it until it gets another. */
+  /** The position that the homeserver rejected. The SDK repeats it until a sync gives another one. */
   #lostPosition: string | undefined;
-  /** The position that the homeserver rejected once: it is asked again before the position is given up. */
-  #doubtedPosition: string | undefined;
-  /** Positions rejected in a row, none of which served for a sync. */
-  #losses = 0;
+  /** The position that the homeserver rejected once. It is tried once more before it counts as lost. */
+  #suspectPosition: string | undefined;
+  /** Number of positions in a row that were rejected without one successful sync from them. */
+  #positionLosses = 0;
   #lastSyncAt: number | undefined;
-  /** The token of which it is known that its device is the client's own. */
-  #token: string | undefined;
-  /** Whether the client has rested since its last sync. */
-  #behind = false;
-  /** Answers in a row that did not move the position. */
-  #unchanged = 0;
-  /** Whether what had been missed before the start has come: the position may stay the same after it. */
+  /** The access token of the last sync; another one means a new login. */
+  #lastToken: string | undefined;
+  /** Whether the client has rested since the last sync, so that it may lack events. */
+  #hasRested = false;
+  /** Number of syncs in a row that did not change the position. */
+  #unchangedCount = 0;
+  /** Whether a sync has succeeded since the start. Later syncs may repeat the position and are not a catch-up. */
   #caughtUp = false;
-  /** When the next sync may go out; in the past where there is no reason to wait. */
-  #notBefore = 0;
+  /** Earliest time of the next sync, in milliseconds since the Unix epoch. */
+  #nextSyncAt = 0;
 
   constructor(options: SyncPollOptions) {
     this.#options = options;
   }
 
-  /** When the homeserver last answered, in milliseconds since the Unix epoch. */
+  /** Time of the last successful sync, in milliseconds since the Unix epoch. */
   get lastSyncAt(): number | undefined {
     return this.#lastSyncAt;
   }
 
-  /** Whether it is connected, and does not rest. */
+  /** Whether the client is connected and has not rested since the last sync. */
   get isCurrent(): boolean {
-    return this.#connected && this.#restMs === undefined && !this.#behind;
+    return this.#connected && this.#restMs === undefined && !this.#hasRested;
   }
 
-  /** Whether something has been answered and not been asked for yet. */
-  get hasAnswer(): boolean {
-    return this.#answers.length > 0;
+  /** Whether {@link next} will return a result without a request. */
+  get hasQueuedResult(): boolean {
+    return this.#queuedResults.length > 0;
   }
 
-  /** Polls only every `pollIntervalMs` after the poll that is under way; never, where that is Infinity. */
+  /** After the current poll, pauses for `pollIntervalMs` milliseconds before each poll. Infinity: stops polling. */
   rest(pollIntervalMs: number): void {
     this.#restMs = pollIntervalMs;
   }
 
-  /** Polls at once, and goes on without pauses. */
+  /** Ends a rest: polls immediately, and without pauses from then on. */
   wake(): void {
     if (this.#restMs === undefined) return;
     this.#restMs = undefined;
@@ -139,82 +139,84 @@ export class SyncPoll {
   }
 
   /**
-   * One sync that succeeds, however long that takes. Rejects when the signal fires.
-   * @param signal - the signal of the options, or one that fires with it and earlier, after which it is asked again
+   * Resolves with the next sync, however many attempts it takes. Rejects when the signal fires.
+   * @param signal - must fire no later than the signal of the options; if it fires earlier, `next` may be called again
    */
   async next(query: SyncQuery, signal = this.#options.signal): Promise<SyncResult> {
-    const ready = this.#answers.shift();
-    if (ready) return ready;
-    const { encryption, gate, clock, fast, isStarting, onPositionLost } = this.#options;
+    const queued = this.#queuedResults.shift();
+    if (queued) return queued;
+    const { encryption, gate, clock, fastStart, isStarting, onPositionLost } = this.#options;
     const failure = encryption?.failure;
     if (failure) {
-      await whenAborted(signal); // to ask from the new position would be to say that its keys have arrived
+      await whenAborted(signal); // a sync from the new position would confirm keys that are not stored
       throw failure;
     }
     let retrying = false;
     for (let failures = 0; ;) {
-      const asked = query.since === undefined ? undefined : String(query.since);
-      const since = asked === this.#lostPosition ? undefined : asked;
+      const requested = query.since === undefined ? undefined : String(query.since);
+      const since = requested === this.#lostPosition ? undefined : requested;
       // A reconnecting client does not rest, so that it is not reported as disconnected for the whole rest.
-      const mayRest = !retrying && !isStarting() && !fast.isDue;
-      const rested = mayRest && (await this.#pause(signal));
-      // What failed before or in an outage says nothing about the time after it.
+      const mayRest = !retrying && !isStarting() && !fastStart.isRoomLoadDue;
+      const rested = mayRest && (await this.#pauseWhileResting(signal));
+      // Failures before or during an outage do not count after it.
       if (!isStarting() && (await gate.up(signal))) failures = 0;
-      const waitMs = this.#notBefore - clock.now();
-      if (this.#unchanged > 0 && waitMs > 0) await delay(clock, waitMs, signal, 'sync');
+      const waitMs = this.#nextSyncAt - clock.now();
+      if (this.#unchangedCount > 0 && waitMs > 0) await delay(clock, waitMs, signal, 'sync');
       const startedAt = clock.now();
       try {
         await this.#assertSameDevice();
-        const atOnce = retrying || rested || fast.isDue || !query.timeout;
-        const answer = await this.#ask(query, since, atOnce, signal);
-        this.#behind = false;
+        const immediate = retrying || rested || fastStart.isRoomLoadDue || !query.timeout;
+        const result = await this.#sync(query, since, immediate, signal);
+        this.#hasRested = false;
         this.#caughtUp = true;
         this.#lastSyncAt = clock.now();
-        this.#connection(true);
-        this.#endOfSession.reset();
-        this.#doubtedPosition = undefined;
-        if (since === undefined) this.#lostPosition = undefined; // the new one may be the same
-        else this.#losses = 0;
-        this.#noteProgress(atOnce || answer.read.batch.nextBatch !== since, startedAt);
-        return answer;
+        this.#setConnected(true);
+        this.#fatalFailures.reset();
+        this.#suspectPosition = undefined;
+        if (since === undefined) this.#lostPosition = undefined; // the new position may equal the lost one
+        else this.#positionLosses = 0;
+        this.#noteProgress(immediate || result.sync.batch.nextBatch !== since, startedAt);
+        return result;
       } catch (error) {
         if (signal.aborted) throw error;
         if (since !== undefined && isManagerError(error) && error.status === 400 && error.errcode) {
-          if (this.#doubtedPosition !== since) {
-            this.#doubtedPosition = since;
+          if (this.#suspectPosition !== since) {
+            this.#suspectPosition = since;
             await delay(clock, retryDelayMs(error, 1, BACKOFF), signal, 'sync');
             continue;
           }
           this.#lostPosition = since;
           encryption?.forgetDeviceLists();
           onPositionLost(error);
-          // One that takes none of its own positions would be asked for one initial sync after the other.
-          if (this.#losses++ > 0) await delay(clock, retryDelayMs(error, this.#losses, BACKOFF), signal, 'sync');
+          // A homeserver that rejects each of its positions would get one initial sync after the other without a pause.
+          if (this.#positionLosses++ > 0) {
+            await delay(clock, retryDelayMs(error, this.#positionLosses, BACKOFF), signal, 'sync');
+          }
           continue;
         }
         failures++;
         retrying = true;
-        this.#connection(false);
+        this.#setConnected(false);
         await this.#handleFailure(error, failures, signal);
       }
     }
   }
 
-  /** A token may have died with its device: the one that was logged in then has its id, and none of its keys. */
+  /** After a new login the device may have been created again under the same id, without the client's keys. */
   async #assertSameDevice(): Promise<void> {
     const { encryption, session } = this.#options;
     const token = session.current?.accessToken;
-    if (this.#token !== undefined && token !== this.#token) await encryption?.assertKnownDevice();
-    this.#token = token;
+    if (this.#lastToken !== undefined && token !== this.#lastToken) await encryption?.assertKnownDevice();
+    this.#lastToken = token;
   }
 
-  /** Waits before the next try, or gives up: then only a stop ends the call. */
+  /** Waits before the next attempt. On a permanent failure it reports the error and rejects when the signal fires. */
   async #handleFailure(error: unknown, failures: number, signal: AbortSignal): Promise<void> {
     const { clock, gate, logger, telemetry, userId, isStarting, onFailure } = this.#options;
     const kind = failureClass(error);
     if (kind === 'unavailable' && !isStarting()) return; // gate.up() waits for it
     const isLastAttempt = isStarting() && failures >= START_ATTEMPTS;
-    const isFinal = !isRetryable(kind) && (isStarting() || this.#endOfSession.endsClient(error));
+    const isFinal = !isRetryable(kind) && (isStarting() || this.#fatalFailures.isFatal(error));
     if (isFinal || isLastAttempt) {
       onFailure(clientFailure(error, userId));
       await whenAborted(signal);
@@ -227,11 +229,11 @@ export class SyncPoll {
     telemetry.requestRepeated('GET', SYNC_PATH);
   }
 
-  /** Waits as long as the user rests; returns whether they did. */
-  async #pause(signal: AbortSignal): Promise<boolean> {
+  /** Pauses while the client rests; returns whether it paused. */
+  async #pauseWhileResting(signal: AbortSignal): Promise<boolean> {
     const restMs = this.#restMs;
     if (restMs === undefined) return false;
-    this.#behind = true;
+    this.#hasRested = true;
     const { clock } = this.#options;
     await new Promise<void>((resolve, reject) => {
       const end = (): void => {
@@ -252,69 +254,76 @@ export class SyncPoll {
     return true;
   }
 
-  /** A homeserver that answers at once that nothing has happened would be asked in a tight loop. */
+  /** Delays the next sync if the position did not change: a homeserver may answer immediately without events. */
   #noteProgress(moved: boolean, startedAt: number): void {
-    this.#unchanged = moved ? 0 : this.#unchanged + 1;
-    this.#notBefore = startedAt + Math.min(MAX_UNCHANGED_MS, MIN_UNCHANGED_MS * this.#unchanged);
+    this.#unchangedCount = moved ? 0 : this.#unchangedCount + 1;
+    this.#nextSyncAt = startedAt + Math.min(MAX_UNCHANGED_MS, MIN_UNCHANGED_MS * this.#unchangedCount);
   }
 
-  /** Asks for what is next; what comes with it waits in {@link #answers}. */
-  async #ask(query: SyncQuery, since: string | undefined, atOnce: boolean, signal: AbortSignal): Promise<SyncResult> {
-    const { clock, fast, resumesFrom, userId } = this.#options;
-    const begunAt = clock.now();
+  /** Returns the first result, and puts further ones into {@link #queuedResults}. */
+  async #sync(
+    query: SyncQuery,
+    since: string | undefined,
+    immediate: boolean,
+    signal: AbortSignal,
+  ): Promise<SyncResult> {
+    const { clock, fastStart, resumesFrom, userId } = this.#options;
+    const startedAt = clock.now();
     const catchUp = since === undefined ? this.#lostPosition !== undefined : since === resumesFrom && !this.#caughtUp;
     try {
-      const early = await this.#askFast(since, catchUp);
-      if (since === undefined && !early) fast.finish();
-      const parts = early ?? [await this.#askPlain(query, since, atOnce, catchUp, signal)];
-      const durationMs = clock.now() - begunAt;
-      const [first, ...others] = parts.map((part) => ({ ...part, durationMs })) as [SyncResult, ...SyncResult[]];
-      this.#answers.push(...others);
+      const roomChunks = await this.#tryFastStart(since, catchUp);
+      if (since === undefined && !roomChunks) fastStart.finish();
+      const chunks = roomChunks ?? [await this.#plainSync(query, since, immediate, catchUp, signal)];
+      const durationMs = clock.now() - startedAt;
+      const [first, ...others] = chunks.map((chunk) => ({ ...chunk, durationMs })) as [SyncResult, ...SyncResult[]];
+      this.#queuedResults.push(...others);
       return first;
     } catch (error) {
-      const subject = { operation: `sync of ${userId}`, userId };
-      if (error instanceof MalformedSync) throw invalidResponse(subject, error.message, 200);
+      const context = { operation: `sync of ${userId}`, userId };
+      if (error instanceof MalformedSync) throw invalidResponse(context, error.message, 200);
       throw error;
     }
   }
 
-  async #askFast(since: string | undefined, catchUp: boolean): Promise<SyncChunk[] | undefined> {
-    const { fast, isKnown } = this.#options;
-    if (since !== undefined) return fast.isDue ? this.#grow(since, catchUp) : undefined;
-    // A user who was delivered to before is owed missed events in every room.
-    return !catchUp && !isKnown ? fast.begin() : undefined;
+  async #tryFastStart(since: string | undefined, catchUp: boolean): Promise<SyncChunk[] | undefined> {
+    const { fastStart, hasDeliveredBefore } = this.#options;
+    if (since !== undefined) return fastStart.isRoomLoadDue ? this.#loadMoreRooms(since, catchUp) : undefined;
+    // After earlier deliveries, every room may have missed events, so all rooms are needed.
+    return !catchUp && !hasDeliveredBefore ? fastStart.loadFirstRooms() : undefined;
   }
 
-  /** Undefined where the rooms that are missing have to wait, and news must not wait with them. */
-  async #grow(since: string, catchUp: boolean): Promise<SyncChunk[] | undefined> {
-    const { fast } = this.#options;
+  /** Undefined if loading rooms is postponed, so that a plain sync is made instead. */
+  async #loadMoreRooms(since: string, catchUp: boolean): Promise<SyncChunk[] | undefined> {
+    const { fastStart } = this.#options;
     try {
-      return await fast.loadMoreRooms(since, catchUp);
+      return await fastStart.loadMoreRooms(since, catchUp);
     } catch (error) {
-      if (!fast.postpone(error)) throw error;
+      if (!fastStart.postpone(error)) throw error;
       return undefined;
     }
   }
 
-  async #askPlain(
+  async #plainSync(
     query: SyncQuery,
     since: string | undefined,
-    atOnce: boolean,
+    immediate: boolean,
     catchUp: boolean,
     signal: AbortSignal,
   ): Promise<SyncChunk> {
-    const { clock, fast, requests, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
-    // After a failure the answer must come at once, so that everybody knows that the connection is back. A first sync
-    // is answered at once whatever the timeout.
-    const timeout = since === undefined ? cacheBuster(clock) : atOnce ? 0 : Number(query.timeout);
+    const { clock, fastStart, requests, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
+    // After a failure the homeserver must answer immediately, so that a restored connection is noticed early. It answers
+    // an initial sync immediately regardless of the timeout.
+    const timeout = since === undefined ? cacheBuster(clock) : immediate ? 0 : Number(query.timeout);
     const timeoutMs = since === undefined ? startTimeoutMs : timeout + requestTimeoutMs;
     const data = await requests.sync({ ...query, since, timeout }, timeoutMs, signal);
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
-    const read = readSyncResponse(data, { since, catchUp, timelineLimit: limit });
-    return fast.hasMissingRooms ? { read: fast.markMissingRooms(read), growing: true } : { read, growing: false };
+    const sync = readSyncResponse(data, { since, catchUp, timelineLimit: limit });
+    return fastStart.hasMissingRooms
+      ? { sync: fastStart.markMissingRooms(sync), hasMissingRooms: true }
+      : { sync, hasMissingRooms: false };
   }
 
-  #connection(connected: boolean): void {
+  #setConnected(connected: boolean): void {
     if (connected === this.#connected || this.#options.signal.aborted) return;
     this.#connected = connected;
     this.#options.onConnection(connected);

@@ -17,13 +17,13 @@ export interface SyncRequestsOptions {
   readonly requestTimeoutMs: number;
   /** Ends every request. */
   readonly signal: AbortSignal;
-  /** Whether requests are given up when the homeserver goes down. */
-  readonly endsWithOutage: () => boolean;
+  /** Whether a request is aborted when the homeserver goes down. */
+  readonly abortOnOutage: () => boolean;
 }
 
 const joinedRoomsSchema = v.object({ joined_rooms: v.fallback(v.optional(v.array(v.unknown())), undefined) });
 
-/** What a client asks for to know what happens to its user. Each is sent once; its caller repeats it. */
+/** The requests that a client's sync loop sends. Each is sent once; the caller retries. */
 export class SyncRequests {
   readonly #options: SyncRequestsOptions;
 
@@ -32,7 +32,8 @@ export class SyncRequests {
   }
 
   /**
-   * @param signal - one that fires with the signal of the options, or earlier
+   * @param timeoutMs - deadline of the request
+   * @param signal - must fire no later than the signal of the options
    * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync
    */
   sync(query: SyncQuery, timeoutMs: number, signal = this.#options.signal): Promise<unknown> {
@@ -44,13 +45,15 @@ export class SyncRequests {
     return this.#send(v.looseObject({}), 'POST', SLIDING_SYNC_PATH, { query: { timeout: 0 }, body });
   }
 
-  /** Counts parts of an answer that its reader had to leave out. */
-  malformed(parts: number): void {
+  /** Reports the number of malformed parts that were left out of a response. */
+  countMalformed(parts: number): void {
     this.#options.http.countMalformed(parts);
   }
 
-  /** @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3joined_rooms */
-  /** Undefined when the homeserver answers without a list. */
+  /**
+   * Resolves to undefined if the response has no list of rooms.
+   * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3joined_rooms
+   */
   async joinedRooms(): Promise<string[] | undefined> {
     const { joined_rooms: rooms } = await this.#send(joinedRoomsSchema, 'GET', '/_matrix/client/v3/joined_rooms', {});
     const roomIds = rooms?.filter((roomId) => typeof roomId === 'string').filter(isRoomId);
@@ -64,8 +67,8 @@ export class SyncRequests {
     path: string,
     more: { query?: SyncQuery; body?: unknown; timeoutMs?: number; signal?: AbortSignal },
   ): Promise<v.InferOutput<Schema>> {
-    const { userId, http, session, telemetry, requestTimeoutMs, signal, endsWithOutage } = this.#options;
-    // The loop goes on long after the call that started the client.
+    const { userId, http, session, telemetry, requestTimeoutMs, signal, abortOnOutage } = this.#options;
+    // The loop outlives the call that started the client, so its requests do not belong to the trace of that call.
     return telemetry.detached(() =>
       http.request(schema, {
         operation: `sync of ${userId}`,
@@ -74,8 +77,8 @@ export class SyncRequests {
         path,
         session,
         priority: 'sync',
-        abortOnOutage: endsWithOutage(),
-        repeatable: false, // repeated by the loop, with a back-off that has no end
+        abortOnOutage: abortOnOutage(),
+        repeatable: false, // the loop retries, without a limit
         retry: { attempts: 1 },
         timeoutMs: requestTimeoutMs,
         signal,

@@ -5,7 +5,7 @@ import { cleanReceipts } from './receipts.js';
 import { isBareEvent, isRoomId, ResponseParts } from './response-parts.js';
 import type { BareEvent, JsonObject } from './response-parts.js';
 
-/** A sync response without a position: there is no going on from it. */
+/** The response has no position to continue from. */
 export class MalformedSync extends Error {
   override readonly name = 'MalformedSync';
 }
@@ -23,7 +23,7 @@ export interface JoinedRoomBody {
   readonly [STATE_AFTER]?: EventList;
 }
 
-/** A response as it goes on to the client: all of it was checked. */
+/** A checked response for the SDK. */
 export interface SyncBody extends JsonObject {
   readonly next_batch: string;
   readonly rooms: {
@@ -32,46 +32,46 @@ export interface SyncBody extends JsonObject {
   };
 }
 
-export interface ReadSync {
-  /** What delivery gets. Contents are copied one level deep: the SDK prunes redacted events in place. */
+export interface ParsedSync {
+  /** The events for delivery. Each `content` is a shallow copy, because the SDK prunes redacted events in place. */
   readonly batch: EventBatch;
-  /** What the SDK gets: the parts that it reads, without what it could not take in. */
+  /** The response for the SDK: the parts that it reads, without events that it cannot process. */
   readonly response: SyncBody;
-  /** Rooms whose state the response tells more about. */
+  /** Rooms for which the response has state events. */
   readonly stateChanged: ReadonlySet<string>;
-  /** How many parts were left out, since they are not what the specification promises. */
+  /** Number of parts that were left out because they do not follow the specification. */
   readonly malformed: number;
 }
 
 export interface ReadOptions {
-  /** The position that was asked from. */
+  /** The `since` of the request. */
   readonly since: string | undefined;
-  /** Whether the position is from before the client was started. */
+  /** Whether `since` is a position from before the client was started. */
   readonly catchUp: boolean;
-  /** The timeline limit that was asked for: a timeline that is full may be cut, whatever `limited` says. */
+  /** The timeline limit of the request. A timeline of this length counts as limited even if the flag is not set. */
   readonly timelineLimit: number;
 }
 
-/** A room as delivery gets it, and as the SDK does. */
-interface ReadRoom<T> {
+/** A room in the form for delivery and in the form for the SDK. */
+interface ParsedRoom<T> {
   readonly batch: T;
   readonly response: JsonObject;
 }
 
-const JOINED = 'm.joined_member_count';
-const INVITED = 'm.invited_member_count';
+const JOINED_COUNT = 'm.joined_member_count';
+const INVITED_COUNT = 'm.invited_member_count';
 const THREAD_COUNTS = 'unread_thread_notifications';
 const FALLBACK_KEYS = 'device_unused_fallback_key_types';
 
 /**
- * Reads a `/sync` response of an unknown homeserver. Every part but the position is optional and checked on its own:
- * one that is not what it should be is left out and counted, and costs nothing else.
+ * Reads a `/sync` response. Only `next_batch` is required. Every other part is checked on its own: a malformed part is
+ * left out and counted, and the other parts are kept. Throws {@link MalformedSync} if `next_batch` is missing.
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync
  */
-export function readSyncResponse(data: unknown, { since, catchUp, timelineLimit }: ReadOptions): ReadSync {
-  if (!isObject(data)) throw new MalformedSync('the body is no object');
+export function readSyncResponse(data: unknown, { since, catchUp, timelineLimit }: ReadOptions): ParsedSync {
+  if (!isObject(data)) throw new MalformedSync('the body is not an object');
   const { next_batch: nextBatch } = data;
-  if (typeof nextBatch !== 'string' || nextBatch === '') throw new MalformedSync('next_batch is no string');
+  if (typeof nextBatch !== 'string' || nextBatch === '') throw new MalformedSync('next_batch is not a string');
   const parts = new ResponseParts();
   const sections = parts.object(data, 'rooms') ?? {};
   const reader = new RoomReader(parts, timelineLimit, since === undefined);
@@ -87,7 +87,7 @@ export function readSyncResponse(data: unknown, { since, catchUp, timelineLimit 
     ...(invite.length > 0 && { invite: responses(invite) }),
     ...(knock.length > 0 && { knock: responses(knock) }),
   };
-  const response = { next_batch: nextBatch, rooms, ...readRest(parts, data) };
+  const response = { next_batch: nextBatch, rooms, ...readGlobalSections(parts, data) };
   return {
     batch: {
       since,
@@ -96,7 +96,7 @@ export function readSyncResponse(data: unknown, { since, catchUp, timelineLimit 
       invites: invite.map(([, { batch }]) => batch),
       catchUp,
     },
-    response: response as unknown as SyncBody, // all of it has just been checked
+    response: response as unknown as SyncBody, // every part was checked above
     stateChanged: reader.stateChanged,
     malformed: parts.malformed,
   };
@@ -106,10 +106,10 @@ function responses(rooms: readonly (readonly [string, { readonly response: JsonO
   return Object.fromEntries(rooms.map(([roomId, { response }]) => [roomId, response]));
 }
 
-/** What belongs to no room; only the SDK takes it. */
-function readRest(parts: ResponseParts, data: JsonObject): JsonObject {
-  const bareEvents = (name: string, isOne: typeof isBareEvent): JsonObject | undefined => {
-    const events = parts.forSdk(parts.events(parts.object(data, name), isOne));
+/** The parts outside rooms, which only the SDK reads. */
+function readGlobalSections(parts: ResponseParts, data: JsonObject): JsonObject {
+  const bareEvents = (name: string, isEvent: typeof isBareEvent): JsonObject | undefined => {
+    const events = parts.forSdk(parts.events(parts.object(data, name), isEvent));
     return events.length > 0 ? { [name]: { events } } : undefined;
   };
   const deviceLists = parts.object(data, 'device_lists');
@@ -117,8 +117,8 @@ function readRest(parts: ResponseParts, data: JsonObject): JsonObject {
   const fallbackKeys = parts.strings(data, FALLBACK_KEYS) ?? parts.strings(data, `org.matrix.msc2732.${FALLBACK_KEYS}`);
   return {
     ...bareEvents('account_data', isBareEvent),
-    ...bareEvents('presence', isSentEvent),
-    ...bareEvents('to_device', isSentEvent),
+    ...bareEvents('presence', hasSender),
+    ...bareEvents('to_device', hasSender),
     ...(deviceLists && {
       device_lists: {
         changed: parts.strings(deviceLists, 'changed') ?? [],
@@ -133,17 +133,17 @@ function readRest(parts: ResponseParts, data: JsonObject): JsonObject {
 class RoomReader {
   readonly stateChanged = new Set<string>();
   readonly #parts: ResponseParts;
-  readonly #texts = new Map<string, string>();
+  readonly #internedTexts = new Map<string, string>();
   readonly #timelineLimit: number;
-  readonly #initial: boolean;
+  readonly #isInitial: boolean;
 
   constructor(parts: ResponseParts, timelineLimit: number, initial: boolean) {
     this.#parts = parts;
     this.#timelineLimit = timelineLimit;
-    this.#initial = initial;
+    this.#isInitial = initial;
   }
 
-  room(roomId: string, membership: 'join' | 'leave', room: JsonObject): ReadRoom<RoomBatch> {
+  room(roomId: string, membership: 'join' | 'leave', room: JsonObject): ParsedRoom<RoomBatch> {
     const parts = this.#parts;
     const timeline = parts.object(room, 'timeline') ?? {};
     const { limited, prev_batch: prevBatch } = timeline;
@@ -151,18 +151,18 @@ class RoomReader {
     const state = parts.object(room, 'state');
     const stateAfter = parts.object(room, STATE_AFTER);
     const [before, after] = [parts.events(state, isRawEvent), parts.events(stateAfter, isRawEvent)];
-    const stateful = before.length + after.length > 0 || events.some((event) => event.state_key !== undefined);
-    if (stateful) this.stateChanged.add(roomId);
+    const hasState = before.length + after.length > 0 || events.some((event) => event.state_key !== undefined);
+    if (hasState) this.stateChanged.add(roomId);
     const ephemeral = parts.events(parts.object(room, 'ephemeral'), isBareEvent);
     return {
       batch: {
         roomId,
         membership,
-        timeline: events.map((event) => this.#snapshot(event)),
-        // Synapse has been seen to leave the flag out (synapse#16463).
+        timeline: events.map((event) => this.#copyForDelivery(event)),
+        // Synapse may omit the flag (synapse#16463).
         limited: (limited ?? events.length > 0) === true || events.length >= this.#timelineLimit,
-        // Of an initial timeline that is whole, Synapse's prev_batch is the position after it.
-        prevBatch: typeof prevBatch === 'string' && !(this.#initial && !limited) ? prevBatch : undefined,
+        // If an initial timeline is complete, Synapse's prev_batch is the position after it, not before it.
+        prevBatch: typeof prevBatch === 'string' && !(this.#isInitial && !limited) ? prevBatch : undefined,
         ephemeral,
       },
       response: {
@@ -172,7 +172,7 @@ class RoomReader {
           prev_batch: typeof prevBatch === 'string' ? prevBatch : null,
         },
         ...(state && { state: { events: parts.forSdk(before) } }),
-        // The SDK takes no state from the timeline of a room that has this part.
+        // If this part is present, the SDK does not read state from the timeline.
         ...(stateAfter && { [STATE_AFTER]: { events: parts.forSdk(after) } }),
         ephemeral: { events: parts.forSdk(ephemeral).map(cleanEphemeral) },
         account_data: { events: parts.forSdk(parts.events(parts.object(room, 'account_data'), isBareEvent)) },
@@ -181,22 +181,25 @@ class RoomReader {
     };
   }
 
-  invite(roomId: string, room: JsonObject): ReadRoom<InviteBatch> {
+  invite(roomId: string, room: JsonObject): ParsedRoom<InviteBatch> {
     const state = this.#parts.events(this.#parts.object(room, 'invite_state'), isStrippedEvent);
     return { batch: { roomId, state }, response: { invite_state: { events: this.#parts.forSdk(state) } } };
   }
 
-  knock(room: JsonObject): ReadRoom<undefined> {
+  knock(room: JsonObject): ParsedRoom<undefined> {
     const state = this.#parts.events(this.#parts.object(room, 'knock_state'), isStrippedEvent);
     return { batch: undefined, response: { knock_state: { events: this.#parts.forSdk(state) } } };
   }
 
-  /** What tells of members and of what is unread. */
+  /** The room summary and the unread counts. */
   #counts(room: JsonObject): JsonObject {
     const parts = this.#parts;
     const summary = parts.object(room, 'summary');
-    const { [JOINED]: joined = null, [INVITED]: invited = null } = summary ?? {};
-    const numbers = { ...(joined !== null && { [JOINED]: joined }), ...(invited !== null && { [INVITED]: invited }) };
+    const { [JOINED_COUNT]: joined = null, [INVITED_COUNT]: invited = null } = summary ?? {};
+    const numbers = {
+      ...(joined !== null && { [JOINED_COUNT]: joined }),
+      ...(invited !== null && { [INVITED_COUNT]: invited }),
+    };
     const heroes = summary && parts.strings(summary, 'm.heroes');
     const unread = parts.counts(room, 'unread_notifications');
     const threadCounts = [THREAD_COUNTS, `org.matrix.msc3773.${THREAD_COUNTS}`].find((name) => isObject(room[name]));
@@ -212,19 +215,19 @@ class RoomReader {
     };
   }
 
-  /** A copy to be kept: without the age, which is not true for long, and with one text for each sender and type. */
-  #snapshot({ unsigned, ...event }: RawEvent): RawEvent {
-    const [type, sender] = [this.#same(event.type), this.#same(event.sender)];
-    const { age: _age, ...told } = isObject(unsigned) ? unsigned : {};
+  /** A copy without `age`, which becomes stale. Senders and types are interned, because the copy stays in memory. */
+  #copyForDelivery({ unsigned, ...event }: RawEvent): RawEvent {
+    const [type, sender] = [this.#intern(event.type), this.#intern(event.sender)];
+    const { age: _age, ...kept } = isObject(unsigned) ? unsigned : {};
     const content = { ...event.content };
-    return Object.keys(told).length > 0
-      ? { ...event, type, sender, content, unsigned: told }
+    return Object.keys(kept).length > 0
+      ? { ...event, type, sender, content, unsigned: kept }
       : { ...event, type, sender, content };
   }
 
-  #same(text: string): string {
-    const known = this.#texts.get(text) ?? text;
-    this.#texts.set(text, known);
+  #intern(text: string): string {
+    const known = this.#internedTexts.get(text) ?? text;
+    this.#internedTexts.set(text, known);
     return known;
   }
 }
@@ -233,7 +236,7 @@ function cleanEphemeral({ type, content, ...event }: BareEvent): BareEvent {
   return { ...event, type, content: type === 'm.receipt' ? cleanReceipts(content) : content };
 }
 
-function isSentEvent(value: unknown): value is BareEvent & JsonObject {
+function hasSender(value: unknown): value is BareEvent & JsonObject {
   return isBareEvent(value) && typeof value.sender === 'string';
 }
 

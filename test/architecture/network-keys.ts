@@ -7,11 +7,11 @@ import type { SourceFile } from './source-files.js';
  * by ids that begin with `!` or `@`. Telemetry knows own names only, and what is for tests is not asked.
  */
 const verified: ReadonlySet<string> = new Set([
-  'sync/fast-start.ts: answer?.unstable_features?.[SLIDING_SYNC_FEATURE]',
+  'sync/fast-start.ts: supported?.unstable_features?.[SLIDING_SYNC_FEATURE]',
   'users/activity-history.ts: habit.hours[h]',
-  'sync/response-parts.ts: of[name]',
+  'sync/response-parts.ts: parent[name]',
   'sdk/sdk-feed.ts: join?.[roomId]',
-  'sync/sliding-sync.ts: told[roomId]',
+  'sync/sliding-sync.ts: dataOfRooms[roomId]',
   'sync/sync-response.ts: room[name]',
   'sync/sync-response.ts: room[threadCounts]',
   'core/call-options.ts: input[name]',
