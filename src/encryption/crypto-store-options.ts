@@ -7,27 +7,27 @@ import { silentLogger } from '../core/logger.js';
 import type { CorruptionInfo } from '../storage/sqlite-storage-options.js';
 import { checkFileOptions } from '../storage/sqlite-storage-options.js';
 
-/** What `CryptoStore.open()` takes. */
+/** Options of `CryptoStore.open()`. */
 export interface CryptoStoreOptions {
   /**
-   * The file for the keys of all users, made (mode 0600) where it does not exist; its folder has to exist, on a local
-   * disk. Never put an older copy of it back. `':memory:'` keeps everything in memory, for tests.
+   * The file for the keys of all users. It is created (mode 0600) if missing, in an existing folder on a local disk.
+   * Never restore an older copy of it. `':memory:'` keeps all keys in memory, for tests.
    */
   readonly path: string;
   /**
-   * What each user's key is wrapped with: 32 random bytes, or a string of at least 16 characters. Changed by
-   * `rotateEncryptionSecret()` only.
+   * Encrypts the key of each device: 32 random bytes, or a string of at least 16 characters. Only
+   * `rotateEncryptionSecret()` changes it.
    */
   readonly secret: string | Uint8Array;
   /**
-   * The file that says how far each device's keys have come, by which an older copy of the store is found out. Best
-   * on a volume that is not restored together with the store.
+   * The file that counts the changes of each device's keys, so that a restored older copy of the store is detected.
+   * Keep it on a volume that is not restored together with the store.
    * @default `<path>.counters`
    */
   readonly counterPath?: string;
-  /** Told when the file was damaged and set aside. Must not throw. */
+  /** Called when the file was damaged and moved aside. Must not throw. */
   readonly onCorruption?: (info: CorruptionInfo) => void;
-  /** Told how each change of keys went, and what it took in milliseconds. */
+  /** Called after each commit of keys with whether it was stored, and its duration in milliseconds. */
   readonly onCommit?: (stored: boolean, durationMs: number) => void;
   /** @default silentLogger */
   readonly logger?: Logger;
@@ -38,7 +38,7 @@ export interface CryptoStoreOptions {
 export type NormalizedCryptoStoreOptions = Required<Omit<CryptoStoreOptions, 'counterPath'>> &
   Pick<CryptoStoreOptions, 'counterPath'>;
 
-/** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`; the secret is in no message. */
+/** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`. No message contains the secret. */
 export function normalizeCryptoStoreOptions(options: CryptoStoreOptions): NormalizedCryptoStoreOptions {
   checkFileOptions(options, 'CryptoStore');
   const {
@@ -53,7 +53,7 @@ export function normalizeCryptoStoreOptions(options: CryptoStoreOptions): Normal
   if (counterPath !== undefined && (typeof counterPath !== 'string' || counterPath === '' || counterPath === path)) {
     throw new MatrixClientManagerError(
       'INVALID_OPTIONS',
-      `CryptoStore: expected \`counterPath\` to be the path of a file of its own, got ${describe(counterPath)}`,
+      `CryptoStore: expected \`counterPath\` to be the path of a separate file, got ${describe(counterPath)}`,
     );
   }
   return { path, secret, onCorruption, onCommit, logger, clock, ...(counterPath !== undefined && { counterPath }) };

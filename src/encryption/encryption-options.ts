@@ -6,31 +6,31 @@ import type { CryptoStoreOptions } from './crypto-store-options.js';
 import { normalizeCryptoStoreOptions } from './crypto-store-options.js';
 import type { IdentitySettings, TrustPolicy } from './identity/identity-options.js';
 
-/** End-to-end encryption for a manager's users: where their keys are kept, and who gets it. */
+/** End-to-end encryption: where keys are stored, which users have it, and how their devices are trusted. */
 export interface EncryptionOptions extends Pick<
   CryptoStoreOptions,
   'path' | 'secret' | 'counterPath' | 'onCorruption'
 > {
-  /** Whether a user's client has encryption. Must always say the same of a user. @default everybody's has */
+  /** Whether a user's client has encryption. Must always return the same for a user. @default all users have it */
   readonly users?: (userId: string) => boolean;
   /**
-   * Takes a user's new recovery key, which opens everything of theirs, into safe keeping; has 30 seconds. Called before
-   * anything relies on the key, and again when that failed: keep the last one. Together with `recoveryKey` it gives
-   * users an identity: cross-signing keys, secret storage and a key backup. @default none
+   * Stores a user's new recovery key, which decrypts all their secrets; has 30 seconds. Called before the key is used,
+   * and again after a failure: keep the last one. With `recoveryKey`, it gives users cross-signing keys, secret storage
+   * and a key backup. @default none
    */
   readonly onRecoveryKey?: IdentitySettings['onRecoveryKey'];
-  /** Gives the user's recovery key, or undefined where there is none, on a new device; has 30 seconds. @default none */
+  /** Returns the user's recovery key for a new device, or undefined without one; has 30 seconds. @default none */
   readonly recoveryKey?: IdentitySettings['recoveryKey'];
   /** Whether users get cross-signing keys. @default true with `onRecoveryKey` and `recoveryKey`, else false */
   readonly crossSigning?: boolean;
-  /** Whether users' keys are backed up at the homeserver. @default as crossSigning */
+  /** Whether users' room keys are backed up at the homeserver. @default the value of crossSigning */
   readonly keyBackup?: boolean;
   /**
-   * Which devices get room keys: all of them, those that their owner has cross-signed, or those that the sender has
-   * verified. @default 'cross-signed' with cross-signing, else 'all'
+   * Which devices get room keys: all devices, devices cross-signed by their owner, or devices verified by the sender.
+   * @default 'cross-signed' with cross-signing, else 'all'
    */
   readonly trust?: TrustPolicy;
-  /** How long callbacks wait for an event whose key has not come, in milliseconds. @default 30_000 */
+  /** How long an event waits for its missing room key before callbacks get it, in milliseconds. @default 30_000 */
   readonly decryptionTimeoutMs?: number;
 }
 
@@ -54,7 +54,7 @@ const names: readonly (keyof EncryptionOptions)[] = [
   'trust',
 ];
 
-/** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`; the secret is in no message. */
+/** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`. No message contains the secret. */
 export function readEncryptionOptions(options: EncryptionOptions): EncryptionSettings {
   if (!isObject(options)) throw invalid('encryption', 'an object', options);
   assertKnownOptions('`encryption`', options, names);
@@ -73,7 +73,7 @@ export function readEncryptionOptions(options: EncryptionOptions): EncryptionSet
   return { ...options, users, decryptionTimeoutMs, identity: readIdentity(options) };
 }
 
-const none = (): undefined => undefined;
+const noKey = (): undefined => undefined;
 
 function readIdentity(options: EncryptionOptions): IdentitySettings {
   const { onRecoveryKey, recoveryKey } = options;
@@ -89,11 +89,11 @@ function readIdentity(options: EncryptionOptions): IdentitySettings {
   }
   const allowed: readonly string[] = crossSigning ? ['all', 'cross-signed', 'verified'] : ['all'];
   if (!allowed.includes(trust))
-    throw invalid('encryption.trust', `${allowed.join(', ')} (others need crossSigning)`, trust);
+    throw invalid('encryption.trust', `${allowed.join(', ')} (other values need crossSigning)`, trust);
   if ((crossSigning || keyBackup) && !hasVault) {
-    throw invalid('encryption.onRecoveryKey', 'given, and recoveryKey, for crossSigning and keyBackup', undefined);
+    throw invalid('encryption.onRecoveryKey', 'given with recoveryKey, for crossSigning and keyBackup', undefined);
   }
-  return { crossSigning, keyBackup, trust, onRecoveryKey: onRecoveryKey ?? none, recoveryKey: recoveryKey ?? none };
+  return { crossSigning, keyBackup, trust, onRecoveryKey: onRecoveryKey ?? noKey, recoveryKey: recoveryKey ?? noKey };
 }
 
 function invalid(name: string, expected: string, got: unknown): MatrixClientManagerError {

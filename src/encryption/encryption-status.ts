@@ -1,44 +1,45 @@
 import type { MatrixClientManagerError } from '../core/errors.js';
 import type { RestoreProgress, TrustPolicy } from './identity/identity-options.js';
 
-/** How a user's encryption stands on the device of their client. */
+/** The state of a user's encryption on the device of their client. */
 export interface EncryptionStatus {
   readonly userId: string;
   readonly deviceId: string;
-  /** The device's fingerprint, as other clients show it. */
+  /** The device's fingerprint key, as other clients show it. */
   readonly ed25519: string;
-  /** The key that others encrypt to the device with. */
+  /** The device's identity key, which other devices encrypt to. */
   readonly curve25519: string;
-  /** Whether the device is signed by the user's cross-signing keys, as others see it. */
+  /** Whether the device is signed by the user's cross-signing keys, as other users see it. */
   readonly crossSigned: boolean;
-  /** Whether everything is in secret storage that a new device needs, as last seen. */
+  /** Whether secret storage held all secrets that a new device needs, at the last check. */
   readonly secretStorage: boolean;
   readonly backup: BackupStatus;
   readonly trust: TrustPolicy;
-  /** Whether something waits for a recovery key that the application did not give: it works, but without history. */
+  /** Whether the set-up needs a recovery key that the application did not give. Earlier messages stay unreadable. */
   readonly recoveryKeyNeeded: boolean;
-  /** Why cross-signing, secret storage or backup is not as configured. Tried again at the client's next start. */
+  /** Why cross-signing, secret storage or backup is not set up as configured. The set-up is retried. */
   readonly failure?: MatrixClientManagerError;
 }
 
 export interface BackupStatus {
-  /** The version that keys are stored in; undefined where there is none that this device can trust. */
+  /** The version of the backup; undefined if there is none that this device can trust. */
   readonly version: string | undefined;
+  /** Whether this device uploads its keys to the backup. */
   readonly enabled: boolean;
-  /** Keys that are still to be stored; undefined without a backup. */
+  /** Number of keys that are not uploaded yet; undefined without an enabled backup. */
   readonly remaining: number | undefined;
-  /** What this device has got from it, where it was restored since the client's start. */
+  /** Keys that this device has read from the backup, if it was restored since the client's start. */
   readonly restored?: RestoreProgress;
 }
 
-/** What a user's client knows of another user, or of their own other devices. */
+/** Whether a user's client has verified another user, or the user's own devices. */
 export interface UserVerification {
   readonly userId: string;
   /** Whether the user has cross-signing keys. */
   readonly hasIdentity: boolean;
-  /** Whether the client's user has verified them. */
+  /** Whether the client's user has verified this user. */
   readonly verified: boolean;
-  /** Whether their cross-signing keys have changed since they were first seen, and nobody has approved of that. */
+  /** Whether the cross-signing keys have changed since they were first seen, and the change is not approved. */
   readonly identityChanged: boolean;
   readonly devices: readonly DeviceVerification[];
 }

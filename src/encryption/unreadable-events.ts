@@ -3,10 +3,10 @@ import type { Logger } from '../core/logger.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
 
-/** How many events are remembered, so that each is logged once although pages are read again. */
+/** Number of remembered event ids, so that each event is logged once, even when its page is read again. */
 const MAX_REMEMBERED = 1_000;
 
-/** Events of one user that failed to be decrypted in an unexpected way. */
+/** Marks and logs events of one user whose decryption failed unexpectedly. */
 export class UnreadableEvents {
   readonly #userId: string;
   readonly #logger: Logger;
@@ -17,7 +17,7 @@ export class UnreadableEvents {
     this.#logger = logger;
   }
 
-  /** The event as it came, with the mark of one that is `unreadable`. */
+  /** Returns the encrypted event marked as `unreadable`, and logs the error once. */
   mark(roomId: string, raw: RawEvent, error: unknown): RawEvent {
     const { event_id: eventId } = raw;
     if (this.#logged.add(eventId)) {

@@ -8,9 +8,9 @@ it.each<[string, () => unknown, string]>([
     () => {
       throw new Error('no: key 1234');
     },
-    'recoveryKey did (no: key',
+    'recoveryKey failed (no: key',
   ],
-  ['rejects with what is no error', () => Promise.reject('text'), 'it threw what is no error'],
+  ['rejects with what is no error', () => Promise.reject('text'), 'it threw a value that is not an Error'],
   ['hangs', () => new Promise(() => {}), 'recoveryKey took longer than 30000 ms'],
 ])('a recovery-key function that %s fails with a code in time, and its secrets are not told', async (_, call, said) => {
   const clock = new ManualClock();

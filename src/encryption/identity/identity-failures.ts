@@ -7,64 +7,67 @@ import type { AuthUploadDeviceSigningKeys } from './identity-options.js';
 
 export const OPERATION = 'setting up encryption';
 
-/** The time that a callback of the application has: what waits for it are the user's messages. */
+/** The time that a callback of the application has, in milliseconds. The user's messages wait for it. */
 const CALLBACK_TIMEOUT_MS = 30_000;
 
-/** Waits for a callback of the application, whose own words may hold the `secrets` that it was given. */
+/**
+ * Calls a callback of the application with a timeout. Rejects with `ENCRYPTION_SETUP_FAILED`. The callback's error text
+ * is quoted without `secrets`, the values that it was given.
+ */
 export async function callApplication<T>(
   { userId, clock }: { readonly userId: string; readonly clock: Clock },
   name: string,
   callback: () => T | Promise<T>,
   secrets: readonly string[] = [],
 ): Promise<T> {
-  const failure = (why: string): MatrixClientManagerError => {
-    const message = `${OPERATION} of ${userId} failed: the application's ${name} ${why}; nothing was changed`;
+  const failure = (reason: string): MatrixClientManagerError => {
+    const message = `${OPERATION} of ${userId} failed: the application's ${name} ${reason}; nothing was changed`;
     return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
   };
   const call = (async () => callback())().catch((error: unknown) => {
-    const said = withoutSecrets(isError(error) ? error.message : 'it threw what is no error', secrets);
-    throw failure(`did (${said})`);
+    const text = withoutSecrets(isError(error) ? error.message : 'it threw a value that is not an Error', secrets);
+    throw failure(`failed (${text})`);
   });
   return orTimeout(call, clock, CALLBACK_TIMEOUT_MS, () => failure(`took longer than ${CALLBACK_TIMEOUT_MS} ms`));
 }
 
 /**
- * The application's `authenticate` with a bound on the time that it takes itself; what the homeserver takes is bounded
- * by the request. Rejects with `ENCRYPTION_SETUP_FAILED` after that time, or where the application resolves without
- * having made the request; with what it rejects with otherwise.
+ * Wraps the application's `authenticate` with a timeout for the application's own time; a request has its own deadline.
+ * Rejects with `ENCRYPTION_SETUP_FAILED` on timeout, or if `authenticate` resolves without a successful request. Other
+ * rejections of `authenticate` pass through.
  */
 export function boundedAuthentication(
   { userId, clock }: { readonly userId: string; readonly clock: Clock },
   authenticate: AuthUploadDeviceSigningKeys,
 ): AuthUploadDeviceSigningKeys {
-  const failure = (why: string): MatrixClientManagerError => {
-    const message = `${OPERATION} of ${userId} failed: the application's authenticate ${why}`;
+  const failure = (reason: string): MatrixClientManagerError => {
+    const message = `${OPERATION} of ${userId} failed: the application's authenticate ${reason}`;
     return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
   };
   return async (makeRequest) => {
-    const { promise: late, reject } = Promise.withResolvers<never>();
+    const { promise: timedOut, reject } = Promise.withResolvers<never>();
     const tooLong = `took longer than ${CALLBACK_TIMEOUT_MS} ms`;
     let [isMade, isOver, requests] = [false, false, 0];
     let timer: TimerHandle;
-    const count = (): void => {
+    const startTimer = (): void => {
       timer = clock.setTimeout(() => {
         isOver = true;
         reject(failure(tooLong));
       }, CALLBACK_TIMEOUT_MS);
     };
     const request: typeof makeRequest = async (auth) => {
-      if (isOver) throw failure(tooLong); // the keys would be replaced after the call has failed
+      if (isOver) throw failure(tooLong); // would replace the keys after the call was reported as failed
       if (requests++ === 0) clock.clearTimeout(timer);
       try {
         await makeRequest(auth);
         isMade = true;
       } finally {
-        if (--requests === 0 && !isOver) count();
+        if (--requests === 0 && !isOver) startTimer();
       }
     };
-    count();
+    startTimer();
     try {
-      await Promise.race([(async () => authenticate(request))(), late]);
+      await Promise.race([(async () => authenticate(request))(), timedOut]);
       if (!isMade) throw failure('has not made the request');
     } finally {
       isOver = true;
@@ -73,15 +76,15 @@ export function boundedAuthentication(
   };
 }
 
-/** Something is at the homeserver, and the key to it nowhere. */
-export function lostError(userId: string, what: string): MatrixClientManagerError {
+/** Keys are published at the homeserver, but their private part is in neither secret storage nor this device. */
+export function missingSecretError(userId: string, what: string): MatrixClientManagerError {
   const message =
-    `the ${what} of ${userId} cannot be had on this device: secret storage does not hold it. ` +
+    `the ${what} of ${userId} cannot be restored on this device: secret storage does not hold the private part. ` +
     'Sign the device with another client of the user, or reset their identity';
   return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
 }
 
-/** What the homeserver or the SDK fails with, as an error of ours. */
+/** Converts an error of the homeserver or the SDK to `ENCRYPTION_SETUP_FAILED`. */
 export function setUpFailure(userId: string, error: unknown): MatrixClientManagerError {
   if (isManagerError(error)) return error;
   const { errcode, httpStatus: status } = error as { errcode?: string; httpStatus?: number };

@@ -1,38 +1,37 @@
 /**
- * Which devices of a room's members get its keys: all of them; those that their owner has cross-signed; or those of
- * users, and devices, that this user has verified. A device that gets no key cannot read what is sent.
+ * Which devices of a room's members get its room keys: all devices; devices cross-signed by their owner; or devices
+ * and users that the sender has verified. A device without the key cannot decrypt the messages.
  */
 export type TrustPolicy = 'all' | 'cross-signed' | 'verified';
 
 /**
- * Proves to the homeserver who replaces the user's cross-signing keys: `makeRequest(auth)`, as in matrix-js-sdk. Has 30
- * seconds before, between and after its requests.
+ * Passes user-interactive authentication for new cross-signing keys: it calls `makeRequest(auth)`, as in
+ * matrix-js-sdk. Has 30 seconds before, between and after its requests.
  */
 export type AuthUploadDeviceSigningKeys = (
   makeRequest: (authData: Record<string, unknown> | null) => Promise<void>,
 ) => Promise<void>;
 
-/** What an application decides about its users' identities. */
+/** The application's settings for its users' cross-signing keys and key backups. */
 export interface IdentitySettings {
-  /** Whether to give the user cross-signing keys, and to sign their device with them. */
+  /** Whether the user gets cross-signing keys that sign their device. */
   readonly crossSigning: boolean;
-  /** Whether to keep the keys of the user's messages at the homeserver, sealed, so that a new device can read them. */
+  /** Whether the user's room keys are stored encrypted at the homeserver, for new devices. */
   readonly keyBackup: boolean;
   readonly trust: TrustPolicy;
   /**
-   * Takes the user's new recovery key into safe keeping: it opens everything of theirs. Called before anything relies
-   * on it; while it rejects, or for longer than 30 seconds does not settle, nothing is set up. Called again where it
-   * did, or the process was killed before anything relied on the key: keep the last.
+   * Stores the user's new recovery key, which decrypts all their secrets. Called before the key is used. If it rejects
+   * or takes longer than 30 seconds, nothing is set up. Called again after such a failure or a crash: keep the last.
    */
   readonly onRecoveryKey: (userId: string, recoveryKey: string) => void | Promise<void>;
   /**
-   * The recovery key that was kept, undefined or null where there is none; asked on a new device, and where something
-   * is to be added to what it opens. Has 30 seconds.
+   * Returns the stored recovery key, undefined or null if there is none. Called for a new device, and when a secret has
+   * to be added to secret storage. Has 30 seconds.
    */
   readonly recoveryKey: (userId: string) => string | undefined | null | Promise<string | undefined | null>;
 }
 
-/** How many of the keys in a backup have been read. */
+/** Progress of a restore from the key backup, in keys. */
 export interface RestoreProgress {
   readonly imported: number;
   readonly total: number;

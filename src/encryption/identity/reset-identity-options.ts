@@ -3,9 +3,9 @@ import { functionOf, optionsOf, signal } from '../../core/call-options.js';
 import type { AuthUploadDeviceSigningKeys } from './identity-options.js';
 
 export interface ResetIdentityOptions {
-  /** Passes the homeserver's user-interactive authentication. @default with a password that the admin sets */
+  /** Passes the homeserver's user-interactive authentication. @default with a temporary password set by the admin */
   readonly authenticate?: AuthUploadDeviceSigningKeys | undefined;
-  /** Ends the wait at once; what has begun at the homeserver goes on. */
+  /** Ends the wait at once. Requests that have reached the homeserver still take effect. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -8,9 +8,9 @@ const CHECKSUM_BYTES = 8;
 const SLOT_BYTES = ID_BYTES + COUNT_BYTES + CHECKSUM_BYTES;
 
 /**
- * How far each device's keys have come, kept outside the crypto store so that a store put back from a copy is found
- * out. Slots of `id | count | checksum`, overwritten in place and without an fsync: a count that a power cut takes
- * back lets a rollback pass that came with it, and never raises a false alarm. A kill takes nothing back.
+ * Counts the commits of each device's keys outside of the crypto store, so that a store restored from a copy is
+ * detected. Slots of `id | count | checksum` are overwritten in place without an fsync. A power cut may lose the newest
+ * counts, which can hide a rollback but never reports a false one. A killed process loses none.
  */
 export class CounterFile {
   readonly #path: string;
@@ -18,7 +18,7 @@ export class CounterFile {
   readonly #slots = new Map<string, { readonly index: number; count: number }>();
   #size = 0;
 
-  /** @param path - undefined keeps the counters in memory */
+  /** @param path - undefined keeps the counts in memory */
   constructor(path: string | undefined) {
     this.#path = path ?? '';
     if (path === undefined) return;
@@ -31,12 +31,12 @@ export class CounterFile {
     }
   }
 
-  /** The count noted last, or undefined where none was. */
+  /** The last noted count, or undefined. */
   get(userId: string, deviceId: string): number | undefined {
     return this.#slots.get(idOf(userId, deviceId).toString('base64'))?.count;
   }
 
-  /** Notes a count; one that is lower than the one before is not. */
+  /** Stores a count, unless it is lower than the stored one. */
   note(userId: string, deviceId: string, count: number): void {
     const id = idOf(userId, deviceId);
     const key = id.toString('base64');
@@ -63,7 +63,7 @@ export class CounterFile {
   #read(descriptor: number): void {
     const bytes = Buffer.alloc(fstatSync(descriptor).size);
     readSync(descriptor, bytes, 0, bytes.length, 0);
-    this.#size = Math.floor(bytes.length / SLOT_BYTES); // what is left of a slot that was cut is overwritten
+    this.#size = Math.floor(bytes.length / SLOT_BYTES); // an incomplete last slot is overwritten
     for (let index = 0; index < this.#size; index++) {
       const slot = bytes.subarray(index * SLOT_BYTES, (index + 1) * SLOT_BYTES);
       const id = slot.subarray(0, ID_BYTES);

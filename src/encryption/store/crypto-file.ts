@@ -2,7 +2,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Layout } from '../../storage/sqlite/layout.js';
 import { Statements } from '../../storage/sqlite/statements.js';
 
-/** A device's keys. `databases` are the SDK's, `records` what they hold; all but ids and counts is sealed. */
+/** Each device has the SDK's `databases`, which have `records`. All columns but ids and counts are encrypted. */
 export const cryptoLayout: Layout = {
   owner: 'CryptoStore',
   applicationId: 0x6d_63_6d_65, // "mcme"
@@ -38,9 +38,9 @@ export interface DeviceRow {
   readonly user_id: string;
   readonly device_id: string;
   readonly sealed_key: Uint8Array;
-  /** How often its databases have changed. */
+  /** Number of commits to its databases. */
   readonly commits: number;
-  /** 1 while the key backup is still to be read into it. */
+  /** 1 while the device still has to read the key backup. */
   readonly restore_pending: number;
 }
 
@@ -50,7 +50,7 @@ export interface SealedRow {
   readonly sealed: Uint8Array;
 }
 
-/** The statements on a file of {@link cryptoLayout}. Synchronous; the caller holds the transaction where one is due. */
+/** The statements on a file of {@link cryptoLayout}. Synchronous. The caller opens transactions. */
 export class CryptoFile {
   readonly #statements: Statements;
 
@@ -83,7 +83,7 @@ export class CryptoFile {
     this.#run('UPDATE devices SET restore_pending = ? WHERE id = ?', Number(pending), device);
   }
 
-  /** @returns how often the device's databases have changed with this change */
+  /** @returns the number of the device's commits, this one included */
   countCommit(device: number): number {
     const row = this.#all('UPDATE devices SET commits = commits + 1 WHERE id = ? RETURNING commits', device)[0];
     return (row as Pick<DeviceRow, 'commits'>).commits;

@@ -27,23 +27,23 @@ import type * as DatabasesModule from './indexed-db/databases.js';
 
 export interface OpenUserOptions extends DeviceId {
   /**
-   * Whether the device may begin with new keys although the user has another one in the store: it has just been made
-   * by a login, and nobody has seen keys of it.
+   * Whether the device may start with new keys although the store has keys of another device of the user. Set it only
+   * for a device that a login has just created, so that no keys of it are published.
    * @default false
    */
   readonly newDevice?: boolean;
-  /** How often the device's keys had changed when somebody else last noted {@link DeviceStore.commits}. */
+  /** The last value of {@link DeviceStore.commits} that the caller has stored elsewhere. A lower count is a rollback. */
   readonly knownCommits?: number;
-  /** Called once when a change could not be stored: stop the client, and open again from what is stored. */
+  /** Called once when a change could not be stored. The client has to be stopped and opened again from the store. */
   readonly onFailure?: (error: MatrixClientManagerError) => void;
 }
 
 /**
- * The end-to-end keys of a deployment's users in one SQLite file, for one process at a time. In memory are those of
- * the devices that are open. A change is on disk before the SDK hears that it is made, so a kill loses none and
- * leaves none half made. Every record is sealed under the device's own key, and that key under the secret.
+ * The end-to-end keys of all users in one SQLite file, for one process at a time. Keys of open devices are in memory.
+ * A change is on disk before the SDK's transaction completes, so a crash cannot lose it or leave it incomplete.
+ * Every record is encrypted with its device's own key, which is encrypted with the secret.
  *
- * It takes care that keys are never used twice: a store put back from a copy, or lost, is found out per device.
+ * Reused message keys would break encryption, so a lost store or one restored from a copy is detected for each device.
  */
 export class CryptoStore implements AsyncDisposable {
   readonly #opened: OpenDatabase;
@@ -53,7 +53,7 @@ export class CryptoStore implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #onCommit: NormalizedCryptoStoreOptions['onCommit'];
   readonly #indexedDb: typeof DatabasesModule;
-  /** By user; undefined while one is being opened. */
+  /** Open devices by user id; undefined while the device is being opened. */
   readonly #open = new Map<string, DeviceStore | undefined>();
   #vault: Vault;
   #closed = false;
@@ -75,13 +75,13 @@ export class CryptoStore implements AsyncDisposable {
   }
 
   /**
-   * Opens the file or makes it. Rejects with `STORAGE_LOCKED` where another process holds it, `INVALID_OPTIONS` for a
-   * wrong secret or path, `STORAGE` where it cannot be used. A damaged file is set aside; its devices are then
-   * `ENCRYPTION_STORE_ROLLED_BACK` when they are opened.
+   * Opens or creates the file. Rejects with `STORAGE_LOCKED` if another process has it open, `INVALID_OPTIONS` for a
+   * wrong secret or path, `STORAGE` if it cannot be used. A damaged file is moved aside; opening its devices then
+   * rejects with `ENCRYPTION_STORE_ROLLED_BACK`.
    */
   static async open(options: CryptoStoreOptions): Promise<CryptoStore> {
     const normalized = normalizeCryptoStoreOptions(options);
-    const indexedDb = await import('./indexed-db/databases.js'); // here, for who encrypts nothing
+    const indexedDb = await import('./indexed-db/databases.js'); // optional, so not loaded without encryption
     const opened = openDatabase(normalized, cryptoLayout);
     try {
       const inMemory = opened.path === ':memory:';
@@ -93,21 +93,21 @@ export class CryptoStore implements AsyncDisposable {
     }
   }
 
-  /** How many devices have their keys in memory. */
+  /** Number of devices whose keys are in memory. */
   get openDevices(): number {
     return this.#open.size;
   }
 
-  /** The devices of the user that the store has keys of, oldest first. */
+  /** Ids of the user's devices that the store has keys of, oldest first. */
   devicesOf(userId: string): string[] {
-    return this.#use(() => this.#file.devicesOf(userId)).map(({ device_id: deviceId }) => deviceId);
+    return this.#runOnFile(() => this.#file.devicesOf(userId)).map(({ device_id: deviceId }) => deviceId);
   }
 
   /**
    * Loads the keys of a user's device, for one client. Rejects with `ENCRYPTION_STORE_IN_USE` while a device of the
-   * user is open, `ENCRYPTION_DEVICE_MISMATCH` where the store has keys of another device only,
-   * `ENCRYPTION_STORE_ROLLED_BACK` where the keys are older than they were or gone, `ENCRYPTION_STORE_DAMAGED` where
-   * they cannot be read, `UNSUPPORTED` where the process has an IndexedDB of another make.
+   * user is open, `ENCRYPTION_DEVICE_MISMATCH` if the store has only keys of another device,
+   * `ENCRYPTION_STORE_ROLLED_BACK` if the keys are lost or older than before, `ENCRYPTION_STORE_DAMAGED` if they cannot
+   * be read, `UNSUPPORTED` if the process has another implementation of IndexedDB.
    */
   async openUser(options: OpenUserOptions): Promise<DeviceStore> {
     const { userId } = options;
@@ -115,7 +115,7 @@ export class CryptoStore implements AsyncDisposable {
     if (this.#open.has(userId)) {
       throw new MatrixClientManagerError(
         'ENCRYPTION_STORE_IN_USE',
-        `the keys of ${userId} are in use by another client of this process: stop that one first`,
+        `the keys of ${userId} are in use by another client of this process: stop that client first`,
         { userId },
       );
     }
@@ -135,35 +135,35 @@ export class CryptoStore implements AsyncDisposable {
   }
 
   /**
-   * Forgets the keys of a device that is not open. Its id never gets new ones here: a device that changes its keys is
-   * not trusted by others, and cannot read what was sent to it. Returns whether there were any.
+   * Deletes the keys of a device that is not open. Its id cannot get new keys in this store: other devices do not trust
+   * a device that changes its keys. Returns whether the store had keys of it.
    */
   forgetDevice(userId: string, deviceId: string): boolean {
     const open = this.#open.get(userId);
     if (this.#open.has(userId) && (!open || open.deviceId === deviceId)) {
       throw new MatrixClientManagerError('ENCRYPTION_STORE_IN_USE', `stop the client of ${userId} first`, { userId });
     }
-    const row = this.#use(() => this.#file.devicesOf(userId)).find(({ device_id }) => device_id === deviceId);
+    const row = this.#runOnFile(() => this.#file.devicesOf(userId)).find(({ device_id }) => device_id === deviceId);
     if (!row) return false;
-    this.#use(() => inTransaction(this.#opened.database, () => this.#file.deleteDevice(row.id)));
+    this.#runOnFile(() => inTransaction(this.#opened.database, () => this.#file.deleteDevice(row.id)));
     return true;
   }
 
   /**
-   * Wraps all keys with another secret, in one transaction; open devices go on. From then on the file opens with the
-   * new secret only. Throws `INVALID_OPTIONS` for a secret that is none.
+   * Encrypts all device keys with a new secret, in one transaction. Open devices stay open. After that the file opens
+   * only with the new secret. Throws `INVALID_OPTIONS` for an invalid secret.
    */
   rotateSecret(secret: string | Uint8Array): void {
     checkSecret(secret, 'CryptoStore');
     const { keyring, dataKey } = createKeyring(secret);
     const next = new Vault(dataKey);
-    this.#use(() =>
+    this.#runOnFile(() =>
       inTransaction(this.#opened.database, () => {
         this.#file.setKeyring(keyring);
         for (const row of this.#file.allDevices()) {
           const device = { userId: row.user_id, deviceId: row.device_id };
           const key = unwrapDeviceKey(this.#vault, device, row.sealed_key);
-          // One that does not unwrap stays as it is, and is told when it is opened.
+          // An altered key stays as it is: opening its device reports it.
           if (key) this.#file.setKey(row.id, wrapDeviceKey(next, device, key));
         }
       }),
@@ -171,7 +171,7 @@ export class CryptoStore implements AsyncDisposable {
     this.#vault = next;
   }
 
-  /** Closes what is open and lets go of the file. Idempotent. */
+  /** Closes all open devices and the file. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -190,7 +190,7 @@ export class CryptoStore implements AsyncDisposable {
   async #openDevice(options: OpenUserOptions): Promise<DeviceStore> {
     const { userId, deviceId, onFailure } = options;
     const device = { userId, deviceId };
-    const { row, key } = this.#find(options);
+    const { row, key } = this.#findOrCreateDevice(options);
     const records = new DeviceRecords(this.#file, row.id, device, key);
     const stored = await records.load();
     const { database, path } = this.#opened;
@@ -199,24 +199,24 @@ export class CryptoStore implements AsyncDisposable {
       storageKey: sdkStorageKey(key),
       commits: row.commits,
       restorePending: row.restore_pending === 1,
-      setRestorePending: (pending) => this.#use(() => this.#file.setRestorePending(row.id, pending)),
+      setRestorePending: (pending) => this.#runOnFile(() => this.#file.setRestorePending(row.id, pending)),
       commit: (changes) => {
-        const begunAt = this.#clock.now();
+        const startedAt = this.#clock.now();
         try {
           if (!this.#indexedDb.databasesReachable()) throw replacedError(userId);
           const commits = inTransaction(database, () => records.write(changes));
-          // After the transaction: a kill in between leaves the counter behind, which is no rollback. Before the SDK
-          // hears of it: so no message goes out under keys that a rollback would bring back unnoticed.
+          // After the transaction: a crash in between leaves a lower count, which is not reported as a rollback. Before
+          // the SDK continues: no message is sent with keys whose rollback would not be detected.
           this.#counters.note(userId, deviceId, commits);
-          this.#onCommit(true, this.#clock.now() - begunAt);
+          this.#onCommit(true, this.#clock.now() - startedAt);
           return commits;
         } catch (error) {
-          this.#onCommit(false, this.#clock.now() - begunAt);
+          this.#onCommit(false, this.#clock.now() - startedAt);
           throw storageError('write', path, error);
         }
       },
       onFailure: (error) => {
-        this.#logger.error({ userId, err: error }, 'keys could not be stored; the client has to be restarted');
+        this.#logger.error({ userId, err: error }, 'storing encryption keys failed; the client has to be restarted');
         onFailure?.(error);
       },
       onClose: () => this.#open.delete(userId),
@@ -226,28 +226,31 @@ export class CryptoStore implements AsyncDisposable {
     return store;
   }
 
-  /** The device's row, checked, and its key; of a device that is not known yet new ones. */
-  #find({ userId, deviceId, newDevice = false, knownCommits = 0 }: OpenUserOptions): { row: DeviceRow; key: Buffer } {
+  /** Returns the device's checked row and its key, or creates them for a new device. */
+  #findOrCreateDevice({ userId, deviceId, newDevice = false, knownCommits = 0 }: OpenUserOptions): {
+    row: DeviceRow;
+    key: Buffer;
+  } {
     if (this.#closed) throw closedError();
     const device = { userId, deviceId };
     const rows = this.#file.devicesOf(userId);
     const row = rows.find(({ device_id }) => device_id === deviceId);
-    const noted = Math.max(knownCommits, this.#counters.get(userId, deviceId) ?? 0);
-    if (noted > (row?.commits ?? 0)) throw rolledBackError(device, row?.commits, noted);
+    const notedCommits = Math.max(knownCommits, this.#counters.get(userId, deviceId) ?? 0);
+    if (notedCommits > (row?.commits ?? 0)) throw rolledBackError(device, row?.commits, notedCommits);
     if (row) {
       this.#counters.note(userId, deviceId, row.commits);
       const key = unwrapDeviceKey(this.#vault, device, row.sealed_key);
-      if (!key) throw damagedError(device, 'the key that they are sealed with was altered');
+      if (!key) throw damagedError(device, 'the key that encrypts them was altered');
       return { row, key };
     }
     if (rows.length > 0 && !newDevice) throw otherDeviceError(device, rows.at(-1)?.device_id ?? '');
     const { key, sealedKey } = createDeviceKey(this.#vault, device);
     const id = this.#file.addDevice(userId, deviceId, sealedKey);
-    const made = { id, user_id: userId, device_id: deviceId, sealed_key: sealedKey, commits: 0, restore_pending: 0 };
-    return { row: made, key };
+    const newRow = { id, user_id: userId, device_id: deviceId, sealed_key: sealedKey, commits: 0, restore_pending: 0 };
+    return { row: newRow, key };
   }
 
-  #use<T>(run: () => T): T {
+  #runOnFile<T>(run: () => T): T {
     if (this.#closed) throw closedError();
     try {
       return run();
@@ -257,14 +260,14 @@ export class CryptoStore implements AsyncDisposable {
   }
 }
 
-const wayOn = 'Log in as a new device and restore from the key backup';
+const remedy = 'Log in as a new device and restore from the key backup';
 
 function rolledBackError({ userId, deviceId }: DeviceId, found: number | undefined, noted: number) {
-  const what = found === undefined ? 'gone' : `at change ${found}, and were at change ${noted} before`;
+  const finding = found === undefined ? 'missing' : `at change ${found}, but were at change ${noted} before`;
   return new MatrixClientManagerError(
     'ENCRYPTION_STORE_ROLLED_BACK',
-    `the keys of ${userId} on device ${deviceId} are ${what}: the crypto store was lost or put back from a copy, and ` +
-      `the device must not go on with it. ${wayOn}`,
+    `the keys of ${userId} on device ${deviceId} are ${finding}: the crypto store was lost or restored from a copy, ` +
+      `and the device must not continue with older keys. ${remedy}`,
     { userId },
   );
 }
@@ -272,8 +275,8 @@ function rolledBackError({ userId, deviceId }: DeviceId, found: number | undefin
 function otherDeviceError({ userId, deviceId }: DeviceId, known: string) {
   return new MatrixClientManagerError(
     'ENCRYPTION_DEVICE_MISMATCH',
-    `the crypto store has keys of ${userId} on device ${known}, and the client is device ${deviceId}. ` +
-      `Use that device, or, where this one is new, say so and restore from the key backup`,
+    `the crypto store has keys of ${userId} on device ${known}, but the client is device ${deviceId}. ` +
+      `Use that device, or open this one as a new device and restore from the key backup`,
     { userId },
   );
 }
@@ -282,7 +285,7 @@ function replacedError(userId: string) {
   return new MatrixClientManagerError(
     'UNSUPPORTED',
     'globalThis.indexedDB or one of its classes was replaced while clients with encryption run: ' +
-      'what sets it has to come before them, and be the same version of fake-indexeddb',
+      'set it before they start, and only to the same version of fake-indexeddb',
     { userId },
   );
 }

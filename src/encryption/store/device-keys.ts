@@ -8,7 +8,7 @@ import type { StoredDatabase } from './indexed-db/databases.js';
 import type { DatabaseChange, DatabaseSchema } from './indexed-db/tracked-database.js';
 
 const KEY_BYTES = 32;
-/** Unsealed in one turn of the event loop, which takes about 5 ms. */
+/** Number of records that are decrypted in one turn of the event loop; takes about 5 ms. */
 const RECORDS_PER_TURN = 500;
 
 export interface DeviceId {
@@ -16,26 +16,26 @@ export interface DeviceId {
   readonly deviceId: string;
 }
 
-/** The 32 random bytes that a device's keys are sealed with, and what is wrapped of them for the file. */
+/** Creates the 32 random bytes that encrypt a device's records, and their encrypted form for the file. */
 export function createDeviceKey(vault: Vault, device: DeviceId): { key: Buffer; sealedKey: Buffer } {
   const key = randomBytes(KEY_BYTES);
   return { key, sealedKey: wrapDeviceKey(vault, device, key) };
 }
 
 export function wrapDeviceKey(vault: Vault, device: DeviceId, key: Uint8Array): Buffer {
-  return vault.seal(placeOfKey(vault, device), key);
+  return vault.seal(keyLocation(vault, device), key);
 }
 
-/** The key, or undefined where its bytes or its place were altered. */
+/** Returns the device key, or undefined if it was altered or belongs to another device. */
 export function unwrapDeviceKey(vault: Vault, device: DeviceId, sealedKey: unknown): Buffer | undefined {
-  return vault.unsealBytes(placeOfKey(vault, device), sealedKey);
+  return vault.unsealBytes(keyLocation(vault, device), sealedKey);
 }
 
-function placeOfKey(vault: Vault, { userId, deviceId }: DeviceId) {
+function keyLocation(vault: Vault, { userId, deviceId }: DeviceId) {
   return { userId, kind: 'deviceKey', index: vault.index(userId, deviceId) };
 }
 
-/** Reads and writes the sealed databases of one device. */
+/** Reads and writes the encrypted databases of one device. */
 export class DeviceRecords {
   readonly #file: CryptoFile;
   readonly #row: number;
@@ -43,7 +43,7 @@ export class DeviceRecords {
   readonly #vault: Vault;
   readonly #databases = new Map<string, number>();
 
-  /** @param row - the device's id in the file */
+  /** @param row - id of the device's row in the file */
   constructor(file: CryptoFile, row: number, device: DeviceId, key: Uint8Array) {
     this.#file = file;
     this.#row = row;
@@ -51,7 +51,7 @@ export class DeviceRecords {
     this.#vault = new Vault(key);
   }
 
-  /** Throws `ENCRYPTION_STORE_DAMAGED` where one record cannot be read: a device with some of its keys is none. */
+  /** Rejects with `ENCRYPTION_STORE_DAMAGED` if any record is unreadable: a device needs all of its keys. */
   async load(): Promise<StoredDatabase[]> {
     const databases: StoredDatabase[] = [];
     for (const row of this.#file.databasesOf(this.#row)) {
@@ -68,14 +68,14 @@ export class DeviceRecords {
     return databases;
   }
 
-  /** Writes the changes, in order, inside the caller's transaction. @returns how often they have changed now */
+  /** Writes the changes in order, inside the caller's transaction. @returns the device's number of commits */
   write(changes: readonly (readonly [name: string, change: DatabaseChange])[]): number {
-    for (const [name, change] of changes) this.#writeOne(name, change);
+    for (const [name, change] of changes) this.#writeChange(name, change);
     return this.#file.countCommit(this.#row);
   }
 
-  #writeOne(name: string, { schema, records }: DatabaseChange): void {
-    if (schema) this.#rewrite(name, schema);
+  #writeChange(name: string, { schema, records }: DatabaseChange): void {
+    if (schema) this.#replaceDatabase(name, schema);
     const database = this.#databases.get(name);
     if (database === undefined) throw new Error(`the crypto store does not know the database ${name}`);
     for (const { store, key, present } of records) {
@@ -85,7 +85,7 @@ export class DeviceRecords {
     }
   }
 
-  #rewrite(name: string, schema: DatabaseSchema): void {
+  #replaceDatabase(name: string, schema: DatabaseSchema): void {
     const index = this.#index(name);
     const id = this.#file.putDatabase(this.#row, index, this.#seal('database', index, [name, schema]));
     this.#databases.set(name, id);
@@ -102,20 +102,24 @@ export class DeviceRecords {
 
   #unseal(kind: string, { idx: index, sealed }: SealedRow): unknown {
     const content = this.#vault.unsealBytes({ userId: this.#device.userId, kind, index }, sealed);
-    if (!content) throw damagedError(this.#device, 'a record of them was altered');
+    if (!content) throw damagedError(this.#device, 'a stored record was altered');
     return deserialize(content);
   }
 }
 
-/** What the SDK is given to seal its records with, on top of ours. */
+/** The key that the SDK encrypts its records with, before the store encrypts them again. */
 export function sdkStorageKey(key: Uint8Array): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', key, '', 'matrix-sdk-crypto storage key', KEY_BYTES));
 }
 
-export function damagedError({ userId, deviceId }: DeviceId, why: string, cause?: unknown): MatrixClientManagerError {
+export function damagedError(
+  { userId, deviceId }: DeviceId,
+  reason: string,
+  cause?: unknown,
+): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'ENCRYPTION_STORE_DAMAGED',
-    `the keys of ${userId} on device ${deviceId} cannot be used: ${why}. ` +
+    `the keys of ${userId} on device ${deviceId} cannot be used: ${reason}. ` +
       'Log in as a new device and restore from the key backup',
     { userId, cause },
   );

@@ -3,38 +3,38 @@ import type { DeviceId } from './device-keys.js';
 import type { Commit, Databases } from './indexed-db/databases.js';
 
 export interface DeviceStoreOptions extends DeviceId {
-  /** 32 bytes. */
+  /** The key that the SDK encrypts its records with, 32 bytes. */
   readonly storageKey: Uint8Array;
-  /** How often the device's databases have changed so far. */
+  /** Number of commits to the device's databases so far. */
   readonly commits: number;
   readonly restorePending: boolean;
-  /** Stores it; throws `STORAGE`. */
+  /** Stores `restorePending`. Throws `STORAGE`. */
   readonly setRestorePending: (pending: boolean) => void;
-  /** Makes changes durable, all or none. @returns how often they have changed with them */
+  /** Stores all changes in one transaction, or throws. @returns the number of commits, this one included */
   readonly commit: (changes: readonly Parameters<Commit>[]) => number;
-  /** Called once when a change could not be made durable; the SDK's memory is then ahead of the disk. */
+  /** Called once when a change could not be stored: the SDK's memory then differs from the disk. */
   readonly onFailure: (error: MatrixClientManagerError) => void;
   readonly onClose: () => void;
 }
 
 /**
- * The keys of one device while its client runs: what `initRustCrypto()` takes. After the first change that failed no
- * further one is taken, since what the SDK does next would build on what the disk does not have.
+ * The keys of one device while its client runs, for `initRustCrypto()`. After a change that could not be stored, all
+ * further changes are refused, because they would build on a state that is not on disk.
  */
 export class DeviceStore {
   readonly userId: string;
   readonly deviceId: string;
-  /** The SDK's own key for what it stores, 32 bytes. */
+  /** The key that the SDK encrypts its records with, 32 bytes. */
   readonly storageKey: Uint8Array;
-  /** Whether nothing was ever stored: the SDK will make new keys. */
+  /** Whether the store had no keys of the device, so that the SDK creates new ones. */
   readonly isNew: boolean;
   readonly #options: DeviceStoreOptions;
   #databases: Databases | undefined;
   #commits: number;
   #restorePending: boolean;
   #failure: MatrixClientManagerError | undefined;
-  /** Changes that become durable together. */
-  #held: Parameters<Commit>[] | undefined;
+  /** Changes since `hold()`, which `release()` stores together. */
+  #heldChanges: Parameters<Commit>[] | undefined;
   #closed = false;
 
   constructor(options: DeviceStoreOptions) {
@@ -47,27 +47,27 @@ export class DeviceStore {
     this.#restorePending = options.restorePending;
   }
 
-  /** Names nobody; another one each time the store is opened. */
+  /** A random prefix, without the user's id. It differs each time the device is opened. */
   get cryptoDatabasePrefix(): string {
     return this.#databases?.prefix ?? '';
   }
 
-  /** Whether the SDK has opened its databases here and not elsewhere. */
+  /** Whether the SDK has opened its databases in this store. */
   get isUsed(): boolean {
     return (this.#databases?.opened ?? 0) > 0;
   }
 
-  /** How often the keys have changed; a store in which it is lower than it once was has been rolled back. */
+  /** Number of commits to the device's keys. If it is lower than before, the store has been rolled back. */
   get commits(): number {
     return this.#commits;
   }
 
-  /** Why no change is taken any more. */
+  /** Why further changes are refused. */
   get failure(): MatrixClientManagerError | undefined {
     return this.#failure;
   }
 
-  /** Whether the key backup is still to be read into the device. Throws where that cannot be stored. */
+  /** Whether the device still has to read the key backup. Setting it throws if it cannot be stored. */
   get restorePending(): boolean {
     return this.#restorePending;
   }
@@ -83,29 +83,29 @@ export class DeviceStore {
     this.#databases = databases;
   }
 
-  /** Takes one change of the SDK's; throws where it is not durable. */
+  /** Stores one change of the SDK, or throws. After `hold()` the change waits for `release()`. */
   commit(...change: Parameters<Commit>): void {
     if (this.#closed) throw this.#closedError();
     if (this.#failure) throw this.#failure;
-    if (this.#held) this.#held.push(change);
+    if (this.#heldChanges) this.#heldChanges.push(change);
     else this.#write([change]);
   }
 
-  /** Holds back the changes that come: until `release()`, nothing that rests on them may leave the process. */
+  /** Collects further changes until `release()`. Until then nothing that depends on them may leave the process. */
   hold(): void {
-    this.#held ??= [];
+    this.#heldChanges ??= [];
   }
 
-  /** Makes what was held back durable, all or none; throws where it is not. */
+  /** Stores the collected changes in one transaction, or throws. */
   release(): void {
-    const held = this.#held ?? [];
-    this.#held = undefined;
+    const held = this.#heldChanges ?? [];
+    this.#heldChanges = undefined;
     if (this.#closed) throw this.#closedError();
     if (this.#failure) throw this.#failure;
-    if (held.length > 0) this.#write(merged(held));
+    if (held.length > 0) this.#write(mergeChanges(held));
   }
 
-  /** Lets go of the keys in memory. The client has to be stopped before: what it still does is refused. Idempotent. */
+  /** Releases the keys in memory and refuses further changes. Stop the client first. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -130,8 +130,8 @@ export class DeviceStore {
   }
 }
 
-/** What changes come to: each record as it is in the end. */
-function merged(changes: readonly Parameters<Commit>[]): readonly Parameters<Commit>[] {
+/** Keeps only the last change of each record. Changes of a schema are not merged. */
+function mergeChanges(changes: readonly Parameters<Commit>[]): readonly Parameters<Commit>[] {
   if (changes.some(([, { schema }]) => schema)) return changes;
   const byName = Map.groupBy(changes, ([name]) => name);
   return [...byName].map(([name, all]) => {

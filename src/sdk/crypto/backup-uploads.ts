@@ -13,7 +13,7 @@ export interface BackupUploadsOptions {
   readonly crypto: CryptoBackend;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Fires when the client is about to be stopped. */
+  /** Aborted just before the client is stopped. */
   readonly ended: AbortSignal;
 }
 
@@ -21,29 +21,29 @@ const OPERATION = 'storing keys in the backup';
 const BACKOFF = { baseDelayMs: 2_000, maxDelayMs: 300_000 };
 
 /**
- * Stores new keys in the key backup as the SDK does, a little later and together. The SDK's own waits, of up to ten
- * seconds before and longer after a failure, outlive the client, and with them its memory and the process.
+ * Replaces the SDK's loop that uploads new room keys to the key backup. Like the SDK, it waits a little to upload keys
+ * together. The SDK's timers outlive a stopped client, so they would keep its memory and the process alive.
  */
-export function uploadKeysUntilEnd(options: BackupUploadsOptions): void {
+export function replaceBackupUploads(options: BackupUploadsOptions): void {
   const { userId, crypto, clock, logger, ended } = options;
   const { backupManager } = crypto;
   let running = false;
-  /** Whether a key has come that a running loop may have missed. */
-  let isDue = false;
+  /** Whether a new key arrived after the running loop last read the keys. */
+  let hasNewKeys = false;
   const backupKeysLoop = async (): Promise<void> => {
-    isDue = true;
+    hasNewKeys = true;
     if (running) return;
     running = true;
     try {
-      while (isDue) {
-        // At random, so that the devices that have got a new key do not store it all at once.
+      while (hasNewKeys) {
+        // Random, so that all devices that received the same key do not upload it at the same moment.
         const { maxBackupLoopStartDelayMillis: maxDelayMs } = backupManager.constructor;
         await delay(clock, randomInt(maxDelayMs + 1), ended, OPERATION);
-        isDue = false;
+        hasNewKeys = false;
         await uploadAll(options);
       }
     } catch (error) {
-      if (!ended.aborted) logger.warn({ userId, err: error }, `${OPERATION} failed; it goes on with the next key`);
+      if (!ended.aborted) logger.warn({ userId, err: error }, `${OPERATION} failed; it is retried with the next key`);
     } finally {
       running = false;
     }
@@ -66,7 +66,7 @@ async function uploadAll({ crypto, clock, ended }: BackupUploadsOptions): Promis
       if (isBackupGone(error)) {
         await backupManager.disableKeyBackup();
         backupManager.emit(CryptoEvent.KeyBackupFailed, (error as { errcode?: unknown }).errcode);
-        await backupManager.checkKeyBackupAndEnable(true); // another one may have taken its place
+        await backupManager.checkKeyBackupAndEnable(true); // another backup may have replaced the deleted one
         return;
       }
       failures++;

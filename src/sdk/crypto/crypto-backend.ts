@@ -1,7 +1,7 @@
 import type { MatrixClient, MatrixEvent, Room } from 'matrix-js-sdk';
 import type { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 
-/** What is used of matrix-js-sdk's RustCrypto beyond its public interface. */
+/** The private members of matrix-js-sdk's RustCrypto that this library uses. */
 export interface CryptoBackend {
   readonly olmMachine: OlmMachine;
   readonly backupManager: {
@@ -40,7 +40,7 @@ interface OlmMachine {
 /** `RequestType.KeysUpload` of the SDK's WebAssembly. */
 export const KEYS_UPLOAD = 0;
 
-/** The encryption of a client that has been opened. */
+/** The RustCrypto of a client whose encryption is open. */
 export function cryptoBackend(matrixClient: MatrixClient): CryptoBackend {
   return matrixClient.getCrypto() as unknown as CryptoBackend;
 }

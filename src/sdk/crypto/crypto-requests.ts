@@ -4,10 +4,10 @@ import type { Clock } from '../../core/clock.js';
 import type { CryptoBackend } from './crypto-backend.js';
 
 /**
- * Repeats failed requests of encryption as the SDK does, until `ended` fires. The SDK's own waits of up to 16 seconds
- * outlive the client, and with them its memory and the process that is to end.
+ * Retries failed requests of the crypto library as the SDK does, until `ended` is aborted. The SDK's timers of up to 16
+ * seconds outlive a stopped client, so they would keep its memory and the process alive.
  */
-export function repeatUntil(ended: AbortSignal, crypto: CryptoBackend, clock: Clock): void {
+export function replaceRequestRetries(ended: AbortSignal, crypto: CryptoBackend, clock: Clock): void {
   const { outgoingRequestProcessor: processor } = crypto;
   const requestWithRetry = async (...request: unknown[]): Promise<string> => {
     for (let attempts = 1; ; attempts++) {
@@ -16,7 +16,7 @@ export function repeatUntil(ended: AbortSignal, crypto: CryptoBackend, clock: Cl
       } catch (error) {
         const backoffMs = calculateRetryBackoff(error, attempts, true);
         if (backoffMs < 0) throw error;
-        await delay(clock, backoffMs, ended, 'a request of encryption');
+        await delay(clock, backoffMs, ended, 'a request of the crypto library');
       }
     }
   };

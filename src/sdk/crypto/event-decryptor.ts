@@ -25,33 +25,34 @@ const reasons: Readonly<Partial<Record<DecryptionFailureCode, DecryptionFailureR
   [DecryptionFailureCode.UNKNOWN_SENDER_DEVICE]: 'untrusted-sender',
   [DecryptionFailureCode.UNSIGNED_SENDER_DEVICE]: 'untrusted-sender',
 };
-/** Reasons that a key which comes later ends. The clocks of device and homeserver may differ, so age is no proof. */
-const mayPass: ReadonlySet<DecryptionFailureReason> = new Set(['missing-key', 'before-device']);
-const mayBeFound: ReadonlySet<DecryptionFailureReason> = new Set([...mayPass, 'withheld']);
+/** Failures that end when the key arrives. `before-device` is one: the clocks of device and homeserver may differ. */
+const endsWithKey: ReadonlySet<DecryptionFailureReason> = new Set(['missing-key', 'before-device']);
+/** Failures that end when the key is found in the backup. */
+const endsWithBackupKey: ReadonlySet<DecryptionFailureReason> = new Set([...endsWithKey, 'withheld']);
 
-/** What the homeserver alone can tell, since it decides who may: as the content of a ciphertext they are forged. */
-const neverEncrypted: ReadonlySet<string> = new Set(['m.room.redaction', 'm.room.create']);
+/** Types that the homeserver authorizes and that are never sent encrypted. An encrypted one is forged. */
+const authorizedTypes: ReadonlySet<string> = new Set(['m.room.redaction', 'm.room.create']);
 
-/** How long a key that was withheld is looked for in the backup, in milliseconds: another device may have got it. */
-const LOOK_UP_MS = 5_000;
+/** How long a withheld key is searched for in the backup, in milliseconds: another device may have received it. */
+const BACKUP_SEARCH_MS = 5_000;
 
-/** Until when to wait for a key. */
+/** How long to wait for a missing key. */
 export interface KeyWait {
   /** Milliseconds since the Unix epoch. */
   readonly until: number;
   readonly signal: AbortSignal;
 }
 
-/** Decrypts events as the homeserver sends them, outside of the SDK's timelines. */
+/** Decrypts raw events of the homeserver, without the SDK's timelines. */
 export class EventDecryptor {
   readonly #matrixClient: MatrixClient;
   readonly #clock: Clock;
   readonly #ended: AbortSignal;
   readonly #decrypted = new WeakMap<RawEvent, RawEvent>();
-  /** Ids of sessions whose keys were withheld, and are not in the backup. */
+  /** Ids of sessions whose keys were withheld and were not found in the backup. */
   readonly #withheld = new Set<string>();
 
-  /** @param ended - fires when the SDK's calls may not settle any more */
+  /** @param ended - aborted when calls of the SDK may no longer settle */
   constructor(matrixClient: MatrixClient, clock: Clock, ended: AbortSignal) {
     this.#matrixClient = matrixClient;
     this.#clock = clock;
@@ -59,8 +60,8 @@ export class EventDecryptor {
   }
 
   /**
-   * The event with what was encrypted as its type and content; where that cannot be had, with the reason. One that is
-   * not encrypted, or was redacted, comes back as it is. Rejects with `ABORTED` when a signal fires.
+   * Returns the event with its decrypted type and content, or marked with the reason why it cannot be decrypted. An
+   * event that is not encrypted, or was redacted, is returned unchanged. Rejects with `ABORTED` on abort.
    */
   async decrypt(roomId: string, raw: RawEvent, wait?: KeyWait): Promise<RawEvent> {
     const known = this.#decrypted.get(raw);
@@ -70,10 +71,10 @@ export class EventDecryptor {
     if (!isCiphertext(event)) return event;
     const matrixEvent = new MatrixEvent({ ...event, room_id: roomId });
     try {
-      let reason = await this.#attempt(matrixEvent);
-      if (reason !== undefined && wait && mayPass.has(reason)) reason = await this.#waitForKey(matrixEvent, wait);
-      if (reason === 'withheld' && wait) reason = await this.#lookUpKey(matrixEvent, wait);
-      if (reason === undefined && neverEncrypted.has(matrixEvent.getType())) reason = 'unreadable';
+      let reason = await this.#tryToDecrypt(matrixEvent);
+      if (reason !== undefined && wait && endsWithKey.has(reason)) reason = await this.#waitForKey(matrixEvent, wait);
+      if (reason === 'withheld' && wait) reason = await this.#waitForBackupKey(matrixEvent, wait);
+      if (reason === undefined && authorizedTypes.has(matrixEvent.getType())) reason = 'unreadable';
       if (reason !== undefined) return failed(event, reason);
     } finally {
       this.#backend.eventDecryptor.removeEventFromPendingList(matrixEvent);
@@ -87,45 +88,48 @@ export class EventDecryptor {
     return cryptoBackend(this.#matrixClient);
   }
 
-  /** Why the event cannot be decrypted; undefined when it is. */
-  async #attempt(event: MatrixEvent): Promise<DecryptionFailureReason | undefined> {
+  /** Tries to decrypt the event. Returns the reason of a failure, or undefined after success. */
+  async #tryToDecrypt(event: MatrixEvent): Promise<DecryptionFailureReason | undefined> {
     const attempt = event.attemptDecryption(this.#backend as unknown as Backend);
     await orAborted(attempt, this.#ended, 'decrypting an event');
     return reasonOf(event);
   }
 
-  /** The SDK tries again by itself when the key comes. */
+  /** Waits until the event is decrypted or fails for another reason. The SDK retries when the key arrives. */
   #waitForKey(
     event: MatrixEvent,
     { until, signal }: KeyWait,
-    passing = mayPass,
+    retryable = endsWithKey,
   ): Promise<DecryptionFailureReason | undefined> {
     const ended = AbortSignal.any([signal, this.#ended]);
     const { promise, resolve } = Promise.withResolvers<DecryptionFailureReason | undefined>();
-    const look = (): void => {
+    const checkResult = (): void => {
       const reason = reasonOf(event);
-      if (reason === undefined || !passing.has(reason)) resolve(reason);
+      if (reason === undefined || !retryable.has(reason)) resolve(reason);
     };
-    event.on(MatrixEventEvent.Decrypted, look);
-    look(); // the key may have come with the attempt
+    event.on(MatrixEventEvent.Decrypted, checkResult);
+    checkResult(); // the key may have arrived during the first attempt
     const timer = this.#clock.setTimeout(() => resolve(reasonOf(event)), Math.max(0, until - this.#clock.now()));
     return orAborted(promise, ended, 'waiting for a key').finally(() => {
       this.#clock.clearTimeout(timer);
-      event.off(MatrixEventEvent.Decrypted, look);
+      event.off(MatrixEventEvent.Decrypted, checkResult);
     });
   }
 
-  /** The SDK looks for a missing key in the backup; what was withheld once is not waited for again. */
-  async #lookUpKey(event: MatrixEvent, { until, signal }: KeyWait): Promise<DecryptionFailureReason | undefined> {
+  /** Waits while the SDK searches the backup for a withheld key. A session is waited for once. */
+  async #waitForBackupKey(
+    event: MatrixEvent,
+    { until, signal }: KeyWait,
+  ): Promise<DecryptionFailureReason | undefined> {
     const sessionId = String(event.getWireContent().session_id);
     if (this.#backend.backupManager.activeBackupVersion === null || this.#withheld.has(sessionId)) return 'withheld';
-    const wait = { until: Math.min(until, this.#clock.now() + LOOK_UP_MS), signal };
-    const reason = await this.#waitForKey(event, wait, mayBeFound);
+    const wait = { until: Math.min(until, this.#clock.now() + BACKUP_SEARCH_MS), signal };
+    const reason = await this.#waitForKey(event, wait, endsWithBackupKey);
     if (reason !== undefined) this.#withheld.add(sessionId);
     return reason;
   }
 
-  /** The homeserver shows the newest edit of an event with it. */
+  /** Decrypts the newest edit, which the homeserver bundles with its event in `unsigned`. */
   async #decryptBundledEdit(roomId: string, raw: RawEvent): Promise<RawEvent> {
     const relations = raw.unsigned?.['m.relations'];
     const edit = isObject(relations) ? relations['m.replace'] : undefined;

@@ -8,16 +8,16 @@ import type {
 } from '../../encryption/identity/identity-options.js';
 
 export interface IdentityOptions extends IdentitySettings {
-  /** Proves who publishes cross-signing keys, where the homeserver wants that. */
+  /** Passes user-interactive authentication where the homeserver asks for it to publish cross-signing keys. */
   readonly authenticate: AuthUploadDeviceSigningKeys;
-  /** With its encryption open, started or not. */
+  /** Its encryption has to be open. It need not be started. */
   readonly matrixClient: MatrixClient;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Whether the key backup is still to be read into the device. Outlives the process, as what was read does. */
+  /** Whether the device still has to read the key backup. Stored, because a restore may be interrupted by a crash. */
   readonly device: { restorePending: boolean };
-  /** Told when the user's cross-signing keys are as they can be, and only the backup is still to be seen to. */
+  /** Called when the cross-signing keys are set up. The key backup is set up after that. */
   readonly onIdentityReady?: () => void;
-  /** Told how far the restore from the key backup has come, in keys. */
+  /** Called with the number of keys that a restore from the key backup has read so far. */
   readonly onRestoreProgress?: (progress: RestoreProgress) => void;
 }

@@ -10,28 +10,34 @@ export interface UpkeepOptions {
   readonly identity: Pick<Identity, 'setUp'>;
   readonly matrixClient: MatrixClient;
   readonly clock: Clock;
-  /** Ends it; to be fired before the client is stopped. */
+  /** Ends the retries. Abort it before the client is stopped. */
   readonly signal: AbortSignal;
   /** Called after each attempt. */
   readonly onAttempt: () => void;
 }
 
-/** A set-up that failed is tried again: soon at first, then once an hour. */
+/** Waits between failed set-ups: a minute at first, at most an hour. */
 const RETRIES = { baseDelayMs: 60_000, maxDelayMs: 3_600_000 };
 
 /**
- * Sets a user's identity up until nothing is left to do, and again when the backup is gone: the application may have
- * the recovery key later, the homeserver may be in trouble, and other clients of the user do as they like.
+ * Retries the set-up of a user's identity until it succeeds: the application may get the recovery key later, and the
+ * homeserver may be down. Starts again when the backup is gone, because another client of the user may delete it.
  */
-export async function keepUp({ identity, matrixClient, clock, signal, onAttempt }: UpkeepOptions): Promise<void> {
+export async function maintainIdentity({
+  identity,
+  matrixClient,
+  clock,
+  signal,
+  onAttempt,
+}: UpkeepOptions): Promise<void> {
   for (let failures = 0; !signal.aborted;) {
     const isDone = await identity.setUp(signal);
     onAttempt();
     failures = isDone ? 0 : failures + 1;
-    const again = isDone
+    const nextAttempt = isDone
       ? backupFailed(matrixClient, signal)
       : delay(clock, backoffMs(failures, RETRIES), signal, OPERATION);
-    await again.catch(() => {}); // the signal
+    await nextAttempt.catch(() => {}); // rejects when the signal is aborted, which ends the loop
   }
 }
 

@@ -7,23 +7,23 @@ import type { EncryptionStatus, UserVerification } from '../../encryption/encryp
 import {
   boundedAuthentication,
   callApplication,
-  lostError,
+  missingSecretError,
   OPERATION,
   setUpFailure,
 } from '../../encryption/identity/identity-failures.js';
 import type { AuthUploadDeviceSigningKeys, RestoreProgress } from '../../encryption/identity/identity-options.js';
 import type { IdentityOptions } from './identity-options.js';
-import { backupSecret, crossSigningSecrets, RecoveryKeyNeeded, SecretKeeper } from './secret-storage.js';
+import { backupSecret, crossSigningSecrets, RecoveryKeyNeeded, SecretStorageAccess } from './secret-storage.js';
 import type { SecretName } from './secret-storage.js';
-import { isPublished, newestBackup, publishesFirst } from './published-keys.js';
+import { areKeysPublished, currentBackupVersion, authenticateFirstPublication } from './published-keys.js';
 import { applyTrust } from './trust-policy.js';
 import { signUser, verificationOf } from './verification.js';
 
 /**
- * A user's cross-signing keys, secret storage and key backup, as seen from the device of their client: made for the
- * first device, restored on a new one. Trust is in force from construction on.
+ * A user's cross-signing keys, secret storage and key backup. The first device creates them, a new device restores
+ * them. The constructor applies the trust policy.
  *
- * Each step looks at what is there, so what a kill has cut short is made up for by the next `setUp()`.
+ * Each step checks the present state first, so the next `setUp()` completes one that a crash interrupted.
  */
 export class Identity {
   readonly #options: IdentityOptions;
@@ -31,15 +31,14 @@ export class Identity {
   readonly #crypto: CryptoApi;
   readonly #userId: string;
   readonly #deviceId: string;
-  readonly #secrets: SecretKeeper;
-  #work: Promise<unknown> = Promise.resolve();
+  readonly #secrets: SecretStorageAccess;
+  #lastStep: Promise<unknown> = Promise.resolve();
   #hasSecrets = false;
   #recoveryKeyNeeded = false;
   #failure: MatrixClientManagerError | undefined;
   #backupVersion: string | undefined;
   #restored: RestoreProgress | undefined;
 
-  /** @param options - their client's encryption has to be open */
   constructor(options: IdentityOptions) {
     const { matrixClient, trust, recoveryKey, clock } = options;
     this.#options = options;
@@ -50,17 +49,17 @@ export class Identity {
     if (!crypto) throw new Error('the encryption of the client is not open');
     this.#crypto = crypto;
     const caller = { userId: this.#userId, clock };
-    this.#secrets = new SecretKeeper(matrixClient, () =>
+    this.#secrets = new SecretStorageAccess(matrixClient, () =>
       callApplication(caller, 'recoveryKey', () => recoveryKey(this.#userId)),
     );
     applyTrust(crypto, trust, () => this.isSigned());
   }
 
   /**
-   * Brings the user's identity to what is configured: with requests where something is missing, and where nothing is,
-   * too, to see that. Never rejects: what failed is told to the logger, and by `status()`.
-   * @param signal - ends it; to be fired before the client is stopped
-   * @returns whether nothing is left to do
+   * Checks the user's identity at the homeserver and creates what is missing of the configuration. Never rejects: a
+   * failure is logged and reported by `status()`.
+   * @param signal - ends the set-up; abort it before the client is stopped
+   * @returns whether the set-up is complete
    */
   async setUp(signal: AbortSignal): Promise<boolean> {
     const { crossSigning, keyBackup, logger } = this.#options;
@@ -68,7 +67,7 @@ export class Identity {
     const [userId, before] = [this.#userId, this.#failure?.message];
     const neededBefore = this.#recoveryKeyNeeded;
     try {
-      await this.#alone(() => this.#ensure(), signal);
+      await this.#runExclusively(() => this.#ensureConfigured(), signal);
       this.#failure = undefined;
       this.#recoveryKeyNeeded = false;
       return true;
@@ -77,7 +76,7 @@ export class Identity {
       this.#recoveryKeyNeeded = error instanceof RecoveryKeyNeeded;
       this.#failure = this.#recoveryKeyNeeded ? undefined : setUpFailure(userId, error);
       if (!this.#failure && !neededBefore) {
-        logger.warn({ userId }, 'no recovery key: the device works, but without what was said before');
+        logger.warn({ userId }, 'no recovery key: the device works, but cannot read messages from before its login');
       } else if (this.#failure && this.#failure.message !== before) {
         logger.warn({ userId, err: this.#failure }, 'cross-signing, secret storage or key backup is not set up');
       }
@@ -86,22 +85,20 @@ export class Identity {
   }
 
   /**
-   * Replaces the user's cross-signing keys, secret storage and backup by new ones, for those whose recovery key is
-   * lost. Others see that the identity has changed, and what was in the old backup is gone. Rejects with
-   * `ENCRYPTION_SETUP_FAILED` where the homeserver wants it authenticated otherwise, or the application does not take
-   * the new recovery key; nothing has been replaced in the latter case.
-   * @param authenticate - of the application: passes the homeserver's user-interactive authentication.
-   * @default as the options say
+   * Replaces the user's cross-signing keys, secret storage and backup, for a lost recovery key. Other users see that
+   * the identity changed, and the old backup is lost. Rejects with `ENCRYPTION_SETUP_FAILED` if the homeserver refuses
+   * the authentication, or if the application does not store the new recovery key: then nothing was replaced.
+   * @param authenticate - passes the homeserver's user-interactive authentication. @default options.authenticate
    */
   async reset(signal: AbortSignal, authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
     const of = { userId: this.#userId, clock: this.#options.clock };
     const bounded = authenticate && boundedAuthentication(of, authenticate);
     try {
-      await this.#alone(async () => {
-        await this.#makeStorage();
-        await this.#makeIdentity(bounded);
+      await this.#runExclusively(async () => {
+        await this.#createStorage();
+        await this.#createCrossSigningKeys(bounded);
         await this.#ensureSigned();
-        if (this.#options.keyBackup) await this.#makeBackup();
+        if (this.#options.keyBackup) await this.#createBackup();
         this.#hasSecrets = true;
       }, signal);
       this.#failure = undefined;
@@ -124,7 +121,7 @@ export class Identity {
       backup: {
         version: version ?? this.#backupVersion,
         enabled: version !== undefined,
-        remaining: version === undefined ? undefined : await this.#remaining(),
+        remaining: version === undefined ? undefined : await this.#countKeysToUpload(),
         ...(this.#restored && { restored: this.#restored }),
       },
       trust: this.#options.trust,
@@ -138,49 +135,50 @@ export class Identity {
     return verificationOf(this.#crypto, userId);
   }
 
-  /** As {@link signUser}, and what is known of the user then. Rejects with `ENCRYPTION_SETUP_FAILED`, too. */
+  /** {@link signUser}, then the user's {@link verificationOf}. Also rejects with `ENCRYPTION_SETUP_FAILED`. */
   async verify(userId: string, signal: AbortSignal): Promise<UserVerification> {
     try {
-      await this.#alone(() => signUser(this.#crypto, userId), signal);
+      await this.#runExclusively(() => signUser(this.#crypto, userId), signal);
       return await this.verificationOf(userId);
     } catch (error) {
       throw setUpFailure(this.#userId, error);
     }
   }
 
-  async #ensure(): Promise<void> {
+  async #ensureConfigured(): Promise<void> {
     const { crossSigning, keyBackup } = this.#options;
     this.#secrets.refresh();
-    if (crossSigning) await this.#ensureIdentity();
+    if (crossSigning) await this.#ensureCrossSigning();
     this.#options.onIdentityReady?.();
     if (keyBackup) await this.#ensureBackup();
-    const wanted: SecretName[] = [
+    const requiredSecrets: SecretName[] = [
       ...(crossSigning ? crossSigningSecrets : []),
       ...(keyBackup ? ([backupSecret] as const) : []),
     ];
-    if (!(await this.#secrets.has(...wanted))) {
-      await this.#openStorage();
+    if (!(await this.#secrets.has(...requiredSecrets))) {
+      await this.#unlockOrCreateStorage();
       await this.#crypto.bootstrapSecretStorage({}); // adds what is missing
     }
-    this.#hasSecrets = await this.#secrets.has(...wanted);
+    this.#hasSecrets = await this.#secrets.has(...requiredSecrets);
   }
 
-  async #ensureIdentity(): Promise<void> {
-    if (!(await isPublished(this.#matrixClient))) {
-      await this.#openStorage();
-      await this.#makeIdentity(publishesFirst(this.#matrixClient, this.#options.authenticate));
+  async #ensureCrossSigning(): Promise<void> {
+    if (!(await areKeysPublished(this.#matrixClient))) {
+      await this.#unlockOrCreateStorage();
+      await this.#createCrossSigningKeys(authenticateFirstPublication(this.#matrixClient, this.#options.authenticate));
     } else {
-      await this.#lookUpOwnKeys(); // private ones that do not belong to what is published are dropped then
-      const { privateKeysCachedLocally: own } = await this.#crypto.getCrossSigningStatus();
-      if (!own.masterKey || !own.selfSigningKey || !own.userSigningKey) {
-        if (!(await this.#secrets.has(...crossSigningSecrets))) throw lostError(this.#userId, 'cross-signing keys');
+      await this.#lookUpOwnKeys(); // also drops private keys that do not match the published ones
+      const { privateKeysCachedLocally: privateKeys } = await this.#crypto.getCrossSigningStatus();
+      if (!privateKeys.masterKey || !privateKeys.selfSigningKey || !privateKeys.userSigningKey) {
+        if (!(await this.#secrets.has(...crossSigningSecrets)))
+          throw missingSecretError(this.#userId, 'cross-signing keys');
         await this.#crypto.bootstrapCrossSigning({}); // reads them from secret storage, and signs the device
       }
     }
     await this.#ensureSigned();
   }
 
-  /** The SDK may not know yet that it has signed the device. */
+  /** Signs the device if the SDK does not know a signature, and looks the result up. */
   async #ensureSigned(): Promise<void> {
     if (await this.isSigned()) return;
     await this.#crypto.crossSignDevice(this.#deviceId);
@@ -188,26 +186,26 @@ export class Identity {
   }
 
   async #ensureBackup(): Promise<void> {
-    this.#backupVersion = await newestBackup(this.#matrixClient);
-    const check = await this.#crypto.checkKeyBackupAndEnable(); // also notices one that was deleted
+    this.#backupVersion = await currentBackupVersion(this.#matrixClient);
+    const check = await this.#crypto.checkKeyBackupAndEnable(); // also notices a deleted backup
     if (check?.trustInfo.matchesDecryptionKey) {
       if (this.#options.device.restorePending) await this.#restore();
       return;
     }
-    const isKept = this.#backupVersion !== undefined && (await this.#secrets.has(backupSecret));
-    if (isKept) {
-      await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage(); // fails where it is not the backup's
-      await this.#forgetBackup();
+    const isKeyStored = this.#backupVersion !== undefined && (await this.#secrets.has(backupSecret));
+    if (isKeyStored) {
+      await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage(); // rejects if the key does not match the backup
+      await this.#forgetUploadedKeys();
       this.#options.device.restorePending = true;
       await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage();
       await this.#crypto.checkKeyBackupAndEnable();
       await this.#restore();
     } else if (this.#backupVersion === undefined || check?.trustInfo.trusted) {
-      // One of the user's own whose key is nowhere was made by a process that was killed before it could keep it.
-      await this.#openStorage();
-      await this.#makeBackup();
+      // A trusted backup without a stored key was created by a process that crashed before it could store the key.
+      await this.#unlockOrCreateStorage();
+      await this.#createBackup();
     } else {
-      throw lostError(this.#userId, 'key of the backup');
+      throw missingSecretError(this.#userId, 'key of the backup');
     }
   }
 
@@ -224,46 +222,50 @@ export class Identity {
     this.#options.device.restorePending = false;
   }
 
-  /** Sees to a secret storage that can be written to: the one that is there, or a new one where nothing relies on that. */
-  async #openStorage(): Promise<void> {
-    if (await this.#secrets.isOpen()) return;
-    const holds = (await this.#secrets.has(...crossSigningSecrets)) && (await isPublished(this.#matrixClient));
+  /** Unlocks secret storage, or creates a new one if the old one holds no secret that is still in use. */
+  async #unlockOrCreateStorage(): Promise<void> {
+    if (await this.#secrets.canUnlock()) return;
+    const holdsCrossSigning =
+      (await this.#secrets.has(...crossSigningSecrets)) && (await areKeysPublished(this.#matrixClient));
     const holdsBackup =
-      (await this.#secrets.has(backupSecret)) && (await newestBackup(this.#matrixClient)) !== undefined;
-    if (holds || holdsBackup) throw new RecoveryKeyNeeded();
-    await this.#makeStorage();
+      (await this.#secrets.has(backupSecret)) && (await currentBackupVersion(this.#matrixClient)) !== undefined;
+    if (holdsCrossSigning || holdsBackup) throw new RecoveryKeyNeeded();
+    await this.#createStorage();
   }
 
-  async #makeStorage(): Promise<void> {
-    const made = await this.#crypto.createRecoveryKeyFromPassphrase();
-    const { privateKey, encodedPrivateKey = '' } = made;
+  async #createStorage(): Promise<void> {
+    const newKey = await this.#crypto.createRecoveryKeyFromPassphrase();
+    const { privateKey, encodedPrivateKey = '' } = newKey;
     const { clock, onRecoveryKey } = this.#options;
     const [userId, secrets] = [this.#userId, [encodedPrivateKey, encodedPrivateKey.replaceAll(' ', '')]];
-    const hand = (): void | Promise<void> => onRecoveryKey(userId, encodedPrivateKey);
-    await callApplication({ userId, clock }, 'onRecoveryKey', hand, secrets);
-    this.#secrets.hold(privateKey);
+    const storeKey = (): void | Promise<void> => onRecoveryKey(userId, encodedPrivateKey);
+    await callApplication({ userId, clock }, 'onRecoveryKey', storeKey, secrets);
+    this.#secrets.useKey(privateKey);
     await this.#crypto.bootstrapSecretStorage({
-      createSecretStorageKey: async () => made,
+      createSecretStorageKey: async () => newKey,
       setupNewSecretStorage: true,
     });
   }
 
-  async #makeIdentity(authenticate = this.#options.authenticate): Promise<void> {
+  async #createCrossSigningKeys(authenticate = this.#options.authenticate): Promise<void> {
     await this.#crypto.bootstrapCrossSigning({
-      setupNewCrossSigning: true, // else keys that were made, and never published because of a kill, would never be
+      setupNewCrossSigning: true, // otherwise the SDK would keep keys that a crash prevented from being published
       authUploadDeviceSigningKeys: authenticate,
     });
   }
 
-  async #makeBackup(): Promise<void> {
-    await this.#forgetBackup();
+  async #createBackup(): Promise<void> {
+    await this.#forgetUploadedKeys();
     await this.#crypto.resetKeyBackup();
     this.#options.device.restorePending = false;
-    this.#backupVersion = await newestBackup(this.#matrixClient);
+    this.#backupVersion = await currentBackupVersion(this.#matrixClient);
   }
 
-  /** The SDK would not store in another backup what it has stored in one that went while the client was stopped. */
-  #forgetBackup(): Promise<void> {
+  /**
+   * Makes the SDK upload all keys to the next backup. It remembers which keys it has uploaded, and would leave them
+   * out even if that backup was deleted while the client was stopped.
+   */
+  #forgetUploadedKeys(): Promise<void> {
     return cryptoBackend(this.#matrixClient).olmMachine.disableBackup();
   }
 
@@ -271,24 +273,24 @@ export class Identity {
     await this.#crypto.userHasCrossSigningKeys(this.#userId, true);
   }
 
-  /** Whether the device is signed, as far as it knows. */
+  /** Whether the device is cross-signed, as far as the SDK knows. Makes no request. */
   async isSigned(): Promise<boolean> {
     const status = await this.#crypto.getDeviceVerificationStatus(this.#userId, this.#deviceId);
     return status?.signedByOwner ?? false;
   }
 
-  async #remaining(): Promise<number> {
+  async #countKeysToUpload(): Promise<number> {
     const counts = await cryptoBackend(this.#matrixClient).olmMachine.roomKeyCounts();
     const { total, backedUp } = counts;
     counts.free();
     return total - backedUp;
   }
 
-  /** One at a time; a signal ends the wait, and the step under way ends with the client's requests. */
-  async #alone(step: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    const before = this.#work;
+  /** Runs one step at a time. An abort ends the wait at once; a running step ends with the client's requests. */
+  async #runExclusively(step: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const before = this.#lastStep;
     const work = before.then(() => (signal.aborted ? undefined : step())).finally(() => this.#secrets.forget());
-    this.#work = work.catch(() => {});
+    this.#lastStep = work.catch(() => {});
     await orAborted(work, signal, OPERATION);
   }
 }

@@ -3,21 +3,21 @@ import type { MatrixEvent } from 'matrix-js-sdk';
 import type { CryptoBackend } from './crypto-backend.js';
 
 /**
- * Gives the SDK the verification events of rooms, as its own `onLiveEventFromSync()` does. That one sets a timer of
- * five minutes for each encrypted event: with it stay the stopped client in memory, and the process that is to end.
+ * Replaces the SDK's `onLiveEventFromSync()`: passes a room's verification events to the SDK. The SDK's method sets a
+ * timer of five minutes for each encrypted event, which would keep a stopped client and the process alive.
  */
-export async function takeLiveEvent(crypto: CryptoBackend, event: MatrixEvent): Promise<void> {
+export async function handleLiveEvent(crypto: CryptoBackend, event: MatrixEvent): Promise<void> {
   if (event.isState() || event.getUnsigned().transaction_id !== undefined) return;
   if (isReadable(event)) {
     if (isVerification(event)) await crypto.onKeyVerificationEvent(event);
     return;
   }
-  const look = (): void => {
+  const handleWhenDecrypted = (): void => {
     if (!isReadable(event)) return;
-    event.off(MatrixEventEvent.Decrypted, look);
-    takeLiveEvent(crypto, event).catch(() => {}); // as if it had not come, like the SDK
+    event.off(MatrixEventEvent.Decrypted, handleWhenDecrypted);
+    handleLiveEvent(crypto, event).catch(() => {}); // the SDK ignores these failures too
   };
-  event.on(MatrixEventEvent.Decrypted, look);
+  event.on(MatrixEventEvent.Decrypted, handleWhenDecrypted);
 }
 
 function isReadable(event: MatrixEvent): boolean {

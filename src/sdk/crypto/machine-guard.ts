@@ -9,21 +9,21 @@ interface GuardOptions {
   readonly userId: string;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** How long one call may take, in milliseconds; none of them waits for the network. */
+  /** How long one call may take, in milliseconds. No call waits for the network. */
   readonly callTimeoutMs: number;
-  /** Called once, when a call did not settle. The client cannot go on. */
+  /** Called once, when a call does not settle in time. The client has to be restarted. */
   readonly onFault: (error: MatrixClientManagerError) => void;
-  /** Where the machine's keys are stored; `release()` throws where they are not. */
+  /** Stores the machine's keys. `release()` throws if they cannot be stored. */
   readonly store: { hold(): void; release(): void };
 }
 
 type Method = (...args: unknown[]) => unknown;
 
 /**
- * Calls that the SDK waits for in a place that handles a failure. Others it makes and forgets, and there a rejection
- * would be an unhandled one, which ends the process: such a call never settles, as without a guard.
+ * Methods whose rejections the SDK handles. It does not await other methods everywhere, and an unhandled rejection
+ * would end the process. So where the guard would reject another method's call, that call never settles.
  */
-const awaited = new Set([
+const rejectable = new Set([
   'receiveSyncChanges',
   'receiveSyncChangesMsc4186',
   'outgoingRequests',
@@ -31,33 +31,34 @@ const awaited = new Set([
   'decryptRoomEvent',
 ]);
 /**
- * What these change is stored at once when they are through. By itself the SDK stores the Olm session that a message
- * begins before the room key in it: killed in between, it takes the message for a repetition when it comes again.
+ * All changes of one call to these methods are stored in one transaction. The SDK alone stores the Olm session that a
+ * message starts before the room key in the message. After a crash in between, it would reject the message as a replay.
  */
 const atomic = new Set(['receiveSyncChanges', 'receiveSyncChangesMsc4186']);
-const untouched = new Set(['constructor', 'close', 'free', '__destroy_into_raw']);
+const unwrapped = new Set(['constructor', 'close', 'free', '__destroy_into_raw']);
 
 /**
- * Stands between the SDK and its OlmMachine. Has what a sync changes stored all at once, finds out calls that never
- * settle, as after a panic, and lets the machine be closed only when nothing of it runs: closed under a call, the SDK
- * throws "null pointer passed to rust" where nobody catches it.
+ * Wraps the methods of the SDK's OlmMachine. Stores all changes of a sync in one transaction, reports calls that never
+ * settle (as after a panic), and waits for running calls before the machine is closed. The SDK would otherwise throw an
+ * uncaught "null pointer passed to rust".
  */
 export class MachineGuard {
   readonly #options: GuardOptions;
   readonly #running = new Set<Promise<unknown>>();
   readonly #timers = new Set<TimerHandle>();
-  /** How many atomic calls run: what others answer meanwhile may rest on what is not stored yet, so it waits. */
-  #holds = 0;
-  #answers: ((failure?: unknown) => void)[] = [];
-  #parked = false;
-  #faulty = false;
+  /** Number of running atomic calls. */
+  #atomicCalls = 0;
+  /** Settle the calls that ended during an atomic call: their results may depend on changes that are not stored yet. */
+  #deferredResults: ((failure?: unknown) => void)[] = [];
+  #ignoresCalls = false;
+  #hasFaulted = false;
 
   constructor(machine: object, options: GuardOptions) {
     this.#options = options;
     const methods = Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(machine) as object));
     const guarded: Record<string, Method> = {};
     for (const [name, { value }] of methods) {
-      if (typeof value !== 'function' || untouched.has(name)) continue;
+      if (typeof value !== 'function' || unwrapped.has(name)) continue;
       const method = (value as Method).bind(machine);
       const call = atomic.has(name) ? receiveInParts.bind(undefined, method as ReceiveSyncChanges) : method;
       guarded[name] = (...args) => this.#call(name, () => (call as Method)(...args));
@@ -66,7 +67,7 @@ export class MachineGuard {
     Object.assign(machine, guarded, { close: () => this.#close(close) });
   }
 
-  /** Resolves when no call runs, or after `timeoutMs`. Calls made from then on go nowhere. */
+  /** Resolves when no call runs, or after `timeoutMs`. Later calls are not made, and never settle. */
   async settle(timeoutMs: number, alsoRunning: () => readonly Promise<unknown>[]): Promise<void> {
     const { clock } = this.#options;
     const expired = new AbortController();
@@ -75,35 +76,35 @@ export class MachineGuard {
     for (;;) {
       const running = [...this.#running, ...alsoRunning()];
       await Promise.race([Promise.allSettled(running), expiry]);
-      await nextEventLoopTurn(); // what has ended may have begun something else
+      await nextEventLoopTurn(); // a call that ended may have started another one
       if (expired.signal.aborted || this.#running.size + alsoRunning().length === 0) break;
     }
     clock.clearTimeout(timer);
-    this.#parked = true;
+    this.#ignoresCalls = true;
     for (const handle of this.#timers) clock.clearTimeout(handle);
     this.#timers.clear();
   }
 
   #call(name: string, call: () => unknown): unknown {
-    if (this.#parked) return new Promise(() => {});
-    const result = atomic.has(name) ? this.#atOnce(call) : call();
+    if (this.#ignoresCalls) return new Promise(() => {});
+    const result = atomic.has(name) ? this.#callAtomically(call) : call();
     return result instanceof Promise ? this.#watch(name, result) : result;
   }
 
-  /** Runs the call, and stores what it has changed before it settles. */
-  async #atOnce(call: () => unknown): Promise<unknown> {
+  /** Runs the call, and stores its changes before it settles. */
+  async #callAtomically(call: () => unknown): Promise<unknown> {
     const { store } = this.#options;
-    if (this.#holds++ === 0) store.hold();
+    if (this.#atomicCalls++ === 0) store.hold();
     try {
       return await call();
     } finally {
-      if (--this.#holds === 0) this.#release();
+      if (--this.#atomicCalls === 0) this.#storeChanges();
     }
   }
 
-  #release(): void {
-    const answers = this.#answers;
-    this.#answers = [];
+  #storeChanges(): void {
+    const answers = this.#deferredResults;
+    this.#deferredResults = [];
     try {
       this.#options.store.release();
     } catch (error) {
@@ -120,8 +121,8 @@ export class MachineGuard {
       const timer = clock.setTimeout(() => {
         this.#timers.delete(timer);
         this.#running.delete(result);
-        const error = this.#fault(name);
-        if (awaited.has(name)) reject(error);
+        const error = this.#reportFault(name);
+        if (rejectable.has(name)) reject(error);
       }, callTimeoutMs);
       this.#timers.add(timer);
       const end = (): void => {
@@ -134,9 +135,9 @@ export class MachineGuard {
           end();
           const answer = (failure?: unknown): void => {
             if (failure === undefined) resolve(value);
-            else if (awaited.has(name)) reject(failure);
+            else if (rejectable.has(name)) reject(failure);
           };
-          if (this.#holds > 0) this.#answers.push(answer);
+          if (this.#atomicCalls > 0) this.#deferredResults.push(answer);
           else answer();
         },
         (error: unknown) => {
@@ -147,14 +148,14 @@ export class MachineGuard {
     });
   }
 
-  #fault(name: string): MatrixClientManagerError {
+  #reportFault(name: string): MatrixClientManagerError {
     const { userId, callTimeoutMs, logger, onFault } = this.#options;
     const message =
-      `the crypto library did not answer ${name} for ${userId} within ${callTimeoutMs} ms; ` +
-      'the client is to be started again';
+      `the crypto library did not finish ${name} for ${userId} within ${callTimeoutMs} ms; ` +
+      'the client has to be restarted';
     const error = new MatrixClientManagerError('CLIENT_FAILED', message, { userId });
-    if (!this.#faulty) {
-      this.#faulty = true;
+    if (!this.#hasFaulted) {
+      this.#hasFaulted = true;
       logger.error({ userId, err: error }, 'a call of the crypto library does not settle');
       onFault(error);
     }
@@ -162,11 +163,11 @@ export class MachineGuard {
   }
 
   #close(close: () => void): void {
-    this.#parked = true;
+    this.#ignoresCalls = true;
     try {
       close();
     } catch (error) {
-      // A call that panicked has borrowed it for ever; its memory cannot be had back.
+      // A call that panicked never gives back its borrow of the machine, whose memory is then lost.
       this.#options.logger.warn({ userId: this.#options.userId, err: error }, 'the crypto library cannot be closed');
     }
   }

@@ -8,19 +8,19 @@ import type { Logger } from '../../core/logger.js';
 import { assertCryptoSurface } from '../private-surface.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
-import { uploadKeysUntilEnd } from './backup-uploads.js';
-import { repeatUntil } from './crypto-requests.js';
+import { replaceBackupUploads } from './backup-uploads.js';
+import { replaceRequestRetries } from './crypto-requests.js';
 import { containPanics } from './crypto-wasm.js';
 import { damagedError } from '../../encryption/store/device-keys.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
-import { takeLiveEvent } from './live-verification.js';
+import { handleLiveEvent } from './live-verification.js';
 import { MachineGuard } from './machine-guard.js';
 
 export interface OpenCryptoOptions {
-  /** Made, and not started yet. */
+  /** Must not be started yet. */
   readonly matrixClient: MatrixClient;
   readonly store: DeviceStore;
-  /** Whether the client resumes from a sync position; without one it has missed which devices have changed. */
+  /** Whether the client resumes from a sync position. Without one it has missed changes of device lists. */
   readonly resumes: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -28,13 +28,13 @@ export interface OpenCryptoOptions {
   readonly startTimeoutMs: number;
   /** Time for one call of the crypto library, in milliseconds. @default 30_000 */
   readonly callTimeoutMs?: number;
-  /** Called once when the crypto library has failed the client for good: stop it, and start it afresh. */
+  /** Called once when the crypto library has failed permanently. The client has to be stopped and restarted. */
   readonly onFault: (error: MatrixClientManagerError) => void;
 }
 
-/** Encryption of one client. */
+/** The open encryption of one client. */
 export interface ClientCrypto {
-  /** To be awaited after the client's requests were aborted and before `stopClient()`. Idempotent. */
+  /** Await it after the client's requests were aborted and before `stopClient()`. Idempotent. */
   readonly settle: () => Promise<void>;
 }
 
@@ -42,19 +42,19 @@ const CALL_TIMEOUT_MS = 30_000;
 const SETTLE_TIMEOUT_MS = 5_000;
 
 /**
- * Gives a client end-to-end encryption on the keys in `store`. Rejects, and leaves the store to be closed by the
- * caller, with `ENCRYPTION_STORE_ROLLED_BACK` where the homeserver knows keys of the device and the store none,
- * `ENCRYPTION_DEVICE_MISMATCH` and `ENCRYPTION_STORE_DAMAGED` where the SDK does not get along with what is stored,
- * `TIMEOUT`, or what the store or the homeserver fails with.
+ * Opens end-to-end encryption for a client, with the keys in `store`. Rejects with `ENCRYPTION_STORE_ROLLED_BACK` if
+ * the homeserver has keys of the device and the store has none; with `ENCRYPTION_DEVICE_MISMATCH` or
+ * `ENCRYPTION_STORE_DAMAGED` if the SDK cannot use the stored keys; with `TIMEOUT`; or with the error of the store or
+ * the homeserver. The caller closes the store.
  */
 export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCrypto> {
   const { matrixClient, store, resumes, clock, logger, startTimeoutMs, onFault } = options;
   const { userId } = store;
   const wasNew = store.isNew;
-  const known = await keysOnHomeserver(matrixClient, store);
-  if (wasNew && known) throw lostError(store);
+  const publishedKeys = await keysOnHomeserver(matrixClient, store);
+  if (wasNew && publishedKeys) throw lostKeysError(store);
   const { cryptoDatabasePrefix, storageKey } = store;
-  await containFirstCheck();
+  await catchFirstBackupCheck();
   const init = (): Promise<void> => matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey });
   const opening = containPanics(logger, init).then(() => {
     assertCryptoSurface(matrixClient);
@@ -65,8 +65,8 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
     const backupCheck = (): Promise<unknown>[] =>
       [crypto.backupManager.keyBackupCheckInProgress].filter((check) => check !== null);
     const ended = new AbortController();
-    repeatUntil(ended.signal, crypto, clock);
-    uploadKeysUntilEnd({ userId, crypto, clock, logger, ended: ended.signal });
+    replaceRequestRetries(ended.signal, crypto, clock);
+    replaceBackupUploads({ userId, crypto, clock, logger, ended: ended.signal });
     const settle = (): Promise<void> => {
       ended.abort();
       return (settled ??= guard.settle(SETTLE_TIMEOUT_MS, backupCheck));
@@ -74,25 +74,25 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
     return { crypto, settle };
   });
   try {
-    const opened = await orTimeout(opening, clock, startTimeoutMs, () => tooSlow(userId, startTimeoutMs));
+    const opened = await orTimeout(opening, clock, startTimeoutMs, () => openTimeoutError(userId, startTimeoutMs));
     if (!store.isUsed) throw notUsedError(userId);
     catchUnawaitedSdkCalls(opened.crypto);
-    if (!wasNew) await refuseForgottenDevice(opened.crypto, store, known);
+    if (!wasNew) await assertSameKeys(opened.crypto, store, publishedKeys);
     if (!resumes && !wasNew) await opened.crypto.markAllTrackedUsersAsDirty();
     return { settle: opened.settle };
   } catch (error) {
-    void closeLate(opening);
+    void closeWhenOpen(opening);
     throw toManagerError(error, store);
   }
 }
 
 /**
- * Rejects with `ENCRYPTION_DEVICE_MISMATCH` where the homeserver has no keys of the device any more, or other ones;
- * with `NETWORK` where it cannot be asked.
+ * Checks that the homeserver still has this device's keys. Rejects with `ENCRYPTION_DEVICE_MISMATCH` if it has none or
+ * different ones, and with `NETWORK` if the request fails.
  */
 export async function assertKnownDevice(matrixClient: MatrixClient, store: DeviceStore): Promise<void> {
   try {
-    await refuseForgottenDevice(cryptoBackend(matrixClient), store, await keysOnHomeserver(matrixClient, store));
+    await assertSameKeys(cryptoBackend(matrixClient), store, await keysOnHomeserver(matrixClient, store));
   } catch (error) {
     if (isManagerError(error)) throw error;
     const { userId } = store;
@@ -100,7 +100,7 @@ export async function assertKnownDevice(matrixClient: MatrixClient, store: Devic
   }
 }
 
-/** The keys that others see of the device. */
+/** The device's keys as the homeserver publishes them. */
 async function keysOnHomeserver(
   matrixClient: MatrixClient,
   { userId, deviceId }: DeviceStore,
@@ -109,8 +109,8 @@ async function keysOnHomeserver(
   return deviceKeys?.[userId]?.[deviceId]?.keys;
 }
 
-/** A device that was deleted and logged in anew has no keys for others to send it any, and the SDK gives it none. */
-async function refuseForgottenDevice(
+/** The SDK does not upload keys again for a device that was deleted and created again by a login. */
+async function assertSameKeys(
   { olmMachine }: CryptoBackend,
   { userId, deviceId }: DeviceStore,
   known: Readonly<Record<string, string>> | undefined,
@@ -119,20 +119,22 @@ async function refuseForgottenDevice(
     if (known[`ed25519:${deviceId}`] === olmMachine.identityKeys.ed25519.toBase64()) return;
   } else {
     const requests = await olmMachine.outgoingRequests();
-    const areOnTheirWay = requests.some(({ type, body = '{}' }) => {
+    const isUploading = requests.some(({ type, body = '{}' }) => {
       return type === KEYS_UPLOAD && (JSON.parse(body) as { device_keys?: object | null }).device_keys;
     });
-    if (areOnTheirWay) return;
+    if (isUploading) return;
   }
-  const what = known ? 'has other keys' : 'has no keys any more';
+  const finding = known ? 'has different keys' : 'no longer has the keys';
   const message =
-    `the homeserver ${what} of ${userId} on device ${deviceId}: it was deleted and made again. ` +
+    `the homeserver ${finding} of ${userId} on device ${deviceId}: the device was deleted and created again. ` +
     'Log in as a new device and restore from the key backup';
   throw new MatrixClientManagerError('ENCRYPTION_DEVICE_MISMATCH', message, { userId });
 }
 
-/** The same call, whose failure is nobody's surprise: who waits for it is told all the same. */
-function handled<Args extends unknown[], T>(call: (...args: Args) => Promise<T>): (...args: Args) => Promise<T> {
+/** Marks rejections of `call` as handled. A caller that awaits the promise still gets the rejection. */
+function withHandledRejection<Args extends unknown[], T>(
+  call: (...args: Args) => Promise<T>,
+): (...args: Args) => Promise<T> {
   return (...args) => {
     const result = call(...args);
     result.catch(() => {});
@@ -140,25 +142,25 @@ function handled<Args extends unknown[], T>(call: (...args: Args) => Promise<T>)
   };
 }
 
-/** Of what the SDK begins in places where nobody waits for it, a failure would end the process. */
+/** Handles rejections of promises that the SDK starts and does not await. Unhandled, they would end the process. */
 function catchUnawaitedSdkCalls(crypto: CryptoBackend): void {
   const { backupManager } = crypto;
   Object.assign(backupManager, {
-    maybeUploadKey: handled(backupManager.maybeUploadKey.bind(backupManager)),
-    checkKeyBackupAndEnable: handled(backupManager.checkKeyBackupAndEnable.bind(backupManager)),
+    maybeUploadKey: withHandledRejection(backupManager.maybeUploadKey.bind(backupManager)),
+    checkKeyBackupAndEnable: withHandledRejection(backupManager.checkKeyBackupAndEnable.bind(backupManager)),
   });
   Object.assign(crypto, {
-    forceDiscardSession: handled(crypto.forceDiscardSession.bind(crypto)),
-    onLiveEventFromSync: handled((event: MatrixEvent) => takeLiveEvent(crypto, event)),
-    onCryptoEvent: takeChangedSettings(crypto),
+    forceDiscardSession: withHandledRejection(crypto.forceDiscardSession.bind(crypto)),
+    onLiveEventFromSync: withHandledRejection((event: MatrixEvent) => handleLiveEvent(crypto, event)),
+    onCryptoEvent: acceptChangedSettings(crypto),
   });
 }
 
 /**
- * The SDK throws where the settings of an encrypted room change, also for a word in them that says nothing to it: the
- * sync would end there, and the state of all rooms behind it would never be known. What it has accepted counts.
+ * The SDK throws when the `m.room.encryption` content of a room changes, even in a key that it does not use. The sync
+ * would end there, and the state of the remaining rooms would be lost. So the changed content is stored as accepted.
  */
-function takeChangedSettings(crypto: CryptoBackend): CryptoBackend['onCryptoEvent'] {
+function acceptChangedSettings(crypto: CryptoBackend): CryptoBackend['onCryptoEvent'] {
   const take = crypto.onCryptoEvent.bind(crypto);
   return async (room, event) => {
     try {
@@ -169,44 +171,44 @@ function takeChangedSettings(crypto: CryptoBackend): CryptoBackend['onCryptoEven
   };
 }
 
-let firstCheckContained: Promise<void> | undefined;
+let firstCheckWrapped: Promise<void> | undefined;
 
-/** The SDK's first look at the key backup begins in a constructor, and any client of the user may have made that. */
-function containFirstCheck(): Promise<void> {
-  firstCheckContained ??= import('matrix-js-sdk/lib/rust-crypto/rust-crypto.js').then(({ RustCrypto }) => {
+/** Wraps the prototype: the SDK's constructor starts the first check of the key backup and does not await it. */
+function catchFirstBackupCheck(): Promise<void> {
+  firstCheckWrapped ??= import('matrix-js-sdk/lib/rust-crypto/rust-crypto.js').then(({ RustCrypto }) => {
     const methods = RustCrypto.prototype as unknown as { checkKeyBackupAndEnable: (this: object) => Promise<unknown> };
     const check = methods.checkKeyBackupAndEnable;
     methods.checkKeyBackupAndEnable = function checkKeyBackupAndEnable() {
-      return handled(check.bind(this))();
+      return withHandledRejection(check.bind(this))();
     };
   });
-  return firstCheckContained;
+  return firstCheckWrapped;
 }
 
-/** A device whose keys others have seen must not come with new ones: they would refuse them. */
-function lostError({ userId, deviceId }: DeviceStore): MatrixClientManagerError {
+/** A device whose keys other devices know must not publish new ones: other devices would reject them. */
+function lostKeysError({ userId, deviceId }: DeviceStore): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'ENCRYPTION_STORE_ROLLED_BACK',
-    `the homeserver has keys of ${userId} on device ${deviceId}, and the crypto store has none: it was lost. ` +
+    `the homeserver has keys of ${userId} on device ${deviceId}, but the crypto store has none: they were lost. ` +
       'Log in as a new device and restore from the key backup',
     { userId },
   );
 }
 
-function tooSlow(userId: string, timeoutMs: number): MatrixClientManagerError {
-  const message = `opening the crypto store of ${userId} took longer than ${timeoutMs} ms; startTimeoutMs allows more`;
+function openTimeoutError(userId: string, timeoutMs: number): MatrixClientManagerError {
+  const message = `opening the crypto store of ${userId} took longer than ${timeoutMs} ms; raise startTimeoutMs`;
   return new MatrixClientManagerError('TIMEOUT', message, { userId });
 }
 
-/** Ends what has opened although nobody waits for it any more. */
-async function closeLate(opening: Promise<{ readonly crypto: CryptoBackend } & ClientCrypto>): Promise<void> {
+/** Stops encryption that finishes opening after `openCrypto()` has rejected. */
+async function closeWhenOpen(opening: Promise<{ readonly crypto: CryptoBackend } & ClientCrypto>): Promise<void> {
   try {
     const opened = await opening;
     await opened.settle();
     opened.crypto.stop();
     await nextEventLoopTurn();
   } catch {
-    // it did not open: there is nothing to end, and why was told
+    // it did not open, so there is nothing to stop; `openCrypto()` has reported the error
   }
 }
 
@@ -216,18 +218,18 @@ function toManagerError(error: unknown, store: DeviceStore): MatrixClientManager
   const { userId, deviceId } = store;
   const message = isError(error) ? error.message : String(error);
   if (message.includes("account in the store doesn't match")) {
-    const text = `the keys that are stored for ${userId} belong to another device than ${deviceId}`;
+    const text = `the stored keys of ${userId} belong to another device than ${deviceId}`;
     return new MatrixClientManagerError('ENCRYPTION_DEVICE_MISMATCH', text, { userId, cause: error });
   }
-  if (message.includes('failed to be decrypted')) return damagedError(store, 'the SDK cannot unseal them', error);
-  const text = `encryption could not be started for ${userId}: ${message}`;
+  if (message.includes('failed to be decrypted')) return damagedError(store, 'the SDK cannot decrypt them', error);
+  const text = `starting encryption for ${userId} failed: ${message}`;
   return new MatrixClientManagerError('CLIENT_FAILED', text, { userId, cause: error });
 }
 
 function notUsedError(userId: string): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'UNSUPPORTED',
-    `the SDK keeps the keys of ${userId} elsewhere: globalThis.indexedDB was replaced while clients with encryption run`,
+    `the SDK does not use the crypto store for ${userId}: globalThis.indexedDB was replaced while a client was running`,
     { userId },
   );
 }

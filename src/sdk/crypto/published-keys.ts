@@ -2,15 +2,15 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import { Method } from 'matrix-js-sdk/lib/http-api/method.js';
 import type { AuthUploadDeviceSigningKeys } from '../../encryption/identity/identity-options.js';
 
-/** Whether the user has cross-signing keys. The SDK would also count those that it has made, and could not publish. */
-export async function isPublished(matrixClient: MatrixClient): Promise<boolean> {
+/** Whether the user's cross-signing keys are published. The SDK also counts keys that it has not published yet. */
+export async function areKeysPublished(matrixClient: MatrixClient): Promise<boolean> {
   const userId = matrixClient.getSafeUserId();
   const { master_keys: masterKeys } = await matrixClient.downloadKeysForUsers([userId]);
   return masterKeys?.[userId] !== undefined;
 }
 
-/** The version of the user's key backup. The SDK would also say that there is none when it could not ask. */
-export async function newestBackup(matrixClient: MatrixClient): Promise<string | undefined> {
+/** The version of the user's key backup, if there is one. The SDK also returns none after a failed request. */
+export async function currentBackupVersion(matrixClient: MatrixClient): Promise<string | undefined> {
   try {
     const path = '/room_keys/version';
     return (await matrixClient.http.authedRequest<{ version: string }>(Method.Get, path)).version;
@@ -20,14 +20,14 @@ export async function newestBackup(matrixClient: MatrixClient): Promise<string |
   }
 }
 
-/** Whether the backup that was asked for is not there any more, or another one is. */
+/** Whether the request failed because the backup was deleted or replaced. */
 export function isBackupGone(error: unknown): boolean {
   const { errcode } = error as { errcode?: unknown };
   return errcode === 'M_NOT_FOUND' || errcode === 'M_WRONG_ROOM_KEYS_VERSION';
 }
 
-/** Passes the authentication of who publishes keys where there are none, and replaces none of a client that was quicker. */
-export function publishesFirst(
+/** Authenticates only while no keys are published, so that the keys of a client that was faster are not replaced. */
+export function authenticateFirstPublication(
   matrixClient: MatrixClient,
   authenticate: AuthUploadDeviceSigningKeys,
 ): AuthUploadDeviceSigningKeys {
@@ -35,7 +35,7 @@ export function publishesFirst(
     try {
       await makeRequest(null);
     } catch (error) {
-      if (await isPublished(matrixClient)) throw error;
+      if (await areKeysPublished(matrixClient)) throw error;
       await authenticate(makeRequest);
     }
   };

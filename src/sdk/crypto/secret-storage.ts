@@ -18,43 +18,42 @@ export const backupSecret = 'm.megolm_backup.v1';
 export type SecretName = (typeof crossSigningSecrets)[number] | typeof backupSecret;
 
 /**
- * The user's secrets at the homeserver, and the key that opens them while it is needed. Takes the place of what the
- * client has: that believes the account data of its syncs, and a client that resumes has seen none of it, so it would
- * find no secret storage and make another one.
+ * The user's secret storage, and its key while a step needs it. Replaces the SDK's secret storage, which reads account
+ * data from syncs. A resumed client has not received account data in a sync, so it would create another secret storage.
  * @see https://spec.matrix.org/v1.16/client-server-api/#secret-storage
  */
-export class SecretKeeper {
+export class SecretStorageAccess {
   readonly #matrixClient: MatrixClient;
   readonly #userId: string;
-  readonly #ask: () => Promise<string | undefined | null>;
+  readonly #askForRecoveryKey: () => Promise<string | undefined | null>;
   readonly #accountData = new Map<string, Content | null>();
   #key: Uint8Array<ArrayBuffer> | undefined;
 
-  /** @param ask - for the recovery key, of the application */
+  /** @param ask - asks the application for the recovery key */
   constructor(matrixClient: MatrixClient, ask: () => Promise<string | undefined | null>) {
     this.#matrixClient = matrixClient;
     this.#userId = matrixClient.getSafeUserId();
-    this.#ask = ask;
+    this.#askForRecoveryKey = ask;
     const accountData = {
-      getAccountDataFromServer: (type: string) => this.#read(type),
-      setAccountData: (type: string, content: Content) => this.#write(type, content),
+      getAccountDataFromServer: (type: string) => this.#readAccountData(type),
+      setAccountData: (type: string, content: Content) => this.#writeAccountData(type, content),
     } as unknown as SecretStorage.AccountDataClient;
     const getSecretStorageKey: SecretStorage.SecretStorageCallbacks['getSecretStorageKey'] = ({ keys }) =>
       this.#unlock(keys);
-    // Its parts, and not itself: the SDK's crypto holds it already.
+    // Assigned into the existing object, because the SDK's crypto already holds a reference to it.
     Object.assign(
       matrixClient.secretStorage,
       new SecretStorage.ServerSideSecretStorageImpl(accountData, { getSecretStorageKey }),
     );
   }
 
-  /** Looks at the homeserver anew. */
+  /** Drops the cached account data, so that the next call reads it from the homeserver. */
   refresh(): void {
     this.#accountData.clear();
   }
 
-  /** Holds `key` until `forget()`, instead of the one that the application would be asked for. */
-  hold(key: Uint8Array<ArrayBuffer>): void {
+  /** Uses `key` until `forget()`, without asking the application. */
+  useKey(key: Uint8Array<ArrayBuffer>): void {
     this.#key = key;
   }
 
@@ -63,7 +62,7 @@ export class SecretKeeper {
     this.#accountData.clear();
   }
 
-  /** Whether all of `names` are there under the default key. */
+  /** Whether all secrets in `names` are stored, encrypted with the default key. */
   async has(...names: readonly SecretName[]): Promise<boolean> {
     const { secretStorage } = this.#matrixClient;
     const keyId = await secretStorage.getDefaultKeyId();
@@ -74,8 +73,8 @@ export class SecretKeeper {
     return true;
   }
 
-  /** Whether the application has the default key. Rejects with `ENCRYPTION_RECOVERY_KEY` where it has another. */
-  async isOpen(): Promise<boolean> {
+  /** Whether the application has the default key. Rejects with `ENCRYPTION_RECOVERY_KEY` if it gives a wrong one. */
+  async canUnlock(): Promise<boolean> {
     const description = await this.#matrixClient.secretStorage.getKey();
     if (!description) return false;
     const [keyId, info] = description;
@@ -90,45 +89,45 @@ export class SecretKeeper {
     for (const [keyId, info] of Object.entries(keys)) {
       if (await this.#matrixClient.secretStorage.checkKey(key, info)) return [keyId, key];
     }
-    throw this.#wrongKey('it does not open what is stored at the homeserver');
+    throw this.#wrongKeyError('it does not decrypt the secret storage at the homeserver');
   }
 
   async #recoveryKey(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (this.#key) return this.#key;
-    const text = await this.#ask();
-    if (text === undefined || text === null) return undefined; // null is what many databases say
+    const text = await this.#askForRecoveryKey();
+    if (text === undefined || text === null) return undefined; // databases often return null for a missing value
     try {
       return (this.#key = decodeRecoveryKey(text));
     } catch {
-      throw this.#wrongKey('it is no recovery key, or has a slip of the pen');
+      throw this.#wrongKeyError('it is not a valid recovery key; check it for typing errors');
     }
   }
 
-  #wrongKey(why: string): MatrixClientManagerError {
+  #wrongKeyError(why: string): MatrixClientManagerError {
     const userId = this.#userId;
-    const message = `the recovery key of ${userId} that the application gave is not the right one: ${why}. Nothing was changed`;
+    const message = `the recovery key of ${userId} that the application gave is wrong: ${why}. Nothing was changed`;
     return new MatrixClientManagerError('ENCRYPTION_RECOVERY_KEY', message, { userId });
   }
 
-  async #read(type: string): Promise<Content | null> {
+  async #readAccountData(type: string): Promise<Content | null> {
     const known = this.#accountData.get(type);
     if (known !== undefined) return known;
-    const content = await this.#get(type);
+    const content = await this.#fetchAccountData(type);
     this.#accountData.set(type, content);
     return content;
   }
 
-  async #get(type: string): Promise<Content | null> {
+  async #fetchAccountData(type: string): Promise<Content | null> {
     try {
       const content = await this.#matrixClient.http.authedRequest<Content>(Method.Get, this.#path(type));
-      return Object.keys(content).length === 0 ? null : content; // how account data is deleted
+      return Object.keys(content).length === 0 ? null : content; // deleted account data has empty content
     } catch (error) {
       if ((error as { errcode?: unknown }).errcode === 'M_NOT_FOUND') return null;
       throw error;
     }
   }
 
-  async #write(type: string, content: Content): Promise<Content> {
+  async #writeAccountData(type: string, content: Content): Promise<Content> {
     await this.#matrixClient.http.authedRequest(Method.Put, this.#path(type), undefined, content);
     this.#accountData.set(type, content);
     return {};
@@ -139,5 +138,5 @@ export class SecretKeeper {
   }
 }
 
-/** The application has no recovery key, and something cannot be had without. */
+/** A step needs the recovery key, and the application has none. */
 export class RecoveryKeyNeeded extends Error {}

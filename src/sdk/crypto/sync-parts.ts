@@ -1,4 +1,4 @@
-/** `receiveSyncChanges()` of the SDK's OlmMachine: what came to the device, in JSON, and what of the sync goes with it. */
+/** `receiveSyncChanges()` of the SDK's OlmMachine. `toDeviceEvents` is a JSON array. */
 export type ReceiveSyncChanges = (
   toDeviceEvents: string,
   deviceLists: object,
@@ -10,9 +10,9 @@ interface ToDeviceEvent {
 }
 
 /**
- * Gives a machine what has come to the device so that it has stored what one message brings before it sees the next
- * one of the same sender. It compares a room key with what is stored only: of two keys of one session, which a sender
- * shares again when Olm sessions have crossed, it would keep the later one, and what was said before were lost.
+ * Splits the to-device messages of a sync, so that the machine stores the room key of one message before it receives
+ * the next one of the same sender. A sender may share a session twice. The machine compares a room key only with stored
+ * ones, so it would keep the later of two in one call, which cannot decrypt the earlier messages.
  */
 export async function receiveInParts(
   receive: ReceiveSyncChanges,
@@ -21,16 +21,16 @@ export async function receiveInParts(
   ...counts: unknown[]
 ): Promise<unknown[]> {
   const received: unknown[] = [];
-  let lists = deviceLists;
-  for (const part of partsOf(JSON.parse(toDeviceEvents) as ToDeviceEvent[])) {
-    received.push(...(await receive(JSON.stringify(part), lists, ...counts)));
-    lists = Reflect.construct(deviceLists.constructor as new () => object, []); // they were told with the first part
+  let remainingLists = deviceLists;
+  for (const part of splitBySender(JSON.parse(toDeviceEvents) as ToDeviceEvent[])) {
+    received.push(...(await receive(JSON.stringify(part), remainingLists, ...counts)));
+    remainingLists = Reflect.construct(deviceLists.constructor as new () => object, []); // passed with the first part
   }
   return received;
 }
 
-/** At least one; in each, at most one message of a sender's device. */
-function partsOf(events: readonly ToDeviceEvent[]): ToDeviceEvent[][] {
+/** Returns at least one part. A part has at most one message of each sending device. */
+function splitBySender(events: readonly ToDeviceEvent[]): ToDeviceEvent[][] {
   let part: ToDeviceEvent[] = [];
   const parts = [part];
   const senders = new Set<unknown>();

@@ -2,15 +2,15 @@ import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
 import type { TrustPolicy } from '../../encryption/identity/identity-options.js';
 
-/** What is reached of the SDK's OlmMachine; `CollectStrategy` is to be had in the SDK's own copy of the WebAssembly only. */
+/** Private members of the SDK's OlmMachine. It accepts only the `CollectStrategy` of its own WebAssembly copy. */
 interface SharingMachine {
   readonly userId: { toString(): string };
   shareRoomKey(room: unknown, users: unknown, settings: { sharingStrategy: object }): Promise<unknown>;
 }
 
 /**
- * Has the SDK give room keys to the devices that `trust` names, from the next message on. Its
- * `OnlySignedDevicesIsolationMode` is not used: it would also refuse to read what unsigned devices send.
+ * Makes the SDK share room keys only with the devices that `trust` allows, from the next message on. The SDK's
+ * `OnlySignedDevicesIsolationMode` is not used, because it would also refuse to decrypt messages of unsigned devices.
  * @param isSigned - whether the user's own device is cross-signed
  */
 export function applyTrust(crypto: CryptoApi, trust: TrustPolicy, isSigned: () => Promise<boolean>): void {
@@ -34,8 +34,8 @@ export function applyTrust(crypto: CryptoApi, trust: TrustPolicy, isSigned: () =
 function unsignedError(userId: string, cause: unknown): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'ENCRYPTION_UNVERIFIED',
-    `nothing was sent: the device of ${userId} is not cross-signed, and with trust 'cross-signed' keys go from and to ` +
-      'cross-signed devices only; give the recovery key, reset the identity, or choose another trust',
+    `nothing was sent: the device of ${userId} is not cross-signed, and trust 'cross-signed' shares keys among ` +
+      'cross-signed devices only; give the recovery key, reset the identity, or choose another `trust`',
     { userId, cause },
   );
 }

@@ -15,8 +15,8 @@ import { EventDecryptor } from './event-decryptor.js';
 import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
 import type { AuthUploadDeviceSigningKeys, IdentitySettings } from '../../encryption/identity/identity-options.js';
-import { keepUp } from './identity-upkeep.js';
-import { KeyWatch } from './key-watch.js';
+import { maintainIdentity } from './identity-upkeep.js';
+import { RoomKeyMetrics } from './room-key-metrics.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
 import { skipEmptySyncChanges } from './sync-changes.js';
@@ -40,12 +40,12 @@ export interface ClearMessage {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Never encrypted: the homeserver has to understand them. */
-const clearTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
-/** How long a start waits for the device to be signed, in milliseconds; the application may take longer. */
+/** Never encrypted: the homeserver has to read them. */
+const unencryptedTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
+/** How long a start waits for the device to be signed, in milliseconds. The application's callbacks may take longer. */
 const SIGNING_TIMEOUT_MS = 10_000;
 
-/** End-to-end encryption of one user's client, from the opening of its keys to their closing. */
+/** End-to-end encryption of one user's client, from loading its keys until it is closed. */
 export class UserEncryption {
   readonly #options: UserEncryptionOptions;
   readonly #ended = new AbortController();
@@ -54,16 +54,16 @@ export class UserEncryption {
   #crypto: ClientCrypto | undefined;
   #decryptor: EventDecryptor | undefined;
   #identity: Identity | undefined;
-  #keyWatch: KeyWatch | undefined;
-  /** Resolves when the device is signed, or cannot be: before, its trust policy may let it send to nobody. */
-  #settled: Promise<void> = Promise.resolve();
+  #roomKeyMetrics: RoomKeyMetrics | undefined;
+  /** Resolves after the first attempt to sign the device. An unsigned device may not be able to share its room keys. */
+  #signingAttempted: Promise<void> = Promise.resolve();
   #failure: MatrixClientManagerError | undefined;
   #onFault: (error: MatrixClientManagerError) => void = () => {};
-  #setUp: () => void = () => {};
+  #startUpkeep: () => void = () => {};
   readonly #unreadable: UnreadableEvents;
-  /** Called when the SDK has taken in a sync. */
-  readonly #afterSync = new Set<() => void>();
-  /** Resolves when the devices that were told of so far are known. */
+  /** Called after the SDK has processed a sync. */
+  readonly #syncListeners = new Set<() => void>();
+  /** Resolves when all device lists reported as changed so far have been fetched. */
   #deviceLists: Promise<unknown> = Promise.resolve();
 
   private constructor(options: UserEncryptionOptions) {
@@ -71,32 +71,33 @@ export class UserEncryption {
     this.#unreadable = new UnreadableEvents(options.userId, options.logger);
   }
 
-  /** Loads the keys of a device; rejects as {@link CryptoStore.openUser} does. {@link close} lets go of them. */
+  /** Loads the keys of a device. Rejects like {@link CryptoStore.openUser}. {@link close} releases the keys. */
   static async load(cryptoStore: CryptoStore, options: UserEncryptionOptions): Promise<UserEncryption> {
     const { userId, deviceId } = options;
     const encryption = new UserEncryption(options);
     encryption.#store = await cryptoStore.openUser({
       userId,
       deviceId,
-      newDevice: true, // openCrypto() asks the homeserver whether it knows other keys
+      newDevice: true, // openCrypto() checks whether the homeserver has other keys
       onFailure: (error) => encryption.#fail(error),
     });
     return encryption;
   }
 
-  /** Whether the device has no keys yet, so that nobody has sent it any. */
+  /** Whether the device has no keys yet, so that other devices cannot have sent it room keys. */
   get isNew(): boolean {
     return this.#store?.isNew ?? false;
   }
 
-  /** Why the keys in memory are not those on the disk any more: no sync position may be stored from then on. */
+  /** Set when the keys in memory differ from those on disk. No sync position may be stored after that. */
   get failure(): MatrixClientManagerError | undefined {
     return this.#failure;
   }
 
   /**
-   * Gives the client, which is not started yet, its encryption. Rejects as {@link openCrypto} does.
-   * @param onFault - called once when the client has to be stopped and started afresh
+   * Opens encryption for the client, which must not be started yet. Rejects like {@link openCrypto}.
+   * @param resumes - whether the client resumes from a sync position
+   * @param onFault - called when the client has to be stopped and restarted
    */
   async open(
     matrixClient: MatrixClient,
@@ -117,20 +118,20 @@ export class UserEncryption {
     this.#crypto = await orAborted(opening, this.#ended.signal, 'opening encryption');
     this.#matrixClient = matrixClient;
     skipEmptySyncChanges(matrixClient, clock);
-    this.#keyWatch = new KeyWatch(matrixClient, telemetry, this.#ended.signal);
+    this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, telemetry, this.#ended.signal);
     const { promise, resolve } = Promise.withResolvers<void>();
     const { identity, authenticate } = this.#options;
-    if (identity.crossSigning) this.#settled = promise;
+    if (identity.crossSigning) this.#signingAttempted = promise;
     const device = this.#store as DeviceStore;
     const parts = { matrixClient, clock, logger, device, authenticate };
     this.#identity = new Identity({ ...identity, ...parts, onIdentityReady: resolve });
     const { signal } = this.#ended;
     const upkeep = { identity: this.#identity, matrixClient, clock, signal, onAttempt: resolve };
-    this.#setUp = () => void keepUp(upkeep);
+    this.#startUpkeep = () => void maintainIdentity(upkeep);
     this.#decryptor = new EventDecryptor(matrixClient, clock, this.#ended.signal);
   }
 
-  /** Resolves when others can send the device keys: before, what they send cannot be read. Never rejects. */
+  /** Resolves when the device's keys are published and signed, so that other devices send it keys. Never rejects. */
   async ready(): Promise<void> {
     const { userId, logger } = this.#options;
     const { olmMachine, outgoingRequestsManager } = this.#backend;
@@ -139,60 +140,62 @@ export class UserEncryption {
       if (requests.some(({ type }) => type === KEYS_UPLOAD)) await outgoingRequestsManager.doProcessOutgoingRequests();
     };
     await orAborted(upload(), this.#ended.signal, 'uploading keys').catch((error: unknown) => {
-      if (!this.#ended.signal.aborted) logger.warn({ userId, err: error }, 'uploading keys failed, trying again');
+      if (!this.#ended.signal.aborted) logger.warn({ userId, err: error }, 'uploading keys failed; it is retried');
     });
-    this.#setUp();
-    await this.#signed().catch(() => {}); // it works without, and its set-up goes on
+    this.#startUpkeep();
+    await this.#waitUntilSigned().catch(() => {}); // an unsigned device works too, and the set-up goes on
   }
 
-  /** Resolves when the device is signed, or the set-up is through with it: many send keys to signed devices only. */
-  async #signed(): Promise<void> {
+  /** Resolves when the device is signed or the first attempt has ended. Many users send keys to signed devices only. */
+  async #waitUntilSigned(): Promise<void> {
     const { identity, clock, startTimeoutMs, userId } = this.#options;
     if (!identity.crossSigning) return;
-    const late = (): MatrixClientManagerError =>
-      new MatrixClientManagerError('TIMEOUT', `signing the device of ${userId} takes long`, { userId });
     const timeoutMs = Math.min(SIGNING_TIMEOUT_MS, startTimeoutMs / 2);
-    const signed = this.identity.isSigned().then((isSigned) => (isSigned ? undefined : this.#settled));
-    await orAborted(orTimeout(signed, clock, timeoutMs, late), this.#ended.signal, 'signing a device');
+    const timeoutError = (): MatrixClientManagerError =>
+      new MatrixClientManagerError('TIMEOUT', `signing the device of ${userId} takes longer than ${timeoutMs} ms`, {
+        userId,
+      });
+    const signed = this.identity.isSigned().then((isSigned) => (isSigned ? undefined : this.#signingAttempted));
+    await orAborted(orTimeout(signed, clock, timeoutMs, timeoutError), this.#ended.signal, 'signing a device');
   }
 
-  /** As {@link assertKnownDevice}. */
+  /** Like the function {@link assertKnownDevice}. */
   async assertKnownDevice(): Promise<void> {
-    if (!this.#matrixClient) throw this.#notOpen();
-    const asked = assertKnownDevice(this.#matrixClient, this.#store as DeviceStore);
-    await orAborted(asked, this.#ended.signal, 'asking for the keys of a device');
+    if (!this.#matrixClient) throw this.#notOpenError();
+    const check = assertKnownDevice(this.#matrixClient, this.#store as DeviceStore);
+    await orAborted(check, this.#ended.signal, 'asking for the keys of a device');
   }
 
-  /** The client has lost its sync position, and with it which devices have changed. */
+  /** Fetches all device lists again, after the client has lost its sync position and missed changes. */
   forgetDeviceLists(): void {
     this.#deviceLists = this.#backend
       .markAllTrackedUsersAsDirty()
       .then(() => this.#backend.outgoingRequestsManager.doProcessOutgoingRequests())
       .catch((error: unknown) => {
-        this.#options.logger.warn({ userId: this.#options.userId, err: error }, 'forgetting device lists failed');
+        this.#options.logger.warn({ userId: this.#options.userId, err: error }, 'fetching device lists again failed');
       });
   }
 
-  /** The SDK gets the room anew, and encrypts for who is in that one then. */
+  /** Removes the room's encryptor before the SDK receives a new room object: the encryptor keeps the old members. */
   forgetRoom(roomId: string): void {
     Reflect.deleteProperty(this.#backend.roomEncryptors, roomId);
   }
 
-  /** The SDK has taken in a sync. @param devicesChanged - whether somebody has got another device with it */
+  /** Call it after the SDK has processed a sync. @param devicesChanged - whether the sync had changed device lists */
   synced(devicesChanged: boolean): void {
-    // The SDK looks them up as well, but to a device that it learns of while it encrypts it has no session.
+    // The SDK fetches changed lists later itself. It has no Olm session with a device that it finds during encryption.
     if (devicesChanged) {
       this.#deviceLists = this.#backend.outgoingRequestsManager.doProcessOutgoingRequests().catch(() => {});
     }
-    for (const look of this.#afterSync) look();
+    for (const look of this.#syncListeners) look();
   }
 
   /**
-   * As {@link EventDecryptor.decrypt}. What fails unexpectedly costs its own event, which comes as an `unreadable` one.
-   * Rejects only when a signal fires, and with {@link failure} once there is one.
+   * Like {@link EventDecryptor.decrypt}, but an unexpected error marks the event `unreadable`. Rejects only on abort,
+   * or with {@link failure} once the keys have failed.
    */
   async decrypt(roomId: string, raw: RawEvent, wait?: KeyWait): Promise<RawEvent> {
-    if (!this.#decryptor) throw this.#notOpen();
+    if (!this.#decryptor) throw this.#notOpenError();
     let event: RawEvent;
     try {
       event = await this.#decryptor.decrypt(roomId, raw, wait);
@@ -200,24 +203,24 @@ export class UserEncryption {
       if (this.#ended.signal.aborted || wait?.signal.aborted) throw error;
       event = this.#unreadable.mark(roomId, raw, error);
     }
-    if (this.#failure) throw this.#failure; // it may be why the event could not be read
+    if (this.#failure) throw this.#failure; // this failure may be why the event could not be decrypted
     return event;
   }
 
   /** Whether events of this type are encrypted in an encrypted room. */
   encrypts(type: string): boolean {
-    return !clearTypes.has(type);
+    return !unencryptedTypes.has(type);
   }
 
   /**
-   * The content to send as `m.room.encrypted`, readable for all devices in the room by the time it resolves. Waits
-   * until the client has the room. Rejects with `ENCRYPTION_FAILED`, or what the homeserver fails with.
+   * Returns the content to send as `m.room.encrypted`, after sharing the room key with the devices in the room. Waits
+   * until the client has the room. Rejects with `ENCRYPTION_FAILED` or the homeserver's error.
    */
   async encrypt({ roomId, type, content, signal }: ClearMessage): Promise<EventContent> {
     const ended = signal ? AbortSignal.any([signal, this.#ended.signal]) : this.#ended.signal;
     const { userId } = this.#options;
-    await orAborted(this.#settled, ended, `encrypting for ${roomId}`);
-    const room = await this.#room(roomId, ended);
+    await orAborted(this.#signingAttempted, ended, `encrypting for ${roomId}`);
+    const room = await this.#waitForRoom(roomId, ended);
     await orAborted(this.#deviceLists, ended, `encrypting for ${roomId}`);
     const event = new MatrixEvent({ type, content, room_id: roomId, sender: userId });
     try {
@@ -229,56 +232,56 @@ export class UserEncryption {
     return event.getWireContent();
   }
 
-  /** Fires when the client is about to be stopped: what runs on its keys does not settle any more. */
+  /** Aborted just before the client is stopped: calls of the crypto library no longer settle after that. */
   get ended(): AbortSignal {
     return this.#ended.signal;
   }
 
-  /** How the user's keys stand; see {@link Identity}. */
+  /** The user's cross-signing keys, secret storage and backup. Throws before {@link open} has resolved. */
   get identity(): Identity {
-    if (!this.#identity) throw this.#notOpen();
+    if (!this.#identity) throw this.#notOpenError();
     return this.#identity;
   }
 
-  /** To be awaited after the client's requests were aborted and before `stopClient()`. Idempotent. */
+  /** Await it after the client's requests were aborted and before `stopClient()`. Idempotent. */
   async settle(): Promise<void> {
     this.#ended.abort();
-    this.#keyWatch?.close();
+    this.#roomKeyMetrics?.close();
     await this.#crypto?.settle();
   }
 
-  /** Lets go of the keys, after the client was stopped. Idempotent. */
+  /** Releases the keys. Call it after the client was stopped. Idempotent. */
   close(): void {
     this.#store?.close();
   }
 
   get #backend(): ReturnType<typeof cryptoBackend> {
-    if (!this.#matrixClient) throw this.#notOpen();
+    if (!this.#matrixClient) throw this.#notOpenError();
     return cryptoBackend(this.#matrixClient);
   }
 
-  /** The room, once the SDK can encrypt for it. */
-  async #room(roomId: string, signal: AbortSignal): Promise<Room> {
-    const find = (): Room | undefined =>
+  /** Waits until the SDK can encrypt for the room. */
+  async #waitForRoom(roomId: string, signal: AbortSignal): Promise<Room> {
+    const findRoom = (): Room | undefined =>
       this.#backend.roomEncryptors[roomId] ? (this.#matrixClient?.getRoom(roomId) ?? undefined) : undefined;
-    const known = find();
+    const known = findRoom();
     if (known) return known;
     const { clock, startTimeoutMs, userId } = this.#options;
     const { promise, resolve, reject } = Promise.withResolvers<Room>();
     const look = (): void => {
-      const room = find();
+      const room = findRoom();
       if (room) resolve(room);
     };
     const timer = clock.setTimeout(() => {
       const message =
-        `encrypting for ${roomId} failed: the client has not got the room within ${startTimeoutMs} ms, ` +
-        'or the room asks for an unknown kind of encryption; nothing was sent';
+        `encrypting for ${roomId} failed: the client did not receive the room within ${startTimeoutMs} ms, ` +
+        'or the room uses an unknown encryption algorithm; nothing was sent';
       reject(new MatrixClientManagerError('ENCRYPTION_FAILED', message, { userId, roomId }));
     }, startTimeoutMs);
-    this.#afterSync.add(look);
+    this.#syncListeners.add(look);
     return orAborted(promise, signal, `encrypting for ${roomId}`).finally(() => {
       clock.clearTimeout(timer);
-      this.#afterSync.delete(look);
+      this.#syncListeners.delete(look);
     });
   }
 
@@ -287,7 +290,7 @@ export class UserEncryption {
     this.#onFault(error);
   }
 
-  #notOpen(): MatrixClientManagerError {
+  #notOpenError(): MatrixClientManagerError {
     const { userId } = this.#options;
     return new MatrixClientManagerError('CLIENT_FAILED', `the encryption of ${userId} is not open`, { userId });
   }

@@ -3,10 +3,10 @@ import { MatrixClientManagerError } from '../../core/errors.js';
 import type { UserVerification } from '../../encryption/encryption-status.js';
 
 /**
- * What is reached of matrix-js-sdk's RustCrypto: it looks up known users only when they change, and signs others in
- * interactive verifications only.
+ * Private members of matrix-js-sdk's RustCrypto. Its public interface cannot force a key query for a known user, and
+ * signs other users only in interactive verifications.
  */
-interface CryptoInside {
+interface RustCryptoInternals {
   readonly olmMachine: {
     readonly userId: { readonly constructor: unknown };
     queryKeysForUsers(userIds: object[]): object;
@@ -15,9 +15,9 @@ interface CryptoInside {
   readonly outgoingRequestProcessor: { makeOutgoingRequest(request: object): Promise<void> };
 }
 
-/** What is known of a user; looks them up at the homeserver. */
+/** Queries the user's keys at the homeserver and returns their verification state. */
 export async function verificationOf(crypto: CryptoApi, userId: string): Promise<UserVerification> {
-  await lookUp(crypto, userId);
+  await queryKeys(crypto, userId);
   const devices = (await crypto.getUserDeviceInfo([userId], true)).get(userId);
   const user = await crypto.getUserVerificationStatus(userId);
   const verified = [...(devices?.values() ?? [])].map(async (device) => {
@@ -39,32 +39,32 @@ export async function verificationOf(crypto: CryptoApi, userId: string): Promise
 }
 
 /**
- * Signs the user's cross-signing keys as they are now, for who knows otherwise that they are theirs: the devices that
- * they sign count as verified from then on. Rejects with `NOT_FOUND` where they have none.
+ * Signs the user's present cross-signing keys without comparing them: the caller vouches for them. The devices that the
+ * user cross-signs count as verified after that. Rejects with `NOT_FOUND` if the user has no cross-signing keys.
  */
 export async function signUser(crypto: CryptoApi, userId: string): Promise<void> {
-  await lookUp(crypto, userId);
-  const { olmMachine, outgoingRequestProcessor } = inside(crypto);
-  const identity = await olmMachine.getIdentity(idOf(crypto, userId));
+  await queryKeys(crypto, userId);
+  const { olmMachine, outgoingRequestProcessor } = internalsOf(crypto);
+  const identity = await olmMachine.getIdentity(toUserId(crypto, userId));
   if (!identity) {
     const message = `verifying ${userId} failed: they have no cross-signing keys`;
     throw new MatrixClientManagerError('NOT_FOUND', message, { userId });
   }
   await outgoingRequestProcessor.makeOutgoingRequest(await identity.verify());
-  await lookUp(crypto, userId); // with the signature
+  await queryKeys(crypto, userId); // makes the new signature known to the SDK
 }
 
-async function lookUp(crypto: CryptoApi, userId: string): Promise<void> {
-  const { olmMachine, outgoingRequestProcessor } = inside(crypto);
-  await outgoingRequestProcessor.makeOutgoingRequest(olmMachine.queryKeysForUsers([idOf(crypto, userId)]));
+async function queryKeys(crypto: CryptoApi, userId: string): Promise<void> {
+  const { olmMachine, outgoingRequestProcessor } = internalsOf(crypto);
+  await outgoingRequestProcessor.makeOutgoingRequest(olmMachine.queryKeysForUsers([toUserId(crypto, userId)]));
 }
 
-function inside(crypto: CryptoApi): CryptoInside {
-  return crypto as unknown as CryptoInside;
+function internalsOf(crypto: CryptoApi): RustCryptoInternals {
+  return crypto as unknown as RustCryptoInternals;
 }
 
-/** The id as the WebAssembly has it; `UserId` is to be had in the SDK's own copy of that only. */
-function idOf(crypto: CryptoApi, userId: string): object {
-  const UserId = inside(crypto).olmMachine.userId.constructor as new (id: string) => object;
+/** Converts the id to the WebAssembly's `UserId`. Only the class of the SDK's own copy is accepted. */
+function toUserId(crypto: CryptoApi, userId: string): object {
+  const UserId = internalsOf(crypto).olmMachine.userId.constructor as new (id: string) => object;
   return new UserId(userId);
 }

@@ -6,7 +6,7 @@ import { vi } from 'vitest';
 import type { expect as vitestExpect, it as vitestIt } from 'vitest';
 import type { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
 import { Identity } from '../../../src/sdk/crypto/identity.js';
-import { keepUp } from '../../../src/sdk/crypto/identity-upkeep.js';
+import { maintainIdentity } from '../../../src/sdk/crypto/identity-upkeep.js';
 import type { IdentityOptions } from '../../../src/sdk/crypto/identity-options.js';
 import { systemClock } from '../../../src/core/clock.js';
 import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver-contract.js';
@@ -284,7 +284,7 @@ export function identities(
     const attempts: (() => void)[] = [];
     const ended = new AbortController();
     const onAttempt = (): void => attempts.shift()?.();
-    const kept = keepUp({ identity, matrixClient, clock, signal: ended.signal, onAttempt });
+    const kept = maintainIdentity({ identity, matrixClient, clock, signal: ended.signal, onAttempt });
     const attempt = (): Promise<void> => new Promise((resolve) => attempts.push(resolve));
     await attempt();
     expect(await identity.status()).toMatchObject({ recoveryKeyNeeded: true, crossSigned: false });

@@ -1,6 +1,6 @@
 import { MatrixError } from 'matrix-js-sdk';
 import { describe, expect, it, vi } from 'vitest';
-import { uploadKeysUntilEnd } from '../../../src/sdk/crypto/backup-uploads.js';
+import { replaceBackupUploads } from '../../../src/sdk/crypto/backup-uploads.js';
 import type { CryptoBackend } from '../../../src/sdk/crypto/crypto-backend.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
 import { MemoryLogger } from '../../../src/testing/memory-logger.js';
@@ -36,7 +36,7 @@ function backup(answers: (Error | undefined)[]) {
     },
   };
   const options = { userId: '@bob:hs.test', clock, logger, ended: ended.signal };
-  uploadKeysUntilEnd({ ...options, crypto: crypto as unknown as CryptoBackend });
+  replaceBackupUploads({ ...options, crypto: crypto as unknown as CryptoBackend });
   return { clock, logger, ended, backupManager, uploads, begunAt: clock.now() };
 }
 

@@ -2,33 +2,33 @@ import { randomBytes } from 'node:crypto';
 import type { InstalledGlobals } from './globals.js';
 import { indexedDbOfApplication, installGlobals } from './globals.js';
 import type { Factory, OpenRequest, RawDatabase, RawStore } from './raw-database.js';
-import { classes, IDBFactory } from './raw-database.js';
+import { indexedDbClasses, IDBFactory } from './raw-database.js';
 import type { DatabaseChange, DatabaseSchema } from './tracked-database.js';
 import { TrackedDatabase } from './tracked-database.js';
 
-/** A database as it was committed last. */
+/** A database as of its last commit. */
 export interface StoredDatabase {
-  /** What follows the prefix in its name. */
+  /** The database's name without the device's prefix. */
   readonly name: string;
   readonly schema: DatabaseSchema;
-  /** By store, its records. */
+  /** Records by object store. */
   readonly records: ReadonlyMap<string, readonly { readonly key: string; readonly value: unknown }[]>;
 }
 
 /** The databases of one device, in memory for as long as its client runs. */
 export interface Databases {
-  /** The names of all of them begin with it. Never the same twice, so that what outlives a client reaches no other. */
+  /** The prefix of all their names. Never used twice, so that a stopped client cannot reach another client's keys. */
   readonly prefix: string;
-  /** How many databases have been opened or made by the SDK. */
+  /** How many databases the SDK has opened or created. */
   readonly opened: number;
-  /** Forgets them. What is still connected reads nothing and writes nothing from then on. Idempotent. */
+  /** Removes the databases from memory. Open connections can no longer read or write. Idempotent. */
   close(): void;
 }
 
-/** Called with each change before it is complete; it is taken back where this throws. */
+/** Called with each change before its transaction completes. The transaction is aborted if this throws. */
 export type Commit = (databaseName: string, change: DatabaseChange) => void;
 
-interface Tenant {
+interface OpenDevice {
   readonly commit: Commit;
   readonly tracked: Map<string, TrackedDatabase>;
   opened: number;
@@ -36,14 +36,14 @@ interface Tenant {
 
 const PREFIX = 'mcm-crypto-';
 const PREFIX_BYTES = 16;
-/** The SDK puts it between the prefix and a name of its own. */
+/** The SDK puts it between the prefix and its own database name. */
 const SEPARATOR = '::';
 
-/** Every device of the process that has its databases open, by prefix: there is only one `globalThis.indexedDB`. */
-const tenants = new Map<string, Tenant>();
+/** All open devices of the process by prefix, because there is only one `globalThis.indexedDB`. */
+const openDevices = new Map<string, OpenDevice>();
 let installed: InstalledGlobals | undefined;
 
-/** Serves the databases of all open devices; what is none of ours goes where it went before. */
+/** Serves the databases of all open devices, and passes other names to the application's own IndexedDB. */
 class DispatchingFactory extends IDBFactory {
   readonly #application: Factory | undefined;
 
@@ -52,20 +52,20 @@ class DispatchingFactory extends IDBFactory {
     this.#application = application;
     const databases = this._databases;
     databases.set = (name, raw) => {
-      adopt(name, raw);
+      trackDatabase(name, raw);
       return Map.prototype.set.call(databases, name, raw) as typeof databases;
     };
   }
 
   override open(name: string, version?: number): OpenRequest {
-    const tenant = tenantOf(name);
-    if (!tenant) return this.#elsewhere(name).open(name, version);
-    tenant.opened++;
+    const device = openDeviceOf(name);
+    if (!device) return this.#applicationFactory(name).open(name, version);
+    device.opened++;
     return super.open(name, version);
   }
 
   override deleteDatabase(name: string): OpenRequest {
-    return this.#elsewhere(name).deleteDatabase(name);
+    return this.#applicationFactory(name).deleteDatabase(name);
   }
 
   override databases(): ReturnType<Factory['databases']> {
@@ -77,39 +77,39 @@ class DispatchingFactory extends IDBFactory {
     this._connectionQueues.delete(name);
   }
 
-  #elsewhere(name: string): Factory {
+  #applicationFactory(name: string): Factory {
     if (this.#application && !name.startsWith(PREFIX)) return this.#application;
-    throw new DOMException(`no crypto store serves the database ${name} this way`, 'InvalidStateError');
+    throw new DOMException(`no crypto store serves this call for the database ${name}`, 'InvalidStateError');
   }
 }
 
 let factory: DispatchingFactory | undefined;
 
 /**
- * Makes a device's databases again in memory, and lets the SDK find them. The first device puts the globals in place
- * that the SDK's WebAssembly needs, and the last one takes them away. Throws `UNSUPPORTED` where the process has an
- * IndexedDB of another make.
+ * Restores a device's databases in memory, where the SDK finds them. The first device installs the globals that the
+ * SDK's WebAssembly needs, and the last one removes them. Rejects with `UNSUPPORTED` if the process has another
+ * implementation of IndexedDB.
  */
 export async function openDatabases(stored: readonly StoredDatabase[], commit: Commit): Promise<Databases> {
-  const ours = enter();
+  const deviceFactory = installFactory();
   const prefix = PREFIX + randomBytes(PREFIX_BYTES).toString('hex');
-  const tenant: Tenant = { commit, tracked: new Map(), opened: 0 };
-  tenants.set(prefix, tenant);
+  const device: OpenDevice = { commit, tracked: new Map(), opened: 0 };
+  openDevices.set(prefix, device);
   let closed = false;
   const close = (): void => {
     if (closed) return;
     closed = true;
-    tenants.delete(prefix);
-    for (const [name, database] of tenant.tracked) {
+    openDevices.delete(prefix);
+    for (const [name, database] of device.tracked) {
       database.drop();
-      ours.forget(name);
+      deviceFactory.forget(name);
     }
-    if (tenants.size === 0) leave();
+    if (openDevices.size === 0) removeFactory();
   };
   try {
-    for (const database of stored) await restore(ours, prefix + SEPARATOR + database.name, database);
-    tenant.opened = 0;
-    for (const database of tenant.tracked.values()) database.watch();
+    for (const database of stored) await restore(deviceFactory, prefix + SEPARATOR + database.name, database);
+    device.opened = 0;
+    for (const database of device.tracked.values()) database.watch();
   } catch (error) {
     close();
     throw error;
@@ -117,51 +117,51 @@ export async function openDatabases(stored: readonly StoredDatabase[], commit: C
   return {
     prefix,
     get opened() {
-      return tenant.opened;
+      return device.opened;
     },
     close,
   };
 }
 
-/** Whether the SDK still finds our databases: another IndexedDB in their place would forget every key. */
+/** Whether the SDK still finds these databases. An IndexedDB that replaced them would not store its keys. */
 export function databasesReachable(): boolean {
   return installed?.intact() ?? false;
 }
 
-function enter(): DispatchingFactory {
+function installFactory(): DispatchingFactory {
   if (factory) return factory;
-  const application = indexedDbOfApplication({ ...classes, indexedDB: IDBFactory });
+  const application = indexedDbOfApplication({ ...indexedDbClasses, indexedDB: IDBFactory });
   factory = new DispatchingFactory(application as Factory | undefined);
-  installed = installGlobals({ ...classes, indexedDB: factory });
+  installed = installGlobals({ ...indexedDbClasses, indexedDB: factory });
   return factory;
 }
 
-function leave(): void {
+function removeFactory(): void {
   installed?.remove();
   installed = undefined;
   factory = undefined;
 }
 
-function tenantOf(name: string): Tenant | undefined {
-  return tenants.get(name.slice(0, name.indexOf(SEPARATOR)));
+function openDeviceOf(name: string): OpenDevice | undefined {
+  return openDevices.get(name.slice(0, name.indexOf(SEPARATOR)));
 }
 
-function adopt(name: string, raw: RawDatabase): void {
-  const tenant = tenantOf(name);
+function trackDatabase(name: string, raw: RawDatabase): void {
+  const device = openDeviceOf(name);
   const ownName = name.slice(name.indexOf(SEPARATOR) + SEPARATOR.length);
   const restored = restoring.get(name);
   const commit = (change: DatabaseChange): void => {
-    const tenant = tenantOf(name); // looked up anew: it is gone once the device is closed
-    if (!tenant) throw new DOMException(`the crypto store of the database ${name} is closed`, 'InvalidStateError');
-    tenant.commit(ownName, change);
+    const device = openDeviceOf(name); // looked up for each change, because a closed device is removed
+    if (!device) throw new DOMException(`the crypto store of the database ${name} is closed`, 'InvalidStateError');
+    device.commit(ownName, change);
   };
   const database = new TrackedDatabase(raw, commit, restored !== undefined);
-  tenant?.tracked.set(name, database);
+  device?.tracked.set(name, database);
   if (restored) restored(raw);
   else database.watch();
 }
 
-/** Databases that are being made again, each with what wants to know what is behind it. */
+/** Databases that are being restored, each with a callback that receives its internal object. */
 const restoring = new Map<string, (raw: RawDatabase) => void>();
 
 async function restore(factory: DispatchingFactory, name: string, { schema, records }: StoredDatabase): Promise<void> {
@@ -173,7 +173,7 @@ async function restore(factory: DispatchingFactory, name: string, { schema, reco
       request.addEventListener('upgradeneeded', () => {
         for (const { name, keyPath, indexes } of schema.stores) {
           const store = request.result.createObjectStore(name, { keyPath });
-          fill(raw?.rawObjectStores.get(name), records.get(name));
+          addRecords(raw?.rawObjectStores.get(name), records.get(name));
           for (const { name, keyPath, multiEntry, unique } of indexes) {
             store.createIndex(name, keyPath, { multiEntry, unique });
           }
@@ -190,7 +190,7 @@ async function restore(factory: DispatchingFactory, name: string, { schema, reco
   }
 }
 
-function fill(store: RawStore | undefined, records: readonly { key: string; value: unknown }[] = []): void {
-  if (!store) throw new TypeError('fake-indexeddb keeps its stores elsewhere than this library expects');
+function addRecords(store: RawStore | undefined, records: readonly { key: string; value: unknown }[] = []): void {
+  if (!store) throw new TypeError('fake-indexeddb does not keep its object stores where this library expects them');
   for (const { key, value } of records) store.storeRecord({ key, value }, true);
 }

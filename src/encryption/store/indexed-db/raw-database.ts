@@ -1,6 +1,6 @@
 import * as fakeIndexedDb from 'fake-indexeddb';
 
-/** The parts of IndexedDB that are used here; the compiler has none of the browser's types. */
+/** The parts of IndexedDB that are used here. The browser's types are not part of this project. */
 export interface Factory {
   open(name: string, version?: number): OpenRequest;
   deleteDatabase(name: string): OpenRequest;
@@ -22,30 +22,30 @@ export interface Store {
   createIndex(name: string, keyPath: string | string[], options: { multiEntry: boolean; unique: boolean }): unknown;
 }
 
-/** What fake-indexeddb's factory keeps inside. */
+/** Internal members of fake-indexeddb's factory. */
 export interface RawFactory extends Factory {
   readonly _databases: Map<string, RawDatabase>;
   readonly _connectionQueues: Map<string, unknown>;
 }
 
-const fake = fakeIndexedDb as unknown as Record<string, object>;
+const fakeClasses = fakeIndexedDb as unknown as Record<string, object>;
 
-/** What the SDK's WebAssembly looks for under global names besides `indexedDB`; without one it reads nothing. */
-export const classes = {
-  IDBCursor: fake['IDBCursor'],
-  IDBCursorWithValue: fake['IDBCursorWithValue'],
-  IDBDatabase: fake['IDBDatabase'],
-  IDBKeyRange: fake['IDBKeyRange'],
-  IDBOpenDBRequest: fake['IDBOpenDBRequest'],
-  IDBRequest: fake['IDBRequest'],
-  IDBVersionChangeEvent: fake['IDBVersionChangeEvent'],
+/** The globals besides `indexedDB` that the SDK's WebAssembly needs to read a database. */
+export const indexedDbClasses = {
+  IDBCursor: fakeClasses['IDBCursor'],
+  IDBCursorWithValue: fakeClasses['IDBCursorWithValue'],
+  IDBDatabase: fakeClasses['IDBDatabase'],
+  IDBKeyRange: fakeClasses['IDBKeyRange'],
+  IDBOpenDBRequest: fakeClasses['IDBOpenDBRequest'],
+  IDBRequest: fakeClasses['IDBRequest'],
+  IDBVersionChangeEvent: fakeClasses['IDBVersionChangeEvent'],
 };
 
 export const { IDBFactory } = fakeIndexedDb as unknown as { readonly IDBFactory: new () => RawFactory };
 
 /**
- * What lies behind the IndexedDB objects of fake-indexeddb 6.2.8, as far as it is touched here. None of it is public
- * there, so the version is pinned, and test/encryption/store/indexed-db/fake-indexeddb.test.ts fails on one that differs.
+ * The internal objects of fake-indexeddb 6.2.8, as far as they are used here. They are not public, so the version is
+ * pinned, and test/encryption/store/indexed-db/fake-indexeddb.test.ts fails on a version that differs.
  */
 export interface RawDatabase {
   readonly name: string;
@@ -63,7 +63,7 @@ export interface RawStore {
   storeRecord(record: RawRecord, noOverwrite: boolean): unknown;
 }
 
-/** The records of a store. Every change goes through these methods, and so does taking one back. */
+/** The records of a store. All changes and their rollbacks call these methods. */
 export interface RawRecords {
   get(key: unknown): RawRecord | undefined;
   put(record: RawRecord, noOverwrite?: boolean): RawRecord | undefined;
@@ -86,10 +86,10 @@ export interface RawIndex {
 
 export interface RawTransaction {
   readonly mode: 'readonly' | 'readwrite' | 'versionchange';
-  /** Names of the stores that it may touch. No other transaction that writes touches them meanwhile. */
+  /** Names of the stores that it may change. No other writing transaction uses them at the same time. */
   readonly _scope: ReadonlySet<string>;
-  /** Called with `complete` after the last request succeeded and before anybody hears of it. */
+  /** Called with `complete` after the last request succeeded, before any listener runs. */
   dispatchEvent(event: { readonly type: string }): boolean;
-  /** Takes all of the transaction's changes back, and then tells that it was aborted. */
+  /** Rolls back all changes of the transaction, then dispatches `abort`. */
   _abort(errorName: string): void;
 }

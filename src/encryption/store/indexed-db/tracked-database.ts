@@ -1,6 +1,6 @@
 import type { RawDatabase, RawRecord, RawStore, RawTransaction } from './raw-database.js';
 
-/** The shape of a database, enough to make it again. */
+/** The schema of a database, sufficient to create it again. */
 export interface DatabaseSchema {
   readonly version: number;
   readonly stores: readonly {
@@ -18,105 +18,105 @@ export interface DatabaseSchema {
 export interface RecordChange {
   readonly store: string;
   readonly key: string;
-  /** The value it has now; absent where the record is gone. */
+  /** The record's present value; absent if the record was deleted. */
   readonly present?: { readonly value: unknown };
 }
 
-/** What one transaction has changed. With a `schema`, `records` is all that the database holds. */
+/** The changes of one transaction. With a `schema`, `records` is the whole content of the database. */
 export interface DatabaseChange {
   readonly schema?: DatabaseSchema;
   readonly records: readonly RecordChange[];
 }
 
 /**
- * Watches a database from inside: hands over what each transaction has changed before anybody hears that it is
- * complete. Where `commit` throws, the transaction is aborted, so that memory is as the disk is.
+ * Passes the changes of each transaction to `commit` before the transaction completes. If `commit` throws, the
+ * transaction is aborted, so that memory and disk stay equal.
  *
- * Only objects of this database are touched, none of the prototypes that an application may share with us.
+ * Wraps methods of this database's own objects only, because an application may use the same prototypes.
  */
 export class TrackedDatabase {
   readonly #raw: RawDatabase;
   readonly #commit: (change: DatabaseChange) => void;
-  /** Keys whose records may differ from what was committed last; a rolled-back change leaves its key here. */
+  /** Keys whose records may differ from the last commit. A rolled-back change leaves its key here. */
   readonly #changed = new Map<RawStore, Set<string>>();
   #watching = false;
   #isStored: boolean;
 
-  /** @param isStored - whether the disk has it, in whatever version */
+  /** @param isStored - whether any version of the database is on disk */
   constructor(raw: RawDatabase, commit: (change: DatabaseChange) => void, isStored: boolean) {
     this.#raw = raw;
     this.#commit = commit;
     this.#isStored = isStored;
     const { rawObjectStores: stores, transactions } = raw;
     stores.set = (name, store) => {
-      this.#track(store);
+      this.#trackStore(store);
       return Map.prototype.set.call(stores, name, store) as typeof stores;
     };
     transactions.push = (...added) => {
-      for (const transaction of added) this.#hold(transaction);
+      for (const transaction of added) this.#commitBeforeComplete(transaction);
       return Array.prototype.push.apply(transactions, added);
     };
   }
 
-  /** What happened before is what the disk has. */
+  /** Starts tracking. The present content is the content on disk. */
   watch(): void {
     this.#changed.clear();
     this.#watching = true;
   }
 
-  /** Lets go of the memory, even where somebody keeps a connection. */
+  /** Frees the records, even if a connection is still open. */
   drop(): void {
     for (const { records } of this.#raw.rawObjectStores.values()) records.clear();
     this.#changed.clear();
   }
 
-  #track(store: RawStore): void {
+  #trackStore(store: RawStore): void {
     const { records } = store;
     const put = records.put.bind(records);
     const remove = records.delete.bind(records);
     const clear = records.clear.bind(records);
-    const note = (changed: readonly RawRecord[]): void => {
+    const addChangedKeys = (changed: readonly RawRecord[]): void => {
       if (!this.#watching) return;
       const keys = this.#changed.get(store) ?? new Set();
       for (const { key } of changed) keys.add(asKey(key));
       this.#changed.set(store, keys);
     };
     records.put = (record, noOverwrite) => {
-      note([record]);
+      addChangedKeys([record]);
       return put(record, noOverwrite);
     };
     records.delete = (key) => {
       const deleted = remove(key);
-      note(deleted);
+      addChangedKeys(deleted);
       return deleted;
     };
     records.clear = () => {
       const deleted = clear();
-      note(deleted);
+      addChangedKeys(deleted);
       return deleted;
     };
   }
 
-  #hold(transaction: RawTransaction): void {
+  #commitBeforeComplete(transaction: RawTransaction): void {
     if (transaction.mode === 'readonly') return;
     const dispatchEvent = transaction.dispatchEvent.bind(transaction);
     transaction.dispatchEvent = (event) => {
       if (event.type !== 'complete' || !this.#watching) return dispatchEvent(event);
       try {
-        this.#commitOf(transaction);
+        this.#commitChanges(transaction);
       } catch {
-        transaction._abort('QuotaExceededError'); // why it failed was told by who threw
+        transaction._abort('QuotaExceededError'); // `commit` has reported the error
         return true;
       }
       return dispatchEvent(event);
     };
   }
 
-  #commitOf({ mode, _scope: scope }: RawTransaction): void {
+  #commitChanges({ mode, _scope: scope }: RawTransaction): void {
     const stores = [...this.#raw.rawObjectStores.values()];
     if (mode === 'versionchange' || !this.#isStored) {
-      const records = stores.flatMap((store) => allOf(store));
-      // A new one is made in many versions; until it has a record, a kill loses nothing that would not be made again.
+      const records = stores.flatMap((store) => allRecords(store));
+      // The SDK creates a database in many versions. Without a record there is nothing to lose in a crash.
       if (records.length > 0 || this.#isStored) {
         this.#commit({ schema: this.#schema(stores), records });
         this.#isStored = true;
@@ -137,7 +137,8 @@ export class TrackedDatabase {
     return {
       version: this.#raw.version,
       stores: stores.map(({ name, keyPath, autoIncrement, rawIndexes }) => {
-        if (autoIncrement) throw new Error(`the crypto store cannot keep the key generator of ${name}`);
+        if (autoIncrement)
+          throw new Error(`the crypto store does not support autoIncrement, which the object store ${name} uses`);
         const indexes = [...rawIndexes.values()].map(({ name, keyPath, multiEntry, unique }) => {
           return { name, keyPath, multiEntry, unique };
         });
@@ -152,7 +153,7 @@ function changeOf(store: RawStore, key: string): RecordChange {
   return { store: store.name, key, ...(record && { present: { value: record.value } }) };
 }
 
-function allOf(store: RawStore): RecordChange[] {
+function allRecords(store: RawStore): RecordChange[] {
   return [...store.records.values()].map(({ key, value }) => ({
     store: store.name,
     key: asKey(key),
@@ -160,8 +161,8 @@ function allOf(store: RawStore): RecordChange[] {
   }));
 }
 
-/** The SDK's keys are strings, all of them; another kind could not be told apart on disk. */
+/** All keys of the SDK are strings. On disk, keys of other types could not be distinguished from them. */
 function asKey(key: unknown): string {
-  if (typeof key !== 'string') throw new TypeError(`the crypto store keeps records under strings, not ${typeof key}`);
+  if (typeof key !== 'string') throw new TypeError(`the crypto store supports only string keys, got ${typeof key}`);
   return key;
 }

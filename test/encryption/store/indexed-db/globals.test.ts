@@ -2,12 +2,12 @@ import { IDBFactory as ApplicationsFactory } from 'fake-indexeddb';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { MatrixClientManagerError } from '../../../../src/core/errors.js';
 import { CryptoStore } from '../../../../src/encryption/store/crypto-store.js';
-import { classes } from '../../../../src/encryption/store/indexed-db/raw-database.js';
+import { indexedDbClasses } from '../../../../src/encryption/store/indexed-db/raw-database.js';
 import type { Db } from '../../support/indexed-db.js';
 import { contentOf, openDb, put } from '../../support/indexed-db.js';
 
 const secret = new Uint8Array(32).fill(7);
-const names = ['indexedDB', ...Object.keys(classes)];
+const names = ['indexedDB', ...Object.keys(indexedDbClasses)];
 const scope = globalThis as Record<string, unknown>;
 const upgrade = (db: Db): void => void db.createObjectStore('keys');
 
@@ -43,7 +43,7 @@ describe('the globals of IndexedDB', () => {
 
   it("serve the application's own databases as before, where they are of the same make", async () => {
     const indexedDB = new ApplicationsFactory();
-    applicationHas({ ...classes, indexedDB });
+    applicationHas({ ...indexedDbClasses, indexedDB });
     const before = await openDb('app', upgrade);
     await put(before, 'keys', { mine: 1 });
     await using store = await openStore();
@@ -89,7 +89,7 @@ describe('the globals of IndexedDB', () => {
   );
 
   it('do not lead the SDK to the databases of a closed device', async () => {
-    applicationHas({ ...classes, indexedDB: new ApplicationsFactory() });
+    applicationHas({ ...indexedDbClasses, indexedDB: new ApplicationsFactory() });
     await using store = await openStore();
     const closed = await store.openUser({ userId: '@a:x', deviceId: 'D' });
     const open = await store.openUser({ userId: '@b:x', deviceId: 'D' });

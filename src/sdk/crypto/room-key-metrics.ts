@@ -14,8 +14,8 @@ interface OutgoingRequest {
   readonly body: string;
 }
 
-/** What is watched of matrix-js-sdk's RustCrypto. */
-interface CryptoInside {
+/** The private members of matrix-js-sdk's RustCrypto that are wrapped here. */
+interface RustCryptoInternals {
   readonly olmMachine: {
     readonly identityKeys: { readonly curve25519: { toBase64(): string } };
     roomKeyCounts(): Promise<{ readonly total: number; readonly backedUp: number; free(): void }>;
@@ -36,21 +36,22 @@ interface CryptoInside {
 const KEYS_BACKUP = 6;
 
 /**
- * Tells the telemetry what becomes of one device's room keys. The keys that wait for the backup are counted once, when
- * the SDK begins with one, and reckoned from then on: the SDK tells their number only now and then.
+ * Reports to telemetry how many room keys one device creates, receives, restores and backs up. The keys that wait for
+ * the backup are counted once, when a backup is enabled. From then on the number is calculated, because the SDK reports
+ * it only at times.
  */
-export class KeyWatch {
-  readonly #crypto: CryptoInside;
+export class RoomKeyMetrics {
+  readonly #crypto: RustCryptoInternals;
   readonly #telemetry: Telemetry;
   readonly #ended: AbortSignal;
   readonly #ownKey: string;
-  /** Ids of the sessions that are being read from the backup. */
+  /** Ids of the sessions that are being imported from the backup. */
   readonly #restoring = new Set<string>();
   #waiting = 0;
 
-  /** @param ended - fires when the client is about to be stopped, which is no failure of a request */
+  /** @param ended - aborted just before the client is stopped: requests that end with it are not counted as failed */
   constructor(matrixClient: MatrixClient, telemetry: Telemetry, ended: AbortSignal) {
-    this.#crypto = matrixClient.getCrypto() as unknown as CryptoInside;
+    this.#crypto = matrixClient.getCrypto() as unknown as RustCryptoInternals;
     this.#telemetry = telemetry;
     this.#ended = ended;
     this.#ownKey = this.#crypto.olmMachine.identityKeys.curve25519.toBase64();
@@ -59,7 +60,7 @@ export class KeyWatch {
     this.#watchBackup();
   }
 
-  /** What waits of a device that is closed waits for its next start. Idempotent. */
+  /** Takes the device's waiting keys out of the total: its next start counts them again. Idempotent. */
   close(): void {
     this.#setWaiting(0);
   }
@@ -69,7 +70,7 @@ export class KeyWatch {
     const updated = crypto.onRoomKeysUpdated.bind(crypto);
     const withheld = crypto.onRoomKeysWithheld.bind(crypto);
     crypto.onRoomKeysUpdated = (keys) => {
-      for (const key of keys) this.#note(key);
+      for (const key of keys) this.#recordKey(key);
       return updated(keys);
     };
     crypto.onRoomKeysWithheld = (notices) => {
@@ -78,7 +79,7 @@ export class KeyWatch {
     };
   }
 
-  #note({ sessionId, senderKey }: RoomKey): void {
+  #recordKey({ sessionId, senderKey }: RoomKey): void {
     const isRestored = this.#restoring.delete(sessionId);
     if (!isRestored && this.#crypto.backupManager.activeBackupVersion !== null) this.#setWaiting(this.#waiting + 1);
     const isOwn = senderKey.toBase64() === this.#ownKey;
@@ -86,17 +87,17 @@ export class KeyWatch {
     this.#telemetry.roomKeys(event, 1);
   }
 
-  /** The SDK has switched off that keys are asked of other devices: what it asks is the backup. */
+  /** Watches key requests. The SDK asks only the backup for keys: requests to other devices are switched off in it. */
   #watchRequests(): void {
     const { outgoingRequestProcessor: processor, perSessionBackupDownloader: downloader } = this.#crypto;
     const make = processor.makeOutgoingRequest.bind(processor);
     processor.makeOutgoingRequest = async (request, ...more) => {
       try {
         const answer = await make(request, ...more);
-        if (request.type === KEYS_BACKUP) this.#stored(keysIn(request.body));
+        if (request.type === KEYS_BACKUP) this.#recordBackedUp(countKeys(request.body));
         return answer;
       } catch (error) {
-        if (request.type === KEYS_BACKUP) this.#notStored(error);
+        if (request.type === KEYS_BACKUP) this.#recordBackupFailure(error);
         throw error;
       }
     };
@@ -122,34 +123,34 @@ export class KeyWatch {
       try {
         await restore(keys, ...more);
       } finally {
-        await nextEventLoopTurn(); // that they have come is told in a task of its own
+        await nextEventLoopTurn(); // the SDK reports imported keys in a later task
         for (const { session_id: id } of keys) this.#restoring.delete(id);
       }
     };
     backupManager.on(CryptoEvent.KeyBackupSessionsRemaining, (remaining) => this.#setWaiting(remaining));
     backupManager.on(CryptoEvent.KeyBackupStatus, (enabled) => {
-      if (enabled) void this.#count();
+      if (enabled) void this.#countWaiting();
       else this.#setWaiting(0);
     });
-    if (backupManager.activeBackupVersion !== null) void this.#count();
+    if (backupManager.activeBackupVersion !== null) void this.#countWaiting();
   }
 
-  async #count(): Promise<void> {
+  async #countWaiting(): Promise<void> {
     try {
       const counts = await this.#crypto.olmMachine.roomKeyCounts();
       this.#setWaiting(counts.total - counts.backedUp);
       counts.free();
     } catch {
-      // the number is then one from here on, and right again when the SDK is through
+      // the calculated number is wrong until the SDK reports the next one
     }
   }
 
-  #stored(count: number): void {
+  #recordBackedUp(count: number): void {
     this.#telemetry.roomKeys('backed-up', count);
     this.#setWaiting(Math.max(0, this.#waiting - count));
   }
 
-  #notStored(error: unknown): void {
+  #recordBackupFailure(error: unknown): void {
     if (this.#ended.aborted) return;
     this.#telemetry.keyBackupFailed(isBackupGone(error) ? 'gone' : 'upload');
   }
@@ -161,7 +162,7 @@ export class KeyWatch {
   }
 }
 
-function keysIn(body: string): number {
+function countKeys(body: string): number {
   const { rooms } = JSON.parse(body) as { readonly rooms: Readonly<Record<string, { readonly sessions: object }>> };
   return Object.values(rooms).reduce((sum, { sessions }) => sum + Object.keys(sessions).length, 0);
 }
