@@ -4,14 +4,14 @@ import type { SyncQuery } from '../sync/sync-requests.js';
 export interface InterceptedRequests {
   readonly sync: (query: SyncQuery) => Promise<unknown>;
   readonly versions: () => Promise<unknown>;
-  /** Whether the client is on its way to its first sync. */
+  /** Whether the client is waiting for its first sync. */
   readonly isStarting: () => boolean;
 }
 
 /**
- * Answers what matrix-js-sdk asks for at its start and in its loop, so that a start costs no request but syncs:
- * `/sync` itself, `/versions`, which is the same for all clients, and the push rules, which come by sync as well. The
- * filter goes into the query of each sync. What else the SDK asks for, or is told to ask for, goes its usual way.
+ * Answers requests that matrix-js-sdk sends at its start and in its sync loop, so that a start sends no request besides
+ * syncs: `/sync`, `/versions` (the same for all clients) and the push rules (which a sync returns too). The filter goes
+ * into the query of each sync. The SDK's other requests are sent as usual.
  */
 export function interceptSdkRequests(client: MatrixClient, { sync, versions, isStarting }: InterceptedRequests): void {
   const { http } = client;
@@ -23,7 +23,7 @@ export function interceptSdkRequests(client: MatrixClient, { sync, versions, isS
       if (method === 'GET' && endpoint === '/_matrix/client/versions') return versions();
       if (method === 'GET' && endpoint === '/pushrules/' && isStarting()) return Promise.resolve({ global: {} });
       const [, , , body, options] = args;
-      // Its own time limit is a timer that nothing clears; ours is in the fetch that it gets.
+      // The SDK never clears the timer of its own time limit. The library's time limit is in the SDK's fetch function.
       const { localTimeoutMs: _limit, ...rest } = (options ?? {}) as { readonly localTimeoutMs?: number };
       return authedRequest(method, endpoint, query, body, rest);
     },
@@ -31,10 +31,10 @@ export function interceptSdkRequests(client: MatrixClient, { sync, versions, isS
   Object.assign(client, {
     getOrCreateFilter: (_name: string, filter: Filter) => Promise.resolve(JSON.stringify(filter.getDefinition())),
   });
-  // MatrixRTC, which `disableVoip` leaves on, costs a request per start, and a session and a logger that is never
-  // freed per room, and a chat backend makes no calls; capabilities are asked for when somebody wants to know them.
-  const off = { start: (): void => {} };
-  Object.assign(client.matrixRTC, off);
-  Object.assign(client.cachedRtcTransports, off);
-  Object.assign((client as unknown as { serverCapabilitiesService: object }).serverCapabilitiesService, off);
+  // `disableVoip` does not disable MatrixRTC, which costs a request per start, and a session and a logger per room that
+  // are never freed. The capabilities are fetched later, when the application asks for them.
+  const noStart = { start: (): void => {} };
+  Object.assign(client.matrixRTC, noStart);
+  Object.assign(client.cachedRtcTransports, noStart);
+  Object.assign((client as unknown as { serverCapabilitiesService: object }).serverCapabilitiesService, noStart);
 }

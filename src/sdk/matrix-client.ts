@@ -1,2 +1,2 @@
-/** The client of matrix-js-sdk that an application gets: the type alone, so that no other folder imports the SDK. */
+/** The type of the matrix-js-sdk client that an application gets. Other folders import it from here, not from the SDK. */
 export type { MatrixClient } from 'matrix-js-sdk';

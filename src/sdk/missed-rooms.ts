@@ -2,15 +2,15 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import type { EventBatch, RoomBatch } from '../core/ports/event-source.js';
 
 /**
- * A batch that says of each room of the client that events may be missing before `position`, so that they are read
- * from the room's history. Invitations have none.
+ * A batch in which every room of the client has a gap before `position`, so that delivery reads its missed events from
+ * `/messages`. Invitations have no gap.
  */
 export function gapsOfAllRooms(
   matrixClient: MatrixClient,
   position: string,
 ): { batch: EventBatch; roomIds: ReadonlySet<string> } {
   const rooms = matrixClient.getRooms();
-  const inRooms = (membership: RoomBatch['membership']): RoomBatch[] =>
+  const gaps = (membership: RoomBatch['membership']): RoomBatch[] =>
     rooms
       .filter((room) => room.getMyMembership() === membership)
       .map(({ roomId }) => {
@@ -23,7 +23,7 @@ export function gapsOfAllRooms(
     since: position,
     nextBatch: position,
     catchUp: true,
-    rooms: [...inRooms('join'), ...inRooms('leave')],
+    rooms: [...gaps('join'), ...gaps('leave')],
     invites,
   };
   return { batch, roomIds: new Set(rooms.map(({ roomId }) => roomId)) };

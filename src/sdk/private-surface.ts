@@ -4,28 +4,28 @@ import { SyncApi } from 'matrix-js-sdk/lib/sync.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 
 /**
- * The release line of matrix-js-sdk whose private parts were examined; package.json asks for the same.
+ * The versions of matrix-js-sdk whose private parts were examined; package.json requires the same range.
  * @internal for scripts and tests
  */
 export const examinedSdk = '~43.0.0';
 
-/** A part that has to be there, by its path: `name()` is a method, `name` a value, `name?` one that may be null. */
-type Part = string;
+/** Path of a required part: `name()` is a method, `name` a value, `name?` a property that may be null or undefined. */
+type PartPath = string;
 
-/** What is replaced or read inside a client that its types do not promise, or that a subclass may lose. */
-const clientParts: readonly Part[] = [
+/** Parts of a client that are replaced, wrapped or read. */
+const clientParts: readonly PartPath[] = [
   'http.authedRequest()', // replaced: `/sync`, `/versions` and push rules are answered by the library
   'http.abort()',
   'getOrCreateFilter()', // replaced: the filter goes into the query of each sync
   'matrixRTC.start()', // replaced: costs requests at each start
-  'cachedRtcTransports.start()', // replaced, likewise
-  'serverCapabilitiesService.start()', // replaced, likewise
+  'cachedRtcTransports.start()', // replaced for the same reason
+  'serverCapabilitiesService.start()', // replaced for the same reason
   'reEmitter.reEmit()', // replaced by SharedReEmitter
   'reEmitter.stopReEmitting()',
-  'setPushRules()', // replaced until somebody asks for the client
-  'getPushActionsForEvent()', // wrapped: what it throws would end the sync
+  'setPushRules()', // replaced until the application asks for the client
+  'getPushActionsForEvent()', // wrapped: an error that it throws would end the sync
   'syncApi?', // intercepted: set at each start
-  'getEventMapper()', // wrapped: without re-emitting
+  'getEventMapper()', // wrapped: its events are not re-emitted
   'startClient()',
   'stopClient()',
   'store.getSavedSync()', // overridden by SyncStore
@@ -37,15 +37,15 @@ const clientParts: readonly Part[] = [
   'store.storeRoom()',
   'store.accountData.values()',
   'secretStorage.accountDataAdapter', // replaced by SecretKeeper
-  'secretStorage.callbacks?', // replaced, likewise
+  'secretStorage.callbacks?', // replaced by SecretKeeper
 ];
 
-/** What is wrapped of the SyncApi that each start of a client makes: one room's failure would end the sync of all. */
-const syncApiParts: readonly Part[] = ['mapSyncResponseToRoomArray()', 'injectRoomEvents()'];
+/** Methods that are wrapped in the SyncApi of each start: an error in one room would end the sync of all rooms. */
+const syncApiParts: readonly PartPath[] = ['mapSyncResponseToRoomArray()', 'injectRoomEvents()'];
 
-const roomParts: readonly Part[] = [
-  'oldState.events.clear()', // emptied: nobody goes back from there
-  'oldState.members', // replaced by empty ones, likewise
+const roomParts: readonly PartPath[] = [
+  'oldState.events.clear()', // emptied: nothing paginates back from it in the SDK
+  'oldState.members', // replaced by empty ones for the same reason
   'currentState.events.values()', // read for snapshots
   'resetLiveTimeline()',
   'addLiveEvents()',
@@ -55,18 +55,18 @@ const roomParts: readonly Part[] = [
   'findEventById()',
 ];
 
-const oldStateParts: readonly Part[] = ['sentinels', 'userIdsToDisplayNames', 'displayNameToUserIds'];
-const eventParts: readonly Part[] = [
+const oldStateParts: readonly PartPath[] = ['sentinels', 'userIdsToDisplayNames', 'displayNameToUserIds'];
+const eventParts: readonly PartPath[] = [
   'reEmitter',
   'attemptDecryption()',
   'getWireContent()',
   'decryptionFailureReason?',
 ];
 
-/** What is replaced, wrapped or called inside the client's RustCrypto and the WebAssembly behind it. */
-const cryptoParts: readonly Part[] = [
+/** Parts of the client's RustCrypto, and of the WebAssembly behind it, that are replaced, wrapped or called. */
+const cryptoParts: readonly PartPath[] = [
   'olmMachine.close()',
-  'olmMachine.receiveSyncChanges()', // wrapped by MachineGuard, as all methods are: one commit
+  'olmMachine.receiveSyncChanges()', // wrapped by MachineGuard, as all methods are
   'olmMachine.outgoingRequests()',
   'olmMachine.encryptRoomEvent()',
   'olmMachine.decryptRoomEvent()',
@@ -82,7 +82,7 @@ const cryptoParts: readonly Part[] = [
   'backupManager.constructor.maxBackupLoopStartDelayMillis',
   'backupManager.activeBackupVersion?',
   'backupManager.keyBackupCheckInProgress?',
-  'backupManager.backupKeysLoop()', // replaced: the SDK's own waits outlive the client
+  'backupManager.backupKeysLoop()', // replaced: the SDK's timers outlive the client
   'backupManager.disableKeyBackup()',
   'backupManager.maybeUploadKey()',
   'backupManager.checkKeyBackupAndEnable()',
@@ -92,14 +92,14 @@ const cryptoParts: readonly Part[] = [
   'roomEncryptors',
   'outgoingRequestsManager.doProcessOutgoingRequests()',
   'outgoingRequestProcessor.rawJsonRequest()',
-  'outgoingRequestProcessor.requestWithRetry()', // replaced, as backupKeysLoop() is
+  'outgoingRequestProcessor.requestWithRetry()', // replaced for the same reason as backupKeysLoop()
   'outgoingRequestProcessor.makeOutgoingRequest()',
   'perSessionBackupDownloader.queryKeyBackup()',
   'eventDecryptor.removeEventFromPendingList()',
-  'checkKeyBackupAndEnable()', // wrapped: nobody waits for the SDK's first look at the backup
+  'checkKeyBackupAndEnable()', // wrapped: the SDK does not await its first check of the backup
   'encryptEvent()',
   'forceDiscardSession()',
-  'processSyncChanges()', // wrapped: hears only of syncs that concern it
+  'processSyncChanges()', // wrapped: called only for syncs that concern encryption
   'onRoomKeysUpdated()',
   'onRoomKeysWithheld()',
   'onLiveEventFromSync()', // replaced: sets a timer of five minutes per event
@@ -110,49 +110,49 @@ const cryptoParts: readonly Part[] = [
 ];
 
 /**
- * The private parts of the SDK that the library stands on and that this client, and what it makes, lacks.
+ * The private parts that the library needs and that this client, or an object that the SDK creates, lacks.
  * @internal for scripts and tests
  */
 export function missingClientParts(client: MatrixClient): string[] {
   const room = new Room('!surface:localhost', client, '@surface:localhost');
   return [
-    ...missing('MatrixClient', client, clientParts),
-    ...missing('SyncApi', SyncApi.prototype, syncApiParts),
-    ...missing('Room', room, roomParts),
-    ...missing('Room.oldState', room.oldState, oldStateParts),
-    ...missing('MatrixEvent', new MatrixEvent({}), eventParts),
-    ...missing('EventTimelineSet', EventTimelineSet.prototype, ['removeEvent()']),
-    ...missing('RoomState', RoomState.prototype, ['removeAllListeners()']),
-    ...missing('RoomMember', RoomMember.prototype, ['removeAllListeners()']),
+    ...missingParts('MatrixClient', client, clientParts),
+    ...missingParts('SyncApi', SyncApi.prototype, syncApiParts),
+    ...missingParts('Room', room, roomParts),
+    ...missingParts('Room.oldState', room.oldState, oldStateParts),
+    ...missingParts('MatrixEvent', new MatrixEvent({}), eventParts),
+    ...missingParts('EventTimelineSet', EventTimelineSet.prototype, ['removeEvent()']),
+    ...missingParts('RoomState', RoomState.prototype, ['removeAllListeners()']),
+    ...missingParts('RoomMember', RoomMember.prototype, ['removeAllListeners()']),
   ];
 }
 
 /**
- * As {@link missingClientParts}, of a client whose encryption is open.
+ * Like {@link missingClientParts}, for a client whose encryption is open.
  * @internal for scripts and tests
  */
 export function missingCryptoParts(client: MatrixClient): string[] {
-  return missing('RustCrypto', client.getCrypto(), cryptoParts);
+  return missingParts('RustCrypto', client.getCrypto(), cryptoParts);
 }
 
 let clientAsserted = false;
 let cryptoAsserted = false;
 
-/** Throws `UNSUPPORTED` where the installed SDK lacks a part; looks at the first client of the process only. */
+/** Throws `UNSUPPORTED` if the installed SDK lacks a part. Checks only the first client of the process. */
 export function assertClientSurface(client: MatrixClient): void {
   if (clientAsserted) return;
-  refuse(missingClientParts(client));
+  throwIfMissing(missingClientParts(client));
   clientAsserted = true;
 }
 
-/** As {@link assertClientSurface}, of a client whose encryption has just been opened. */
+/** Like {@link assertClientSurface}, for a client whose encryption was just opened. */
 export function assertCryptoSurface(client: MatrixClient): void {
   if (cryptoAsserted) return;
-  refuse(missingCryptoParts(client));
+  throwIfMissing(missingCryptoParts(client));
   cryptoAsserted = true;
 }
 
-function refuse(parts: readonly string[]): void {
+function throwIfMissing(parts: readonly string[]): void {
   if (parts.length === 0) return;
   throw new MatrixClientManagerError(
     'UNSUPPORTED',
@@ -161,11 +161,11 @@ function refuse(parts: readonly string[]): void {
   );
 }
 
-function missing(name: string, object: unknown, parts: readonly Part[]): string[] {
-  return parts.filter((part) => !has(object, part)).map((part) => `${name}.${part}`);
+function missingParts(name: string, object: unknown, parts: readonly PartPath[]): string[] {
+  return parts.filter((part) => !hasPart(object, part)).map((part) => `${name}.${part}`);
 }
 
-function has(object: unknown, part: Part): boolean {
+function hasPart(object: unknown, part: PartPath): boolean {
   let value = object;
   for (const name of part.replace(/\(\)$|\?$/, '').split('.')) {
     if (value === null || value === undefined || !(name in Object(value))) return false;

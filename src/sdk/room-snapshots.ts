@@ -4,7 +4,7 @@ import type { EventBatch, ResumeData } from '../core/ports/event-source.js';
 import { isObject } from '../core/raw-event.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 
-/** What is stored of a room: as much as the SDK needs to go on from a sync position as if it had never stopped. */
+/** The stored form of a room: the state that the SDK needs to resume from a sync position. */
 interface RoomSnapshot {
   readonly membership: 'join' | 'invite';
   readonly state: unknown[];
@@ -13,22 +13,22 @@ interface RoomSnapshot {
 
 interface StoredAccountData {
   readonly events: unknown[];
-  /** Whether rooms are missing: the client was stopped while it took them in. */
+  /** Whether rooms are missing, because the client was stopped before it had loaded all of them. */
   readonly growing?: true;
 }
 
 /**
- * The resume data that goes with a batch: the rooms whose state it changed, and account data when that changed.
- * @param growing - whether rooms are missing after the batch
- * @param held - account data that the client has not been told of
+ * The resume data to store with a batch: the rooms whose state has changed, and the account data if it has changed.
+ * @param hasMissingRooms - whether rooms are missing after the batch
+ * @param heldAccountData - account data that was not passed to the SDK
  */
 export function resumeData(
   client: MatrixClient,
   batch: EventBatch,
   stateChanged: ReadonlySet<string>,
   accountDataChanged: boolean,
-  growing: boolean,
-  held: readonly unknown[],
+  hasMissingRooms: boolean,
+  heldAccountData: readonly unknown[],
 ): ResumeData | undefined {
   const rooms = new Map<string, string | null>();
   for (const { roomId, membership } of batch.rooms) {
@@ -37,15 +37,15 @@ export function resumeData(
   }
   for (const { roomId } of batch.invites) rooms.set(roomId, snapshot(client.getRoom(roomId), 'invite'));
   if (rooms.size === 0 && !accountDataChanged) return undefined;
-  return { rooms, ...(accountDataChanged && { accountData: accountData(client, growing, held) }) };
+  return { rooms, ...(accountDataChanged && { accountData: accountData(client, hasMissingRooms, heldAccountData) }) };
 }
 
-/** The position that the client goes on from: that of what is stored of its rooms. */
+/** The position to resume the client from, which is the position of its stored rooms. */
 export function resumePosition({ since, clientSince }: StoredCheckpoint): string | undefined {
   return since === undefined ? undefined : (clientSince ?? since);
 }
 
-/** What the SDK's store answers for a saved sync; undefined when there is no position to resume from. */
+/** The saved sync for the SDK's store; undefined if there is no position to resume from. */
 export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
   const nextBatch = resumePosition(stored);
   if (nextBatch === undefined) return undefined;
@@ -74,7 +74,7 @@ export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
   };
 }
 
-/** The rooms that the client has, if it was stopped before it had all of them. */
+/** The stored rooms, if the client was stopped before it had loaded all rooms; undefined otherwise. */
 export function knownRoomsOf(stored: StoredCheckpoint): Iterable<string> | undefined {
   return accountDataOf(stored)?.growing ? stored.rooms.keys() : undefined;
 }
@@ -89,20 +89,23 @@ function snapshot(room: Room | null, membership: RoomSnapshot['membership']): st
   for (const byKey of room.currentState.events.values()) {
     for (const event of byKey.values()) {
       const { unsigned: _unsigned, ...raw } = event.event;
-      // Of what the homeserver adds, resuming needs nothing; dropping it halves the size.
+      // Resuming does not need `unsigned`, and dropping it halves the size.
       state.push(raw);
     }
   }
-  const joined = room.getJoinedMemberCount();
+  const joinedCount = room.getJoinedMemberCount();
   const heroes = room.getMembers().length > 8 ? undefined : room.getMembers().map(({ userId }) => userId);
-  const summary = { 'm.joined_member_count': joined, 'm.invited_member_count': room.getInvitedMemberCount() };
+  const summary = { 'm.joined_member_count': joinedCount, 'm.invited_member_count': room.getInvitedMemberCount() };
   const withHeroes = heroes
     ? { ...summary, 'm.heroes': heroes.filter((id) => id !== room.myUserId).slice(0, 5) }
     : summary;
   return JSON.stringify({ membership, state, summary: withHeroes } satisfies RoomSnapshot);
 }
 
-function accountData(client: MatrixClient, growing: boolean, held: readonly unknown[]): string {
+function accountData(client: MatrixClient, hasMissingRooms: boolean, held: readonly unknown[]): string {
   const known = [...client.store.accountData.values()].map((event) => event.event).filter((event) => isObject(event));
-  return JSON.stringify({ events: [...known, ...held], ...(growing && { growing }) } satisfies StoredAccountData);
+  return JSON.stringify({
+    events: [...known, ...held],
+    ...(hasMissingRooms && { growing: true }),
+  } satisfies StoredAccountData);
 }

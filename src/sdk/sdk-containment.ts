@@ -1,9 +1,9 @@
 import type { MatrixClient, MatrixEvent, Room } from 'matrix-js-sdk';
 
-/** The SDK could not take in something of a room, or of what belongs to none. */
+/** Called when the SDK throws while it processes a part of a sync. `roomId` is undefined for parts outside rooms. */
 export type OnSdkFailure = (error: unknown, roomId?: string) => void;
 
-/** The private parts of the SDK's `SyncApi` that are used here. Each start of a client makes a new one. */
+/** The private methods of the SDK's `SyncApi` that are wrapped here. Each start of a client creates a new `SyncApi`. */
 interface SyncApi {
   mapSyncResponseToRoomArray(sections: object): RoomSection[];
   injectRoomEvents(
@@ -20,8 +20,8 @@ interface RoomSection {
 }
 
 /**
- * Keeps what the SDK throws on where it belongs. By itself it ends the whole sync response at the first event that it
- * cannot take in: the rooms behind it are never known, and it does not encrypt for their members.
+ * Limits an error of the SDK to the event or room that caused it. Without this, the first event that the SDK cannot
+ * process ends the whole sync response: the SDK would not know the later rooms, nor encrypt for their members.
  */
 export function containSdkFailures(client: MatrixClient, onFailure: OnSdkFailure): void {
   let syncApi: SyncApi | undefined;
@@ -29,9 +29,9 @@ export function containSdkFailures(client: MatrixClient, onFailure: OnSdkFailure
     configurable: true,
     enumerable: true,
     get: () => syncApi,
-    set: (made: SyncApi | undefined) => {
-      if (made) contain(client, made, onFailure);
-      syncApi = made;
+    set: (created: SyncApi | undefined) => {
+      if (created) wrapSyncApi(client, created, onFailure);
+      syncApi = created;
     },
   });
   const setPushRules = client.setPushRules.bind(client);
@@ -40,7 +40,7 @@ export function containSdkFailures(client: MatrixClient, onFailure: OnSdkFailure
       setPushRules(rules);
     } catch (error) {
       onFailure(error);
-      setPushRules({ global: {} }); // with half of the rules it would fail on every event
+      setPushRules({ global: {} }); // partly set rules would fail on every event
     }
   };
   const actionsFor = client.getPushActionsForEvent.bind(client);
@@ -54,9 +54,9 @@ export function containSdkFailures(client: MatrixClient, onFailure: OnSdkFailure
   };
 }
 
-function contain(client: MatrixClient, api: SyncApi, onFailure: OnSdkFailure): void {
-  const rooms = api.mapSyncResponseToRoomArray.bind(api);
-  api.mapSyncResponseToRoomArray = (sections) => new ContainedRooms(rooms(sections), client, onFailure).list;
+function wrapSyncApi(client: MatrixClient, api: SyncApi, onFailure: OnSdkFailure): void {
+  const toRooms = api.mapSyncResponseToRoomArray.bind(api);
+  api.mapSyncResponseToRoomArray = (sections) => new GuardedRooms(toRooms(sections), client, onFailure).list;
   const inject = api.injectRoomEvents.bind(api);
   api.injectRoomEvents = async (room, state, stateAfter, timeline = [], fromCache = false) => {
     try {
@@ -64,31 +64,32 @@ function contain(client: MatrixClient, api: SyncApi, onFailure: OnSdkFailure): v
     } catch (error) {
       onFailure(error, room.roomId);
     }
-    const one = async (event: MatrixEvent, ...events: (MatrixEvent[] | undefined)[]): Promise<void> => {
+    const injectOne = async (event: MatrixEvent, ...events: (MatrixEvent[] | undefined)[]): Promise<void> => {
       const [state, stateAfter, timeline] = events;
-      if (timeline && room.findEventById(event.getId() ?? '')) return; // it was taken in before the failure
+      if (timeline && room.findEventById(event.getId() ?? '')) return; // it was added before the failure
       await inject(room, state, stateAfter, timeline, fromCache).catch((error: unknown) =>
         onFailure(error, room.roomId),
       );
     };
+    // If `stateAfter` is present, even empty, the SDK does not read state from the timeline. So absent stays absent.
     const [noState, noStateAfter] = [state && [], stateAfter && []];
-    for (const event of state ?? []) await one(event, [event], noStateAfter);
-    for (const event of stateAfter ?? []) await one(event, noState, [event]);
-    for (const event of timeline) await one(event, noState, noStateAfter, [event]);
+    for (const event of state ?? []) await injectOne(event, [event], noStateAfter);
+    for (const event of stateAfter ?? []) await injectOne(event, noState, [event]);
+    for (const event of timeline) await injectOne(event, noState, noStateAfter, [event]);
   };
 }
 
-/** The rooms of one section of a response, as the SDK maps over them. */
-class ContainedRooms {
-  /** Its `map` is the one thing that the SDK does with it. */
+/** The rooms of one section of a response. An error in one room does not end the SDK's loop over the others. */
+class GuardedRooms {
+  /** An array whose `map` catches errors; the SDK calls nothing else on it. */
   readonly list: RoomSection[];
 
   constructor(rooms: RoomSection[], client: MatrixClient, onFailure: OnSdkFailure) {
-    const map = (take: (section: RoomSection) => Promise<void>): Promise<void>[] =>
+    const map = (process: (section: RoomSection) => Promise<void>): Promise<void>[] =>
       Array.from(rooms, async (section) => {
         const { room } = section;
         try {
-          await take(section);
+          await process(section);
         } catch (error) {
           onFailure(error, room.roomId);
           if (!client.store.getRoom(room.roomId)) client.store.storeRoom(room);

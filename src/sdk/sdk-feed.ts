@@ -9,40 +9,40 @@ import { containSdkFailures } from './sdk-containment.js';
 import type { OnSdkFailure } from './sdk-containment.js';
 import { SharedReEmitter } from './shared-re-emitter.js';
 
-/** The newest events of a room, oldest first, as far as they are known without a hole. */
+/** The newest events of a room without a gap, oldest first. */
 export interface KnownTimeline extends Iterable<RawEvent> {
-  /** A `/messages` token for what lies before them. */
+  /** A `/messages` token for the events before them. */
   readonly prevBatch: string | undefined;
 }
 
-/** What the SDK has not been told of a room. */
+/** The receipts and unread counts of a room that were not passed to the SDK. */
 interface HeldRoom {
   readonly receipts: LatestReceipts;
   unread?: { readonly notification_count?: number; readonly highlight_count?: number };
 }
 
 type JoinedRoom = NonNullable<ISyncResponse['rooms']>['join'][string];
-/** Events of room members and users, of which there are many. */
-const emittedByPeople = new Set<string>([...Object.values(RoomMemberEvent), ...Object.values(UserEvent)]);
+/** Events that the SDK emits on room members and users. */
+const memberEvents = new Set<string>([...Object.values(RoomMemberEvent), ...Object.values(UserEvent)]);
 
 /**
- * What the SDK gets of the sync responses. Until somebody looks at the client, that is the state of its rooms and no
- * message, receipt, unread count or push rule: delivery and pages need none of them there, and they are most of what a
- * client costs in memory and an event in CPU. Who looks finds everything.
+ * Decides which parts of the sync responses the SDK gets. Until the application asks for the SDK's client, the SDK gets
+ * the state of rooms only: messages, receipts, unread counts and push rules take most of a client's memory and CPU, and
+ * the library does not read them from the SDK. When the application asks, everything held back is passed on.
  */
 export class SdkFeed {
   readonly #client: MatrixClient;
-  readonly #held = new Map<string, HeldRoom>();
-  /** The user's push rules, an event as JSON: thousands of objects in all clients together. */
+  readonly #heldRooms = new Map<string, HeldRoom>();
+  /** The `m.push_rules` event as JSON, which needs less memory than the parsed objects. */
   #pushRules: string | undefined;
   readonly #setPushRules: MatrixClient['setPushRules'];
   readonly #onFailure: OnSdkFailure;
   #timelineOf: ((roomId: string) => KnownTimeline | undefined) | undefined;
 
   /**
-   * @param saved - what the SDK will resume from
-   * @param onFailure - called when the SDK cannot take something in, which costs that and nothing else
-   * @param encrypts - whether the client has encryption, which looks at who comes into a room
+   * @param saved - the saved sync that the SDK resumes from; its push rules are removed
+   * @param onFailure - called when the SDK throws on a part of a sync; the other parts are processed
+   * @param encrypts - whether the client has encryption, which listens to changes of membership
    */
   constructor(client: MatrixClient, saved: ISavedSync | undefined, onFailure: OnSdkFailure, encrypts = false) {
     this.#client = client;
@@ -50,25 +50,23 @@ export class SdkFeed {
     containSdkFailures(client, onFailure);
     this.#setPushRules = client.setPushRules.bind(client);
     if (saved) saved.accountData = this.#withoutPushRules(saved.accountData);
-    const isOff = (name: string): boolean =>
-      !this.isMaterialized &&
-      emittedByPeople.has(name) &&
-      !(encrypts && name === (RoomMemberEvent.Membership as string));
-    Object.assign(client, { reEmitter: new SharedReEmitter(client, isOff), setPushRules: () => {} });
+    const isSuppressed = (name: string): boolean =>
+      !this.isMaterialized && memberEvents.has(name) && !(encrypts && name === (RoomMemberEvent.Membership as string));
+    Object.assign(client, { reEmitter: new SharedReEmitter(client, isSuppressed), setPushRules: () => {} });
     const getEventMapper = client.getEventMapper.bind(client);
     client.getEventMapper = (options) => {
       if (this.isMaterialized) return getEventMapper(options);
       const map = getEventMapper({ ...options, preventReEmit: true });
-      return (event) => Object.assign(withoutListeners(map(event)), { reEmitter: undefined });
+      return (event) => Object.assign(freeListeners(map(event)), { reEmitter: undefined });
     };
   }
 
-  /** Whether somebody has looked at the client. */
+  /** Whether the application has asked for the client. */
   get isMaterialized(): boolean {
     return this.#timelineOf !== undefined;
   }
 
-  /** Takes out of a response what nobody reads. */
+  /** Removes from a response the parts that the SDK does not need; changes the response in place. */
   prune(response: ISyncResponse): void {
     if (this.isMaterialized) return;
     const { account_data: accountData } = response;
@@ -76,37 +74,37 @@ export class SdkFeed {
     const { join, leave }: Partial<NonNullable<ISyncResponse['rooms']>> = response.rooms ?? {};
     for (const [roomId, section] of Object.entries(join ?? {})) {
       this.#hold(roomId, section);
-      withoutMessages(section);
+      removeMessages(section);
       if (this.#client.getRoom(roomId)?.getMyMembership() === 'join' && isEmpty(section)) delete join?.[roomId];
     }
     for (const [roomId, section] of Object.entries(leave ?? {})) {
-      this.#held.delete(roomId);
-      withoutMessages(section);
+      this.#heldRooms.delete(roomId);
+      removeMessages(section);
     }
   }
 
-  /** Whether there is anything for the SDK in what {@link prune} has left of a response. */
-  concerns({ next_batch: _next, rooms, account_data: accountData, ...more }: ISyncResponse): boolean {
+  /** Whether a response that {@link prune} has changed still has data for the SDK. */
+  hasDataForSdk({ next_batch: _next, rooms, account_data: accountData, ...more }: ISyncResponse): boolean {
     if (this.isMaterialized || this.#client.getCrypto()) return true;
     const { presence, to_device: toDevice } = more as Partial<ISyncResponse>;
     if ([accountData, presence, toDevice].some((part) => part?.events?.length)) return true;
     return Object.values(rooms ?? {}).some((section) => Object.keys(section ?? {}).length > 0);
   }
 
-  /** Frees the state at the start of the rooms' timelines: nobody goes back from there. */
-  trim(roomIds: Iterable<string>): void {
+  /** Frees the rooms' state at the start of the timeline, which only pagination inside the SDK would need. */
+  trimState(roomIds: Iterable<string>): void {
     if (this.isMaterialized) return;
     for (const roomId of roomIds) {
       const room = this.#client.getRoom(roomId);
       if (!room) continue;
       room.oldState.events.clear();
-      const none = { members: {}, sentinels: {}, userIdsToDisplayNames: {}, displayNameToUserIds: new Map() };
-      Object.assign(room.oldState, none);
-      for (const member of room.getMembers()) withoutListeners(member);
+      const empty = { members: {}, sentinels: {}, userIdsToDisplayNames: {}, displayNameToUserIds: new Map() };
+      Object.assign(room.oldState, empty);
+      for (const member of room.getMembers()) freeListeners(member);
     }
   }
 
-  /** From now on the SDK gets everything, beginning with what it has not been told. */
+  /** Passes everything held back to the SDK. From now on the SDK gets complete responses. */
   materialize(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
     if (this.isMaterialized) return;
     const client = this.#client;
@@ -121,17 +119,17 @@ export class SdkFeed {
     for (const room of client.getRooms()) {
       for (const member of room.getMembers()) client.reEmitter.reEmit(member, Object.values(RoomMemberEvent));
     }
-    this.fill(client.getRooms().map(({ roomId }) => roomId));
-    this.#held.clear();
+    this.fillTimelines(client.getRooms().map(({ roomId }) => roomId));
+    this.#heldRooms.clear();
   }
 
-  /** Account data that the SDK has not been told. */
+  /** Account data that was not passed to the SDK. */
   heldAccountData(): { readonly type: string; readonly content: IPushRules }[] {
     return this.#pushRules === undefined ? [] : [JSON.parse(this.#pushRules)];
   }
 
-  /** Gives the SDK the timelines of these rooms anew. */
-  fill(roomIds: Iterable<string>): void {
+  /** Replaces the SDK's timelines of these rooms by the library's timelines. */
+  fillTimelines(roomIds: Iterable<string>): void {
     for (const roomId of roomIds) {
       const room = this.#client.getRoom(roomId);
       if (!room) continue;
@@ -148,13 +146,13 @@ export class SdkFeed {
     if (timeline) {
       room.resetLiveTimeline(timeline.prevBatch ?? null);
       const map = this.#client.getEventMapper();
-      const fit = [...timeline].filter(isFitForSdk);
+      const events = [...timeline].filter(isFitForSdk);
       this.#addLiveEvents(
         room,
-        fit.map((event) => map(jsonCopy({ ...event, room_id: room.roomId }))),
+        events.map((event) => map(jsonCopy({ ...event, room_id: room.roomId }))),
       );
     }
-    const held = this.#held.get(room.roomId);
+    const held = this.#heldRooms.get(room.roomId);
     if (!held) return;
     const { content } = held.receipts;
     if (content) room.addReceipt(new MatrixEvent({ type: 'm.receipt', room_id: room.roomId, content }));
@@ -163,10 +161,10 @@ export class SdkFeed {
     if (highlights !== undefined) room.setUnreadNotificationCount(NotificationCountType.Highlight, highlights);
   }
 
-  /** The SDK waits for nothing here, unless threads are on, and they are off. */
+  /** Not awaited: the SDK adds the events synchronously while threads are disabled. */
   #addLiveEvents(room: Room, events: MatrixEvent[]): void {
-    const add = (some: MatrixEvent[]): Promise<void> =>
-      room.addLiveEvents(some, { fromCache: true, addToState: false });
+    const add = (added: MatrixEvent[]): Promise<void> =>
+      room.addLiveEvents(added, { fromCache: true, addToState: false });
     add(events).catch(async (error: unknown) => {
       this.#onFailure(error, room.roomId);
       for (const event of events) {
@@ -185,8 +183,8 @@ export class SdkFeed {
   }
 
   #hold(roomId: string, section: JoinedRoom): void {
-    const held = this.#held.get(roomId) ?? { receipts: new LatestReceipts() };
-    this.#held.set(roomId, held);
+    const held = this.#heldRooms.get(roomId) ?? { receipts: new LatestReceipts() };
+    this.#heldRooms.set(roomId, held);
     const ephemeral = section.ephemeral?.events ?? [];
     for (const { type, content } of ephemeral) if (type === 'm.receipt') held.receipts.add(content);
     if (ephemeral.length > 0) section.ephemeral.events = ephemeral.filter(({ type }) => type !== 'm.receipt');
@@ -194,19 +192,19 @@ export class SdkFeed {
   }
 }
 
-/** The homeserver may have left out any part. */
-function withoutMessages({ timeline }: Partial<Pick<JoinedRoom, 'timeline'>>): void {
+/** Keeps only state events in the timeline. Any part of the section may be missing. */
+function removeMessages({ timeline }: Partial<Pick<JoinedRoom, 'timeline'>>): void {
   if (timeline?.events) timeline.events = timeline.events.filter((event) => 'state_key' in event);
 }
 
-/** Whether the section has nothing left to tell. */
+/** Whether the section has no events and no summary left. */
 function isEmpty({ timeline, state, ephemeral, account_data: accountData, summary, ...section }: JoinedRoom): boolean {
   const parts = [timeline, state, section['org.matrix.msc4222.state_after'], ephemeral, accountData];
   return parts.every((part) => !part?.events?.length) && Object.keys(summary ?? {}).length === 0;
 }
 
-/** What nobody listens to needs no place for listeners; Node makes it with the first one. */
-function withoutListeners<T extends object>(emitter: T): T {
+/** Frees the listener table of an emitter without listeners; Node creates it again with the first listener. */
+function freeListeners<T extends object>(emitter: T): T {
   const { _eventsCount: count } = emitter as { readonly _eventsCount?: number };
   return count === 0 ? Object.assign(emitter, { _events: undefined }) : emitter;
 }

@@ -2,8 +2,8 @@ import { EventTimeline } from 'matrix-js-sdk';
 import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
 
 /**
- * Keeps the SDK's live timelines short. It never does so itself, and its cost per event grows with their length.
- * A timeline may grow to twice `limit` before it is cut back, so that the cost of cutting is shared by many events.
+ * Shortens the SDK's live timelines, because the SDK does not and its cost per event grows with their length.
+ * A timeline is cut to `limit` events only once it has twice as many, so that few events pay for the cut.
  */
 export function trimTimelines(client: MatrixClient, roomIds: readonly string[], limit: number): void {
   for (const roomId of roomIds) {
@@ -15,14 +15,14 @@ export function trimTimelines(client: MatrixClient, roomIds: readonly string[], 
       const eventId = event.getId();
       if (eventId !== undefined) timelineSet.removeEvent(eventId);
     }
-    // What the token pointed before is gone from the timeline; nothing may paginate from it any more.
+    // The token belongs to a removed event. Without it the SDK does not paginate back from there.
     room.getLiveTimeline().setPaginationToken(null, EventTimeline.BACKWARDS);
   }
 }
 
 /**
- * Takes events that the SDK has already out of a response, as after a return to a room. It would ignore them, but say
- * so on the console, by a logger that was bound before anybody could silence it.
+ * Removes events that the SDK already has from a response, as after a rejoin. The SDK ignores such events, but logs each
+ * one on the console through a logger that cannot be silenced.
  */
 export function dropKnownEvents(client: MatrixClient, response: ISyncResponse): void {
   for (const [roomId, { timeline }] of Object.entries(response.rooms?.join ?? {})) {

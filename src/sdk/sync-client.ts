@@ -24,7 +24,7 @@ import { interceptSdkRequests } from './intercepted-requests.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
 import { dropRenewedRooms } from './renewed-rooms.js';
 import { knownRoomsOf, resumeData, resumePosition, savedSync } from './room-snapshots.js';
-import { JoinedCheck } from './joined-check.js';
+import { DeletedRoomCheck } from './deleted-room-check.js';
 import { MissedSync } from '../sync/missed-sync.js';
 import { gapsOfAllRooms } from './missed-rooms.js';
 import type { MissedBatches, MissedSink } from '../sync/missed-sync.js';
@@ -43,53 +43,54 @@ import { dropKnownEvents, trimTimelines } from './sdk-timelines.js';
 export interface SyncClientOptions {
   readonly credentials: Credentials;
   readonly session: Session;
-  /** Where to resume from. */
+  /** The stored position and rooms to resume from. */
   readonly stored: StoredCheckpoint;
   readonly http: HomeserverHttp;
   readonly versions: ServerVersions;
-  /** Whether to start with few rooms where the homeserver offers sliding sync. */
+  /** Whether to start with a few rooms if the homeserver supports sliding sync. */
   readonly slidingSync: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Events kept in memory per room. */
   readonly timelineLimit: number;
-  /** How long the homeserver may hold a sync without news, in milliseconds. */
+  /** How long the homeserver may hold a sync that has no events, in milliseconds. */
   readonly pollTimeoutMs: number;
-  /** Time for the first sync, and for an answer beyond `pollTimeoutMs`, in milliseconds. */
+  /** Deadline of a sync without a position, in milliseconds. */
   readonly startTimeoutMs: number;
+  /** Deadline of other requests, in milliseconds; for a sync it is added to `pollTimeoutMs`. */
   readonly requestTimeoutMs: number;
-  /** How long what was missed may fail to come while the homeserver answers other requests, in milliseconds. */
+  /** How long the sync for missed events may fail while the homeserver answers other requests, in milliseconds. */
   readonly gapFillTimeoutMs: number;
   readonly answersOtherwise: AnswersOtherRequests;
   readonly maxResponseBytes: number;
   readonly gate: ClientGate;
-  /** The keys of the device, loaded and not open yet. @default none: the client cannot decrypt */
+  /** The device's encryption, loaded but not opened. @default none: the client cannot decrypt */
   readonly encryption?: UserEncryption | undefined;
-  /** Gets what {@link SyncClient.catchUp} asks for. @default none: it is not called */
+  /** Receives the events that {@link SyncClient.catchUp} requests. @default none: `catchUp` does nothing */
   readonly missed?: MissedSink;
   /** @default none */
   readonly telemetry?: Telemetry;
   /** Called when the connection to the homeserver is lost and when it is back. */
   readonly onConnection: (connected: boolean) => void;
-  /** Called when the homeserver rejects the position; the client goes on with a fresh sync. */
+  /** Called when the homeserver rejects the position; the client continues with a sync without a position. */
   readonly onPositionLost: (error: MatrixClientManagerError) => void;
-  /** Called once when a running client cannot go on: its token is dead for good, or the homeserver refuses it. */
+  /** Called when a running client fails permanently, for example because its session has ended. */
   readonly onFatal: (error: MatrixClientManagerError) => void;
 }
 
-/** How long each part of a client is given to end, in milliseconds; all that they wait for was aborted before. */
+/** Time limit of each step of a stop, in milliseconds. Requests are aborted before, so a step is usually short. */
 const STOP_STEP_MS = 30_000;
 
 type Phase = 'new' | 'starting' | 'running' | 'closing';
 
 /**
- * One user's matrix-js-sdk client, with a sync loop that never ends by itself and always ends when told.
+ * One user's matrix-js-sdk client. Its sync loop ends only when {@link SyncClient.stop} is called.
  *
- * The SDK asks for each `/sync` through {@link MatrixClient.http}; that one call is answered here instead, with our
- * deadline, back-off and checks, and rejects only after the SDK has been told to stop. So the SDK's own recovery,
- * which waits on timers of its own for up to ten seconds, never runs, and its 110-second timer per poll is never set.
+ * The SDK sends each `/sync` through `matrixClient.http`. That call is replaced: {@link SyncPoll} sends the request with
+ * its own deadline, back-off and checks, and the call rejects only after the SDK was told to stop. So the SDK's own
+ * recovery, which waits up to ten seconds on timers of its own, never runs, and its 110-second timer per poll is not set.
  *
- * This file is long because starting, polling and stopping the SDK are one knot: each knows the traps of the others.
+ * This file is long because starting, polling and stopping the SDK depend on each other.
  */
 export class SyncClient implements EventSource {
   readonly matrixClient: MatrixClient;
@@ -98,42 +99,42 @@ export class SyncClient implements EventSource {
   readonly #resumesFrom: string | undefined;
   readonly #telemetry: Telemetry;
   readonly #userId: string;
-  /** Ends every request but the poll. */
-  readonly #requests = new AbortController();
-  /** Ends the poll; fired after the SDK was told to stop, so that its loop takes the failure for the end. */
-  readonly #poll = new AbortController();
+  /** Aborts every request except the poll. */
+  readonly #requestsAbort = new AbortController();
+  /** Aborts the poll. Fires after the SDK was told to stop, so that the SDK's loop ends at the rejected request. */
+  readonly #pollAbort = new AbortController();
   readonly #firstSync = Promise.withResolvers<void>();
   readonly #loopEnded = Promise.withResolvers<void>();
   #phase: Phase = 'new';
   #sink: EventSink = async () => {};
   #started: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
-  #polled = false;
-  readonly #syncs: SyncPoll;
-  readonly #fast: FastStart;
-  readonly #missed: MissedSync | undefined;
-  readonly #joined: JoinedCheck;
+  #hasPolled = false;
+  readonly #poll: SyncPoll;
+  readonly #fastStart: FastStart;
+  readonly #missedSync: MissedSync | undefined;
+  readonly #deletedRooms: DeletedRoomCheck;
   readonly #feed: SdkFeed;
-  /** What the SDK is processing. */
+  /** The result that the SDK is processing. */
   #pending: SyncResult | undefined;
-  /** Whether the stored position is marked as one with rooms missing. */
-  #storedAsGrowing: boolean;
+  /** Whether the stored position was saved before all rooms were loaded. */
+  #storedWithMissingRooms: boolean;
   #accountDataChanged = false;
-  /** Whether the SDK did not get all of what it is processing. */
-  #unobserved = false;
-  #watch: SyncWatch | undefined;
-  /** How many keys of the device the homeserver had left, in the words of its last answer. */
-  #keysLeft: object = {};
+  /** Whether parts of the pending result were held back from the SDK. */
+  #wasPruned = false;
+  #traceSync: SyncWatch | undefined;
+  /** The counts of the device's one-time and fallback keys, as in the last sync response. */
+  #deviceKeyCounts: object = {};
 
   constructor(options: SyncClientOptions) {
-    const { stored, ...rest } = options; // what is stored is large, and needed once
+    const { stored, ...rest } = options; // large, and needed only in the constructor
     this.#options = rest;
     this.#resumesFrom = resumePosition(stored);
     const { credentials, session, clock, logger, telemetry = noTelemetry } = options;
     const saved = savedSync(stored);
     this.#telemetry = telemetry;
     this.#userId = credentials.userId;
-    this.#firstSync.promise.catch(() => {}); // start() may not be waiting any more
+    this.#firstSync.promise.catch(() => {}); // start() may not await it any more
     silenceSdkRootLogger();
     this.matrixClient = createClient({
       baseUrl: options.http.homeserverUrl,
@@ -145,7 +146,7 @@ export class SyncClient implements EventSource {
         connections: options.http.connections,
         clock,
         session,
-        signal: this.#requests.signal,
+        signal: this.#requestsAbort.signal,
         gate: options.gate,
         requestTimeoutMs: options.requestTimeoutMs,
         maxResponseBytes: options.maxResponseBytes,
@@ -154,36 +155,40 @@ export class SyncClient implements EventSource {
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });
-    assertClientSurface(this.matrixClient); // before anything of it is replaced
+    assertClientSurface(this.matrixClient); // before parts of the client are replaced
     const onSdkFailure: OnSdkFailure = (error, roomId) => {
       telemetry.malformed(1);
-      logger.warn({ userId: this.#userId, roomId, err: error }, 'the SDK could not take in a part of a sync');
+      logger.warn(
+        { userId: this.#userId, roomId, err: error },
+        'the SDK failed to process a part of a sync; skipping that part',
+      );
     };
     this.#feed = new SdkFeed(this.matrixClient, saved, onSdkFailure, options.encryption !== undefined);
-    const { signal } = this.#poll;
+    const { signal } = this.#pollAbort;
     const abortOnOutage = (): boolean => this.#phase === 'running';
     const requests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, abortOnOutage });
-    const covered = knownRoomsOf(stored);
-    this.#storedAsGrowing = covered !== undefined;
-    const fast = new FastStart({
+    const knownRooms = knownRoomsOf(stored);
+    this.#storedWithMissingRooms = knownRooms !== undefined;
+    const fastStart = new FastStart({
       ...options,
       userId: this.#userId,
       requests,
-      // Its second request would lose messages to the device that came with the first, if a kill came between.
+      // The second sync of a fast start confirms the to-device messages of the first. The SDK does not have them yet, so
+      // a crash in between would lose them. A new device has none.
       versions: options.slidingSync && options.encryption?.isNew !== false ? options.versions : undefined,
-      knownRooms: covered,
+      knownRooms,
       signal,
     });
-    this.#fast = fast;
-    this.#joined = new JoinedCheck(this.matrixClient, requests, logger, stored.since !== undefined);
+    this.#fastStart = fastStart;
+    this.#deletedRooms = new DeletedRoomCheck(this.matrixClient, requests, logger, stored.since !== undefined);
     const { missed } = options;
-    this.#missed = missed && new MissedSync({ ...options, userId: this.#userId, requests, signal, sink: missed });
+    this.#missedSync = missed && new MissedSync({ ...options, userId: this.#userId, requests, signal, sink: missed });
     const { onPositionLost, encryption, gate, timelineLimit, startTimeoutMs, requestTimeoutMs } = options;
-    this.#syncs = new SyncPoll({
+    this.#poll = new SyncPoll({
       userId: this.#userId,
       session,
       requests,
-      fastStart: fast,
+      fastStart,
       resumesFrom: this.#resumesFrom,
       hasDeliveredBefore: stored.lastDelivered.size > 0,
       gate,
@@ -204,73 +209,74 @@ export class SyncClient implements EventSource {
     });
     interceptSdkRequests(this.matrixClient, {
       sync: (query) => {
-        this.#polled = true;
-        return this.#sync(query);
+        this.#hasPolled = true;
+        return this.#syncForSdk(query);
       },
-      versions: () => options.versions.get(this.#requests.signal),
+      versions: () => options.versions.get(this.#requestsAbort.signal),
       isStarting: () => this.#phase === 'starting',
     });
     this.matrixClient.on(ClientEvent.SyncUnexpectedError, (error) => {
-      logger.error({ userId: this.#userId, err: error }, 'the SDK failed on a part of a sync');
+      logger.error({ userId: this.#userId, err: error }, 'the SDK failed to process a sync');
     });
     this.matrixClient.on(ClientEvent.Sync, (state) => {
       if (state === SyncState.Stopped) this.#loopEnded.resolve();
     });
   }
 
-  /** When the homeserver last answered a sync, in milliseconds since the Unix epoch. */
+  /** Time of the last successful sync, in milliseconds since the Unix epoch. */
   get lastSyncAt(): number | undefined {
-    return this.#syncs.lastSyncAt;
+    return this.#poll.lastSyncAt;
   }
 
-  /** Whether what the client knows is as new as it can be: connected, not resting, and through with what came. */
+  /** Whether the client is connected, is not resting, and has processed all received events. */
   get isCurrent(): boolean {
-    return this.#syncs.isCurrent && this.#pending === undefined;
+    return this.#poll.isCurrent && this.#pending === undefined;
   }
 
-  /** Whether rooms, or events that were missed, are not here because the homeserver fails to tell them. */
+  /** Whether rooms or missed events are absent because loading them keeps failing. */
   get isIncomplete(): boolean {
-    return this.#fast.isRoomLoadFailing || this.#missed?.isFailing === true;
+    return this.#fastStart.isRoomLoadFailing || this.#missedSync?.isFailing === true;
   }
 
-  /** Lets the client know what the library knows, for somebody who looks at it. */
+  /** Passes to the SDK everything that was held back, because the application asks for the client. */
   materialize(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
     this.#feed.materialize(timelineOf);
   }
 
   /**
-   * Asks once more for what came while nobody was there to take it.
-   * @param history - whether that is everything, the history of the first sync included
+   * Requests the events that arrived while the user had no callbacks; they go to the option `missed`.
+   * @param backlog - also request the backlog of the first sync
    */
-  catchUp(history: boolean): void {
-    this.#missed?.request(history);
+  catchUp(backlog: boolean): void {
+    this.#missedSync?.request(backlog);
   }
 
-  /** Asks before the next poll which rooms the user is in: the homeserver has refused a request for one. */
+  /** Checks for deleted rooms before the next poll; call it when the homeserver has refused a request for a room. */
   checkRooms(): void {
-    this.#joined.want();
+    this.#deletedRooms.request();
   }
 
-  /** As {@link SyncPoll.rest}. */
+  /** See {@link SyncPoll.rest}. */
   rest(pollIntervalMs: number): void {
-    this.#syncs.rest(pollIntervalMs);
+    this.#poll.rest(pollIntervalMs);
   }
 
+  /** See {@link SyncPoll.wake}. */
   wake(): void {
-    this.#syncs.wake();
+    this.#poll.wake();
   }
 
   connect(sink: EventSink): void {
     this.#sink = sink;
   }
 
-  /** Opens the client's encryption, where it has one; before {@link start}. After a rejection, call {@link stop}. */
+  /** Opens the client's encryption, if it has one. Call it before {@link start}. After a rejection, call {@link stop}. */
   async openEncryption(): Promise<void> {
     const resumes = this.#resumesFrom !== undefined;
     await this.#options.encryption?.open(this.matrixClient, resumes, (error) => this.#fail(error));
   }
 
-  /** Resolves when the first sync has been processed. After a rejection, call {@link stop}. */
+  /** Resolves when the first sync was processed. After a rejection, call {@link stop}. */
   async start(signal: AbortSignal): Promise<void> {
     const { timelineLimit, pollTimeoutMs } = this.#options;
     this.#phase = 'starting';
@@ -296,34 +302,36 @@ export class SyncClient implements EventSource {
   }
 
   /**
-   * Resolves when no request, timer or listener of the client is left. Rejects when every step was taken, with what some
-   * of them failed with. Idempotent.
+   * Resolves when no request, timer or listener of the client is left. If steps fail, the other steps still run, and the
+   * promise rejects at the end with the errors. Idempotent.
    */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
   }
 
-  /** Each step is taken whatever those before it came to: what is left of a client must not sync on. */
+  /** Every step runs even if earlier ones fail, so that a half-stopped client does not go on syncing. */
   async #stop(): Promise<void> {
     const { matrixClient } = this;
     const { encryption } = this.#options;
     this.#phase = 'closing';
     this.#firstSync.reject(abortedError(`starting ${this.#userId}`));
-    this.#requests.abort();
+    this.#requestsAbort.abort();
     await runAllSteps(
       [
-        // stopClient() during startClient() would be undone by it, and a start-up request that has just failed sets a
-        // keep-alive timer a few steps later: let both get there, so that stopClient() finds all there is to end.
-        () => this.#inTime(this.#started, 'startClient()'),
+        // startClient() would undo a stopClient() that is called while it runs. A start-up request that has just failed
+        // sets a keep-alive timer a few microtasks later. Both are awaited, so that stopClient() can clear everything.
+        () => this.#withStepTimeout(this.#started, 'startClient()'),
         nextEventLoopTurn,
-        () => this.#inTime(encryption?.settle(), 'the encryption'),
+        () => this.#withStepTimeout(encryption?.settle(), 'the encryption'),
         () => matrixClient.stopClient(),
-        () => this.#poll.abort(),
+        () => this.#pollAbort.abort(),
         () => {
-          // From settle() on, the SDK's calls of its encryption do not return: its loop may stand in one for good.
+          // After settle(), the SDK's calls to its encryption never resolve, so its loop may wait for one forever.
           const isStuck = encryption !== undefined && this.#pending !== undefined;
-          return this.#polled && !isStuck ? this.#inTime(this.#loopEnded.promise, 'the sync loop') : undefined;
+          return this.#hasPolled && !isStuck
+            ? this.#withStepTimeout(this.#loopEnded.promise, 'the sync loop')
+            : undefined;
         },
         nextEventLoopTurn,
         () => matrixClient.http.abort(),
@@ -340,57 +348,61 @@ export class SyncClient implements EventSource {
     );
   }
 
-  /** `part`, which is about to end, or `TIMEOUT`. */
-  async #inTime(part: Promise<void> | undefined, what: string): Promise<void> {
-    const message = `stopping ${this.#userId}: ${what} did not end within ${STOP_STEP_MS} ms`;
-    const late = (): MatrixClientManagerError =>
+  /** Awaits a step of the stop. Rejects with `TIMEOUT` after {@link STOP_STEP_MS}. */
+  async #withStepTimeout(step: Promise<void> | undefined, name: string): Promise<void> {
+    const message = `stopping ${this.#userId}: ${name} did not end within ${STOP_STEP_MS} ms`;
+    const timeoutError = (): MatrixClientManagerError =>
       new MatrixClientManagerError('TIMEOUT', message, { userId: this.#userId });
-    if (part) await orTimeout(part, this.#options.clock, STOP_STEP_MS, late);
+    if (step) await orTimeout(step, this.#options.clock, STOP_STEP_MS, timeoutError);
   }
 
   /**
-   * The next sync that has something to tell the SDK; what only brings messages that nobody looks at there goes past
-   * it. Rejects when the client is stopped.
+   * Resolves with the next sync that has data for the SDK. Other syncs, such as those with messages only, go to delivery
+   * without the SDK. Rejects when the client is stopped.
    */
-  async #sync(query: SyncQuery): Promise<ISyncResponse> {
+  async #syncForSdk(query: SyncQuery): Promise<ISyncResponse> {
     for (let { since } = query; ;) {
-      const answer = await this.#next({ ...query, since });
-      const response = this.#handOut(answer);
-      // Without a timeout the SDK is starting or catching up, and waits for this response.
-      if (this.#phase !== 'running' || !query.timeout || this.#feed.concerns(response)) return response;
+      const result = await this.#next({ ...query, since });
+      const response = this.#prepareForSdk(result);
+      // A query without a timeout means that the SDK is starting or catching up; it needs this response.
+      if (this.#phase !== 'running' || !query.timeout || this.#feed.hasDataForSdk(response)) return response;
       since = response.next_batch;
       this.matrixClient.store.setSyncToken(since);
       await this.#processed(response);
     }
   }
 
-  /** The next sync, after what was missed. */
+  /** Fetches missed events and checks for deleted rooms if needed, then resolves with the next sync. */
   async #next(query: SyncQuery): Promise<SyncResult> {
     const { since } = query;
-    const missed = this.#missed;
-    if (since === undefined) return this.#syncs.next(query);
+    const missedSync = this.#missedSync;
+    if (since === undefined) return this.#poll.next(query);
     for (;;) {
-      const growth = !this.#fast.hasMissingRooms ? 'none' : this.#fast.isRoomLoadDue ? 'due' : 'postponed';
-      await missed?.run(growth, this.#missedBatches(String(since)));
-      const signal = missed?.signal ?? this.#poll.signal;
+      const missingRooms = !this.#fastStart.hasMissingRooms
+        ? 'none'
+        : this.#fastStart.isRoomLoadDue
+          ? 'due'
+          : 'postponed';
+      await missedSync?.run(missingRooms, this.#missedBatches(String(since)));
+      const signal = missedSync?.signal ?? this.#pollAbort.signal;
       try {
-        const isDone = this.#phase === 'running' && !this.#fast.hasMissingRooms && !this.#syncs.hasQueuedResult;
-        const suspects = isDone ? await this.#joined.suspects(signal) : new Set<string>();
-        if (suspects.size === 0) return await this.#syncs.next(query, signal);
-        const answer = await this.#syncs.next({ ...query, timeout: 0 }, signal);
-        return { ...answer, sync: this.#joined.remove(answer.sync, suspects) };
+        const canCheck = this.#phase === 'running' && !this.#fastStart.hasMissingRooms && !this.#poll.hasQueuedResult;
+        const suspects = canCheck ? await this.#deletedRooms.findSuspects(signal) : new Set<string>();
+        if (suspects.size === 0) return await this.#poll.next(query, signal);
+        const result = await this.#poll.next({ ...query, timeout: 0 }, signal);
+        return { ...result, sync: this.#deletedRooms.remove(result.sync, suspects) };
       } catch (error) {
-        if (!signal.aborted || this.#poll.signal.aborted) throw error;
+        if (!signal.aborted || this.#pollAbort.signal.aborted) throw error;
       }
     }
   }
 
-  /** What comes with these goes past the SDK, so the SDK's state is that of the position that it is at. */
+  /** Makes batches for delivery only. Their resume data is the SDK's current state, which belongs to `position`. */
   #missedBatches(position: string): MissedBatches {
     const { matrixClient } = this;
     const toBatch = (batch: EventBatch, stateChanged: ReadonlySet<string>, since: string | undefined): EventBatch => {
       const held = this.#feed.heldAccountData();
-      const resume = resumeData(matrixClient, batch, stateChanged, true, this.#storedAsGrowing, held);
+      const resume = resumeData(matrixClient, batch, stateChanged, true, this.#storedWithMissingRooms, held);
       return { ...batch, since, nextBatch: position, ...(resume && { resume }) };
     };
     return {
@@ -402,54 +414,61 @@ export class SyncClient implements EventSource {
     };
   }
 
-  #handOut(answer: SyncResult): ISyncResponse {
-    const { sync, durationMs } = answer;
+  #prepareForSdk(result: SyncResult): ISyncResponse {
+    const { sync, durationMs } = result;
     const { malformed, batch } = sync;
     const response = sync.response as unknown as ISyncResponse;
     const { logger } = this.#options;
     if (malformed > 0) {
       this.#telemetry.malformed(malformed);
-      logger.warn({ userId: this.#userId, malformed }, 'malformed parts of a sync were left out');
+      logger.warn({ userId: this.#userId, malformed }, 'left out malformed parts of a sync');
     }
     const { account_data: accountData } = response;
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
-    this.#noteKeysLeft(response, batch.isBackfilledRooms === true);
+    this.#keepDeviceKeyCounts(response, batch.isBackfilledRooms === true);
     for (const roomId of dropRenewedRooms(this.matrixClient, response)) this.#options.encryption?.forgetRoom(roomId);
     this.#feed.prune(response);
     dropKnownEvents(this.matrixClient, response);
-    this.#unobserved = !this.#feed.isMaterialized;
-    this.#pending = answer;
-    this.#watch = this.#telemetry.sync(this.#userId, kindOf(batch), durationMs);
+    this.#wasPruned = !this.#feed.isMaterialized;
+    this.#pending = result;
+    this.#traceSync = this.#telemetry.sync(this.#userId, kindOf(batch), durationMs);
     return response;
   }
 
-  /** The SDK has processed what it got last, or there was nothing in it for the SDK. */
+  /** Called when the SDK has processed the pending result, or when the result has no data for the SDK. */
   async #processed(data: ISyncResponse): Promise<void> {
     const pending = this.#pending;
-    const watch = this.#watch;
+    const traceSync = this.#traceSync;
     this.#pending = undefined;
     const isPending = (pending?.sync.response as unknown) === data;
     if (!pending || !isPending || this.#phase === 'closing') return;
     const { sync, hasMissingRooms } = pending;
     const { encryption } = this.#options;
-    // Keys that came with it are not on the disk: it has to come again.
+    // The keys of this sync are not stored, so its position must not be stored either; the next start repeats the sync.
     if (encryption?.failure) return this.#fail(encryption.failure);
     encryption?.synced(Boolean(data.device_lists?.changed?.length));
     const roomIds = sync.batch.rooms.map(({ roomId }) => roomId);
     trimTimelines(this.matrixClient, roomIds, this.#options.timelineLimit);
-    this.#feed.trim(sync.stateChanged);
+    this.#feed.trimState(sync.stateChanged);
     try {
-      const stores = this.#accountDataChanged || hasMissingRooms !== this.#storedAsGrowing;
-      this.#storedAsGrowing = hasMissingRooms;
-      const held = stores ? this.#feed.heldAccountData() : [];
-      const resume = resumeData(this.matrixClient, sync.batch, sync.stateChanged, stores, hasMissingRooms, held);
-      const take = async (): Promise<void> => {
-        if (!this.#missed?.isUnderWay) await this.#sink({ ...sync.batch, ...(resume && { resume }) });
+      const storeAccountData = this.#accountDataChanged || hasMissingRooms !== this.#storedWithMissingRooms;
+      this.#storedWithMissingRooms = hasMissingRooms;
+      const held = storeAccountData ? this.#feed.heldAccountData() : [];
+      const resume = resumeData(
+        this.matrixClient,
+        sync.batch,
+        sync.stateChanged,
+        storeAccountData,
+        hasMissingRooms,
+        held,
+      );
+      const deliver = async (): Promise<void> => {
+        if (!this.#missedSync?.isUnderWay) await this.#sink({ ...sync.batch, ...(resume && { resume }) });
       };
-      const taken = watch ? watch(sizeOf(sync.batch), take) : take();
-      // Somebody has looked at the client while it did not get all of this.
-      if (this.#unobserved && this.#feed.isMaterialized) this.#feed.fill(roomIds);
-      await taken;
+      const delivered = traceSync ? traceSync(sizeOf(sync.batch), deliver) : deliver();
+      // The application has asked for the client after parts of this sync were held back.
+      if (this.#wasPruned && this.#feed.isMaterialized) this.#feed.fillTimelines(roomIds);
+      await delivered;
     } catch (error) {
       this.#fail(clientFailure(error, this.#userId));
     }
@@ -457,12 +476,12 @@ export class SyncClient implements EventSource {
     this.#firstSync.resolve();
   }
 
-  /** An answer of our own making says nothing of keys, and the SDK would take that for none. */
-  #noteKeysLeft(response: ISyncResponse, isOwn: boolean): void {
+  /** Adds the last key counts to a response that the library made: the SDK would read missing counts as zero. */
+  #keepDeviceKeyCounts(response: ISyncResponse, isLibraryMade: boolean): void {
     const { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback } = response;
-    if (isOwn) Object.assign(response, this.#keysLeft);
+    if (isLibraryMade) Object.assign(response, this.#deviceKeyCounts);
     else if (this.#options.encryption) {
-      this.#keysLeft = { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback };
+      this.#deviceKeyCounts = { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback };
     }
   }
 

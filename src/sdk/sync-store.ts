@@ -3,15 +3,15 @@ import type { ISyncResponse } from 'matrix-js-sdk';
 import type { ISavedSync } from 'matrix-js-sdk/lib/store/index.js';
 
 /**
- * The SDK's memory store, which also hands it the sync to resume from, tells when it has finished with a sync
- * response, and makes it wait there.
+ * The SDK's memory store. It also gives the SDK the saved sync to resume from, and calls a function after the SDK has
+ * processed a sync response; the SDK waits for that function before its next sync.
  */
 export class SyncStore extends MemoryStore {
   #saved: ISavedSync | undefined;
   readonly #onProcessed: (data: ISyncResponse) => Promise<void>;
 
   /**
-   * @param saved - what to resume from; undefined to start afresh
+   * @param saved - the sync to resume from; undefined: starts with an initial sync
    * @param onProcessed - awaited before the next sync; it must not reject, or the SDK's loop ends
    */
   constructor(saved: ISavedSync | undefined, onProcessed: (data: ISyncResponse) => Promise<void>) {
@@ -22,7 +22,7 @@ export class SyncStore extends MemoryStore {
 
   override getSavedSync(): Promise<ISavedSync | null> {
     const saved = this.#saved ?? null;
-    this.#saved = undefined; // asked for once, and large
+    this.#saved = undefined; // the SDK reads it once, and it is large
     return Promise.resolve(saved);
   }
 
