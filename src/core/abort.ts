@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
 import { MatrixClientManagerError } from './errors.js';
 
-/** Throws `ABORTED` when `signal` has fired. */
+/** Throws `ABORTED` if `signal` has already fired. */
 export function throwIfAborted(signal: AbortSignal | undefined, operation: string): void {
   if (signal?.aborted) throw abortedError(operation, signal.reason);
 }
@@ -18,8 +18,8 @@ interface Listeners {
 const listenersBySignal = new WeakMap<AbortSignal, Listeners>();
 
 /**
- * Calls `listener` when `signal` fires; returns what undoes that. A signal walks through all its listeners for each one
- * that comes or goes, and thousands of calls wait on a manager's: so it gets a single one for all of them.
+ * Calls `listener` when `signal` fires. Returns a function that removes the listener. All listeners of a signal share one
+ * DOM listener, because adding or removing one takes time linear in their number, and a manager's signal has thousands.
  */
 export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   const { all, fire } = listenersBySignal.get(signal) ?? listenTo(signal);
@@ -41,7 +41,7 @@ function listenTo(signal: AbortSignal): Listeners {
   return { all, fire };
 }
 
-/** Waits `delayMs` on `clock`; rejects with `ABORTED`, its timer cleared, when `signal` fires first. */
+/** Waits `delayMs` on `clock`. Rejects with `ABORTED` and clears its timer when `signal` fires first. */
 export function delay(
   clock: Clock,
   delayMs: number,
@@ -51,10 +51,10 @@ export function delay(
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(abortedError(operation, signal.reason));
     const timer = clock.setTimeout(() => {
-      ignore?.();
+      removeListener?.();
       resolve();
     }, delayMs);
-    const ignore =
+    const removeListener =
       signal &&
       onAbort(signal, () => {
         clock.clearTimeout(timer);
@@ -63,20 +63,20 @@ export function delay(
   });
 }
 
-/** `promise`, or a rejection with `ABORTED` as soon as `signal` fires; the promise itself goes on. */
+/** Settles as `promise` does, or rejects with `ABORTED` when `signal` fires first. The work behind `promise` continues. */
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined, operation: string): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
-      promise.catch(() => {}); // its owner handles it; this caller has already left
+      promise.catch(() => {}); // the owner of the promise handles its rejection
       return reject(abortedError(operation, signal.reason));
     }
-    const ignore = onAbort(signal, () => reject(abortedError(operation, signal.reason)));
-    promise.then(resolve, reject).finally(ignore);
+    const removeListener = onAbort(signal, () => reject(abortedError(operation, signal.reason)));
+    promise.then(resolve, reject).finally(removeListener);
   });
 }
 
-/** `promise`, or a rejection with `failure()` after `timeoutMs` on `clock`; the promise itself goes on. */
+/** Settles as `promise` does, or rejects with `failure()` after `timeoutMs`. The work behind `promise` continues. */
 export function orTimeout<T>(
   promise: Promise<T>,
   clock: Clock,
@@ -90,8 +90,8 @@ export function orTimeout<T>(
 }
 
 /**
- * Runs `work`, which ends soon after its signal fires: that is when `signal` does, or after `timeoutMs` on `clock`. In
- * the latter case a failure of `work` becomes `failure()`.
+ * Runs `work` with a signal that fires when `signal` fires or after `timeoutMs`. `work` must end soon after that. If it
+ * fails after the timeout, the rejection is `failure()`.
  */
 export async function withDeadline<T>(
   { clock, timeoutMs, signal }: { readonly clock: Clock; readonly timeoutMs: number; readonly signal: AbortSignal },
@@ -115,7 +115,7 @@ export function whenAborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
-/** With what a request is aborted when its time is over. */
+/** The abort reason of a request that has timed out. */
 export function timeoutReason(): DOMException {
-  return new DOMException('no answer in time', 'TimeoutError');
+  return new DOMException('no response in time', 'TimeoutError');
 }

@@ -9,8 +9,8 @@ const MAX_SHOWN = 80;
 export type OptionsSchema<T> = v.GenericSchema<unknown, T>;
 
 /**
- * The schema of an object with these options and no others. The message of a schema inside completes the sentence
- * "expected `x` to be ...". Each option is read once, so that a getter cannot give another value after the check.
+ * The schema of an object with exactly these options. The message of each option's schema completes the sentence
+ * "expected `x` to be ...". Each option is read once, so that a getter cannot return another value after the check.
  */
 export function optionsOf<T extends object>(entries: {
   readonly [Name in keyof T]-?: v.GenericSchema<unknown, T[Name]>;
@@ -32,14 +32,14 @@ export function optionsOf<T extends object>(entries: {
   return schema as unknown as OptionsSchema<T>;
 }
 
-/** The checked options of `call`. Throws `INVALID_OPTIONS`; for a bad user id `INVALID_USER_ID`. */
+/** Checks the options of `call` and returns them. Throws `INVALID_OPTIONS`, or `INVALID_USER_ID` for an invalid user id. */
 export function readCallOptions<T>(call: string, schema: OptionsSchema<T>, options: unknown): T {
   let parsed: v.SafeParseResult<OptionsSchema<T>>;
   try {
     parsed = v.safeParse(schema, options, { abortEarly: true, abortPipeEarly: true });
   } catch (error) {
     if (isManagerError(error)) throw error;
-    throw invalid(`the options of ${call} cannot be read: they throw`, error);
+    throw invalid(`the options of ${call} cannot be read: reading them throws`, error);
   }
   if (parsed.success) return parsed.output;
   const [issue] = parsed.issues;
@@ -48,7 +48,7 @@ export function readCallOptions<T>(call: string, schema: OptionsSchema<T>, optio
   throw invalid(`expected \`${path ?? 'options'}\` of ${call} to be ${issue.message}, got ${shown(issue.input)}`);
 }
 
-/** Throws `INVALID_OPTIONS` for an option that `owner` does not have. For options with checks of their own. */
+/** Throws `INVALID_OPTIONS` for an unknown option of `owner`. For options that are not checked by a schema. */
 export function assertKnownOptions<T extends object>(
   owner: string,
   options: T,
@@ -64,7 +64,7 @@ function unknownOption(owner: string, name: string, known: string): MatrixClient
   return invalid(`there is no option \`${shown}\` of ${owner}; the options are ${known}`);
 }
 
-/** Any Unicode text, also an empty one. */
+/** Unicode text, which may be empty. */
 export const text = v.pipe(v.string('a string'), v.check(isWellFormed, 'Unicode text'));
 
 /** Unicode text that is not empty. */
@@ -78,28 +78,28 @@ export const flag = v.boolean('a boolean');
 
 export const signal = v.instance(AbortSignal, 'an AbortSignal');
 
-export const userId = asserted<string>(assertUserId);
-export const roomId = asserted<string>(assertRoomId);
-export const eventId = asserted<string>(assertEventId);
+export const userId = fromAssertion<string>(assertUserId);
+export const roomId = fromAssertion<string>(assertRoomId);
+export const eventId = fromAssertion<string>(assertEventId);
 
 export function wholeNumber(min: number, max: number): v.GenericSchema<unknown, number> {
-  const isIn = (value: unknown): boolean =>
+  const isInRange = (value: unknown): boolean =>
     typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max;
   const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
-  return v.custom<number>(isIn, `a whole number ${range}`);
+  return v.custom<number>(isInRange, `a whole number ${range}`);
 }
 
-/** A time in milliseconds, where Infinity stands for "never". */
+/** A duration in milliseconds. Infinity means "never". */
 export function durationMs(min: number): v.GenericSchema<unknown, number> {
-  const isIn = (value: unknown): boolean => typeof value === 'number' && value >= min;
-  return v.custom<number>(isIn, `a number of at least ${min}`);
+  const isInRange = (value: unknown): boolean => typeof value === 'number' && value >= min;
+  return v.custom<number>(isInRange, `a number of at least ${min}`);
 }
 
 export function oneOf<const Value extends string>(...values: readonly Value[]): v.GenericSchema<unknown, Value> {
   return v.picklist(values, values.join(', '));
 }
 
-/** Optional, and `null` counts as absent, as databases have it. */
+/** An optional value. `null` counts as absent, because databases return it for missing values. */
 export function nullAsAbsent<T>(schema: v.GenericSchema<unknown, T>): v.GenericSchema<unknown, T | undefined> {
   return v.pipe(
     v.nullish(schema),
@@ -107,7 +107,7 @@ export function nullAsAbsent<T>(schema: v.GenericSchema<unknown, T>): v.GenericS
   );
 }
 
-/** Anything; checked elsewhere. */
+/** Accepts any value. The value is checked elsewhere. */
 export function unchecked<T>(): v.GenericSchema<unknown, T> {
   return v.custom<T>(() => true);
 }
@@ -121,8 +121,8 @@ export function functionOf<T extends (...args: any[]) => unknown>(): v.GenericSc
   return v.custom<T>((value) => typeof value === 'function', 'a function');
 }
 
-/** A check that throws an error with a code of its own. */
-function asserted<T>(assert: (value: unknown) => void): v.GenericSchema<unknown, T> {
+/** Makes a schema from an assertion that throws its own error. */
+function fromAssertion<T>(assert: (value: unknown) => void): v.GenericSchema<unknown, T> {
   return v.custom<T>((value) => {
     assert(value);
     return true;
@@ -133,7 +133,7 @@ function isWellFormed(value: string): boolean {
   return value.isWellFormed();
 }
 
-/** A string that is not Unicode is not printed: it may be a secret, and it cannot be logged as UTF-8. */
+/** Describes a value for an error. A string that is not Unicode is not printed: it may be a secret. */
 function shown(value: unknown): string {
   if (typeof value === 'string' && !value.isWellFormed()) return 'a string with an unpaired surrogate';
   return typeof value === 'number' ? String(value) : describe(value);
@@ -143,9 +143,9 @@ function invalid(message: string, cause?: unknown): MatrixClientManagerError {
   return new MatrixClientManagerError('INVALID_OPTIONS', message, { cause });
 }
 
-/** What every call takes that may have to wait. */
+/** The options of every call that may wait. */
 export interface CallOptions {
-  /** Ends the call at once with `ABORTED`, whatever it is waiting for. */
+  /** Ends the call immediately with `ABORTED`. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -3,13 +3,13 @@ import type { EventContent } from './raw-event.js';
 import type { Redacted } from './redacted.js';
 
 /**
- * How an event came: `live` as it happened; `gap-fill` fetched because the sync had left it out or the client was
- * asleep; `backlog` from before the client's first sync, delivered only to callbacks that ask for it.
+ * How an event was received. `live`: from a sync. `gap-fill`: fetched later, because a sync had omitted it or the client
+ * was not running. `backlog`: older than the client's first sync; delivered only to callbacks that request it.
  */
 export type Provenance = 'live' | 'backlog' | 'gap-fill';
 
 interface InRoom {
-  /** Whose client the event came to. */
+  /** The user whose client received the event. */
   readonly userId: string;
   readonly roomId: string;
   readonly provenance: Provenance;
@@ -17,25 +17,25 @@ interface InRoom {
 
 interface InTimeline extends InRoom {
   readonly eventId: string;
-  /** Who sent it, as a full user id. */
+  /** Full user id of the sender. */
   readonly sender: string;
-  /** The sender's homeserver's clock, in milliseconds since the Unix epoch (`origin_server_ts`). */
+  /** `origin_server_ts`: time by the clock of the sender's homeserver, in milliseconds since the Unix epoch. */
   readonly timestamp: number;
-  /** Nearly empty where the event had been taken back before it came. */
+  /** The content. Nearly empty if the event was redacted before it was received. */
   readonly content: EventContent;
-  /** Who took it back, when and why, if that had happened before the event came. */
+  /** The redaction, if the event was redacted before it was received. */
   readonly redacted?: Redacted;
   /** The Matrix event type, such as `m.room.message`. */
   readonly eventType: string;
-  /** Whether it was sent encrypted. */
+  /** Whether the event was sent encrypted. */
   readonly encrypted: boolean;
-  /** What came of decrypting it, where the user's client has encryption. */
+  /** The result of decrypting the event, if the user's client has encryption. */
   readonly decryption?: Decryption;
-  /** The `txnId` that this user's own device sent it with. */
+  /** The `txnId` with which this user's own device sent the event. */
   readonly transactionId?: string;
 }
 
-/** A message: `m.room.message`, a sticker, a poll, an encrypted event, or any other event that is no state. */
+/** A message: `m.room.message`, a sticker, a poll, an encrypted event, or any other event that is not a state event. */
 export interface MessageEvent extends InTimeline {
   readonly type: 'message';
 }
@@ -43,23 +43,23 @@ export interface MessageEvent extends InTimeline {
 /** A reaction to an event. @see https://spec.matrix.org/v1.16/client-server-api/#event-annotations-and-reactions */
 export interface ReactionEvent extends InTimeline {
   readonly type: 'reaction';
-  /** The event reacted to; undefined when the reaction names none. */
+  /** Id of the event that was reacted to. Undefined if the reaction does not name one. */
   readonly relatesTo: string | undefined;
-  /** What was reacted with, such as an emoji. */
+  /** The reaction itself, such as an emoji. */
   readonly key: string | undefined;
 }
 
-/** An event was redacted: its content was taken back. */
+/** An event was redacted, which removes its content. */
 export interface RedactionEvent extends InTimeline {
   readonly type: 'redaction';
-  /** The event redacted. */
+  /** Id of the redacted event. */
   readonly redacts: string | undefined;
 }
 
-/** A change of somebody's membership (`m.room.member`). */
+/** A change of a user's membership in the room (`m.room.member`). */
 export interface MembershipEvent extends InTimeline {
   readonly type: 'membership';
-  /** Whose membership. */
+  /** Full user id of the user whose membership changed. */
   readonly stateKey: string;
   /** `join`, `invite`, `leave`, `ban` or `knock`. */
   readonly membership: string;
@@ -68,44 +68,44 @@ export interface MembershipEvent extends InTimeline {
 /** A change of any other room state, such as `m.room.name`. */
 export interface StateEvent extends InTimeline {
   readonly type: 'state';
-  /** Which piece of state of that type; often empty. */
+  /** The state key of the event. Often empty. */
   readonly stateKey: string;
 }
 
-/** Who else is typing now: the whole list without the user's own id, each time it changes. */
+/** The users who are typing in the room, without the user itself. Sent with the full list each time the list changes. */
 export interface TypingEvent extends InRoom {
   readonly type: 'typing';
-  /** Full user ids. */
+  /** Full user ids of the users who are typing. */
   readonly userIds: readonly string[];
 }
 
-/** Somebody read up to an event. */
+/** A user has read the room up to an event. */
 export interface ReceiptEvent extends InRoom {
   readonly type: 'receipt';
-  /** The event read up to. */
+  /** Id of the last event that was read. */
   readonly eventId: string;
-  /** Who read. */
+  /** Full user id of the reader. */
   readonly sender: string;
-  /** `m.read`, or `m.read.private` for the user's own. */
+  /** `m.read`, or `m.read.private` for the user's own private receipts. */
   readonly receiptType: string;
   /** Milliseconds since the Unix epoch. */
   readonly timestamp: number;
-  /** The thread read, or `main`; undefined for the room as a whole. */
+  /** The thread that was read: its root event, or `main`. Undefined for a receipt that is not limited to a thread. */
   readonly threadId?: string;
 }
 
 /** The user was invited to a room. */
 export interface InviteEvent extends InRoom {
   readonly type: 'invite';
-  /** Who invites. */
+  /** Full user id of the inviter. */
   readonly sender: string;
-  /** The room's name, where the invitation tells it. */
+  /** The room's name, if the invitation contains it. */
   readonly roomName: string | undefined;
   /** Whether the inviter marked it as a direct chat. */
   readonly isDirect: boolean;
 }
 
-/** What callbacks get. */
+/** The events that callbacks receive. */
 export type ClientEvent =
   | MessageEvent
   | ReactionEvent

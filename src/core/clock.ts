@@ -1,7 +1,7 @@
-/** What `Clock.setTimeout` returns; only the clock that made it knows what is inside. */
+/** The return value of `Clock.setTimeout`, opaque to everyone but that clock. */
 export type TimerHandle = unknown;
 
-/** Where the library takes all its time from, so that tests can drive it. */
+/** The library's only source of time and timers, so that tests can control it. */
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
@@ -9,10 +9,10 @@ export interface Clock {
   clearTimeout(handle: TimerHandle): void;
 }
 
-/** The longest delay of Node's timers, 24.8 days; they fire at once when given a longer one. */
+/** The longest delay of Node's timers, 24.8 days. With a longer one they fire immediately. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
-/** The machine's own clock. Delays beyond 24.8 days end there. */
+/** The system clock. Longer delays than 24.8 days are shortened to that. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   setTimeout: (callback, delayMs) => setTimeout(callback, Math.min(delayMs, MAX_DELAY_MS)),

@@ -6,46 +6,46 @@ import type { ErrorCode } from './errors.js';
 import type { Logger } from './logger.js';
 
 /**
- * How the application's functions are called: one may throw, reject, hang, call back at once, or return anything, and
- * the library gets a value or a coded error.
+ * Calls to functions of the application. Such a function may throw, reject, hang, or return a wrong type. The library
+ * still gets a value or an error with a code.
  */
 
 export interface Containment {
-  /** What is called, for errors, such as `storage.commit()`. */
+  /** The name of the called function, for errors, such as `storage.commit()`. */
   readonly callee: string;
-  /** Of the error when it throws or rejects with something that is not the library's own. */
+  /** The error code if the function fails with an error that is not a MatrixClientManagerError. */
   readonly code: ErrorCode;
   readonly clock: Clock;
-  /** How long it may take, in milliseconds. */
+  /** How long the call may take, in milliseconds. */
   readonly timeoutMs: number;
 }
 
-/** Calls a function that may answer by a promise. Rejects with the library's errors only. */
+/** Calls a synchronous or asynchronous function. Every rejection is a MatrixClientManagerError. */
 export async function callContained<T>(
   { callee, code, clock, timeoutMs }: Containment,
   call: () => T | PromiseLike<T>,
 ): Promise<Awaited<T>> {
-  const late = (): MatrixClientManagerError =>
+  const timeoutError = (): MatrixClientManagerError =>
     new MatrixClientManagerError(
       code === 'STORAGE' ? code : 'TIMEOUT',
       `${callee} did not answer within ${timeoutMs} ms`,
     );
   try {
-    const answering = (async () => call())();
-    return await orTimeout(answering as Promise<Awaited<T>>, clock, timeoutMs, late);
+    const result = (async () => call())();
+    return await orTimeout(result as Promise<Awaited<T>>, clock, timeoutMs, timeoutError);
   } catch (error) {
     if (isManagerError(error)) throw error;
-    // The message of the application's error stands in `cause` only: it may hold a token.
+    // The message of the application's error is kept in `cause` only: it may contain a token.
     throw new MatrixClientManagerError(code, `${callee} failed`, { cause: error });
   }
 }
 
-/** Adds a catch to what a function returned that should have returned nothing. */
+/** Handles the rejection of a promise that a function returned although it should return nothing. */
 export function catchRejection(returned: unknown, onError: (error: unknown) => void): void {
   Promise.resolve(returned).catch(onError);
 }
 
-/** A logger whose failures reach nobody: there is no other place to tell of them. */
+/** Wraps the application's logger and discards its failures, because there is no other place to report them. */
 export function containedLogger(logger: Logger): Logger {
   const level =
     (name: keyof Logger) =>
@@ -54,15 +54,15 @@ export function containedLogger(logger: Logger): Logger {
         const returned: unknown = logger[name](context, message);
         if (returned !== undefined) catchRejection(returned, () => {});
       } catch {
-        // the application's logger has failed
+        // the application's logger threw
       }
     };
   return { debug: level('debug'), info: level('info'), warn: level('warn'), error: level('error') };
 }
 
 /**
- * A clock that always has a time and whose timers fire once, never within `setTimeout` and never after they were
- * cleared. Where the application's clock throws, the last time stands, and timers are the system's.
+ * Wraps the application's clock. `now()` always returns a number. Timers fire once, asynchronously, and never after they
+ * were cleared. If the application's clock throws, `now()` repeats its last time, and timers use the system clock.
  */
 export function containedClock(clock: Clock, logger: Logger): Clock {
   let last = 0;

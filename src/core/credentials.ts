@@ -1,9 +1,9 @@
-/** What it takes to act as a user on one of their devices. */
+/** The credentials of a user on one device. */
 export interface Credentials {
   /** Full Matrix user id, such as `@alice:example.org`. */
   readonly userId: string;
   readonly accessToken: string;
   readonly deviceId: string;
-  /** Where the homeserver gave one at login. */
+  /** The refresh token, if the homeserver returned one at login. */
   readonly refreshToken?: string;
 }

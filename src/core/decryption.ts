@@ -1,22 +1,22 @@
 /** Why an event could not be decrypted. */
 export type DecryptionFailureReason =
-  /** Its sender has not given the key to this device. */
+  /** The sender has not sent the room key to this device. */
   | 'missing-key'
-  /** It is older than the device, and no key backup has the key. */
+  /** The event is older than the device, and the key is not in a key backup. */
   | 'before-device'
-  /** The sender keeps the key from this device. */
+  /** The sender withholds the key from this device. */
   | 'withheld'
-  /** The user was not in the room when it was sent. */
+  /** The user was not in the room when the event was sent. */
   | 'not-joined'
-  /** The device that sent it is not trusted as `encryption` asks for. */
+  /** The sending device is not trusted as the `encryption` options require. */
   | 'untrusted-sender'
-  /** It is damaged, or of an unknown kind. */
+  /** The event is damaged, or uses an unknown algorithm. */
   | 'unreadable';
 
-/** What came of decrypting an encrypted event. */
+/** The result of decrypting an event. */
 export type Decryption =
   | { readonly state: 'decrypted' }
   | { readonly state: 'failed'; readonly reason: DecryptionFailureReason };
 
-/** Where an event says what came of decrypting it. No name, since the homeserver could send one. */
+/** Key of an event's decryption result. A symbol, because a homeserver could send any string key. */
 export const decryption: unique symbol = Symbol('decryption');

@@ -1,4 +1,4 @@
-/** Resolves when what has just been begun or ended has had a turn of the event loop to take effect. */
+/** Resolves after one turn of the event loop, so that operations that were just started or ended take effect. */
 export function nextEventLoopTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,4 +1,4 @@
-/** Event types that an application asks for: names, and prefixes such as `m.call.*`. */
+/** A filter of event types: exact names, and prefixes such as `m.call.*`. */
 export class EventTypes {
   readonly #names = new Set<string>();
   readonly #prefixes: string[] = [];
@@ -15,14 +15,14 @@ export class EventTypes {
     return this.#names.has(type) || this.#prefixes.some((prefix) => type.startsWith(prefix));
   }
 
-  /** Whether a kind of event, such as `message`, is asked for by its name. */
+  /** Whether the filter contains a kind of event, such as `message`. */
   hasKind(kind: string): boolean {
     return this.#names.has(kind);
   }
 }
 
 /**
- * Whether the text can be an event type, or a prefix of some that ends in `.*`. An application's own types need no dot.
+ * Whether the text is a valid event type, or a prefix that ends in `.*`. Custom event types need no dot.
  * @see https://spec.matrix.org/v1.16/client-server-api/#types-of-room-events
  */
 export function isEventTypeOrPrefix(type: unknown): type is string {

@@ -1,6 +1,6 @@
 /**
- * Runs the steps one after the other, each one whatever those before it failed with. Rejects at the end with what failed:
- * with the one error, or with an AggregateError of all.
+ * Runs all steps in order, even if earlier ones fail. Rejects at the end with the error, or with an AggregateError if
+ * several steps failed.
  */
 export async function runAllSteps(steps: readonly (() => unknown)[], operation: string): Promise<void> {
   const errors: unknown[] = [];
@@ -14,8 +14,8 @@ export async function runAllSteps(steps: readonly (() => unknown)[], operation: 
   throwErrors(errors, operation);
 }
 
-/** Throws what `errors` holds: the one error, or an AggregateError of all; does nothing where there is none. */
+/** Throws the only error, or an AggregateError of several. Does nothing if `errors` is empty. */
 export function throwErrors(errors: readonly unknown[], operation: string): void {
   if (errors.length === 1) throw errors[0];
-  if (errors.length > 1) throw new AggregateError(errors, `${operation} failed in ${errors.length} places`);
+  if (errors.length > 1) throw new AggregateError(errors, `${operation} failed with ${errors.length} errors`);
 }

@@ -3,8 +3,8 @@ import { MatrixClientManagerError } from './errors.js';
 const MAX_ID_BYTES = 255;
 
 /**
- * Checks the user id of somebody who may exist: `@localpart:server`, 255 bytes at most. The localpart may be historical:
- * any Unicode text without `:` and NUL, or nothing at all. {@link newUserId} has the stricter grammar of new accounts.
+ * Checks the id of an existing user: `@localpart:server`, 255 bytes at most. Historical localparts are allowed: any
+ * Unicode text without `:` and NUL, even an empty one. {@link newUserId} checks the stricter grammar of new accounts.
  * @see https://spec.matrix.org/v1.16/appendices/#historical-user-ids
  */
 export function assertUserId(userId: unknown): asserts userId is string {
@@ -20,7 +20,7 @@ function userIdProblem(userId: unknown): string | undefined {
   const colon = userId.indexOf(':');
   if (colon === -1) return `${quote(userId)} has no ":server"`;
   if (userId.includes('\0') || !userId.isWellFormed()) {
-    return `the localpart of ${quote(userId)} has a NUL or half of a surrogate pair, which no user id can have`;
+    return `the localpart of ${quote(userId)} contains a NUL or an unpaired surrogate, which is not allowed in a user id`;
   }
   if (!isServerName(userId.slice(colon + 1))) return `${quote(userId)} has no valid server name after the ":"`;
   if (Buffer.byteLength(userId) > MAX_ID_BYTES) return `it is longer than ${MAX_ID_BYTES} bytes`;
@@ -36,8 +36,8 @@ export function isServerName(name: string): boolean {
 }
 
 /**
- * The user id of a new account. The localpart has to obey today's grammar (`a-z 0-9 . _ = - / +`), and what
- * homeservers add to it: it cannot start with `_` nor be all digits. Nothing is lower-cased here.
+ * Returns the user id of a new account. The localpart must follow the current grammar (`a-z 0-9 . _ = - / +`), and the
+ * rules that homeservers add: it must not start with `_` or consist of digits only. Nothing is lower-cased here.
  * @see https://spec.matrix.org/v1.16/appendices/#user-identifiers
  */
 export function newUserId(username: unknown, serverName: string): string {
@@ -60,9 +60,9 @@ export function newUserId(username: unknown, serverName: string): string {
 }
 
 /**
- * Maps a name to a valid username the way the specification recommends: lower case, and every byte outside of the
- * grammar as `=xx`. Upper-case letters are lower-cased, so two spellings of one name map to the same username; two
- * names never do. Throws `INVALID_USER_ID` for an empty string and for half a surrogate pair. A name may be too long.
+ * Maps a name to a valid username as the specification recommends: letters are lower-cased, and every byte outside the
+ * grammar becomes `=xx`. Names that differ in more than case map to different usernames. Throws `INVALID_USER_ID` for an
+ * empty string or an unpaired surrogate. Does not check the length.
  * @see https://spec.matrix.org/v1.16/appendices/#mapping-from-other-character-sets
  */
 export function normalizeUsername(name: string): string {
@@ -72,7 +72,7 @@ export function normalizeUsername(name: string): string {
   if (name === '' || !name.isWellFormed()) {
     throw new MatrixClientManagerError('INVALID_USER_ID', `expected a name to be Unicode text, got ${quote(name)}`);
   }
-  // Composed again at the end: some letters have a composed form in lower case only.
+  // Normalised again after lower-casing, because some letters have a composed form in lower case only.
   const bytes = Buffer.from(name.normalize('NFC').toLowerCase().normalize('NFC'));
   const username = Array.from(bytes, (byte) => {
     const char = String.fromCharCode(byte);
@@ -86,7 +86,7 @@ function escaped(byte: number): string {
   return `=${byte.toString(16).padStart(2, '0')}`;
 }
 
-/** The server's name in a user id. */
+/** The server name of a user id. */
 export function serverNameOf(userId: string): string {
   return userId.slice(userId.indexOf(':') + 1);
 }
@@ -97,7 +97,8 @@ export function serverNameOf(userId: string): string {
  */
 export function assertRoomId(roomId: unknown): asserts roomId is string {
   if (typeof roomId === 'string' && isOpaqueId('!', roomId)) return;
-  const hint = typeof roomId === 'string' && roomId.startsWith('#') ? ' (an alias has to be resolved first)' : '';
+  const hint =
+    typeof roomId === 'string' && roomId.startsWith('#') ? ' (resolve a room alias to its room id first)' : '';
   throw new MatrixClientManagerError(
     'INVALID_OPTIONS',
     `expected \`roomId\` to be a room id like !abc:example.org, got ${describe(roomId)}${hint}`,

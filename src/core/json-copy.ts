@@ -1,18 +1,18 @@
 /**
- * A deep copy of what JSON can hold, at a tenth of what structuredClone costs for an event. It does not recurse: what a
- * homeserver sends may be nested deeper than the stack.
+ * Copies a JSON value deeply, ten times as fast as structuredClone for an event. Does not recurse, because a homeserver
+ * may send values that are nested more deeply than the call stack allows.
  */
 export function jsonCopy<T>(value: T): T {
   if (!isContainer(value)) return value;
   const root = shallowCopy(value);
-  const open = [root];
-  for (let copy = open.pop(); copy; copy = open.pop()) {
+  const pending = [root];
+  for (let copy = pending.pop(); copy; copy = pending.pop()) {
     for (const key of Object.keys(copy)) {
       const inner = copy[key];
       if (!isContainer(inner)) continue;
-      const own = shallowCopy(inner);
-      copy[key] = own;
-      open.push(own);
+      const innerCopy = shallowCopy(inner);
+      copy[key] = innerCopy;
+      pending.push(innerCopy);
     }
   }
   return root as T;
@@ -24,7 +24,7 @@ function isContainer(value: unknown): value is Container {
   return typeof value === 'object' && value !== null;
 }
 
-/** Of an object the copy has a key `__proto__` as its own, so setting it is harmless. */
+/** The spread copies `__proto__` as an own property, so that assigning to it later does not change the prototype. */
 function shallowCopy(value: Container): Container {
   return Array.isArray(value) ? (value.slice() as unknown as Container) : { ...value };
 }

@@ -1,11 +1,11 @@
 /**
- * How deep an event may be nested for what recurses over it or hands it to something that does: the SDK, its crypto
- * library (which reads 128 levels), `JSON.stringify`. Homeservers refuse to take deeper ones from clients: Synapse 300
- * levels. Callbacks and pages get deeper ones as they came.
+ * The deepest nesting of an event that is passed to recursive code: the SDK, its crypto library (which reads 128 levels),
+ * `JSON.stringify`. Homeservers reject deeply nested events from clients: Synapse 300 levels. Callbacks and pages still
+ * receive deeper events unchanged.
  */
 export const MAX_EVENT_DEPTH = 100;
 
-/** Whether `value`, which JSON can hold, has more than `levels` objects and arrays within each other; looks no deeper. */
+/** Whether a JSON value has more than `levels` nested objects and arrays. Does not recurse beyond `levels`. */
 export function isDeeperThan(value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return false;
   if (levels === 0) return true;
@@ -15,11 +15,11 @@ export function isDeeperThan(value: unknown, levels: number): boolean {
   return false;
 }
 
-/** The same as `JSON.stringify` of what JSON can hold, however deep it is nested. */
+/** `JSON.stringify` for JSON values of any depth: does not recurse over deeply nested ones. */
 export function jsonText(value: object): string {
   if (!isDeeperThan(value, MAX_EVENT_DEPTH)) return JSON.stringify(value);
   const parts: string[] = [];
-  const open: Writer[] = [];
+  const writers: Writer[] = [];
   const write = (value: unknown): void => {
     if (typeof value !== 'object' || value === null) {
       parts.push(JSON.stringify(value) ?? 'null');
@@ -27,16 +27,16 @@ export function jsonText(value: object): string {
     }
     const isArray = Array.isArray(value);
     parts.push(isArray ? '[' : '{');
-    // What JSON has no form for is left out of objects; events hold nothing of that but `undefined`.
+    // JSON omits unsupported values from objects. In events only `undefined` is possible.
     const entries = Object.entries(value).filter(([, inner]) => isArray || inner !== undefined);
-    open.push({ entries, isArray, next: 0 });
+    writers.push({ entries, isArray, next: 0 });
   };
   write(value);
-  for (let writer = open.at(-1); writer; writer = open.at(-1)) {
+  for (let writer = writers.at(-1); writer; writer = writers.at(-1)) {
     const entry = writer.entries[writer.next];
     if (!entry) {
       parts.push(writer.isArray ? ']' : '}');
-      open.pop();
+      writers.pop();
       continue;
     }
     const [key, inner] = entry;

@@ -1,20 +1,20 @@
 import { orAborted, throwIfAborted } from './abort.js';
 
-/** Runs what is queued under one key in order, one at a time; keys do not wait for each other. */
+/** Runs the tasks of one key in order, one at a time. Tasks of different keys run concurrently. */
 export class KeyedQueue {
   readonly #tails = new Map<string, Promise<void>>();
 
-  /** How many keys have something running or waiting. */
+  /** How many keys have a running or waiting task. */
   get size(): number {
     return this.#tails.size;
   }
 
   /**
-   * @param signal - ends the caller's wait at once with `ABORTED`; a task that has not begun by then is not run
-   * @param operation - what the error says was aborted
+   * @param signal - ends the caller's wait immediately with `ABORTED`; a task that has not started by then is not run
+   * @param operation - the name of the operation in that error
    */
   run<T>(key: string, task: () => Promise<T>, signal?: AbortSignal, operation = 'a queued call'): Promise<T> {
-    // Never begun in here: what a task queues under its own key would run beside it, before its place is taken.
+    // Always started asynchronously: a task that queues another one under its own key would otherwise overtake itself.
     const result = (this.#tails.get(key) ?? Promise.resolve()).then(() => {
       throwIfAborted(signal, operation);
       return task();
@@ -22,7 +22,7 @@ export class KeyedQueue {
     const tail = result
       .then(
         () => undefined,
-        () => undefined, // the caller handles the failure; the queue goes on
+        () => undefined, // the caller handles the failure; the queue continues
       )
       .then(() => {
         if (this.#tails.get(key) === tail) this.#tails.delete(key);
@@ -31,7 +31,7 @@ export class KeyedQueue {
     return orAborted(result, signal, operation);
   }
 
-  /** Resolves when all that is queued now has run. */
+  /** Resolves when all tasks that are queued now have run. */
   async settled(): Promise<void> {
     await Promise.all(this.#tails.values());
   }

@@ -1,12 +1,12 @@
 import { orAborted } from './abort.js';
 import { isManagerError, MatrixClientManagerError } from './errors.js';
 
-/** Whether the manager is open: calls are refused from the beginning of its end on, and cut short a little later. */
+/** The lifecycle of a manager. From the start of its shutdown on, new calls are rejected; later, running calls are aborted. */
 export class ManagerLifecycle {
   readonly #inFlight = new AbortController();
   #closing = false;
 
-  /** Fires when calls are cut short. */
+  /** Fires when running calls are aborted. */
   get signal(): AbortSignal {
     return this.#inFlight.signal;
   }
@@ -23,26 +23,27 @@ export class ManagerLifecycle {
     this.#inFlight.abort();
   }
 
-  /** Throws `MANAGER_CLOSED` once the end has begun. */
+  /** Throws `MANAGER_CLOSED` once the shutdown has begun. */
   assertOpen(): void {
     if (this.#closing) throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
   }
 
-  /** Fires with the caller's signal, and when calls are cut short. */
+  /** A signal that fires with the caller's signal, or when running calls are aborted. */
   withShutdownSignal(signal: AbortSignal | undefined): AbortSignal {
     return signal ? AbortSignal.any([signal, this.signal]) : this.signal;
   }
 
   /**
-   * `work`; the wait for it ends at once with `ABORTED` when the caller's `signal` fires, and with `MANAGER_CLOSED` when
-   * calls are cut short. What the end aborts of it ends with `MANAGER_CLOSED`, whatever part of it noticed first.
+   * Settles as `work` does. Rejects immediately with `ABORTED` when the caller's `signal` fires, and with `MANAGER_CLOSED`
+   * when running calls are aborted. Errors that the shutdown causes inside `work` also become `MANAGER_CLOSED`.
    */
   async rejectWhenClosed<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
       return await orAborted(orAborted(work, this.signal, 'the call'), signal, 'the call');
     } catch (error) {
-      const isCallers = signal?.aborted === true && !this.signal.aborted;
-      if (!this.#closing || isCallers || !isManagerError(error, 'ABORTED', 'CLIENT_FAILED', 'STORAGE')) throw error;
+      const isAbortedByCaller = signal?.aborted === true && !this.signal.aborted;
+      if (!this.#closing || isAbortedByCaller || !isManagerError(error, 'ABORTED', 'CLIENT_FAILED', 'STORAGE'))
+        throw error;
       throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
     }
   }

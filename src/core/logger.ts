@@ -1,6 +1,6 @@
 /**
- * Structured logging in pino's argument order, so that a pino instance fits as it is.
- * No token, password or message content is ever passed to it.
+ * A structured logger with pino's argument order, so that a pino instance can be passed directly.
+ * The library never logs a token, a password or the content of a message.
  */
 export interface Logger {
   debug(context: object, message: string): void;
@@ -9,5 +9,5 @@ export interface Logger {
   error(context: object, message: string): void;
 }
 
-/** The default: says nothing. */
+/** The default logger, which discards everything. */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };

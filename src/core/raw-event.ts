@@ -12,17 +12,17 @@ export interface RawEvent {
   readonly origin_server_ts: number;
   readonly content: Readonly<Record<string, unknown>>;
   readonly state_key?: string;
-  /** What a redaction redacts, in room versions before 11; later it stands in `content`. */
+  /** Of a redaction in room versions before 11: id of the redacted event. Later versions have it in `content`. */
   readonly redacts?: string;
   readonly unsigned?: Readonly<Record<string, unknown>>;
-  /** Of one that came encrypted, once that was tried: type and content are then what was encrypted. */
+  /** Result of decrypting the event, once that was tried. After a success, type and content are the decrypted ones. */
   readonly [decryption]?: Decryption;
 }
 
 /** The content of an event: any JSON object. */
 export type EventContent = Readonly<Record<string, unknown>>;
 
-/** Whether the event came encrypted. */
+/** Whether the event was sent encrypted. */
 export function isEncrypted(event: RawEvent): boolean {
   return event.type === 'm.room.encrypted' || event[decryption] !== undefined;
 }
@@ -31,7 +31,7 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Whether `value` has what every event has; homeservers have been seen to send others. */
+/** Whether `value` has the fields that every event must have. Some homeservers have sent events without them. */
 export function isRawEvent(value: unknown): value is RawEvent {
   return (
     isObject(value) &&

@@ -1,4 +1,4 @@
-/** The ids added last, up to a limit: enough to tell a repetition, which always comes soon. */
+/** A set of the ids that were added last, up to a limit. Detects duplicates, which always arrive soon after the first. */
 export class RecentIds {
   readonly #ids = new Set<string>();
   readonly #limit: number;

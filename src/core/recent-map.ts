@@ -1,4 +1,4 @@
-/** The entries set last, up to a limit: for what costs no more than a repetition where it was forgotten. */
+/** A map of the entries that were set last, up to a limit. For data whose loss only causes repeated work. */
 export class RecentMap<Value> {
   readonly #entries = new Map<string, Value>();
   readonly #limit: number;
@@ -16,7 +16,7 @@ export class RecentMap<Value> {
   }
 
   set(key: string, value: Value): void {
-    this.#entries.delete(key); // so that it is the newest
+    this.#entries.delete(key); // moves the entry to the end, as the newest
     this.#entries.set(key, value);
     if (this.#entries.size <= this.#limit) return;
     for (const oldest of this.#entries.keys()) {

@@ -1,20 +1,20 @@
 import { isObject, isRawEvent } from './raw-event.js';
 import type { RawEvent } from './raw-event.js';
 
-/** Who took an event back, when and why. */
+/** The redaction of an event: its sender, time and reason. */
 export interface Redacted {
-  /** The redaction. */
+  /** Id of the redaction event. */
   readonly eventId: string;
-  /** Who sent the redaction, as a full user id. */
+  /** Full user id of the sender of the redaction. */
   readonly sender: string;
-  /** The sender's homeserver's clock, in milliseconds since the Unix epoch (`origin_server_ts`). */
+  /** `origin_server_ts`: time by the clock of the sender's homeserver, in milliseconds since the Unix epoch. */
   readonly timestamp: number;
   readonly reason?: string;
 }
 
 /**
- * What is told of an event that was taken back; undefined where it was not, or the redaction cannot be read.
- * @param redaction - known otherwise than from the event itself
+ * Describes the redaction of an event. Undefined if the event was not redacted, or the redaction is malformed.
+ * @param redaction - the redaction event, by default the one in `unsigned.redacted_because`
  * @see https://spec.matrix.org/v1.16/client-server-api/#redactions
  */
 export function readRedaction(

@@ -1,15 +1,15 @@
 import { types } from 'node:util';
 import { MatrixClientManagerError } from './errors.js';
 
-/** What a caller's JSON may be at most. */
+/** The limits of a caller's JSON value. */
 export interface JsonLimits {
-  /** Objects and arrays within each other. @default 100 */
+  /** Levels of nested objects and arrays. @default 100 */
   readonly maxDepth?: number;
-  /** Length as UTF-8, in bytes. @default Infinity */
+  /** Length of the JSON text as UTF-8, in bytes. @default Infinity */
   readonly maxBytes?: number;
 }
 
-/** Synapse refuses 300 levels, and the SDK's crypto library reads no more than 128. */
+/** Synapse rejects 300 levels, and the SDK's crypto library reads at most 128. */
 const MAX_DEPTH = 100;
 const MAX_PATH_LENGTH = 200;
 
@@ -24,18 +24,18 @@ interface Frame {
 }
 
 /**
- * A copy of a caller's value as it will be sent, so that a getter, a proxy or a later change cannot make it another one
- * than was checked. Throws `INVALID_OPTIONS`, with the path, for what an event cannot hold: values that JSON does not
- * know, circles, numbers that canonical JSON forbids, unpaired surrogates in strings and keys, and what is too deep or
- * too large. `undefined` is treated as `JSON.stringify` treats it. Nothing here recurses.
- * @param name - what the value is called in the error
+ * Copies a caller's value as it will be sent, so that a getter, a proxy or a later change cannot alter the checked value.
+ * Throws `INVALID_OPTIONS` with the path of a value that an event cannot contain: values without a JSON form, circular
+ * references, numbers that canonical JSON forbids, unpaired surrogates, and values that are too deep or too large.
+ * Treats `undefined` as `JSON.stringify` does. Does not recurse.
+ * @param name - the name of the value in the error
  * @see https://spec.matrix.org/v1.16/appendices/#canonical-json
  */
 export function toSendableJson<T>(value: T, name: string, limits: JsonLimits = {}): T {
   return new Copier(name, limits).copy(value) as T;
 }
 
-/** Throws `INVALID_OPTIONS` for a string with an unpaired surrogate: it has no UTF-8, and Synapse answers it 500. */
+/** Throws `INVALID_OPTIONS` for a string with an unpaired surrogate: it has no UTF-8 form, and Synapse responds with 500. */
 export function assertWellFormed(text: string, name: string): void {
   if (!text.isWellFormed()) throw invalid(`expected Unicode text in \`${name}\`, got an unpaired surrogate`);
 }
@@ -45,7 +45,7 @@ class Copier {
   readonly #maxDepth: number;
   readonly #maxBytes: number;
   readonly #frames: Frame[] = [];
-  /** The objects of {@link #frames}: one that comes again inside of itself is a circle. */
+  /** The objects of {@link #frames}, to detect circular references. */
   readonly #ancestors = new Set<object>();
   #bytes = 0;
 
@@ -74,7 +74,7 @@ class Copier {
     return copy;
   }
 
-  /** The value itself; for an object its copy, still empty. */
+  /** Returns a primitive value itself. For an object, returns an empty copy and queues the object for copying. */
   #startCopy(value: unknown): unknown {
     if (typeof value === 'string') this.#countBytes(this.#jsonBytes(value));
     else if (typeof value === 'number') this.#countBytes(String(this.#assertInteger(value)).length);
@@ -85,7 +85,7 @@ class Copier {
   }
 
   #pushFrame(source: object): object {
-    if (this.#ancestors.has(source)) this.#fail('expected JSON in an event, got a circle');
+    if (this.#ancestors.has(source)) this.#fail('expected JSON in an event, got a circular reference');
     if (this.#frames.length === this.#maxDepth) {
       this.#fail(`expected at most ${this.#maxDepth} levels of objects and arrays in an event, got more`);
     }
@@ -93,7 +93,7 @@ class Copier {
     const isArray = this.#runCallerCode(() => Array.isArray(source));
     const copy = isArray ? [] : {};
     const keys = isArray ? undefined : this.#runCallerCode(() => Object.keys(source));
-    const length = keys?.length ?? (Number(this.#read(source, 'length')) || 0); // a proxy may say anything
+    const length = keys?.length ?? (Number(this.#read(source, 'length')) || 0); // a proxy may return any value
     this.#countBytes(length === 0 ? 2 : 1);
     this.#ancestors.add(source);
     this.#frames.push({ source, copy, keys, length, next: 0 });
@@ -104,7 +104,7 @@ class Copier {
     return this.#runCallerCode(() => (source as Readonly<Record<string, unknown>>)[key]);
   }
 
-  /** What stands for a value that makes its own JSON, such as a date. */
+  /** The result of `toJSON()` for a value that has that method, such as a date. */
   #toJsonValue(value: unknown, key: string): unknown {
     if (typeof value !== 'object' || value === null) return value;
     return this.#runCallerCode(() => {
@@ -113,7 +113,7 @@ class Copier {
     });
   }
 
-  /** Runs code of the caller: getters, proxies, `toJSON`. */
+  /** Runs the caller's code: getters, proxies, `toJSON`. */
   #runCallerCode<T>(run: () => T): T {
     try {
       return run();
@@ -131,7 +131,7 @@ class Copier {
     );
   }
 
-  /** The bytes of a string in JSON. */
+  /** The size of a string in JSON, in bytes. */
   #jsonBytes(text: string): number {
     if (text.length > this.#maxBytes) this.#tooLarge();
     if (!text.isWellFormed()) this.#fail('expected Unicode text in an event, got an unpaired surrogate');
@@ -145,7 +145,7 @@ class Copier {
 
   #tooLarge(): never {
     throw invalid(
-      `expected \`${this.#name}\` to be at most ${this.#maxBytes} bytes of JSON, got more; upload large things as media`,
+      `expected \`${this.#name}\` to be at most ${this.#maxBytes} bytes of JSON, got more; upload large content as media`,
     );
   }
 
@@ -156,19 +156,19 @@ class Copier {
   }
 }
 
-/** The key that is being read. */
+/** The key whose value is being copied. */
 function currentKey({ keys, next }: Frame): string {
   return keys ? (keys[next - 1] as string) : String(next - 1);
 }
 
-/** Objects that JSON would say to be empty, or lists of numbers, are mistakes of the caller. */
+/** Rejects objects that JSON would turn into `{}` or lists of numbers, such as a Map or a Buffer: a caller's mistake. */
 function isJsonObject(value: object): boolean {
   const { isBoxedPrimitive, isMap, isPromise, isRegExp, isSet, isWeakMap, isWeakSet } = types;
   const isOther = [isBoxedPrimitive, isMap, isPromise, isRegExp, isSet, isWeakMap, isWeakSet].some((is) => is(value));
   return !isOther && !types.isAnyArrayBuffer(value) && !ArrayBuffer.isView(value);
 }
 
-/** Sets a property of its own, whatever it is called: by assignment, `__proto__` would be the object's prototype. */
+/** Sets an own property. Assigning to `__proto__` would change the prototype instead. */
 function setOwn(target: object, key: string, value: unknown): void {
   if (key === '__proto__') {
     Object.defineProperty(target, key, { value, configurable: true, enumerable: true, writable: true });

@@ -1,16 +1,16 @@
-/** Runs one call per key at a time; whoever asks meanwhile gets the same promise. */
+/** Runs at most one call per key at a time. Concurrent callers of the same key share its promise. */
 export class SingleFlight<T> {
   readonly #running = new Map<string, Promise<T>>();
 
-  run(key: string, fly: () => Promise<T>): Promise<T> {
-    const running = this.#running.get(key);
-    if (running) return running;
-    const flight = fly().finally(() => this.#running.delete(key));
-    this.#running.set(key, flight);
-    return flight;
+  run(key: string, start: () => Promise<T>): Promise<T> {
+    const current = this.#running.get(key);
+    if (current) return current;
+    const promise = start().finally(() => this.#running.delete(key));
+    this.#running.set(key, promise);
+    return promise;
   }
 
-  /** Resolves when nothing flies any more, however the flights end. */
+  /** Resolves when the calls that run now have ended, successfully or not. */
   async whenIdle(): Promise<void> {
     await Promise.allSettled(this.#running.values());
   }

@@ -1,113 +1,116 @@
 import type { Decryption } from './decryption.js';
 import type { ClientEvent, ClientEventType, Provenance } from './client-event.js';
 
-/** How a request to the homeserver ended: well, or by which class of failure. */
+/** The result of a request to the homeserver: `ok`, or the class of its failure. */
 export type RequestResult =
   | 'ok'
   | 'rate-limited'
   | 'transient'
-  /** Not sent: the homeserver is known to be down. */
+  /** Not sent, because the homeserver is known to be down. */
   | 'unavailable'
   | 'unauthorised'
   | 'aborted'
   | 'permanent';
 
-/** What a sync was: the first one ever, the first one after a pause, or one of a live client. */
+/** The kind of a sync: the user's first one ever, the first one after a pause, or one of a live client. */
 export type SyncKind = 'initial' | 'catch-up' | 'live';
 
 export type CallbackOutcome = 'handled' | 'failed';
 
-/** What becomes of a room key on a user's device. */
+/** An event in the life of a room key on a user's device. */
 export type RoomKeyEvent =
-  /** The device has begun a session of its own. */
+  /** The device has created an outbound session. */
   | 'made'
-  /** Another device has sent it. */
+  /** Another device has sent the key. */
   | 'received'
-  /** Another device has told that it will not send it. */
+  /** Another device has reported that it will not send the key. */
   | 'withheld'
-  /** It was stored in the user's key backup. */
+  /** The key was stored in the user's key backup. */
   | 'backed-up'
-  /** It was read from there. */
+  /** The key was read from the user's key backup. */
   | 'restored';
 
-/** What came of looking for one key, without which an event cannot be read, in the user's key backup. */
+/** The result of requesting one missing room key from the user's key backup. */
 export type KeyRequestResult = 'found' | 'missing' | 'failed';
 
-/** Why keys could not be stored in a backup: it will be tried again, or the backup is no more. */
+/** Why keys could not be stored in a backup: the upload failed and is retried, or the backup no longer exists. */
 export type KeyBackupFailure = 'upload' | 'gone';
 
-/** One request on its way. */
+/** Observes one request. */
 export interface RequestWatch {
-  /** Its turn has come: time runs from here. */
+  /** The request was admitted and is sent. Its duration is measured from here. */
   sent(): void;
-  /** @param status - of the answer; undefined when there was none */
+  /** @param status - HTTP status, or undefined without a response */
   ended(result: RequestResult, status?: number): void;
 }
 
-/** What one sync brought. */
+/** The size of one sync response. */
 export interface SyncSize {
   readonly rooms: number;
   readonly events: number;
 }
 
-/** Takes in what a sync brought. */
-export type SyncWatch = (size: SyncSize, take: () => Promise<void>) => Promise<void>;
+/** Runs and measures the processing of one sync response. */
+export type SyncWatch = (size: SyncSize, handle: () => Promise<void>) => Promise<void>;
 
 /**
- * What the parts of the library tell about their work, as it happens. It measures and passes on; it never throws, and
- * a part works the same without it. Ids are for who subscribes in the process; no metric and no trace shows them.
+ * Receives measurements from all parts of the library. Its methods never throw, and the library works the same without
+ * it. User ids and room ids reach only subscribers inside the process: metrics and traces never contain them.
  */
 export interface Telemetry {
-  /** A request is going to be made. @param path - from the origin on */
+  /** A request is about to be made. @param path - without the origin */
   request(method: string, path: string): RequestWatch;
-  /** A request is made once more, after a failure. */
+  /** A request is repeated after a failure. */
   requestRepeated(method: string, path: string): void;
-  /** A client has changed its state. @param resumed - whether it began where it had been */
+  /** A client has changed its state. @param resumed - whether the client started from a stored position */
   clientChanged(userId: string, from: string, to: string, resumed: boolean, errorCode?: string): void;
   clientStopped(userId: string, reason: string): void;
-  /** A sync was answered after `durationMs`, the homeserver's waiting for news included. Returns how to take it in. */
+  /**
+   * A sync response arrived after `durationMs`, which includes the time that the homeserver waited for new events. Returns
+   * a function that runs and measures the processing of the response.
+   */
   sync(
     userId: string,
     kind: SyncKind,
     durationMs: number,
-  ): (size: SyncSize, take: () => Promise<void>) => Promise<void>;
-  /** So many parts of an answer were left out, since they are not what the specification promises. */
+  ): (size: SyncSize, handle: () => Promise<void>) => Promise<void>;
+  /** Parts of a response were skipped because they violate the specification. */
   malformed(parts: number): void;
-  /** An event is handed to the callbacks. */
+  /** An event is passed to the callbacks. */
   event(type: ClientEventType, provenance: Provenance): void;
   /** Runs one attempt of a callback. */
   callback(event: ClientEvent, attempt: number, run: () => void | Promise<void>): Promise<void>;
-  /** An encrypted event was decrypted for the callbacks, or given up. */
+  /** Decrypting an event for the callbacks has succeeded or finally failed. */
   decryption(result: Decryption): void;
-  /** A change of a device's keys was stored after `durationMs`, or could not be. */
+  /** Storing a change of a device's keys has succeeded or failed after `durationMs`. */
   keyCommit(stored: boolean, durationMs: number): void;
   roomKeys(event: RoomKeyEvent, count: number): void;
   keyRequest(result: KeyRequestResult): void;
-  /** So many keys more, or fewer, wait to be stored in a key backup. */
+  /** The number of keys that wait to be stored in a key backup has changed by `change`. */
   keysToBackUp(change: number): void;
   keyBackupFailed(reason: KeyBackupFailure): void;
   deadLetter(): void;
-  /** A gap was filled by `events` events after `durationMs`; `complete` says whether nothing is missing now. */
+  /** A gap was filled with `events` events in `durationMs`. `complete` is false if events are still missing. */
   gap(userId: string, roomId: string, events: number, complete: boolean, durationMs: number): void;
-  /** Stores a position. */
+  /** Runs and measures the storing of a position. */
   checkpoint(userId: string, store: () => Promise<void>): Promise<void>;
-  /** Sends a message, the wait for its turn included. */
+  /** Runs and measures the sending of a message, including the wait in its room's queue. */
   send<T>(userId: string, roomId: string, send: () => Promise<T>): Promise<T>;
   provision<T extends { readonly created: boolean }>(provision: () => Promise<T>): Promise<T>;
   homeserver(state: 'up' | 'down'): void;
-  /** Runs what goes on long after its caller has left, so that it is not traced as a part of the caller's work. */
+  /** Runs work that outlives its caller outside the caller's trace. */
   detached<T>(run: () => T): T;
 }
 
 const unwatched: RequestWatch = { sent() {}, ended() {} };
 
-/** Measures nothing. */
+/** A telemetry that measures nothing. */
 export const noTelemetry: Telemetry = {
   request: () => unwatched,
   requestRepeated() {},
   clientChanged() {},
   clientStopped() {},
-  sync: () => (_size, take) => take(),
+  sync: () => (_size, handle) => handle(),
   malformed() {},
   event() {},
   callback: async (_event, _attempt, run) => run(),

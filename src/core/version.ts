@@ -1,2 +1,2 @@
-/** The version of the library, as package.json has it; a test compares the two. */
+/** The version of the library. A test checks that it equals the version in package.json. */
 export const libraryVersion = '0.1.0';

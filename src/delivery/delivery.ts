@@ -254,7 +254,7 @@ export class Delivery {
       const hasBacklog = plan.some((event) => event.provenance === 'backlog');
       // A callback that asks for the backlog is still owed that of the first sync.
       const known = this.#positions.get(roomId);
-      const owesHistory = known ? known.history : room.isWithoutHistory;
+      const owesHistory = known ? known.history : room.isAwaitingBackfill;
       const kept = !hasBacklog && owesHistory ? { history: true as const } : {};
       for (const { raw, provenance } of plan) {
         const readable = isSealed(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;

@@ -176,7 +176,7 @@ export class FastStart {
     );
     this.#updateKnownRooms(sync, complete);
     const rooms = batch.rooms.map((room) =>
-      missing.has(room.roomId) ? { ...room, isWithoutHistory: true as const } : room,
+      missing.has(room.roomId) ? { ...room, isAwaitingBackfill: true as const } : room,
     );
     // A stored room counts as complete, so the state of a missing room must not be stored.
     const stateChanged = new Set([...sync.stateChanged].filter((roomId) => !missing.has(roomId)));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { runAllSteps } from '../../src/core/every-step.js';
 
-describe('everyStep', () => {
+describe('runAllSteps', () => {
   const log: string[] = [];
   const step = (name: string, fails?: Error) => () => {
     log.push(name);

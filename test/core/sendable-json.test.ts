@@ -61,7 +61,7 @@ describe('refuses', () => {
     'half an emoji in a string': [{ a: { b: ['order \ud83d'] } }, /unpaired surrogate at `content\.a\.b\.0`/],
     'half an emoji in a key': [{ a: { '\udc00x': 1 } }, /unpaired surrogate at `content\.a\.�x`/],
     'half an emoji by itself': ['\udc00', /unpaired surrogate at `content`/],
-    'a circle': [circle, /a circle at `content\.a\.0`/],
+    'a circle': [circle, /a circular reference at `content\.a\.0`/],
     'a fraction': [{ a: [0.5] }, /whole numbers below 2\^53 in an event, got another at `content\.a\.0`/],
     'a number that is none': [{ a: Number.NaN }, /whole numbers/],
     'a large number': [{ a: 2 ** 53 }, /whole numbers/],

@@ -1,27 +1,27 @@
 import type { EventContent, RawEvent } from '../raw-event.js';
 
-/** What one sync response, or one push of an application service, brought for one user in one room. */
+/** The events of one room for one user, from one sync response or one application service transaction. */
 export interface RoomBatch {
   readonly roomId: string;
   readonly membership: 'join' | 'leave';
   /** Oldest first. */
   readonly timeline: readonly RawEvent[];
-  /** Whether events are missing between what came before and `timeline`. */
+  /** Whether events are missing between the previous batch and `timeline`. */
   readonly limited: boolean;
-  /** A `/messages` token for what lies before `timeline`. */
+  /** A `/messages` token for the events before `timeline`. */
   readonly prevBatch: string | undefined;
-  /** Whether the room is one of those that come late, and only its news come with this: its history is still to come. */
-  readonly isWithoutHistory?: true;
-  /** Whether the homeserver does not count the user to the room any more, and has told no leave. */
+  /** Whether the fast start has not loaded the room yet. `timeline` holds only new events; the backlog follows later. */
+  readonly isAwaitingBackfill?: true;
+  /** Whether the user is no longer in the room, although the homeserver has sent no leave event. */
   readonly isGone?: true;
   /** Typing notifications and receipts. */
   readonly ephemeral: readonly { readonly type: string; readonly content: EventContent }[];
 }
 
-/** An invitation that came in. */
+/** A received invitation. */
 export interface InviteBatch {
   readonly roomId: string;
-  /** Stripped state; what is not an object with type, sender and content has been left out. */
+  /** Stripped state events. Malformed ones (without type, sender or content) are omitted. */
   readonly state: readonly {
     readonly type: string;
     readonly sender: string;
@@ -32,39 +32,42 @@ export interface InviteBatch {
   }[];
 }
 
-/** What came for one user at once. */
+/** The events that one user received with one sync response. */
 export interface EventBatch {
-  /** The position before the batch; undefined when it is the first one ever, whose events are history. */
+  /** The sync token before the batch. Undefined for the first batch ever, whose events are the backlog. */
   readonly since: string | undefined;
-  /** The position after it. */
+  /** The sync token after the batch. */
   readonly nextBatch: string;
   readonly rooms: readonly RoomBatch[];
   readonly invites: readonly InviteBatch[];
-  /** Whether the batch tells what happened while the source was not listening. */
+  /** Whether the batch contains events from a time when the source was not running. */
   readonly catchUp: boolean;
-  /** Whether a first batch has some of the user's rooms only; late ones bring the others. */
+  /** Whether a first batch has only some of the user's rooms. Later batches bring the others. */
   readonly isPartialInitialSync?: boolean;
-  /** Whether it brings rooms that the first batch has left out, as they were at `since`. */
+  /** Whether the batch brings rooms that the first batch omitted, in their state at `since`. */
   readonly isBackfilledRooms?: boolean;
-  /** What the source needs to resume from `nextBatch`, to be stored together with it; only what has changed. */
+  /** The data that the source needs to resume from `nextBatch`, as far as it has changed. Stored together with the token. */
   readonly resume?: ResumeData;
 }
 
-/** What a source stores with a position and gets back when it resumes from it. Opaque to everybody else. */
+/** Data that a source stores with a sync token and gets back when it resumes from that token. Opaque to other code. */
 export interface ResumeData {
-  /** Room id to the room's state, or to null when the room is to be forgotten. */
+  /** Room id to the room's state, or to null to delete the stored state. */
   readonly rooms: ReadonlyMap<string, string | null>;
   readonly accountData?: string;
 }
 
-/** Takes the batches of one user in order. Resolves when the next one may come, which may be before this one is handled. */
+/**
+ * Receives the batches of one user in order. Resolves when the next batch may be passed, possibly before this one has been
+ * handled.
+ */
 export type EventSink = (batch: EventBatch) => Promise<void>;
 
 /**
- * Where a user's events come from. Today that is a sync of the user's own client; nothing above may rely on it, since
- * an application service pushes one stream for all users.
+ * The source of a user's events. Currently this is the sync of the user's own client. Code that uses the source must not
+ * rely on that: an application service receives one stream for all users.
  */
 export interface EventSource {
-  /** Attaches the one taker of the batches; call it before the source starts. */
+  /** Sets the receiver of the batches. Call this once, before the source starts. */
   connect(sink: EventSink): void;
 }

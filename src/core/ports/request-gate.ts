@@ -1,43 +1,43 @@
-/** In what order requests go when not all may: first what somebody waits for, last what nobody misses. */
+/** The kinds of request, in the order in which they are admitted when a rate limit delays requests. */
 export type Priority = 'send' | 'call' | 'sync' | 'typing';
 
 export const priorities: readonly Priority[] = ['send', 'call', 'sync', 'typing'];
 
-/** A request that wants to go out. */
+/** A request that asks to be admitted. */
 export interface AdmissionRequest {
-  /** What is being done, as the start of a sentence. */
+  /** The operation, as the subject of a sentence, such as `sending a message`. */
   readonly operation: string;
-  /** Whose request it is; undefined for the admin's. */
+  /** The user who sends the request. Undefined for requests of the admin. */
   readonly userId?: string | undefined;
   readonly roomId?: string | undefined;
   /** @default 'call' */
   readonly priority?: Priority;
   readonly signal?: AbortSignal | undefined;
-  /** Whether it is an Admin API call: those have a rate limit of their own. @default false */
+  /** Whether this is an Admin API call, which has its own rate limit. @default false */
   readonly admin?: boolean;
 }
 
-/** How a request that went out ended. */
+/** The outcome of a request that was sent. */
 export interface RequestOutcome {
-  /** Whose request it was; undefined for the admin's. */
+  /** The user who sent the request. Undefined for requests of the admin. */
   readonly userId: string | undefined;
-  /** When it went out, in milliseconds since the Unix epoch. */
+  /** When the request was sent, in milliseconds since the Unix epoch. */
   readonly sentAt: number;
-  /** Whether it was a sync. */
+  /** Whether it was a `/sync` request. */
   readonly isSync: boolean;
-  /** No answer and 5xx are failures, anything else shows a homeserver at work. */
+  /** True for 5xx and for requests without a response. Any other response shows that the homeserver works. */
   readonly failed: boolean;
 }
 
-/** What every request to the homeserver passes. */
+/** Admits the requests to the homeserver, and records their outcomes. */
 export interface RequestGate {
-  /** Lets the request out in its turn. Throws `HOMESERVER_UNAVAILABLE` at once while the homeserver is down. */
-  enter(passenger: AdmissionRequest): Promise<void>;
-  /** Notes how a request that went out ended. */
+  /** Resolves when the request may be sent. Rejects immediately with `HOMESERVER_UNAVAILABLE` while the homeserver is down. */
+  enter(request: AdmissionRequest): Promise<void>;
+  /** Records the outcome of a request that was sent. */
   record(outcome: RequestOutcome): void;
-  /** Calls `listener` once, when the homeserver goes down; returns what undoes that. */
+  /** Calls `listener` once, when the homeserver goes down. Returns a function that removes the listener. */
   onceDown(listener: () => void): () => void;
 }
 
-/** Lets everything out. */
+/** A gate that admits every request immediately. */
 export const openGate: RequestGate = { enter: async () => {}, record: () => {}, onceDown: () => () => {} };

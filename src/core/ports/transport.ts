@@ -2,40 +2,41 @@
 export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
 /**
- * How requests travel to the homeserver. A manager opens its transport once and closes what it got at its shutdown,
- * so one transport can be given to many managers.
+ * Sends requests to the homeserver. Each manager calls `open()` once and closes the result at its shutdown, so one
+ * transport can serve several managers.
  */
 export interface Transport {
   open(): OpenTransport;
 }
 
-/** What a request is, so that one kind does not hold up another: long polls, admin calls, everything else. */
+/** The connection pool of a request: `poll` for long polls, `admin` for admin calls, `call` for all others. */
 export type ConnectionPool = 'poll' | 'admin' | 'call';
 
-/** A request whose answer is read to its end. */
+/** A request whose response body is read completely. */
 export interface TransportRequest {
   readonly method: string;
-  /** Such as `https://matrix.example.org`. */
+  /** The origin, such as `https://matrix.example.org`. */
   readonly origin: string;
-  /** From the origin on, percent-encoded, with the query. */
+  /** Percent-encoded path and query, without the origin. */
   readonly path: string;
-  /** By lower-case names. */
+  /** Headers, with lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | undefined;
+  /** The pool to use, so that one kind of request does not delay another. */
   readonly lane: ConnectionPool;
-  /** How large the answer may be, in bytes; a larger one is `INVALID_RESPONSE`. */
+  /** Maximum size of the response body, in bytes. A larger one must be rejected with `INVALID_RESPONSE`. */
   readonly maxBytes: number;
-  /** Ends the request at once. Its reason is a `TimeoutError` where the answer did not come in time. */
+  /** Aborts the request. The signal's reason is a `TimeoutError` if the response did not arrive in time. */
   readonly signal: AbortSignal;
 }
 
-/** The headers of an answer, such as a `Headers`. */
+/** The headers of a response, such as a `Headers` object. */
 export interface HttpHeaders extends Iterable<[string, string]> {
-  /** Several of one name are joined by commas. */
+  /** The value of a header, or null. Several headers with the same name are joined by commas. */
   get(name: string): string | null;
 }
 
-/** An HTTP answer, read to its end. */
+/** An HTTP response with its complete body. */
 export interface HttpResponse {
   readonly status: number;
   readonly headers: HttpHeaders;
@@ -45,12 +46,12 @@ export interface HttpResponse {
 /** The open connections of one manager. */
 export interface OpenTransport {
   /**
-   * Sends once and follows no redirect. Rejects with the signal's reason, with `INVALID_RESPONSE`, or with whatever
-   * says in a `code` why there is no connection.
+   * Sends the request once, without following redirects. Rejects with the signal's reason, with `INVALID_RESPONSE`, or
+   * with a connection error that has a `code`, such as `ECONNREFUSED`.
    */
   send(request: TransportRequest): Promise<HttpResponse>;
-  /** For what is not JSON: large bodies, which flow. */
+  /** Sends requests with streamed bodies, such as uploads and downloads. */
   readonly fetch: Fetch;
-  /** Ends what is under way; resolves when no socket is left. */
+  /** Aborts running requests and closes the connections. Resolves when all sockets are closed. */
   close(): Promise<void>;
 }
