@@ -3,7 +3,7 @@ import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
 
 /**
  * Shortens the SDK's live timelines, because the SDK does not and its cost per event grows with their length.
- * A timeline is cut to `limit` events only once it has twice as many, so that few events pay for the cut.
+ * A timeline is cut to `limit` events only once it has twice as many, so that one cut serves many events.
  */
 export function trimTimelines(client: MatrixClient, roomIds: readonly string[], limit: number): void {
   for (const roomId of roomIds) {

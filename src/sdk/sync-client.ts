@@ -74,7 +74,7 @@ export interface SyncClientOptions {
   readonly onConnection: (connected: boolean) => void;
   /** Called when the homeserver rejects the position; the client continues with a sync without a position. */
   readonly onPositionLost: (error: MatrixClientManagerError) => void;
-  /** Called when a running client fails permanently, for example because its session has ended. */
+  /** Called once when a running client fails permanently, for example because its session has ended. */
   readonly onFatal: (error: MatrixClientManagerError) => void;
 }
 
@@ -233,7 +233,7 @@ export class SyncClient implements EventSource {
     return this.#poll.isCurrent && this.#pending === undefined;
   }
 
-  /** Whether rooms or missed events are absent because loading them keeps failing. */
+  /** Whether rooms or missed events are absent because loading them has failed. */
   get isIncomplete(): boolean {
     return this.#fastStart.isRoomLoadFailing || this.#missedSync?.isFailing === true;
   }

@@ -84,6 +84,7 @@ export class FastStart {
   /** Failed attempts to load rooms, and the earliest time of the next one in milliseconds since the Unix epoch. */
   #failures = 0;
   #nextLoadAt = 0;
+  /** The query of the last plain sync. */
   #lastSync = { since: '', timeout: 0 };
 
   constructor(options: FastStartOptions) {
@@ -141,7 +142,7 @@ export class FastStart {
   async loadMoreRooms(since: string, catchUp: boolean): Promise<SyncChunk[]> {
     for (;;) {
       const { sections, liveSync } = await this.#addLiveSync(await this.#nextWindow(), since, catchUp);
-      this.#failures = Math.min(this.#failures, LOAD_ATTEMPTS - 1); // from now on the first failure postpones
+      this.#failures = Math.min(this.#failures, LOAD_ATTEMPTS - 1); // after a postponement, a single failure postpones again
       const hasMissingRooms = this.#hasMissingRooms;
       const chunks = liveSync ? [{ sync: liveSync, hasMissingRooms }] : [];
       if (sections.join.size > 0) {
@@ -163,7 +164,7 @@ export class FastStart {
     return true;
   }
 
-  /** Marks the rooms of a plain sync that are not loaded: it has their live events but not their full state. */
+  /** Marks the rooms of a plain sync that are not loaded. The sync has their live events, but not their full state. */
   markMissingRooms(sync: ParsedSync): ParsedSync {
     const complete = completeRooms(sync);
     const { batch } = sync;
@@ -253,9 +254,8 @@ export class FastStart {
   }
 
   /**
-   * Adds a plain sync from `since` to the window, and removes the events of that sync from the window. If the sync has
-   * events of rooms that are not loaded, these rooms are queued first and no sync is returned. Notes the window's rooms
-   * as loaded.
+   * Makes a plain sync from `since`, and removes the events of that sync from the window. If the sync has events of rooms
+   * that are not loaded, these rooms are queued first and no sync is returned. Notes the window's rooms as loaded.
    */
   async #addLiveSync({ sections, isComplete }: RoomWindow, since: string, catchUp: boolean): Promise<WindowWithSync> {
     const filter = syncFilter(syncLimit(this.#options.timelineLimit));
@@ -285,8 +285,8 @@ export class FastStart {
   }
 
   /**
-   * A short `timeout` for `/sync`, in milliseconds, that differs from the last one. Synapse caches a response that is not
-   * empty for two minutes. A cached response would lack the newest events, which would then count as backlog.
+   * A short `timeout` for `/sync`, in milliseconds, that differs from the last one. Synapse caches each
+   * response with events for two minutes. A cached response would lack the newest events, which would then count as backlog.
    */
   #uniqueTimeout(since: string): number {
     const { clock } = this.#options;
@@ -318,7 +318,7 @@ function roomsBody({ join, invite }: RoomSections): object {
   return { join: Object.fromEntries(join), invite: Object.fromEntries(invite) };
 }
 
-/** Whether the request may succeed later: the homeserver is down or busy, or the token is being renewed. */
+/** Whether the request may succeed later: the homeserver is down or busy, or the access token has to be renewed. */
 function isTemporary(error: unknown): boolean {
   if (!isManagerError(error) || error.code === 'INVALID_RESPONSE' || error.code === 'TIMEOUT') return false;
   const { status } = error;

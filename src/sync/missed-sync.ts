@@ -82,7 +82,7 @@ export class MissedSync {
     return this.#failures > 0;
   }
 
-  /** Whether missed events are still being fetched. Batches of later polls have to be dropped until then. */
+  /** Whether missed events are still being fetched. Until they arrive, batches of polls must not be delivered. */
   get isUnderWay(): boolean {
     return this.#underWay;
   }

@@ -56,6 +56,6 @@ function removeLiveEvents(section: JoinedRoomBody, liveRoom: ParsedSync['batch']
   const isOld = (event: unknown): boolean => !(isObject(event) && liveIds.has(String(event.event_id)));
   const events = timeline.events.filter(isOld);
   if (events[0] === timeline.events[0]) return { ...section, timeline: { ...timeline, events } };
-  const { prev_batch: _before, ...rest } = timeline; // the token belongs to an event that was removed
+  const { prev_batch: _before, ...rest } = timeline; // the token points before the removed events
   return { ...section, timeline: { ...rest, events } };
 }

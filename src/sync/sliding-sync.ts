@@ -147,7 +147,7 @@ export class SlidingSync {
     return sections;
   }
 
-  /** Fetches the member events of heroes (who give a room without a name its name) that are not in the response. */
+  /** Fetches missing member events of heroes: clients name a room without a name after these members. */
   async #fetchHeroes(rooms: readonly (readonly [string, SlidingRoom])[]): Promise<Map<string, readonly unknown[]>> {
     const missing = rooms.flatMap(([roomId, { heroes, required_state: state }]) => {
       const ids = (heroes ?? []).map(({ user_id: userId }) => userId).filter((userId) => !memberOf(state, userId));

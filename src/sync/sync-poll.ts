@@ -26,7 +26,7 @@ export interface ClientGate extends RequestGate {
 
 /** The part of the client's encryption that the poll uses. */
 export interface PollEncryption {
-  /** Set when keys could not be stored. The poll then stops, because another sync would confirm their arrival. */
+  /** Set when keys could not be stored. The poll then stops, because another sync would tell the homeserver that it has them. */
   readonly failure: MatrixClientManagerError | undefined;
   /** Called before a sync without a position, which does not list the devices that have changed. */
   forgetDeviceLists(): void;
@@ -78,7 +78,7 @@ const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
  * Sends one `/sync` after the other. Decides when to send it and from which position, and retries after a failure
  * without a limit once the client is live.
  *
- * This file is a little long because the position, the pauses and the failures of the poll decide about each other.
+ * This file is a little long because the position, the pauses and the failures of the poll depend on each other.
  */
 export class SyncPoll {
   readonly #options: SyncPollOptions;
@@ -96,7 +96,7 @@ export class SyncPoll {
   /** Number of positions in a row that were rejected without one successful sync from them. */
   #positionLosses = 0;
   #lastSyncAt: number | undefined;
-  /** The access token of the last sync; another one means a new login. */
+  /** The access token of the last sync; if it changes, the session was renewed. */
   #lastToken: string | undefined;
   /** Whether the client has rested since the last sync, so that it may lack events. */
   #hasRested = false;
@@ -202,7 +202,7 @@ export class SyncPoll {
     }
   }
 
-  /** After a new login the device may have been created again under the same id, without the client's keys. */
+  /** Checks the device after a new token: a login may have created it again under the same id, without its keys. */
   async #assertSameDevice(): Promise<void> {
     const { encryption, session } = this.#options;
     const token = session.current?.accessToken;
