@@ -36,8 +36,8 @@ const clientParts: readonly PartPath[] = [
   'store.removeRoom()',
   'store.storeRoom()',
   'store.accountData.values()',
-  'secretStorage.accountDataAdapter', // replaced by SecretKeeper
-  'secretStorage.callbacks?', // replaced by SecretKeeper
+  'secretStorage.accountDataAdapter', // replaced by SecretStorageAccess
+  'secretStorage.callbacks?', // replaced by SecretStorageAccess
 ];
 
 /** Methods that are wrapped in the SyncApi of each start: an error in one room would end the sync of all rooms. */
