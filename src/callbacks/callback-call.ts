@@ -8,21 +8,23 @@ export interface CallbackCallOptions {
   readonly clock: Clock;
   /** How long the callback may run, in milliseconds. */
   readonly timeoutMs: number;
-  /** The callback has run for longer than `timeoutMs`, and still does. */
+  /** Called when the callback is still running after `timeoutMs`. */
   readonly onOverdue: () => void;
-  /** It has returned after all. */
+  /** Called when an overdue callback has returned. */
   readonly onReturned: () => void;
 }
 
-/** One call of a callback. Nothing can stop a callback, so a call ends when the manager no longer waits for it. */
+/**
+ * One call of a callback. A running callback cannot be stopped: the call ends when the manager stops waiting for it.
+ */
 export class CallbackCall implements CallbackContext {
   readonly #options: CallbackCallOptions;
   readonly #ended = Promise.withResolvers<void>();
   #hasEnded = false;
-  /** Made when the callback asks for its signal: few do. */
+  /** Created when the callback reads its signal, since most callbacks do not. */
   #controller: AbortController | undefined;
   #abortReason: MatrixClientManagerError | undefined;
-  #endWaiting: ((reason: MatrixClientManagerError) => void) | undefined;
+  #rejectWait: ((reason: MatrixClientManagerError) => void) | undefined;
 
   constructor(options: CallbackCallOptions) {
     this.#options = options;
@@ -47,37 +49,40 @@ export class CallbackCall implements CallbackContext {
     return this.#hasEnded;
   }
 
-  /** Whether the callback was told that nobody waits for it. */
+  /** Whether the callback's signal was aborted. */
   get isAborted(): boolean {
     return this.#abortReason !== undefined;
   }
 
-  /** Calls the callback. Rejects as it does, with `TIMEOUT` when it is overdue, or as {@link interrupt} says. */
+  /**
+   * Calls the callback. Rejects with its error, with `TIMEOUT` if it is overdue, or with the reason of {@link
+   * interrupt}.
+   */
   async run(callback: () => unknown): Promise<void> {
     try {
       const returned = callback();
-      if (isThenable(returned)) await this.#orInterrupted(returned);
+      if (isThenable(returned)) await this.#orInterrupt(returned);
     } finally {
       this.#hasEnded = true;
-      this.#endWaiting = undefined;
+      this.#rejectWait = undefined;
       this.#ended.resolve();
     }
   }
 
-  /** Tells the callback to end. What it returns counts all the same. */
+  /** Aborts the callback's signal. The call goes on, and its result counts. */
   abort(reason: MatrixClientManagerError): void {
     if (this.#hasEnded || this.#abortReason) return;
     this.#abortReason = reason;
     this.#controller?.abort(reason);
   }
 
-  /** {@link abort}, and ends the call with `reason`. */
+  /** Aborts the callback's signal and ends the call: {@link run} rejects with `reason`. */
   interrupt(reason: MatrixClientManagerError): void {
     this.abort(reason);
-    this.#endWaiting?.(reason);
+    this.#rejectWait?.(reason);
   }
 
-  #orInterrupted(returned: PromiseLike<unknown>): Promise<void> {
+  #orInterrupt(returned: PromiseLike<unknown>): Promise<void> {
     const { clock, timeoutMs, onOverdue, onReturned } = this.#options;
     return new Promise((resolve, reject) => {
       let isOverdue = false;
@@ -89,7 +94,7 @@ export class CallbackCall implements CallbackContext {
               onOverdue();
               this.interrupt(this.#overdueError());
             }, timeoutMs);
-      this.#endWaiting = (reason) => {
+      this.#rejectWait = (reason) => {
         clock.clearTimeout(timer);
         reject(reason);
       };
@@ -104,7 +109,7 @@ export class CallbackCall implements CallbackContext {
 
   #overdueError(): MatrixClientManagerError {
     const { userId, roomId, timeoutMs } = this.#options;
-    const message = `a callback did not return within ${timeoutMs} ms; end it when its \`signal\` fires, or raise callbackTimeoutMs`;
+    const message = `a callback did not return within ${timeoutMs} ms; return when its \`signal\` fires, or raise callbackTimeoutMs`;
     return new MatrixClientManagerError('TIMEOUT', message, { userId, roomId });
   }
 }

@@ -4,34 +4,36 @@ import { KeyedQueue } from '../core/keyed-queue.js';
 import { RecentIds } from '../core/recent-ids.js';
 import { assertCallback, CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback } from './callback.js';
-import { HandledEvents, repetitionId } from './handled-events.js';
+import { HandledEvents, deduplicationId } from './handled-events.js';
 import { RunningCalls } from './running-calls.js';
-import type { CallOwner, RunningCallsOptions } from './running-calls.js';
+import type { CallbackOwner, RunningCallsOptions } from './running-calls.js';
 
-/** How many events a callback is remembered to have failed on. */
+/** How many events that a callback failed on are kept, per callback. */
 const REMEMBERED_FAILURES = 2_000;
 /**
- * How many events one callback may have handled while another is not finished with them: twice what delivery has under
- * way before it makes the source wait.
+ * How many events are kept, per callback, that it has finished and other callbacks have not. Twice the number of events
+ * in flight at which delivery makes the source wait.
  */
 const REMEMBERED_EVENTS = 20_000;
-/** How many users without callbacks are remembered. */
+/** How many users without callbacks are kept. */
 const REMEMBERED_USERS = 1_000;
 
-interface Subscription extends CallOwner {
-  /** Empty while it is not registered. */
+interface Subscription extends CallbackOwner {
+  /** One filter per registration; empty while the callback is not registered. */
   readonly filters: Set<CallbackFilter>;
-  readonly rooms: KeyedQueue;
-  /** Events that it is finished with, and other callbacks are not: they come again after a stop. */
-  readonly handled: RecentIds;
-  /** Events that became dead letters because of it. */
-  readonly failed: RecentIds;
+  readonly roomQueues: KeyedQueue;
+  /** Events that this callback has finished and other callbacks have not. After a stop they are delivered again. */
+  readonly handledIds: RecentIds;
+  /** Events that became dead letters because this callback failed. */
+  readonly failedIds: RecentIds;
 }
 
-interface User {
+interface UserCallbacks {
   readonly subscriptions: Map<ClientCallback, Subscription>;
-  /** What a callback that was removed finds again when it is added: its place in line, and what it has had. */
-  readonly known: WeakMap<ClientCallback, Subscription>;
+  /**
+   * Subscriptions of removed callbacks, too: a callback that is added again gets back its queues and handled events.
+   */
+  readonly everRegistered: WeakMap<ClientCallback, Subscription>;
 }
 
 /** The longest pause between two attempts, in milliseconds. */
@@ -40,58 +42,60 @@ const MAX_PAUSE_MS = 300_000;
 type Outcome = 'handled' | 'failed' | 'stopped' | 'unwanted';
 
 export interface CallbackRegistryOptions extends RunningCallsOptions {
-  /** How often a failing callback gets an event. */
+  /** How often a failing callback is called with an event. */
   readonly attempts: number;
   /** The pause before attempt 2, in milliseconds; it doubles with each further one. */
   readonly retryDelayMs: number;
   readonly onError: (event: ClientEvent, error: unknown, attempt: number) => void;
   /**
-   * The callback has failed as often as it may; the event counts as handled once this has resolved. A rejection is
-   * followed by another try, since the letter would be lost.
+   * Called after the last attempt has failed. The event counts as handled once this resolves. After a rejection it is
+   * called again, so that the dead letter is not lost.
    */
   readonly onDeadLetter: (event: ClientEvent, error: unknown, attempts: number) => Promise<void>;
-  /** A callback was registered for the user. @default none */
+  /** Called when a callback was registered for the user. @default none */
   readonly onAdded?: (userId: string) => void;
-  /** The user's last callback was removed. @default none */
+  /** Called when the user's last callback was removed. @default none */
   readonly onLastRemoved?: (userId: string) => void;
 }
 
 /**
- * The callbacks of every user, whether a client runs or not. Each callback gets the events of a room one after the
- * other; callbacks wait neither for each other nor for other rooms.
+ * The callbacks of all users, also of users without a client. Each callback gets the events of a room one after the
+ * other. Callbacks do not wait for each other, and rooms do not wait for other rooms.
  *
- * This file is a little long because which callback has had an event, failed on it or lost interest is decided together.
+ * This file is a little long because one call decides whether a callback still has to get an event, has handled it or
+ * has failed on it.
  */
 export class CallbackRegistry {
   readonly #options: CallbackRegistryOptions;
-  readonly #users = new Map<string, User>();
+  readonly #users = new Map<string, UserCallbacks>();
   /** Users whose last callback was removed, oldest first. */
   readonly #withoutCallbacks = new Set<string>();
-  readonly #handled = new HandledEvents();
-  readonly #calls: RunningCalls;
-
-  /** Whether all callbacks were removed for good. */
+  readonly #handledEvents = new HandledEvents();
+  readonly #runningCalls: RunningCalls;
+  /** Whether {@link clear} was called. */
   #isCleared = false;
 
   constructor(options: CallbackRegistryOptions) {
     this.#options = options;
-    this.#calls = new RunningCalls(options);
+    this.#runningCalls = new RunningCalls(options);
   }
 
-  /** Registers; the same callback registered twice gets an event once. Returns what undoes this registration. */
+  /**
+   * Registers a callback. Registered twice, it still gets each event once. Returns a function that undoes this call.
+   */
   add(userId: string, callback: ClientCallback, options?: CallbackOptions): () => void {
     assertCallback(callback);
     const filter = new CallbackFilter(options);
-    const { subscriptions, known } = this.#user(userId);
-    const subscription = known.get(callback) ?? {
+    const { subscriptions, everRegistered } = this.#user(userId);
+    const subscription = everRegistered.get(callback) ?? {
       callback,
       overdueCalls: 0,
       filters: new Set(),
-      rooms: new KeyedQueue(),
-      handled: new RecentIds(REMEMBERED_EVENTS),
-      failed: new RecentIds(REMEMBERED_FAILURES),
+      roomQueues: new KeyedQueue(),
+      handledIds: new RecentIds(REMEMBERED_EVENTS),
+      failedIds: new RecentIds(REMEMBERED_FAILURES),
     };
-    known.set(callback, subscription);
+    everRegistered.set(callback, subscription);
     subscriptions.set(callback, subscription);
     subscription.filters.add(filter);
     this.#withoutCallbacks.delete(userId);
@@ -101,16 +105,16 @@ export class CallbackRegistry {
     };
   }
 
-  /** Undoes all registrations of the callback for the user; returns whether there was one. */
+  /** Removes all registrations of the callback for the user. Returns whether there was one. */
   remove(userId: string, callback: ClientCallback): boolean {
     const subscriptions = this.#users.get(userId)?.subscriptions;
     const subscription = subscriptions?.get(callback);
     if (!subscriptions || !subscription) return false;
-    subscription.filters.clear(); // what is queued for it sees that nothing wants it any more
+    subscription.filters.clear(); // queued events check the filters before they call it
     subscriptions.delete(callback);
-    this.#calls.forget(subscription);
+    this.#runningCalls.forget(subscription);
     if (subscriptions.size === 0) {
-      this.#keepWithoutCallbacks(userId);
+      this.#rememberWithoutCallbacks(userId);
       this.#options.onLastRemoved?.(userId);
     }
     return true;
@@ -120,7 +124,7 @@ export class CallbackRegistry {
     return this.#users.get(userId)?.subscriptions.has(callback) ?? false;
   }
 
-  /** How many users are known. */
+  /** How many users are kept, with or without callbacks. */
   get size(): number {
     return this.#users.size;
   }
@@ -135,27 +139,27 @@ export class CallbackRegistry {
     return this.#subscriptions(userId).some(({ filters }) => [...filters].some((filter) => filter.wantsBacklog));
   }
 
-  /** How many calls have run for longer than they may, and still run. */
+  /** How many calls are still running after `timeoutMs`. */
   get overdue(): number {
-    return this.#calls.overdue;
+    return this.#runningCalls.overdue;
   }
 
-  /** How many of those are calls of the user's callbacks. */
+  /** How many of the user's calls are still running after `timeoutMs`. */
   overdueOf(userId: string): number {
     return this.#subscriptions(userId).reduce((sum, { overdueCalls }) => sum + overdueCalls, 0);
   }
 
-  /** Undoes all registrations of the user, and forgets what their callbacks have had. */
+  /** Removes all callbacks of the user, and deletes the record of events they have handled. */
   forget(userId: string): void {
     for (const subscription of this.#subscriptions(userId)) {
       subscription.filters.clear();
-      this.#calls.forget(subscription);
+      this.#runningCalls.forget(subscription);
     }
     this.#users.delete(userId);
-    this.#handled.forget(userId);
+    this.#handledEvents.forget(userId);
   }
 
-  /** Removes every callback, and waits for no call any more. */
+  /** Removes every callback and ends the running calls with `MANAGER_CLOSED`. */
   clear(): void {
     this.#isCleared = true;
     for (const { subscriptions } of this.#users.values()) {
@@ -163,96 +167,98 @@ export class CallbackRegistry {
     }
     this.#users.clear();
     this.#withoutCallbacks.clear();
-    this.#calls.close();
+    this.#runningCalls.close();
   }
 
-  /** A stop has waited long enough: tells the user's callbacks that run to end. What they return counts all the same. */
+  /** Aborts the signals of the user's running calls. The calls go on, and their results count. */
   abortCalls(userId: string): void {
-    this.#calls.abort(userId);
+    this.#runningCalls.abort(userId);
   }
 
   /**
-   * Queues the event for every callback that wants it. Resolves to true when all of them are finished with it, and
-   * to false when `signal` ended the wait: then the event has to come again. `record` stores that it was handled.
+   * Queues the event for every callback whose filters match. Resolves to true when all of them have finished it, and to
+   * false if `signal` fired before: the event has to be delivered again then. `record` stores that it was handled.
    */
   async dispatch(event: ClientEvent, signal: AbortSignal, record = async (): Promise<void> => {}): Promise<boolean> {
-    const wanting = this.#subscriptions(event.userId).filter((subscription) => wants(subscription, event));
-    if (wanting.length === 0) return true;
-    let unfinished = wanting.length;
+    const recipients = this.#subscriptions(event.userId).filter((subscription) => wants(subscription, event));
+    if (recipients.length === 0) return true;
+    let remaining = recipients.length;
     const finished = await Promise.all(
-      wanting.map((subscription) => {
-        return subscription.rooms.run(event.roomId, async () => {
+      recipients.map((subscription) => {
+        return subscription.roomQueues.run(event.roomId, async () => {
           if (!(await this.#deliver(subscription, event, signal))) return false;
-          // The last callback to finish waits for the store, so that a crash repeats one event of a room at most.
-          if (--unfinished === 0) await record();
+          // The last callback to finish waits for the commit, so that a crash repeats at most one event per room.
+          if (--remaining === 0) await record();
           return true;
         });
       }),
     );
     if (!finished.every(Boolean)) return false;
-    const id = repetitionId(event);
+    const id = deduplicationId(event);
     if (id !== undefined) {
-      for (const { handled } of wanting) handled.delete(id);
-      this.#handled.add(event.userId, id);
+      for (const { handledIds } of recipients) handledIds.delete(id);
+      this.#handledEvents.add(event.userId, id);
     }
     return true;
   }
 
   /**
-   * Gives an event once more to the callbacks that failed on it; to all that want it when none is known to have, as in
-   * another process. Resolves to whether at least one took it and none failed.
+   * Delivers an event again to the callbacks that failed on it. If none of them is known, as after a restart of the
+   * process, delivers it to all whose filters match. Resolves to whether at least one handled it and none failed.
    */
   async redeliver(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
     const subscriptions = this.#subscriptions(event.userId);
-    const id = repetitionId(event);
-    const failed = subscriptions.filter((subscription) => id !== undefined && subscription.failed.has(id));
+    const id = deduplicationId(event);
+    const failedSubscriptions = subscriptions.filter(
+      (subscription) => id !== undefined && subscription.failedIds.has(id),
+    );
     const outcomes = await Promise.all(
-      (failed.length > 0 ? failed : subscriptions).map((subscription) =>
-        subscription.rooms.run(event.roomId, () => this.#attempt(subscription, event, signal)),
+      (failedSubscriptions.length > 0 ? failedSubscriptions : subscriptions).map((subscription) =>
+        subscription.roomQueues.run(event.roomId, () => this.#attempt(subscription, event, signal)),
       ),
     );
     return outcomes.includes('handled') && outcomes.every((outcome) => outcome === 'handled' || outcome === 'unwanted');
   }
 
-  /** Resolves when none of the user's callbacks that run now does so any more. */
-  idle(userId: string): Promise<void> {
-    return this.#calls.ended(userId);
+  /** Resolves when the user's calls that are running now have ended. */
+  whenIdle(userId: string): Promise<void> {
+    return this.#runningCalls.whenEnded(userId);
   }
 
-  /** Whether the caller is a callback of the user. Waiting there for {@link idle} would be for ever. */
-  isInside(userId: string): boolean {
-    return this.#calls.isInside(userId);
+  /** Whether the code runs inside a callback of the user. Waiting for {@link whenIdle} there would never end. */
+  isInsideCallback(userId: string): boolean {
+    return this.#runningCalls.isInsideCallback(userId);
   }
 
   async #deliver(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<boolean> {
-    const id = repetitionId(event);
-    if (id !== undefined && (subscription.handled.has(id) || this.#handled.has(event.userId, id))) return true;
+    const id = deduplicationId(event);
+    if (id !== undefined && (subscription.handledIds.has(id) || this.#handledEvents.has(event.userId, id))) return true;
     const outcome = await this.#attempt(subscription, event, signal);
-    if (id !== undefined && (outcome === 'handled' || outcome === 'failed')) subscription.handled.add(id);
-    return outcome !== 'stopped'; // else the event comes again with the next start
+    if (id !== undefined && (outcome === 'handled' || outcome === 'failed')) subscription.handledIds.add(id);
+    return outcome !== 'stopped'; // 'stopped': the next start delivers the event again
   }
 
-  /** Gives the event to the callback as often as it may fail on it. */
+  /** Calls the callback with the event, up to `attempts` times, with pauses in between. */
   async #attempt(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<Outcome> {
-    const id = repetitionId(event);
+    const id = deduplicationId(event);
     for (let attempt = 1; ; attempt++) {
       if (signal.aborted) return 'stopped';
       if (!wants(subscription, event)) return 'unwanted'; // removed meanwhile
-      const call = this.#calls.prepare(subscription, event);
+      const call = this.#runningCalls.prepare(subscription, event);
       try {
-        await this.#calls.run(call, subscription.callback, event, attempt);
-        if (id !== undefined) subscription.failed.delete(id);
+        await this.#runningCalls.run(call, subscription.callback, event, attempt);
+        if (id !== undefined) subscription.failedIds.delete(id);
         return 'handled';
       } catch (error) {
         if (call.isAborted && !wants(subscription, event)) {
-          // Removed while it ran. Where it was the last one, the event is for those that are added later.
+          // Removed while it ran. If it was the last callback, the event is kept for callbacks that are added later.
           return signal.aborted && !this.#isCleared ? 'stopped' : 'unwanted';
         }
         this.#options.onError(event, error, attempt);
-        if (signal.aborted && call.isAborted) return 'stopped'; // it failed because it was told to end
+        if (signal.aborted && call.isAborted) return 'stopped'; // it failed because its signal was aborted
         if (attempt >= this.#options.attempts) {
           if (!(await this.#storeDeadLetter(event, error, attempt, signal))) return 'stopped';
-          if (id !== undefined) subscription.failed.add(id);
+          if (id !== undefined) subscription.failedIds.add(id);
           return 'failed';
         }
         if (!(await this.#pause(attempt, signal))) return 'stopped';
@@ -260,20 +266,20 @@ export class CallbackRegistry {
     }
   }
 
-  /** Makes a dead letter of the event, however often that takes; resolves to false when stopped before. */
+  /** Stores the event as a dead letter, with retries. Resolves to false if `signal` fired before that succeeded. */
   async #storeDeadLetter(event: ClientEvent, error: unknown, attempts: number, signal: AbortSignal): Promise<boolean> {
     for (let tries = 1; ; tries++) {
       try {
         await this.#options.onDeadLetter(event, error, attempts);
         return true;
       } catch {
-        // The failure was logged where it happened. The event must not count as handled before it is stored.
+        // `onDeadLetter` has logged the failure. The event must not count as handled before it is stored.
         if (!(await this.#pause(tries, signal))) return false;
       }
     }
   }
 
-  /** Waits longer each time; resolves to false when `signal` fires. */
+  /** Waits with exponential back-off. Resolves to false if `signal` fires. */
   async #pause(failures: number, signal: AbortSignal): Promise<boolean> {
     const { clock, retryDelayMs } = this.#options;
     const delayMs = Math.min(MAX_PAUSE_MS, retryDelayMs * 2 ** (failures - 1));
@@ -281,8 +287,8 @@ export class CallbackRegistry {
     return waited.catch(() => false);
   }
 
-  /** The user's last callback is gone. It may be added again, but not each user can be remembered for that. */
-  #keepWithoutCallbacks(userId: string): void {
+  /** Keeps the user's handled events in case a callback is added again; drops the oldest beyond `REMEMBERED_USERS`. */
+  #rememberWithoutCallbacks(userId: string): void {
     this.#withoutCallbacks.add(userId);
     if (this.#withoutCallbacks.size <= REMEMBERED_USERS) return;
     for (const oldest of this.#withoutCallbacks) {
@@ -292,8 +298,8 @@ export class CallbackRegistry {
     }
   }
 
-  #user(userId: string): User {
-    const user = this.#users.get(userId) ?? { subscriptions: new Map(), known: new WeakMap() };
+  #user(userId: string): UserCallbacks {
+    const user = this.#users.get(userId) ?? { subscriptions: new Map(), everRegistered: new WeakMap() };
     this.#users.set(userId, user);
     return user;
   }

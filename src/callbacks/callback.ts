@@ -6,18 +6,18 @@ import { EventTypes, isEventTypeOrPrefix } from '../core/event-types.js';
 import { assertRoomId, describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 
-/** What a callback gets beside the event. */
+/** The second argument of a callback. */
 export interface CallbackContext {
   /**
-   * Fires when nobody waits for this call any more: it has run for `callbackTimeoutMs`, or its client was stopped and
-   * `stopTimeoutMs` has passed. End the work then, since the event will be given to the callback again.
+   * Aborted when the manager stops waiting for this call: after `callbackTimeoutMs`, or `stopTimeoutMs` after its
+   * client was stopped. End the work then, because the callback will be called with the event again.
    */
   readonly signal: AbortSignal;
 }
 
 /**
- * Gets a user's events. An asynchronous one is awaited before the next event of the same room reaches it, for up to
- * `callbackTimeoutMs`: then the call counts as failed. One that still runs after that can be called beside itself.
+ * Receives a user's events. A returned promise is awaited before the callback gets the room's next event. A call that
+ * takes longer than `callbackTimeoutMs` counts as failed; the callback may then be called again while it still runs.
  */
 export type ClientCallback = (event: ClientEvent, context: CallbackContext) => void | Promise<void>;
 
@@ -28,13 +28,13 @@ export interface CallbackOptions {
    * @default all
    */
   readonly types?: readonly string[] | undefined;
-  /** Only events of these rooms. @default all */
+  /** The rooms whose events to deliver. @default all */
   readonly rooms?: readonly string[] | undefined;
-  /** Deliver the history of the first sync on the user's device as well. @default false */
+  /** Whether to deliver the events of the first sync on the user's device, too. @default false */
   readonly backlog?: boolean | undefined;
 }
 
-/** One registration: which events of a user a callback wants. */
+/** The options of one registration: which of the user's events the callback gets. */
 export class CallbackFilter {
   readonly #types: EventTypes | undefined;
   readonly #rooms: ReadonlySet<string> | undefined;
@@ -73,7 +73,7 @@ export function assertCallback(callback: unknown): asserts callback is ClientCal
 function checkType(type: unknown): string {
   if (isEventTypeOrPrefix(type)) return type;
   const known = clientEventTypes.join(', ');
-  throw invalid(`expected \`types\` to hold ${known}, event types or prefixes like m.call.*, got ${describe(type)}`);
+  throw invalid(`expected \`types\` to contain ${known}, event types or prefixes like m.call.*, got ${describe(type)}`);
 }
 
 function invalid(message: string): MatrixClientManagerError {

@@ -1,13 +1,13 @@
 import type { ClientEvent } from '../core/client-event.js';
 
-/** How many events are remembered of one user; a repetition comes within one sync. */
+/** How many event ids are kept per user. Enough, because duplicates arrive within one sync. */
 const EVENTS_PER_USER = 1_000;
-/** How many are remembered of all users together: about 20 MB. */
+/** How many event ids are kept for all users together: about 20 MB. */
 const EVENTS_OF_ALL = 200_000;
 
 /**
- * The events that all callbacks of their user are finished with, so that a repetition is told: the newest of each user,
- * and of the users those who had events last.
+ * Recognises duplicates: keeps the ids of events that all callbacks of a user have finished. Beyond the limits it drops
+ * a user's oldest ids, and all ids of the users whose last event is the oldest.
  */
 export class HandledEvents {
   /** In the order of the users' last events. */
@@ -19,7 +19,7 @@ export class HandledEvents {
     this.#limits = limits;
   }
 
-  /** How many events are remembered. */
+  /** How many event ids are kept. */
   get size(): number {
     return this.#size;
   }
@@ -54,7 +54,9 @@ export class HandledEvents {
   }
 }
 
-/** What tells a repetition: receipts carry the id of the event that was read, which is not theirs. */
-export function repetitionId(event: ClientEvent): string | undefined {
+/**
+ * The id by which duplicates are recognised. Receipts have none: their `eventId` is that of the event that was read.
+ */
+export function deduplicationId(event: ClientEvent): string | undefined {
   return 'eventId' in event && event.type !== 'receipt' ? event.eventId : undefined;
 }

@@ -17,29 +17,29 @@ export interface RunningCallsOptions {
 }
 
 /** One registered callback of one user. */
-export interface CallOwner {
+export interface CallbackOwner {
   readonly callback: ClientCallback;
-  /** Empty while it is not registered. */
+  /** Empty while the callback is not registered. */
   readonly filters: { readonly size: number };
-  /** How many of its calls are overdue. */
+  /** How many calls of the callback are overdue. */
   overdueCalls: number;
 }
 
-/** The callbacks that run now, and those that run for longer than they may. */
+/** The calls that are running now, and the overdue ones. */
 export class RunningCalls {
   readonly #options: RunningCallsOptions;
-  /** Calls that are waited for, per user. */
+  /** Calls that have not ended, per user. Overdue calls have ended: the manager no longer waits for them. */
   readonly #calls = new Map<string, Set<CallbackCall>>();
-  /** Owners with overdue calls. */
-  readonly #overdue = new Set<CallOwner>();
-  readonly #current = new AsyncLocalStorage<CallbackCall>();
+  /** Registered callbacks with overdue calls. */
+  readonly #overdueOwners = new Set<CallbackOwner>();
+  readonly #currentCall = new AsyncLocalStorage<CallbackCall>();
 
   constructor(options: RunningCallsOptions) {
     this.#options = options;
   }
 
-  /** A call that has not begun. */
-  prepare(owner: CallOwner, { userId, roomId }: ClientEvent): CallbackCall {
+  /** Creates a call without beginning it. */
+  prepare(owner: CallbackOwner, { userId, roomId }: ClientEvent): CallbackCall {
     const { clock, timeoutMs } = this.#options;
     return new CallbackCall({
       userId,
@@ -48,25 +48,25 @@ export class RunningCalls {
       timeoutMs,
       onOverdue: () => {
         owner.overdueCalls++;
-        if (owner.filters.size > 0) this.#overdue.add(owner);
+        if (owner.filters.size > 0) this.#overdueOwners.add(owner);
       },
       onReturned: () => {
         owner.overdueCalls--;
-        if (owner.overdueCalls === 0) this.#overdue.delete(owner);
+        if (owner.overdueCalls === 0) this.#overdueOwners.delete(owner);
       },
     });
   }
 
-  /** Rejects as the callback does, or with `TIMEOUT` when it is overdue. */
+  /** Runs the call. Rejects with the callback's error, or with `TIMEOUT` when it is overdue. */
   async run(call: CallbackCall, callback: ClientCallback, event: ClientEvent, attempt: number): Promise<void> {
     const { telemetry = noTelemetry } = this.#options;
     const { userId } = event;
-    const own = jsonCopy(event); // what the callback does to its copy reaches neither the others nor the timelines
+    const copy = jsonCopy(event); // a callback that changes its event affects neither other callbacks nor the timelines
     const calls = this.#calls.get(userId) ?? new Set();
     this.#calls.set(userId, calls);
     calls.add(call);
     try {
-      const run = (): Promise<void> => this.#current.run(call, () => call.run(() => callback(own, call)));
+      const run = (): Promise<void> => this.#currentCall.run(call, () => call.run(() => callback(copy, call)));
       await telemetry.callback(event, attempt, run);
     } finally {
       calls.delete(call);
@@ -74,38 +74,38 @@ export class RunningCalls {
     }
   }
 
-  /** Resolves when none of the user's calls that run now is waited for any more. */
-  async ended(userId: string): Promise<void> {
+  /** Resolves when the user's calls that are running now have ended. */
+  async whenEnded(userId: string): Promise<void> {
     await Promise.all([...(this.#calls.get(userId) ?? [])].map(({ ended }) => ended));
   }
 
-  /** Whether the caller is in a call of the user that is waited for. */
-  isInside(userId: string): boolean {
-    const call = this.#current.getStore();
+  /** Whether the code runs inside a call of the user that has not ended. */
+  isInsideCallback(userId: string): boolean {
+    const call = this.#currentCall.getStore();
     return call !== undefined && !call.hasEnded && call.userId === userId;
   }
 
   /** How many calls of registered callbacks are overdue. */
   get overdue(): number {
     let sum = 0;
-    for (const { overdueCalls } of this.#overdue) sum += overdueCalls;
+    for (const { overdueCalls } of this.#overdueOwners) sum += overdueCalls;
     return sum;
   }
 
-  /** The callback is not registered any more: its overdue calls concern nobody. */
-  forget(owner: CallOwner): void {
-    this.#overdue.delete(owner);
+  /** Call this when the callback was removed: its overdue calls are no longer counted. */
+  forget(owner: CallbackOwner): void {
+    this.#overdueOwners.delete(owner);
   }
 
-  /** Tells the user's callbacks to end. What they return counts all the same. */
+  /** Aborts the signals of the user's calls. The calls go on, and their results count. */
   abort(userId: string): void {
     const reason = new MatrixClientManagerError('ABORTED', `the client of ${userId} was stopped`, { userId });
     for (const call of this.#calls.get(userId) ?? []) call.abort(reason);
   }
 
-  /** Tells all callbacks to end, and waits for none of them any more. */
+  /** Aborts the signals of all calls and ends the calls with `MANAGER_CLOSED`. */
   close(): void {
-    this.#overdue.clear();
+    this.#overdueOwners.clear();
     const reason = new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
     for (const calls of this.#calls.values()) for (const call of calls) call.interrupt(reason);
   }

@@ -3,133 +3,139 @@ import type { CheckpointChange, DeliveredPosition, JournalEntry } from '../stora
 import { RoomProgress } from './room-progress.js';
 import type { Step } from './room-progress.js';
 
-/** A batch whose events are being handled, or a run of neighbouring batches whose events are all handled. */
-export interface OpenBatch {
+/** A batch whose events are being handled. Neighbouring handled batches are merged into one. */
+export interface TrackedBatch {
   nextBatch: string;
   rooms: Map<string, string | null> | undefined;
   accountData: string | undefined;
-  /** Where rooms stand when the batch is handled, and all before it. In no order. */
-  marks: RoomStep[];
-  /** Its events that the journal holds. In no order. */
+  /** Room positions that apply once this batch and all before it are handled. Unordered. */
+  roomSteps: RoomStep[];
+  /** The batch's events that are in the journal. Unordered. */
   journaled: JournalEntry[];
-  complete: boolean;
-  /** Whether the stored sync position is beyond it. */
-  covered: boolean;
-  /** The run that it has become a part of. */
-  run: OpenBatch | undefined;
-  previous: OpenBatch | undefined;
-  next: OpenBatch | undefined;
+  isComplete: boolean;
+  /** Whether the sync position has moved past the batch. */
+  isCovered: boolean;
+  /** The batch that this one was merged into. */
+  mergedInto: TrackedBatch | undefined;
+  previous: TrackedBatch | undefined;
+  next: TrackedBatch | undefined;
 }
 
 interface RoomStep extends Step {
-  readonly open: OpenBatch;
+  readonly batch: TrackedBatch;
   readonly roomId: string;
 }
 
-/** An event that callbacks have been given. */
+/** An event that was given to callbacks. */
 export interface EventStep extends RoomStep {
   readonly eventId: string;
 }
 
 /**
- * Says what may be stored. The sync position moves over handled batches in the order they came, each room's position
- * over its handled events, neither beyond a hole. The journal holds what is handled in batches that are not: a room's
- * position alone would not do, since a homeserver may answer an old sync position with an old answer, which ends
- * before it.
+ * Decides which positions may be stored. The sync position moves over handled batches in order, and each room's
+ * position over its handled events in order; neither moves past an unhandled one. The journal lists handled events of
+ * batches that are not handled yet. A room's position cannot replace the journal: the homeserver may return an old,
+ * cached response for an old sync position, and that response may end before the room's position.
  *
- * A callback that never returns holds one batch back while hundreds of thousands follow. Handled neighbours are joined
- * when they are complete, the smaller list into the larger, so an event costs the same however much waits.
+ * While one callback never returns, hundreds of thousands of batches may queue behind its batch. So neighbouring
+ * handled batches are merged, the smaller list into the larger: the cost per event does not grow with the queue.
  */
 export class BatchLedger {
   /** The batches in a doubly linked list, from the oldest on. */
-  #oldest: OpenBatch | undefined;
-  #newest: OpenBatch | undefined;
+  #oldest: TrackedBatch | undefined;
+  #newest: TrackedBatch | undefined;
   readonly #rooms = new Map<string, RoomProgress>();
   readonly #changedRooms = new Set<string>();
-  #handled: EventStep[] = [];
-  #journaled: number;
-  /** Position of empty syncs; stored together with the next change, or at the end. */
-  #idleSince: string | undefined;
+  #handledEvents: EventStep[] = [];
+  #journalSize: number;
+  /** The sync position reached but not stored yet. It is stored with the next change, or by the stop. */
+  #pendingSince: string | undefined;
 
-  /** @param journaled - how many entries the stored journal has */
+  /** @param journaled - number of entries in the stored journal */
   constructor(journaled = 0) {
-    this.#journaled = journaled;
+    this.#journalSize = journaled;
   }
 
-  open({ nextBatch, resume }: EventBatch): OpenBatch {
-    const open: OpenBatch = {
+  add({ nextBatch, resume }: EventBatch): TrackedBatch {
+    const tracked: TrackedBatch = {
       nextBatch,
       rooms: resume && new Map(resume.rooms),
       accountData: resume?.accountData,
-      marks: [],
+      roomSteps: [],
       journaled: [],
-      complete: false,
-      covered: false,
-      run: undefined,
+      isComplete: false,
+      isCovered: false,
+      mergedInto: undefined,
       previous: this.#newest,
       next: undefined,
     };
-    if (this.#newest) this.#newest.next = open;
-    this.#oldest ??= open;
-    this.#newest = open;
-    return open;
+    if (this.#newest) this.#newest.next = tracked;
+    this.#oldest ??= tracked;
+    this.#newest = tracked;
+    return tracked;
   }
 
-  /** All events of the batch are handled. */
-  complete(open: OpenBatch): void {
-    open.complete = true;
-    if (open.next?.complete) this.#join(open, open.next);
-    if (open.previous?.complete) this.#join(open.previous, open);
+  /** Call this when all events of the batch are handled. */
+  complete(batch: TrackedBatch): void {
+    batch.isComplete = true;
+    if (batch.next?.isComplete) this.#merge(batch, batch.next);
+    if (batch.previous?.isComplete) this.#merge(batch.previous, batch);
   }
 
   /**
-   * The next event of a room.
-   * @param moves - false where the room's position must not stand there
-   * @param kept - what the position keeps from the one before
+   * Adds the next event of a room.
+   * @param movesPosition - false if the room's position must not be set to this event
+   * @param backlogMark - fields that the event's position takes over from the room's previous position
    */
-  expect(
-    open: OpenBatch,
+  addEvent(
+    batch: TrackedBatch,
     roomId: string,
     eventId: string,
-    moves: boolean,
-    kept: Pick<DeliveredPosition, 'history'> = {},
+    movesPosition: boolean,
+    backlogMark: Pick<DeliveredPosition, 'history'> = {},
   ): EventStep {
-    const step = { open, roomId, eventId, position: moves ? { eventId, ...kept } : undefined, handled: false };
+    const step = {
+      batch,
+      roomId,
+      eventId,
+      position: movesPosition ? { eventId, ...backlogMark } : undefined,
+      handled: false,
+    };
     this.#room(roomId).push(step);
     return step;
   }
 
-  /** Where the room stands when the batch is handled. */
-  mark(open: OpenBatch, roomId: string, position: DeliveredPosition | null): void {
-    const mark: RoomStep = { open, roomId, position, handled: false };
-    this.#room(roomId).push(mark);
-    open.marks.push(mark);
+  /** Adds a position that the room gets once the batch is handled; null deletes the room's position. */
+  addPosition(batch: TrackedBatch, roomId: string, position: DeliveredPosition | null): void {
+    const step: RoomStep = { batch, roomId, position, handled: false };
+    this.#room(roomId).push(step);
+    batch.roomSteps.push(step);
   }
 
-  /** The event was handled. @param journaled - before the start, so that the journal has it */
-  handled(step: EventStep, journaled = false): void {
+  /** @param isJournaled - whether the stored journal already has the event */
+  markHandled(step: EventStep, isJournaled = false): void {
     if (step.handled) return;
     step.handled = true;
     this.#changedRooms.add(step.roomId);
-    if (journaled) runOf(step.open).journaled.push(entryOf(step));
-    else this.#handled.push(step);
+    if (isJournaled) mergedBatchOf(step.batch).journaled.push(toJournalEntry(step));
+    else this.#handledEvents.push(step);
   }
 
-  /** What to store now; undefined when there is nothing worth a write. */
-  take(): CheckpointChange | undefined {
-    const done = this.#takeDone();
+  /** Returns the change to store; undefined if nothing but the sync position has changed. */
+  takeChange(): CheckpointChange | undefined {
+    const handledBatches = this.#takeHandledBatches();
     const add = this.#takeJournal();
     const lastDelivered = this.#takePositions();
-    const { rooms, accountData } = done ?? {};
-    let prune: readonly JournalEntry[] | 'all' = done?.journaled ?? [];
+    const { rooms, accountData } = handledBatches ?? {};
+    let prune: readonly JournalEntry[] | 'all' = handledBatches?.journaled ?? [];
     if (lastDelivered.size + add.length + prune.length === 0 && !rooms) return undefined;
-    this.#journaled += add.length - prune.length;
-    if (!this.#oldest && this.#journaled > 0) {
-      prune = 'all'; // what is left are events that did not come again
-      this.#journaled = 0;
+    this.#journalSize += add.length - prune.length;
+    if (!this.#oldest && this.#journalSize > 0) {
+      prune = 'all'; // no batch is left, so the remaining entries are events that were not received again
+      this.#journalSize = 0;
     }
     return {
-      ...this.takeRest(),
+      ...this.takePendingSince(),
       ...(rooms && rooms.size > 0 && { rooms }),
       ...(accountData !== undefined && { accountData }),
       ...(lastDelivered.size > 0 && { lastDelivered }),
@@ -137,10 +143,10 @@ export class BatchLedger {
     };
   }
 
-  /** The position that {@link take} did not find worth storing by itself. */
-  takeRest(): CheckpointChange | undefined {
-    const since = this.#idleSince;
-    this.#idleSince = undefined;
+  /** Returns the sync position, if {@link takeChange} has not returned it yet. */
+  takePendingSince(): CheckpointChange | undefined {
+    const since = this.#pendingSince;
+    this.#pendingSince = undefined;
     return since === undefined ? undefined : { since };
   }
 
@@ -152,14 +158,14 @@ export class BatchLedger {
 
   #takeJournal(): JournalEntry[] {
     const added: JournalEntry[] = [];
-    for (const step of this.#handled) {
-      const run = runOf(step.open);
-      if (run.covered) continue;
-      const entry = entryOf(step);
+    for (const step of this.#handledEvents) {
+      const batch = mergedBatchOf(step.batch);
+      if (batch.isCovered) continue;
+      const entry = toJournalEntry(step);
       added.push(entry);
-      run.journaled.push(entry);
+      batch.journaled.push(entry);
     }
-    this.#handled = [];
+    this.#handledEvents = [];
     return added;
   }
 
@@ -167,7 +173,7 @@ export class BatchLedger {
     const positions = new Map<string, DeliveredPosition | null>();
     for (const roomId of this.#changedRooms) {
       const room = this.#room(roomId);
-      const position = room.take();
+      const position = room.takePosition();
       if (position !== undefined) positions.set(roomId, position);
       if (room.isEmpty) this.#rooms.delete(roomId);
     }
@@ -175,58 +181,58 @@ export class BatchLedger {
     return positions;
   }
 
-  /** The batches that are handled from the oldest on, as one. */
-  #takeDone(): OpenBatch | undefined {
-    const done = this.#oldest;
-    if (!done?.complete) return undefined;
-    this.#oldest = done.next;
-    if (done.next) done.next.previous = undefined;
+  /** Removes and returns the oldest batches that are handled, merged into one. */
+  #takeHandledBatches(): TrackedBatch | undefined {
+    const run = this.#oldest;
+    if (!run?.isComplete) return undefined;
+    this.#oldest = run.next;
+    if (run.next) run.next.previous = undefined;
     else this.#newest = undefined;
-    done.covered = true;
-    this.#idleSince = done.nextBatch;
-    for (const mark of done.marks) {
-      mark.handled = true;
-      this.#changedRooms.add(mark.roomId);
+    run.isCovered = true;
+    this.#pendingSince = run.nextBatch;
+    for (const step of run.roomSteps) {
+      step.handled = true;
+      this.#changedRooms.add(step.roomId);
     }
-    return done;
+    return run;
   }
 
-  /** Makes `later` a part of `earlier`, its neighbour. */
-  #join(earlier: OpenBatch, later: OpenBatch): void {
+  /** Merges `later` into `earlier`, the batch before it. */
+  #merge(earlier: TrackedBatch, later: TrackedBatch): void {
     earlier.next = later.next;
     if (later.next) later.next.previous = earlier;
     else this.#newest = earlier;
     earlier.nextBatch = later.nextBatch;
-    earlier.rooms = mergedRooms(earlier.rooms, later.rooms);
+    earlier.rooms = mergeRooms(earlier.rooms, later.rooms);
     earlier.accountData = later.accountData ?? earlier.accountData;
-    earlier.marks = joined(earlier.marks, later.marks);
-    earlier.journaled = joined(earlier.journaled, later.journaled);
-    later.run = earlier;
+    earlier.roomSteps = appendToLarger(earlier.roomSteps, later.roomSteps);
+    earlier.journaled = appendToLarger(earlier.journaled, later.journaled);
+    later.mergedInto = earlier;
     later.previous = undefined;
     later.next = undefined;
     later.rooms = undefined;
-    later.marks = [];
+    later.roomSteps = [];
     later.journaled = [];
   }
 }
 
-/** The run that a batch has become a part of, or the batch itself. Shortens the way for the next look. */
-function runOf(open: OpenBatch): OpenBatch {
-  let at = open;
-  while (at.run) {
-    if (at.run.run) at.run = at.run.run;
-    at = at.run;
+/** The batch that this one was finally merged into, or the batch itself. Shortens the chain for later calls. */
+function mergedBatchOf(batch: TrackedBatch): TrackedBatch {
+  let current = batch;
+  while (current.mergedInto) {
+    if (current.mergedInto.mergedInto) current.mergedInto = current.mergedInto.mergedInto;
+    current = current.mergedInto;
   }
-  return at;
+  return current;
 }
 
-function joined<T>(one: T[], other: T[]): T[] {
+function appendToLarger<T>(one: T[], other: T[]): T[] {
   const [small, large] = one.length < other.length ? [one, other] : [other, one];
-  for (const item of small) large.push(item); // not by spreading them into arguments, whose number is limited
+  for (const item of small) large.push(item); // not push(...small): the number of arguments is limited
   return large;
 }
 
-function mergedRooms(earlier: OpenBatch['rooms'], later: OpenBatch['rooms']): OpenBatch['rooms'] {
+function mergeRooms(earlier: TrackedBatch['rooms'], later: TrackedBatch['rooms']): TrackedBatch['rooms'] {
   if (!earlier || !later) return later ?? earlier;
   if (earlier.size >= later.size) {
     for (const [roomId, state] of later) earlier.set(roomId, state);
@@ -236,6 +242,6 @@ function mergedRooms(earlier: OpenBatch['rooms'], later: OpenBatch['rooms']): Op
   return later;
 }
 
-function entryOf({ roomId, eventId }: EventStep): JournalEntry {
+function toJournalEntry({ roomId, eventId }: EventStep): JournalEntry {
   return { roomId, eventId };
 }

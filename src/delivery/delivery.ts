@@ -9,7 +9,7 @@ import { RecentIds } from '../core/recent-ids.js';
 import { backoffMs } from '../http/retry.js';
 import type { CheckpointChange, DeliveredPosition, StoredCheckpoint } from '../storage/checkpoint.js';
 import { BatchLedger } from './batch-ledger.js';
-import type { EventStep, OpenBatch } from './batch-ledger.js';
+import type { EventStep, TrackedBatch } from './batch-ledger.js';
 import type { Edge } from './fill-gap.js';
 import { GapFiller } from './gap-filler.js';
 import type { GapFillerOptions } from './gap-filler.js';
@@ -24,17 +24,18 @@ export interface Checkpoint {
 }
 
 export interface DeliveryOptions extends GapFillerOptions {
-  /** What the checkpoint held when the source was started from it. */
+  /** The checkpoint from which the event source was started. */
   readonly stored: StoredCheckpoint;
   readonly checkpoint: Checkpoint;
   /**
-   * Hands an event to the callbacks; false means that it was not handled and has to come again. `record` is for who
-   * is the last to be through with the event: it resolves when that is stored, and only then may the room go on.
+   * Calls the callbacks with an event. Resolves to false if the event was not handled and has to be delivered again.
+   * Call `record()` after the last callback has finished; it resolves after one attempt to store that the event is
+   * handled. Begin the room's next event after that.
    */
   readonly dispatch: (event: ClientEvent, signal: AbortSignal, record: () => Promise<void>) => Promise<boolean>;
-  /** Whether anybody is there to take events. While nobody is, no position moves. @default somebody */
+  /** Whether the user has callbacks. While they have none, no position moves. @default always true */
   readonly hasCallbacks?: (() => boolean) | undefined;
-  /** Makes an encrypted event readable, or says that it is not; undefined when `signal` ends the wait. @default none */
+  /** Decrypts an event, or marks it as unreadable. Undefined if `signal` ended the wait for its key. @default none */
   readonly decrypt?: Decrypt | undefined;
 }
 
@@ -46,49 +47,55 @@ export type Decrypt = (
   signal: AbortSignal,
 ) => Promise<RawEvent | undefined>;
 
-/** Events under way in callbacks from which on the source is made to wait, so that memory stays bounded. */
-const MAX_UNDER_WAY = 10_000;
+/** With more events than this in callbacks, `accept` makes the source wait, so that memory stays bounded. */
+const MAX_EVENTS_IN_FLIGHT = 10_000;
+/** How many event ids are kept to recognise duplicates. */
 const REMEMBERED_EVENTS = 4_000;
-const RETRY = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
+const COMMIT_RETRY = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
-interface Planned {
+interface PlannedEvent {
   readonly raw: RawEvent;
   readonly provenance: Provenance;
 }
 
 /**
- * Takes one user's batches to the callbacks: tells live from missed from history, drops repetitions, fills gaps, keeps
- * each room in order, and moves the stored positions on when everything before them has been handled.
+ * Delivers one user's batches to the callbacks: sets each event's provenance (live, gap-fill or backlog), drops
+ * duplicates, fills gaps, keeps the order of each room, and stores a position once everything before it is handled.
  *
- * This file is a little long because what is planned, handed out and stored has to be seen together to be believed.
+ * This file is a little long because planning, dispatching and storing share one invariant: no position moves past an
+ * unhandled event.
  */
 export class Delivery {
   readonly #options: DeliveryOptions;
   readonly #gaps: GapFiller;
-  readonly #rooms = new KeyedQueue();
+  readonly #roomQueues = new KeyedQueue();
   readonly #ledger: BatchLedger;
-  readonly #seen = new RecentIds(REMEMBERED_EVENTS);
-  /** What was handled before the start, beyond the stored sync position. */
-  readonly #journal: Set<string>;
+  readonly #seenEventIds = new RecentIds(REMEMBERED_EVENTS);
+  /** Events from the stored journal: handled before the start, but after the stored sync position. */
+  readonly #journaledIds: Set<string>;
+  /** The newest event of each room that was planned for delivery. */
   readonly #positions: Map<string, DeliveredPosition>;
-  readonly #stop = new AbortController();
-  /** Whether the user has been delivered to before, so that what is new to us is news and no history. */
-  #resuming: boolean;
+  readonly #stopping = new AbortController();
+  /** Whether the user has had a sync before. Without one, the events of the first sync are backlog. */
+  #hasEarlierSync: boolean;
+  /** See {@link hasDeferredEvents}. */
   #hasDeferredEvents = false;
+  /** See {@link hasDeferredBacklog}. */
   #hasDeferredBacklog = false;
-  /** Whether something of the rooms is not stored, so that the client cannot go on from a later position. */
-  #hasDropped = false;
-  /** Batches that are not handled. */
-  #unhandled = 0;
-  #underWay = 0;
+  /** Whether a deferred batch's room state was not stored. Then `clientSince` must not be stored any more. */
+  #hasUnstoredRooms = false;
+  /** How many batches have unhandled events. */
+  #unhandledBatches = 0;
+  #eventsInFlight = 0;
   readonly #typing: TypingLists;
-  #wakeSource: (() => void) | undefined;
+  #resumeSource: (() => void) | undefined;
+  /** The commits so far, one after the other. */
   #commits: Promise<void> = Promise.resolve();
   #commitScheduled = false;
-  /** Callbacks whose room goes on after the next commit. */
-  readonly #waitingForCommit: (() => void)[] = [];
-  #storageDown = false;
-  #finished = false;
+  /** Resolve functions of `record()` calls that wait for the next commit. */
+  readonly #commitWaiters: (() => void)[] = [];
+  #isStorageFailing = false;
+  #isFinished = false;
 
   constructor(options: DeliveryOptions) {
     const { since, lastDelivered, journal } = options.stored;
@@ -97,109 +104,116 @@ export class Delivery {
     this.#ledger = new BatchLedger(journal.length);
     this.#typing = new TypingLists(options.userId);
     this.#positions = new Map(lastDelivered);
-    this.#resuming = since !== undefined || this.#positions.size > 0;
-    this.#journal = new Set(journal.map(({ eventId }) => eventId));
+    this.#hasEarlierSync = since !== undefined || this.#positions.size > 0;
+    this.#journaledIds = new Set(journal.map(({ eventId }) => eventId));
   }
 
   /**
-   * Queues the batch's events. Resolves at once, or when callbacks have caught up if too much is under way; for the
-   * first batch ever when it is stored where history ends, so that whatever comes after is news for good.
+   * Queues the batch's events. Resolves immediately, or once callbacks catch up if more than `MAX_EVENTS_IN_FLIGHT` are
+   * being handled. For the first batch, and for backfilled rooms, resolves after the end of the backlog is stored:
+   * events after it then count as new even after a crash.
    */
   async accept(batch: EventBatch): Promise<void> {
     const { hasCallbacks = () => true } = this.#options;
-    if (this.#hasDeferredEvents || (!this.#stop.signal.aborted && !hasCallbacks())) return this.#leave(batch);
-    if (this.#stop.signal.aborted) return;
-    const open = this.#ledger.open(batch);
-    const history = batch.since === undefined && !this.#resuming;
-    this.#unhandled++;
+    if (this.#hasDeferredEvents || (!this.#stopping.signal.aborted && !hasCallbacks())) return this.#deferBatch(batch);
+    if (this.#stopping.signal.aborted) return;
+    const tracked = this.#ledger.add(batch);
+    const isBacklog = batch.since === undefined && !this.#hasEarlierSync;
+    this.#unhandledBatches++;
     const arrivedAt = this.#options.clock.now();
-    const parts = batch.rooms.map((room) => this.#acceptRoom(open, batch, room, history, arrivedAt));
-    parts.push(...batch.invites.map((invite) => this.#acceptInvite(open, batch, invite, history)));
-    this.#resuming = true;
-    void this.#completeWhen(open, parts);
-    if (history || batch.isBackfilledRooms) {
+    const deliveries = batch.rooms.map((room) => this.#acceptRoom(tracked, batch, room, isBacklog, arrivedAt));
+    deliveries.push(...batch.invites.map((invite) => this.#acceptInvite(tracked, batch, invite, isBacklog)));
+    this.#hasEarlierSync = true;
+    void this.#completeAfter(tracked, deliveries);
+    if (isBacklog || batch.isBackfilledRooms) {
       await nextEventLoopTurn();
-      if (!open.complete) this.#storeBeginning(batch);
+      if (!tracked.isComplete) this.#storeBacklogEnd(batch);
       await this.#commits;
     }
-    if (this.#stop.signal.aborted) return; // during the store: nobody would wake the source
-    if (this.#underWay > MAX_UNDER_WAY) await new Promise<void>((resolve) => (this.#wakeSource = resolve));
+    if (this.#stopping.signal.aborted) return; // aborted during the commit: abort() has already resumed the source
+    if (this.#eventsInFlight > MAX_EVENTS_IN_FLIGHT)
+      await new Promise<void>((resolve) => (this.#resumeSource = resolve));
   }
 
-  /** How many rooms wait for, or have lost, events that the homeserver does not tell. */
+  /** How many rooms have a gap that is being retried, or that was given up because the homeserver failed. */
   get stalledRooms(): number {
     return this.#gaps.stalledRooms;
   }
 
-  /** Whether events came while nobody was there to take them: from then on this delivery takes nothing. */
+  /** Whether events were received without callbacks. From then on this delivery defers every batch. */
   get hasDeferredEvents(): boolean {
     return this.#hasDeferredEvents;
   }
 
-  /** Whether the history of the first sync came while nobody was there to take it. */
+  /** Whether the backlog of the first sync was received without callbacks. */
   get hasDeferredBacklog(): boolean {
     return this.#hasDeferredBacklog;
   }
 
-  /** Takes nothing: what comes is asked for once more, together with what lies before it. */
+  /** Delivers nothing from now on. The events are fetched again by a sync from the stored position. */
   deferAll(): void {
     this.#hasDeferredEvents = true;
   }
 
-  /** The last callback was removed: what none has begun with is for those that are added later. */
+  /**
+   * Call this when the last callback was removed. Events that no callback has begun with are kept for later callbacks.
+   */
   deferUnhandled(): void {
-    if (this.#unhandled === 0) return;
+    if (this.#unhandledBatches === 0) return;
     this.#hasDeferredEvents = true;
     this.abort();
   }
 
-  /** Ends gap-filling and retries; what no callback has begun with will come again. */
+  /** Ends gap-filling and retries. Events that no callback has begun with are delivered again by the next delivery. */
   abort(): void {
-    this.#stop.abort();
-    this.#wakeSource?.();
+    this.#stopping.abort();
+    this.#resumeSource?.();
   }
 
-  /** After {@link abort}, when the callbacks are done: stores how far everything got. */
+  /** Stores the final positions. Call it after {@link abort}, once the callbacks have finished. */
   async finish(): Promise<void> {
-    await this.#rooms.settled();
-    await nextEventLoopTurn(); // what the callbacks' end leads to
+    await this.#roomQueues.settled();
+    await nextEventLoopTurn(); // let the finished callbacks mark their events as handled
     await this.#scheduleCommit();
-    await nextEventLoopTurn(); // and what the closing of connections does
-    const rest = this.#finished ? undefined : this.#ledger.takeRest();
-    if (rest) await this.#commit(rest);
-    this.#finished = true; // a callback that comes back later must not move the position of the client after this one
+    await nextEventLoopTurn(); // let closing connections remove their callbacks
+    const pending = this.#isFinished ? undefined : this.#ledger.takePendingSince();
+    if (pending) await this.#commit(pending);
+    this.#isFinished = true; // a callback that returns later must not move the position of the next client
   }
 
-  /** Stores nothing any more, not even when a storage that hangs comes back: the position is that of the next client. */
-  giveUp(): void {
-    this.#finished = true;
+  /** Begins no further commit, even if a hanging storage recovers: the position belongs to the next client then. */
+  stopCommitting(): void {
+    this.#isFinished = true;
   }
 
-  async #completeWhen(open: OpenBatch, parts: Promise<boolean>[]): Promise<void> {
+  async #completeAfter(tracked: TrackedBatch, deliveries: Promise<boolean>[]): Promise<void> {
     try {
-      const handled = await Promise.all(parts);
-      if (!handled.every(Boolean)) return; // it stays open: the position never moves beyond it
-      this.#unhandled--;
-      this.#ledger.complete(open);
+      const handled = await Promise.all(deliveries);
+      if (!handled.every(Boolean)) return; // the batch stays incomplete, so the position never moves past it
+      this.#unhandledBatches--;
+      this.#ledger.complete(tracked);
       await this.#scheduleCommit();
     } catch (error) {
-      this.#options.logger.error({ userId: this.#options.userId, err: error }, 'delivering a sync failed');
+      this.#options.logger.error(
+        { userId: this.#options.userId, err: error },
+        'delivering the events of a sync failed',
+      );
     }
   }
 
-  /** Takes from a batch that nobody is there for no more than where history ends: what comes after it is owed. */
-  async #leave(batch: EventBatch): Promise<void> {
-    if (this.#finished) return;
+  /** Delivers nothing of a batch; stores where the backlog of new rooms ends, so that later events are not backlog. */
+  async #deferBatch(batch: EventBatch): Promise<void> {
+    if (this.#isFinished) return;
     const { since, nextBatch, rooms, invites, resume, isBackfilledRooms } = batch;
-    if (since === undefined && !this.#resuming) {
-      this.#resuming = true;
+    if (since === undefined && !this.#hasEarlierSync) {
+      this.#hasEarlierSync = true;
       this.#hasDeferredBacklog = true;
-      for (const [roomId, position] of endsOfHistory(rooms)) this.#positions.set(roomId, position);
+      for (const [roomId, position] of backlogEnds(rooms)) this.#positions.set(roomId, position);
       const lastDelivered = new Map(this.#positions);
       this.#commits = this.#commits.then(() => this.#commit({ since: nextBatch, ...resume, lastDelivered }));
     } else if (isBackfilledRooms) {
       this.#hasDeferredBacklog = true;
-      const ends = endsOfHistory(rooms.filter(({ roomId }) => !this.#positions.has(roomId)));
+      const ends = backlogEnds(rooms.filter(({ roomId }) => !this.#positions.has(roomId)));
       for (const [roomId, position] of ends) this.#positions.set(roomId, position);
       if (ends.length > 0 || resume) {
         const lastDelivered = new Map(ends);
@@ -212,101 +226,114 @@ export class Delivery {
     await this.#commits;
   }
 
-  /** The client need not have again what callbacks are owed: that is asked for past it, from the other position. */
+  /** Stores `clientSince`: the client continues from there, while deferred events are fetched from `since`. */
   #storeClientPosition({ nextBatch, rooms, invites, resume }: EventBatch): void {
-    // What is still handled is stored later, with what its rooms were like before this.
-    if (this.#unhandled > 0) this.#hasDropped = true;
-    const isWorthIt = resume !== undefined || invites.length > 0 || rooms.some(({ timeline }) => timeline.length > 0);
-    if (this.#hasDropped || !isWorthIt) return;
+    // Earlier batches are still being handled. Their older room state is stored later and would overwrite this one.
+    if (this.#unhandledBatches > 0) this.#hasUnstoredRooms = true;
+    const hasChanges = resume !== undefined || invites.length > 0 || rooms.some(({ timeline }) => timeline.length > 0);
+    if (this.#hasUnstoredRooms || !hasChanges) return;
     this.#commits = this.#commits.then(() => this.#commit({ clientSince: nextBatch, ...resume }));
   }
 
-  /** Of a first batch that is not handled at once, because somebody asks for history, what ends the history. */
-  #storeBeginning({ rooms, isPartialInitialSync, nextBatch, resume }: EventBatch): void {
-    const ends = endsOfHistory(rooms);
+  /**
+   * Stores where the backlog ends, for a batch that is not handled at once because a callback asked for the backlog.
+   */
+  #storeBacklogEnd({ rooms, isPartialInitialSync, nextBatch, resume }: EventBatch): void {
+    const ends = backlogEnds(rooms);
     if (ends.length === 0 && !isPartialInitialSync) return;
-    // After a crash the rooms that are missing are history too, up to this position: it has to be known then.
+    // After a crash the rooms still to be loaded count as backlog up to this sync position, so it is stored now.
     const { accountData } = resume ?? {};
-    const beginning = isPartialInitialSync
+    const partialSyncChange = isPartialInitialSync
       ? { since: nextBatch, ...(accountData !== undefined && { accountData }) }
       : {};
-    this.#commits = this.#commits.then(() => this.#commit({ ...beginning, lastDelivered: new Map(ends) }));
+    this.#commits = this.#commits.then(() => this.#commit({ ...partialSyncChange, lastDelivered: new Map(ends) }));
   }
 
   async #acceptRoom(
-    open: OpenBatch,
+    tracked: TrackedBatch,
     batch: EventBatch,
     room: RoomBatch,
-    history: boolean,
+    isBacklog: boolean,
     arrivedAt: number,
   ): Promise<boolean> {
-    // The room's queue holds back later batches only while a gap is filled or a key is waited for, not while callbacks
-    // run: those are queued per callback and room anyway, and a slow one must not hold up the others.
-    const events: Promise<boolean>[] = [];
+    // The room's queue delays later batches only while a gap is filled or a key is awaited. Callbacks run outside of
+    // it: they have queues of their own per room, and a slow callback must not delay the others.
+    const deliveries: Promise<boolean>[] = [];
     const { roomId } = room;
-    const planned = await this.#rooms.run(roomId, async () => {
-      // Once a gap has been left open by a stop, the room's position must not jump it.
-      const isHistory = history || (batch.isBackfilledRooms === true && !this.#positions.has(roomId));
-      const plan = this.#stop.signal.aborted ? undefined : await this.#plan(batch, room, isHistory);
+    const isPlanned = await this.#roomQueues.run(roomId, async () => {
+      // After a stop a gap may be unfilled: plan nothing, so that the room's position does not move past it.
+      const isRoomBacklog = isBacklog || (batch.isBackfilledRooms === true && !this.#positions.has(roomId));
+      const plan = this.#stopping.signal.aborted ? undefined : await this.#planEvents(batch, room, isRoomBacklog);
       if (!plan) return false;
-      const left = room.membership === 'leave';
+      const hasLeft = room.membership === 'leave';
       if (room.isGone) this.#reportGoneRoom(roomId);
       const hasBacklog = plan.some((event) => event.provenance === 'backlog');
-      // A callback that asks for the backlog is still owed that of the first sync.
-      const known = this.#positions.get(roomId);
-      const owesHistory = known ? known.history : room.isAwaitingBackfill;
-      const kept = !hasBacklog && owesHistory ? { history: true as const } : {};
+      // Keep the mark: the backlog before this position was not delivered, and a later callback may ask for it.
+      const position = this.#positions.get(roomId);
+      const hasPendingBacklog = position ? position.history : room.isWithoutHistory;
+      const backlogMark = !hasBacklog && hasPendingBacklog ? { history: true as const } : {};
       for (const { raw, provenance } of plan) {
-        const readable = isSealed(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;
+        const readable = needsDecryption(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;
         if (!readable) return false;
-        const moves = !left && provenance !== 'backlog';
-        if (!this.#seen.add(readable.event_id)) continue;
-        const step = this.#ledger.expect(open, roomId, readable.event_id, moves, kept);
+        const movesPosition = !hasLeft && provenance !== 'backlog';
+        if (!this.#seenEventIds.add(readable.event_id)) continue;
+        const step = this.#ledger.addEvent(tracked, roomId, readable.event_id, movesPosition, backlogMark);
         const event = toTimelineEvent(this.#options.userId, roomId, readable, provenance);
-        events.push(this.#deliver(step, event));
+        deliveries.push(this.#deliver(step, event));
       }
-      const provenance = history || batch.isBackfilledRooms ? 'backlog' : provenanceOf(batch);
+      const provenance = isBacklog || batch.isBackfilledRooms ? 'backlog' : provenanceOf(batch);
       for (const event of toEphemeralEvents(this.#options.userId, room, provenance)) {
-        const news = event.type === 'typing' ? this.#typing.withoutOwn(event) : event;
-        if (news) events.push(this.#dispatch(news, async () => {}));
+        const changed = event.type === 'typing' ? this.#typing.withoutOwnUser(event) : event;
+        if (changed) deliveries.push(this.#dispatch(changed, async () => {}));
       }
-      this.#remember(open, room, kept, left || hasBacklog);
+      this.#updatePosition(tracked, room, backlogMark, hasLeft || hasBacklog);
       return true;
     });
-    return planned && (await Promise.all(events)).every(Boolean);
+    return isPlanned && (await Promise.all(deliveries)).every(Boolean);
   }
 
-  async #acceptInvite(open: OpenBatch, batch: EventBatch, invite: InviteBatch, history: boolean): Promise<boolean> {
-    const event = toInvite(this.#options.userId, invite, history ? 'backlog' : provenanceOf(batch));
+  async #acceptInvite(
+    tracked: TrackedBatch,
+    batch: EventBatch,
+    invite: InviteBatch,
+    isBacklog: boolean,
+  ): Promise<boolean> {
+    const event = toInvite(this.#options.userId, invite, isBacklog ? 'backlog' : provenanceOf(batch));
     if (!event) return true;
-    const sent = invite.state.find(({ type, sender }) => type === 'm.room.member' && sender === event.sender);
-    const id = `invite ${event.sender} ${String(sent?.origin_server_ts)}`; // for the journal: most have no event id
-    return this.#deliver(this.#ledger.expect(open, invite.roomId, id, false), event);
+    const memberEvent = invite.state.find(({ type, sender }) => type === 'm.room.member' && sender === event.sender);
+    // Most invitations have no event id, but the journal needs an id.
+    const id = `invite ${event.sender} ${String(memberEvent?.origin_server_ts)}`;
+    return this.#deliver(this.#ledger.addEvent(tracked, invite.roomId, id, false), event);
   }
 
-  /** The room's events in order, each with how it came; undefined when stopped on the way. */
-  async #plan(batch: EventBatch, room: RoomBatch, history: boolean): Promise<Planned[] | undefined> {
+  /** The room's events in order with their provenance. Fills a gap first; undefined if stopped before that succeeds. */
+  async #planEvents(batch: EventBatch, room: RoomBatch, isBacklog: boolean): Promise<PlannedEvent[] | undefined> {
     const { roomId, timeline, prevBatch } = room;
-    if (history) return planned('backlog', timeline);
-    const known = this.#positions.get(roomId);
+    if (isBacklog) return withProvenance('backlog', timeline);
+    const position = this.#positions.get(roomId);
     const edge = (event: RawEvent): Edge => {
-      if (known) return event.event_id === known.eventId ? 'known' : 'none';
+      if (position) return event.event_id === position.eventId ? 'known' : 'none';
       return isOwnJoin(event, this.#options.userId) ? 'first' : 'none';
     };
     const provenance = provenanceOf(batch);
-    const found = timeline.findLastIndex((event) => edge(event) !== 'none');
-    if (found >= 0) {
-      // For a room just joined, what lies before the join is history; the join itself is news.
-      const news = known ? found + 1 : found;
-      const owed = known ? known.history && (batch.since === undefined || batch.isBackfilledRooms) : true;
-      return [...planned('backlog', owed ? timeline.slice(0, news) : []), ...planned(provenance, timeline.slice(news))];
+    const edgeIndex = timeline.findLastIndex((event) => edge(event) !== 'none');
+    if (edgeIndex >= 0) {
+      // In a room that was just joined, events before the join are backlog; the join itself is new.
+      const firstNew = position ? edgeIndex + 1 : edgeIndex;
+      const deliversBacklog = position
+        ? position.history && (batch.since === undefined || batch.isBackfilledRooms)
+        : true;
+      return [
+        ...withProvenance('backlog', deliversBacklog ? timeline.slice(0, firstNew) : []),
+        ...withProvenance(provenance, timeline.slice(firstNew)),
+      ];
     }
-    const live = planned(provenance, timeline);
-    if (!room.limited || prevBatch === undefined) return live;
-    const ends = { before: known?.eventId, after: timeline[0]?.event_id };
-    const gap = { roomId, from: prevBatch, to: batch.isBackfilledRooms ? undefined : batch.since, edge, ...ends };
-    const missed = await this.#gaps.missing(gap, this.#stop.signal);
-    return missed && [...planned('gap-fill', missed), ...live];
+    const received = withProvenance(provenance, timeline);
+    if (!room.limited || prevBatch === undefined) return received;
+    const neighbours = { before: position?.eventId, after: timeline[0]?.event_id };
+    const gap = { roomId, from: prevBatch, to: batch.isBackfilledRooms ? undefined : batch.since, edge, ...neighbours };
+    const missed = await this.#gaps.fetchMissing(gap, this.#stopping.signal);
+    return missed && [...withProvenance('gap-fill', missed), ...received];
   }
 
   async #decrypt(
@@ -316,27 +343,27 @@ export class Delivery {
     arrivedAt: number,
   ): Promise<RawEvent | undefined> {
     const { decrypt } = this.#options;
-    const isHandled = this.#seen.has(raw.event_id) || this.#journal.has(raw.event_id);
+    const isHandled = this.#seenEventIds.has(raw.event_id) || this.#journaledIds.has(raw.event_id);
     if (!decrypt || isHandled) return raw;
-    return decrypt(roomId, raw, provenance, arrivedAt, this.#stop.signal);
+    return decrypt(roomId, raw, provenance, arrivedAt, this.#stopping.signal);
   }
 
   async #deliver(step: EventStep, event: ClientEvent): Promise<boolean> {
-    if (this.#journal.delete(step.eventId)) {
-      this.#ledger.handled(step, true);
+    if (this.#journaledIds.delete(step.eventId)) {
+      this.#ledger.markHandled(step, true);
       return true;
     }
     const record = (): Promise<void> => {
-      this.#ledger.handled(step);
-      // Waits for one try only: a storage that is down costs repetitions after a crash, and not the users' chats.
-      const tried = new Promise<void>((resolve) => this.#waitingForCommit.push(resolve));
+      this.#ledger.markHandled(step);
+      // Waits for one attempt only: while the storage fails, callbacks go on, and a crash may repeat events.
+      const attempted = new Promise<void>((resolve) => this.#commitWaiters.push(resolve));
       void this.#scheduleCommit();
-      return tried;
+      return attempted;
     };
     if (!(await this.#dispatch(event, record))) return false;
     if (step.handled) return true;
-    this.#ledger.handled(step);
-    setImmediate(() => void this.#scheduleCommit()); // no callback waits for it: share the batch's commit
+    this.#ledger.markHandled(step);
+    setImmediate(() => void this.#scheduleCommit()); // deferred, so that it shares the commit of its batch
     return true;
   }
 
@@ -345,87 +372,94 @@ export class Delivery {
     onGap({ userId, roomId, from: this.#positions.get(roomId)?.eventId, to: undefined, reason: 'gone' });
   }
 
-  #remember(open: OpenBatch, room: RoomBatch, kept: Pick<DeliveredPosition, 'history'>, marked: boolean): void {
+  #updatePosition(
+    tracked: TrackedBatch,
+    room: RoomBatch,
+    backlogMark: Pick<DeliveredPosition, 'history'>,
+    movesWithBatch: boolean,
+  ): void {
     const { roomId, membership, timeline } = room;
     const last = timeline.at(-1);
     if (membership === 'leave') {
       this.#gaps.forget(roomId);
-      this.#positions.delete(roomId); // what is said before a return to the room is not for the user
-      this.#ledger.mark(open, roomId, null);
+      this.#positions.delete(roomId); // events until the user rejoins are not delivered
+      this.#ledger.addPosition(tracked, roomId, null);
     } else if (last) {
-      const position = { eventId: last.event_id, ...kept };
+      const position = { eventId: last.event_id, ...backlogMark };
       this.#positions.set(roomId, position);
-      if (marked) this.#ledger.mark(open, roomId, position);
+      if (movesWithBatch) this.#ledger.addPosition(tracked, roomId, position);
     }
   }
 
   async #dispatch(event: ClientEvent, record: () => Promise<void>): Promise<boolean> {
-    if (this.#stop.signal.aborted) return false; // where no callback is left, it would count as handled
-    this.#underWay++;
+    if (this.#stopping.signal.aborted) return false; // without callbacks left, dispatch() would count it as handled
+    this.#eventsInFlight++;
     try {
-      return await this.#options.dispatch(event, this.#stop.signal, record);
+      return await this.#options.dispatch(event, this.#stopping.signal, record);
     } finally {
-      this.#underWay--;
-      if (this.#underWay <= MAX_UNDER_WAY / 2) {
-        this.#wakeSource?.();
-        this.#wakeSource = undefined;
+      this.#eventsInFlight--;
+      if (this.#eventsInFlight <= MAX_EVENTS_IN_FLIGHT / 2) {
+        this.#resumeSource?.();
+        this.#resumeSource = undefined;
       }
     }
   }
 
-  /** Resolves when what has been handled so far is stored. What happens while one commit runs shares the next. */
+  /** Resolves when all events handled so far are stored. Changes during a running commit share the next one. */
   #scheduleCommit(): Promise<void> {
-    if (this.#finished || this.#storageDown) this.#releaseWaiting();
-    if (this.#commitScheduled || this.#finished) return this.#commits;
+    if (this.#isFinished || this.#isStorageFailing) this.#releaseCommitWaiters();
+    if (this.#commitScheduled || this.#isFinished) return this.#commits;
     this.#commitScheduled = true;
     this.#commits = this.#commits.then(async () => {
       this.#commitScheduled = false;
-      const change = this.#finished ? undefined : this.#ledger.take();
-      const waiting = this.#waitingForCommit.splice(0);
-      const tried = (): void => {
-        for (const resolve of waiting.splice(0)) resolve();
+      const change = this.#isFinished ? undefined : this.#ledger.takeChange();
+      const waiters = this.#commitWaiters.splice(0);
+      const onAttempted = (): void => {
+        for (const resolve of waiters.splice(0)) resolve();
       };
-      if (change) await this.#commit(change, tried);
-      tried();
+      if (change) await this.#commit(change, onAttempted);
+      onAttempted();
     });
     return this.#commits;
   }
 
-  #releaseWaiting(): void {
-    for (const resolve of this.#waitingForCommit.splice(0)) resolve();
+  #releaseCommitWaiters(): void {
+    for (const resolve of this.#commitWaiters.splice(0)) resolve();
   }
 
-  /** Tries until the storage takes it: a change that is dropped would leave a hole in what the next ones build on. */
-  async #commit(change: CheckpointChange, tried = (): void => {}): Promise<void> {
+  /** Retries until the storage accepts the change, because later changes build on it. Gives up once aborted. */
+  async #commit(change: CheckpointChange, onAttempted = (): void => {}): Promise<void> {
     const { userId, checkpoint, clock, logger } = this.#options;
     for (let failures = 1; ; failures++) {
       try {
         await checkpoint.commit(change);
-        this.#storageDown = false;
+        this.#isStorageFailing = false;
         return;
       } catch (error) {
-        this.#storageDown = true;
-        tried();
-        this.#releaseWaiting();
+        this.#isStorageFailing = true;
+        onAttempted();
+        this.#releaseCommitWaiters();
         logger.error({ userId, err: error, failures }, 'storing the sync position failed');
-        const waited = delay(clock, backoffMs(failures, RETRY), this.#stop.signal, 'storing').then(() => true);
+        const waited = delay(clock, backoffMs(failures, COMMIT_RETRY), this.#stopping.signal, 'storing').then(
+          () => true,
+        );
         if (await waited.catch(() => false)) continue;
-        this.#finished = true; // what was not stored comes again, and nothing after it may be stored
+        this.#isFinished = true; // no later change may be stored without this one; its events are delivered again
         return;
       }
     }
   }
 }
 
-/** Where the history of rooms that are new to us ends. */
-function endsOfHistory(rooms: readonly RoomBatch[]): [string, DeliveredPosition][] {
+/** The last event of each joined room: where its backlog ends. */
+function backlogEnds(rooms: readonly RoomBatch[]): [string, DeliveredPosition][] {
   return rooms.flatMap(({ roomId, membership, timeline }): [string, DeliveredPosition][] => {
     const last = membership === 'join' ? timeline.at(-1) : undefined;
     return last ? [[roomId, { eventId: last.event_id, history: true }]] : [];
   });
 }
 
-function planned(provenance: Provenance, events: readonly RawEvent[]): Planned[] {
+function withProvenance(provenance: Provenance, events: readonly RawEvent[]): PlannedEvent[] {
   return events.map((raw) => ({ raw, provenance }));
 }
 
@@ -433,12 +467,11 @@ function provenanceOf(batch: EventBatch): Provenance {
   return batch.catchUp || batch.isBackfilledRooms ? 'gap-fill' : 'live';
 }
 
-/** Whether there is something in it to be decrypted. */
-function isSealed(raw: RawEvent): boolean {
+function needsDecryption(raw: RawEvent): boolean {
   return raw.type === 'm.room.encrypted';
 }
 
-/** Whether the user came into the room by this event, and not just changed their name in it. */
+/** Whether the user joined the room with this event. Profile changes are `join` events, too, but are no joins. */
 function isOwnJoin(event: RawEvent, userId: string): boolean {
   if (event.type !== 'm.room.member' || event.state_key !== userId || event.content.membership !== 'join') return false;
   const before = event.unsigned?.prev_content;

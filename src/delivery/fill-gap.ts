@@ -1,20 +1,23 @@
 import type { HistoryReader } from '../core/ports/history-reader.js';
 import type { RawEvent } from '../core/raw-event.js';
 
-const PAGE = 100;
+const PAGE_SIZE = 100;
 
-/** Where a gap begins: the event is not there yet, is itself the first missing one, or is the last known one. */
+/**
+ * How an event relates to the older end of a gap. `known`: it is the last delivered event before the gap. `first`: it
+ * is the first missing event. `none`: neither.
+ */
 export type Edge = 'none' | 'first' | 'known';
 
 export interface GapRequest {
   readonly roomId: string;
-  /** Token of the gap's newer end. */
+  /** Pagination token at the newer end of the gap. */
   readonly from: string;
-  /** Token of its older end, where one is known. */
+  /** Pagination token at the older end of the gap, if known. */
   readonly to: string | undefined;
-  /** Whether the event is the older end, so that what lies before it is not missing. */
+  /** Tells whether the event is the older end of the gap; events before that are not missing. */
   readonly edge: (event: RawEvent) => Edge;
-  /** How many events are returned at most, the newest ones. */
+  /** Maximum number of events. If more are missing, the newest are returned. */
   readonly limit: number;
   readonly signal: AbortSignal;
 }
@@ -22,33 +25,33 @@ export interface GapRequest {
 export interface FilledGap {
   /** Oldest first. */
   readonly events: RawEvent[];
-  /** Whether the older end was reached, so that nothing is missing. */
+  /** Whether the older end of the gap was reached. If false, events are still missing. */
   readonly complete: boolean;
 }
 
 /**
- * Reads what a `limited` timeline left out, from its newer end back. One event beyond `limit` is asked for, because
- * only the next event tells whether anything is missing.
+ * Reads the events that a `limited` timeline left out from `/messages`, backwards. Requests one event more than
+ * `limit`: only that event shows whether more are missing.
  * @see https://spec.matrix.org/v1.16/client-server-api/#syncing
  */
 export async function fillGap(read: HistoryReader, request: GapRequest): Promise<FilledGap> {
   const { roomId, to, edge, limit, signal } = request;
   const newestFirst: RawEvent[] = [];
-  const filled = (complete: boolean): FilledGap => ({ events: newestFirst.slice(0, limit).toReversed(), complete });
-  const seen = new Set<string>();
+  const result = (complete: boolean): FilledGap => ({ events: newestFirst.slice(0, limit).toReversed(), complete });
+  const seenTokens = new Set<string>();
   let from: string | undefined = request.from;
   while (from !== undefined) {
-    const page = await read({ roomId, from, to, limit: Math.min(PAGE, limit + 1 - newestFirst.length), signal });
+    const page = await read({ roomId, from, to, limit: Math.min(PAGE_SIZE, limit + 1 - newestFirst.length), signal });
     for (const event of page.events) {
-      const kind = edge(event);
-      if (kind === 'known') return filled(true);
-      if (newestFirst.length === limit) return filled(false);
+      const eventEdge = edge(event);
+      if (eventEdge === 'known') return result(true);
+      if (newestFirst.length === limit) return result(false);
       newestFirst.push(event);
-      if (kind === 'first') return filled(true);
+      if (eventEdge === 'first') return result(true);
     }
-    seen.add(from);
+    seenTokens.add(from);
     from = page.end;
-    if (from !== undefined && seen.has(from)) return filled(false); // a homeserver that goes round in circles
+    if (from !== undefined && seenTokens.has(from)) return result(false); // the homeserver repeats a token: avoid an endless loop
   }
-  return filled(true);
+  return result(true);
 }

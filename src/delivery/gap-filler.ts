@@ -13,18 +13,18 @@ import { backoffMs } from '../http/retry.js';
 import { fillGap } from './fill-gap.js';
 import type { GapRequest } from './fill-gap.js';
 
-/** Events that the homeserver left out and that could not be fetched. */
+/** Events that a sync left out and that could not be fetched. */
 export interface Gap {
   readonly userId: string;
   readonly roomId: string;
-  /** The last event before the gap; undefined when the room is new to the user. */
+  /** Event id of the last event before the gap; undefined if no event of the room was delivered before. */
   readonly from: string | undefined;
-  /** The first event after it; undefined when none has come yet. */
+  /** Event id of the first event after the gap; undefined if there is none yet. */
   readonly to: string | undefined;
   /**
-   * `limit`: more is missing than `gapFillLimit`. `error`: the homeserver does not tell, or not within
-   * `gapFillTimeoutMs`. `gone`: the homeserver does not count the user to the room any more and has told no leave, as
-   * after an admin has deleted the room; there is nothing more of it.
+   * `limit`: more events than `gapFillLimit` were missing; the newest of them were delivered. `error`: the homeserver
+   * refused the events, or requests failed for `gapFillTimeoutMs`. `gone`: the user is no longer in the room, but sync
+   * returned no leave event, as after an admin deleted the room; no more events of it will arrive.
    */
   readonly reason: 'limit' | 'error' | 'gone';
   readonly error?: unknown;
@@ -35,11 +35,11 @@ export interface GapFillerOptions {
   readonly readHistory: HistoryReader;
   readonly gapFillLimit: number;
   /**
-   * How long a gap is tried to be filled while the homeserver answers other requests, in milliseconds.
+   * How long to retry filling a gap, in milliseconds. Only time in which the homeserver answers other requests counts.
    * @default Infinity
    */
   readonly gapFillTimeoutMs?: number;
-  /** @default it does */
+  /** Whether the homeserver answers other requests. @default always true */
   readonly answersOtherwise?: AnswersOtherRequests;
   readonly onGap: (gap: Gap) => void;
   readonly clock: Clock;
@@ -48,63 +48,67 @@ export interface GapFillerOptions {
   readonly telemetry?: Telemetry;
 }
 
-/** A gap as a sync response shows it: its ends are events of the timeline, where there are any. */
-export interface SeenGap extends Omit<GapRequest, 'limit' | 'signal'> {
+/** A gap found in a sync response, with the event ids before and after it, if there are any. */
+export interface TimelineGap extends Omit<GapRequest, 'limit' | 'signal'> {
   readonly before: string | undefined;
   readonly after: string | undefined;
 }
 
 const RETRY = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
-/** Fetches what a sync left out; tells of what cannot be had. An outage of the homeserver is waited for. */
+/** Fetches the events that a sync left out, and reports a gap if that fails. Retries throughout homeserver outages. */
 export class GapFiller {
   readonly #options: GapFillerOptions;
-  /** Rooms whose last gap the homeserver has failed to tell so far. */
-  readonly #stalled = new Set<string>();
+  /** Rooms whose last gap could not be filled so far. */
+  readonly #stalledRooms = new Set<string>();
 
   constructor(options: GapFillerOptions) {
     this.#options = options;
   }
 
-  /** How many rooms have a gap that is being tried again, or was given up. */
+  /** How many rooms have a gap that is being retried, or that was given up after `gapFillTimeoutMs`. */
   get stalledRooms(): number {
-    return this.#stalled.size;
+    return this.#stalledRooms.size;
   }
 
-  /** The user has left the room. */
+  /** Call this when the user has left the room. */
   forget(roomId: string): void {
-    this.#stalled.delete(roomId);
+    this.#stalledRooms.delete(roomId);
   }
 
-  /** The missing events, oldest first; undefined when `signal` fires, since then nobody knows. */
-  async missing(gap: SeenGap, signal: AbortSignal): Promise<RawEvent[] | undefined> {
+  /** Returns the missing events, oldest first; empty if they were given up, undefined if `signal` fired before. */
+  async fetchMissing(gap: TimelineGap, signal: AbortSignal): Promise<RawEvent[] | undefined> {
     const { userId, readHistory, gapFillLimit, gapFillTimeoutMs = Infinity, onGap, clock, logger } = this.#options;
     const { telemetry = noTelemetry, answersOtherwise = () => true } = this.#options;
     const { roomId, before, after } = gap;
-    const begunAt = clock.now();
-    const failing = new FailingTime(clock, answersOtherwise);
+    const startedAt = clock.now();
+    const failingTime = new FailingTime(clock, answersOtherwise);
     for (let failures = 1; !signal.aborted; failures++) {
       try {
         const { events, complete } = await fillGap(readHistory, { ...gap, limit: gapFillLimit, signal });
-        this.#stalled.delete(roomId);
-        telemetry.gap(userId, roomId, events.length, complete, clock.now() - begunAt);
+        this.#stalledRooms.delete(roomId);
+        telemetry.gap(userId, roomId, events.length, complete, clock.now() - startedAt);
         if (!complete) onGap({ userId, roomId, from: before, to: events[0]?.event_id ?? after, reason: 'limit' });
         return events;
       } catch (error) {
         if (signal.aborted) break;
-        await failing.failed(error);
+        await failingTime.failed(error);
         if (signal.aborted) break;
-        const isOver = failing.ms >= gapFillTimeoutMs;
-        if (isOver || isFinal(error)) {
-          if (!isOver) this.#stalled.delete(roomId);
-          else logger.error({ userId, roomId, err: error, failures }, 'filling a gap took too long, going on without');
-          telemetry.gap(userId, roomId, 0, false, clock.now() - begunAt);
+        const hasTimedOut = failingTime.ms >= gapFillTimeoutMs;
+        if (hasTimedOut || isPermanent(error)) {
+          if (!hasTimedOut) this.#stalledRooms.delete(roomId);
+          else
+            logger.error(
+              { userId, roomId, err: error, failures },
+              'filling a gap took too long, going on without its events',
+            );
+          telemetry.gap(userId, roomId, 0, false, clock.now() - startedAt);
           onGap({ userId, roomId, from: before, to: after, reason: 'error', error });
           return [];
         }
-        this.#stalled.add(roomId);
+        this.#stalledRooms.add(roomId);
         logger.warn({ userId, roomId, err: error, failures }, 'filling a gap failed, trying again');
-        const delayMs = Math.min(backoffMs(failures, RETRY), gapFillTimeoutMs - failing.ms);
+        const delayMs = Math.min(backoffMs(failures, RETRY), gapFillTimeoutMs - failingTime.ms);
         await delay(clock, delayMs, signal, 'filling a gap').catch(() => {});
       }
     }
@@ -112,7 +116,7 @@ export class GapFiller {
   }
 }
 
-/** A dead token is not the end: it may be renewed, and if it is not, the client is stopped and comes again. */
-function isFinal(error: unknown): boolean {
+/** Whether a retry cannot help. A 401 is retried: the token may be renewed; if not, the client is stopped. */
+function isPermanent(error: unknown): boolean {
   return failureClass(error) === 'permanent' && !(isManagerError(error) && error.status === 401);
 }

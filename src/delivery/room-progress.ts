@@ -1,16 +1,18 @@
 import type { DeliveredPosition } from '../storage/checkpoint.js';
 
-/** One event of a room on its way through the callbacks, or a mark between two events. */
+/** One event of a room that callbacks handle, or a position between two events. */
 export interface Step {
-  /** Where the room stands after it, null for nowhere; undefined where the room must not stand there. */
+  /** The room's position after this step; null deletes the position, undefined leaves it unchanged. */
   readonly position: DeliveredPosition | null | undefined;
   handled: boolean;
 }
 
-/** How far one room's events have been handled: up to the last one with none unhandled before it. */
+/** Tracks one room's position: the last handled event before the first unhandled one. */
 export class RoomProgress {
   #steps: Step[] = [];
-  /** How many of the first steps have been taken; they are let go together, so that a step costs the same in any room. */
+  /**
+   * How many leading steps are done. They are removed in bulk, so that the cost per step does not grow with the list.
+   */
   #taken = 0;
 
   get isEmpty(): boolean {
@@ -21,8 +23,8 @@ export class RoomProgress {
     this.#steps.push(step);
   }
 
-  /** The position that was reached since it was last asked; undefined when it is the same. */
-  take(): DeliveredPosition | null | undefined {
+  /** Returns the room's position if it has changed since the last call, else undefined. */
+  takePosition(): DeliveredPosition | null | undefined {
     let reached: DeliveredPosition | null | undefined;
     for (let next = this.#steps.at(this.#taken); next?.handled; next = this.#steps.at(this.#taken)) {
       if (next.position !== undefined) reached = next.position;

@@ -5,7 +5,7 @@ import { isEncrypted, isObject } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { readRedaction } from '../core/redacted.js';
 
-/** What callbacks get for a timeline event. */
+/** Converts a timeline event to the event that callbacks get. */
 export function toTimelineEvent(userId: string, roomId: string, raw: RawEvent, provenance: Provenance): ClientEvent {
   const transactionId = raw.unsigned?.transaction_id;
   const redacted = readRedaction(raw);
@@ -45,7 +45,7 @@ export function toTimelineEvent(userId: string, roomId: string, raw: RawEvent, p
   return { ...common, type: 'message' };
 }
 
-/** What callbacks get for a room's typing notifications and receipts. */
+/** Converts a room's typing notifications and receipts to the events that callbacks get. */
 export function toEphemeralEvents(userId: string, room: RoomBatch, provenance: Provenance): ClientEvent[] {
   const { roomId } = room;
   return room.ephemeral.flatMap(({ type, content }): ClientEvent[] => {
@@ -86,7 +86,7 @@ function toReceipts(
   return receipts;
 }
 
-/** What callbacks get for an invitation, or undefined when it does not say who invites. */
+/** Converts an invitation to the event that callbacks get; undefined if it lacks the user's own membership event. */
 export function toInvite(userId: string, invite: InviteBatch, provenance: Provenance): InviteEvent | undefined {
   const own = invite.state.find((event) => event.type === 'm.room.member' && event.state_key === userId);
   if (!own) return undefined;

@@ -244,8 +244,8 @@ export class UserSession implements ManagedClient {
   async #finishDelivery(): Promise<void> {
     const { callbacks, settings, credentials } = this.#options;
     const { userId } = credentials;
-    const idle = callbacks.idle(userId).then(() => true);
-    if (callbacks.isInside(userId)) {
+    const idle = callbacks.whenIdle(userId).then(() => true);
+    if (callbacks.isInsideCallback(userId)) {
       // Called from a callback of this user, which cannot be waited for here. Its event counts as handled once it ends.
       this.#deferredStop = idle.then(() => this.#delivery.finish());
       return;
@@ -267,7 +267,7 @@ export class UserSession implements ManagedClient {
     const message = `stopping ${userId}: the storage did not store the position within ${STORE_TIMEOUT_MS} ms`;
     const timeoutError = (): MatrixClientManagerError => new MatrixClientManagerError('TIMEOUT', message, { userId });
     await orTimeout(this.#delivery.finish(), settings.clock, STORE_TIMEOUT_MS, timeoutError).finally(() =>
-      this.#delivery.giveUp(),
+      this.#delivery.stopCommitting(),
     );
   }
 

@@ -179,11 +179,11 @@ export class UserSessions {
    */
   async waitForDeferredStops(): Promise<void> {
     for (const [userId, userSession] of this.#sessions) {
-      if (!this.#options.callbacks.isInside(userId)) await userSession.deferredStop;
+      if (!this.#options.callbacks.isInsideCallback(userId)) await userSession.deferredStop;
     }
     this.#sessions.clear();
     for (const [userId, work] of this.#workAfterStops) {
-      if (!this.#options.callbacks.isInside(userId)) await work;
+      if (!this.#options.callbacks.isInsideCallback(userId)) await work;
     }
   }
 
@@ -210,7 +210,7 @@ export class UserSessions {
   ): Promise<UserSession> {
     const { accounts, callbacks } = this.#options;
     const operation = `starting ${userId}`;
-    const deferredStop = callbacks.isInside(userId) ? undefined : this.#sessions.get(userId)?.deferredStop;
+    const deferredStop = callbacks.isInsideCallback(userId) ? undefined : this.#sessions.get(userId)?.deferredStop;
     if (deferredStop) await orAborted(deferredStop, signal, operation);
     const prepared = Promise.all([accounts.credentialsFor(userId, startCredentials, signal), loadUserSession()]);
     const [credentials, module] = await orAborted(prepared, signal, operation);

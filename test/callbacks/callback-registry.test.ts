@@ -762,7 +762,7 @@ describe('a stop', () => {
     const sent = send('a');
     await send({ body: 'b', roomId: '!b:x' });
     let idle = false;
-    const waiting = registry.idle(alice).then(() => (idle = true));
+    const waiting = registry.whenIdle(alice).then(() => (idle = true));
     await turn();
     expect(idle).toBe(false);
     release();
@@ -774,12 +774,12 @@ describe('a stop', () => {
     const { callback, hold } = recorder();
     const release = hold('a');
     registry.add(alice, callback);
-    await registry.idle(alice);
+    await registry.whenIdle(alice);
     const sent = send('a');
     await turn();
-    await registry.idle('@bob:hs.test');
+    await registry.whenIdle('@bob:hs.test');
     let idle = false;
-    const waiting = registry.idle(alice).then(() => (idle = true));
+    const waiting = registry.whenIdle(alice).then(() => (idle = true));
     await turn();
     expect(idle).toBe(false);
     release();
@@ -814,7 +814,7 @@ describe('a callback that never returns', () => {
     await clock.advance(11_000);
     expect(await sent).toEqual([true, true]);
     expect([deadLetters.length, registry.overdue, clock.pendingTimers]).toEqual([2, 4, 0]);
-    await registry.idle(alice);
+    await registry.whenIdle(alice);
   });
 
   it('holds up neither other callbacks nor other rooms meanwhile', async () => {
@@ -1002,14 +1002,14 @@ describe('isInside', () => {
     const seen: boolean[] = [];
     let later: Promise<void> | undefined;
     registry.add(alice, async () => {
-      seen.push(registry.isInside(alice), registry.isInside('@bob:hs.test'));
+      seen.push(registry.isInsideCallback(alice), registry.isInsideCallback('@bob:hs.test'));
       await turn();
-      seen.push(registry.isInside(alice));
+      seen.push(registry.isInsideCallback(alice));
       later = turn()
         .then(turn)
-        .then(() => void seen.push(registry.isInside(alice)));
+        .then(() => void seen.push(registry.isInsideCallback(alice)));
     });
-    expect(registry.isInside(alice)).toBe(false);
+    expect(registry.isInsideCallback(alice)).toBe(false);
     await send('a');
     await later;
     expect(seen).toEqual([true, false, true, false]);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RunningCalls } from '../../src/callbacks/running-calls.js';
-import type { CallOwner } from '../../src/callbacks/running-calls.js';
+import type { CallbackOwner } from '../../src/callbacks/running-calls.js';
 import { ManualClock } from '../../src/testing/index.js';
 import { messageEvent } from './message-event.js';
 
@@ -11,9 +11,9 @@ function setUp() {
   const clock = new ManualClock();
   const calls = new RunningCalls({ clock, timeoutMs: 1_000 });
   const ends: PromiseWithResolvers<void>[] = [];
-  const owner = (): CallOwner => ({ callback: async () => {}, filters: { size: 1 }, overdueCalls: 0 });
+  const owner = (): CallbackOwner => ({ callback: async () => {}, filters: { size: 1 }, overdueCalls: 0 });
   /** A call that runs until its `ends` is resolved. */
-  const begin = (of: CallOwner, userId = alice) => {
+  const begin = (of: CallbackOwner, userId = alice) => {
     const event = messageEvent({ userId });
     const call = calls.prepare(of, event);
     const end = Promise.withResolvers<void>();
@@ -64,9 +64,9 @@ describe('running calls', () => {
     const { clock, calls, ends, owner, begin } = setUp();
     begin(owner());
     begin(owner(), bob);
-    await calls.ended('@nobody:hs.test');
+    await calls.whenEnded('@nobody:hs.test');
     let ended = false;
-    void calls.ended(alice).then(() => (ended = true));
+    void calls.whenEnded(alice).then(() => (ended = true));
     await clock.advance(0);
     expect(ended).toBe(false);
     ends[0]?.resolve();

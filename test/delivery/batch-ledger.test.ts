@@ -1,7 +1,7 @@
 import { array, assert, constant, nat, oneof, property, record } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BatchLedger } from '../../src/delivery/batch-ledger.js';
-import type { OpenBatch } from '../../src/delivery/batch-ledger.js';
+import type { TrackedBatch } from '../../src/delivery/batch-ledger.js';
 import type { CheckpointChange, JournalEntry } from '../../src/storage/checkpoint.js';
 import { batch } from './harness.js';
 
@@ -31,24 +31,24 @@ describe('events behind a callback that never returns', () => {
   it('cost the same however many there are, and all of them are stored when it returns', () => {
     const ledger = new BatchLedger();
     const stored = new Stored();
-    const held = ledger.open(batch('s0', 'held'));
-    const hung = ledger.expect(held, '!hung:x', '$hung', true);
+    const held = ledger.add(batch('s0', 'held'));
+    const hung = ledger.addEvent(held, '!hung:x', '$hung', true);
     const count = 150_000;
     for (let n = 0; n < count; n++) {
-      const open = ledger.open({
+      const open = ledger.add({
         ...batch('s', `s${n}`),
         resume: { rooms: new Map([[`!r${n % 100}:x`, String(n)]]) },
       });
-      ledger.handled(ledger.expect(open, busy, `$${n}`, true));
-      if (n % 10 === 0) ledger.mark(open, busy, { eventId: `$${n}` });
+      ledger.markHandled(ledger.addEvent(open, busy, `$${n}`, true));
+      if (n % 10 === 0) ledger.addPosition(open, busy, { eventId: `$${n}` });
       ledger.complete(open);
-      const change = ledger.take();
+      const change = ledger.takeChange();
       if (change) stored.apply(change);
     }
     expect([stored.since, stored.journal.size]).toEqual([undefined, count]);
-    ledger.handled(hung);
+    ledger.markHandled(hung);
     ledger.complete(held);
-    stored.apply(ledger.take() ?? {});
+    stored.apply(ledger.takeChange() ?? {});
     expect([stored.since, stored.journal.size, stored.rooms.get('!r7:x')]).toEqual([
       `s${count - 1}`,
       0,
@@ -58,29 +58,29 @@ describe('events behind a callback that never returns', () => {
 
   it('cost the same when many batches are held back and let go from the newest on', () => {
     const ledger = new BatchLedger();
-    const opens: OpenBatch[] = [];
+    const opens: TrackedBatch[] = [];
     for (let n = 0; n < 50_000; n++) {
-      const open = ledger.open(batch('s', `s${n}`));
-      ledger.handled(ledger.expect(open, busy, `$${n}`, true));
+      const open = ledger.add(batch('s', `s${n}`));
+      ledger.markHandled(ledger.addEvent(open, busy, `$${n}`, true));
       opens.push(open);
     }
     for (const open of opens.toReversed()) {
-      ledger.take();
+      ledger.takeChange();
       ledger.complete(open);
     }
-    expect(ledger.take()).toMatchObject({ since: 's49999' });
+    expect(ledger.takeChange()).toMatchObject({ since: 's49999' });
   });
 
   it('cost the same in a room whose history has no position of its own', () => {
     const ledger = new BatchLedger();
-    const open = ledger.open(batch(undefined, 's1'));
-    const steps = Array.from({ length: 50_000 }, (_, n) => ledger.expect(open, busy, `$${n}`, false));
-    ledger.expect(open, busy, '$last', true);
+    const open = ledger.add(batch(undefined, 's1'));
+    const steps = Array.from({ length: 50_000 }, (_, n) => ledger.addEvent(open, busy, `$${n}`, false));
+    ledger.addEvent(open, busy, '$last', true);
     for (const step of steps) {
-      ledger.handled(step);
-      ledger.take();
+      ledger.markHandled(step);
+      ledger.takeChange();
     }
-    expect(ledger.take()).toBeUndefined();
+    expect(ledger.takeChange()).toBeUndefined();
   });
 });
 
@@ -95,22 +95,22 @@ describe('what is stored', () => {
       property(array(action, { maxLength: 60 }), (actions) => {
         const ledger = new BatchLedger();
         const stored = new Stored();
-        const opens: { open: OpenBatch; steps: ReturnType<BatchLedger['expect']>[]; size: number }[] = [];
+        const opens: { open: TrackedBatch; steps: ReturnType<BatchLedger['addEvent']>[]; size: number }[] = [];
         for (const { do: what, at } of actions) {
           if (what === 'open') {
             const n = opens.length;
-            const open = ledger.open({ ...batch('s', `s${n}`), resume: { rooms: new Map([[busy, String(n)]]) } });
-            const steps = [0, 1].map((part) => ledger.expect(open, busy, `$${n}.${part}`, true));
+            const open = ledger.add({ ...batch('s', `s${n}`), resume: { rooms: new Map([[busy, String(n)]]) } });
+            const steps = [0, 1].map((part) => ledger.addEvent(open, busy, `$${n}.${part}`, true));
             opens.push({ open, steps, size: 2 });
           } else if (what === 'handle') {
             const pending = opens.filter(({ steps }) => steps.length > 0);
             const one = pending[at % Math.max(1, pending.length)];
             const step = one?.steps.shift();
             if (!one || !step) continue;
-            ledger.handled(step);
+            ledger.markHandled(step);
             if (one.steps.length === 0) ledger.complete(one.open);
           } else {
-            stored.apply(ledger.take() ?? {});
+            stored.apply(ledger.takeChange() ?? {});
             const held = opens.findIndex(({ steps }) => steps.length > 0);
             const covered = held === -1 ? opens.length : held;
             expect(stored.since).toBe(covered === 0 ? undefined : `s${covered - 1}`);
@@ -136,21 +136,21 @@ describe('handled neighbours', () => {
     ]) {
       const ledger = new BatchLedger();
       const opens = [
-        ledger.open(batch('s0', 's1')),
-        ledger.open({ ...batch('s1', 's2'), ...resume('!a:x') }),
-        ledger.open(batch('s2', 's3')),
-        ledger.open({ ...batch('s3', 's4'), ...resume('!b:x') }),
+        ledger.add(batch('s0', 's1')),
+        ledger.add({ ...batch('s1', 's2'), ...resume('!a:x') }),
+        ledger.add(batch('s2', 's3')),
+        ledger.add({ ...batch('s3', 's4'), ...resume('!b:x') }),
       ];
       for (const [n, open] of opens.entries()) {
-        ledger.handled(ledger.expect(open, `!r${n}:x`, `$${n}`, true));
-        ledger.mark(open, `!m${n}:x`, null);
+        ledger.markHandled(ledger.addEvent(open, `!r${n}:x`, `$${n}`, true));
+        ledger.addPosition(open, `!m${n}:x`, null);
       }
-      expect(ledger.take()?.journal?.add).toHaveLength(4);
+      expect(ledger.takeChange()?.journal?.add).toHaveLength(4);
       for (const n of order) {
         const open = opens[n];
         if (open) ledger.complete(open);
       }
-      const change = ledger.take();
+      const change = ledger.takeChange();
       expect(change).toMatchObject({ since: 's4', journal: { add: [] } });
       expect([...(change?.rooms?.keys() ?? [])].toSorted()).toEqual(['!a:x', '!b:x']);
       expect([...(change?.lastDelivered?.keys() ?? [])].toSorted()).toEqual(['!m0:x', '!m1:x', '!m2:x', '!m3:x']);
@@ -160,19 +160,19 @@ describe('handled neighbours', () => {
 
   it('put no event into the journal that the position covers already', () => {
     const ledger = new BatchLedger();
-    const opens = ['s1', 's2', 's3'].map((next) => ledger.open(batch('s', next)));
-    for (const [n, open] of opens.entries()) ledger.handled(ledger.expect(open, busy, `$${n}`, true));
+    const opens = ['s1', 's2', 's3'].map((next) => ledger.add(batch('s', next)));
+    for (const [n, open] of opens.entries()) ledger.markHandled(ledger.addEvent(open, busy, `$${n}`, true));
     for (const open of opens) ledger.complete(open);
-    expect(ledger.take()).toStrictEqual({ since: 's3', lastDelivered: new Map([[busy, { eventId: '$2' }]]) });
+    expect(ledger.takeChange()).toStrictEqual({ since: 's3', lastDelivered: new Map([[busy, { eventId: '$2' }]]) });
   });
 });
 
 it('knows that the journal is empty when the events of before the start have come again', () => {
   const ledger = new BatchLedger(1);
-  const open = ledger.open({ ...batch('s0', 's1'), resume: { rooms: new Map() } });
-  ledger.handled(ledger.expect(open, busy, '$a', false), true);
+  const open = ledger.add({ ...batch('s0', 's1'), resume: { rooms: new Map() } });
+  ledger.markHandled(ledger.addEvent(open, busy, '$a', false), true);
   ledger.complete(open);
-  expect(ledger.take()).toStrictEqual({
+  expect(ledger.takeChange()).toStrictEqual({
     since: 's1',
     journal: { prune: [{ roomId: busy, eventId: '$a' }], add: [] },
   });

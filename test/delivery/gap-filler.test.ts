@@ -30,7 +30,7 @@ function setUp(readHistory: HistoryReader, change: Partial<GapFillerOptions> = {
   const stop = new AbortController();
   const fill = (limits: { before?: string; after?: string } = {}) => {
     const ends = { before: limits.before, after: limits.after };
-    return gaps.missing({ roomId, from: 'prev', to: 's1', edge: () => 'none', ...ends }, stop.signal);
+    return gaps.fetchMissing({ roomId, from: 'prev', to: 's1', edge: () => 'none', ...ends }, stop.signal);
   };
   return { clock, told, measured, logger, gaps, stop, fill };
 }
@@ -99,7 +99,9 @@ describe('a gap that the homeserver does not tell', () => {
     expect(told).toEqual([{ userId, roomId, from: '$before', to: '$after', reason: 'error', error: down }]);
     expect(measured).toEqual([[userId, roomId, 0, false, 5_000]]);
     const { calls } = logger.error.mock;
-    expect(calls).toMatchObject([[{ userId, roomId, err: down }, 'filling a gap took too long, going on without']]);
+    expect(calls).toMatchObject([
+      [{ userId, roomId, err: down }, 'filling a gap took too long, going on without its events'],
+    ]);
     expect(gaps.stalledRooms).toBe(1);
     gaps.forget('!other:x');
     expect(gaps.stalledRooms).toBe(1);

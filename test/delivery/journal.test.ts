@@ -9,8 +9,8 @@ const entry = (eventId: string, roomId = room) => ({ roomId, eventId });
 /** A ledger with one batch of events under way. */
 function setUp({ journaled = 0, events = ['$a', '$b'] } = {}) {
   const ledger = new BatchLedger(journaled);
-  const open = ledger.open(batch('s0', 's1'));
-  const steps = events.map((eventId) => ledger.expect(open, room, eventId, true));
+  const open = ledger.add(batch('s0', 's1'));
+  const steps = events.map((eventId) => ledger.addEvent(open, room, eventId, true));
   const step = (index: number) => {
     const one = steps[index];
     if (!one) throw new Error(`no event ${index}`);
@@ -22,84 +22,84 @@ function setUp({ journaled = 0, events = ['$a', '$b'] } = {}) {
 describe('the journal', () => {
   it('holds an event once, however often it is said to be handled', () => {
     const { ledger, step } = setUp();
-    ledger.handled(step(0));
-    ledger.handled(step(0));
-    expect(ledger.take()?.journal).toEqual({ prune: [], add: [entry('$a')] });
-    ledger.handled(step(0));
-    expect(ledger.take()).toBeUndefined();
+    ledger.markHandled(step(0));
+    ledger.markHandled(step(0));
+    expect(ledger.takeChange()?.journal).toEqual({ prune: [], add: [entry('$a')] });
+    ledger.markHandled(step(0));
+    expect(ledger.takeChange()).toBeUndefined();
   });
 
   it('loses the entries of a batch when the batch is covered, by name as long as others are under way', () => {
     const { ledger, open, step } = setUp({ journaled: 5 });
-    const later = ledger.open(batch('s1', 's2'));
-    ledger.expect(later, room, '$c', true);
-    ledger.handled(step(0));
-    ledger.take();
-    ledger.handled(step(1));
+    const later = ledger.add(batch('s1', 's2'));
+    ledger.addEvent(later, room, '$c', true);
+    ledger.markHandled(step(0));
+    ledger.takeChange();
+    ledger.markHandled(step(1));
     ledger.complete(open);
-    expect(ledger.take()).toMatchObject({ since: 's1', journal: { prune: [entry('$a')], add: [] } });
+    expect(ledger.takeChange()).toMatchObject({ since: 's1', journal: { prune: [entry('$a')], add: [] } });
   });
 
   it('is emptied as a whole when nothing is under way, as entries may be left of events that did not come again', () => {
     const { ledger, open, step } = setUp({ journaled: 1, events: ['$a'] });
-    ledger.handled(step(0));
+    ledger.markHandled(step(0));
     ledger.complete(open);
-    expect(ledger.take()?.journal).toEqual({ prune: 'all', add: [] });
-    const next = ledger.open(batch('s1', 's2'));
-    ledger.handled(ledger.expect(next, room, '$b', true));
+    expect(ledger.takeChange()?.journal).toEqual({ prune: 'all', add: [] });
+    const next = ledger.add(batch('s1', 's2'));
+    ledger.markHandled(ledger.addEvent(next, room, '$b', true));
     ledger.complete(next);
-    expect(ledger.take()?.journal).toBeUndefined(); // it is known to be empty
+    expect(ledger.takeChange()?.journal).toBeUndefined(); // it is known to be empty
   });
 
   it('knows how many entries it has, so that it is emptied as a whole only where some are left', () => {
     const { ledger, open, step } = setUp();
-    ledger.handled(step(0));
-    ledger.take();
-    ledger.handled(step(1));
+    ledger.markHandled(step(0));
+    ledger.takeChange();
+    ledger.markHandled(step(1));
     ledger.complete(open);
-    expect(ledger.take()?.journal).toEqual({ prune: [entry('$a')], add: [] });
+    expect(ledger.takeChange()?.journal).toEqual({ prune: [entry('$a')], add: [] });
   });
 
   it('has the entry of an event that was handled before the start already', () => {
     const { ledger, open, step } = setUp({ journaled: 1 });
-    const later = ledger.open(batch('s1', 's2'));
-    ledger.expect(later, room, '$c', true);
-    ledger.handled(step(0), true);
-    expect(ledger.take()).toEqual({ lastDelivered: new Map([[room, { eventId: '$a' }]]) });
-    ledger.handled(step(1));
+    const later = ledger.add(batch('s1', 's2'));
+    ledger.addEvent(later, room, '$c', true);
+    ledger.markHandled(step(0), true);
+    expect(ledger.takeChange()).toEqual({ lastDelivered: new Map([[room, { eventId: '$a' }]]) });
+    ledger.markHandled(step(1));
     ledger.complete(open);
-    expect(ledger.take()?.journal).toEqual({ prune: [entry('$a')], add: [] });
+    expect(ledger.takeChange()?.journal).toEqual({ prune: [entry('$a')], add: [] });
   });
 });
 
 describe('what is stored of batches', () => {
   it('is nothing for an empty sync, whose position comes with the next change, or at the end', () => {
     const ledger = new BatchLedger();
-    ledger.complete(ledger.open(batch('s0', 's1')));
-    expect(ledger.take()).toBeUndefined();
-    const open = ledger.open(batch('s1', 's2'));
-    const later = ledger.open(batch('s2', 's3'));
-    ledger.handled(ledger.expect(open, room, '$a', true));
-    ledger.expect(later, room, '$b', true);
-    expect(ledger.take()).toMatchObject({ since: 's1', journal: { add: [entry('$a')] } });
+    ledger.complete(ledger.add(batch('s0', 's1')));
+    expect(ledger.takeChange()).toBeUndefined();
+    const open = ledger.add(batch('s1', 's2'));
+    const later = ledger.add(batch('s2', 's3'));
+    ledger.markHandled(ledger.addEvent(open, room, '$a', true));
+    ledger.addEvent(later, room, '$b', true);
+    expect(ledger.takeChange()).toMatchObject({ since: 's1', journal: { add: [entry('$a')] } });
     ledger.complete(open);
-    ledger.take();
-    ledger.complete(ledger.open(batch('s3', 's4')));
-    expect(ledger.takeRest()).toBeUndefined();
+    ledger.takeChange();
+    ledger.complete(ledger.add(batch('s3', 's4')));
+    expect(ledger.takePendingSince()).toBeUndefined();
   });
 
   it('has the position of an empty sync at the end, once', () => {
     const ledger = new BatchLedger();
-    ledger.complete(ledger.open(batch('s0', 's1')));
-    expect(ledger.take()).toBeUndefined();
-    expect(ledger.takeRest()).toEqual({ since: 's1' });
-    expect(ledger.takeRest()).toBeUndefined();
+    ledger.complete(ledger.add(batch('s0', 's1')));
+    expect(ledger.takeChange()).toBeUndefined();
+    expect(ledger.takePendingSince()).toEqual({ since: 's1' });
+    expect(ledger.takePendingSince()).toBeUndefined();
   });
 
   it('has the newest account data and state of each room of batches that are covered together', () => {
     const ledger = new BatchLedger();
     const resumed = (n: number, rooms: Record<string, string | null>, accountData?: string) =>
-      ledger.open({
+      ledger.add({
         ...batch(`s${n}`, `s${n + 1}`),
         resume: { rooms: new Map(Object.entries(rooms)), ...(accountData !== undefined && { accountData }) },
       });
@@ -107,7 +107,7 @@ describe('what is stored of batches', () => {
     const second = resumed(1, { '!b': '2', '!c': null, '!d': '2' }, 'new');
     const third = resumed(2, { '!d': '3' });
     for (const open of [third, second, first]) ledger.complete(open);
-    expect(ledger.take()).toEqual({
+    expect(ledger.takeChange()).toEqual({
       since: 's3',
       accountData: 'new',
       rooms: new Map<string, string | null>([
@@ -121,14 +121,14 @@ describe('what is stored of batches', () => {
 
   it('is a mark of a room when its batch is handled, and all before it', () => {
     const ledger = new BatchLedger();
-    const open = ledger.open(batch('s0', 's1'));
-    const step = ledger.expect(open, room, '$a', true);
-    ledger.mark(open, room, { eventId: '$mark', token: 't' });
-    ledger.mark(open, '!left:x', null);
-    ledger.handled(step);
-    expect(ledger.take()?.lastDelivered).toEqual(new Map([[room, { eventId: '$a' }]]));
+    const open = ledger.add(batch('s0', 's1'));
+    const step = ledger.addEvent(open, room, '$a', true);
+    ledger.addPosition(open, room, { eventId: '$mark', token: 't' });
+    ledger.addPosition(open, '!left:x', null);
+    ledger.markHandled(step);
+    expect(ledger.takeChange()?.lastDelivered).toEqual(new Map([[room, { eventId: '$a' }]]));
     ledger.complete(open);
-    expect(ledger.take()?.lastDelivered).toEqual(
+    expect(ledger.takeChange()?.lastDelivered).toEqual(
       new Map([
         [room, { eventId: '$mark', token: 't' }],
         ['!left:x', null],
@@ -142,24 +142,24 @@ describe('the progress of a room', () => {
     const progress = new RoomProgress();
     const steps = ['$a', '$b', '$c'].map((eventId) => ({ position: { eventId }, handled: false }));
     for (const step of steps) progress.push(step);
-    expect([progress.take(), progress.isEmpty]).toEqual([undefined, false]);
+    expect([progress.takePosition(), progress.isEmpty]).toEqual([undefined, false]);
     Object.assign(steps[1] ?? {}, { handled: true });
-    expect(progress.take()).toBeUndefined();
+    expect(progress.takePosition()).toBeUndefined();
     Object.assign(steps[0] ?? {}, { handled: true });
-    expect(progress.take()).toEqual({ eventId: '$b' });
-    expect([progress.take(), progress.isEmpty]).toEqual([undefined, false]);
+    expect(progress.takePosition()).toEqual({ eventId: '$b' });
+    expect([progress.takePosition(), progress.isEmpty]).toEqual([undefined, false]);
     Object.assign(steps[2] ?? {}, { handled: true });
-    expect([progress.take(), progress.isEmpty]).toEqual([{ eventId: '$c' }, true]);
+    expect([progress.takePosition(), progress.isEmpty]).toEqual([{ eventId: '$c' }, true]);
   });
 
   it('passes over events where the room must not stand, and may be nowhere', () => {
     const progress = new RoomProgress();
     progress.push({ position: { eventId: '$a' }, handled: true });
     progress.push({ position: undefined, handled: true });
-    expect(progress.take()).toEqual({ eventId: '$a' });
+    expect(progress.takePosition()).toEqual({ eventId: '$a' });
     progress.push({ position: null, handled: true });
-    expect(progress.take()).toBeNull();
+    expect(progress.takePosition()).toBeNull();
     progress.push({ position: undefined, handled: true });
-    expect(progress.take()).toBeUndefined();
+    expect(progress.takePosition()).toBeUndefined();
   });
 });

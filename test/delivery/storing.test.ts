@@ -102,7 +102,7 @@ describe('a record', () => {
       },
     });
     await life.take(first, batch('s1', 's2', room(['a'])));
-    delivery.giveUp();
+    delivery.stopCommitting();
     gate.resolve();
     await turn();
     expect(recorded).toEqual(['message']);
@@ -138,7 +138,7 @@ describe('the end', () => {
   it('stores nothing when the client was given up', async () => {
     const { changes, life, delivery, end } = await setUp();
     await life.take(first, batch('s1', 's2'));
-    delivery.giveUp();
+    delivery.stopCommitting();
     await end();
     expect(changes.map(({ since }) => since)).toEqual(['s1']);
   });
@@ -177,7 +177,7 @@ describe('an event that was not handled', () => {
     });
     await life.take(first, batch('s1', 's2', room(['a'])));
     await end();
-    expect(logger.error.mock.calls).toEqual([[{ userId, err: failure }, 'delivering a sync failed']]);
+    expect(logger.error.mock.calls).toEqual([[{ userId, err: failure }, 'delivering the events of a sync failed']]);
     expect(changes.map(({ since }) => since)).toEqual(['s1']);
   });
 });

@@ -126,7 +126,7 @@ describe('while nobody is there to take events', () => {
 
   it('nothing is stored after the end', async () => {
     const { life, delivery, changes, misses } = await setUp();
-    delivery.giveUp();
+    delivery.stopCommitting();
     await life.take(batch(undefined, 's1', room(['a'])), batch('s1', 's2', room(['b'])));
     expect([changes, misses()]).toEqual([[], { news: false, history: false }]);
   });
