@@ -131,8 +131,9 @@ export class Delivery {
       await this.#commits;
     }
     if (this.#stopping.signal.aborted) return; // aborted during the commit: abort() has already resumed the source
-    if (this.#eventsInFlight > MAX_EVENTS_IN_FLIGHT)
+    if (this.#eventsInFlight > MAX_EVENTS_IN_FLIGHT) {
       await new Promise<void>((resolve) => (this.#resumeSource = resolve));
+    }
   }
 
   /** How many rooms have a gap that is being retried, or that was given up because the homeserver failed. */
@@ -270,7 +271,7 @@ export class Delivery {
       const hasBacklog = plan.some((event) => event.provenance === 'backlog');
       // Keep the mark: the backlog before this position was not delivered, and a later callback may ask for it.
       const position = this.#positions.get(roomId);
-      const hasPendingBacklog = position ? position.history : room.isWithoutHistory;
+      const hasPendingBacklog = position ? position.history : room.isAwaitingBackfill;
       const backlogMark = !hasBacklog && hasPendingBacklog ? { history: true as const } : {};
       for (const { raw, provenance } of plan) {
         const readable = needsDecryption(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;

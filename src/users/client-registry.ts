@@ -190,7 +190,7 @@ export class ClientRegistry {
           this.#slots.delete(userId);
           return false;
         case 'stopping':
-          return throwIfStopFailed(await phase.flight);
+          return throwIfStopFailed(await phase.stopped);
         case 'starting':
           if (phase.queued || this.#closed) phase.abort.abort();
           await phase.started.catch(() => {}); // the failure is reported to the callers of start()
@@ -259,7 +259,7 @@ export class ClientRegistry {
     if (this.#closed) throw closedError();
     const slot = this.#slots.get(userId);
     if (!slot || slot.phase.state === 'failed') return this.#beginStart(userId, startCredentials);
-    return slot.phase.state === 'stopping' ? slot.phase.flight : (slot as StartingOrRunningSlot);
+    return slot.phase.state === 'stopping' ? slot.phase.stopped : (slot as StartingOrRunningSlot);
   }
 
   #beginStart(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot {
@@ -393,7 +393,7 @@ export class ClientRegistry {
       });
     this.#evictable.delete(userId);
     this.#scheduler.cancelReviews(userId);
-    this.#setPhase(slot, { state: 'stopping', flight: stopResult, client });
+    this.#setPhase(slot, { state: 'stopping', stopped: stopResult, client });
     announced.resolve();
     return stopResult;
   }

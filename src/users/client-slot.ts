@@ -40,7 +40,7 @@ export type Phase =
   | {
       readonly state: 'stopping';
       /** Resolves when the stop has ended: with an error if it failed, else undefined. Never rejects. */
-      readonly flight: Promise<MatrixClientManagerError | undefined>;
+      readonly stopped: Promise<MatrixClientManagerError | undefined>;
       readonly client: ManagedClient;
     }
   | { readonly state: 'failed'; readonly error: MatrixClientManagerError };
