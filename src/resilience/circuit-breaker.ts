@@ -2,10 +2,10 @@ import type { Clock, TimerHandle } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
 import type { RequestOutcome } from '../core/ports/request-gate.js';
 
-/** Whether the homeserver is taken to be reachable. While it is `down`, `retryAt` says when it is looked for next. */
+/** Whether the homeserver is considered reachable. While it is `down`, `retryAt` is the time of the next probe. */
 export type HomeserverState =
   | {
-      /** Whether it answers. */
+      /** Whether the homeserver responds. */
       readonly state: 'up';
     }
   | {
@@ -16,34 +16,37 @@ export type HomeserverState =
 
 export interface CircuitBreakerOptions {
   readonly clock: Clock;
-  /** One cheap request; resolves when the homeserver answers, rejects when it does not. */
+  /** Sends one cheap request. Resolves when the homeserver responds, rejects when it does not. */
   readonly probe: () => Promise<unknown>;
   readonly onChange: (state: HomeserverState) => void;
-  /** A number from 0 up to 1, for jitter. */
+  /** Returns a number from 0 up to 1, for jitter. */
   readonly random: () => number;
 }
 
-/** What happened longer ago than this says nothing about now, in milliseconds. */
+/** Outcomes older than this are ignored, in milliseconds. */
 const WINDOW_MS = 10_000;
-/** Of a busy homeserver the last outcomes tell enough. */
+/** How many outcomes are kept. */
 const MAX_OUTCOMES = 100;
-/** Fewer failures than these are no outage. */
+/** Minimum number of failures for an outage. */
 const MIN_FAILURES = 5;
-/** The share of requests that has to fail. */
+/** Minimum share of requests that fail during an outage. */
 const FAILING_SHARE = 0.5;
-/** Or as many in a row, over this time in milliseconds: where few ask, they wait long between two tries. */
+/**
+ * Alternative condition for an outage, for few users with long pauses between attempts: this many failures in a row, over
+ * at least this time in milliseconds.
+ */
 const MIN_FAILURES_IN_A_ROW = 3;
 const MIN_FAILING_MS = 1_000;
-/** Failures have to hit as many users, or all where there are fewer: one in trouble alone is no outage. */
+/** Minimum number of affected users, or all if there are fewer. Problems of a single user are not an outage. */
 const MIN_FAILING_USERS = 3;
-/** Who has asked for something within this time counts as a user, in milliseconds: longer than a long poll. */
+/** A user counts as active for this time after a request, in milliseconds. Longer than a long poll. */
 const ACTIVE_USER_MS = 90_000;
-/** Pauses before probes, in milliseconds: doubling from the first to the second, each up to a quarter longer. */
+/** Pauses before probes, in milliseconds. They double from the first to the longest, plus up to 25% jitter. */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 2_000;
-/** A homeserver that asks for more time gets it, up to this: one request a minute harms none. In milliseconds. */
+/** The longest `Retry-After` that delays a probe, in milliseconds. One request a minute is harmless. */
 const MAX_RETRY_AFTER_MS = 60_000;
-/** Where the homeserver goes down again within this time of being back, it gets a longer pause. In milliseconds. */
+/** If the homeserver goes down again within STABLE_MS of its recovery, the first pause is FLAPPING_PAUSE_MS. */
 const STABLE_MS = 60_000;
 const FLAPPING_PAUSE_MS = 4_000;
 
@@ -52,19 +55,18 @@ interface Outcome extends RequestOutcome {
 }
 
 /**
- * Opens when most requests fail, whoever's they are, and looks for the homeserver with one probe at a time until it
- * answers.
+ * Opens when most requests fail, across all users. While open, it sends one probe at a time until the homeserver responds.
  *
- * cockatiel's breaker would do but for its clock, which is the machine's: tests could not drive it.
+ * cockatiel's circuit breaker is not used because tests could not control its clock.
  */
 export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions;
   /** The last outcomes, oldest first. */
   readonly #outcomes: Outcome[] = [];
-  /** When each user asked for something last, oldest first. */
+  /** Time of the last request of each active user, oldest first. */
   readonly #lastRequestAt = new Map<string, number>();
   #state: HomeserverState = { state: 'up' };
-  /** When the homeserver came back last; undefined where it was never away. */
+  /** When the homeserver last recovered. Undefined if it was never down. */
   #recoveredAt: number | undefined;
   #pauseMs = FIRST_PAUSE_MS;
   #timer: TimerHandle;
@@ -79,17 +81,17 @@ export class CircuitBreaker {
     return this.#state;
   }
 
-  /** Notes how a request ended. */
+  /** Records the outcome of a request. */
   record(outcome: RequestOutcome): void {
     const at = this.#options.clock.now();
-    const who = outcome.userId ?? '';
-    this.#lastRequestAt.delete(who);
-    this.#lastRequestAt.set(who, at);
-    for (const [idle, lastAt] of this.#lastRequestAt) {
+    const userId = outcome.userId ?? '';
+    this.#lastRequestAt.delete(userId);
+    this.#lastRequestAt.set(userId, at);
+    for (const [activeUserId, lastAt] of this.#lastRequestAt) {
       if (at - lastAt <= ACTIVE_USER_MS) break;
-      this.#lastRequestAt.delete(idle);
+      this.#lastRequestAt.delete(activeUserId);
     }
-    // What was sent before the homeserver came back is no news of how it is now.
+    // Requests that were sent before the recovery say nothing about the current state.
     if (this.#state.state === 'down' || outcome.sentAt < (this.#recoveredAt ?? 0)) return;
     this.#outcomes.push({ ...outcome, at });
     if (this.#outcomes.length > MAX_OUTCOMES) this.#outcomes.shift();
@@ -99,13 +101,13 @@ export class CircuitBreaker {
     else void this.#openIfProbeFails();
   }
 
-  /** Ends the probing. */
+  /** Stops probing. */
   close(): void {
     this.#closed = true;
     this.#options.clock.clearTimeout(this.#timer);
   }
 
-  /** The failures that make an outage, where they do. */
+  /** The failures that constitute an outage, or undefined. */
   #findOutage(now: number): readonly Outcome[] | undefined {
     return [this.#majorityFailures(now), this.#consecutiveFailures(now)].find(
       (failures) => failures && this.#affectsEnoughUsers(failures),
@@ -130,36 +132,36 @@ export class CircuitBreaker {
   }
 
   /**
-   * Where only calls fail and no sync does, one thing may be broken (logins, say) on a homeserver that works: it is
-   * asked before everybody is kept away from it.
+   * Opens only if a probe fails. Used when calls fail but no sync does: then a single endpoint (such as login) may be
+   * broken on a homeserver that otherwise works.
    */
   async #openIfProbeFails(): Promise<void> {
     if (this.#isProbing) return;
     this.#isProbing = true;
-    const answered = await this.#options.probe().then(
+    const hasResponded = await this.#options.probe().then(
       () => true,
       (error: unknown) => isHealthyAnswer(error),
     );
     this.#isProbing = false;
     if (this.#closed || this.#state.state === 'down') return;
-    if (answered) this.#outcomes.length = 0;
+    if (hasResponded) this.#outcomes.length = 0;
     else this.#open();
   }
 
   #open(): void {
     const { clock } = this.#options;
-    const flaps = clock.now() - (this.#recoveredAt ?? -Infinity) < STABLE_MS;
-    this.#pauseMs = flaps ? FLAPPING_PAUSE_MS : FIRST_PAUSE_MS;
-    this.#outcomes.length = 0; // what was before the outage says nothing about the time after it
+    const isFlapping = clock.now() - (this.#recoveredAt ?? -Infinity) < STABLE_MS;
+    this.#pauseMs = isFlapping ? FLAPPING_PAUSE_MS : FIRST_PAUSE_MS;
+    this.#outcomes.length = 0; // outcomes from before the outage are irrelevant after it
     this.#scheduleProbe();
   }
 
-  /** @param askedMs - how long the homeserver asks to wait */
-  #scheduleProbe(askedMs = 0): void {
+  /** @param retryAfterMs - the delay that the homeserver asked for */
+  #scheduleProbe(retryAfterMs = 0): void {
     if (this.#closed) return;
     const { clock, random } = this.#options;
     const jitter = 1 + random() / 4;
-    const pauseMs = Math.max(Math.round(this.#pauseMs * jitter), Math.min(MAX_RETRY_AFTER_MS, askedMs));
+    const pauseMs = Math.max(Math.round(this.#pauseMs * jitter), Math.min(MAX_RETRY_AFTER_MS, retryAfterMs));
     this.#pauseMs = Math.min(LONGEST_PAUSE_MS, this.#pauseMs * 2);
     this.#setState({ state: 'down', retryAt: clock.now() + pauseMs });
     this.#timer = clock.setTimeout(() => void this.#probe(), pauseMs);
@@ -182,7 +184,7 @@ export class CircuitBreaker {
   }
 }
 
-/** A refusal is the answer of a homeserver at work, unless it says that there is too much to do. */
+/** Whether the error is a 4xx response, which a working homeserver sends. Except 408 and 429, which indicate overload. */
 function isHealthyAnswer(error: unknown): boolean {
   const status = isManagerError(error) ? (error.status ?? 0) : 0;
   return status >= 400 && status < 500 && status !== 408 && status !== 429;

@@ -10,23 +10,23 @@ import type { RateLimit } from './rate-limiter.js';
 
 export interface HomeserverGateOptions {
   readonly clock: Clock;
-  /** Requests of all kinds, together. @default no limit */
+  /** Limit of all requests together. @default no limit */
   readonly rateLimit?: RateLimit | undefined;
-  /** Admin API calls, which `rateLimit` counts too. @default no limit */
+  /** Additional limit of Admin API calls. @default no limit */
   readonly adminRateLimit?: RateLimit | undefined;
-  /** One cheap request past the gate. */
+  /** Sends one cheap request that bypasses the gate. */
   readonly probe: () => Promise<unknown>;
   readonly onStateChanged: (state: HomeserverState) => void;
 }
 
-/** The clients that wait for a homeserver come back over this time at most, in milliseconds. */
+/** After an outage, the waiting clients reconnect within this time at most, in milliseconds. */
 const MAX_SPREAD_MS = 4_500;
-/** Time that each of them adds to it. */
+/** How much each waiting client adds to that time, in milliseconds. */
 const SPREAD_PER_CLIENT_MS = 5;
-/** When a part p of them is back, p to the power of this of the time has passed: 1 is an even pace, less begins slower. */
+/** Exponent of the reconnect ramp. 1 reconnects at an even pace; a smaller value starts slowly and then speeds up. */
 const RAMP = 0.6;
 
-/** The one way to the homeserver: knows whether it is up, and in what order and number requests may go. */
+/** Admits all requests to the homeserver: tracks whether it is up, and applies rate limits by priority. */
 export class HomeserverGate implements RequestGate {
   readonly #options: HomeserverGateOptions;
   readonly #breaker: CircuitBreaker;
@@ -49,7 +49,7 @@ export class HomeserverGate implements RequestGate {
     });
   }
 
-  /** When the homeserver last answered anything, in milliseconds since the Unix epoch. */
+  /** When the homeserver last responded without a 5xx error, in milliseconds since the Unix epoch. */
   get lastAnswerAt(): number | undefined {
     return this.#lastAnswerAt;
   }
@@ -58,19 +58,19 @@ export class HomeserverGate implements RequestGate {
     return this.#breaker.state;
   }
 
-  /** How many requests wait for their turn, and how many clients for the homeserver. */
+  /** The number of requests that wait for a rate limit, and of clients that wait for the homeserver. */
   get waiting(): { readonly requests: number; readonly clients: number } {
     const requests = (this.#limiter?.waiting ?? 0) + (this.#adminLimiter?.waiting ?? 0);
     return { requests, clients: this.#waitingClients.size };
   }
 
-  /** Lets a request out in its turn. Throws `HOMESERVER_UNAVAILABLE` at once while the homeserver is down. */
-  async enter(passenger: AdmissionRequest): Promise<void> {
-    this.#assertUp(passenger);
-    for (const limiter of [passenger.admin ? this.#adminLimiter : undefined, this.#limiter]) {
+  /** Resolves when the request may be sent. Rejects immediately with `HOMESERVER_UNAVAILABLE` while the homeserver is down. */
+  async enter(request: AdmissionRequest): Promise<void> {
+    this.#assertUp(request);
+    for (const limiter of [request.admin ? this.#adminLimiter : undefined, this.#limiter]) {
       if (!limiter) continue;
-      await limiter.acquire(passenger.priority ?? 'call', passenger.signal);
-      this.#assertUp(passenger); // it may have gone down meanwhile
+      await limiter.acquire(request.priority ?? 'call', request.signal);
+      this.#assertUp(request); // the homeserver may have gone down during the wait
     }
   }
 
@@ -85,40 +85,40 @@ export class HomeserverGate implements RequestGate {
   }
 
   /**
-   * Resolves when the homeserver is up, with whether that had to be waited for; those who waited are let go one after
-   * the other.
+   * Resolves when the homeserver is up. The result is true if the call had to wait. After an outage, waiting callers are
+   * released one after the other.
    */
   async up(signal: AbortSignal): Promise<boolean> {
-    const waits = this.#breaker.state.state === 'down';
+    const hasWaited = this.#breaker.state.state === 'down';
     while (this.#breaker.state.state === 'down') {
       const spreadMs = await this.#waitForRecovery(signal);
-      // Few first and more later: where the homeserver fails again, only those few will have troubled it.
+      // Few clients reconnect first, and more later, so that a homeserver that fails again gets few requests.
       const delayMs = Math.round(spreadMs * random() ** RAMP);
       await delay(this.#options.clock, delayMs, signal, 'waiting for the homeserver');
     }
-    return waits;
+    return hasWaited;
   }
 
-  /** Waits `delayMs`, or until the homeserver is down: then {@link up} is what to wait for. */
+  /** Waits `delayMs`, but returns early when the homeserver goes down. Then call {@link up}. */
   async pause(delayMs: number, signal: AbortSignal): Promise<void> {
     if (this.#breaker.state.state === 'down') return;
     const outage = new AbortController();
-    const ignoreOutage = this.onceDown(() => outage.abort());
+    const removeListener = this.onceDown(() => outage.abort());
     try {
       await delay(
         this.#options.clock,
         delayMs,
         AbortSignal.any([signal, outage.signal]),
-        'waiting before the next try',
+        'waiting before the next attempt',
       );
     } catch (error) {
       if (signal.aborted) throw error;
     } finally {
-      ignoreOutage();
+      removeListener();
     }
   }
 
-  /** Ends the probing. */
+  /** Stops probing. */
   close(): void {
     this.#breaker.close();
   }
@@ -129,31 +129,31 @@ export class HomeserverGate implements RequestGate {
     const retryAfterMs = Math.max(0, state.retryAt - this.#options.clock.now());
     throw new MatrixClientManagerError(
       'HOMESERVER_UNAVAILABLE',
-      `${operation} was not tried: the homeserver is down; it is looked for again in ${retryAfterMs} ms`,
+      `${operation} was not sent: the homeserver is down; the next probe is in ${retryAfterMs} ms`,
       { userId, roomId, retryAfterMs },
     );
   }
 
-  /** Resolves with the time over which those who wait come back. */
+  /** Resolves after the recovery with the time over which the waiting clients reconnect, in milliseconds. */
   #waitForRecovery(signal: AbortSignal): Promise<number> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(abortedError('waiting for the homeserver', signal.reason));
-      const leave = (): void => {
-        this.#waitingClients.delete(go);
+      const onAbort = (): void => {
+        this.#waitingClients.delete(onRecovery);
         reject(abortedError('waiting for the homeserver', signal.reason));
       };
-      const go = (): void => {
-        signal.removeEventListener('abort', leave);
+      const onRecovery = (): void => {
+        signal.removeEventListener('abort', onAbort);
         resolve(Math.min(MAX_SPREAD_MS, this.#waitingClients.size * SPREAD_PER_CLIENT_MS));
       };
-      signal.addEventListener('abort', leave, { once: true });
-      this.#waitingClients.add(go);
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#waitingClients.add(onRecovery);
     });
   }
 
   #onStateChange(state: HomeserverState): void {
     if (state.state === 'up') {
-      for (const go of this.#waitingClients) go();
+      for (const onRecovery of this.#waitingClients) onRecovery();
       this.#waitingClients.clear();
     } else {
       this.#limiter?.releaseAll();
@@ -165,7 +165,7 @@ export class HomeserverGate implements RequestGate {
   }
 }
 
-/** From 0 up to 1. */
+/** A random number from 0 up to 1. */
 function random(): number {
   return randomInt(1_000_000) / 1_000_000;
 }

@@ -3,11 +3,11 @@ import type { Clock, TimerHandle } from '../core/clock.js';
 import { priorities } from '../core/ports/request-gate.js';
 import type { Priority } from '../core/ports/request-gate.js';
 
-/** How many requests may go out: `perSecond` on average, `burst` at once after a pause. */
+/** A rate limit: `perSecond` requests on average, and up to `burst` at once after a pause. */
 export interface RateLimit {
   /** Requests per second, on average. */
   readonly perSecond: number;
-  /** Requests that may go out at once after a pause. @default perSecond */
+  /** Requests that may be sent at once after a pause. @default perSecond */
   readonly burst?: number;
 }
 
@@ -15,10 +15,10 @@ interface QueuedRequest {
   readonly admit: () => void;
 }
 
-/** In the order in which they are served. */
+/** The queues, in the order in which they are served. */
 type QueuesByPriority = Readonly<Record<Priority, Set<QueuedRequest>>>;
 
-/** A token bucket whose queue knows priorities. */
+/** A token bucket with a queue for each priority. */
 export class RateLimiter {
   readonly #clock: Clock;
   readonly #perMs: number;
@@ -36,14 +36,14 @@ export class RateLimiter {
     this.#filledAt = clock.now();
   }
 
-  /** How many requests wait. */
+  /** The number of waiting requests. */
   get waiting(): number {
     let waiting = 0;
     for (const queue of Object.values(this.#queues)) waiting += queue.size;
     return waiting;
   }
 
-  /** Resolves when the request may go out; rejects with `ABORTED` when `signal` fires before. */
+  /** Resolves when the request may be sent. Rejects with `ABORTED` when `signal` fires first. */
   async acquire(priority: Priority, signal?: AbortSignal): Promise<void> {
     this.#refill();
     if (this.#tokens >= 1 && this.waiting === 0) {
@@ -52,25 +52,25 @@ export class RateLimiter {
     }
     await new Promise<void>((resolve, reject) => {
       const queue = this.#queues[priority];
-      const leave = (): void => {
-        queue.delete(one);
+      const onAbort = (): void => {
+        queue.delete(queued);
         if (this.waiting === 0) this.#clearTimer();
         reject(abortedError('a request', signal?.reason));
       };
-      const one: QueuedRequest = {
+      const queued: QueuedRequest = {
         admit: () => {
-          signal?.removeEventListener('abort', leave);
+          signal?.removeEventListener('abort', onAbort);
           resolve();
         },
       };
-      if (signal?.aborted) return leave();
-      signal?.addEventListener('abort', leave, { once: true });
-      queue.add(one);
+      if (signal?.aborted) return onAbort();
+      signal?.addEventListener('abort', onAbort, { once: true });
+      queue.add(queued);
       this.#schedule();
     });
   }
 
-  /** Ends every wait at once: whoever waited finds out by themselves that there is nothing to wait for. */
+  /** Resolves all waits immediately. The callers must then check whether the homeserver is still up. */
   releaseAll(): void {
     while (this.#admitNext());
     this.#clearTimer();
@@ -100,9 +100,9 @@ export class RateLimiter {
 
   #admitNext(): boolean {
     for (const queue of Object.values(this.#queues)) {
-      for (const one of queue) {
-        queue.delete(one);
-        one.admit();
+      for (const queued of queue) {
+        queue.delete(queued);
+        queued.admit();
         return true;
       }
     }

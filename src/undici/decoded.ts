@@ -3,7 +3,7 @@ import zlib from 'node:zlib';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { tooLarge } from '../http/read-text.js';
 
-/** From here on a body is decompressed off the event loop; below, that would cost more than the work itself. */
+/** Bodies from this size on are decompressed off the event loop. For smaller ones that would cost more than it saves. */
 const LARGE_BYTES = 65_536;
 
 const decoders = {
@@ -12,15 +12,15 @@ const decoders = {
   br: [zlib.brotliDecompressSync, promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliDecompress)],
 } as const;
 
-/** The body without the compression that `encoding`, a Content-Encoding, names. Throws `INVALID_RESPONSE`. */
+/** Decompresses a body. `encoding` is the value of `Content-Encoding`. Rejects with `INVALID_RESPONSE`. */
 export async function decompress(body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
   const name = encoding.trim().toLowerCase().replace(/^x-/, '');
   if (name === 'identity' || body.byteLength === 0) return body;
-  if (!Object.hasOwn(decoders, name)) throw compressionError('is compressed in a way that nobody asked for');
-  const [atOnce, later] = decoders[name as keyof typeof decoders];
+  if (!Object.hasOwn(decoders, name)) throw compressionError('has a content encoding that was not requested');
+  const [decompressSync, decompressAsync] = decoders[name as keyof typeof decoders];
   try {
     const options = { maxOutputLength: maxBytes };
-    return body.byteLength < LARGE_BYTES ? atOnce(body, options) : await later(body, options);
+    return body.byteLength < LARGE_BYTES ? decompressSync(body, options) : await decompressAsync(body, options);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(maxBytes);
     throw compressionError('cannot be decompressed');
@@ -28,5 +28,5 @@ export async function decompress(body: Buffer, encoding: string, maxBytes: numbe
 }
 
 function compressionError(why: string): MatrixClientManagerError {
-  return new MatrixClientManagerError('INVALID_RESPONSE', `the answer ${why}`);
+  return new MatrixClientManagerError('INVALID_RESPONSE', `the response ${why}`);
 }

@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import { MAX_ERROR_BYTES, tooLarge } from '../http/read-text.js';
 import type { TransportRequest } from '../core/ports/transport.js';
 
-/** What came back, its body as it was sent. */
+/** A response with its body still compressed. */
 export interface RawResponse {
   readonly status: number;
   readonly headers: RawHeaders;
@@ -12,8 +12,8 @@ export interface RawResponse {
 type RawHeaders = NonNullable<Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]>;
 
 /**
- * One request and its answer, read to the end. Handed to undici as it is: streams and objects between would cost half
- * as much as the request itself.
+ * Sends one request and reads the complete response. Implements undici's handler directly, because undici's streams would
+ * add half the cost of the request.
  */
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly response: Promise<RawResponse>;
@@ -45,7 +45,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: RawHeaders): void {
-    if (status < 200) return; // the answer itself follows
+    if (status < 200) return; // informational: the final response follows
     this.#status = status;
     this.#headers = headers;
     if (isSuccess(status) && Number(headers['content-length']) > this.#request.maxBytes)
@@ -58,8 +58,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (isSuccess(this.#status) && this.#bytes > maxBytes) return this.#fail(tooLarge(maxBytes));
     this.#chunks.push(chunk);
     if (isSuccess(this.#status) || this.#bytes < MAX_ERROR_BYTES) return;
-    this.onResponseEnd(); // the status says what matters
-    this.#controller?.abort(new Error('more than is read of an error'));
+    this.onResponseEnd(); // the beginning of an error response suffices
+    this.#controller?.abort(new Error('the rest of the error response is not needed'));
   }
 
   onResponseEnd(): void {
@@ -73,10 +73,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController, error: unknown): void {
     if (this.#status === 0 || isSuccess(this.#status)) this.#fail(error);
-    else this.onResponseEnd(); // the status says what matters
+    else this.onResponseEnd(); // an incomplete error response suffices
   }
 
-  /** Rejects at once, also while undici has the request in a queue. */
+  /** Rejects immediately, even while the request waits in undici's queue. */
   #fail(error: unknown): void {
     if (this.#isFinished) return;
     this.#isFinished = true;

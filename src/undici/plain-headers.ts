@@ -1,6 +1,6 @@
 import type { HttpHeaders } from '../core/ports/transport.js';
 
-/** Headers as undici gives them, by lower-case names. */
+/** Wraps the headers object of undici, whose names are lower-case. */
 export class PlainHeaders implements HttpHeaders {
   readonly #values: Readonly<Record<string, string | string[] | undefined>>;
 

@@ -1,9 +1,9 @@
 import type { Agent } from 'undici';
 
-/** The connections of one kind of request. */
+/** The connections of one connection pool. */
 export class Pool {
   readonly #createAgent: () => Agent;
-  /** Those that only end what they have begun. */
+  /** Replaced agents, which only complete their running requests. */
   readonly #retired = new Set<Agent>();
   #agent: Agent;
 
@@ -16,7 +16,7 @@ export class Pool {
     return this.#agent;
   }
 
-  /** Further requests go over new connections; what `agent` has begun goes on over the old ones. */
+  /** Opens new connections for further requests. Running requests of `agent` continue over the old ones. */
   replace(agent: Agent): void {
     if (agent !== this.#agent || agent.destroyed) return;
     this.#agent = this.#createAgent();
@@ -24,7 +24,7 @@ export class Pool {
     void agent.close().finally(() => this.#retired.delete(agent));
   }
 
-  /** Ends what is under way. */
+  /** Aborts running requests and closes all connections. */
   async close(): Promise<void> {
     await Promise.all([this.#agent, ...this.#retired].map((agent) => agent.destroy()));
   }

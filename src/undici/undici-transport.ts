@@ -20,25 +20,26 @@ import { PlainHeaders } from './plain-headers.js';
 import { Pool } from './pool.js';
 
 export interface UndiciTransportOptions {
-  /** Whether to speak HTTP/2 with a homeserver that offers it: many requests share a connection. Over TLS only. @default true */
+  /** Whether to use HTTP/2 if the homeserver supports it, so that requests share a connection. Over TLS only. @default true */
   readonly http2?: boolean;
-  /** Whether answers may come compressed: less traffic, for more CPU at both ends. @default false */
+  /** Whether to accept compressed responses: less traffic, but more CPU time on both sides. @default false */
   readonly compression?: boolean;
-  /** Connections at most for what is neither a long poll nor an admin call; who finds none free waits. @default 128 */
+  /** Maximum number of connections for calls other than long polls and admin calls. Further calls wait. @default 128 */
   readonly callConnections?: number;
-  /** How long a connection may take to be made, in milliseconds. @default 10_000 */
+  /** How long connecting may take, in milliseconds. @default 10_000 */
   readonly connectTimeoutMs?: number;
-  /** The authority to trust instead of those that Node knows, and a certificate of our own. Verification is always on. */
+  /** A certificate authority that replaces Node's, and a client certificate. Verification cannot be turned off. */
   readonly tls?: Pick<SecureContextOptions, 'ca' | 'cert' | 'key' | 'passphrase'>;
 }
 
-/** Requests at once over one HTTP/2 connection; the homeserver may allow fewer. */
+/** Maximum number of concurrent requests on one HTTP/2 connection. The homeserver may allow fewer. */
 const MAX_STREAMS = 100;
 
 /**
- * Sends with undici's own pools instead of the global fetch, at a fifth of the CPU. Long polls, admin calls and the
- * rest have pools of their own. Each manager opens its own connections and closes them at its shutdown, so managers
- * can share a transport. msw and other doubles of the global fetch do not see its requests. Throws `INVALID_OPTIONS`.
+ * Sends requests with undici's connection pools instead of the global fetch, with a fifth of the CPU time. Long polls,
+ * admin calls and other calls have separate pools. Each manager opens its own connections and closes them at its shutdown,
+ * so managers can share a transport. msw and other mocks of the global fetch do not see its requests. Throws
+ * `INVALID_OPTIONS`.
  *
  * @example
  * const manager = new MatrixClientManager({ homeserverUrl, admin, transport: undiciTransport() });
@@ -51,7 +52,7 @@ export function undiciTransport(options: UndiciTransportOptions = {}): Transport
 class UndiciConnections implements OpenTransport {
   readonly #pools: Readonly<Record<ConnectionPool, Pool>>;
   readonly #headers: Readonly<Record<string, string>>;
-  /** Whether the last connection made is HTTP/2, so that requests share it. */
+  /** Whether the newest connection uses HTTP/2, so that requests share it. */
   #usesHttp2 = false;
 
   constructor({
@@ -69,7 +70,7 @@ class UndiciConnections implements OpenTransport {
       ...(cert !== undefined && { cert }),
       ...(key !== undefined && { key }),
       ...(passphrase !== undefined && { passphrase }),
-      rejectUnauthorized: true, // NODE_TLS_REJECT_UNAUTHORIZED would have a say otherwise
+      rejectUnauthorized: true, // overrides NODE_TLS_REJECT_UNAUTHORIZED
     });
     const connect: buildConnector.connector = (target, callback) =>
       connectSocket(target, (...outcome) => {
@@ -79,11 +80,11 @@ class UndiciConnections implements OpenTransport {
       });
     const pool = (connections: number | null): Pool =>
       new Pool(() => {
-        // Deadlines are the caller's: a long poll may well say nothing for longer than undici would wait.
+        // Timeouts are set by the caller: a long poll may be idle for longer than undici's default timeouts.
         const agent = new Agent({ connect, connections, allowH2: http2, headersTimeout: 0, bodyTimeout: 0 });
         return agent.on('connect', (_origin, targets) => {
-          // After a GOAWAY, which proxies send every 1,000 requests, undici would begin no more than this beside what
-          // is still under way over the old connection: long polls, so nothing for half a minute.
+          // After a GOAWAY, which proxies send every 1,000 requests, undici limits the new connection to `pipelining`
+          // requests minus those still running on the old one. With long polls that would block it for half a minute.
           const client = targets.at(-1);
           if (client instanceof Client) client.pipelining = this.#usesHttp2 ? MAX_STREAMS : 1;
         });
@@ -108,10 +109,11 @@ class UndiciConnections implements OpenTransport {
     try {
       const { status, headers, body } = await exchange.response;
       const encoding = headers['content-encoding'];
-      const plain = encoding === undefined ? body : await decompressed(status, body, String(encoding), maxBytes);
-      return { status, headers: new PlainHeaders(headers), text: decodeText(plain) };
+      const decompressedBody =
+        encoding === undefined ? body : await decompressed(status, body, String(encoding), maxBytes);
+      return { status, headers: new PlainHeaders(headers), text: decodeText(decompressedBody) };
     } catch (error) {
-      // The connection may be dead, which the system notices after a quarter of an hour; every request would join it.
+      // The connection may be dead, which the system detects only after 15 minutes. All requests would share it until then.
       if (this.#usesHttp2 && isTimeout(error)) pool.replace(agent);
       throw error;
     }
@@ -122,7 +124,7 @@ class UndiciConnections implements OpenTransport {
     const { url, ...own } = input instanceof Request ? requestParts(input) : { url: input };
     const sent = { ...own, ...init, duplex: 'half', dispatcher: agent } as unknown as UndiciRequestInit;
     const response: unknown = await undiciFetch(url, sent);
-    return response as Response; // of undici's own class, with all that the SDK reads
+    return response as Response; // undici's own Response class, which has everything that the SDK reads
   };
 
   async close(): Promise<void> {
@@ -130,18 +132,18 @@ class UndiciConnections implements OpenTransport {
   }
 }
 
-/** undici's fetch does not know the global `Request`. */
+/** Converts a global `Request`, which undici's fetch does not accept. */
 function requestParts({ url, method, headers, body }: Request): { readonly url: string } & RequestInit {
   return { url, method, headers, body };
 }
 
-/** The body without its compression; of an error that cannot be unpacked, nothing: its status says what matters. */
+/** The decompressed body. Empty for an error response that cannot be decompressed, because its status suffices. */
 async function decompressed(status: number, body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
   if (status < 300) return decompress(body, encoding, maxBytes);
   return decompress(body, encoding, MAX_ERROR_BYTES).catch(() => Buffer.alloc(0));
 }
 
-/** As `Response.text()` has it: UTF-8 without its mark. */
+/** Decodes UTF-8 without the byte order mark, like `Response.text()`. */
 function decodeText(body: Buffer): string {
   const hasMark = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
   return body.toString('utf8', hasMark ? 3 : 0);
