@@ -51,7 +51,7 @@ export async function fillGap(read: HistoryReader, request: GapRequest): Promise
     }
     seenTokens.add(from);
     from = page.end;
-    if (from !== undefined && seenTokens.has(from)) return result(false); // the homeserver repeats a token: avoid an endless loop
+    if (from !== undefined && seenTokens.has(from)) return result(false); // a repeated token: avoid a loop
   }
   return result(true);
 }

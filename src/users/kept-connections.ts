@@ -155,7 +155,7 @@ export class KeptConnections {
     logger.warn({ userId, err: error, delayMs }, 'the client of a connected user failed; starting it again');
     user.restartTimer = clock.setTimeout(() => {
       user.restartTimer = undefined;
-      this.#options.registry.start(userId, {}, user.lastClosed.signal).catch(() => {}); // clientChanged() handles the failure
+      this.#options.registry.start(userId, {}, user.lastClosed.signal).catch(() => {}); // see clientChanged()
     }, delayMs);
   }
 

@@ -278,7 +278,8 @@ export class UserSession implements ManagedClient {
 
   async #accept(batch: EventBatch): Promise<void> {
     for (const room of batch.rooms) {
-      if (batch.isBackfilledRooms) this.#timelines.delete(room.roomId); // live events of the room may have been appended before
+      // Live events of a backfilled room may have been appended before: the timeline begins anew.
+      if (batch.isBackfilledRooms) this.#timelines.delete(room.roomId);
       this.#timelines.append(room);
     }
     await this.#delivery.accept(batch);

@@ -111,8 +111,7 @@ export class UserSessions {
     if (this.registry.has(userId) || callbacks.count(userId) > 0) {
       return this.withLease(
         userId,
-        (userSession) =>
-          withFailureReport(userSession, use({ session: userSession.session, userSession: userSession })),
+        (userSession) => withFailureReport(userSession, use({ session: userSession.session, userSession })),
         signal,
       );
     }
@@ -133,7 +132,7 @@ export class UserSessions {
     const userSession = this.registry.get(userId) as UserSession | undefined;
     if (userSession) {
       this.registry.touch(userId);
-      return { session: userSession.session, userSession: userSession };
+      return { session: userSession.session, userSession };
     }
     return { session: await this.#options.accounts.sessionOf(userId, signal) };
   }
@@ -297,7 +296,8 @@ export class UserSessions {
     const { settings, telemetry, events } = this.#options;
     telemetry.clientStopped(userId, reason);
     this.#removeSession(userId);
-    const level = error && reason !== 'failed' && reason !== 'loggedOut' ? 'error' : 'info'; // 'error': the stop itself failed
+    const hasStopFailed = error && reason !== 'failed' && reason !== 'loggedOut';
+    const level = hasStopFailed ? 'error' : 'info';
     settings.logger[level]({ userId, reason, ...(error && { err: error }) }, 'client stopped');
     events.emit('clientStopped', { userId, reason, ...(error && { error }) });
     this.connections.clientStopped(userId, reason, error);

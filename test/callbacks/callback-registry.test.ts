@@ -996,7 +996,7 @@ describe('users who have come and gone', () => {
   });
 });
 
-describe('isInside', () => {
+describe('isInsideCallback', () => {
   it('is so within a callback of the user, across its awaits, and not after it', async () => {
     const { registry, send } = setUp();
     const seen: boolean[] = [];

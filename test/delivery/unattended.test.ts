@@ -13,15 +13,15 @@ const late = (...rooms: EventBatch['rooms']): EventBatch => ({
 
 /** A user with nobody there to take events, until `listen` is called. */
 async function setUp() {
-  let isListenedTo = false;
+  let hasCallbacks = false;
   const changes: CheckpointChange[] = [];
   const life = await Life.begin(memoryStorage(), {
-    hasCallbacks: () => isListenedTo,
+    hasCallbacks: () => hasCallbacks,
     checkpoint: { commit: async (change) => void changes.push(change) },
   });
   const { delivery } = life;
   const misses = () => ({ news: delivery.hasDeferredEvents, history: delivery.hasDeferredBacklog });
-  return { life, delivery, changes, misses, listen: () => (isListenedTo = true) };
+  return { life, delivery, changes, misses, listen: () => (hasCallbacks = true) };
 }
 
 describe('while nobody is there to take events', () => {
@@ -88,7 +88,7 @@ describe('while nobody is there to take events', () => {
     const changes: CheckpointChange[] = [];
     const checkpoint = { commit: async (change: CheckpointChange) => void changes.push(change) };
     const listened = { to: true };
-    const options = { checkpoint, isListenedTo: () => listened.to, hold: ['a'] };
+    const options = { checkpoint, hasCallbacks: () => listened.to, hold: ['a'] };
     const life = await Life.begin(memoryStorage(), options);
     await life.take(batch('s1', 's2', room(['a'])));
     listened.to = false;
