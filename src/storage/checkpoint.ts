@@ -1,48 +1,48 @@
-/** Everything that commits have stored for one user: where the user's client resumes. The caller owns it. */
+/** All data that commits have stored for one user, from which the user's client resumes. The caller owns the object. */
 export interface StoredCheckpoint {
-  /** Sync token (`next_batch`) of the last batch whose events have all been handled; absent: start afresh. */
+  /** Sync token (`next_batch`) of the last batch whose events were all handled. If absent, the client does an initial sync. */
   readonly since?: string;
   /**
-   * Sync token that the client goes on from, where that is newer than `since`: it has run with nobody listening. Then
-   * `rooms` and `accountData` are those of this position.
+   * Sync token from which the client continues, if it is newer than `since` because the client ran without callbacks.
+   * `rooms` and `accountData` then belong to this token.
    */
   readonly clientSince?: string;
-  /** What is needed to resume and belongs to no room (account data, filter ids), as opaque text. */
+  /** Data that is needed to resume and does not belong to a room (account data, filter ids), as opaque text. */
   readonly accountData?: string;
   /** Room id to the compact room state needed to resume, as opaque text. */
   readonly rooms: Map<string, string>;
   readonly lastDelivered: Map<string, DeliveredPosition>;
-  /** Events handled that `since` does not cover yet, in the order they were added. */
+  /** Handled events that are newer than `since`, in the order in which they were added. */
   readonly journal: JournalEntry[];
 }
 
 /**
- * What one commit changes; a part that is left out stays as it is. All of it is applied, or nothing.
- * Rooms are named one by one, so a commit costs what has changed and not what the user has joined.
+ * The changes of one commit, which are applied completely or not at all. Omitted parts stay unchanged. Only changed rooms
+ * are listed, so that the cost of a commit does not depend on the number of joined rooms.
  */
 export interface CheckpointChange {
-  /** The new position, or null to drop it (the homeserver rejected it). */
+  /** The new sync token, or null to delete the stored one because the homeserver rejected it. */
   readonly since?: string | null;
-  /** A change with `since` and without this drops what was stored: the two positions are one again. */
+  /** The new `clientSince`. A change with `since` but without `clientSince` deletes the stored `clientSince`. */
   readonly clientSince?: string;
   readonly accountData?: string | null;
-  /** Room id to its new state, or to null where the room is to be forgotten. */
+  /** Room id to the room's new state, or to null to delete it. */
   readonly rooms?: ReadonlyMap<string, string | null>;
-  /** Room id to its new position, or to null where it is to be forgotten. */
+  /** Room id to the room's new position, or to null to delete it. */
   readonly lastDelivered?: ReadonlyMap<string, DeliveredPosition | null>;
   readonly journal?: JournalChange;
 }
 
-/** The newest event of a room that reached the callbacks: where filling a gap ends. */
+/** The newest event of a room that was delivered to the callbacks. Filling a gap stops at this event. */
 export interface DeliveredPosition {
   readonly eventId: string;
-  /** A pagination token at the event, where one is known. */
+  /** A pagination token at the event, if one is known. */
   readonly token?: string;
-  /** Set while callbacks that ask for the backlog may still be owed what lies before the event. */
+  /** Set while the backlog before the event may not have been delivered to all callbacks that request it. */
   readonly history?: true;
 }
 
-/** One event that has been handled. */
+/** An event that was handled. */
 export interface JournalEntry {
   readonly roomId: string;
   readonly eventId: string;
@@ -50,8 +50,8 @@ export interface JournalEntry {
 
 /** `prune` is applied before `add`. */
 export interface JournalChange {
-  /** Entries that the new position covers; `'all'` when nothing else is in flight. */
+  /** Entries that the new sync token covers. `'all'` if no other event is being handled. */
   readonly prune?: 'all' | readonly JournalEntry[];
-  /** Entries known already keep their place. Beyond `storageLimits.journalEntries` the oldest go. */
+  /** Entries to add. Existing entries keep their place. Beyond `storageLimits.journalEntries` the oldest are deleted. */
   readonly add?: readonly JournalEntry[];
 }

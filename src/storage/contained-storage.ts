@@ -8,24 +8,24 @@ import type { Storage } from './storage.js';
 type Method = Exclude<keyof Storage, typeof Symbol.asyncDispose | 'close'>;
 
 const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
-const anyResult = (): boolean => true; // what a method without an answer answers is not looked at
-const isList = (value: unknown): boolean => Array.isArray(value) && value.every((one) => isObject(one));
+const anyResult = (): boolean => true; // for methods without a result
+const isList = (value: unknown): boolean => Array.isArray(value) && value.every((item) => isObject(item));
 
-/** Whether an answer is what the method's type says, as far as the library would fail on another. */
-const resultChecks: Readonly<Record<Method, (answer: unknown) => boolean>> = {
-  getCredentials: (answer) => answer === undefined || answer === null || isObject(answer),
+/** Checks of the results of the methods, as far as the library relies on their types. */
+const resultChecks: Readonly<Record<Method, (result: unknown) => boolean>> = {
+  getCredentials: (result) => result === undefined || result === null || isObject(result),
   setCredentials: anyResult,
   deleteCredentials: anyResult,
-  loadCheckpoint: (answer) =>
-    isObject(answer) &&
-    types.isMap(answer.rooms) && // also of another realm: structuredClone() is from outside of Jest's sandbox
-    types.isMap(answer.lastDelivered) &&
-    isList(answer.journal),
+  loadCheckpoint: (result) =>
+    isObject(result) &&
+    types.isMap(result.rooms) && // also accepts Maps of another realm, which structuredClone() returns under Jest
+    types.isMap(result.lastDelivered) &&
+    isList(result.journal),
   commit: anyResult,
   addDeadLetter: anyResult,
   listDeadLetters: isList,
   deleteDeadLetter: isBoolean,
-  enqueueSend: (answer) => isObject(answer) && isObject(answer.send),
+  enqueueSend: (result) => isObject(result) && isObject(result.send),
   listSends: isList,
   completeSend: isBoolean,
   failSend: isBoolean,
@@ -33,21 +33,21 @@ const resultChecks: Readonly<Record<Method, (answer: unknown) => boolean>> = {
   deleteUser: anyResult,
 };
 
-/** A storage whose methods resolve with what they should, or reject with a coded error, in bounded time. */
+/** Wraps a storage: each method returns a result of the right type, or rejects with an error code, within `timeoutMs`. */
 export function containedStorage(storage: Storage, bounds: Pick<Containment, 'clock' | 'timeoutMs'>): Storage {
-  const methods = Object.entries(resultChecks).map(([name, isRight]) => {
-    const what = `storage.${name}()`;
+  const methods = Object.entries(resultChecks).map(([name, isValid]) => {
+    const callee = `storage.${name}()`;
     const call = async (...args: unknown[]): Promise<unknown> => {
-      const answer = await callContained({ ...bounds, callee: what, code: 'STORAGE' }, () => {
+      const result = await callContained({ ...bounds, callee, code: 'STORAGE' }, () => {
         const method: unknown = Reflect.get(storage, name);
-        if (typeof method !== 'function') throw new TypeError('there is no such method');
+        if (typeof method !== 'function') throw new TypeError('the storage has no such method');
         return Reflect.apply(method, storage, args) as unknown;
       });
-      if (isRight(answer)) return answer ?? undefined;
-      throw new MatrixClientManagerError('STORAGE', `${what} answered something of a wrong type`);
+      if (isValid(result)) return result ?? undefined;
+      throw new MatrixClientManagerError('STORAGE', `${callee} returned a value of a wrong type`);
     };
     return [name, call] as const;
   });
-  const close = async (): Promise<void> => storage.close(); // the shutdown bounds it
+  const close = async (): Promise<void> => storage.close(); // the shutdown has its own timeout
   return { ...(Object.fromEntries(methods) as unknown as Pick<Storage, Method>), close, [Symbol.asyncDispose]: close };
 }

@@ -1,6 +1,6 @@
-/** An event that the callbacks failed on as often as they were allowed to. */
+/** An event that a callback failed to handle in all of its attempts. */
 export interface StoredDeadLetter {
-  /** Unique per user. Derived from the event, a letter added again after a crash replaces itself. */
+  /** Unique per user. Derived from the event, so that adding a dead letter again after a crash replaces it. */
   readonly id: string;
   /** The event as JSON text, opaque to the storage. */
   readonly event: string;
@@ -10,7 +10,7 @@ export interface StoredDeadLetter {
   readonly attempts: number;
 }
 
-/** What is kept of an error: enough to read it, nothing that could hold a secret. */
+/** The stored form of an error, without fields that could contain a secret. */
 export interface StoredError {
   readonly name: string;
   readonly message: string;

@@ -11,7 +11,7 @@ import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './queue
 import { defaultDeadLetterLimit, storageLimits } from './storage-limits.js';
 import type { Storage } from './storage.js';
 
-/** What is held of one user. Maps keep insertion order, which is the order everything is listed and trimmed in. */
+/** The data of one user. Maps keep insertion order, in which entries are listed and the oldest ones deleted. */
 interface UserRecord {
   credentials?: Credentials | undefined;
   since?: string | undefined;
@@ -30,8 +30,8 @@ interface SequencedSend {
 }
 
 /**
- * A storage that lives as long as the process: the default, and what tests want. Closing it does nothing, so a second
- * manager on the same storage finds what the first one left, as after a restart.
+ * A storage in memory, which is the default, and useful in tests. Its data is lost when the process ends. Closing it does
+ * nothing, so that a second manager with the same storage finds the data of the first one, as after a restart.
  */
 export function memoryStorage(): Storage {
   return new MemoryStorage();
@@ -93,8 +93,8 @@ class MemoryStorage implements Storage {
 
   async enqueueSend(userId: string, send: OutgoingSend): Promise<EnqueueResult> {
     const { sends } = this.#findOrCreate(userId);
-    const known = sends.get(send.txnId);
-    if (known) return { added: false, send: structuredClone(known.send) };
+    const existing = sends.get(send.txnId);
+    if (existing) return { added: false, send: structuredClone(existing.send) };
     const queued: QueuedSend = { ...structuredClone(send), userId, state: 'queued' };
     sends.set(send.txnId, { sequence: this.#sequence++, send: queued });
     return { added: true, send: structuredClone(queued) };
@@ -138,10 +138,10 @@ class MemoryStorage implements Storage {
 
   #settle(userId: string, txnId: string, from: SendState[], to: (send: QueuedSend) => QueuedSend): boolean {
     const sends = this.#find(userId)?.sends;
-    const known = sends?.get(txnId);
-    if (!sends || !known || !from.includes(known.send.state)) return false;
-    const send = to(known.send);
-    sends.set(txnId, { sequence: known.sequence, send });
+    const existing = sends?.get(txnId);
+    if (!sends || !existing || !from.includes(existing.send.state)) return false;
+    const send = to(existing.send);
+    sends.set(txnId, { sequence: existing.sequence, send });
     const settled = [...sends].filter(([, other]) => other.send.state === send.state);
     for (const [oldest] of settled.slice(0, -storageLimits.settledSends)) sends.delete(oldest);
     return true;

@@ -1,8 +1,8 @@
 import type { StoredError } from './dead-letter.js';
 
-/** A message that was accepted for sending. */
+/** A message that was accepted for durable sending. */
 export interface OutgoingSend {
-  /** Unique per user; the homeserver and the queue both tell a repetition by it. */
+  /** Unique per user. The homeserver and the queue detect duplicates by it. */
   readonly txnId: string;
   readonly roomId: string;
   /** Event type, such as `m.room.message`. */
@@ -13,7 +13,7 @@ export interface OutgoingSend {
   readonly enqueuedAt: number;
 }
 
-/** A send in the queue, and what became of it. Of a sent one the content is not kept. */
+/** A durable send and its state. The content of a sent message is not stored. */
 export type QueuedSend =
   | (OutgoingSend & { readonly userId: string; readonly state: 'queued' })
   | (OutgoingSend & { readonly userId: string; readonly state: 'failed'; readonly error: StoredError })
@@ -21,7 +21,7 @@ export type QueuedSend =
 
 export type SendState = QueuedSend['state'];
 
-/** What `enqueueSend` found: `added` is false where the txnId was known, and `send` says how it stands. */
+/** The result of `enqueueSend`. If the user already has a send with the `txnId`, `added` is false and `send` is that one. */
 export interface EnqueueResult {
   readonly added: boolean;
   readonly send: QueuedSend;

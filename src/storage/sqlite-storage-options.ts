@@ -7,25 +7,26 @@ import { describe } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import { silentLogger } from '../core/logger.js';
 
-/** What `sqliteStorage()` takes. */
+/** The options of `sqliteStorage()`. */
 export interface SqliteStorageOptions {
   /**
-   * The file, made (mode 0600) where it does not exist; its folder has to exist, on a local disk. `-wal` and `.lock`
-   * files stand beside it. `':memory:'` keeps everything in memory, for tests.
+   * Path of the file. It is created with mode 0600 if it does not exist. Its folder must exist, on a local disk, and also
+   * contains the `-wal` and `.lock` files. `':memory:'` keeps all data in memory, for tests.
    */
   readonly path: string;
   /**
-   * What the file is sealed with: 32 random bytes, or a string of at least 16 characters (which costs 60 ms once, at
-   * open, to make guessing expensive). The same file needs the same secret, and the same kind of it, ever after.
+   * The secret that encrypts the file: 32 random bytes, or a string of at least 16 characters. Deriving a key from a string
+   * takes 60 ms when the file is opened, to make guessing expensive. A file can only be opened with the secret, of the
+   * same type, with which it was created.
    */
   readonly secret: string | Uint8Array;
   /**
-   * How long the commit of a checkpoint may wait for others to share its transaction, in milliseconds. Everything
-   * else, and a commit at 0, shares with what was called in the same turn of the event loop.
+   * How long a checkpoint may wait to share its transaction with others, in milliseconds. With 0, and for all other
+   * changes, a transaction contains the changes of one turn of the event loop.
    * @default 0
    */
   readonly flushIntervalMs?: number;
-  /** Told of damage that was found and set aside. Must not throw; if it does, the logger hears of it. */
+  /** Called when damage in the file was found. Must not throw; an error is logged. */
   readonly onCorruption?: (info: CorruptionInfo) => void;
   /** @default silentLogger */
   readonly logger?: Logger;
@@ -34,10 +35,10 @@ export interface SqliteStorageOptions {
 }
 
 /**
- * Damage in the file, and what was done about it.
- * `file`: found while opening; the whole file was moved to `movedTo` and a new one begun.
- * `record`: one record could not be unsealed; it was moved to the table `quarantine` and counts as absent.
- * `running`: SQLite met a damaged page; the call was rejected, and the next open will set the file aside.
+ * Damage in the file, and how it was handled.
+ * `file`: the damage was found while opening. The file was moved to `movedTo`, and a new one was created.
+ * `record`: a record could not be decrypted. It was moved to the table `quarantine` and counts as absent.
+ * `running`: SQLite read a damaged page. The call was rejected, and the next open will move the file aside.
  */
 export type CorruptionInfo =
   | { readonly scope: 'file'; readonly path: string; readonly reason: string; readonly movedTo: string }
@@ -46,7 +47,7 @@ export type CorruptionInfo =
       readonly path: string;
       readonly reason: string;
       readonly userId: string;
-      /** What kind of record, such as `credentials` or `room`. */
+      /** The kind of the record, such as `credentials` or `room`. */
       readonly kind: string;
     }
   | { readonly scope: 'running'; readonly path: string; readonly reason: string };
@@ -57,7 +58,7 @@ const SECRET_MIN_CHARACTERS = 16;
 const SECRET_BYTES = 32;
 const MAX_FLUSH_INTERVAL_MS = 60_000;
 
-/** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`; the secret is in no message. */
+/** Checks the options and adds the defaults. Throws `INVALID_OPTIONS`, with a message that never contains the secret. */
 export function normalizeSqliteOptions(options: SqliteStorageOptions): NormalizedSqliteOptions {
   checkFileOptions(options, 'sqliteStorage');
   assertKnownOptions('sqliteStorage()', options, [
@@ -81,7 +82,7 @@ export function normalizeSqliteOptions(options: SqliteStorageOptions): Normalize
   return { path, secret, flushIntervalMs, onCorruption, logger: containedLogger(logger), clock };
 }
 
-/** Checks what every sealed file of ours is opened with. @param owner - what opens it, for the message */
+/** Checks the options that all encrypted files need. @param owner - name of the function or option, for the message */
 export function checkFileOptions(
   options: Pick<SqliteStorageOptions, 'path' | 'secret' | 'onCorruption'>,
   owner: string,

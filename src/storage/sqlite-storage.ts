@@ -19,16 +19,14 @@ import { defaultDeadLetterLimit, storageLimits } from './storage-limits.js';
 import type { Storage } from './storage.js';
 
 /**
- * A storage in one SQLite file, for one process at a time. Opens it at once, and so throws at once: `STORAGE_LOCKED`
- * where another process holds it, `INVALID_OPTIONS` for a wrong secret or path, `STORAGE` where it cannot be used.
+ * A storage in one SQLite file, for one process at a time. Opens the file synchronously and throws `STORAGE_LOCKED` if
+ * another process uses it, `INVALID_OPTIONS` for a wrong secret or path, and `STORAGE` if it cannot be used.
  *
- * What has been acknowledged survives the end of the process in whatever way. A power cut leaves everything too,
- * except that checkpoints may fall back to an earlier one, whose events are then handled again: they are written
- * without waiting for the disk.
+ * Acknowledged changes survive a crash of the process. They also survive a power failure, except for checkpoints, which
+ * are written without waiting for the disk: the last ones may be lost, and their events are then handled again.
  *
- * Everything is sealed with AES-256-GCM; only user ids, and how many records of which kind a user has, can be read
- * in the file. Who holds the file but not the secret can neither read nor alter a record, but could put back an
- * older state of the file.
+ * All records are encrypted with AES-256-GCM. Without the secret, the file shows only user ids, and the number of records
+ * of each kind per user. Records cannot be changed without the secret, but the whole file can be replaced by an older copy.
  *
  * @example
  * const storage = sqliteStorage({ path: '/var/lib/chat/matrix.sqlite', secret: await readSecret() });
@@ -42,7 +40,7 @@ class SqliteStorage implements Storage {
   readonly #records: Records;
   readonly #queue: CommitQueue;
   readonly #reporting: Pick<NormalizedSqliteOptions, 'logger' | 'onCorruption'>;
-  /** Found in the transaction that runs; told when it is on disk. */
+  /** Damaged records that the current transaction has found. Reported after its commit. */
   #damaged: DamagedRecord[] = [];
   #hasReportedDamagedPage = false;
   #closing: Promise<void> | undefined;
@@ -170,7 +168,7 @@ class SqliteStorage implements Storage {
   #reportDamaged(): void {
     const { path } = this.#file;
     for (const { userId, kind } of this.#damaged) {
-      const reason = 'it does not unseal: its bytes or its place were altered';
+      const reason = 'it cannot be decrypted: its bytes were altered, or it was moved to another place';
       reportCorruption(this.#reporting, { scope: 'record', path, reason, userId, kind });
     }
   }

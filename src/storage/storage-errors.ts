@@ -1,5 +1,5 @@
 import { MatrixClientManagerError } from '../core/errors.js';
 
 export function closedError(): MatrixClientManagerError {
-  return new MatrixClientManagerError('STORAGE', 'the storage is closed: it was shut down before this call');
+  return new MatrixClientManagerError('STORAGE', 'the storage was closed before this call');
 }

@@ -1,11 +1,11 @@
-/** How much any storage keeps per user of what would grow without end; beyond it the oldest go. */
+/** The maximum number of records per user that a storage keeps. Beyond a limit the oldest records are deleted. */
 export const storageLimits = {
-  /** Handled events that no position covers yet. */
+  /** Handled events that are newer than the stored sync token. */
   journalEntries: 10_000,
   deadLetters: 1_000,
-  /** Sent and failed sends, each counted for itself. Queued ones are never dropped. */
+  /** Sent and failed sends, each with their own limit. Queued sends are never deleted. */
   settledSends: 200,
 } as const;
 
-/** How many dead letters are listed where the caller names no limit. */
+/** How many dead letters are listed by default. */
 export const defaultDeadLetterLimit = 100;

@@ -263,7 +263,7 @@ describe('a crypto store that is in use', () => {
       const error = await rejection(other.startClient({ userId: carol }));
       expect(error).toMatchObject({
         code: 'STORAGE_LOCKED',
-        message: expect.stringMatching(/keys\.sqlite is in use by another.*close that one first/),
+        message: expect.stringMatching(/keys\.sqlite is in use by another.*close the other one first/),
       });
     }
     expect(await runChild('../../encryption/children/hold.ts', [deployment.cryptoPath]).end()).toEqual([

@@ -77,7 +77,7 @@ describe.each(Object.entries(methods))('storage.%s()', (name, { right, wrong }) 
     const call = (storage as unknown as Record<string, () => Promise<unknown>>)[name]!;
     expect(await rejection(call())).toMatchObject({
       code: 'STORAGE',
-      cause: expect.objectContaining({ message: 'there is no such method' }) as Error,
+      cause: expect.objectContaining({ message: 'the storage has no such method' }) as Error,
     });
   });
 

@@ -2,7 +2,10 @@ import type { CheckpointChange, DeliveredPosition, JournalEntry, StoredCheckpoin
 import { storageLimits } from '../storage-limits.js';
 import type { RecordKind, Records } from './records.js';
 
-/** Reads the change now, so that the caller may reuse its maps; what is returned writes it, inside a transaction. */
+/**
+ * Returns a function that writes the change inside a transaction. The change is read immediately, so that the caller may
+ * reuse its maps.
+ */
 export function checkpointWrites(userId: string, change: CheckpointChange): (records: Records) => void {
   const writes: { kind: RecordKind; key: string; value: string | null }[] = [];
   const { since, clientSince, accountData, rooms, lastDelivered, journal } = change;
@@ -37,7 +40,7 @@ export function readCheckpoint(records: Records, userId: string): StoredCheckpoi
     records.list(userId, 'delivered').map(({ key, value }) => [key, JSON.parse(value) as DeliveredPosition]),
   );
   const journal = records.list(userId, 'journal').map(({ key }) => journalEntry(key));
-  // Last, because a damaged room or account data takes the positions along (see coversPosition).
+  // Read last, because finding a damaged room or damaged account data deletes the sync tokens (see coversPosition).
   const since = records.get(userId, 'since')?.value;
   const clientSince = records.get(userId, 'clientSince')?.value;
   return {
@@ -50,7 +53,7 @@ export function readCheckpoint(records: Records, userId: string): StoredCheckpoi
   };
 }
 
-/** Whether resuming from the position would be wrong without the records of this kind: a sync sends only changes. */
+/** Whether a sync token is unusable without the records of this kind. True for state that a sync would not send again. */
 export function coversPosition(kind: string): boolean {
   return kind === 'room' || kind === 'accountData';
 }

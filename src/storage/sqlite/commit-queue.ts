@@ -2,17 +2,17 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Clock, TimerHandle } from '../../core/clock.js';
 
 /**
- * What a task has to outlive. `process`: the end of the process in whatever way, which handing it to the operating
- * system is enough for. `power`: a power cut too, which takes an fsync.
+ * The durability of a task. `process`: survives a crash of the process, which needs only a write. `power`: also survives a
+ * power failure, which needs an fsync.
  */
 export type Durability = 'process' | 'power';
 
 export interface Task<T> {
   readonly userId: string | undefined;
   readonly durability: Durability;
-  /** Whether it may wait for the flush interval; what does not wait takes all before it along. */
+  /** Whether the task may wait for the flush interval. A task that does not wait also commits the tasks queued before it. */
   readonly mayWait: boolean;
-  /** Runs inside a transaction, and again if that one failed. */
+  /** Runs inside a transaction. Called again if that transaction fails. */
   readonly run: () => T;
 }
 
@@ -25,21 +25,20 @@ interface QueueOptions {
   readonly database: DatabaseSync;
   readonly clock: Clock;
   readonly flushIntervalMs: number;
-  /** Makes the error that a task is rejected with. */
+  /** Converts the error of a failed transaction to the error that its task rejects with. */
   readonly toError: (error: unknown) => Error;
   /** Called before each transaction. */
   readonly onBegin: () => void;
-  /** Called after each transaction that is on disk. */
+  /** Called after each committed transaction. */
   readonly onCommitted: () => void;
 }
 
-/** More than this in one transaction would hold up the event loop. */
+/** Maximum number of tasks per transaction. Longer transactions would block the event loop. */
 const TASKS_PER_TRANSACTION = 200;
 
 /**
- * Runs tasks in order, many in one transaction. A task's promise settles after its transaction is on disk; a
- * transaction that fails is tried again task by task, so that one bad task fails alone, and after it only those of
- * the same user that were queued behind it.
+ * Runs tasks in order, and combines many of them in one transaction. A task's promise settles after the commit. The tasks
+ * of a failed transaction are repeated one by one, so that only the failing task and later tasks of the same user reject.
  */
 export class CommitQueue {
   readonly #options: QueueOptions;
@@ -59,7 +58,7 @@ export class CommitQueue {
     });
   }
 
-  /** Runs all that is queued now. */
+  /** Runs all queued tasks synchronously. */
   drain(): void {
     while (this.#tasks.length > 0) this.#runNext();
     this.#cancel();
@@ -136,7 +135,7 @@ export class CommitQueue {
     return results;
   }
 
-  /** In WAL mode both survive a kill; FULL adds the fsync, which takes everything before it along. */
+  /** In WAL mode both modes survive a kill. FULL adds an fsync, which also covers all earlier transactions. */
   #setSynchronous(mode: 'FULL' | 'NORMAL'): void {
     if (this.#synchronous === mode) return;
     this.#options.database.exec(`PRAGMA synchronous = ${mode}`);

@@ -3,20 +3,20 @@ import { MatrixClientManagerError } from '../../core/errors.js';
 import { isBusy, storageError } from './sqlite-errors.js';
 import { openConnection } from './sqlite-module.js';
 
-/** Holds a file for this process until `release()`, or until the process ends in whatever way. */
+/** An exclusive lock on a file. Ends with `release()`, or when the process ends. */
 export interface FileLock {
   release(): void;
 }
 
 /**
- * Locks `path` by an exclusive transaction on an empty database `<path>.lock`, which is never written and stays
- * behind. The kernel drops the lock with the process, so a kill leaves none. It is a file of its own so that checking
- * and setting aside the real one happen under the lock. Throws `STORAGE_LOCKED` at once where somebody has it.
+ * Locks `path` with an exclusive transaction on the empty database `<path>.lock`, which is not deleted later. The kernel
+ * releases the lock when the process is killed. The lock uses a separate file, so that the real one can be checked and
+ * moved while it is locked. Throws `STORAGE_LOCKED` immediately if the lock is taken.
  */
 export function lockFile(path: string): FileLock {
   const lockPath = `${path}.lock`;
   try {
-    // Only ever created, never opened: closing a second descriptor would drop the POSIX lock of this process.
+    // 'wx' never opens an existing file: closing a second descriptor would release this process's POSIX lock.
     closeSync(openSync(lockPath, 'wx', 0o600));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw storageError('lock', path, error);
@@ -35,7 +35,7 @@ export function lockedError(path: string, cause: unknown): MatrixClientManagerEr
   return new MatrixClientManagerError(
     'STORAGE_LOCKED',
     `${path} is in use by another process, or by another storage in this one: ` +
-      'close that one first, or give each process a file of its own',
+      'close the other one first, or use a separate file for each process',
     { cause },
   );
 }

@@ -6,7 +6,7 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const CHECKSUM_BYTES = 32;
 const BODY_BYTES = SALT_BYTES + NONCE_BYTES + KEY_BYTES + TAG_BYTES;
-/** 32 MiB and about 60 ms for a string; bytes are random already and need no stretching. */
+/** Key derivation for string secrets: 32 MiB and about 60 ms. Byte secrets are random and do not need it. */
 const SCRYPT = { N: 2 ** 15, r: 8, p: 1, maxmem: 2 ** 26 };
 const CONTEXT = 'matrix-client-manager sqlite keyring';
 
@@ -15,8 +15,8 @@ export type OpenedKeyring =
   | { readonly outcome: 'wrong-secret' | 'damaged' };
 
 /**
- * The file's own random key, sealed under the caller's secret: `salt | nonce | sealed key | tag | checksum`. The
- * checksum needs no secret and so tells a wrong secret from a damaged keyring.
+ * Creates the file's random data key, and a keyring that contains it encrypted with the caller's secret:
+ * `salt | nonce | encrypted key | tag | checksum`. The checksum distinguishes a wrong secret from a damaged keyring.
  */
 export function createKeyring(secret: string | Uint8Array): { keyring: Buffer; dataKey: Buffer } {
   const dataKey = randomBytes(KEY_BYTES);
@@ -28,7 +28,7 @@ export function createKeyring(secret: string | Uint8Array): { keyring: Buffer; d
   return { keyring: Buffer.concat([body, checksum(body)]), dataKey };
 }
 
-/** @param keyring - whatever the file holds in its place */
+/** @param keyring - the stored value, which may be damaged */
 export function openKeyring(keyring: unknown, secret: string | Uint8Array): OpenedKeyring {
   if (!(keyring instanceof Uint8Array)) return { outcome: 'damaged' };
   const body = Buffer.from(keyring.subarray(0, BODY_BYTES));
@@ -43,7 +43,7 @@ export function openKeyring(keyring: unknown, secret: string | Uint8Array): Open
   try {
     return { outcome: 'opened', dataKey: Buffer.concat([decipher.update(sealed), decipher.final()]) };
   } catch {
-    return { outcome: 'wrong-secret' }; // the checksum holds, so it is not the bytes
+    return { outcome: 'wrong-secret' }; // the checksum is correct, so the keyring is not damaged
   }
 }
 

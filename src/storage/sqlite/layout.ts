@@ -1,18 +1,18 @@
 import type { DatabaseSync } from 'node:sqlite';
 
-/** What a kind of file of ours holds. Every kind has a table `meta` with the keyring. */
+/** The schema of one kind of database file. Every kind has a table `meta` with the keyring. */
 export interface Layout {
-  /** What opens such files, for messages. */
+  /** Name of the function or option that opens such files, for error messages. */
   readonly owner: string;
-  /** Stands in the file's header and tells our files from others. */
+  /** `application_id` in the file's header, which identifies this kind of file. */
   readonly applicationId: number;
-  /** What brings a file from each version to the next, the first from nothing. Never change one that was released. */
+  /** The SQL that migrates a file from each version to the next, starting from an empty file. Never change a released one. */
   readonly migrations: readonly string[];
-  /** By version: statements that only a file of that version can prepare. */
+  /** For each version: statements that can be prepared only if the file has the tables of that version. */
   readonly probes: readonly (readonly string[])[];
 }
 
-/** Brings the file from one version (0: empty) to a later one; the caller holds a transaction. */
+/** Migrates the file from one version (0: empty) to a later one. Call it inside a transaction. */
 export function migrate(
   database: DatabaseSync,
   { applicationId, migrations }: Layout,
@@ -23,7 +23,7 @@ export function migrate(
   database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${to}`);
 }
 
-/** Throws where tables, columns or indexes of `version` are missing. */
+/** Throws if tables, columns or indexes of `version` are missing. */
 export function probeLayout(database: DatabaseSync, { probes }: Layout, version: number): void {
   for (const probe of probes[version - 1] ?? []) database.prepare(probe);
 }

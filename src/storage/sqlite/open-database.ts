@@ -16,27 +16,27 @@ import { isBusy, isDamage, storageError } from './sqlite-errors.js';
 import { openConnection } from './sqlite-module.js';
 import { Vault } from './vault.js';
 
-/** A database that this process alone holds, checked, migrated and unlocked. */
+/** An open database: locked by this process, checked, migrated, and with its data key decrypted. */
 export interface OpenDatabase {
   readonly path: string;
   readonly database: DatabaseSync;
   readonly vault: Vault;
-  /** Closes the file and lets go of it. */
+  /** Closes the file and releases its lock. */
   close(): void;
 }
 
 const SMALLEST_PAGE_BYTES = 512;
 
-/** What opening a file takes of the options. */
+/** The options that are needed to open a file. */
 export type OpenOptions = Pick<NormalizedSqliteOptions, 'path' | 'secret' | 'onCorruption' | 'logger' | 'clock'>;
 
-/** Ends the attempt to open a file that has to be set aside. */
+/** Thrown while opening a damaged file, which is then moved aside. */
 class DamagedFileError extends Error {}
 
 /**
- * Opens the file of `options`, or makes it as `layout` says. A damaged one is set aside and reported, and a new one begun. Throws
- * `STORAGE_LOCKED` where another holds it, `INVALID_OPTIONS` for a wrong secret, a missing folder or a file of
- * something else, and `STORAGE` otherwise; the file is then as it was.
+ * Opens the file of `options`, or creates it with `layout`. A damaged file is moved aside and reported, and a new one is
+ * created. Throws `STORAGE_LOCKED` if the file is in use, `INVALID_OPTIONS` for a wrong secret, a missing folder or a file
+ * of another application, and `STORAGE` for other problems. In these cases the file is not changed.
  */
 export function openDatabase(options: OpenOptions, layout: Layout = storageLayout): OpenDatabase {
   if (options.path === ':memory:') return openOnce(options.path, options, layout);
@@ -69,15 +69,15 @@ function openOrReplaceDamaged(path: string, options: OpenOptions, layout: Layout
   }
 }
 
-/** The same path for every way to write it, so that two ways get one lock. */
+/** The canonical form of a path, so that different spellings of one path use the same lock. */
 function canonicalPath(given: string, layout: Layout): string {
   const path = resolve(given);
   try {
     const file = statIfExists(path);
     if (file?.isFile()) return realpathSync(path);
-    if (file) throw invalidPath(layout, `to be a file, but ${path} is none`);
+    if (file) throw invalidPath(layout, `to be a file, but ${path} is not a file`);
     if (!statIfExists(dirname(path))?.isDirectory()) {
-      throw invalidPath(layout, `to lie in an existing folder, but ${dirname(path)} is none: create it first`);
+      throw invalidPath(layout, `to be in an existing folder, but ${dirname(path)} is not a folder: create it first`);
     }
     return join(realpathSync(dirname(path)), basename(path));
   } catch (error) {
@@ -102,15 +102,15 @@ function openOnce(path: string, options: OpenOptions, layout: Layout): OpenDatab
   if (path !== ':memory:') prepareFile(path, options.logger);
   const database = openConnection(path);
   try {
-    // Before the first read: SQLite then takes the whole file for this connection, and needs no -shm file.
+    // Set before the first read: SQLite then locks the file for this connection, and needs no -shm file.
     database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON');
     const version = readSchemaVersion(database, path, layout);
     if (version > 0) checkIntegrity(database, layout, version);
-    const kept = version > 0 ? openDataKey(database, path, options.secret, layout) : undefined;
+    const existingKey = version > 0 ? openDataKey(database, path, options.secret, layout) : undefined;
     configure(database);
     const dataKey = inTransaction(database, () => {
       if (version < layout.migrations.length) migrate(database, layout, version);
-      return kept ?? createDataKey(database, options.secret);
+      return existingKey ?? createDataKey(database, options.secret);
     });
     return { path, database, vault: new Vault(dataKey), close: () => database.close() };
   } catch (error) {
@@ -123,7 +123,7 @@ function openOnce(path: string, options: OpenOptions, layout: Layout): OpenDatab
 function prepareFile(path: string, logger: Logger): void {
   const size = sizeOf(path);
   if (size === 0 && sizeOf(`${path}-wal`) > 0) throw new DamagedFileError('the file is empty, but its log is not');
-  // SQLite takes what is shorter than a page for an empty database, and would overwrite it.
+  // SQLite treats a file that is shorter than a page as an empty database, and would overwrite it.
   if (size > 0 && size < SMALLEST_PAGE_BYTES) throw new DamagedFileError(`the file has only ${size} bytes`);
   try {
     closeSync(openSync(path, 'wx', 0o600));
@@ -146,7 +146,7 @@ function restrictPermissions(path: string, logger: Logger): void {
   }
 }
 
-/** The file's schema version, 0 where it is empty. Reads only. */
+/** The file's schema version, or 0 if it is empty. Does not write. */
 function readSchemaVersion(database: DatabaseSync, path: string, layout: Layout): number {
   const pragma = (name: string): unknown => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
   const version = Number(pragma('user_version'));
@@ -156,14 +156,14 @@ function readSchemaVersion(database: DatabaseSync, path: string, layout: Layout)
   if (application !== layout.applicationId) {
     throw new MatrixClientManagerError(
       'INVALID_OPTIONS',
-      `${layout.owner}: ${path} is a database of another application: name a file of its own`,
+      `${layout.owner}: ${path} is a database of another application: use a separate file`,
     );
   }
   if (version > layout.migrations.length) {
     throw new MatrixClientManagerError(
       'STORAGE',
-      `${path} has schema version ${version}, and this release knows versions up to ${layout.migrations.length}: ` +
-        'use the release that wrote it or a later one; the file was not changed',
+      `${path} has schema version ${version}, but this release supports versions up to ${layout.migrations.length}: ` +
+        'use the release that wrote the file, or a later one; the file was not changed',
     );
   }
   if (version < 1) throw new DamagedFileError('the schema version is missing');
@@ -171,8 +171,8 @@ function readSchemaVersion(database: DatabaseSync, path: string, layout: Layout)
 }
 
 function checkIntegrity(database: DatabaseSync, layout: Layout, version: number): void {
-  // Not quick_check: it misses a damaged index, and so records that are there and cannot be found. Half a second for
-  // 400 MB and 400,000 records, where quick_check takes two thirds of it.
+  // quick_check would miss a damaged index, which hides existing records. integrity_check takes half a second for 400 MB
+  // and 400,000 records; quick_check takes two thirds of that.
   const [problem] = Object.values(database.prepare('PRAGMA integrity_check(1)').get() ?? {});
   if (problem !== 'ok') throw new DamagedFileError(`integrity_check: ${String(problem).replaceAll('\n', ' ')}`);
   try {
@@ -189,12 +189,12 @@ function openDataKey(database: DatabaseSync, path: string, secret: string | Uint
   if (opened.outcome === 'opened') return opened.dataKey;
   throw new MatrixClientManagerError(
     'INVALID_OPTIONS',
-    `${owner}: \`secret\` is not the one that ${path} was made with: use that one, or name a new file`,
+    `${owner}: \`secret\` is not the one that ${path} was created with: use the original secret, or a new file`,
   );
 }
 
 function configure(database: DatabaseSync): void {
-  // fullfsync: on macOS a plain fsync stops at the drive's cache. It means nothing elsewhere.
+  // fullfsync: on macOS a plain fsync does not flush the drive's cache. It has no effect on other systems.
   database.exec(
     `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
      PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 16777216`,

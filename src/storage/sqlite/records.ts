@@ -2,7 +2,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Vault } from './vault.js';
 import { Statements } from './statements.js';
 
-/** What a record is. A send's kind is its state. */
+/** The kind of a record. The kind of a send is its state. */
 export type RecordKind =
   | 'credentials'
   | 'since'
@@ -24,7 +24,7 @@ export interface StoredRecord {
   readonly value: string;
 }
 
-/** A record that did not unseal and was moved to quarantine. */
+/** A record that could not be decrypted and was moved to the quarantine table. */
 export interface DamagedRecord {
   readonly userId: string;
   readonly kind: string;
@@ -39,13 +39,13 @@ interface Row {
 }
 
 const COLUMNS = 'seq, user_id, kind, idx, sealed';
-/** Set aside for an examination; beyond it the oldest go. */
+/** Maximum number of quarantined records. Beyond it the oldest are deleted. */
 const QUARANTINED_RECORDS = 1_000;
 
 /**
- * The sealed records of a file: per user and kind, a map of key to value in the order that keys were first put in.
- * Of a record only user, kind and sequence can be read in the file. All of it is synchronous; the caller holds the
- * transaction. A record that does not unseal is quarantined, told to `onDamage`, and counts as absent.
+ * The encrypted records of a file: for each user and kind, a map of keys to values, in the order in which keys were added.
+ * User, kind and sequence number are not encrypted. All methods are synchronous and need a transaction of the caller. A
+ * record that cannot be decrypted is quarantined, reported to `onDamage`, and counts as absent.
  */
 export class Records {
   readonly #vault: Vault;
@@ -67,24 +67,24 @@ export class Records {
     return row && this.#unseal(row as unknown as Row);
   }
 
-  /** A new value for a known key keeps its place in the order. */
+  /** Adds or replaces a value. A replaced value keeps its place in the order. */
   put(userId: string, kind: RecordKind, key: string, value: string): void {
     this.#insert(userId, kind, key, value, 'DO UPDATE SET sealed = excluded.sealed');
   }
 
-  /** Adds a key without a value, unless it is there. */
+  /** Adds a key without a value, unless the key exists. */
   add(userId: string, kind: RecordKind, key: string): void {
     this.#insert(userId, kind, key, '', 'DO NOTHING');
   }
 
-  /** The record becomes one of another kind, in the same place of the order. */
+  /** Changes the kind and the value of a record. The record keeps its place in the order. */
   change(record: StoredRecord, kind: RecordKind, value: string): void {
     const { userId, key, seq } = record;
     const sealed = this.#vault.seal({ userId, kind, index: this.#vault.index(userId, key) }, pack(key, value));
     this.#statements.prepare('UPDATE records SET kind = ?, sealed = ? WHERE seq = ?').run(kind, sealed, seq);
   }
 
-  /** @returns whether there was one */
+  /** @returns whether the record existed */
   delete(userId: string, kind: RecordKind, key = ''): boolean {
     const statement = this.#statements.prepare('DELETE FROM records WHERE user_id = ? AND kind = ? AND idx = ?');
     return statement.run(userId, kind, this.#vault.index(userId, key)).changes > 0;
@@ -107,15 +107,15 @@ export class Records {
     return this.#unsealAll(rows.all(userId, kind, limit));
   }
 
-  /** The records of a kind of every user, in order. Only sends are indexed for it. */
+  /** The records of a kind of all users, in order. Only sends have an index for this. */
   listOfAllUsers(kind: 'queued' | 'failed' | 'sent'): StoredRecord[] {
-    // The kind stands in the text because SQLite uses a partial index for a literal only.
+    // The kind is a literal in the SQL text, because SQLite does not use a partial index for a parameter.
     return this.#unsealAll(
       this.#statements.prepare(`SELECT ${COLUMNS} FROM records WHERE kind = '${kind}' ORDER BY seq`).all(),
     );
   }
 
-  /** Keeps the newest `limit` records of a kind. */
+  /** Deletes all but the newest `limit` records of a kind. */
   trim(userId: string, kind: RecordKind, limit: number): void {
     const count = this.#statements
       .prepare('SELECT count(*) AS n FROM records WHERE user_id = ? AND kind = ?')
@@ -164,7 +164,7 @@ export class Records {
   }
 }
 
-/** The key's length, the key and the value: room states are long texts that JSON would have to escape. */
+/** Encodes key and value as key length, key and value. JSON would have to escape the long room states. */
 function pack(key: string, value: string): string {
   return `${key.length}:${key}${value}`;
 }

@@ -1,6 +1,6 @@
 import type { Layout } from './layout.js';
 
-/** Sealed values bind to user, kind and index, not to a table, so records may move between tables. */
+/** Encrypted values are bound to user, kind and index, but not to a table, so that records may move between tables. */
 export const storageLayout: Layout = {
   owner: 'sqliteStorage',
   applicationId: 0x6d_63_6d_73, // "mcms"

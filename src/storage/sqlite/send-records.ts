@@ -3,7 +3,7 @@ import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from '../queu
 import { storageLimits } from '../storage-limits.js';
 import type { Records, StoredRecord } from './records.js';
 
-/** How a send ended. */
+/** The final state of a send. */
 export type Settlement =
   | { readonly state: 'sent'; readonly eventId: string }
   | { readonly state: 'failed'; readonly error: StoredError };
@@ -11,8 +11,8 @@ export type Settlement =
 const states: readonly SendState[] = ['queued', 'failed', 'sent'];
 
 export function enqueueSend(records: Records, userId: string, send: OutgoingSend): EnqueueResult {
-  const known = find(records, userId, send.txnId, states);
-  if (known) return { added: false, send: toSend(known) };
+  const existing = find(records, userId, send.txnId, states);
+  if (existing) return { added: false, send: toSend(existing) };
   const queued: QueuedSend = { ...send, userId, state: 'queued' };
   records.put(userId, 'queued', send.txnId, JSON.stringify(queued));
   return { added: true, send: queued };
@@ -24,13 +24,13 @@ export function listSends(records: Records, userId: string | undefined, state: S
 }
 
 export function settleSend(records: Records, userId: string, txnId: string, settlement: Settlement): boolean {
-  const known = find(records, userId, txnId, settlement.state === 'sent' ? ['queued', 'failed'] : ['queued']);
-  if (!known) return false;
-  const { roomId, type, enqueuedAt, content } = toSend(known) as OutgoingSend;
+  const existing = find(records, userId, txnId, settlement.state === 'sent' ? ['queued', 'failed'] : ['queued']);
+  if (!existing) return false;
+  const { roomId, type, enqueuedAt, content } = toSend(existing) as OutgoingSend;
   const base = { txnId, roomId, type, enqueuedAt, userId };
   const settled: QueuedSend =
     settlement.state === 'sent' ? { ...base, ...settlement } : { ...base, content, ...settlement };
-  records.change(known, settled.state, JSON.stringify(settled));
+  records.change(existing, settled.state, JSON.stringify(settled));
   records.trim(userId, settled.state, storageLimits.settledSends);
   return true;
 }

@@ -2,8 +2,8 @@ import type * as Sqlite from 'node:sqlite';
 import { MatrixClientManagerError } from '../../core/errors.js';
 
 /**
- * Opens a connection. node:sqlite is loaded here and no sooner, because Node 22 prints an ExperimentalWarning when it
- * is; `getBuiltinModule` instead of an import, because bundlers cut the `node:` off, without which it does not exist.
+ * Opens a connection. node:sqlite is loaded only when it is needed, because loading it makes Node 22 print an
+ * ExperimentalWarning. `getBuiltinModule` is used because bundlers strip the required `node:` prefix from imports.
  */
 export function openConnection(path: string): Sqlite.DatabaseSync {
   const sqlite = process.getBuiltinModule('node:sqlite') as typeof Sqlite | undefined;

@@ -6,7 +6,7 @@ const TAG_BYTES = 16;
 const INDEX_BYTES = 16;
 const USER_KEYS_KEPT = 10_000;
 
-/** Where a record stands in the file. Sealing binds to it, so that a record moved elsewhere does not unseal. */
+/** The place of a record in the file. Encryption is bound to it, so that a moved record cannot be decrypted. */
 export interface RecordPlace {
   readonly userId: string;
   readonly kind: string;
@@ -14,8 +14,8 @@ export interface RecordPlace {
 }
 
 /**
- * Seals records with AES-256-GCM as `nonce | sealed | tag`. Every user has a key of their own, derived from the
- * file's, so that no key comes near the number of random nonces (2^32) that GCM allows.
+ * Encrypts ("seals") records with AES-256-GCM as `nonce | ciphertext | tag`. Each user has a separate key, derived from the
+ * data key of the file, so that no key gets near GCM's limit of 2^32 random nonces.
  */
 export class Vault {
   readonly #dataKey: KeyObject;
@@ -25,7 +25,7 @@ export class Vault {
     this.#dataKey = createSecretKey(dataKey);
   }
 
-  /** What stands in the file for `key` (a room id, an event id): the same for the same, and not to be read back. */
+  /** A keyed hash of `key` (a room id, an event id), by which a record is found without storing the key in plain text. */
   index(userId: string, key: string): Buffer {
     return this.#derive('index', userId, key).subarray(0, INDEX_BYTES);
   }
@@ -38,7 +38,7 @@ export class Vault {
     return Buffer.concat([nonce, sealed, cipher.final(), cipher.getAuthTag()]);
   }
 
-  /** The sealed text, or undefined where a bit of it or its place has changed. */
+  /** The decrypted text, or undefined if the record or its place was changed. */
   unseal(place: RecordPlace, sealed: unknown): string | undefined {
     return this.unsealBytes(place, sealed)?.toString('utf8');
   }
