@@ -1,5 +1,5 @@
 /**
- * JSON as it is signed: members in the order of their names, and no spaces.
+ * Canonical JSON, which signatures cover: keys sorted, no spaces.
  * @see https://spec.matrix.org/v1.16/appendices/#canonical-json
  */
 export function canonicalJson(value: unknown): string {
@@ -10,7 +10,7 @@ export function canonicalJson(value: unknown): string {
   );
 }
 
-/** What of a signed object is signed. */
+/** The part of an object that its signatures cover, as canonical JSON. */
 export function signedPart(object: Readonly<Record<string, unknown>>): string {
   const { signatures: _signatures, unsigned: _unsigned, ...signed } = object;
   return canonicalJson(signed);

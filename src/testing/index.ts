@@ -1,5 +1,5 @@
 /**
- * A homeserver in memory, a clock to drive by hand, and the contracts for implementations of interfaces.
+ * A homeserver in memory, a clock that tests advance, and contract suites for storages and homeservers.
  *
  * @module matrix-client-manager/testing
  */
@@ -15,7 +15,7 @@ export type { LoggedRequest } from './fake-homeserver/server/request-log.js';
 export type { Disposer, Faults } from './fake-homeserver/server/faults.js';
 export type { FaultMatch } from './fake-homeserver/server/fault-match.js';
 
-// The injectables
+// Clock and logger
 export { ManualClock } from './manual-clock.js';
 export { MemoryLogger } from './memory-logger.js';
 export type { LogEntry } from './memory-logger.js';

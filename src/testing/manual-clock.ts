@@ -7,16 +7,16 @@ interface Timer {
   readonly callback: () => void;
 }
 
-/** Turns of the event loop that `advance` gives to what a timer started: enough for loopback requests in process. */
+/** Turns of the event loop that `advance` waits after each timer. Enough for requests to the in-process homeserver. */
 const SETTLE_TURNS = 20;
 
-/** A clock that stands still until a test moves it. */
+/** A clock that stands still until a test advances it. */
 export class ManualClock implements Clock {
   #now: number;
   #sequence = 0;
   readonly #timers = new Set<Timer>();
 
-  /** @param now - the first time it shows, in milliseconds since the Unix epoch */
+  /** @param now - the initial time, in milliseconds since the Unix epoch */
   constructor(now = 1_700_000_000_000) {
     this.#now = now;
   }
@@ -25,7 +25,7 @@ export class ManualClock implements Clock {
     return this.#now;
   }
 
-  /** How many timers are waiting. */
+  /** Number of timers that have not fired. */
   get pendingTimers(): number {
     return this.#timers.size;
   }
@@ -41,8 +41,8 @@ export class ManualClock implements Clock {
   }
 
   /**
-   * Moves time on by `ms`, firing what comes due in order (timers set on the way included) and letting what each
-   * timer started settle before the next one fires.
+   * Advances the time by `ms` and fires due timers in order, including timers set meanwhile. Before the next timer
+   * fires, the work that the last one started gets some turns of the event loop.
    */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
@@ -71,7 +71,7 @@ export class ManualClock implements Clock {
 async function settle(): Promise<void> {
   for (;;) {
     for (let turn = 0; turn < SETTLE_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
-    // The first start of a manager loads matrix-js-sdk, and time must not run on meanwhile.
+    // The first start of a manager loads matrix-js-sdk. The time must not advance meanwhile.
     const load = userSessionLoading();
     if (!load) return;
     await load.catch(() => undefined);

@@ -6,7 +6,7 @@ export interface LogEntry {
   readonly message: string;
 }
 
-/** A logger that keeps what it is told, for tests to look at. */
+/** A logger that keeps its entries in memory for tests. */
 export class MemoryLogger implements Logger {
   readonly entries: LogEntry[] = [];
 

@@ -96,7 +96,9 @@ it('can be closed and listen again', async () => {
 
 it('refuses to fetch anything but itself', async () => {
   await using fake = new FakeHomeserver();
-  await expect(fake.fetch('https://matrix.org/_matrix/client/versions')).rejects.toThrow(/serves its own URL only/);
+  await expect(fake.fetch('https://matrix.org/_matrix/client/versions')).rejects.toThrow(
+    /serves only its own base URL/,
+  );
 });
 
 it('fails loudly at a path that it does not serve, in process', async () => {

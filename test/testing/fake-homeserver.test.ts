@@ -23,7 +23,7 @@ it('keeps to the rules of rooms when driven without HTTP', () => {
   expect(() => fake.sendState(roomId, bob.userId, 'm.room.name', {})).toThrow("You don't have permission to post that");
   expect(() => fake.sendMessage(roomId, alice.userId, { n: 1.5 })).toThrow('Bad JSON value: float');
   expect(() => fake.sendMessage('!nowhere:hs.test', alice.userId, 'x')).toThrow('expected the id of a room');
-  expect(() => fake.createUser({ username: 'alice' })).toThrow('expected a user id that is free');
+  expect(() => fake.createUser({ username: 'alice' })).toThrow('expected a user id that is not in use');
   fake.kick(roomId, bob.userId);
   expect(() => fake.sendMessage(roomId, bob.userId, 'x')).toThrow('not in room');
 });

@@ -49,13 +49,12 @@ const parts = [
 ];
 
 /**
- * What the library relies on in a homeserver, as tests over plain HTTP. Each of them was written against a real
- * Synapse, so a server or a fake that passes them all behaves like one where it matters here. Call it once, at the top
- * level of a test file, with the functions of the test runner.
- * @param target gives a running homeserver; asked once, when the first test runs
+ * Defines tests over plain HTTP for everything that the library needs from a homeserver. All of them pass on a real
+ * Synapse. Call it once, at the top level of a test file, with the functions of the test runner.
+ * @param target - returns a running homeserver; called once, when the first test runs
  */
 export function homeserverContract(api: TestApi, target: () => Promise<HomeserverTarget>): void {
-  let made: Promise<World> | undefined;
-  const world = (): Promise<World> => (made ??= target().then((ready) => new World(ready)));
+  let created: Promise<World> | undefined;
+  const world = (): Promise<World> => (created ??= target().then((homeserver) => new World(homeserver)));
   for (const part of parts) part({ ...api, world });
 }

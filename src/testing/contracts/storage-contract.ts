@@ -5,7 +5,7 @@ import type { OutgoingSend } from '../../storage/queued-send.js';
 import { storageLimits } from '../../storage/storage-limits.js';
 import type { Storage } from '../../storage/storage.js';
 
-/** What the suite needs of a test runner; vitest's and jest's functions fit as they are. */
+/** The functions of a test runner that the suite needs. Pass those of Vitest or Jest. */
 export interface ContractApi {
   readonly describe: (name: string, body: () => void) => void;
   readonly it: (name: string, body: () => Promise<void>) => void;
@@ -16,12 +16,12 @@ export interface ContractApi {
   };
 }
 
-/** A storage under test, empty. */
+/** An empty storage under test. */
 export interface OpenedStorage {
   readonly storage: Storage;
-  /** Closes the storage and opens another on the same data; left out where nothing outlives a close. */
+  /** Closes the storage and opens another one on the same data. Leave it out if a close discards the data. */
   readonly reopen?: () => Promise<Storage>;
-  /** Whether closing changes nothing, as in memory. */
+  /** Whether the storage can still be used after `close()`, as `memoryStorage()` can. */
   readonly staysOpen?: boolean;
 }
 
@@ -40,12 +40,12 @@ function letter(id: string, attempts = 3): StoredDeadLetter {
 }
 
 /**
- * What every `Storage` has to do. A persistent one is closed and opened again before each look at what it kept.
- * This file is long because the writer of a storage reads the whole contract in one place.
+ * Defines the tests that every `Storage` has to pass. A persistent storage is closed and opened again before a test
+ * checks the stored data. This file is long because authors of a storage read the whole contract in one place.
  * @param open - opens an empty storage; called once per test
  */
 export function storageContract({ describe, it, expect }: ContractApi, open: () => Promise<OpenedStorage>): void {
-  /** `look` closes and reopens where the storage can. */
+  /** `look` returns the storage to check, closed and reopened if that is possible. */
   function check(
     title: string,
     body: (storage: Storage, look: () => Promise<Storage>) => Promise<void>,
@@ -83,7 +83,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect(await kept.getCredentials(bob)).toEqual({ ...aliceCredentials, userId: bob, refreshToken: 'refresh' });
     });
 
-    check('deletes what is not there', async (storage) => {
+    check('deletes credentials that do not exist without an error', async (storage) => {
       await storage.deleteCredentials(alice);
       expect(await storage.getCredentials(alice)).toBe(undefined);
     });
@@ -94,7 +94,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect(await storage.loadCheckpoint(alice)).toEqual(emptyCheckpoint);
     });
 
-    check('gives back all parts of a commit', async (storage, look) => {
+    check('returns all parts of a commit', async (storage, look) => {
       await storage.commit(alice, {
         since: 's1',
         accountData: '{"m.direct":{}}',
@@ -123,7 +123,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       });
     });
 
-    check('leaves alone what a commit does not name', async (storage, look) => {
+    check('keeps all parts that a commit does not contain', async (storage, look) => {
       await storage.commit(alice, {
         since: 's1',
         accountData: 'a',
@@ -146,7 +146,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       });
     });
 
-    check('drops what a commit sets to null', async (storage, look) => {
+    check('deletes the parts that a commit sets to null', async (storage, look) => {
       const lastDelivered = new Map([['!a:x', { eventId: '$1' }]]);
       await storage.commit(alice, { since: 's1', accountData: 'a', rooms: new Map([['!a:x', '1']]), lastDelivered });
       await storage.commit(alice, {
@@ -161,7 +161,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect(await (await look()).loadCheckpoint(alice)).toEqual(emptyCheckpoint);
     });
 
-    check('keeps the position of the client until the other one is stored', async (storage, look) => {
+    check('keeps `clientSince` until a commit sets `since`', async (storage, look) => {
       await storage.commit(alice, { since: 's1' });
       await storage.commit(alice, { clientSince: 's2', rooms: new Map([['!a:x', '1']]) });
       await storage.commit(alice, { accountData: 'a' });
@@ -195,7 +195,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect([kept.since, kept.rooms.get('!a:x'), kept.rooms.size]).toEqual(['after', '49', 51]);
     });
 
-    check('keeps text of any kind and length', async (storage, look) => {
+    check('stores any text unchanged, whatever its characters and length', async (storage, look) => {
       const text = `\0 "quotes" \\ 7:colon\n\u{1F600} ${'long '.repeat(100_000)}`;
       await storage.commit(alice, {
         since: text,
@@ -213,7 +213,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
   describe('journal', () => {
     const entries = ['$1', '$2', '$3'].map((eventId) => ({ roomId: '!a:x', eventId }));
 
-    check('lists entries in the order they were added, each once', async (storage, look) => {
+    check('lists entries once, in the order in which they were added', async (storage, look) => {
       await storage.commit(alice, { journal: { add: entries.slice(0, 2) } });
       await storage.commit(alice, { journal: { add: entries } });
       await storage.commit(alice, { journal: { add: [{ roomId: '!b:x', eventId: '$1' }] } });
@@ -228,7 +228,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect(journal.map(({ eventId }) => eventId)).toEqual(['$3', '$1']);
     });
 
-    check('prunes everything of that user only', async (storage, look) => {
+    check('prunes all entries of one user only', async (storage, look) => {
       await storage.commit(alice, { journal: { add: entries } });
       await storage.commit(bob, { journal: { add: entries } });
       await storage.commit(alice, { journal: { prune: 'all' } });
@@ -258,14 +258,14 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect(await kept.listDeadLetters(alice, { limit: 0 })).toEqual([]);
     });
 
-    check('replaces a letter with the same id in its place', async (storage, look) => {
+    check('replaces a letter with the same id, and keeps its place in the order', async (storage, look) => {
       await storage.addDeadLetter(alice, letter('$1'));
       await storage.addDeadLetter(alice, letter('$2'));
       await storage.addDeadLetter(alice, letter('$1', 6));
       expect(await (await look()).listDeadLetters(alice)).toEqual([letter('$1', 6), letter('$2')]);
     });
 
-    check('says whether there was one to delete', async (storage, look) => {
+    check('returns whether a letter was deleted', async (storage, look) => {
       await storage.addDeadLetter(alice, letter('$1'));
       expect(await storage.deleteDeadLetter(bob, '$1')).toBe(false);
       expect(await storage.deleteDeadLetter(alice, '$1')).toBe(true);
@@ -282,36 +282,41 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
   });
 
   describe('send queue', () => {
-    check('takes a txnId once per user', async (storage, look) => {
+    check('enqueues a txnId once per user', async (storage, look) => {
       const first = await storage.enqueueSend(alice, send('t1'));
       expect(first).toEqual({ added: true, send: { ...send('t1'), userId: alice, state: 'queued' } });
       const again = await (await look()).enqueueSend(alice, { ...send('t1'), content: '{"body":"other"}' });
       expect(again).toEqual({ added: false, send: { ...send('t1'), userId: alice, state: 'queued' } });
     });
 
-    check('takes concurrent repetitions of a txnId once', async (storage) => {
+    check('enqueues a txnId once when it is repeated concurrently', async (storage) => {
       const results = await Promise.all(Array.from({ length: 10 }, () => storage.enqueueSend(alice, send('t1'))));
       expect(results.filter(({ added }) => added).length).toBe(1);
     });
 
-    check('lists sends in the order they came, of one user and of all', async (storage, look) => {
-      await storage.enqueueSend(alice, send('t1'));
-      await storage.enqueueSend(bob, send('t1', '!b:x'));
-      await storage.enqueueSend(alice, send('t2', '!b:x'));
-      await storage.enqueueSend(alice, send('t3'));
-      const kept = await look();
-      const all = await kept.listSends();
-      expect(all.map(({ userId, txnId }) => `${userId} ${txnId}`)).toEqual([
-        `${alice} t1`,
-        `${bob} t1`,
-        `${alice} t2`,
-        `${alice} t3`,
-      ]);
-      expect(await kept.listSends({ userId: bob })).toEqual([{ ...send('t1', '!b:x'), userId: bob, state: 'queued' }]);
-      expect(await kept.listSends({ userId: '@nobody:x' })).toEqual([]);
-    });
+    check(
+      'lists sends in the order in which they were enqueued, of one user and of all users',
+      async (storage, look) => {
+        await storage.enqueueSend(alice, send('t1'));
+        await storage.enqueueSend(bob, send('t1', '!b:x'));
+        await storage.enqueueSend(alice, send('t2', '!b:x'));
+        await storage.enqueueSend(alice, send('t3'));
+        const kept = await look();
+        const all = await kept.listSends();
+        expect(all.map(({ userId, txnId }) => `${userId} ${txnId}`)).toEqual([
+          `${alice} t1`,
+          `${bob} t1`,
+          `${alice} t2`,
+          `${alice} t3`,
+        ]);
+        expect(await kept.listSends({ userId: bob })).toEqual([
+          { ...send('t1', '!b:x'), userId: bob, state: 'queued' },
+        ]);
+        expect(await kept.listSends({ userId: '@nobody:x' })).toEqual([]);
+      },
+    );
 
-    check('keeps the event id of a sent one, and not its content', async (storage, look) => {
+    check('keeps the event id of a sent message, and not its content', async (storage, look) => {
       await storage.enqueueSend(alice, send('t1'));
       expect(await storage.completeSend(alice, 't1', '$event')).toBe(true);
       expect(await storage.completeSend(alice, 't1', '$other')).toBe(false);
@@ -323,7 +328,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect(await kept.enqueueSend(alice, send('t1'))).toEqual({ added: false, send: sent });
     });
 
-    check('lists a failed one with its error until it is deleted or sent after all', async (storage, look) => {
+    check('lists a failed send with its error until it is deleted or sent', async (storage, look) => {
       const error = { name: 'MatrixClientManagerError', message: 'not in the room', code: 'FORBIDDEN' };
       for (const txnId of ['t1', 't2', 't3']) await storage.enqueueSend(alice, send(txnId));
       expect(await storage.failSend(alice, 't2', error)).toBe(true);
@@ -342,20 +347,20 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect(await kept.listSends({ state: 'failed' })).toEqual([]);
     });
 
-    check('knows nothing of an unknown send', async (storage) => {
+    check('returns false for an unknown send', async (storage) => {
       expect(await storage.completeSend(alice, 't1', '$event')).toBe(false);
       expect(await storage.failSend(alice, 't1', { name: 'Error', message: '' })).toBe(false);
       expect(await storage.deleteSend(alice, 't1')).toBe(false);
     });
 
-    check('puts a deleted send that comes again at the end', async (storage, look) => {
+    check('puts a deleted send at the end when it is enqueued again', async (storage, look) => {
       for (const txnId of ['t1', 't2']) await storage.enqueueSend(alice, send(txnId));
       expect(await storage.deleteSend(alice, 't1')).toBe(true);
       await storage.enqueueSend(alice, send('t1'));
       expect((await (await look()).listSends()).map(({ txnId }) => txnId)).toEqual(['t2', 't1']);
     });
 
-    check('forgets the oldest sent ones beyond its limit, and no queued or failed one', async (storage, look) => {
+    check('deletes the oldest sent entries beyond its limit, and no queued or failed ones', async (storage, look) => {
       const count = storageLimits.settledSends + 2;
       const txnIds = Array.from({ length: count }, (_, i) => `t${i}`);
       for (const txnId of ['queued', 'failed']) await storage.enqueueSend(alice, send(txnId));
@@ -390,7 +395,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect((await kept.loadCheckpoint(bob)).since).toBe('s1');
     });
 
-    check('shares nothing by reference', async (storage) => {
+    check('copies values that it stores and returns', async (storage) => {
       const credentials = { ...aliceCredentials };
       const rooms = new Map([['!a:x', '1']]);
       const position = { eventId: '$1' };
@@ -431,7 +436,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
     });
 
     check(
-      'finishes on close what was called before, and rejects what comes after',
+      'finishes earlier calls on close, and rejects later calls',
       async (storage, look) => {
         const before = storage.commit(alice, { since: 's1' });
         const closed = storage.close();

@@ -21,26 +21,26 @@ import { WorldDriver } from './world-driver.js';
 export interface FakeHomeserverOptions {
   /** The server's name in user ids. @default 'hs.test' */
   readonly serverName?: string;
-  /** Where the homeserver takes its time from. @default the system's clock */
+  /** The clock of the homeserver. @default the system's clock */
   readonly clock?: Clock;
-  /** The URL at which `fetch` and the msw handlers answer. @default 'http://hs.test' */
+  /** The base URL that `fetch` and the msw handlers serve. @default 'http://hs.test' */
   readonly baseUrl?: string;
   /** Whether Synapse's Admin API is served. @default true */
   readonly adminApi?: boolean;
   /**
-   * Whether syncs give the state after the timeline to clients that ask for it (MSC4222, which matrix-js-sdk does).
-   * Synapse has that, switched off unless configured. @default false
+   * Whether syncs return the state after the timeline on request (MSC4222). matrix-js-sdk requests it. Synapse supports
+   * it only if it is enabled in its configuration. @default false
    */
   readonly stateAfter?: boolean;
-  /** Whether simplified sliding sync (MSC4186) is served, which Synapse does. @default true */
+  /** Whether simplified sliding sync (MSC4186) is served, as by Synapse. @default true */
   readonly slidingSync?: boolean;
-  /** Whether files are read with a token only, as since v1.11 of the specification; else it speaks v1.10. @default true */
+  /** Whether downloads need a token, as in v1.11 of the specification. If false, v1.10 is served. @default true */
   readonly authenticatedMedia?: boolean;
-  /** Bounds logins as Synapse does. @default no bound */
+  /** Limits the rate of logins as Synapse does. @default no limit */
   readonly loginLimit?: LoginLimit;
   /**
-   * What `fetch` and the msw handlers do with a request that no endpoint serves: throw, or answer 404 as on a port.
-   * Either way it stands in `unhandled`. @default 'throw'
+   * Whether `fetch` and the msw handlers throw for a request that no endpoint serves, or respond with 404 as the port
+   * does (`'record'`). Both add the request to `unhandled`. @default 'throw'
    */
   readonly onUnhandled?: OnUnhandled;
 }
@@ -57,12 +57,12 @@ const optionNames: readonly (keyof FakeHomeserverOptions)[] = [
   'onUnhandled',
 ];
 
-/** A homeserver in memory, for tests: it answers as Synapse does, and fails when told to. */
+/** A homeserver in memory, for tests. It responds as Synapse does, and fails on demand through `faults`. */
 export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
   readonly serverName: string;
-  /** The server admin, who exists from the start. */
+  /** The account with admin rights, created with the homeserver. */
   readonly admin: FakeUser & { readonly password: string };
-  /** A fetch function that this homeserver answers in process. Other hosts are an error. */
+  /** A fetch function that this homeserver serves in process. Requests to other hosts reject. */
   readonly fetch: typeof globalThis.fetch;
   readonly #baseUrl: string;
   readonly #world: World;
@@ -99,18 +99,18 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
     });
   }
 
-  /** The URL to give to clients: that of the port once `listen` has resolved. */
+  /** The base URL for clients. After `listen` has resolved, it is the URL of the port. */
   get baseUrl(): string {
     return this.#server?.url ?? this.#baseUrl;
   }
 
-  /** Serves on a port of 127.0.0.1. @returns the base URL */
+  /** Serves HTTP on a port of 127.0.0.1. @param options - `port` is any free one by default @returns the base URL */
   async listen({ port = 0 }: { port?: number } = {}): Promise<string> {
     this.#listening ??= NodeServer.listen((request) => this.#dispatcher.fetch(request, 'record'), port);
     try {
       this.#server = await this.#listening;
     } catch (error) {
-      this.#listening = undefined; // a port that is taken can be free the next time
+      this.#listening = undefined; // a used port may be free at the next call
       throw error;
     }
     return this.baseUrl;
@@ -121,7 +121,7 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
     return mswHandlers(this.#baseUrl, (request) => this.#dispatcher.fetch(request, this.#onUnhandled));
   }
 
-  /** Ends what is being answered, closes the port and stops every timer. */
+  /** Aborts running requests, closes the port and stops all timers. */
   async close(): Promise<void> {
     this.#dispatcher.dropAll();
     this.#world.dispose();
@@ -135,7 +135,7 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
     await this.close();
   }
 
-  /** Breaks every connection and long poll, as a restart does; what the homeserver knows stays. */
+  /** Breaks all connections and long polls, as a restart does. All data stays. */
   restart(): void {
     this.#dispatcher.dropAll();
     this.#server?.dropConnections();
@@ -150,31 +150,31 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
     this.#dispatcher.log.entries = [];
   }
 
-  /** @param which - an endpoint such as `/sync`, or what the requests have to satisfy */
+  /** Counts logged requests. @param which - an endpoint such as `/sync`, or a predicate */
   countRequests(which: string | ((request: LoggedRequest) => boolean)): number {
     if (typeof which === 'string') this.#dispatcher.assertEndpoint(which);
     const isCounted = typeof which === 'string' ? ({ endpoint }: LoggedRequest) => endpoint === which : which;
     return this.requests.filter(isCounted).length;
   }
 
-  /** How many requests are being answered now, long polls included. */
+  /** Number of running requests, long polls included. */
   get inFlight(): number {
     return this.#dispatcher.log.inFlight;
   }
 
-  /** Requests that no endpoint serves. */
+  /** Received requests that no endpoint serves. */
   get unhandled(): readonly UnhandledRequest[] {
     return this.#dispatcher.unhandled;
   }
 
-  /** What goes wrong between clients and this homeserver. */
+  /** Faults to inject between clients and this homeserver, such as dropped connections. */
   get faults(): Faults {
     return this.#dispatcher.faults;
   }
 
   /**
-   * Cuts incremental timelines to `limit` events per room. @param options - `omitLimited` leaves `limited` out of the
-   * answer, as synapse#16463 does
+   * Limits timelines of incremental syncs to `limit` events per room, until the returned disposer is called.
+   * @param options - `omitLimited` leaves the flag `limited` out of the response, as in synapse#16463
    */
   limitTimelines(limit: number, { omitLimited = false }: { omitLimited?: boolean } = {}): Disposer {
     const timelineLimit = { limit, omitLimited };
@@ -184,7 +184,7 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
     };
   }
 
-  /** Whether simplified sliding sync is served; what has been told on its connections is remembered. */
+  /** Whether simplified sliding sync is served. Its connections keep their state while it is off. */
   get slidingSync(): boolean {
     return this.#behaviour.slidingSync;
   }
@@ -193,7 +193,7 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
     this.#behaviour.slidingSync = served;
   }
 
-  /** Whether an initial sync repeated within two minutes gets the old answer, as from Synapse. @default false */
+  /** Whether an identical initial sync within two minutes gets the cached response, as in Synapse. @default false */
   get staleInitialSync(): boolean {
     return this.#behaviour.staleInitialSync;
   }

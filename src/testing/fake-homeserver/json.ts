@@ -1,23 +1,23 @@
 import { MatrixError } from './matrix-error.js';
 
-/** A JSON object of which only its being one is known. */
+/** A JSON object with unknown members. */
 export type JsonObject = Record<string, unknown>;
 
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** `value` when it is an object, otherwise an empty one. */
+/** Returns `value` if it is an object, else an empty object. */
 export function objectOrEmpty(value: unknown): JsonObject {
   return isJsonObject(value) ? value : {};
 }
 
-/** The strings of an array; undefined when it is no array. */
+/** Returns the strings of an array, or undefined if `value` is not an array. */
 export function stringsOf(value: unknown): string[] | undefined {
   return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : undefined;
 }
 
-/** The string under `key`; 400 in Synapse's words when it is missing. */
+/** Returns the string under `key`. Throws 400 with Synapse's message if it is missing. */
 export function requiredString(body: JsonObject, key: string): string {
   const value = body[key];
   if (value === undefined) throw new MatrixError(400, 'M_MISSING_PARAM', `Missing params: ['${key}']`);
@@ -26,7 +26,7 @@ export function requiredString(body: JsonObject, key: string): string {
 }
 
 /**
- * Event content is canonical JSON: integers only, within what a double holds exactly.
+ * Throws 400 if event content is not canonical JSON: all numbers have to be safe integers.
  * @see https://spec.matrix.org/v1.16/appendices/#canonical-json
  */
 export function assertCanonical(value: unknown): void {

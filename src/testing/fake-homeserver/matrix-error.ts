@@ -1,4 +1,4 @@
-/** An answer other than success, as a homeserver gives it. */
+/** An error response of the homeserver. */
 export class MatrixError extends Error {
   override readonly name = 'MatrixError';
 
@@ -29,7 +29,7 @@ export function invalidParam(message: string): MatrixError {
   return new MatrixError(400, 'M_INVALID_PARAM', message);
 }
 
-/** What Synapse says to a path it does not serve, and (with 405) to a method it does not serve there. */
+/** Synapse's error for a path that it does not serve, or (with 405) for a method that the path does not have. */
 export function unrecognized(status: 404 | 405 = 404): MatrixError {
   return new MatrixError(status, 'M_UNRECOGNIZED', 'Unrecognized request');
 }

@@ -2,12 +2,12 @@ import { randomBytes, randomInt } from 'node:crypto';
 
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 
-/** An event id as rooms since version 4 have it: `$` and 43 characters. */
+/** An event id as in rooms of version 4 and later: `$` and 43 characters. */
 export function randomEventId(): string {
   return `$${randomBytes(32).toString('base64url')}`;
 }
 
-/** Ten capital letters, as Synapse names devices. */
+/** Ten capital letters, as in Synapse's device ids. */
 export function randomDeviceId(): string {
   let id = '';
   while (id.length < 10) id += LETTERS[randomInt(LETTERS.length)];

@@ -22,22 +22,23 @@ export interface FakeUser {
 }
 
 export interface NewUser {
-  /** The localpart; random when neither this nor `userId` is given. */
+  /** The localpart. @default a random one */
   readonly username?: string;
+  /** The whole user id, instead of `username`. */
   readonly userId?: string;
   /** @default the localpart */
   readonly displayName?: string;
   readonly admin?: boolean;
-  /** Without one the user cannot log in until an admin sets it. */
+  /** Without a password the user cannot log in until an admin sets one. */
   readonly password?: string;
   /** @default a random one */
   readonly deviceId?: string;
 }
 
 export interface NewRoom {
-  /** User id of the one who makes it and may do everything in it. */
+  /** User id of the creator, who has all power in the room. */
   readonly creator: string;
-  /** User ids of those who are in it from the start. */
+  /** User ids of further members. */
   readonly members?: readonly string[];
   readonly name?: string;
   readonly topic?: string;
@@ -50,8 +51,8 @@ export interface NewRoom {
 }
 
 /**
- * Makes things happen on the homeserver without HTTP. The rules are those of the endpoints: what a user may not do
- * throws, and long polls are woken.
+ * Changes the homeserver without HTTP. The rules of the endpoints apply: an action that a user may not do throws, and
+ * changes end waiting long polls.
  */
 export class WorldDriver {
   readonly #world: World;
@@ -60,10 +61,10 @@ export class WorldDriver {
     this.#world = world;
   }
 
-  /** Makes an account with a session on a new device. */
+  /** Creates an account with a session on a new device. */
   createUser({ username, displayName, admin = false, password, deviceId, ...rest }: NewUser = {}): FakeUser {
     const userId = rest.userId ?? `@${username ?? `u${randomBytes(6).toString('hex')}`}:${this.#world.serverName}`;
-    if (this.#world.users.has(userId)) throw new Error(`expected a user id that is free, got ${userId}`);
+    if (this.#world.users.has(userId)) throw new Error(`expected a user id that is not in use, got ${userId}`);
     const user = this.#world.addUser(userId);
     if (displayName !== undefined) user.displayName = displayName;
     user.admin = admin;
@@ -72,34 +73,34 @@ export class WorldDriver {
     return { userId, accessToken: session.accessToken, deviceId: session.deviceId ?? '' };
   }
 
-  /** Logs a user in on one more device, without a password. @param deviceId - random by default */
+  /** Logs a user in on another device, without a password. @param deviceId - random by default */
   openSession(userId: string, deviceId?: string): FakeUser {
     const { session } = openDevice(this.#world, this.#world.knownUser(userId), { deviceId });
     return { userId, accessToken: session.accessToken, deviceId: session.deviceId ?? '' };
   }
 
-  /** Renames a user, in their rooms too. */
+  /** Sets a user's display name, in their rooms too. */
   setDisplayName(userId: string, displayName: string): void {
     setDisplayName(this.#world, this.#world.knownUser(userId), displayName);
   }
 
-  /** Ends an account, as an admin does. */
+  /** Deactivates an account, as an admin does. */
   deactivateUser(userId: string): void {
     deactivate(this.#world, this.#world.knownUser(userId), false);
   }
 
-  /** Locks an account: every request gets 401 `M_USER_LOCKED` until it is unlocked. */
+  /** Locks or unlocks an account. Requests of a locked account get 401 `M_USER_LOCKED`. */
   lockUser(userId: string, locked = true): void {
     this.#world.knownUser(userId).locked = locked;
   }
 
-  /** Ends one session; its device stays. */
+  /** Invalidates one access token. Its device stays. */
   killToken(accessToken: string): void {
     const session = this.#world.sessions.peek(accessToken);
     if (session) this.#world.sessions.close(session);
   }
 
-  /** Ends a user's sessions. @param options - `softLogout` tells clients that they may log in again as they are */
+  /** Invalidates a user's access tokens. @param options - `softLogout` lets clients log in again on the same device */
   killTokens(userId: string, { softLogout = false }: { softLogout?: boolean } = {}): void {
     for (const session of this.#world.sessions.ofUser(userId)) this.#world.sessions.close(session, softLogout);
   }
@@ -120,24 +121,24 @@ export class WorldDriver {
     return room.roomId;
   }
 
-  /** Lets a user join, inviting them first where the room asks for it. */
+  /** Makes a user join a room. Invites them first if the room is not public. */
   join(roomId: string, userId: string): void {
     const room = this.#room(roomId);
     const isPublic = room.state.current.get('m.room.join_rules')?.content['join_rule'] === 'public';
     if (!isPublic && !['invite', 'join'].includes(room.membership(userId))) this.invite(roomId, userId);
-    this.#change(roomId, userId, userId, 'join');
+    this.#changeMembership(roomId, userId, userId, 'join');
   }
 
   /** @param inviter - the room's creator by default */
   invite(roomId: string, userId: string, inviter?: string): void {
-    this.#change(roomId, inviter ?? this.#creator(roomId), userId, 'invite');
+    this.#changeMembership(roomId, inviter ?? this.#creator(roomId), userId, 'invite');
   }
 
   leave(roomId: string, userId: string): void {
-    this.#change(roomId, userId, userId, 'leave');
+    this.#changeMembership(roomId, userId, userId, 'leave');
   }
 
-  /** As an admin does with `DELETE /_synapse/admin/v2/rooms/{roomId}`: nobody is told, and it is as if it had never been. */
+  /** Removes a room with all its data, like `DELETE /_synapse/admin/v2/rooms/{roomId}`. Clients get no event of it. */
   deleteRoom(roomId: string): void {
     this.#world.rooms.delete(roomId);
     for (const user of this.#world.users.values()) user.rooms.delete(roomId);
@@ -145,12 +146,12 @@ export class WorldDriver {
 
   /** @param kicker - the room's creator by default */
   kick(roomId: string, userId: string, kicker?: string): void {
-    this.#change(roomId, kicker ?? this.#creator(roomId), userId, 'leave');
+    this.#changeMembership(roomId, kicker ?? this.#creator(roomId), userId, 'leave');
   }
 
   /** @param banner - the room's creator by default */
   ban(roomId: string, userId: string, banner?: string): void {
-    this.#change(roomId, banner ?? this.#creator(roomId), userId, 'ban');
+    this.#changeMembership(roomId, banner ?? this.#creator(roomId), userId, 'ban');
   }
 
   /** @returns the event's id */
@@ -178,7 +179,7 @@ export class WorldDriver {
     return sendEvent(this.#world, this.#room(roomId), draft).eventId;
   }
 
-  /** @param timeoutMs - after how long typing ends by itself; 30 seconds by default */
+  /** @param timeoutMs - after this time typing ends by itself; 30 seconds by default */
   setTyping(roomId: string, userId: string, typing: boolean, timeoutMs = 30_000): void {
     setTyping(this.#world, this.#world.joinedRoom(roomId, userId), userId, typing ? timeoutMs : undefined);
   }
@@ -187,18 +188,18 @@ export class WorldDriver {
     setReceipt(this.#world, this.#world.joinedRoom(roomId, userId), { userId, type, eventId, threadId });
   }
 
-  /** Every event that a room has now, oldest first. */
+  /** All events of a room, oldest first. */
   events(roomId: string): RoomEvent[] {
     return [...this.#room(roomId).events];
   }
 
-  /** What `/messages` has in all for a user, newest first. @param userId - the room's creator by default */
+  /** All events that `/messages` returns to a user, newest first. @param userId - the room's creator by default */
   history(roomId: string, userId = this.#creator(roomId)): RoomEvent[] {
     const room = this.#room(roomId);
     return room.events.filter((event) => canSee(room, userId, event, !room.joined.has(userId))).toReversed();
   }
 
-  #change(roomId: string, sender: string, target: string, membership: Membership): void {
+  #changeMembership(roomId: string, sender: string, target: string, membership: Membership): void {
     changeMembership(this.#world, this.#room(roomId), { sender, target, membership });
   }
 
@@ -208,7 +209,7 @@ export class WorldDriver {
 
   #room(roomId: string): Room {
     const room = this.#world.rooms.get(roomId);
-    if (!room) throw new Error(`expected the id of a room of this homeserver, got ${roomId}`);
+    if (!room) throw new Error(`expected the id of a room on this homeserver, got ${roomId}`);
     return room;
   }
 }

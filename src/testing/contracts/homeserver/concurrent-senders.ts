@@ -1,17 +1,17 @@
-import type { RawEvent } from './answers.js';
+import type { RawEvent } from './responses.js';
 import { timelineLimit } from './timelines.js';
 import type { Suite } from './test-api.js';
 import type { TestUser } from './test-user.js';
 
 const perSender = 10;
 
-/** Follows a room with long polls until `total` messages have come, in the order in which they came. */
-async function follow(user: TestUser, roomId: string, since: string, total: number): Promise<string[]> {
+/** Syncs until `total` messages of a room have arrived. Returns their ids in the order of arrival. */
+async function syncMessages(user: TestUser, roomId: string, since: string, total: number): Promise<string[]> {
   const seen: string[] = [];
   for (let position = since; seen.length < total;) {
-    const news = await user.sync({ since: position, timeout: 10_000, filter: timelineLimit(100) });
-    position = news.next_batch;
-    seen.push(...messageIds(news.rooms?.join?.[roomId]?.timeline.events ?? []));
+    const response = await user.sync({ since: position, timeout: 10_000, filter: timelineLimit(100) });
+    position = response.next_batch;
+    seen.push(...messageIds(response.rooms?.join?.[roomId]?.timeline.events ?? []));
   }
   return seen;
 }
@@ -20,9 +20,9 @@ const messageIds = (events: readonly RawEvent[]): string[] =>
   events.filter((event) => event.type === 'm.room.message').map((event) => event.event_id);
 
 /**
- * What concurrent senders do not break. The *order* of sync and of /messages is not among it: sync goes by arrival at
- * the server, /messages by depth in the room's graph, and the two differ where one event took longer than its
- * neighbours (seen on Synapse with messages, invites, state and redactions at the same time).
+ * Guarantees that hold with concurrent senders. /sync and /messages need not have the same order: /sync orders events
+ * by arrival at the server, /messages by depth in the room's graph. On Synapse the two differ when one event is
+ * processed more slowly than its neighbours.
  */
 export function concurrentSenders({ describe, it, expect, world }: Suite): void {
   describe('concurrent senders', () => {
@@ -31,7 +31,7 @@ export function concurrentSenders({ describe, it, expect, world }: Suite): void 
       const [alice, ...others] = senders;
       const roomId = await alice.createRoom(others);
       const { next_batch: since } = await alice.sync();
-      const following = follow(alice, roomId, since, senders.length * perSender);
+      const following = syncMessages(alice, roomId, since, senders.length * perSender);
       const sent = await Promise.all(
         senders.map(async (sender) => {
           const eventIds: string[] = [];

@@ -8,7 +8,7 @@ import {
   uploadCrossSigning as upload,
   uploadKeys,
 } from './key-calls.js';
-import type { Answer, Json } from './raw-http.js';
+import type { JsonResponse, Json } from './raw-http.js';
 import type { Suite } from './test-api.js';
 import type { TestUser } from './test-user.js';
 
@@ -137,11 +137,11 @@ export function crossSigningKeys({ describe, it, expect, world }: Suite): void {
   });
 }
 
-function sign(user: TestUser, signed: Json): Promise<Answer<Json>> {
+function sign(user: TestUser, signed: Json): Promise<JsonResponse<Json>> {
   return user.http.post(`${CLIENT}/keys/signatures/upload`, signed);
 }
 
-/** The ids of the keys of `user` with which `signed` is signed. */
+/** Ids of the user's keys that have signed `signed`. */
 function signersOf(signed: Json | undefined, { userId }: TestUser): string[] {
   const signatures = signed?.['signatures'] as Record<string, Json> | undefined;
   return Object.keys(signatures?.[userId] ?? {}).toSorted();

@@ -7,11 +7,15 @@ import type { TestUser } from './test-user.js';
 
 export function deviceLists({ describe, it, expect, world }: Suite): void {
   describe('lists of devices', () => {
-    it('are announced to oneself and to those in the same room, and so are those of who joins', async () => {
+    it('are announced to the user and to members of the same rooms, and so are those of joining users', async () => {
       const w = await world();
       const [alice, bob, carol] = await w.newUsers<[TestUser, TestUser, TestUser]>(3);
       const roomId = await alice.createRoom([bob]);
-      const [own, seen, unseen] = await Promise.all([follow(alice), follow(bob), follow(carol)]);
+      const [own, seen, unseen] = await Promise.all([
+        followDeviceLists(alice),
+        followDeviceLists(bob),
+        followDeviceLists(carol),
+      ]);
       await uploadKeys(alice, { device_keys: deviceKeys(alice) });
       expect((await seen(5_000)).changed).toEqual([alice.userId]);
       expect((await own()).changed).toEqual([alice.userId]);
@@ -23,11 +27,11 @@ export function deviceLists({ describe, it, expect, world }: Suite): void {
       expect((await unseen()).changed).toEqual([alice, bob, carol].map(({ userId }) => userId).toSorted());
     });
 
-    it('change when a device comes, is named, or goes', async () => {
+    it('change when a device is added, renamed or deleted', async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       await alice.createRoom([bob]);
-      const seen = await follow(bob);
+      const seen = await followDeviceLists(bob);
       const expectChange = async (why: string): Promise<void> => {
         expect((await seen(5_000)).changed, why).toEqual([alice.userId]);
       };
@@ -45,11 +49,11 @@ export function deviceLists({ describe, it, expect, world }: Suite): void {
       await expectChange('all were logged out');
     });
 
-    it('change when keys are cross-signed; that one user has signed for another is for the signer to know', async () => {
+    it('change when keys are cross-signed; only the signer learns of a signature for another user', async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       await alice.createRoom([bob]);
-      const [own, seen] = await Promise.all([follow(alice), follow(bob)]);
+      const [own, seen] = await Promise.all([followDeviceLists(alice), followDeviceLists(bob)]);
       await uploadKeys(alice, { device_keys: deviceKeys(alice) });
       expect((await seen(5_000)).changed).toEqual([alice.userId]);
       const keys = crossSigning(alice);
@@ -69,12 +73,12 @@ export function deviceLists({ describe, it, expect, world }: Suite): void {
       expect((await seen()).changed).toEqual([]);
     });
 
-    it('need no watching any more of those with whom no room is left', async () => {
+    it('report users as left who no longer share a room', async () => {
       const w = await world();
       const [alice, bob, carol] = await w.newUsers<[TestUser, TestUser, TestUser]>(3);
       const both = await alice.createRoom([bob, carol]);
       const second = await alice.createRoom([carol]);
-      const [seen, bobs] = await Promise.all([follow(alice), follow(bob)]);
+      const [seen, bobs] = await Promise.all([followDeviceLists(alice), followDeviceLists(bob)]);
       await bob.leave(both);
       expect(await seen(5_000)).toEqual({ changed: [], left: [bob.userId] });
       expect((await bobs()).left.toSorted()).toEqual([alice.userId, carol.userId].toSorted());
@@ -84,11 +88,11 @@ export function deviceLists({ describe, it, expect, world }: Suite): void {
       expect(await seen()).toEqual({ changed: [], left: [carol.userId] });
     });
 
-    it('are watched again of who came back, and not of who came and went', async () => {
+    it('report users as changed who joined again, and not users who joined and left', async () => {
       const w = await world();
       const [alice, bob, carol] = await w.newUsers<[TestUser, TestUser, TestUser]>(3);
       const roomId = await alice.createRoom([bob], { preset: 'public_chat' });
-      const seen = await follow(alice);
+      const seen = await followDeviceLists(alice);
       await bob.leave(roomId);
       await bob.join(roomId);
       await carol.join(roomId);
@@ -96,7 +100,7 @@ export function deviceLists({ describe, it, expect, world }: Suite): void {
       expect(await seen()).toEqual({ changed: [bob.userId], left: [carol.userId] });
     });
 
-    it('are told of from any position: GET /keys/changes', async () => {
+    it('are returned from any position: GET /keys/changes', async () => {
       const w = await world();
       const [alice, bob, carol] = await w.newUsers<[TestUser, TestUser, TestUser]>(3);
       const roomId = await alice.createRoom([bob, carol]);
@@ -108,7 +112,7 @@ export function deviceLists({ describe, it, expect, world }: Suite): void {
       const { next_batch: to } = await alice.sync({ since: from });
       const told = { status: 200, body: { changed: [bob.userId], left: [carol.userId] } };
       expect(await changes({ from, to })).toMatchObject(told);
-      expect(await changes({ from, to: from })).toMatchObject(told); // Synapse looks at no `to`
+      expect(await changes({ from, to: from })).toMatchObject(told); // Synapse ignores `to`
       expect((await changes({ from: to, to })).body).toEqual({ changed: [], left: [] });
       expect(await changes({ to })).toMatchObject({ status: 400, body: { errcode: 'M_MISSING_PARAM' } });
       expect((await changes({ from: 'no position', to })).status).toBe(400);
@@ -116,7 +120,7 @@ export function deviceLists({ describe, it, expect, world }: Suite): void {
   });
 
   describe('devices', () => {
-    it('are deleted with the password: 401 and the flows without it, one by one or many at once', async () => {
+    it('are deleted with the password, one or many at once; without it: 401 and the flows', async () => {
       const w = await world();
       const alice = await w.newUser();
       const [phone, tablet] = [await alice.logInAgain(), await alice.logInAgain()];
@@ -142,13 +146,13 @@ export function deviceLists({ describe, it, expect, world }: Suite): void {
   });
 }
 
-/** What the next syncs of `user` tell of lists of devices, each from where the one before ended. */
-async function follow(user: TestUser) {
+/** Returns a function that syncs and returns `device_lists`. Each call continues where the last one ended. */
+async function followDeviceLists(user: TestUser) {
   let { next_batch: since } = await user.sync();
   return async (timeout = 0) => {
-    const news = (await user.sync({ since, timeout })) as EncryptedSync;
-    since = news.next_batch;
-    const { changed = [], left = [] } = news.device_lists ?? {};
+    const response = (await user.sync({ since, timeout })) as EncryptedSync;
+    since = response.next_batch;
+    const { changed = [], left = [] } = response.device_lists ?? {};
     return { changed: changed.toSorted(), left: [...left] };
   };
 }

@@ -1,12 +1,12 @@
 import { CLIENT, CURVE, deviceKeys, queryKeys as query, signedKeys, uploadKeys as upload } from './key-calls.js';
 import type { EncryptedSync } from './key-calls.js';
-import type { Answer, Json } from './raw-http.js';
+import type { JsonResponse, Json } from './raw-http.js';
 import type { Suite } from './test-api.js';
 import type { TestUser } from './test-user.js';
 
 export function endToEndKeys({ describe, it, expect, world }: Suite): void {
   describe('keys of devices', () => {
-    it('are given to who asks, with the name of the device; other devices have none', async () => {
+    it('are returned with the name of the device; other devices have none', async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       await alice.logInAgain();
@@ -22,7 +22,7 @@ export function endToEndKeys({ describe, it, expect, world }: Suite): void {
       expect((one.body['device_keys'] as Json)[alice.userId]).toEqual({});
     });
 
-    it('go with the device', async () => {
+    it('are deleted with the device', async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       await upload(alice, { device_keys: deviceKeys(alice) });
@@ -30,7 +30,7 @@ export function endToEndKeys({ describe, it, expect, world }: Suite): void {
       expect((await query(bob, { [alice.userId]: [] })).body['device_keys']).toEqual({ [alice.userId]: {} });
     });
 
-    it('are claimed once each, then the fallback key is given again and again', async () => {
+    it('are claimed once each; then the fallback key is returned every time', async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       const uploaded = await upload(alice, {
@@ -48,7 +48,7 @@ export function endToEndKeys({ describe, it, expect, world }: Suite): void {
       for (let n = 0; n < 4; n++) claimed.push(...(await claim(bob, alice)));
       expect(claimed.slice(0, 2).toSorted()).toEqual([`${CURVE}:one`, `${CURVE}:two`]);
       expect(claimed.slice(2)).toEqual([`${CURVE}:fallback`, `${CURVE}:fallback`]);
-      // Not without `since`: Synapse would repeat its first answer.
+      // With `since`, because Synapse repeats its response to an identical initial sync.
       expect(await alice.sync({ since: first.next_batch })).toMatchObject({
         device_one_time_keys_count: { [CURVE]: 0 },
         device_unused_fallback_key_types: [],
@@ -67,7 +67,7 @@ export function endToEndKeys({ describe, it, expect, world }: Suite): void {
       expect(other.body['error']).toMatch(/^One time key signed_curve25519:one already exists/);
     });
 
-    it('are counted anew with every upload; a fallback key is unused again only when it is another', async () => {
+    it('are counted again at each upload; only a different fallback key is unused again', async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       await upload(alice, { device_keys: deviceKeys(alice), fallback_keys: signedKeys(alice, 'old') });
@@ -80,7 +80,8 @@ export function endToEndKeys({ describe, it, expect, world }: Suite): void {
         ((await alice.sync({ since: used.next_batch })) as EncryptedSync).device_unused_fallback_key_types,
       ).toEqual([]);
       await upload(alice, { fallback_keys: signedKeys(alice, 'new') });
-      const unused = (await alice.sync({ since: used.next_batch, timeout: 1 })) as EncryptedSync; // 0 was answered above
+      // Another timeout, because Synapse repeats its response to an identical request.
+      const unused = (await alice.sync({ since: used.next_batch, timeout: 1 })) as EncryptedSync;
       expect(unused.device_unused_fallback_key_types).toEqual([CURVE]);
       const uploaded = await upload(alice, { one_time_keys: signedKeys(alice, 'one', 'two') });
       expect(uploaded.body).toEqual({ one_time_key_counts: { [CURVE]: 2 } });
@@ -97,7 +98,7 @@ export function endToEndKeys({ describe, it, expect, world }: Suite): void {
       expect((await upload(alice, { one_time_keys: again })).status).toBe(200);
     });
 
-    it('are none of devices and users that are not there, and failures of servers that cannot be asked', async () => {
+    it('do not exist for unknown devices and users, and are failures for unreachable servers', async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       const wanted = {
@@ -115,7 +116,7 @@ export function endToEndKeys({ describe, it, expect, world }: Suite): void {
       expect(Object.keys(asked.body['failures'] as Json)).toEqual(['far.test']);
     });
 
-    it('are asked for by lists of device ids: 400 M_BAD_JSON', async () => {
+    it('are queried by lists of device ids, otherwise: 400 M_BAD_JSON', async () => {
       const alice = await (await world()).newUser();
       const url = `${CLIENT}/keys/query`;
       const refused = { status: 400, body: { errcode: 'M_BAD_JSON' } };
@@ -125,7 +126,7 @@ export function endToEndKeys({ describe, it, expect, world }: Suite): void {
       expect(soon).toMatchObject({ status: 400, body: { errcode: 'M_INVALID_PARAM' } });
     });
 
-    it('are uploaded by the device they belong to: 400 M_BAD_JSON', async () => {
+    it('are uploaded by their own device, otherwise: 400 M_BAD_JSON', async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       const refused = { status: 400, body: { errcode: 'M_BAD_JSON' } };
@@ -135,10 +136,10 @@ export function endToEndKeys({ describe, it, expect, world }: Suite): void {
   });
 }
 
-/** The ids of the keys that `user` gets of the device of `of`. */
+/** Ids of the keys of the device of `of` that `user` can query. */
 async function claim(user: TestUser, of: TestUser): Promise<string[]> {
   const body = { one_time_keys: { [of.userId]: { [of.deviceId]: CURVE } } };
-  const answer: Answer<{ one_time_keys: Record<string, Record<string, Json>> }> = await user.http.post(
+  const answer: JsonResponse<{ one_time_keys: Record<string, Record<string, Json>> }> = await user.http.post(
     `${CLIENT}/keys/claim`,
     body,
   );

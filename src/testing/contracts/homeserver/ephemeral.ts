@@ -1,11 +1,11 @@
-import type { EphemeralEvent, JoinedRoom } from './answers.js';
+import type { EphemeralEvent, JoinedRoom } from './responses.js';
 import type { Suite } from './test-api.js';
 import type { TestUser } from './test-user.js';
 
 const ephemeral = (room: JoinedRoom | undefined, type: string): EphemeralEvent | undefined =>
   room?.ephemeral?.events.find((event) => event.type === type);
 
-/** Follows a room until a sync has an ephemeral event of the type, and gives its content and where to go on. */
+/** Syncs until the room has an ephemeral event of the type. Returns its content and the next position. */
 async function firstSignal(
   user: TestUser,
   roomId: string,
@@ -13,16 +13,16 @@ async function firstSignal(
   type: string,
 ): Promise<{ content: EphemeralEvent['content']; since: string }> {
   for (let position = since; ;) {
-    const news = await user.sync({ since: position, timeout: 10_000 });
-    position = news.next_batch;
-    const found = ephemeral(news.rooms?.join?.[roomId], type);
+    const response = await user.sync({ since: position, timeout: 10_000 });
+    position = response.next_batch;
+    const found = ephemeral(response.rooms?.join?.[roomId], type);
     if (found) return { content: found.content, since: position };
   }
 }
 
 export function ephemeralEvents({ describe, it, expect, world }: Suite): void {
   describe('typing', () => {
-    it('reaches the members who sync, start and stop, as the list of all who type', async () => {
+    it('reaches syncing members at start and stop, as the list of all typing users', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const { next_batch } = await alice.sync();
@@ -52,7 +52,7 @@ export function ephemeralEvents({ describe, it, expect, world }: Suite): void {
       expect(room?.timeline.events).toEqual([]);
     });
 
-    it('is refused from who is not in the room, and for somebody else: 403', async () => {
+    it('is refused for a user outside the room, and for another user: 403', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom();
       const refused = { status: 403, body: { errcode: 'M_FORBIDDEN' } };
@@ -63,7 +63,7 @@ export function ephemeralEvents({ describe, it, expect, world }: Suite): void {
   });
 
   describe('receipts', () => {
-    it('m.read reaches every member who syncs, its sender too, with a timestamp', async () => {
+    it('m.read reaches all syncing members, its sender included, with a timestamp', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const eventId = await alice.say(roomId, 'read this');
@@ -86,11 +86,11 @@ export function ephemeralEvents({ describe, it, expect, world }: Suite): void {
       expect((await bob.sendReceipt(roomId, eventId, 'm.read.private')).status).toBe(200);
       const own = await firstSignal(bob, roomId, sinceOfBob, 'm.receipt');
       expect(own.content).toMatchObject({ [eventId]: { 'm.read.private': { [bob.userId]: {} } } });
-      const news = await alice.sync({ since });
-      expect(ephemeral(news.rooms?.join?.[roomId], 'm.receipt')).toBeUndefined();
+      const response = await alice.sync({ since });
+      expect(ephemeral(response.rooms?.join?.[roomId], 'm.receipt')).toBeUndefined();
     });
 
-    it('stand in initial syncs, the private ones for their sender alone', async () => {
+    it('are in initial syncs, private ones only for their sender', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const eventId = await alice.say(roomId, 'read this');

@@ -1,4 +1,4 @@
-import type { Answer, Json } from './raw-http.js';
+import type { JsonResponse, Json } from './raw-http.js';
 import { path } from './raw-http.js';
 import type { Suite } from './test-api.js';
 import type { TestUser } from './test-user.js';
@@ -8,13 +8,13 @@ const BACKUP = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data:
 
 export function keyBackups({ describe, it, expect, world }: Suite): void {
   describe('key backups', () => {
-    it('are none at first: 404 M_NOT_FOUND', async () => {
+    it('do not exist at first: 404 M_NOT_FOUND', async () => {
       const alice = await (await world()).newUser();
       const none = await alice.http.get(`${URL}/version`);
       expect(none).toMatchObject({ status: 404, body: { errcode: 'M_NOT_FOUND' } });
     });
 
-    it('have versions, of which the newest takes keys', async () => {
+    it('have versions, of which only the newest accepts keys', async () => {
       const alice = await (await world()).newUser();
       const first = await create(alice);
       const second = await create(alice);
@@ -28,7 +28,7 @@ export function keyBackups({ describe, it, expect, world }: Suite): void {
       expect((await alice.http.get(`${URL}/version`)).body['version']).toBe(first);
     });
 
-    it('give back keys by session, by room and all, and keep the better of two', async () => {
+    it('return keys by session, by room or all, and keep the better of two keys', async () => {
       const alice = await (await world()).newUser();
       const version = await create(alice);
       const stored = await put(alice, version, '!r:x', { s: key(5), t: key(1) });
@@ -37,7 +37,7 @@ export function keyBackups({ describe, it, expect, world }: Suite): void {
       expect(worse.body).toEqual(stored.body);
       const better = await put(alice, version, '!r:x', { s: key(2) });
       expect(better.body['count']).toBe(2);
-      const get = (url: string): Promise<Answer<Json>> => alice.http.get(url, { version });
+      const get = (url: string): Promise<JsonResponse<Json>> => alice.http.get(url, { version });
       const session = await get(path`/_matrix/client/v3/room_keys/keys/${'!r:x'}/s`);
       expect(session.body).toMatchObject(key(2));
       const room = await get(path`/_matrix/client/v3/room_keys/keys/${'!r:x'}`);
@@ -49,7 +49,7 @@ export function keyBackups({ describe, it, expect, world }: Suite): void {
       expect((await get(path`/_matrix/client/v3/room_keys/keys/${'!other:x'}`)).body).toEqual({ sessions: {} });
     });
 
-    it('prefer the verified, the earlier and the more direct key, by what comes last as well', async () => {
+    it('prefer a verified key, an earlier one and a more direct one, in any order of uploads', async () => {
       const alice = await (await world()).newUser();
       const version = await create(alice);
       const [verified, first, forwarded] = ['is_verified', 'first_message_index', 'forwarded_count'] as const;
@@ -66,14 +66,14 @@ export function keyBackups({ describe, it, expect, world }: Suite): void {
         const isBetter = again.body['etag'] !== stored.body['etag'];
         expect(isBetter, JSON.stringify(change)).toBe(n < better.length);
       }
-      // Synapse asks for each advantage in its turn, so an earlier key takes a verified one's place.
+      // Synapse replaces a key if any one criterion is better, so an earlier key replaces a verified one.
       await put(alice, version, '!r:x', { v: { ...base, [verified]: true } });
       await put(alice, version, '!r:x', { v: { ...base, [first]: 1 } });
       const url = path`/_matrix/client/v3/room_keys/keys/${'!r:x'}/v`;
       expect((await alice.http.get(url, { version })).body).toMatchObject({ [verified]: false, [first]: 1 });
     });
 
-    it('take keys by room and by session as well, and want to know the version', async () => {
+    it('accept keys by room and by session as well, and require the version', async () => {
       const alice = await (await world()).newUser();
       const version = await create(alice);
       const room = path`/_matrix/client/v3/room_keys/keys/${'!r:x'}`;
@@ -91,7 +91,7 @@ export function keyBackups({ describe, it, expect, world }: Suite): void {
       expect(odd).toMatchObject({ status: 400, body: { errcode: 'M_INVALID_PARAM' } });
     });
 
-    it('forget keys by session, by room and all, with a new etag each time', async () => {
+    it('delete keys by session, by room or all, with a new etag each time', async () => {
       const alice = await (await world()).newUser();
       const version = await create(alice);
       await put(alice, version, '!r:x', { s: key(0), t: key(0) });
@@ -115,7 +115,7 @@ export function keyBackups({ describe, it, expect, world }: Suite): void {
       expect(await all()).toEqual({});
     });
 
-    it('keep their algorithm when they are updated, and go with all their keys', async () => {
+    it('keep their algorithm at an update, and are deleted with all their keys', async () => {
       const alice = await (await world()).newUser();
       const version = await create(alice);
       const url = path`/_matrix/client/v3/room_keys/version/${version}`;
@@ -143,7 +143,7 @@ async function create(user: TestUser): Promise<string> {
   return (await user.http.post<{ version: string }>(`${URL}/version`, BACKUP)).body.version;
 }
 
-function put(user: TestUser, version: string, roomId: string, sessions: Json): Promise<Answer<Json>> {
+function put(user: TestUser, version: string, roomId: string, sessions: Json): Promise<JsonResponse<Json>> {
   return user.http.put(`${URL}/keys?version=${version}`, { rooms: { [roomId]: { sessions } } });
 }
 

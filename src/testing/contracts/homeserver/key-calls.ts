@@ -1,33 +1,33 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { signedPart } from '../../canonical-json.js';
-import type { SyncAnswer } from './answers.js';
-import type { Answer, Json } from './raw-http.js';
+import type { SyncResponse } from './responses.js';
+import type { JsonResponse, Json } from './raw-http.js';
 import type { TestUser } from './test-user.js';
 
 export const CURVE = 'signed_curve25519';
 export const CLIENT = '/_matrix/client/v3';
 
-/** What a sync tells of encryption. */
-export interface EncryptedSync extends SyncAnswer {
+/** The parts of a sync response that concern encryption. */
+export interface EncryptedSync extends SyncResponse {
   readonly to_device?: { readonly events: readonly Json[] };
   readonly device_lists?: { readonly changed?: readonly string[]; readonly left?: readonly string[] };
   readonly device_one_time_keys_count?: Json;
   readonly device_unused_fallback_key_types?: readonly string[];
 }
 
-export function uploadKeys(user: TestUser, body: Json): Promise<Answer<Json>> {
+export function uploadKeys(user: TestUser, body: Json): Promise<JsonResponse<Json>> {
   return user.http.post(`${CLIENT}/keys/upload`, body);
 }
 
-export function queryKeys(user: TestUser, deviceIds: Readonly<Record<string, string[]>>): Promise<Answer<Json>> {
+export function queryKeys(user: TestUser, deviceIds: Readonly<Record<string, string[]>>): Promise<JsonResponse<Json>> {
   return user.http.post(`${CLIENT}/keys/query`, { device_keys: deviceIds });
 }
 
-export function uploadCrossSigning(user: TestUser, body: Json): Promise<Answer<Json>> {
+export function uploadCrossSigning(user: TestUser, body: Json): Promise<JsonResponse<Json>> {
   return user.http.post(`${CLIENT}/keys/device_signing/upload`, body);
 }
 
-/** A key that signs, as users and devices have them. */
+/** A signing key of a user or a device. */
 export class SigningKey {
   readonly publicKey: string;
   readonly #pair = generateKeyPairSync('ed25519');
@@ -37,14 +37,14 @@ export class SigningKey {
     this.publicKey = unpadded(der.subarray(-32));
   }
 
-  /** `object` with the user's signature by this key, which goes by `name`. */
+  /** Returns `object` with the user's signature by this key, under the key name `name`. */
   sign(userId: string, object: Json, name = this.publicKey): Json {
     const signature = unpadded(sign(null, Buffer.from(signedPart(object)), this.#pair.privateKey));
     return { ...object, signatures: { [userId]: { [`ed25519:${name}`]: signature } } };
   }
 }
 
-/** The keys of a user's device; their own signature is one that homeservers do not check. */
+/** Keys of a user's device, with a signature that homeservers do not check. */
 export function deviceKeys({ userId, deviceId }: TestUser, ed25519 = 'e'): Json {
   return {
     user_id: userId,
@@ -55,7 +55,7 @@ export function deviceKeys({ userId, deviceId }: TestUser, ed25519 = 'e'): Json 
   };
 }
 
-/** One-time keys, whose signatures a homeserver does not check. */
+/** One-time keys, with signatures that homeservers do not check. */
 export function signedKeys({ userId, deviceId }: TestUser, ...ids: string[]): Json {
   const signatures = { [userId]: { [`ed25519:${deviceId}`]: 's' } };
   return Object.fromEntries(ids.map((id) => [`${CURVE}:${id}`, { key: id, signatures }]));
@@ -68,7 +68,7 @@ interface CrossSigning {
   readonly body: { readonly master_key: Json; readonly self_signing_key: Json; readonly user_signing_key: Json };
 }
 
-/** New keys, those below the master key signed by it, which a homeserver does check. */
+/** New cross-signing keys. The master key has signed the others, which homeservers check. */
 export function crossSigning({ userId }: TestUser, master = new SigningKey()): CrossSigning {
   const [selfSigning, userSigning] = [new SigningKey(), new SigningKey()];
   const described = (usage: string, { publicKey }: SigningKey): Json => {
@@ -86,8 +86,8 @@ export function crossSigning({ userId }: TestUser, master = new SigningKey()): C
   };
 }
 
-/** The password stage, for an answer that asked for it. */
-export function passwordStage(user: TestUser, asked: Answer<Json>, password = user.password): Json {
+/** The `auth` of the password stage for a 401 response. */
+export function passwordStage(user: TestUser, asked: JsonResponse<Json>, password = user.password): Json {
   const identifier = { type: 'm.id.user', user: user.userId };
   return { type: 'm.login.password', identifier, password, session: asked.body['session'] };
 }

@@ -7,14 +7,14 @@ const MEDIA = '/_matrix/client/v1/media';
 
 export function media({ describe, it, expect, world }: Suite): void {
   describe('media', () => {
-    it('tell how large they may be, to users only', async () => {
+    it('have a maximum size, which only users can read', async () => {
       const { anonymous, newUser } = await bound(world);
       const { body } = await (await newUser()).http.get(`${MEDIA}/config`);
       expect(body['m.upload.size']).toBeGreaterThan(1_000_000);
       expect((await anonymous.get(`${MEDIA}/config`)).status).toBe(401);
     });
 
-    it('are taken as they come, and given back to users', async () => {
+    it('are stored unchanged, and returned to users', async () => {
       const { anonymous, newUser } = await bound(world);
       const [alice, bob] = [await newUser(), await newUser()];
       const bytes = randomBytes(1_000);
@@ -31,7 +31,7 @@ export function media({ describe, it, expect, world }: Suite): void {
       expect(await bob.http.get(none)).toMatchObject({ status: 404, body: { errcode: 'M_NOT_FOUND' } });
     });
 
-    it('are not at the old addresses, which need no token: 404 M_NOT_FOUND', async () => {
+    it('cannot be downloaded at the older paths without a token: 404 M_NOT_FOUND', async () => {
       const { anonymous, newUser } = await bound(world);
       const alice = await newUser();
       const { content_uri: uri } = (await (await upload(alice, randomBytes(10))).json()) as { content_uri: string };
@@ -43,7 +43,7 @@ export function media({ describe, it, expect, world }: Suite): void {
       expect(config).toEqual((await alice.http.get(`${MEDIA}/config`)).body);
     });
 
-    it('want their size to be told first', async () => {
+    it('need a Content-Length', async () => {
       const alice = await (await bound(world)).newUser();
       const answer = await upload(alice, ReadableStream.from([randomBytes(10)]));
       expect(answer.status).toBe(400);

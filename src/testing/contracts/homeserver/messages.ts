@@ -15,7 +15,7 @@ async function filledRoom(alice: TestUser): Promise<{ roomId: string; eventIds: 
 
 export function messages({ describe, it, expect, world }: Suite): void {
   describe('/messages', () => {
-    it('pages back from the newest event to the first, none missing and none twice, whatever the limit', async () => {
+    it('pages back from the newest event to the first with any limit, each event once', async () => {
       const alice = await (await world()).newUser();
       const { roomId } = await filledRoom(alice);
       for (const limit of [1, 3, 100]) {
@@ -39,7 +39,7 @@ export function messages({ describe, it, expect, world }: Suite): void {
       expect(texts).toEqual(all);
     });
 
-    it('has an `end` while events are left, and none with the empty page at the beginning of the room', async () => {
+    it('has an `end` while events are left, and no `end` on the empty page at the start of the room', async () => {
       const alice = await (await world()).newUser();
       const roomId = await alice.createRoom();
       const first = await alice.messages(roomId, { limit: 2 });
@@ -53,7 +53,7 @@ export function messages({ describe, it, expect, world }: Suite): void {
       expect(beyond.end).toBeUndefined();
     });
 
-    it('goes on from the same place however often, and after new events have come', async () => {
+    it('returns the same page for the same `from`, even after new events', async () => {
       const alice = await (await world()).newUser();
       const { roomId } = await filledRoom(alice);
       const { end } = await alice.messages(roomId, { limit: 3 });
@@ -84,7 +84,7 @@ export function messages({ describe, it, expect, world }: Suite): void {
       expect(bodies((await alice.messages(roomId, { to, limit: 10 })).chunk)).toEqual(['b', 'a']);
     });
 
-    it('gives events with their room_id', async () => {
+    it('returns events with their room_id', async () => {
       const alice = await (await world()).newUser();
       const { roomId, eventIds } = await filledRoom(alice);
       const { chunk } = await alice.messages(roomId, { limit: 1 });
@@ -100,7 +100,7 @@ export function messages({ describe, it, expect, world }: Suite): void {
       expect(body.chunk.map((event) => event.type)).toEqual(['m.room.create']);
     });
 
-    it('is 403 M_FORBIDDEN for who is not in the room, and for a room that does not exist', async () => {
+    it('is 403 M_FORBIDDEN for a user outside the room, and for a room that does not exist', async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       const roomId = await alice.createRoom();
@@ -110,7 +110,7 @@ export function messages({ describe, it, expect, world }: Suite): void {
       }
     });
 
-    it('still shows a member who left what there was until then', async () => {
+    it('returns the events up to their leave to a user who left', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       await alice.say(roomId, 'before');
@@ -119,7 +119,7 @@ export function messages({ describe, it, expect, world }: Suite): void {
       expect(bodies((await bob.messages(roomId)).chunk)).toEqual(['before']);
     });
 
-    it('refuses a `from` that is no token and a limit below zero: 400', async () => {
+    it('refuses an invalid `from` and a negative limit: 400', async () => {
       const alice = await (await world()).newUser();
       const roomId = await alice.createRoom();
       const url = path`/_matrix/client/v3/rooms/${roomId}/messages`;
@@ -140,7 +140,7 @@ export function messages({ describe, it, expect, world }: Suite): void {
     }
 
     for (const limit of [0, 1]) {
-      it(`with limit ${limit}: \`start\` lies right before the event, so that paging back gives what is before it`, async () => {
+      it(`with limit ${limit}: \`start\` is right before the event, so that paging back returns the events before it`, async () => {
         const alice = await (await world()).newUser();
         const { roomId, eventIds } = await filledRoom(alice);
         const url = path`/_matrix/client/v3/rooms/${roomId}/context/${eventIds[5] ?? ''}`;
@@ -154,7 +154,7 @@ export function messages({ describe, it, expect, world }: Suite): void {
       });
     }
 
-    it('with limit 0: `end` lies right after the event, backwards and forwards', async () => {
+    it('with limit 0: `end` is right after the event, backwards and forwards', async () => {
       const alice = await (await world()).newUser();
       const { roomId, eventIds } = await filledRoom(alice);
       const url = path`/_matrix/client/v3/rooms/${roomId}/context/${eventIds[5] ?? ''}`;
@@ -164,7 +164,7 @@ export function messages({ describe, it, expect, world }: Suite): void {
       expect(bodies(forwards.chunk)).toEqual(['m6', 'm7']);
     });
 
-    it('is 404 M_NOT_FOUND for an unknown event, 403 M_FORBIDDEN for who is not in the room', async () => {
+    it('is 404 M_NOT_FOUND for an unknown event, 403 M_FORBIDDEN for a user outside the room', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const { roomId, eventIds } = await filledRoom(alice);
       const unknown = await alice.http.get(path`/_matrix/client/v3/rooms/${roomId}/context/${'$unknown'}`);

@@ -2,8 +2,8 @@ import type { HomeserverTarget } from './target.js';
 
 export type Json = Record<string, unknown>;
 
-/** Any answer of a homeserver, a refusal too. */
-export interface Answer<Body> {
+/** A response of a homeserver, successful or not. */
+export interface JsonResponse<Body> {
   readonly status: number;
   readonly body: Body;
   readonly headers: Headers;
@@ -11,12 +11,12 @@ export interface Answer<Body> {
 
 type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** Fills a path, each value percent-encoded. */
+/** Template tag for a path: percent-encodes each value. */
 export function path(strings: TemplateStringsArray, ...values: string[]): string {
   return String.raw({ raw: strings }, ...values.map((value) => encodeURIComponent(value)));
 }
 
-/** Plain HTTP to the homeserver with one access token, or with none. Never throws on a status, never retries. */
+/** Plain HTTP to the homeserver, with an access token or without. Does not retry, and resolves for every status. */
 export class RawHttp {
   readonly target: HomeserverTarget;
   readonly accessToken: string | undefined;
@@ -26,28 +26,28 @@ export class RawHttp {
     this.accessToken = accessToken;
   }
 
-  get<Body = Json>(url: string, query?: Query): Promise<Answer<Body>> {
+  get<Body = Json>(url: string, query?: Query): Promise<JsonResponse<Body>> {
     return this.#send('GET', url, undefined, query);
   }
 
-  put<Body = Json>(url: string, body: unknown = {}): Promise<Answer<Body>> {
+  put<Body = Json>(url: string, body: unknown = {}): Promise<JsonResponse<Body>> {
     return this.#send('PUT', url, JSON.stringify(body));
   }
 
-  post<Body = Json>(url: string, body: unknown = {}): Promise<Answer<Body>> {
+  post<Body = Json>(url: string, body: unknown = {}): Promise<JsonResponse<Body>> {
     return this.#send('POST', url, JSON.stringify(body));
   }
 
-  delete<Body = Json>(url: string, body?: unknown): Promise<Answer<Body>> {
+  delete<Body = Json>(url: string, body?: unknown): Promise<JsonResponse<Body>> {
     return this.#send('DELETE', url, JSON.stringify(body));
   }
 
-  /** A POST whose body goes out as it is, for what `JSON.stringify` would never write. */
-  postText<Body = Json>(url: string, body: string): Promise<Answer<Body>> {
+  /** Sends a POST with an unchanged body, for JSON that `JSON.stringify` cannot write. */
+  postText<Body = Json>(url: string, body: string): Promise<JsonResponse<Body>> {
     return this.#send('POST', url, body);
   }
 
-  async #send<Body>(method: string, url: string, body?: string, query: Query = {}): Promise<Answer<Body>> {
+  async #send<Body>(method: string, url: string, body?: string, query: Query = {}): Promise<JsonResponse<Body>> {
     const full = new URL(this.target.baseUrl + url);
     for (const [name, value] of Object.entries(query)) {
       if (value !== undefined) full.searchParams.set(name, String(value));

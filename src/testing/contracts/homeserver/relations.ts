@@ -1,4 +1,4 @@
-import type { RawEvent } from './answers.js';
+import type { RawEvent } from './responses.js';
 import type { Suite } from './test-api.js';
 import { timelineLimit } from './timelines.js';
 
@@ -18,7 +18,7 @@ const find = (events: readonly RawEvent[], eventId: string): RawEvent | undefine
 
 export function relations({ describe, it, expect, world }: Suite): void {
   describe('transaction ids', () => {
-    it('stand in unsigned for the device that sent, in sync and in /messages, and for nobody else', async () => {
+    it('are in `unsigned` only for the sending device, in sync and in /messages', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const { event_id: eventId } = (await alice.send(roomId, { msgtype: 'm.text', body: 'x' }, { txnId: 'mine' }))
@@ -55,7 +55,7 @@ export function relations({ describe, it, expect, world }: Suite): void {
       });
     }
 
-    it('prune the event for all who see it afterwards, in sync and in /messages', async () => {
+    it('prune the event in later responses of sync and /messages', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const { next_batch: since } = await bob.sync();
@@ -74,7 +74,7 @@ export function relations({ describe, it, expect, world }: Suite): void {
       }
     });
 
-    it('of the events of others need the power', async () => {
+    it('of other users’ events need the power level', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const ofAlice = await alice.say(roomId, 'by alice');

@@ -1,6 +1,6 @@
 import { path, RawHttp } from './raw-http.js';
 import type { Suite } from './test-api.js';
-import { logIn, type LoginAnswer } from './test-user.js';
+import { logIn, type LoginResponse } from './test-user.js';
 
 const whoami = '/_matrix/client/v3/account/whoami';
 
@@ -84,7 +84,7 @@ export function sessions({ describe, it, expect, world }: Suite): void {
       const { next_batch: since } = await user.sync();
       const poll = user.http.get('/_matrix/client/v3/sync', { since, timeout: 1_000 });
       await user.http.post('/_matrix/client/v3/logout');
-      // The poll may still end as it began; the next one may not.
+      // The waiting poll may still succeed. The next poll has to fail.
       expect([200, 401]).toContain((await poll).status);
       const next = await user.http.get('/_matrix/client/v3/sync', { since, timeout: 1_000 });
       expect(next).toMatchObject({ status: 401, body: { errcode: 'M_UNKNOWN_TOKEN' } });
@@ -97,7 +97,7 @@ export function sessions({ describe, it, expect, world }: Suite): void {
       const user = await w.newUser();
       const login = await logIn(w.target, user.userId, user.password, { refresh_token: true });
       expect(login.body.expires_in_ms).toBeGreaterThan(0);
-      const refreshed = await w.anonymous.post<LoginAnswer>('/_matrix/client/v3/refresh', {
+      const refreshed = await w.anonymous.post<LoginResponse>('/_matrix/client/v3/refresh', {
         refresh_token: login.body.refresh_token,
       });
       expect(refreshed.status).toBe(200);
@@ -112,7 +112,7 @@ export function sessions({ describe, it, expect, world }: Suite): void {
       const user = await w.newUser();
       const { body: login } = await logIn(w.target, user.userId, user.password, { refresh_token: true });
       const refresh = () =>
-        w.anonymous.post<LoginAnswer>('/_matrix/client/v3/refresh', { refresh_token: login.refresh_token });
+        w.anonymous.post<LoginResponse>('/_matrix/client/v3/refresh', { refresh_token: login.refresh_token });
       expect((await refresh()).status).toBe(200);
       const repeat = await refresh();
       expect(repeat.status).toBe(200);

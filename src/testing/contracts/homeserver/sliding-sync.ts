@@ -1,5 +1,5 @@
-import type { EphemeralEvent, RawEvent } from './answers.js';
-import type { Answer, Json } from './raw-http.js';
+import type { EphemeralEvent, RawEvent } from './responses.js';
+import type { JsonResponse, Json } from './raw-http.js';
 import type { Suite } from './test-api.js';
 import type { TestUser } from './test-user.js';
 import { bodies } from './timelines.js';
@@ -41,7 +41,7 @@ const EXTENSIONS = { account_data: { enabled: true }, receipts: { enabled: true 
 const wanted = (timelineLimit: number): Json => ({ required_state: STATE, timeline_limit: timelineLimit });
 const list = (last: number, timelineLimit = 10): Json => ({ ranges: [[0, last]], ...wanted(timelineLimit) });
 
-function request(user: TestUser, body: Json, pos?: string): Promise<Answer<SlidingAnswer>> {
+function request(user: TestUser, body: Json, pos?: string): Promise<JsonResponse<SlidingAnswer>> {
   const position = pos === undefined ? '' : `&pos=${encodeURIComponent(pos)}`;
   const url = `/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0${position}`;
   return user.http.post(url, { conn_id: 'contract', extensions: EXTENSIONS, ...body });
@@ -65,7 +65,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       expect(body['unstable_features']).toMatchObject({ 'org.matrix.simplified_msc3575': true });
     });
 
-    it('has the rooms of a window, those first in which somebody has spoken last', async () => {
+    it('has the rooms of a window, those with the latest messages first', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const rooms: string[] = [];
       for (const name of ['one', 'two', 'three']) rooms.push(await alice.createRoom([bob], { name }));
@@ -77,7 +77,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       expect(answer.rooms[one]?.initial).toBe(true);
     });
 
-    it('gives the state that is asked for as it is after the timeline; of members oneself and who speaks', async () => {
+    it('returns the requested state after the timeline, with the members of the user and the senders', async () => {
       const [alice, bob, carol] = await (await world()).newUsers<[TestUser, TestUser, TestUser]>(3);
       const roomId = await alice.createRoom([bob, carol], { name: 'Old' });
       await alice.setState(roomId, 'org.test.own', { a: 1 }, 'key');
@@ -93,7 +93,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       expect(room).toMatchObject({ joined_count: 3, invited_count: 0 });
     });
 
-    it('says where a timeline goes on, and whether it is cut', async () => {
+    it('has the `prev_batch` of a timeline, and whether it is limited', async () => {
       const alice = await (await world()).newUser();
       const roomId = await alice.createRoom();
       for (const text of ['one', 'two', 'three']) await alice.say(roomId, text);
@@ -110,7 +110,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       expect(nothing.chunk).toEqual([]);
     });
 
-    it('names who is in a room that has no name', async () => {
+    it('has the heroes of a room without a name', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       await bob.say(roomId, 'hello');
@@ -122,7 +122,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       expect(stateOf(asked)).toEqual([`m.room.member ${alice.userId}`]);
     });
 
-    it('has invites with their stripped state, and lists them apart when asked to', async () => {
+    it('has invites with their stripped state, and lists them separately on request', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([], { name: 'Kitchen' });
       await alice.invite(roomId, bob.userId);
@@ -142,7 +142,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       );
     });
 
-    it('gives rooms by their ids, however old, and none that the user is not in', async () => {
+    it('returns rooms by their ids, even old ones, and no rooms that the user is not in', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       await alice.say(roomId, 'hello');
@@ -153,7 +153,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       expect(texts(rooms[roomId])).toEqual(['hello']);
     });
 
-    it('gives all of a room again to who begins the connection anew', async () => {
+    it('returns a whole room again when the connection starts again', async () => {
       const alice = await (await world()).newUser();
       const roomId = await alice.createRoom();
       await alice.say(roomId, 'hello');
@@ -164,7 +164,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       }
     });
 
-    it('gives what is new, and rooms that a larger window takes in, to who comes back with its position', async () => {
+    it('returns changes, and rooms that a larger window adds, for the last position', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const older = await alice.createRoom([bob]);
       const newer = await alice.createRoom([bob]);
@@ -177,7 +177,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       expect(second.rooms[older]?.initial).toBe(true);
     });
 
-    it('refuses a position that it does not know: 400 M_UNKNOWN_POS, and one that is none: 400', async () => {
+    it('refuses an unknown position: 400 M_UNKNOWN_POS, and an invalid one: 400', async () => {
       const alice = await (await world()).newUser();
       await alice.createRoom();
       const body = { lists: { rooms: list(9) } };
@@ -187,7 +187,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       expect((await request(alice, body, 'nonsense')).status).toBe(400);
     });
 
-    it('has who is typing, receipts for what the timeline has, and the user’s own data of the room', async () => {
+    it('has typing users, receipts for the timeline, and the user’s account data of the room', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const old = await alice.say(roomId, 'old');
@@ -209,7 +209,7 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       });
     });
 
-    it('stands beside a sync that is to have no rooms and still says where it stands', async () => {
+    it('works beside a /sync without rooms, which still has a next_batch', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const invitedTo = await alice.createRoom();
@@ -220,9 +220,9 @@ export function slidingSync({ describe, it, expect, world }: Suite): void {
       await alice.say(roomId, 'between');
       const { rooms } = await slide(bob, { lists: { rooms: list(9, 2) } });
       expect(texts(rooms[roomId])).toEqual(['before', 'between']);
-      const news = await bob.sync({ since: position.next_batch, timeout: 1 });
-      expect(bodies(news.rooms?.join?.[roomId]?.timeline.events ?? [])).toEqual(['between']);
-      expect(news.rooms?.invite).toBeUndefined();
+      const update = await bob.sync({ since: position.next_batch, timeout: 1 });
+      expect(bodies(update.rooms?.join?.[roomId]?.timeline.events ?? [])).toEqual(['between']);
+      expect(update.rooms?.invite).toBeUndefined();
     });
   });
 }

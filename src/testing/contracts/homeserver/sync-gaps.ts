@@ -5,7 +5,7 @@ const texts = (count: number): string[] => Array.from({ length: count }, (_, i) 
 
 export function syncGaps({ describe, it, expect, world }: Suite): void {
   describe('limited timelines', () => {
-    it('say so, have the newest events, and a prev_batch from which /messages gives what was left out', async () => {
+    it('are marked, and have the newest events and a prev_batch from which /messages returns the rest', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const { next_batch: since } = await bob.sync();
@@ -20,7 +20,7 @@ export function syncGaps({ describe, it, expect, world }: Suite): void {
       }
     });
 
-    it('are not limited when exactly as many events came as fit in', async () => {
+    it('are not limited when the number of events equals the limit', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const { next_batch: since } = await bob.sync();
@@ -30,7 +30,7 @@ export function syncGaps({ describe, it, expect, world }: Suite): void {
       expect(bodies(timeline.events)).toEqual(texts(3));
     });
 
-    it('that are not limited have a prev_batch too: it lies right before their first event', async () => {
+    it('that are not limited have a prev_batch too, right before their first event', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       await alice.say(roomId, 'before');
@@ -65,8 +65,8 @@ export function syncGaps({ describe, it, expect, world }: Suite): void {
     });
   });
 
-  describe('initial timelines that are whole', () => {
-    it('have a prev_batch that is of no use: it lies after their last event', async () => {
+  describe('complete initial timelines', () => {
+    it('have a prev_batch after their last event, which is of no use', async () => {
       const alice = await (await world()).newUser();
       const roomId = await alice.createRoom();
       for (const text of texts(3)) await alice.say(roomId, text);
@@ -78,7 +78,7 @@ export function syncGaps({ describe, it, expect, world }: Suite): void {
   });
 
   describe('state after the timeline (MSC4222)', () => {
-    it('is given where it is asked for and on; where it is off, the answer has `state` as ever', async () => {
+    it('is returned on request if it is enabled; otherwise the response has `state`', async () => {
       const w = await world();
       const alice = await w.newUser();
       const roomId = await alice.createRoom([], { name: 'Kitchen' });
@@ -89,7 +89,7 @@ export function syncGaps({ describe, it, expect, world }: Suite): void {
       expect(room['org.matrix.msc4222.state_after'] !== undefined).toBe(on);
     });
 
-    it('has state events of the timeline too, where it is on', async () => {
+    it('has state events of the timeline too, if it is enabled', async () => {
       const w = await world();
       if (w.target.stateAfter !== true) return;
       const alice = await w.newUser();

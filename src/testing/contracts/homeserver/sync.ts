@@ -61,11 +61,11 @@ export function sync({ describe, it, expect, world }: Suite): void {
       await alice.say(roomId, 'one');
       await bob.say(roomId, 'two');
       await alice.say(roomId, 'three');
-      const news = await bob.syncRoom(roomId, { since });
-      expect(bodies(news.timeline.events)).toEqual(['one', 'two', 'three']);
-      expect(news.timeline.limited).toBe(false);
-      expect(news.state?.events).toEqual([]);
-      const later = await bob.sync({ since: news.next_batch });
+      const update = await bob.syncRoom(roomId, { since });
+      expect(bodies(update.timeline.events)).toEqual(['one', 'two', 'three']);
+      expect(update.timeline.limited).toBe(false);
+      expect(update.state?.events).toEqual([]);
+      const later = await bob.sync({ since: update.next_batch });
       expect(later.rooms?.join?.[roomId]?.timeline.events ?? []).toEqual([]);
       const repeated = await bob.syncRoom(roomId, { since });
       expect(bodies(repeated.timeline.events)).toEqual(['one', 'two', 'three']);
@@ -82,7 +82,7 @@ export function sync({ describe, it, expect, world }: Suite): void {
       expect(performance.now() - started).toBeLessThan(10_000);
     });
 
-    it('answers a long poll without news when its time is over, with a next_batch to go on from', async () => {
+    it('responds to a long poll without events after its timeout, with a next_batch', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
       const { next_batch: since } = await bob.sync();
@@ -91,8 +91,8 @@ export function sync({ describe, it, expect, world }: Suite): void {
       expect(performance.now() - started).toBeGreaterThan(150);
       expect(nothing.rooms?.join).toBeUndefined();
       await alice.say(roomId, 'later');
-      const news = await bob.syncRoom(roomId, { since: nothing.next_batch });
-      expect(bodies(news.timeline.events)).toEqual(['later']);
+      const update = await bob.syncRoom(roomId, { since: nothing.next_batch });
+      expect(bodies(update.timeline.events)).toEqual(['later']);
     });
 
     it('is not woken by rooms of others', async () => {
@@ -156,7 +156,7 @@ export function sync({ describe, it, expect, world }: Suite): void {
 
     it('can leave the members out who have not spoken', async () => {
       const [alice, bob] = await (await world()).newUsers();
-      const roomId = await alice.createRoom([bob], { name: 'Kitchen' }); // without a name its heroes come too
+      const roomId = await alice.createRoom([bob], { name: 'Kitchen' }); // without a name, its heroes would be included
       await alice.say(roomId, 'one');
       const members = async (lazy: boolean): Promise<string[]> => {
         const filter = { room: { timeline: { limit: 1 }, state: { lazy_load_members: lazy } } };

@@ -1,13 +1,13 @@
 import type { World } from './world.js';
 
-/** The functions of a test runner that a contract suite needs; those of vitest and jest fit. */
+/** The functions of a test runner that a contract suite needs. Pass those of Vitest or Jest. */
 export interface TestApi {
   readonly describe: (title: string, body: () => void) => void;
   readonly it: (title: string, body: () => Promise<void>, timeoutMs?: number) => void;
   readonly expect: (actual: unknown, message?: string) => Expectation;
 }
 
-/** The matchers that the suites use, as vitest and jest have them. */
+/** The matchers that the suites use. Vitest and Jest have them. */
 export interface Expectation {
   readonly not: Expectation;
   toBe(expected: unknown): void;
@@ -23,7 +23,7 @@ export interface Expectation {
   toBeDefined(): void;
 }
 
-/** What each part of the suite is given. */
+/** The arguments of each part of the suite. */
 export interface Suite extends TestApi {
   readonly world: () => Promise<World>;
 }

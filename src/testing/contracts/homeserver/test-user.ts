@@ -1,7 +1,7 @@
-import type { JoinedRoom, MessagesAnswer, RawEvent, SyncAnswer } from './answers.js';
-import { path, type Answer, type Json, RawHttp } from './raw-http.js';
+import type { JoinedRoom, MessagesResponse, RawEvent, SyncResponse } from './responses.js';
+import { path, type JsonResponse, type Json, RawHttp } from './raw-http.js';
 
-export interface LoginAnswer {
+export interface LoginResponse {
   readonly user_id: string;
   readonly access_token: string;
   readonly device_id: string;
@@ -11,9 +11,9 @@ export interface LoginAnswer {
 
 export interface SyncOptions {
   readonly since?: string;
-  /** Milliseconds to wait for news. @default 0 */
+  /** How long the homeserver waits for new events, in milliseconds. @default 0 */
   readonly timeout?: number;
-  /** A filter as an object, or the id of a stored one. */
+  /** A filter, or the id of a stored filter. */
   readonly filter?: object | string;
   readonly fullState?: boolean;
   readonly useStateAfter?: boolean;
@@ -26,9 +26,9 @@ export interface MessagesOptions {
   readonly limit?: number;
 }
 
-let transactions = 0;
+let sentTransactions = 0;
 
-/** One session of a user: their token on their device, and the calls that most tests need. */
+/** One session of a user on one device, with the calls that most tests need. */
 export class TestUser {
   readonly userId: string;
   readonly password: string;
@@ -47,13 +47,13 @@ export class TestUser {
     return this.userId.slice(1, this.userId.indexOf(':'));
   }
 
-  /** Another session of the same user, on a device of its own unless `deviceId` names one. */
+  /** Logs the user in again, on a new device unless `deviceId` names one. */
   async logInAgain(deviceId?: string): Promise<TestUser> {
     const { body } = await logIn(this.http.target, this.userId, this.password, { device_id: deviceId });
     return new TestUser(new RawHttp(this.http.target, body.access_token), this.userId, this.password, body.device_id);
   }
 
-  /** Creates a private room with `members` in it, and gives its id. */
+  /** Creates a private room that `members` join. Returns its id. */
   async createRoom(members: readonly TestUser[] = [], options: Json = {}): Promise<string> {
     const invite = members.map((member) => member.userId);
     const body = { preset: 'private_chat', invite, ...options };
@@ -64,19 +64,19 @@ export class TestUser {
     return roomId;
   }
 
-  join(roomId: string): Promise<Answer<Json>> {
+  join(roomId: string): Promise<JsonResponse<Json>> {
     return this.http.post(path`/_matrix/client/v3/rooms/${roomId}/join`);
   }
 
-  leave(roomId: string): Promise<Answer<Json>> {
+  leave(roomId: string): Promise<JsonResponse<Json>> {
     return this.http.post(path`/_matrix/client/v3/rooms/${roomId}/leave`);
   }
 
-  invite(roomId: string, userId: string): Promise<Answer<Json>> {
+  invite(roomId: string, userId: string): Promise<JsonResponse<Json>> {
     return this.http.post(path`/_matrix/client/v3/rooms/${roomId}/invite`, { user_id: userId });
   }
 
-  /** Sends a text message and gives its event id. */
+  /** Sends a text message. Returns its event id. */
   async say(roomId: string, text: string): Promise<string> {
     return (await this.send(roomId, { msgtype: 'm.text', body: text })).body.event_id;
   }
@@ -84,31 +84,31 @@ export class TestUser {
   send(
     roomId: string,
     content: Json,
-    { type = 'm.room.message', txnId = `txn-${++transactions}` } = {},
-  ): Promise<Answer<{ event_id: string }>> {
+    { type = 'm.room.message', txnId = `txn-${++sentTransactions}` } = {},
+  ): Promise<JsonResponse<{ event_id: string }>> {
     return this.http.put(path`/_matrix/client/v3/rooms/${roomId}/send/${type}/${txnId}`, content);
   }
 
-  setState(roomId: string, type: string, content: Json, stateKey = ''): Promise<Answer<{ event_id: string }>> {
+  setState(roomId: string, type: string, content: Json, stateKey = ''): Promise<JsonResponse<{ event_id: string }>> {
     return this.http.put(path`/_matrix/client/v3/rooms/${roomId}/state/${type}/${stateKey}`, content);
   }
 
-  setTyping(roomId: string, typing: boolean, timeout?: number): Promise<Answer<Json>> {
+  setTyping(roomId: string, typing: boolean, timeout?: number): Promise<JsonResponse<Json>> {
     const url = path`/_matrix/client/v3/rooms/${roomId}/typing/${this.userId}`;
     return this.http.put(url, timeout === undefined ? { typing } : { typing, timeout });
   }
 
-  sendReceipt(roomId: string, eventId: string, type = 'm.read'): Promise<Answer<Json>> {
+  sendReceipt(roomId: string, eventId: string, type = 'm.read'): Promise<JsonResponse<Json>> {
     return this.http.post(path`/_matrix/client/v3/rooms/${roomId}/receipt/${type}/${eventId}`);
   }
 
   async redact(roomId: string, eventId: string, content: Json = {}): Promise<string> {
-    const url = path`/_matrix/client/v3/rooms/${roomId}/redact/${eventId}/${`txn-${++transactions}`}`;
+    const url = path`/_matrix/client/v3/rooms/${roomId}/redact/${eventId}/${`txn-${++sentTransactions}`}`;
     return (await this.http.put<{ event_id: string }>(url, content)).body.event_id;
   }
 
-  async sync(options: SyncOptions = {}): Promise<SyncAnswer> {
-    const answer = await this.http.get<SyncAnswer>('/_matrix/client/v3/sync', {
+  async sync(options: SyncOptions = {}): Promise<SyncResponse> {
+    const answer = await this.http.get<SyncResponse>('/_matrix/client/v3/sync', {
       since: options.since,
       timeout: options.timeout ?? 0,
       filter: typeof options.filter === 'object' ? JSON.stringify(options.filter) : options.filter,
@@ -119,7 +119,7 @@ export class TestUser {
     return answer.body;
   }
 
-  /** One room of one sync; throws when the room is not in its `join` section. */
+  /** Syncs once and returns one room of the `join` section. Rejects if the room is not in it. */
   async syncRoom(roomId: string, options: SyncOptions = {}): Promise<JoinedRoom & { next_batch: string }> {
     const { rooms, next_batch } = await this.sync(options);
     const room = rooms?.join?.[roomId];
@@ -127,24 +127,24 @@ export class TestUser {
     return { ...room, next_batch };
   }
 
-  /** Follows a room from `since` with long polls until its timeline has an event that `matches`. */
-  async firstNews(roomId: string, since: string, matches: (event: RawEvent) => boolean): Promise<RawEvent> {
+  /** Syncs from `since` until the room's timeline has an event that `matches`, and returns that event. */
+  async waitForEvent(roomId: string, since: string, matches: (event: RawEvent) => boolean): Promise<RawEvent> {
     for (let position = since; ;) {
-      const news = await this.sync({ since: position, timeout: 10_000 });
-      const found = news.rooms?.join?.[roomId]?.timeline.events.find((event) => matches(event));
+      const response = await this.sync({ since: position, timeout: 10_000 });
+      const found = response.rooms?.join?.[roomId]?.timeline.events.find((event) => matches(event));
       if (found) return found;
-      position = news.next_batch;
+      position = response.next_batch;
     }
   }
 
-  async messages(roomId: string, { dir = 'b', ...options }: MessagesOptions = {}): Promise<MessagesAnswer> {
+  async messages(roomId: string, { dir = 'b', ...options }: MessagesOptions = {}): Promise<MessagesResponse> {
     const url = path`/_matrix/client/v3/rooms/${roomId}/messages`;
-    const answer = await this.http.get<MessagesAnswer>(url, { dir, ...options });
+    const answer = await this.http.get<MessagesResponse>(url, { dir, ...options });
     if (answer.status !== 200) throw new Error(`messages: ${answer.status} ${JSON.stringify(answer.body)}`);
     return answer.body;
   }
 
-  /** Pages back with /messages until there is no `end`, or to `to`; newest first. */
+  /** Reads all pages of /messages backwards, up to `to` or the start of the room. Newest event first. */
   async pageBack(
     roomId: string,
     limit: number,
@@ -164,13 +164,13 @@ export class TestUser {
   }
 }
 
-/** The standard password login; `extra` adds to its body. */
+/** Logs in with a password. `extra` is added to the body. */
 export function logIn(
   target: RawHttp['target'],
   user: string,
   password: string,
   extra: Json = {},
-): Promise<Answer<LoginAnswer>> {
+): Promise<JsonResponse<LoginResponse>> {
   return new RawHttp(target).post('/_matrix/client/v3/login', {
     type: 'm.login.password',
     identifier: { type: 'm.id.user', user },

@@ -1,11 +1,11 @@
 import type { EncryptedSync } from './key-calls.js';
-import type { Answer, Json } from './raw-http.js';
+import type { JsonResponse, Json } from './raw-http.js';
 import { path } from './raw-http.js';
 import type { Suite } from './test-api.js';
 import type { TestUser } from './test-user.js';
 
-/** How many a sync brings at most. */
-const MOST = 100;
+/** Most to-device messages in one sync. */
+const MAX_PER_SYNC = 100;
 
 export function toDevice({ describe, it, expect, world }: Suite): void {
   describe('messages from device to device', () => {
@@ -14,7 +14,7 @@ export function toDevice({ describe, it, expect, world }: Suite): void {
       const [alice, bob] = await w.newUsers();
       const phone = await bob.logInAgain();
       const [first, second] = [(await bob.sync()).next_batch, (await phone.sync()).next_batch];
-      const send = (txnId: string, to: string, n: number): Promise<Answer<Json>> =>
+      const send = (txnId: string, to: string, n: number): Promise<JsonResponse<Json>> =>
         sendTo(alice, { [bob.userId]: { [to]: { n } } }, txnId);
       expect(await send('a', bob.deviceId, 1)).toMatchObject({ status: 200, body: {} });
       expect(await send('a', bob.deviceId, 1)).toMatchObject({ status: 200, body: {} });
@@ -26,7 +26,7 @@ export function toDevice({ describe, it, expect, world }: Suite): void {
       expect((await syncOf(phone, second)).to_device?.events).toEqual([event(2)]);
     });
 
-    it('come again until a sync shows that they have arrived, and then no more', async () => {
+    it('are repeated until a later `since` confirms that they have arrived', async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       const { next_batch: since } = await bob.sync();
@@ -35,7 +35,7 @@ export function toDevice({ describe, it, expect, world }: Suite): void {
       expect(numbersOf(received)).toEqual([1]);
       expect(numbersOf(await syncOf(bob, since))).toEqual([1]);
       expect(numbersOf(await syncOf(bob, received.next_batch))).toEqual([]);
-      // Another timeout, or Synapse would repeat its answer.
+      // Another timeout, because Synapse repeats its response to an identical request.
       expect(numbersOf(await syncOf(bob, since, 1))).toEqual([]);
     });
 
@@ -46,20 +46,20 @@ export function toDevice({ describe, it, expect, world }: Suite): void {
       expect(numbersOf(await bob.sync())).toEqual([1]);
     });
 
-    it(`come ${MOST} at a time, the oldest first`, async () => {
+    it(`come ${MAX_PER_SYNC} at a time, the oldest first`, async () => {
       const w = await world();
       const [alice, bob] = await w.newUsers();
       const { next_batch: since } = await bob.sync();
-      const all = Array.from({ length: MOST + 5 }, (_, n) => n);
+      const all = Array.from({ length: MAX_PER_SYNC + 5 }, (_, n) => n);
       for (const n of all) await sendTo(alice, { [bob.userId]: { [bob.deviceId]: { n } } });
       const first = await syncOf(bob, since, 5_000);
-      expect(numbersOf(first)).toEqual(all.slice(0, MOST));
+      expect(numbersOf(first)).toEqual(all.slice(0, MAX_PER_SYNC));
       const second = await syncOf(bob, first.next_batch, 5_000);
-      expect(numbersOf(second)).toEqual(all.slice(MOST));
+      expect(numbersOf(second)).toEqual(all.slice(MAX_PER_SYNC));
       expect(numbersOf(await syncOf(bob, second.next_batch))).toEqual([]);
     });
 
-    it('go to several users at once, and to nobody where there is nobody', async () => {
+    it('go to several users at once; unknown users are ignored', async () => {
       const w = await world();
       const [alice, bob, carol] = await w.newUsers<[TestUser, TestUser, TestUser]>(3);
       const positions = [(await bob.sync()).next_batch, (await carol.sync()).next_batch] as const;
@@ -94,7 +94,7 @@ export function toDevice({ describe, it, expect, world }: Suite): void {
 
 let transactions = 0;
 
-function sendTo(user: TestUser, messages: Json, txnId = `to-device-${++transactions}`): Promise<Answer<Json>> {
+function sendTo(user: TestUser, messages: Json, txnId = `to-device-${++transactions}`): Promise<JsonResponse<Json>> {
   return user.http.put(path`/_matrix/client/v3/sendToDevice/org.example.test/${txnId}`, { messages });
 }
 

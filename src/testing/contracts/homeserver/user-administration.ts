@@ -26,7 +26,7 @@ export function userAdministration({ describe, it, expect, world }: Suite): void
       const w = await world();
       const username = w.newUsername();
       const answer = await w.admin.put(w.adminUserUrl(w.userId(username)), {});
-      // The display name then is the localpart.
+      // Without a display name, the localpart is used.
       expect(answer).toMatchObject({ status: 201, body: { displayname: username, deactivated: false } });
     });
 
@@ -131,8 +131,8 @@ export function userAdministration({ describe, it, expect, world }: Suite): void
       await w.admin.put(w.adminUserUrl(user.userId), { displayname: 'Carol' });
       const profile = await user.http.get(path`/_matrix/client/v3/profile/${user.userId}`);
       expect(profile).toMatchObject({ status: 200, body: { displayname: 'Carol' } });
-      // The rooms follow a moment later.
-      const member = await user.firstNews(roomId, since, (event) => event.state_key === user.userId);
+      // Synapse updates the rooms a moment later.
+      const member = await user.waitForEvent(roomId, since, (event) => event.state_key === user.userId);
       expect(member.content).toMatchObject({ membership: 'join', displayname: 'Carol' });
     });
   });
@@ -179,7 +179,7 @@ export function userAdministration({ describe, it, expect, world }: Suite): void
       const roomId = await alice.createRoom([bob]);
       const { next_batch: since } = await alice.sync();
       await w.admin.post(path`/_synapse/admin/v1/deactivate/${bob.userId}`, {});
-      const member = await alice.firstNews(roomId, since, (event) => event.state_key === bob.userId);
+      const member = await alice.waitForEvent(roomId, since, (event) => event.state_key === bob.userId);
       expect(member.content).toMatchObject({ membership: 'leave' });
     });
   });

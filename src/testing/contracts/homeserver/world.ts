@@ -4,7 +4,7 @@ import { path, RawHttp, type Json } from './raw-http.js';
 import type { HomeserverTarget } from './target.js';
 import { logIn, TestUser } from './test-user.js';
 
-/** What every test of the suite starts from: the admin, and users that no other test has. */
+/** Gives each test of the suite an admin and its own users on the homeserver under test. */
 export class World {
   readonly target: HomeserverTarget;
   readonly admin: RawHttp;
@@ -32,8 +32,10 @@ export class World {
   async newUser(account: Json = {}): Promise<TestUser> {
     const userId = this.userId(this.newUsername());
     const password = randomBytes(12).toString('base64url');
-    const made = await this.admin.put(this.adminUserUrl(userId), { password, ...account });
-    if (made.status !== 201) throw new Error(`new user: ${made.status} ${JSON.stringify(made.body)}`);
+    const created = await this.admin.put(this.adminUserUrl(userId), { password, ...account });
+    if (created.status !== 201) {
+      throw new Error(`creating a user failed: ${created.status} ${JSON.stringify(created.body)}`);
+    }
     const { body } = await logIn(this.target, userId, password);
     return new TestUser(new RawHttp(this.target, body.access_token), userId, password, body.device_id);
   }

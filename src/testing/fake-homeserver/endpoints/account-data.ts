@@ -6,7 +6,7 @@ import type { AccountData } from '../world/account-data.js';
 
 const TAGS = 'm.tag';
 
-/** What users keep at the homeserver for themselves. */
+/** Account data of users. */
 export const accountDataEndpoints: readonly Endpoint[] = [
   { method: 'GET', path: '/user/{userId}/account_data/{type}', auth: 'user', handle: getAccountData },
   { method: 'PUT', path: '/user/{userId}/account_data/{type}', auth: 'user', handle: putAccountData },
@@ -63,7 +63,7 @@ function store({ world, user }: EndpointRequest, data: AccountData, type: string
   world.waiters.wake(user.userId);
 }
 
-/** The user's data, global or for the room in the path; 403 for anyone else's. */
+/** The user's account data, global or of the room in the path. Throws 403 for another user's. */
 function dataOf({ user, params }: EndpointRequest, refusal: string): AccountData {
   if (params['userId'] !== user.userId) throw forbidden(refusal);
   return params['roomId'] === undefined ? user.accountData : user.roomAccountData(params['roomId']);

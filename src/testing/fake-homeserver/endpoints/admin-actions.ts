@@ -11,7 +11,7 @@ import { deactivate } from './deactivate.js';
 import { resolveRoom } from './membership.js';
 import { SYNAPSE_VERSION } from './server-info.js';
 
-/** What an admin can do to accounts besides writing them. */
+/** Admin actions on accounts, such as logging in as a user. */
 export const adminActionEndpoints: readonly Endpoint[] = [
   { method: 'GET', path: '/_synapse/admin/v1/server_version', auth: 'none', handle: serverVersion },
   { method: 'POST', path: '/_synapse/admin/v1/deactivate/{userId}', auth: 'admin', handle: postDeactivate },
@@ -46,7 +46,7 @@ function suspend(request: EndpointRequest): JsonObject {
   return { [`user_${user.userId}_suspended`]: user.suspended };
 }
 
-/** A token without a device, which belongs to the admin rather than to the user. */
+/** Returns a token without a device. It ends with the admin's sessions, not with the user's. */
 function loginAs(request: EndpointRequest): JsonObject {
   const user = request.world.knownUser(localUserId(request, 'Only local users can be logged in as'));
   const { userId: puppetedBy } = request.session;
@@ -62,7 +62,7 @@ function joinUser(request: EndpointRequest): JsonObject {
   const isPublic = objectOrEmpty(room.state.current.get('m.room.join_rules')?.content)['join_rule'] === 'public';
   const join = { sender: target.userId, target: target.userId, membership: 'join' } as const;
   if (!isPublic) {
-    // the admin stands in for the inviter, and so has to be in the room
+    // the admin is the inviter, so they have to be in the room
     changeMembership(world, room, { ...join, sender: session.userId, membership: 'invite' });
   } else if (room.joined.has(target.userId)) {
     throw forbidden(`${target.userId} is already in the room.`);

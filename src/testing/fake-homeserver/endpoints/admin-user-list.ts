@@ -19,7 +19,7 @@ const ORDERS = [
   'locked',
 ] as const;
 
-/** Finding accounts. */
+/** The admin API's list of accounts. */
 export const adminUserListEndpoints: readonly Endpoint[] = [
   { method: 'GET', path: '/_synapse/admin/v2/users', auth: 'admin', handle: listUsers },
   { method: 'GET', path: '/_synapse/admin/v3/users', auth: 'admin', handle: listUsers },

@@ -38,7 +38,7 @@ async function putUser(request: EndpointRequest): Promise<Reply> {
   return new Reply(existing ? 200 : 201, accountBody(user));
 }
 
-/** Takes a moment, as Synapse does, so that those who create the same account at the same time meet here. */
+/** Waits a moment, as Synapse does, so that concurrent requests for the same account conflict. */
 async function createUser(world: World, userId: string): Promise<User> {
   await nextTurn();
   if (world.users.has(userId)) throw new MatrixError(400, 'M_USER_IN_USE', 'User ID already taken.');
@@ -48,7 +48,7 @@ async function createUser(world: World, userId: string): Promise<User> {
 function applyChange(world: World, user: User, change: JsonObject, isNew: boolean): void {
   const { displayname, password, admin, deactivated, locked } = change;
   if (typeof displayname === 'string') {
-    // Synapse checks the length of a new name only on accounts that exist
+    // Synapse checks the length of a name only for existing accounts
     if (isNew) user.displayName = displayname;
     else setDisplayName(world, user, displayname);
   }
@@ -88,7 +88,7 @@ function isNonBoolean(value: unknown): boolean {
   return value !== undefined && typeof value !== 'boolean';
 }
 
-/** The user id in the path, which has to be of this homeserver. */
+/** The user id in the path. Throws 400 unless it belongs to this homeserver. */
 export function localUserId({ world, params }: EndpointRequest, refusal: string): string {
   const userId = params['userId'] ?? '';
   if (!userId.startsWith('@')) throw invalidParam("Expected UserID string to start with '@'");

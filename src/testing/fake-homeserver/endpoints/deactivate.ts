@@ -3,7 +3,7 @@ import { closeUserSessions } from '../world/log-in-out.js';
 import type { User } from '../world/user.js';
 import type { World } from '../world/world.js';
 
-/** Ends an account: its sessions, its password, its place in every room. */
+/** Deactivates an account: ends its sessions, deletes its password and makes it leave all rooms. */
 export function deactivate(world: World, user: User, erase: boolean): void {
   user.deactivated = true;
   user.password = undefined;

@@ -7,7 +7,7 @@ import { closeDevice } from '../world/log-in-out.js';
 import type { Device, User } from '../world/user.js';
 import { passwordStage } from './password-stage.js';
 
-/** Who one is, and on which devices. */
+/** `/whoami` and the devices of a user. */
 export const deviceEndpoints: readonly Endpoint[] = [
   { method: 'GET', path: '/account/whoami', auth: 'user', handle: whoami },
   { method: 'GET', path: '/devices', auth: 'user', handle: listDevices },
@@ -40,7 +40,7 @@ function putDevice(request: EndpointRequest): JsonObject {
   return {};
 }
 
-/** The one in the path, or those in the body. */
+/** Deletes the device in the path, or the devices in the body. */
 function deleteDevices(request: EndpointRequest): JsonObject | Reply {
   const { world, user, params } = request;
   const body = request.json({ allowEmpty: true });
@@ -57,7 +57,7 @@ function ownDevice(request: EndpointRequest): Device {
   return device;
 }
 
-/** A device as its user is shown it. */
+/** A device as in responses to its user. */
 export function deviceBody(user: User, { deviceId, displayName, lastSeenAt }: Device): JsonObject {
   return {
     user_id: user.userId,

@@ -30,7 +30,7 @@ export interface EndpointOptions {
   readonly behaviour: SyncBehaviour & MediaBehaviour;
 }
 
-/** Everything that the homeserver serves. */
+/** All endpoints of the homeserver. */
 export function allEndpoints(world: World, { adminApi, loginLimit, behaviour }: EndpointOptions): Endpoint[] {
   return [
     ...serverInfoEndpoints(behaviour),

@@ -7,7 +7,7 @@ import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 
 const DEFAULT_TYPING_TIMEOUT_MS = 30_000;
 
-/** Typing and reading. */
+/** Typing notifications and read receipts. */
 export const ephemeralEndpoints: readonly Endpoint[] = [
   { method: 'PUT', path: '/rooms/{roomId}/typing/{userId}', auth: 'user', handle: putTyping },
   { method: 'POST', path: '/rooms/{roomId}/receipt/{receiptType}/{eventId}', auth: 'user', handle: postReceipt },
@@ -21,7 +21,7 @@ function putTyping(request: EndpointRequest): JsonObject {
     throw new MatrixError(400, 'M_FORBIDDEN', "Cannot set another user's typing state");
   }
   const room = request.joinedRoom();
-  // Synapse looks for `typing` without asking whether it is there
+  // Synapse reads `typing` without checking that it exists
   if (typing === undefined) throw new MatrixError(500, 'M_UNKNOWN', 'Internal server error');
   const timeoutMs = typeof timeout === 'number' ? timeout : DEFAULT_TYPING_TIMEOUT_MS;
   setTyping(request.world, room, userId, typing === true ? timeoutMs : undefined);
@@ -65,7 +65,7 @@ function mark(
   if (type === 'm.fully_read' && !event) {
     throw new MatrixError(404, 'M_UNKNOWN', `Could not find event ${eventId} in room ${request.param('roomId')}`);
   }
-  // Synapse takes the receipts of those who are not in the room, and keeps them to itself
+  // Synapse accepts receipts of users who are not in the room, and ignores them
   if (!room?.joined.has(user.userId)) return;
   if (type === 'm.fully_read') markFullyRead(world, room, user, eventId);
   else setReceipt(world, room, { userId: user.userId, type, eventId, threadId });

@@ -44,7 +44,7 @@ function putKeys(request: EndpointRequest): JsonObject {
   const asked = queried(request);
   const backup = newest(request);
   if (asked !== backup) {
-    // Synapse names the version that was asked for, and not the current one.
+    // Synapse returns the requested version, not the current one.
     const extra = { current_version: asked.version };
     throw new MatrixError(403, 'M_WRONG_ROOM_KEYS_VERSION', 'Wrong backup version.', extra);
   }

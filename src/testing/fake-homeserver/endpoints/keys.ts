@@ -3,7 +3,7 @@ import type { JsonObject } from '../json.js';
 import { isJsonObject, objectOrEmpty, stringsOf } from '../json.js';
 import { MatrixError, invalidParam } from '../matrix-error.js';
 import type { Endpoint, EndpointRequest, Reply } from '../server/endpoint.js';
-import { deviceListNews } from '../sync/device-list-news.js';
+import { deviceListChanges } from '../sync/device-list-changes.js';
 import type { CrossSigningPurpose } from '../world/device-keys.js';
 import { noteKeysChanged } from '../world/keys-changed.js';
 import { signKey } from '../world/sign-keys.js';
@@ -21,9 +21,9 @@ export const keyEndpoints: readonly Endpoint[] = [
   { method: 'PUT', path: '/sendToDevice/{eventType}/{txnId}', auth: 'user', handle: sendToDevice },
 ];
 
-/** As large as a transaction between servers may be. */
+/** Maximum size of a to-device message in bytes, from the limit of transactions between servers. */
 const MAX_TO_DEVICE_BYTES = 65_536;
-/** What is said of other homeservers: there is but this one. */
+/** The failure for users of other homeservers, which do not exist here. */
 const unreachable = { status: 503, message: 'Not ready for retry' };
 
 const purposes: readonly CrossSigningPurpose[] = ['master', 'self_signing', 'user_signing'];
@@ -100,7 +100,7 @@ function claim(request: EndpointRequest): JsonObject {
       const key = world.deviceKeys.claim(userId, deviceId, String(algorithm));
       if (!key) continue;
       claimed[userId] = { ...objectOrEmpty(claimed[userId]), [deviceId]: key };
-      world.waiters.wake(userId); // the device is told how many are left
+      world.waiters.wake(userId); // its next sync has the new count of one-time keys
     }
   }
   return { one_time_keys: claimed, failures };
@@ -162,7 +162,7 @@ function uploadSignatures(request: EndpointRequest): JsonObject {
 function changes(request: EndpointRequest): JsonObject {
   const { world, user } = request;
   const { position } = world.positions.readSync(request.required('from'));
-  return { ...deviceListNews(world, user, position) };
+  return { ...deviceListChanges(world, user, position) };
 }
 
 function sendToDevice(request: EndpointRequest): JsonObject {
@@ -190,7 +190,7 @@ function sendToDevice(request: EndpointRequest): JsonObject {
   return {};
 }
 
-/** The homeserver of a user; undefined where that is no user id. */
+/** The server name of a user id; undefined for an invalid id. */
 function serverOf(userId: string): string | undefined {
   return /^@[^:]*:(.+)$/.exec(userId)?.[1];
 }

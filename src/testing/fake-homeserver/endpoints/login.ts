@@ -6,10 +6,11 @@ import { closeDevice, closeUserSessions, openDevice, refreshSession } from '../w
 import type { User } from '../world/user.js';
 import type { World } from '../world/world.js';
 
-/** Too many logins at once: how many pass, and what those beyond are told to wait. */
+/** A rate limit for logins. Logins beyond it get 429 `M_LIMIT_EXCEEDED`. */
 export interface LoginLimit {
+  /** How many logins are accepted at once. */
   readonly burst: number;
-  /** Also how long it takes until a further login passes. */
+  /** The `retry_after_ms` of refused logins. One more login is accepted after each such time, in milliseconds. */
   readonly retryAfterMs: number;
 }
 

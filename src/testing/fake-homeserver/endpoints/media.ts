@@ -4,18 +4,18 @@ import { randomMediaId } from '../random-ids.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 
 const MEDIA = '/_matrix/client/v1/media';
-/** Where files were before v1.11 of the specification, for everybody. */
+/** The path of downloads without a token, as before v1.11 of the specification. */
 const OLD_MEDIA = '/_matrix/media/v3';
 export interface MediaBehaviour {
-  /** Whether files are read with a token only. */
+  /** Whether downloads need a token. */
   readonly authenticatedMedia: boolean;
 }
 
-/** Synapse's own default. */
+/** Synapse's default. */
 const MAX_UPLOAD_BYTES = 52_428_800;
 
 /**
- * Files. Where they take a token to be read, the old addresses know none, as in Synapse.
+ * Uploads and downloads. If downloads need a token, the older paths respond with 404, as in Synapse.
  * @see https://spec.matrix.org/v1.16/client-server-api/#content-repository
  */
 export function mediaEndpoints({ authenticatedMedia }: MediaBehaviour): Endpoint[] {

@@ -9,7 +9,7 @@ import type { Membership } from '../world/user.js';
 import type { World } from '../world/world.js';
 import { assertNotSuspended } from './send.js';
 
-/** Making rooms, coming and going. */
+/** Creating rooms, and changing memberships. */
 export const membershipEndpoints: readonly Endpoint[] = [
   { method: 'POST', path: '/createRoom', auth: 'user', handle: postCreateRoom },
   { method: 'POST', path: '/join/{roomIdOrAlias}', auth: 'user', handle: join },
@@ -106,7 +106,7 @@ function getAlias({ world, params }: EndpointRequest): JsonObject {
   return { room_id: resolveRoom(world, params['roomAlias'] ?? '').roomId, servers: [world.serverName] };
 }
 
-/** The room of an id or alias; 404 in Synapse's words when there is none. */
+/** The room with the id or alias. Throws 404 with Synapse's message if it does not exist. */
 export function resolveRoom(world: World, roomIdOrAlias: string): Room {
   if (roomIdOrAlias.startsWith('#')) {
     const room = world.rooms.get(world.aliases.get(roomIdOrAlias) ?? '');

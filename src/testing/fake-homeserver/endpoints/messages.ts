@@ -10,10 +10,10 @@ import { canSee } from '../rooms/visibility.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 import { roomState } from './room-state.js';
 
-/** Most events that Synapse returns in a page. */
+/** Synapse's maximum of events in a page. */
 const MAX_PAGE_LIMIT = 1000;
 
-/** Reading what was said in a room. */
+/** Reading the events of a room. */
 export const messagesEndpoints: readonly Endpoint[] = [
   { method: 'GET', path: '/rooms/{roomId}/messages', auth: 'user', handle: getMessages },
   { method: 'GET', path: '/rooms/{roomId}/context/{eventId}', auth: 'user', handle: getContext },
@@ -29,7 +29,7 @@ function getMessages(request: EndpointRequest): JsonObject {
   const to = readPosition(request, 'to');
   const { filter, lazyLoadMembers } = readFilter(query);
   const { room, upTo, isPeeking } = request.readableRoom();
-  // like Synapse, only those who go backwards are held to what was said before they left
+  // as in Synapse, only pages backwards end at the user's leave
   const start = direction === 'f' ? (from ?? 0) : Math.min(from ?? world.stream.position, upTo);
   const page = readPage(room, user.userId, { direction, from: start, to, limit, filter, isPeeking });
   return {

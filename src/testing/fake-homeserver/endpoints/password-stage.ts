@@ -6,7 +6,7 @@ import type { User } from '../world/user.js';
 const asked = { session: 'fake-uia-session', flows: [{ stages: ['m.login.password'] }], params: {} };
 
 /**
- * What is answered until the body carries the user's password.
+ * The 401 response until the body has the user's password.
  * @see https://spec.matrix.org/v1.16/client-server-api/#user-interactive-authentication-api
  */
 export function passwordStage({ password }: User, body: JsonObject): Reply | undefined {

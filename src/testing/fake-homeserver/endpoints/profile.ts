@@ -5,10 +5,10 @@ import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 import type { User } from '../world/user.js';
 import type { World } from '../world/world.js';
 
-/** Longest display name that Synapse takes. */
+/** The longest display name that Synapse accepts. */
 const MAX_DISPLAY_NAME_LENGTH = 256;
 
-/** What users are called and how they look. */
+/** Display names and avatars. */
 export const profileEndpoints: readonly Endpoint[] = [
   { method: 'GET', path: '/profile/{userId}', auth: 'none', handle: getProfile },
   { method: 'GET', path: '/profile/{userId}/displayname', auth: 'none', handle: getDisplayName },
@@ -60,7 +60,7 @@ function putAvatarUrl(request: EndpointRequest): JsonObject {
   return {};
 }
 
-/** What the body has under `key`, if the profile is the asking user's own. */
+/** The value under `key` in the body. Throws 403 for another user's profile. */
 function ownValue(request: EndpointRequest, key: string): unknown {
   const value = request.json()[key];
   if (value === undefined) throw new MatrixError(400, 'M_MISSING_PARAM', `Missing key '${key}'`);
@@ -70,7 +70,7 @@ function ownValue(request: EndpointRequest, key: string): unknown {
   return value;
 }
 
-/** Renames a user, in their rooms too. An empty name takes the name away. */
+/** Sets a user's display name, in their rooms too. An empty name removes it. */
 export function setDisplayName(world: World, user: User, displayName: unknown): void {
   if (typeof displayName !== 'string') throw invalidParam("'displayname' must be a string");
   if (displayName.length > MAX_DISPLAY_NAME_LENGTH) {

@@ -7,10 +7,10 @@ import { canSee } from '../rooms/visibility.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 
 const PATH = '/_matrix/client/v1/rooms/{roomId}/relations/{eventId}';
-/** How deep Synapse follows relations of relations. */
+/** The depth to which Synapse follows relations of relations. */
 const RECURSION_DEPTH = 3;
 
-/** Reading what relates to an event: edits, reactions, threads. */
+/** Reading the events that relate to an event: edits, reactions, threads. */
 export const relationsEndpoints: readonly Endpoint[] = [
   { method: 'GET', path: PATH, auth: 'user', handle: getRelations },
   { method: 'GET', path: `${PATH}/{relType}`, auth: 'user', handle: getRelations },

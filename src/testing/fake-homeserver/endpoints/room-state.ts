@@ -7,7 +7,7 @@ import { membershipIn } from '../rooms/room-event.js';
 import type { StateMap } from '../rooms/room-state.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 
-/** Reading what a room is and who is in it. */
+/** Reading the state and the members of a room. */
 export const roomStateEndpoints: readonly Endpoint[] = [
   { method: 'GET', path: '/rooms/{roomId}/state', auth: 'user', handle: getState },
   { method: 'GET', path: '/rooms/{roomId}/state/{eventType}', auth: 'user', handle: getStateEvent },
@@ -58,12 +58,12 @@ function getJoinedRooms({ user }: EndpointRequest): JsonObject {
   return { joined_rooms: [...user.rooms].filter(([, { membership }]) => membership === 'join').map(([id]) => id) };
 }
 
-/** A state event as the state endpoints show it. */
+/** A state event as the state endpoints return it. */
 export function roomState({ viewer }: EndpointRequest, room: Room, event: RoomEvent): JsonObject {
   return clientEvent(room, event, viewer, { format: 'full' });
 }
 
-/** The room's state as far as the user may know it: those who left see it as it was when they did. */
+/** The room's state that the user may read. A user who left gets the state at their leave. */
 function readState(request: EndpointRequest): { room: Room; state: StateMap } {
   const { room, upTo } = request.readableRoom();
   return { room, state: upTo === Infinity ? room.state.current : room.state.at(upTo) };

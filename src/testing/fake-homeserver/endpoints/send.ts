@@ -6,7 +6,7 @@ import { sendEvent } from '../rooms/send-event.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
 import type { Membership } from '../world/user.js';
 
-/** Saying things in a room. */
+/** Sending events and redactions. */
 export const sendEndpoints: readonly Endpoint[] = [
   { method: 'PUT', path: '/rooms/{roomId}/send/{eventType}/{txnId}', auth: 'user', handle: putEvent },
   { method: 'PUT', path: '/rooms/{roomId}/redact/{eventId}/{txnId}', auth: 'user', handle: putRedaction },
@@ -17,7 +17,7 @@ export const sendEndpoints: readonly Endpoint[] = [
 
 function putEvent(request: EndpointRequest): JsonObject {
   const content = request.json();
-  return once(request, () => {
+  return sendOnce(request, () => {
     assertNotSuspended(request);
     return sendEvent(request.world, request.joinedRoom(), {
       type: request.param('eventType'),
@@ -30,7 +30,7 @@ function putEvent(request: EndpointRequest): JsonObject {
 
 function putRedaction(request: EndpointRequest): JsonObject {
   const content = request.json();
-  return once(request, () =>
+  return sendOnce(request, () =>
     sendEvent(request.world, request.joinedRoom(), {
       type: 'm.room.redaction',
       sender: request.user.userId,
@@ -61,8 +61,8 @@ function putMembership(request: EndpointRequest, target: string, { membership, .
   return { event_id: changeMembership(request.world, room, change).eventId };
 }
 
-/** Does it the first time that the device asks; answers the same when it asks again. */
-function once(request: EndpointRequest, send: () => RoomEvent): JsonObject {
+/** Runs the action for the first request with a transaction id. Repetitions get the same response. */
+function sendOnce(request: EndpointRequest, send: () => RoomEvent): JsonObject {
   const { transactions } = request.world;
   const key = `${request.device}\n${request.path}`;
   const eventId = transactions.get(key) ?? send().eventId;

@@ -5,17 +5,17 @@ import { pushRules } from '../sync/push-rules.js';
 import type { MediaBehaviour } from './media.js';
 import type { SyncBehaviour } from './sync.js';
 
-/** What the fake claims to be: the Synapse that it was compared with. */
+/** The version that the homeserver reports: that of the Synapse it was compared with. */
 export const SYNAPSE_VERSION = '1.160.0';
 
 const VERSIONS = ['r0.0.1', 'r0.1.0', 'r0.2.0', 'r0.3.0', 'r0.4.0', 'r0.5.0', 'r0.6.0', 'r0.6.1'].concat(
   Array.from({ length: 12 }, (_, index) => `v1.${index + 1}`),
 );
 
-/** The version of the specification that brought files which take a token. */
+/** The version of the specification that introduced downloads with a token. */
 const AUTHENTICATED_MEDIA = 'v1.11';
 
-/** What clients ask a homeserver about itself when they start. */
+/** Endpoints that clients call at their start: versions, capabilities, push rules. */
 export function serverInfoEndpoints(behaviour: SyncBehaviour & MediaBehaviour): Endpoint[] {
   return [
     { method: 'GET', path: '/_matrix/client/versions', auth: 'none', handle: () => versions(behaviour) },

@@ -10,7 +10,7 @@ import type { World } from '../world/world.js';
 import type { SyncBehaviour } from './sync.js';
 
 /**
- * Simplified sliding sync as Synapse serves it, as far as it is used here.
+ * Simplified sliding sync as in Synapse. Only the parts that this library uses are served.
  * @see https://github.com/matrix-org/matrix-spec-proposals/pull/4186
  */
 export function slidingSyncEndpoints(world: World, behaviour: SyncBehaviour): Endpoint[] {
@@ -40,7 +40,7 @@ async function slidingSync(request: EndpointRequest, connections: SlidingConnect
         user,
         viewer: request.viewer,
         deviceId: request.session.deviceId,
-        toDeviceSince: 0, // its extension for them is not served
+        toDeviceSince: 0, // the to-device extension is not served
         upTo: world.stream.position,
         fullState: false,
         useStateAfter: true,

@@ -10,11 +10,11 @@ import { syncResponse } from '../sync/sync-response.js';
 import type { TimelineLimit } from '../sync/timeline.js';
 import type { World } from '../world/world.js';
 
-/** How syncs are to misbehave; a test may change it at any time. */
+/** Behaviour of syncs that a test can change at any time. */
 export interface SyncBehaviour {
   timelineLimit: TimelineLimit | undefined;
   staleInitialSync: boolean;
-  /** Whether `org.matrix.msc4222.use_state_after` is understood. */
+  /** Whether `org.matrix.msc4222.use_state_after` is supported. */
   readonly stateAfter: boolean;
   /** Whether simplified sliding sync (MSC4186) is served. */
   slidingSync: boolean;

@@ -9,7 +9,7 @@ const PATHS = [
   '/_matrix/client/v1/rtc/transports',
 ];
 
-/** What matrix-js-sdk asks for and Synapse does not serve either: 404, without counting as unhandled. */
+/** Requests of matrix-js-sdk that Synapse does not serve either. They get 404 and do not count as unhandled. */
 export const unsupportedEndpoints: readonly Endpoint[] = PATHS.map((path) => ({
   method: 'GET',
   path,

@@ -2,7 +2,7 @@ import { MatrixError } from '../matrix-error.js';
 
 const MAX_ID_BYTES = 255;
 
-/** Throws in Synapse's words when a new account cannot have that name. */
+/** Throws Synapse's error if a new account cannot have that username. */
 export function assertUsername(localpart: string, serverName: string): void {
   const problem = problemOf(localpart, serverName);
   if (problem) throw new MatrixError(400, 'M_INVALID_USERNAME', problem);

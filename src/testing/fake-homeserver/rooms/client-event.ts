@@ -4,25 +4,25 @@ import type { Room } from './room.js';
 import type { RoomEvent } from './room-event.js';
 import { relationOf } from './room-event.js';
 
-/** Who looks at an event: decides what stands in its `unsigned`. */
+/** The reader of an event. The event's `unsigned` depends on it. */
 export interface Viewer {
   readonly userId: string;
   /** The viewer's device, as in `SentBy`. */
   readonly device: string;
-  /** The time of the look, in milliseconds since the Unix epoch. */
+  /** The present time, in milliseconds since the Unix epoch. */
   readonly now: number;
 }
 
 export interface EventView {
-  /** `sync` leaves the room id out; `full` adds the copies that older clients expect. */
+  /** `sync` omits the room id; `full` adds the duplicate members that older clients expect. */
   readonly format: 'sync' | 'full' | 'plain';
-  /** Whether to tell the viewer's own membership at the time (MSC4115). */
+  /** Whether to add the viewer's membership at the event (MSC4115). */
   readonly membership?: boolean;
-  /** Whether to add the summary of what relates to the event. */
+  /** Whether to bundle aggregations of related events. */
   readonly relations?: boolean;
 }
 
-/** An event in the shape in which Synapse gives it to clients. */
+/** Converts an event to the format that Synapse sends to clients. */
 export function clientEvent(room: Room, event: RoomEvent, viewer: Viewer, view: EventView): JsonObject {
   const unsigned = unsignedOf(room, event, viewer, view);
   const body: JsonObject = {
@@ -35,7 +35,7 @@ export function clientEvent(room: Room, event: RoomEvent, viewer: Viewer, view: 
   };
   if (event.stateKey !== undefined) body['state_key'] = event.stateKey;
   if (event.redacts !== undefined) body['redacts'] = event.redacts;
-  // since room version 12 the event that a room is named after says so even where the id goes without saying
+  // from room version 12 on, the create event has its room_id even in a sync
   const namesRoom = event.type === 'm.room.create' && hasCreatorPower(room.version);
   if (view.format !== 'sync' || namesRoom) body['room_id'] = event.roomId;
   if (view.format === 'full') {

@@ -46,7 +46,7 @@ interface InitialState {
   readonly content: JsonObject;
 }
 
-/** The preset's state, the caller's own and the name and topic; where they meet, later ones win. */
+/** The state of the preset, then of the caller, then name and topic. Later events replace earlier ones. */
 function initialState(request: JsonObject, preset: Preset): Map<string, InitialState> {
   const { name, topic, initial_state: given } = request;
   const state = new Map<string, InitialState>();
@@ -67,7 +67,7 @@ function initialState(request: JsonObject, preset: Preset): Map<string, InitialS
 function startRoom(world: World, creator: string, version: string, content: JsonObject, trusted: string[]): Room {
   const eventId = randomEventId();
   const creatorsCount = hasCreatorPower(version);
-  // since version 12 a room is named after its first event
+  // since version 12 the room id is derived from the id of the create event
   const roomId = creatorsCount
     ? `!${eventId.slice(1)}`
     : `!${randomBytes(12).toString('base64url')}:${world.serverName}`;
@@ -145,7 +145,7 @@ function defaultPowerLevels(version: string, creators: string[], preset: Preset)
     redact: 50,
     invite: 0,
     historical: 100,
-    // Synapse means the second for `events`
+    // as in Synapse, although `m.call.invite` belongs in `events`
     ...(isPublic && { invite: 50, 'm.call.invite': 50 }),
   };
 }

@@ -1,7 +1,7 @@
 import type { JsonObject } from '../json.js';
 import { stringsOf } from '../json.js';
 
-/** What any kind of event can be filtered by. */
+/** Filter conditions for all kinds of events. */
 interface Filterable {
   readonly type: string;
   readonly sender?: string;
@@ -43,7 +43,7 @@ export class EventFilter {
 
 type Matcher = (type: string) => boolean;
 
-/** Types may have `*` for any sequence of characters. */
+/** Matches event types. `*` in a pattern matches any characters. */
 function matcher(types: string[] | undefined): Matcher | undefined {
   if (!types) return undefined;
   const exact = new Set(types.filter((type) => !type.includes('*')));

@@ -6,23 +6,23 @@ import { canSee } from './visibility.js';
 
 export interface PageRequest {
   readonly direction: 'b' | 'f';
-  /** Where to start; itself not part of the page when going forwards. */
+  /** The position to start at. Forwards, its event is not part of the page. */
   readonly from: number;
   readonly to?: number | undefined;
   readonly limit: number;
   readonly filter: EventFilter;
-  /** Whether the reader is not one of those for whom the room is; see `canSee`. */
+  /** Whether the reader may read the room only because it is world-readable; see `canSee`. */
   readonly isPeeking?: boolean;
 }
 
 export interface Page {
-  /** In the direction asked for. */
+  /** In the requested direction. */
   readonly events: RoomEvent[];
-  /** Where the next page starts; missing when there is nothing beyond, which only an empty page can know. */
+  /** The position of the next page. Missing only on an empty page without further events. */
   readonly next?: number;
 }
 
-/** A page of a room's history. Like Synapse it filters by visibility last, so that a page can be short or empty. */
+/** Reads a page of a room's events. Visibility is filtered last, as in Synapse, so a page can be short or empty. */
 export function readPage(room: Room, userId: string, request: PageRequest): Page {
   const { direction, limit, filter, isPeeking } = request;
   const step = direction === 'b' ? -1 : 1;

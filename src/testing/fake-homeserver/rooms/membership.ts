@@ -30,7 +30,7 @@ export function changeMembership(world: World, room: Room, change: MembershipCha
   return world.append(room, { type: 'm.room.member', sender, stateKey: target, content });
 }
 
-/** Tells the user's rooms of a changed name or avatar. */
+/** Sends the user's changed name or avatar to their rooms. */
 export function spreadProfile(world: World, userId: string): void {
   for (const [roomId, { membership }] of world.users.get(userId)?.rooms ?? []) {
     const room = membership === 'join' ? world.rooms.get(roomId) : undefined;

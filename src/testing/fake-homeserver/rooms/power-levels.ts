@@ -14,7 +14,7 @@ const DEFAULTS: Readonly<Record<Action, number>> = {
   users_default: 0,
 };
 
-/** The power a user has in a room; those who created a room of version 12 or later have more than any number. */
+/** A user's power level in a room. It is infinite for creators of a room of version 12 or later. */
 export function powerOf(room: Room, userId: string): number {
   const create = room.state.current.get('m.room.create');
   const creators = [create?.sender, ...(stringsOf(create?.content['additional_creators']) ?? [])];
@@ -25,13 +25,13 @@ export function powerOf(room: Room, userId: string): number {
   return numberOr(objectOrEmpty(levels['users'])[userId], levelFor(room, 'users_default'));
 }
 
-/** The power that it takes to call for the whole room's attention. */
+/** The power level that `@room` mentions need. */
 export function roomMentionLevel(room: Room): number {
   const levels = room.state.current.get('m.room.power_levels')?.content;
   return numberOr(objectOrEmpty(levels?.['notifications'])['room'], 50);
 }
 
-/** The power that an action needs. */
+/** The power level that an action needs. */
 export function levelFor(room: Room, action: Action): number {
   return numberOr(room.state.current.get('m.room.power_levels')?.content[action], DEFAULTS[action]);
 }
@@ -54,7 +54,7 @@ export function assertMaySend(room: Room, sender: string, type: string, isState:
   }
 }
 
-/** Whether creators stand above the power levels, as they do since room version 12. */
+/** Whether creators have infinite power, as since room version 12. */
 export function hasCreatorPower(roomVersion: string): boolean {
   return Number(roomVersion) >= 12;
 }

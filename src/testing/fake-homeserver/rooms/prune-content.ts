@@ -1,6 +1,6 @@
 import type { JsonObject } from '../json.js';
 
-/** What survives of an event's content when it is redacted; everything else goes. */
+/** The keys of an event's content that a redaction keeps, by event type. */
 const KEPT: Readonly<Record<string, readonly string[]>> = {
   'm.room.member': ['membership', 'join_authorised_via_users_server'],
   'm.room.join_rules': ['join_rule', 'allow'],

@@ -14,7 +14,7 @@ export interface Receipt {
   readonly stream: number;
 }
 
-/** How far each user has read a room. */
+/** The read receipts of a room. */
 export class Receipts {
   readonly #current = new Map<string, Receipt>();
   #log: Receipt[] = [];
@@ -37,14 +37,14 @@ export class Receipts {
     }
   }
 
-  /** The receipts set after `position` that are still current, as `userId` may see them: not others' private ones. */
+  /** The current receipts set after `position` that `userId` may see: all but private ones of other users. */
   after(position: number, userId: string): Receipt[] {
     return this.#log
       .slice(firstAfter(this.#log, position))
       .filter((receipt) => this.#isCurrent(receipt) && (receipt.type === 'm.read' || receipt.userId === userId));
   }
 
-  /** How far the user has read everything, or one thread, by receipts of either kind. */
+  /** The position up to which the user has read the room, or one thread, by public or private receipts. */
   readUpTo(userId: string, threadId?: string): number {
     return Math.max(
       this.get(userId, 'm.read', threadId)?.readUpTo ?? 0,
@@ -61,7 +61,7 @@ function keyOf(receipt: Pick<Receipt, 'userId' | 'type' | 'threadId'>): string {
   return `${receipt.userId}\n${receipt.type}\n${receipt.threadId ?? ''}`;
 }
 
-/** The content of the `m.receipt` event that tells of `receipts`. */
+/** The content of an `m.receipt` event with `receipts`. */
 export function receiptContent(receipts: readonly Receipt[]): Record<string, Record<string, Record<string, object>>> {
   const content: Record<string, Record<string, Record<string, object>>> = {};
   for (const { eventId, type, userId, timestamp, threadId } of receipts) {

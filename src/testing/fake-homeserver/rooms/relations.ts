@@ -6,7 +6,7 @@ export interface Thread {
   readonly participants: ReadonlySet<string>;
 }
 
-/** Which events of a room relate to which: edits, threads, references and reactions. */
+/** An index of the relations between a room's events: edits, threads, references and reactions. */
 export class Relations {
   readonly #byTarget = new Map<string, Map<string, RoomEvent[]>>();
   readonly #annotations = new Set<string>();
@@ -23,7 +23,7 @@ export class Relations {
     if (relType === 'm.annotation') this.#annotations.add(annotationKey(event, eventId, key));
   }
 
-  /** Takes back what `add` noted; to be called before the event's content is pruned. */
+  /** Removes the event from the index. Call it before the event's content is pruned. */
   remove(event: RoomEvent): void {
     const relation = relationOf(event.content);
     if (!relation) return;
@@ -50,7 +50,7 @@ export class Relations {
     return this.#byTarget.get(eventId)?.get(relType) ?? [];
   }
 
-  /** Everything that relates to `eventId`, oldest first. */
+  /** All events that relate to `eventId`, oldest first. */
   all(eventId: string): RoomEvent[] {
     return [...(this.#byTarget.get(eventId)?.values() ?? [])].flat().toSorted((a, b) => a.stream - b.stream);
   }

@@ -2,26 +2,26 @@ import type { JsonObject } from '../json.js';
 import { objectOrEmpty } from '../json.js';
 import type { Membership } from '../world/user.js';
 
-/** An event as the homeserver holds it. */
+/** An event as the homeserver stores it. */
 export interface RoomEvent {
   readonly eventId: string;
   readonly roomId: string;
   readonly type: string;
   readonly sender: string;
-  /** Set on state events. */
+  /** Only state events have it. */
   readonly stateKey?: string;
   /** When it was sent, in milliseconds since the Unix epoch. */
   readonly timestamp: number;
-  /** Its position in the homeserver's stream. */
+  /** Position in the homeserver's stream. */
   readonly stream: number;
-  /** What was sent; pruned when the event is redacted. */
+  /** The sent content; pruned when the event is redacted. */
   content: JsonObject;
-  /** The event that this one redacts. */
+  /** Id of the event that this event redacts. */
   readonly redacts?: string;
   redactedBecause?: RoomEvent;
-  /** The state event whose place this one took. */
+  /** The state event that this event replaced. */
   readonly replaces?: RoomEvent;
-  /** The device and transaction that sent it; only that device is shown the transaction id. */
+  /** The sending device and its transaction id. Only that device receives the transaction id. */
   readonly sentBy?: SentBy;
 }
 
@@ -30,7 +30,7 @@ export interface SentBy {
   readonly txnId: string;
 }
 
-/** What the sender decides of an event; the rest comes from the room. */
+/** The parts of an event that its sender sets. */
 export interface EventDraft {
   readonly type: string;
   readonly sender: string;
@@ -47,7 +47,7 @@ export interface Relation {
   readonly key: string | undefined;
 }
 
-/** What the event relates to, if anything. */
+/** The relation in an event's content, if it has one. */
 export function relationOf(content: JsonObject): Relation | undefined {
   const relatesTo = objectOrEmpty(content['m.relates_to']);
   const { rel_type: relType, event_id: eventId, key } = relatesTo;

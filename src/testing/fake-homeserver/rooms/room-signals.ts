@@ -3,7 +3,7 @@ import type { World } from '../world/world.js';
 import type { Receipt } from './receipts.js';
 import type { Room } from './room.js';
 
-/** Says that a user types, for `timeoutMs`, or that they have stopped. */
+/** Marks a user as typing for `timeoutMs`, or as having stopped. */
 export function setTyping(world: World, room: Room, userId: string, timeoutMs: number | undefined): void {
   const noteChange = (): void => {
     room.typing.lastStream = world.stream.next();
@@ -12,7 +12,7 @@ export function setTyping(world: World, room: Room, userId: string, timeoutMs: n
   if (room.typing.set(world.clock, userId, timeoutMs, noteChange)) noteChange();
 }
 
-/** Moves a read receipt forwards; one that points to nothing, or back, changes nothing. */
+/** Moves a read receipt forwards. Ignores an unknown event, and an event before the present receipt. */
 export function setReceipt(
   world: World,
   room: Room,
@@ -30,7 +30,7 @@ export function setReceipt(
   world.notify(room);
 }
 
-/** Moves the user's own marker of what they have read. */
+/** Sets the user's `m.fully_read` marker. */
 export function markFullyRead(world: World, room: Room, user: User, eventId: string): void {
   user.roomAccountData(room.roomId).set('m.fully_read', { event_id: eventId }, world.stream.next());
   world.waiters.wake(user.userId);

@@ -18,12 +18,12 @@ export class StateMap {
     this.#byType.get(type)?.delete(stateKey);
   }
 
-  /** The events of one type, in the order in which their keys first came up. */
+  /** The events of one type, in the order in which their state keys were first set. */
   ofType(type: string): RoomEvent[] {
     return [...(this.#byType.get(type)?.values() ?? [])];
   }
 
-  /** Every event, or every event but those of one type. */
+  /** All events, except those of one type if it is given. */
   all(exceptType?: string): RoomEvent[] {
     const events: RoomEvent[] = [];
     for (const [type, byKey] of this.#byType) if (type !== exceptType) events.push(...byKey.values());
@@ -46,7 +46,7 @@ export class RoomState {
     return this.#log.slice(firstAfter(this.#log, position), firstAfter(this.#log, end));
   }
 
-  /** The state as it was at `position`; costs what the room's state has, or nothing when it is still the same. */
+  /** The state at `position`. Its cost grows with the size of the state, unless the state is still current. */
   at(position: number): StateMap {
     if ((this.#log.at(-1)?.stream ?? 0) <= position) return this.current;
     const state = new StateMap();

@@ -9,7 +9,7 @@ import { RoomState } from './room-state.js';
 import { Typing } from './typing.js';
 import { UnreadCounts } from './unread-counts.js';
 
-/** A room: its events in order, and what follows from them. */
+/** A room: its events in order, and the state derived from them. */
 export class Room {
   readonly events: RoomEvent[] = [];
   readonly state = new RoomState();
@@ -17,7 +17,7 @@ export class Room {
   readonly typing = new Typing();
   readonly relations = new Relations();
   readonly unread = new UnreadCounts();
-  /** The users who are in the room now. */
+  /** User ids of the present members. */
   readonly joined = new Set<string>();
   readonly #byId = new Map<string, RoomEvent>();
   readonly #memberships = new Map<string, RoomEvent[]>();
@@ -28,7 +28,7 @@ export class Room {
     readonly version: string,
   ) {}
 
-  /** Takes an event in; it has to be newer than all before. */
+  /** Adds an event, which has to be newer than all others. */
   add(event: RoomEvent): void {
     this.events.push(event);
     this.#byId.set(event.eventId, event);
@@ -57,7 +57,7 @@ export class Room {
     return membershipIn(this.membershipsOf(userId).at(-1));
   }
 
-  /** The user's membership at a position, that of the position itself included. */
+  /** The user's membership at a position, after the event at that position. */
   membershipAt(userId: string, position: number): Membership {
     const memberships = this.membershipsOf(userId);
     return membershipIn(memberships[firstAfter(memberships, position) - 1]);
@@ -68,7 +68,7 @@ export class Room {
     return this.#counts.get(membership) ?? 0;
   }
 
-  /** Position of the last thing that any member could be told of. */
+  /** The position of the last change that syncs of members can contain. */
   get lastStream(): number {
     return Math.max(this.events.at(-1)?.stream ?? 0, this.typing.lastStream, this.receipts.lastStream);
   }

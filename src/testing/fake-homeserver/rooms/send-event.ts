@@ -9,10 +9,10 @@ import { relationOf } from './room-event.js';
 
 const MAX_ID_BYTES = 255;
 const MAX_EVENT_BYTES = 65_536;
-/** About what hashes, signatures and references to other events take. */
+/** The approximate size of hashes, signatures and references to other events, in bytes. */
 const ENVELOPE_BYTES = 580;
 
-/** Sends an event as a user would: what is not allowed is refused in Synapse's words. */
+/** Sends an event by the rules for its sender. Throws Synapse's error if it is not allowed. */
 export function sendEvent(world: World, room: Room, draft: EventDraft): RoomEvent {
   assertCanonical(draft.content);
   assertFits(draft);
@@ -29,7 +29,7 @@ export function sendEvent(world: World, room: Room, draft: EventDraft): RoomEven
   return world.append(room, draft);
 }
 
-/** Ids, types and keys have at most 255 bytes, an event 65,536 with what the homeserver adds to it. */
+/** Throws if an id, type or key is over 255 bytes, or the whole event over 65,536 bytes. */
 function assertFits({ type, stateKey = '', content }: EventDraft): void {
   if (Buffer.byteLength(type) > MAX_ID_BYTES) throw tooLarge("'type'");
   if (Buffer.byteLength(stateKey) > MAX_ID_BYTES) throw tooLarge("'state_key'");
@@ -46,12 +46,12 @@ function sendState(world: World, room: Room, draft: EventDraft): RoomEvent {
     throw forbidden('You are not allowed to set others state');
   }
   const current = room.state.current.get(draft.type, stateKey);
-  // Synapse answers with the old event when nothing changes
+  // Synapse returns the old event if the state does not change
   if (current && current.sender === sender && sameContent(current.content, draft.content)) return current;
   return world.append(room, draft);
 }
 
-/** Redacts: one's own events freely, others' with the power for it. */
+/** Sends a redaction. Senders may redact their own events; events of others need the power level for it. */
 function redactEvent(world: World, room: Room, draft: EventDraft): RoomEvent {
   const redacts = draft.redacts ?? draft.content['redacts'];
   if (typeof redacts !== 'string') throw new MatrixError(500, 'M_UNKNOWN', 'Internal server error');

@@ -1,6 +1,6 @@
 import type { Clock, TimerHandle } from '../../../core/clock.js';
 
-/** Who is typing in a room. */
+/** The users who are typing in a room. */
 export class Typing {
   readonly #timers = new Map<string, TimerHandle>();
 
@@ -12,9 +12,9 @@ export class Typing {
   }
 
   /**
-   * @param timeoutMs - after how long the user counts as having stopped; undefined stops at once
-   * @param onExpired - called when that time is up
-   * @returns whether who types has changed
+   * @param timeoutMs - after this time the user stops typing; undefined stops at once
+   * @param onExpired - called when that time has passed
+   * @returns whether the list of typing users has changed
    */
   set(clock: Clock, userId: string, timeoutMs: number | undefined, onExpired: () => void): boolean {
     const was = this.#timers.has(userId);
@@ -29,7 +29,7 @@ export class Typing {
     return !was;
   }
 
-  /** Forgets everyone and leaves no timer. */
+  /** Removes all users and their timers. */
   clear(clock: Clock): void {
     for (const timer of this.#timers.values()) clock.clearTimeout(timer);
     this.#timers.clear();

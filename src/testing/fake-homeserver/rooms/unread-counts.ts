@@ -4,7 +4,7 @@ import type { Receipts } from './receipts.js';
 import type { RoomEvent } from './room-event.js';
 import { relationOf } from './room-event.js';
 
-/** Stands for what is in no thread. */
+/** The thread id of events that are in no thread. */
 export const MAIN_TIMELINE = 'main';
 
 export interface Unread {
@@ -12,18 +12,18 @@ export interface Unread {
   readonly highlight_count: number;
 }
 
-/** Whether an event calls for a user's attention in particular. */
+/** Whether an event highlights for a user, such as a mention. */
 export type IsHighlight = (event: RoomEvent) => boolean;
 
 /**
- * What a room has to notify its members of, thread by thread. Counting takes no longer in a long room than in a short
- * one: only what is new since the user's last count is looked at.
+ * Counts the unread notifications of a room by thread. Only events since the user's last count are read, so the cost
+ * does not grow with the length of the room.
  */
 export class UnreadCounts {
   readonly #threads = new Map<string, NotifyingEvents>();
 
   add(event: RoomEvent): void {
-    if (!notifies(event)) return;
+    if (!isNotifying(event)) return;
     const relation = relationOf(event.content);
     const threadId = relation?.relType === 'm.thread' ? relation.eventId : MAIN_TIMELINE;
     const thread = this.#threads.get(threadId) ?? new NotifyingEvents();
@@ -31,7 +31,7 @@ export class UnreadCounts {
     thread.add(event);
   }
 
-  /** What others sent after `position` and `userId` has not read, by thread; threads that are read are left out. */
+  /** Unread events of other users after `position`, by thread. Threads without unread events are left out. */
   byThread(position: number, userId: string, receipts: Receipts, isHighlight: IsHighlight): Map<string, Unread> {
     const unread = new Map<string, Unread>();
     const start = Math.max(position, receipts.readUpTo(userId));
@@ -74,13 +74,13 @@ class NotifyingEvents {
   }
 }
 
-/** Whether the default push rules notify of an event like this. */
-function notifies({ type, content, stateKey }: RoomEvent): boolean {
+/** Whether the default push rules notify for the event. */
+function isNotifying({ type, content, stateKey }: RoomEvent): boolean {
   if (stateKey !== undefined || relationOf(content)?.relType === 'm.replace') return false;
   return (type === 'm.room.message' && content['msgtype'] !== 'm.notice') || type === 'm.room.encrypted';
 }
 
-/** The default push rules that highlight. @param names - what the user is called */
+/** The default push rules that highlight. @param names - the user's localpart and display name */
 export function highlightsFor(
   userId: string,
   names: readonly string[],

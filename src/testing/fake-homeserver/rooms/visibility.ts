@@ -4,16 +4,16 @@ import type { Room } from './room.js';
 import type { RoomEvent } from './room-event.js';
 import { membershipIn } from './room-event.js';
 
-/** From the freest to the strictest. */
+/** From the least to the most restrictive. */
 const VISIBILITIES = ['world_readable', 'shared', 'invited', 'joined'] as const;
 type Visibility = (typeof VISIBILITIES)[number];
 
-/** From the closest to the room to the farthest. */
+/** From the most to the least access. */
 const MEMBERSHIPS: readonly Membership[] = ['join', 'invite', 'knock', 'leave', 'ban'];
 
 /**
- * Whether a user may see an event, by where they stood at the time and the room's history visibility then.
- * As in Synapse, shared history is open to all who are let in; `isPeeking` says that the user is not.
+ * Whether a user may see an event, by their membership and the room's history visibility at the event.
+ * As in Synapse, all members, present or former, see shared history. A user who is peeking does not.
  * @see https://spec.matrix.org/v1.16/client-server-api/#room-history-visibility
  */
 export function canSee(room: Room, userId: string, event: RoomEvent, isPeeking = false): boolean {
@@ -23,17 +23,17 @@ export function canSee(room: Room, userId: string, event: RoomEvent, isPeeking =
   return membership === 'join' || (visibility === 'invited' && membership === 'invite');
 }
 
-/** The user's membership at the event; around their own membership events the closer of before and after. */
+/** The user's membership at the event. At their own membership events: the better one of before and after. */
 function membershipFor(room: Room, userId: string, event: RoomEvent): Membership {
   const membership = room.membershipAt(userId, event.stream);
   if (event.type !== 'm.room.member' || event.stateKey !== userId) return membership;
   const before = membershipIn(event.replaces);
-  // one's own leaving is always shown, or the room would never go away
+  // a user always sees their own leave, otherwise the room would stay in their list
   if (membership === 'leave' && (before === 'join' || before === 'invite')) return 'join';
   return MEMBERSHIPS.indexOf(before) < MEMBERSHIPS.indexOf(membership) ? before : membership;
 }
 
-/** The history visibility at the event; where it changes the freer of before and after. */
+/** The history visibility at the event. At a change: the less restrictive one of before and after. */
 function visibilityOf(room: Room, event: RoomEvent): Visibility {
   const at = visibilityAt(room, event.stream);
   if (event.type !== 'm.room.history_visibility') return at;
@@ -52,16 +52,16 @@ function visibilityIn(event: RoomEvent | undefined): Visibility {
   return VISIBILITIES.find((visibility) => visibility === value) ?? 'shared';
 }
 
-/** How a user may read a room. */
+/** The range of a room that a user may read. */
 export interface ReadAccess {
   readonly room: Room;
-  /** `Infinity`, or the position at which the user left. */
+  /** The position at which the user left, or `Infinity`. */
   readonly upTo: number;
-  /** Whether the user is let in only because anyone may read the room. */
+  /** Whether the user may read the room only because it is world-readable. */
   readonly isPeeking: boolean;
 }
 
-/** Lets in those who are in the room, or were, and everyone when it is world-readable; throws 403 for all others. */
+/** The access of members, former members, and of everyone to a world-readable room. Throws 403 for all others. */
 export function readAccess(room: Room | undefined, user: User, roomId: string): ReadAccess {
   const refused = forbidden(`User ${user.userId} not in room ${roomId}, and room previews are disabled`);
   if (!room) throw refused;

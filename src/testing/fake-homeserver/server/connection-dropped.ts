@@ -1,4 +1,4 @@
-/** The homeserver ends the connection instead of answering. Each transport makes of it what its client would see. */
+/** The homeserver ends the connection without a response. Each transport turns it into the error that clients get. */
 export class ConnectionDropped extends Error {
   override readonly name = 'ConnectionDropped';
 
@@ -6,7 +6,7 @@ export class ConnectionDropped extends Error {
     super('the homeserver dropped the connection');
   }
 
-  /** The error with which the global fetch rejects when that happens. */
+  /** The error that the global fetch rejects with when a connection ends. */
   toFetchError(): TypeError {
     const cause = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET', syscall: 'read', errno: -104 });
     return new TypeError('fetch failed', { cause });

@@ -1,8 +1,8 @@
 import { ConnectionDropped } from './connection-dropped.js';
 
-/** An answer whose connection ends in the middle of the body. */
+/** A response whose connection ends in the middle of the body. */
 export class CutResponse extends Response {
-  /** What of the body comes. */
+  /** The first half of the body, which is sent. */
   readonly half: Uint8Array;
 
   constructor(whole: Uint8Array, { status, headers }: Response) {

@@ -15,14 +15,14 @@ export interface UnhandledRequest {
   readonly path: string;
 }
 
-/** What to do with a request that no endpoint serves. */
+/** Whether a request that no endpoint serves throws, or gets 404 and is recorded. */
 export type OnUnhandled = 'throw' | 'record';
 
 interface Env {
   Bindings: { onUnhandled: OnUnhandled };
 }
 
-/** Routes requests to endpoints, through the faults, and keeps the log. */
+/** Routes requests through the faults to the endpoints, and logs them. */
 export class Dispatcher {
   readonly log = new RequestLog();
   readonly faults: Faults;
@@ -37,32 +37,32 @@ export class Dispatcher {
     this.#world = world;
     this.#templates = new Set(endpoints.map(({ path }) => path));
     this.faults = new Faults(world.clock, (endpoint) => this.assertEndpoint(endpoint));
-    this.#app = this.#route(endpoints);
+    this.#app = this.#createApp(endpoints);
   }
 
   /**
-   * Answers a request; rejects with `ConnectionDropped` where the connection would end without an answer.
-   * @param onUnhandled - whether to reject or to answer 404 where no endpoint serves the request
+   * Responds to a request. Rejects with `ConnectionDropped` if the connection ends without a response.
+   * @param onUnhandled - whether a request that no endpoint serves rejects or gets 404
    */
   async fetch(request: Request, onUnhandled: OnUnhandled): Promise<Response> {
     return this.#app.fetch(request, { onUnhandled });
   }
 
-  /** Throws unless there is an endpoint with that path template, so that a slip does not pass for silence. */
+  /** Throws if no endpoint has that path template, so that a misspelled template is noticed. */
   assertEndpoint(template: string): void {
     if (this.#templates.has(template)) return;
     const known = [...this.#templates].toSorted().join('\n  ');
     throw new Error(
-      `expected the path template of an endpoint, got ${JSON.stringify(template)}; there are:\n  ${known}`,
+      `expected the path template of an endpoint, got ${JSON.stringify(template)}; the templates are:\n  ${known}`,
     );
   }
 
-  /** Ends every request that is being answered, as if all connections broke. */
+  /** Ends all running requests, as if their connections broke. */
   dropAll(): void {
     for (const connection of this.#active) connection.abort(new ConnectionDropped());
   }
 
-  #route(endpoints: readonly Endpoint[]): Hono<Env> {
+  #createApp(endpoints: readonly Endpoint[]): Hono<Env> {
     const app = new Hono<Env>();
     app.onError((error) => {
       throw error;
@@ -72,21 +72,23 @@ export class Dispatcher {
       for (const path of honoPaths(endpoint.path)) {
         paths.add(path);
         app.on(endpoint.method, path, ({ req }) =>
-          this.#answer(req.raw, endpoint.path, (target) =>
+          this.#respond(req.raw, endpoint.path, (target) =>
             handle(endpoint, new EndpointRequest(this.#world, req.param(), target)),
           ),
         );
       }
     }
     const refuse = (status: 404 | 405) => (context: Context<Env>) =>
-      this.#answer(context.req.raw, undefined, (target) => this.#refuse(target, status, context.env.onUnhandled));
+      this.#respond(context.req.raw, undefined, (target) =>
+        this.#respondUnhandled(target, status, context.env.onUnhandled),
+      );
     for (const path of paths) app.all(path, refuse(405));
     app.notFound(refuse(404));
     return app;
   }
 
-  /** Answers through the faults, and keeps the log. @param template - undefined when no endpoint serves the request */
-  async #answer(
+  /** Responds through the faults, and logs the request. @param template - undefined if no endpoint serves it */
+  async #respond(
     request: Request,
     template: string | undefined,
     answer: (received: ReceivedRequest) => Promise<Response>,
@@ -98,12 +100,12 @@ export class Dispatcher {
     const { headers } = request;
     const body = new TextDecoder().decode(bytes);
     const userId = accessToken === undefined ? undefined : this.#world.sessions.peek(accessToken)?.userId;
-    const connection = this.#open(request.signal);
+    const connection = this.#openConnection(request.signal);
     const { signal } = connection;
     const received = { method, path, endpoint: template, userId, query, signal, accessToken, body, bytes, headers };
     const entry = this.log.start(received, this.#world.clock.now());
     try {
-      return await this.#logged(
+      return await this.#logStatus(
         entry,
         signal,
         this.faults.apply(received, () => answer(received)),
@@ -113,8 +115,8 @@ export class Dispatcher {
     }
   }
 
-  /** Something to abort the request by, when its client leaves or the homeserver drops it. */
-  #open(clientSignal: AbortSignal): AbortController {
+  /** Creates a controller that aborts when the client disconnects or the homeserver drops the connection. */
+  #openConnection(clientSignal: AbortSignal): AbortController {
     const connection = new AbortController();
     this.#active.add(connection);
     const leave = (): void => connection.abort(clientSignal.reason);
@@ -123,7 +125,7 @@ export class Dispatcher {
     return connection;
   }
 
-  async #logged(entry: LoggedRequest, signal: AbortSignal, answering: Promise<Response>): Promise<Response> {
+  async #logStatus(entry: LoggedRequest, signal: AbortSignal, answering: Promise<Response>): Promise<Response> {
     let status = 0;
     try {
       const response = await answering;
@@ -131,18 +133,22 @@ export class Dispatcher {
       status = response.status;
       return response;
     } catch (error) {
-      // whatever was going on, an aborted request has no answer
+      // an aborted request gets no response, even if the endpoint failed
       throw signal.aborted ? new ConnectionDropped() : error;
     } finally {
       this.log.end(entry, status);
     }
   }
 
-  async #refuse({ method, path }: ReceivedRequest, status: 404 | 405, onUnhandled: OnUnhandled): Promise<Response> {
+  async #respondUnhandled(
+    { method, path }: ReceivedRequest,
+    status: 404 | 405,
+    onUnhandled: OnUnhandled,
+  ): Promise<Response> {
     this.unhandled.push({ method, path });
     if (onUnhandled === 'record') return Response.json(unrecognized(status).body, { status });
     throw new Error(
-      `FakeHomeserver does not serve ${method} ${path}; to get the 404 of a real one, pass onUnhandled: 'record'`,
+      `FakeHomeserver does not serve ${method} ${path}; for a 404 as from a real homeserver, pass onUnhandled: 'record'`,
     );
   }
 }
@@ -175,7 +181,7 @@ function tokenOf(request: Request, query: URLSearchParams): string | undefined {
   return header?.startsWith('Bearer ') ? header.slice('Bearer '.length) : (query.get('access_token') ?? undefined);
 }
 
-/** Where an endpoint's template is served, in Hono's notation. */
+/** Converts an endpoint's template to the paths that serve it, in Hono's syntax. */
 function honoPaths(template: string): string[] {
   const path = template.replaceAll(/\{(\w+)\}/g, ':$1');
   if (path.startsWith('/_')) return [path];

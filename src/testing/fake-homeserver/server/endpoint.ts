@@ -12,7 +12,7 @@ import type { ReceivedRequest } from './received-request.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
-/** An answer with a status other than 200. */
+/** A JSON response with a status other than 200. */
 export class Reply {
   constructor(
     readonly status: number,
@@ -20,30 +20,30 @@ export class Reply {
   ) {}
 }
 
-/** Answers one kind of request. Throws a `MatrixError` to refuse; returns the body of a 200, a `Reply`, or a `Response` that is not JSON. */
+/** Handles a request. Returns the body of a 200, a `Reply` or a `Response`. Throws a `MatrixError` to refuse. */
 export type Handler = (request: EndpointRequest) => unknown;
 
 export interface Endpoint {
   readonly method: Method;
-  /** Template such as `/rooms/{roomId}/messages`; what does not start with `/_` lies under `/_matrix/client/v3`. */
+  /** Template such as `/rooms/{roomId}/messages`, below `/_matrix/client/v3` unless it starts with `/_`. */
   readonly path: string;
-  /** Who may call it: anyone, a user, an admin of the server. */
+  /** Whether it needs no token, the token of a user, or the token of a server admin. */
   readonly auth: 'none' | 'user' | 'admin';
   readonly handle: Handler;
 }
 
-/** A request that an endpoint answers. */
+/** A request to an endpoint. */
 export class EndpointRequest {
   readonly query: URLSearchParams;
   readonly signal: AbortSignal;
   readonly path: string;
   readonly headers: Headers;
-  /** The body as it came. */
+  /** The unchanged body. */
   readonly bytes: Uint8Array;
   readonly #accessToken: string | undefined;
   readonly #body: string;
 
-  /** @param params - what stood in the path for the template's names, decoded */
+  /** @param params - values of the template's placeholders, decoded */
   constructor(
     readonly world: World,
     readonly params: Readonly<Record<string, string>>,
@@ -58,7 +58,7 @@ export class EndpointRequest {
     this.#body = received.body;
   }
 
-  /** Who asks; 401 when nobody does. */
+  /** The session of the access token. Throws 401 without a valid token. */
   get session(): Session {
     return this.world.sessions.use(this.#accessToken);
   }
@@ -67,7 +67,7 @@ export class EndpointRequest {
     return this.world.knownUser(this.session.userId);
   }
 
-  /** What tells the asking device from all others: its id, or its token when it has none. */
+  /** A key for the requesting device, unique on the server: made of its id, or of its token if it has no id. */
   get device(): string {
     const { userId, deviceId, accessToken } = this.session;
     return `${userId}\n${deviceId ?? accessToken}`;
@@ -81,25 +81,25 @@ export class EndpointRequest {
     return this.params[name] ?? '';
   }
 
-  /** A query parameter that has to be there. */
+  /** A required query parameter. Throws 400 if it is missing. */
   required(name: string): string {
     const value = this.query.get(name);
     if (value !== null) return value;
     throw new MatrixError(400, 'M_MISSING_PARAM', `Missing required string query parameter ${name}`);
   }
 
-  /** The room in the path, if the user is in it; otherwise 403. */
+  /** The room in the path. Throws 403 if the user is not in it. */
   joinedRoom(): Room {
     return this.world.joinedRoom(this.param('roomId'), this.session.userId);
   }
 
-  /** The room in the path, as far as the user may read it; otherwise 403. */
+  /** The room in the path, with the range that the user may read. Throws 403 if the user may not read it. */
   readableRoom(): ReadAccess {
     const roomId = this.param('roomId');
     return readAccess(this.world.rooms.get(roomId), this.user, roomId);
   }
 
-  /** The body, which has to be a JSON object. */
+  /** The body as a JSON object. Throws 400 if it is not one. */
   json(options: { allowEmpty?: boolean } = {}): JsonObject {
     if (this.#body === '' && options.allowEmpty) return {};
     let body: unknown;
@@ -112,7 +112,7 @@ export class EndpointRequest {
     return body;
   }
 
-  /** A query parameter that has to be a whole number, zero or more. */
+  /** A query parameter that is a whole number of at least 0, or `otherwise` if it is missing. Throws 400. */
   integer(name: string, otherwise: number): number {
     const value = this.query.get(name);
     if (value === null) return otherwise;
@@ -128,7 +128,7 @@ export class EndpointRequest {
     throw invalidParam(`Boolean query parameter '${name}' must be one of ['true', 'false']`);
   }
 
-  /** A query parameter that has to be one of `allowed`. */
+  /** A query parameter that is one of `allowed`, or `otherwise` if it is missing. Throws 400. */
   oneOf<T extends string>(name: string, allowed: readonly T[], otherwise: T): T {
     const value = this.query.get(name);
     if (value === null) return otherwise;

@@ -1,26 +1,26 @@
 import { randomInt } from 'node:crypto';
 import type { ReceivedRequest } from './received-request.js';
 
-/** Which requests a fault befalls; what is left out matches everything. */
+/** Which requests a fault applies to. A condition that is left out matches all requests. */
 export interface FaultMatch {
   readonly method?: string;
   /** Template of the path, such as `/sync` or `/rooms/{roomId}/send/{eventType}/{txnId}`. */
   readonly endpoint?: string;
-  /** Tested on the path without query. */
+  /** Matches the path without the query. */
   readonly path?: RegExp;
   readonly userId?: string;
-  /** How many of the matching requests it befalls. @default all */
+  /** How many of the matching requests the fault applies to. @default all */
   readonly times?: number;
-  /** How likely it befalls each of them, from 0 to 1. @default 1 */
+  /** Probability that the fault applies to a matching request, from 0 to 1. @default 1 */
   readonly probability?: number;
-  /** How many matching requests it lets pass first. @default 0 */
+  /** How many matching requests pass before the fault applies. @default 0 */
   readonly after?: number;
 }
 
-/** Decides request by request, and counts. */
+/** Decides for each request whether the fault applies, and counts for `times` and `after`. */
 export class FaultMatcher {
   readonly #match: FaultMatch;
-  #passed = 0;
+  #skipped = 0;
   #hits = 0;
 
   constructor(match: FaultMatch) {
@@ -33,17 +33,17 @@ export class FaultMatcher {
     if (endpoint !== undefined && endpoint !== request.endpoint) return false;
     if (path !== undefined && request.path.search(path) === -1) return false;
     if (userId !== undefined && userId !== request.userId) return false;
-    if (this.#passed < after) {
-      this.#passed++;
+    if (this.#skipped < after) {
+      this.#skipped++;
       return false;
     }
-    if (this.#hits >= times || !happens(probability)) return false;
+    if (this.#hits >= times || !isHit(probability)) return false;
     this.#hits++;
     return true;
   }
 }
 
-function happens(probability: number): boolean {
+function isHit(probability: number): boolean {
   const steps = 1_000_000;
   return probability >= 1 || randomInt(steps) < probability * steps;
 }

@@ -6,30 +6,31 @@ import type { FaultMatch } from './fault-match.js';
 import { FaultMatcher } from './fault-match.js';
 import type { ReceivedRequest } from './received-request.js';
 
-const WITHOUT_BODY = new Set([204, 205, 304]);
+const STATUSES_WITHOUT_BODY = new Set([204, 205, 304]);
 
-type Answer = () => Promise<Response>;
-type Fault = (request: ReceivedRequest, answer: Answer) => Promise<Response>;
+type Respond = () => Promise<Response>;
+type Fault = (request: ReceivedRequest, answer: Respond) => Promise<Response>;
 
-/** Ends the fault that the call began. */
+/** Ends the fault that the call has set. */
 export type Disposer = () => void;
 
 /**
- * What can go wrong between a client and its homeserver. Every method returns a disposer. Faults are tried in the
- * order in which they were set; a latency lets later ones follow, the others answer in the homeserver's place.
+ * Injects faults between clients and the homeserver. Every method returns a disposer that ends its fault. Faults apply
+ * in the order in which they were set. One that needs the homeserver's response, such as a latency, lets later faults
+ * apply too; the others replace the response.
  */
 export class Faults {
   readonly #clock: Clock;
   readonly #assertEndpoint: (endpoint: string) => void;
   readonly #faults = new Set<{ matcher: FaultMatcher; fault: Fault }>();
 
-  /** @param assertEndpoint - throws when no endpoint goes by that name */
+  /** @param assertEndpoint - throws if no endpoint has that path template */
   constructor(clock: Clock, assertEndpoint: (endpoint: string) => void) {
     this.#clock = clock;
     this.#assertEndpoint = assertEndpoint;
   }
 
-  /** Answers later, by `ms` on the homeserver's clock. */
+  /** Delays the request by `ms` milliseconds on the homeserver's clock. */
   latency(match: FaultMatch, ms: number): Disposer {
     return this.#add(match, async ({ signal }, answer) => {
       await delay(this.#clock, ms, signal, 'a delayed answer');
@@ -37,7 +38,7 @@ export class Faults {
     });
   }
 
-  /** Answers 429. @param options - whether the wait stands in the `Retry-After` header and in the body; both by default */
+  /** Responds with 429. @param options - `header` and `body` say where the wait is sent; in both by default */
   rateLimit(match: FaultMatch, options: { retryAfterMs: number; header?: boolean; body?: boolean }): Disposer {
     const { retryAfterMs, header = true, body = true } = options;
     return this.status(match, {
@@ -51,7 +52,7 @@ export class Faults {
     });
   }
 
-  /** Answers with a status. @param options - `body` goes out as JSON, or as it is when it is a string */
+  /** Responds with a status. @param options - `body` is sent as JSON, a string unchanged */
   status(
     match: FaultMatch,
     options: { status: number; body?: unknown; headers?: Record<string, string>; errcode?: string },
@@ -59,7 +60,7 @@ export class Faults {
     const { status, headers = {}, errcode = 'M_UNKNOWN' } = options;
     const body = options.body ?? { errcode, error: `Fault: ${status}` };
     return this.#add(match, async () => {
-      if (WITHOUT_BODY.has(status)) return new Response(null, { status, headers });
+      if (STATUSES_WITHOUT_BODY.has(status)) return new Response(null, { status, headers });
       if (typeof body === 'string') return new Response(body, { status, headers });
       return new Response(JSON.stringify(body), {
         status,
@@ -68,13 +69,13 @@ export class Faults {
     });
   }
 
-  /** Answers with a web page, as a proxy or a captive portal does. @param status - 200 by default */
+  /** Responds with a web page, as a proxy or a captive portal does. @param status - 200 by default */
   html(match: FaultMatch, status = 200): Disposer {
     const body = '<!DOCTYPE html><html><head><title>Gateway</title></head><body><h1>Gateway</h1></body></html>';
     return this.status(match, { status, body, headers: { 'Content-Type': 'text/html; charset=utf-8' } });
   }
 
-  /** Answers the request, but with only the first half of the body. */
+  /** Handles the request, and sends a complete response with only the first half of the body. */
   truncatedJson(match: FaultMatch): Disposer {
     return this.#add(match, async (_request, answer) => {
       const response = await answer();
@@ -84,7 +85,7 @@ export class Faults {
     });
   }
 
-  /** Answers the request, and ends the connection in the middle of the body. */
+  /** Handles the request, and ends the connection in the middle of the response body. */
   cutBody(match: FaultMatch): Disposer {
     return this.#add(match, async (_request, answer) => {
       const response = await answer();
@@ -92,12 +93,12 @@ export class Faults {
     });
   }
 
-  /** Answers 200 with JSON that is not what the endpoint returns. */
+  /** Responds with 200 and `body`, such as JSON with types that the endpoint does not return. */
   wrongTypes(match: FaultMatch, body: unknown): Disposer {
     return this.#add(match, async () => Response.json(body));
   }
 
-  /** Answers the request, with what `change` makes of the JSON that it would have answered with. */
+  /** Handles the request, and sends the JSON response as changed by `change`. */
   rewrite(match: FaultMatch, change: (body: unknown) => unknown): Disposer {
     return this.#add(match, async (_request, answer) => {
       const response = await answer();
@@ -106,14 +107,14 @@ export class Faults {
     });
   }
 
-  /** Ends the connection without looking at the request. */
+  /** Ends the connection without handling the request. */
   drop(match: FaultMatch): Disposer {
     return this.#add(match, async () => {
       throw new ConnectionDropped();
     });
   }
 
-  /** Does what the request asks, then ends the connection before the answer. */
+  /** Handles the request, then ends the connection without a response. */
   dropAfter(match: FaultMatch): Disposer {
     return this.#add(match, async (_request, answer) => {
       await answer();
@@ -121,12 +122,12 @@ export class Faults {
     });
   }
 
-  /** Never answers: the request ends when the client gives up or the homeserver closes. */
+  /** Never responds. The request ends when the client aborts it or the homeserver closes. */
   hang(match: FaultMatch): Disposer {
     return this.#add(match, ({ signal }) => untilAborted(signal));
   }
 
-  /** Answers a sync at once with nothing and the `since` it came with, which makes careless clients spin. */
+  /** Responds to a sync at once, without events and with `since` as `next_batch`. A careless client polls in a loop. */
   sameNextBatch(match: FaultMatch): Disposer {
     return this.#add({ endpoint: '/sync', ...match }, async ({ query }, answer) => {
       const since = query.get('since');
@@ -134,7 +135,7 @@ export class Faults {
     });
   }
 
-  /** Sends the client elsewhere. */
+  /** Redirects the client to `location`. */
   redirect(match: FaultMatch, options: { status?: number; location: string }): Disposer {
     const { status = 302, location } = options;
     return this.#add(match, async () => new Response(null, { status, headers: { Location: location } }));
@@ -145,10 +146,10 @@ export class Faults {
     this.#faults.clear();
   }
 
-  /** Answers a request through the faults that befall it. */
-  apply(request: ReceivedRequest, answer: Answer): Promise<Response> {
+  /** Handles a request with all faults that apply to it. */
+  apply(request: ReceivedRequest, answer: Respond): Promise<Response> {
     const hits = [...this.#faults].filter(({ matcher }) => matcher.matches(request));
-    return hits.reduceRight<Answer>(
+    return hits.reduceRight<Respond>(
       (next, { fault }) =>
         () =>
           fault(request, next),

@@ -4,14 +4,14 @@ const MAX_REDIRECTS = 20;
 const SECRET_HEADERS = ['authorization', 'cookie', 'proxy-authorization'];
 
 interface Target {
-  /** Whether requests to that URL are for the fake homeserver. */
+  /** Whether the fake homeserver serves the URL. */
   owns(url: URL): boolean;
   answer(request: Request): Promise<Response>;
 }
 
 /**
- * A `fetch` that asks the fake homeserver directly. Redirects, aborts and broken connections look as they do with the
- * global fetch; any other host is an error, so that no test reaches the network by mistake.
+ * A `fetch` that calls the fake homeserver directly. Redirects, aborts and broken connections are as with the
+ * global fetch. It rejects requests to other hosts, so that no test reaches the network by mistake.
  */
 export function inProcessFetch(target: Target): typeof globalThis.fetch {
   return async (input, init) => {
@@ -30,7 +30,7 @@ export function inProcessFetch(target: Target): typeof globalThis.fetch {
   };
 }
 
-/** What fetch can tell of a body before it is sent; undefined of one that flows. */
+/** The size of a body that is known before it is sent; undefined for a stream. */
 function sizeOf(body: RequestInit['body']): number | undefined {
   if (typeof body === 'string') return Buffer.byteLength(body);
   if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return body.byteLength;
@@ -40,11 +40,11 @@ function sizeOf(body: RequestInit['body']): number | undefined {
 async function send(target: Target, request: Request): Promise<Response> {
   const url = new URL(request.url);
   if (!target.owns(url)) {
-    throw new Error(`FakeHomeserver.fetch serves its own URL only and was asked for ${url.origin}${url.pathname}`);
+    throw new Error(`FakeHomeserver.fetch serves only its own base URL, got ${url.origin}${url.pathname}`);
   }
   const { signal } = request;
   signal.throwIfAborted();
-  // without the body's copy a request that is redirected could not be sent again
+  // cloned, because a redirected request is sent again with its body
   const answer = target.answer(request.clone());
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason);

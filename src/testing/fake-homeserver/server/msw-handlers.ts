@@ -1,7 +1,7 @@
 import type { RequestHandler } from 'msw';
 import { ConnectionDropped } from './connection-dropped.js';
 
-/** Request handlers with which msw answers for the fake homeserver. msw is loaded only here: it is an optional peer. */
+/** Creates msw request handlers that call the fake homeserver. msw is an optional peer, so it is loaded on demand. */
 export async function mswHandlers(
   baseUrl: string,
   answer: (request: Request) => Promise<Response>,

@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { ConnectionDropped } from './connection-dropped.js';
 import { CutResponse } from './cut-response.js';
 
-type Answer = (request: Request) => Promise<Response>;
+type Respond = (request: Request) => Promise<Response>;
 
-/** The fake homeserver on a real port of the loopback interface. */
+/** Serves the fake homeserver on a port of the loopback interface. */
 export class NodeServer {
   readonly #server: Server;
 
@@ -14,15 +14,15 @@ export class NodeServer {
     this.#server = server;
   }
 
-  /** @param port - 0 for any that is free */
-  static async listen(answer: Answer, port: number): Promise<NodeServer> {
+  /** @param port - 0 for any free port */
+  static async listen(answer: Respond, port: number): Promise<NodeServer> {
     const { getRequestListener } = await import('@hono/node-server');
     const listener = getRequestListener(
       async (request, { incoming, outgoing }) => {
         try {
           const response = await answer(request);
           if (!(response instanceof CutResponse)) return response;
-          const half = outgoing as ServerResponse; // the server speaks no HTTP/2
+          const half = outgoing as ServerResponse; // the server is HTTP/1.1 only
           half.writeHead(response.status, Object.fromEntries(response.headers));
           half.write(response.half, () => half.destroy());
           return alreadySent();
@@ -36,7 +36,7 @@ export class NodeServer {
       { overrideGlobalObjects: false },
     );
     const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
-    // long polls keep connections open for longer than Node expects
+    // Long polls keep connections open longer than Node's defaults allow.
     server.keepAliveTimeout = 120_000;
     server.requestTimeout = 0;
     await new Promise<void>((resolve, reject) => {
@@ -50,7 +50,7 @@ export class NodeServer {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Breaks every connection; new ones are accepted. */
+  /** Breaks all connections. New ones are accepted. */
   dropConnections(): void {
     this.#server.closeAllConnections();
   }

@@ -1,18 +1,18 @@
-/** A request as it came, before anybody looks at what it means. */
+/** A received request, before an endpoint parses it. */
 export interface ReceivedRequest {
   readonly method: string;
-  /** Without query. */
+  /** The path without the query. */
   readonly path: string;
-  /** Template of the path, such as `/rooms/{roomId}/messages`; undefined when no endpoint serves it. */
+  /** Template of the path, such as `/rooms/{roomId}/messages`; undefined if no endpoint serves it. */
   readonly endpoint: string | undefined;
   readonly query: URLSearchParams;
   readonly accessToken: string | undefined;
-  /** Whose token it carries; undefined without one, or with a dead one. */
+  /** The user of the access token; undefined without a valid token. */
   readonly userId: string | undefined;
   readonly body: string;
-  /** The body as it came. */
+  /** The unchanged body. */
   readonly bytes: Uint8Array;
   readonly headers: Headers;
-  /** Fires when the client leaves or the homeserver drops the connection. */
+  /** Aborted when the client disconnects or the homeserver drops the connection. */
   readonly signal: AbortSignal;
 }

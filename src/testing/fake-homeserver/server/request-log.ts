@@ -1,27 +1,27 @@
 import type { ReceivedRequest } from './received-request.js';
 
-/** A request that the homeserver received. It holds no token and no password. */
+/** A request that the homeserver received, without tokens and passwords. */
 export interface LoggedRequest {
   readonly method: string;
-  /** Without query. */
+  /** The path without the query. */
   readonly path: string;
   /** The query without the access token. */
   readonly query: Readonly<Record<string, string>>;
-  /** Template of the path, such as `/rooms/{roomId}/messages`; undefined when no endpoint serves it. */
+  /** Template of the path, such as `/rooms/{roomId}/messages`; undefined if no endpoint serves it. */
   readonly endpoint: string | undefined;
-  /** Whose token it carried; undefined without one, or with a dead one. */
+  /** The user of the access token; undefined without a valid token. */
   readonly userId: string | undefined;
-  /** The JSON body with secrets blanked; undefined when there was none. */
+  /** The JSON body with secrets replaced by `[hidden]`; undefined without a JSON body. */
   readonly body: unknown;
-  /** When it came, in milliseconds since the Unix epoch. */
+  /** When the request arrived, in milliseconds since the Unix epoch. */
   readonly at: number;
-  /** Status of the answer; undefined while it is outstanding, 0 when the connection ended without one. */
+  /** Status of the response; undefined while the request runs, 0 if the connection ended without a response. */
   status: number | undefined;
 }
 
 const SECRET_KEYS = new Set(['password', 'new_password', 'refresh_token', 'access_token', 'token']);
 
-/** Every request since the start, or since `clear`. */
+/** Logs requests and counts the running ones. */
 export class RequestLog {
   entries: LoggedRequest[] = [];
   inFlight = 0;

@@ -1,10 +1,10 @@
 import type { Clock } from '../../../core/clock.js';
 import type { SyncResponse } from './sync-response.js';
 
-/** For how long Synapse repeats the answer to an identical initial sync. */
+/** How long Synapse caches the response to an initial sync, in milliseconds. */
 const LIFETIME_MS = 120_000;
 
-/** Answers identical initial syncs alike, which is how Synapse hands out stale ones. */
+/** Caches responses to identical initial syncs, which makes them stale, as in Synapse. */
 export class InitialSyncCache {
   readonly #clock: Clock;
   readonly #answers = new Map<string, { at: number; response: SyncResponse }>();

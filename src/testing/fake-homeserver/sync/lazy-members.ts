@@ -1,13 +1,13 @@
-/** Which membership events each device has been sent, so that lazy loading need not repeat them. */
+/** The membership events that each device has received, so that lazy loading does not repeat them. */
 export class LazyMembers {
   readonly #sent = new Map<string, Map<string, number>>();
 
-  /** Forgets what a device was sent, as its initial sync starts over. */
+  /** Forgets the events of a device. Call it at an initial sync. */
   reset(device: string): void {
     this.#sent.delete(device);
   }
 
-  /** Whether a sync that the device has confirmed, by coming back with a later `since`, held the event. */
+  /** Whether the event was in a sync that the device has confirmed by a later `since`. */
   wasSent(device: string, eventId: string, since: number): boolean {
     return (this.#sent.get(device)?.get(eventId) ?? Infinity) <= since;
   }

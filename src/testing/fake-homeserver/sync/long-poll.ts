@@ -1,8 +1,8 @@
 import type { World } from '../world/world.js';
 
 /**
- * Answers as soon as there is something to tell, or with nothing after `timeoutMs`. Ends with its timer and its place
- * among the waiters when `signal` fires.
+ * Responds when there is a change, or with an empty response after `timeoutMs`. When `signal` is aborted, it stops its
+ * timer and waits no longer.
  */
 export async function longPoll<Answer extends { readonly isEmpty: boolean }>(
   world: World,

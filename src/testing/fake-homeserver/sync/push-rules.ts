@@ -21,7 +21,7 @@ function rule(id: string, conditions: JsonObject[], actions: unknown[], enabled 
 }
 
 /**
- * The rules of a user who has changed none, as Synapse gives them.
+ * The default push rules, as in Synapse.
  * @see https://spec.matrix.org/v1.16/client-server-api/#predefined-rules
  */
 export function pushRules({ userId, localpart }: User): JsonObject {

@@ -11,7 +11,7 @@ import type { Timeline, TimelineRange } from './timeline.js';
 import { loadTimeline } from './timeline.js';
 import { unreadBody } from './unread-body.js';
 
-/** What a sync tells of a room that the user is in; undefined when there is nothing new. */
+/** The entry of a joined room in a sync; undefined if nothing has changed. */
 export function joinedEntry(context: SyncContext, room: Room): JsonObject | undefined {
   const { since, upTo, user, filter } = context;
   const data = user.roomAccountData(room.roomId);
@@ -38,7 +38,7 @@ export function joinedEntry(context: SyncContext, room: Room): JsonObject | unde
   };
 }
 
-/** What a sync tells of a room that the user has left, up to their leaving. */
+/** The entry of a room that the user has left, up to their leave. */
 export function leftEntry(context: SyncContext, room: Room, leftAt: number): JsonObject {
   const range = rangeOf(context, room, leftAt);
   const timeline = loadTimeline(context, room, range);
@@ -60,17 +60,17 @@ const STRIPPED_TYPES = [
   'm.room.topic',
 ];
 
-/** What someone invited may know of the room. */
+/** The entry of a room that the user is invited to. */
 export function invitedEntry({ viewer }: SyncContext, room: Room): JsonObject {
   const invite = room.state.current.get('m.room.member', viewer.userId);
   const known = strippedState(room, invite);
-  // Synapse gives the invite itself unstripped
+  // Synapse does not strip the invite event
   return {
     invite_state: { events: invite ? [...known, clientEvent(room, invite, viewer, { format: 'sync' })] : known },
   };
 }
 
-/** The same in sliding sync, where the invite is stripped too. */
+/** The state for an invited user in sliding sync, where the invite event is stripped too. */
 export function strippedInviteState(room: Room, userId: string): JsonObject[] {
   const invite = room.state.current.get('m.room.member', userId);
   return [...strippedState(room, invite), ...(invite ? [stripped(invite)] : [])];
@@ -86,7 +86,7 @@ function stripped({ type, stateKey, content, sender }: RoomEvent): JsonObject {
   return { type, state_key: stateKey, content, sender };
 }
 
-/** From where the client's picture of the room goes on; a new join starts it anew. */
+/** The range of the timeline. After a new join it starts like an initial sync. */
 function rangeOf({ since, user }: SyncContext, room: Room, upTo: number): TimelineRange {
   if (since === undefined) return { since, upTo };
   const changes = room.membershipsOf(user.userId).filter(({ stream }) => stream > since && stream <= upTo);

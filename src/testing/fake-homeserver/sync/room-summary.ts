@@ -8,8 +8,8 @@ import type { Timeline, TimelineRange } from './timeline.js';
 const MAX_HEROES = 5;
 
 /**
- * How many are in the room and, when it has no name, who: for clients that load members lazily. Adds the membership
- * events of those it names to `state` when the client lacks them.
+ * The member counts of a room and, if it has no name, its heroes, for clients with lazy loading. Adds the membership
+ * events of the heroes to `state` if the client has not received them.
  */
 export function roomSummary(
   context: SyncContext,
@@ -45,7 +45,7 @@ function isMember({ type }: RoomEvent): boolean {
   return type === 'm.room.member';
 }
 
-/** Those after whom a room without a name is called. */
+/** The heroes, whose names make the name of a room without one. */
 export function heroesOf(room: Room, self: string): RoomEvent[] {
   const others = room.state.current.ofType('m.room.member').filter(({ stateKey }) => stateKey !== self);
   const present = others.filter((event) => ['join', 'invite'].includes(membershipIn(event)));

@@ -1,7 +1,7 @@
 import { MatrixError } from '../matrix-error.js';
 import type { PositionTokens } from '../world/position-tokens.js';
 
-/** Up to where each room has been told of on a connection. */
+/** The position up to which each room was sent on a connection, by room id. */
 export type SentRooms = ReadonlyMap<string, number>;
 
 export interface SlidingPosition {
@@ -10,8 +10,8 @@ export interface SlidingPosition {
 }
 
 /**
- * What each connection of a device has been told. A position lives until the client comes back with a later one, or
- * begins the connection anew.
+ * The positions of each connection of a device. A position is kept until the client uses a later one, or starts the
+ * connection again.
  */
 export class SlidingConnections {
   readonly #positions: PositionTokens;
@@ -22,7 +22,7 @@ export class SlidingConnections {
     this.#positions = positions;
   }
 
-  /** Where the client is; undefined when it begins. */
+  /** The client's position; undefined at the start of a connection. */
   read(connection: string, pos: string | null): SlidingPosition | undefined {
     if (pos === null) {
       this.#connections.delete(connection);
@@ -38,7 +38,7 @@ export class SlidingConnections {
     return position;
   }
 
-  /** @returns the `pos` for the client to come back with */
+  /** @returns the `pos` for the client's next request */
   record(connection: string, position: SlidingPosition): string {
     const known = this.#connections.get(connection) ?? new Map<number, SlidingPosition>();
     this.#connections.set(connection, known.set(++this.#count, position));

@@ -2,15 +2,15 @@ import type { JsonObject } from '../json.js';
 import { isJsonObject, objectOrEmpty } from '../json.js';
 import { MatrixError } from '../matrix-error.js';
 
-/** What is wanted of a room. */
+/** The requested parts of a room. */
 export interface SlidingRoomConfig {
-  /** Pairs of event type and state key: `*` for any, `$ME` for the user, `$LAZY` for whom the timeline concerns. */
+  /** Pairs of event type and state key: `*` for any, `$ME` for the user, `$LAZY` for members the timeline needs. */
   readonly requiredState: readonly (readonly [string, string])[];
   readonly timelineLimit: number;
 }
 
 export interface SlidingList extends SlidingRoomConfig {
-  /** First and last place, both included. */
+  /** First and last index in the list, both included. */
   readonly ranges: readonly (readonly [number, number])[];
   readonly isInvite: boolean | undefined;
 }
@@ -22,7 +22,7 @@ export interface SlidingRequest {
   readonly extensions: ReadonlySet<string>;
 }
 
-/** Reads the body of a request as far as clients use it here; what the fake does not serve fails loudly. */
+/** Reads the members of a request body that this library uses. Throws for parts that are not served here. */
 export function readSlidingRequest(body: JsonObject): SlidingRequest {
   const { conn_id: connection, lists, room_subscriptions: subscriptions, extensions } = body;
   return {

@@ -11,13 +11,13 @@ import { slidingRoom } from './sliding-room.js';
 import type { SyncContext } from './sync-context.js';
 import { parseSyncFilter } from './sync-filter.js';
 
-/** Events that move a room to the top of a list, as far as they are used here. */
+/** Types of events that move a room to the top of a list. Only those used here. */
 const BUMPS = new Set(['m.room.create', 'm.room.message', 'm.room.encrypted', 'm.sticker']);
 
-/** What all of one answer's rooms have in common. */
+/** The context shared by all rooms of a response. */
 export type SlidingContext = Omit<SyncContext, 'filter' | 'since'>;
 
-/** One answer of simplified sliding sync without its `pos`, and what the connection has been told with it. */
+/** A response of simplified sliding sync without its `pos`, and the rooms that were sent with it. */
 export function slidingResponse(
   context: SlidingContext,
   request: SlidingRequest,
@@ -27,25 +27,25 @@ export function slidingResponse(
   const wanted = new Map<string, SlidingRoomConfig>();
   const lists: JsonObject = {};
   for (const [name, list] of request.lists) {
-    const all = listed(world, user, list).map(({ roomId }) => roomId);
+    const all = roomsInList(world, user, list).map(({ roomId }) => roomId);
     const ops = list.ranges.map(([first, last]) => ({
       op: 'SYNC',
       range: [first, last],
       room_ids: all.slice(first, last + 1),
     }));
-    for (const roomId of ops.flatMap(({ room_ids: roomIds }) => roomIds)) want(wanted, roomId, list);
+    for (const roomId of ops.flatMap(({ room_ids: roomIds }) => roomIds)) addWanted(wanted, roomId, list);
     lists[name] = { count: all.length, ops };
   }
   for (const [roomId, config] of request.subscriptions) {
-    if (user.rooms.get(roomId)?.membership === 'join') want(wanted, roomId, config);
+    if (user.rooms.get(roomId)?.membership === 'join') addWanted(wanted, roomId, config);
   }
   const sent = new Map(from?.sent);
   const rooms = new Map<string, SlidingRoom>();
   for (const [roomId, config] of wanted) {
     const room = world.rooms.get(roomId) as Room;
     const filter = parseSyncFilter({ room: { timeline: { limit: config.timelineLimit } } });
-    const told = slidingRoom({ ...context, filter, since: sent.get(roomId) }, room, config);
-    if (told) rooms.set(roomId, told);
+    const sentRooms = slidingRoom({ ...context, filter, since: sent.get(roomId) }, room, config);
+    if (sentRooms) rooms.set(roomId, sentRooms);
     sent.set(roomId, upTo);
   }
   const extensions = extensionsOf(context, request, wanted.keys(), rooms, from);
@@ -54,8 +54,8 @@ export function slidingResponse(
   return { body: { lists, rooms: bodies, extensions }, position: { upTo, sent }, isEmpty };
 }
 
-/** Where lists and subscriptions overlap, a room is told of with the more of both. */
-function want(wanted: Map<string, SlidingRoomConfig>, roomId: string, config: SlidingRoomConfig): void {
+/** A room in several lists or subscriptions gets the larger timeline limit and all required state. */
+function addWanted(wanted: Map<string, SlidingRoomConfig>, roomId: string, config: SlidingRoomConfig): void {
   const other = wanted.get(roomId) ?? { requiredState: [], timelineLimit: 0 };
   wanted.set(roomId, {
     requiredState: [...other.requiredState, ...config.requiredState],
@@ -63,8 +63,8 @@ function want(wanted: Map<string, SlidingRoomConfig>, roomId: string, config: Sl
   });
 }
 
-/** The user's rooms and invitations, and the rooms that others put them out of, the liveliest first. */
-function listed(world: World, user: User, { isInvite }: SlidingList): Room[] {
+/** The user's rooms, invites and the rooms they were removed from, latest activity first. */
+function roomsInList(world: World, user: User, { isInvite }: SlidingList): Room[] {
   const rooms = [...user.rooms].flatMap(([roomId, { forgotten }]) => {
     const room = world.rooms.get(roomId);
     const last = room?.membershipsOf(user.userId).at(-1);
@@ -98,7 +98,7 @@ function extensionsOf(
     const data = user.roomAccountData(roomId).eventsAfter(since ?? 0);
     if (data.length > 0) accountData[roomId] = data;
     if (!room.joined.has(user.userId)) continue;
-    // Of a room that is new to the connection, only receipts for the timeline that comes with it, and one's own.
+    // A room that is new to the connection has only receipts for its timeline, and the user's own.
     const current = room.receipts.after(since ?? 0, user.userId).filter(({ eventId, userId }) => {
       return since !== undefined || userId === user.userId || told.get(roomId)?.eventIds.has(eventId);
     });

@@ -12,17 +12,17 @@ const MEMBER = 'm.room.member';
 
 export interface SlidingRoom {
   readonly body: JsonObject;
-  /** The ids of the events in its timeline. */
+  /** Ids of the events in the timeline. */
   readonly eventIds: ReadonlySet<string>;
 }
 
 /**
- * A room in an answer of simplified sliding sync; the context's `since` says what the connection has of the room. Its
- * state is the one after the timeline.
+ * A room in a response of simplified sliding sync. The context's `since` is the position up to which the connection
+ * has received the room. The state is the one after the timeline.
  */
 export function slidingRoom(context: SyncContext, room: Room, config: SlidingRoomConfig): SlidingRoom | undefined {
   const { viewer, since, upTo, world } = context;
-  const counts = { notification_count: 0, highlight_count: 0 }; // which is all that Synapse ever says
+  const counts = { notification_count: 0, highlight_count: 0 }; // Synapse always returns 0
   const membership = room.membership(viewer.userId);
   const head = { ...counts, ...(since === undefined && { initial: true }) };
   if (membership === 'invite') {
@@ -50,7 +50,7 @@ export function slidingRoom(context: SyncContext, room: Room, config: SlidingRoo
     ...(config.timelineLimit > 0 && {
       timeline: events.map((event) => clientEvent(room, event, viewer, view)),
       limited,
-      // unlike in /sync it lies before the timeline also where that is whole
+      // unlike in /sync, it lies before the timeline even if that is complete
       prev_batch: world.positions.history(first ? first.stream - 1 : timeline.prevBatch),
       num_live: 0,
     }),
@@ -70,7 +70,7 @@ function requiredState(
   return room.state.current.all().filter(({ type, stateKey = '', stream }) => {
     if (since !== undefined && stream <= since) return false;
     return pairs.some(([wanted, key]) => {
-      if (wanted === '*') return true; // whatever else is asked for
+      if (wanted === '*') return true; // includes all members too
       if (wanted !== type) return false;
       if (key === '$ME') return stateKey === viewer.userId;
       return key === '$LAZY' ? relevant.has(stateKey) : key === '*' || key === stateKey;

@@ -5,22 +5,22 @@ import type { LazyMembers } from './lazy-members.js';
 import type { SyncFilter } from './sync-filter.js';
 import type { TimelineLimit } from './timeline.js';
 
-/** One sync: who asks, for what, from where to where. */
+/** The parameters of one sync. */
 export interface SyncContext {
   readonly world: World;
   readonly user: User;
   readonly viewer: Viewer;
-  /** Undefined for a token without a device. */
+  /** Undefined if the token has no device. */
   readonly deviceId: string | undefined;
   readonly filter: SyncFilter;
-  /** The position that the client has; undefined on an initial sync. */
+  /** The client's position; undefined for an initial sync. */
   readonly since: number | undefined;
-  /** The position that the client has among the messages to its device. */
+  /** The client's position in the to-device messages. */
   readonly toDeviceSince: number;
-  /** The position that this sync leads to. */
+  /** The position at the end of this sync. */
   readonly upTo: number;
   readonly fullState: boolean;
-  /** Whether the client wants the state after the timeline (MSC4222). */
+  /** Whether the client requests the state after the timeline (MSC4222). */
   readonly useStateAfter: boolean;
   readonly timelineLimit: TimelineLimit | undefined;
   readonly lazyMembers: LazyMembers;

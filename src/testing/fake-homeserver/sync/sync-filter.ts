@@ -5,10 +5,10 @@ import { EventFilter } from '../rooms/event-filter.js';
 import type { User } from '../world/user.js';
 
 const DEFAULT_TIMELINE_LIMIT = 10;
-/** Synapse's `filter_timeline_limit`: a client that asks for more gets this. */
+/** Synapse's `filter_timeline_limit`, the maximum for `limit` of timelines. */
 const MAX_TIMELINE_LIMIT = 100;
 
-/** What a sync is to return. */
+/** The parsed filter of a sync. */
 export interface SyncFilter {
   readonly rooms: EventFilter;
   readonly timeline: EventFilter;
@@ -41,7 +41,7 @@ function parseInline(parameter: string): unknown {
   }
 }
 
-/** Checks a filter definition as far as clients get it wrong; unknown members are let through, as Synapse does. */
+/** Checks a filter definition for common mistakes. Unknown members are accepted, as in Synapse. */
 export function parseSyncFilter(definition: unknown): SyncFilter {
   const root = objectOrEmpty(definition);
   const room = objectOrEmpty(root['room']);

@@ -1,20 +1,20 @@
 import type { JsonObject } from '../json.js';
 import type { Room } from '../rooms/room.js';
 import { membershipIn } from '../rooms/room-event.js';
-import { encryptionNews, encryptionSections, hasEncryptionNews } from './encryption-news.js';
+import { encryptionChanges, encryptionSections, hasEncryptionChanges } from './encryption-changes.js';
 import { pushRules } from './push-rules.js';
 import { invitedEntry, joinedEntry, leftEntry } from './room-entry.js';
 import type { SyncContext } from './sync-context.js';
 
 export interface SyncResponse {
   readonly body: JsonObject;
-  /** Whether it tells of nothing, so that a long poll goes on waiting. */
+  /** Whether the response has no changes, so that a long poll continues to wait. */
   readonly isEmpty: boolean;
 }
 
 /**
- * One answer of /sync, as far as the homeserver has got. Costs what is new and what rooms the user has, not what the
- * rooms hold. Like Synapse it leaves empty sections out.
+ * A response of /sync up to the present position. Its cost grows with the changes and the number of rooms, not with
+ * the size of the rooms. Empty sections are left out, as in Synapse.
  */
 export function syncResponse(context: SyncContext): SyncResponse {
   const { world, user, filter, since, upTo } = context;
@@ -24,7 +24,7 @@ export function syncResponse(context: SyncContext): SyncResponse {
     ...user.accountData.eventsAfter(isFull ? 0 : since),
   ].filter((event) => filter.accountData.accepts(event));
   const rooms = roomsOf(context);
-  const encryption = encryptionNews(context);
+  const encryption = encryptionChanges(context);
   return {
     body: {
       next_batch: world.positions.sync(upTo, encryption.toDevice.upTo),
@@ -32,7 +32,7 @@ export function syncResponse(context: SyncContext): SyncResponse {
       ...(rooms && { rooms }),
       ...encryptionSections(encryption),
     },
-    isEmpty: accountData.length === 0 && !rooms && !hasEncryptionNews(encryption),
+    isEmpty: accountData.length === 0 && !rooms && !hasEncryptionChanges(encryption),
   };
 }
 
@@ -53,18 +53,19 @@ function entryOf(context: SyncContext, room: Room): { section: Section; body: Js
   const { userId } = context.user;
   const last = room.membershipsOf(userId).at(-1);
   if (!last) return undefined;
-  const isNews = last.stream > (context.since ?? 0);
+  const isChanged = last.stream > (context.since ?? 0);
   switch (membershipIn(last)) {
     case 'join': {
       const body = joinedEntry(context, room);
       return body && { section: 'join', body };
     }
     case 'invite':
-      return isNews ? { section: 'invite', body: invitedEntry(context, room) } : undefined;
+      return isChanged ? { section: 'invite', body: invitedEntry(context, room) } : undefined;
     default: {
-      // an initial sync tells of rooms that others made the user leave, and of those they left when asked to
-      const isTold = context.since === undefined ? last.sender !== userId || context.filter.includeLeave : isNews;
-      return isTold ? { section: 'leave', body: leftEntry(context, room, last.stream) } : undefined;
+      // an initial sync has rooms that the user was removed from, and with `include_leave` those that they left
+      const isIncluded =
+        context.since === undefined ? last.sender !== userId || context.filter.includeLeave : isChanged;
+      return isIncluded ? { section: 'leave', body: leftEntry(context, room, last.stream) } : undefined;
     }
   }
 }

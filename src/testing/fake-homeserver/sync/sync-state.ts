@@ -6,23 +6,23 @@ import type { Timeline, TimelineRange } from './timeline.js';
 
 const MEMBER = 'm.room.member';
 
-/** What a timeline itself says of the room's state. */
+/** The parts of a timeline that concern the room's state. */
 interface TimelineState {
-  /** The last event of each key. */
+  /** The last state event of each type and state key. */
   readonly shown: ReadonlySet<RoomEvent>;
-  /** The users whose membership the timeline calls for; undefined when all members are wanted anyway. */
+  /** The users whose membership events the timeline needs; undefined without lazy loading. */
   readonly fetch: ReadonlySet<string> | undefined;
 }
 
 interface FoundState {
   readonly events: Iterable<RoomEvent>;
-  /** Those that changed since the last sync; they are sent whether or not the client has had them. */
+  /** Events that changed since the last sync. They are sent even if the client has received them. */
   readonly changed: ReadonlySet<RoomEvent>;
 }
 
 /**
- * The state that belongs to a timeline: what the client needs before it, or, with MSC4222, after it.
- * Follows `compute_state_delta` in Synapse's handlers/sync.py, where the reasons stand.
+ * The state section for a timeline: the state before it, or, with MSC4222, after it.
+ * Follows `compute_state_delta` in Synapse's handlers/sync.py, which gives the reasons.
  */
 export function stateFor(context: SyncContext, room: Room, range: TimelineRange, timeline: Timeline): RoomEvent[] {
   const { filter } = context;
@@ -33,7 +33,7 @@ export function stateFor(context: SyncContext, room: Room, range: TimelineRange,
   return withoutSentMembers(context, found, inTimeline).filter((event) => filter.state.accepts(event));
 }
 
-type FindState = (
+type StateFinder = (
   context: SyncContext,
   room: Room,
   range: TimelineRange,
@@ -41,7 +41,7 @@ type FindState = (
   inTimeline: TimelineState,
 ) => FoundState;
 
-const fullState: FindState = ({ user, useStateAfter }, room, { upTo }, { events }, { shown, fetch }) => {
+const fullState: StateFinder = ({ user, useStateAfter }, room, { upTo }, { events }, { shown, fetch }) => {
   const wanted = fetch && new Set([...fetch, user.userId]);
   const end = selectState(room.state.at(upTo), wanted);
   if (useStateAfter) return { events: end, changed: new Set() };
@@ -49,13 +49,13 @@ const fullState: FindState = ({ user, useStateAfter }, room, { upTo }, { events 
   return { events: latestByKey(without([...start, ...end], shown)), changed: new Set() };
 };
 
-const stateAfterChanges: FindState = (_context, room, { since = 0, upTo }, _timeline, { fetch }) => {
+const stateAfterChanges: StateFinder = (_context, room, { since = 0, upTo }, _timeline, { fetch }) => {
   const members = fetch ? selectMembers(room.state.at(upTo), fetch) : [];
   const changed = latestByKey(room.state.between(since, upTo));
   return { events: new Set([...members, ...changed]), changed: new Set(changed) };
 };
 
-const stateBeforeChanges: FindState = (_context, room, { since = 0, upTo }, timeline, { shown, fetch }) => {
+const stateBeforeChanges: StateFinder = (_context, room, { since = 0, upTo }, timeline, { shown, fetch }) => {
   const startsAt = timeline.events[0]?.stream ?? upTo;
   const members = fetch && timeline.events[0] ? selectMembers(room.state.at(startsAt), fetch) : [];
   if (!timeline.limited && !timeline.hasGaps) return { events: members, changed: new Set() };
@@ -71,14 +71,14 @@ function readTimeline({ filter, useStateAfter }: SyncContext, { events }: Timeli
   const byKey = new Map<string, RoomEvent>();
   const fetch = new Set<string>();
   for (const event of events) {
-    // a client that reads the timeline from its start needs no membership that it has already read
+    // no membership event is needed for a sender whose membership event is earlier in the timeline
     if (useStateAfter || !byKey.has(keyOf(MEMBER, event.sender))) fetch.add(event.sender);
     if (event.stateKey !== undefined) byKey.set(keyOf(event.type, event.stateKey), event);
   }
   return { shown: new Set(byKey.values()), fetch: filter.lazyLoadMembers ? fetch : undefined };
 }
 
-/** The state without members, and of the members those in `wanted`; everything when `wanted` is undefined. */
+/** The state with only the members in `wanted`, or with all members if `wanted` is undefined. */
 function selectState(state: StateMap, wanted: ReadonlySet<string> | undefined): RoomEvent[] {
   return wanted ? [...state.all(MEMBER), ...selectMembers(state, wanted)] : state.all();
 }
@@ -93,13 +93,13 @@ function withoutSentMembers(
   { shown }: TimelineState,
 ): RoomEvent[] {
   if (!filter.lazyLoadMembers || filter.includeRedundantMembers) return [...events];
-  const isNews = (event: RoomEvent): boolean =>
+  const mustSend = (event: RoomEvent): boolean =>
     event.type !== MEMBER || changed.has(event) || !lazyMembers.wasSent(viewer.device, event.eventId, since ?? -1);
-  const news = [...events].filter(isNews);
-  for (const event of [...news, ...shown]) {
+  const sentEvents = [...events].filter(mustSend);
+  for (const event of [...sentEvents, ...shown]) {
     if (event.type === MEMBER) lazyMembers.markSent(viewer.device, event.eventId, upTo);
   }
-  return news;
+  return sentEvents;
 }
 
 function latestByKey(events: readonly RoomEvent[]): RoomEvent[] {

@@ -3,10 +3,10 @@ import type { RoomEvent } from '../rooms/room-event.js';
 import { canSee } from '../rooms/visibility.js';
 import type { SyncContext } from './sync-context.js';
 
-/** A bound on incremental timelines that a test has set. */
+/** A limit for incremental timelines that a test has set. */
 export interface TimelineLimit {
   readonly limit: number;
-  /** Leave `limited` out of the answer, as happens with Synapse (synapse#16463). */
+  /** Whether `limited` is left out of the response, as in synapse#16463. */
   readonly omitLimited: boolean;
 }
 
@@ -14,49 +14,49 @@ export interface TimelineLimit {
 export interface Timeline {
   readonly events: readonly RoomEvent[];
   readonly limited: boolean;
-  /** Whether the filter took events out of the middle. */
+  /** Whether the filter removed events from the middle. */
   readonly hasGaps: boolean;
-  /** Where to go on backwards, as a position. */
+  /** The position from which the client pages backwards. */
   readonly prevBatch: number;
 }
 
 export interface TimelineRange {
-  /** What the client has of the room; undefined to start it anew. */
+  /** The position up to which the client has the room; undefined to start like an initial sync. */
   readonly since: number | undefined;
-  /** Where the client's knowledge ended before a new join: what came after it bounds `prev_batch`. */
+  /** The client's position before a new join. `prev_batch` depends on the events after it. */
   readonly joinedSince?: number | undefined;
   readonly upTo: number;
 }
 
-/** Picks the newest events in the range. The places of `prev_batch` are Synapse's, odd ones included. */
+/** Selects the newest events of the range. `prev_batch` is at the same positions as in Synapse, even odd ones. */
 export function loadTimeline(context: SyncContext, room: Room, range: TimelineRange): Timeline {
   const { since, upTo, joinedSince } = range;
   const limit = limitOf(context, since);
-  if (limit === 0) return withoutLimit(context, room, range);
+  if (limit === 0) return timelineForLimitZero(context, room, range);
   if (since === undefined) {
     const fresh = joinedSince === undefined ? [] : room.eventsBetween(joinedSince, upTo);
-    const { events, cut } = newest(context, room, 0, upTo, limit);
-    const restart = fresh.length === 0 ? upTo : before(fresh.slice(-(limit + 1)), upTo);
+    const { events, cut } = newestEvents(context, room, 0, upTo, limit);
+    const restart = fresh.length === 0 ? upTo : positionBefore(fresh.slice(-(limit + 1)), upTo);
     return {
       events,
       hasGaps: true,
       limited: cut || joinedSince !== undefined,
-      prevBatch: cut ? before(events, upTo) : restart,
+      prevBatch: cut ? positionBefore(events, upTo) : restart,
     };
   }
   const all = room.eventsBetween(since, upTo);
   if (all.length <= limit) {
     const events = all.filter((event) => isWanted(context, room, event));
     const hasGaps = events.length < all.length;
-    return { events, hasGaps, limited: false, prevBatch: before(events, before(all, since)) };
+    return { events, hasGaps, limited: false, prevBatch: positionBefore(events, positionBefore(all, since)) };
   }
-  const { events, cut } = newest(context, room, since, upTo, limit);
-  const restart = before(all.slice(-(limit + 1)), since);
-  return { events, hasGaps: true, limited: cut, prevBatch: cut ? before(events, upTo) : restart };
+  const { events, cut } = newestEvents(context, room, since, upTo, limit);
+  const restart = positionBefore(all.slice(-(limit + 1)), since);
+  return { events, hasGaps: true, limited: cut, prevBatch: cut ? positionBefore(events, upTo) : restart };
 }
 
-/** What Synapse makes of a limit of 0: nothing of a room that is new to the client, otherwise the newest event. */
-function withoutLimit(context: SyncContext, room: Room, { since, joinedSince, upTo }: TimelineRange): Timeline {
+/** The timeline for a limit of 0, as in Synapse: empty for a new room, otherwise the newest event. */
+function timelineForLimitZero(context: SyncContext, room: Room, { since, joinedSince, upTo }: TimelineRange): Timeline {
   const start = since ?? joinedSince;
   const last = start === undefined ? undefined : room.eventsBetween(start, upTo).at(-1);
   const events = last && isWanted(context, room, last) ? [last] : [];
@@ -70,7 +70,7 @@ function limitOf({ filter, timelineLimit }: SyncContext, since: number | undefin
 }
 
 /** The newest `limit` wanted events after `since`, oldest first, and whether there were more. */
-function newest(
+function newestEvents(
   context: SyncContext,
   room: Room,
   since: number,
@@ -96,7 +96,7 @@ function isWanted({ filter, user }: SyncContext, room: Room, event: RoomEvent): 
   return filter.timeline.accepts(event) && canSee(room, user.userId, event);
 }
 
-function before(events: readonly RoomEvent[], otherwise: number): number {
+function positionBefore(events: readonly RoomEvent[], otherwise: number): number {
   const first = events[0];
   return first ? first.stream - 1 : otherwise;
 }

@@ -6,7 +6,7 @@ import type { Unread } from '../rooms/unread-counts.js';
 import { MAIN_TIMELINE, highlightsFor } from '../rooms/unread-counts.js';
 import type { User } from '../world/user.js';
 
-/** What of a room the user has not read, in one sum or, when the client wants that, thread by thread. */
+/** The unread counts of a room, in total or, if the client requests it, by thread. */
 export function unreadBody(room: Room, user: User, byThread: boolean): JsonObject {
   const { userId, localpart, displayName } = user;
   const names = displayName === undefined ? [localpart] : [localpart, displayName];
@@ -21,7 +21,7 @@ export function unreadBody(room: Room, user: User, byThread: boolean): JsonObjec
   };
 }
 
-/** Nothing from before the user's last joining counts. */
+/** The position of the user's last join. Earlier events do not count as unread. */
 function joinedAt(room: Room, userId: string): number {
   return room.membershipsOf(userId).findLast((event) => membershipIn(event.replaces) !== 'join')?.stream ?? 0;
 }

@@ -14,7 +14,7 @@ export class AccountData {
     this.#lastStream = stream;
   }
 
-  /** What changed after `position`, as sync shows it. */
+  /** Account data that changed after `position`, as in a sync. */
   eventsAfter(position: number): { type: string; content: JsonObject }[] {
     if (this.#lastStream <= position) return [];
     return [...this.#byType]

@@ -8,14 +8,14 @@ interface ToDeviceMessage {
 
 interface InboxPortion {
   readonly events: JsonObject[];
-  /** The last one's position, where more are waiting. */
+  /** The position of the last returned message, if more are waiting. */
   readonly upTo?: number;
 }
 
-/** How many messages Synapse gives at once. */
+/** Synapse's maximum of messages in one sync. */
 const MOST = 100;
 
-/** Messages from device to device, kept until a sync shows that they have arrived. */
+/** To-device messages, kept until a later `since` confirms that they have arrived. */
 export class DeviceInboxes {
   readonly #byDevice = new Map<string, ToDeviceMessage[]>();
 
@@ -24,7 +24,7 @@ export class DeviceInboxes {
     this.#byDevice.set(key, [...(this.#byDevice.get(key) ?? []), { stream, event }]);
   }
 
-  /** The first that came after `since`; what came before has arrived and goes. */
+  /** The first messages after `since`. Earlier ones have arrived and are deleted. */
   after(userId: string, deviceId: string, since: number): InboxPortion {
     const key = `${userId}\n${deviceId}`;
     const waiting = this.#byDevice.get(key);

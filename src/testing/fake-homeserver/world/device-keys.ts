@@ -4,7 +4,7 @@ import { objectOrEmpty } from '../json.js';
 import { MatrixError } from '../matrix-error.js';
 import { publicKeyOf } from './signatures.js';
 
-/** What one device has uploaded. One-time keys are by `<algorithm>:<id>`, and so are fallback keys, one an algorithm. */
+/** The uploaded keys of a device. One-time and fallback keys are stored by `<algorithm>:<id>`. */
 interface UploadedKeys {
   identity?: JsonObject;
   readonly oneTime: Map<string, JsonObject>;
@@ -15,18 +15,18 @@ interface UploadedKeys {
 type CrossSigningKeys = Partial<Record<CrossSigningPurpose, JsonObject>>;
 export type CrossSigningPurpose = 'master' | 'self_signing' | 'user_signing';
 
-/** The public keys that devices have left at the homeserver. */
+/** The public keys of devices and users. */
 export class DeviceKeys {
   readonly #byUser = new Map<string, Map<string, UploadedKeys>>();
   readonly #crossSigning = new Map<string, CrossSigningKeys>();
-  /** Signatures that were added later, by signer and signed key. */
+  /** Signatures added after the upload, by signer and signed key. */
   readonly #signatures = new Map<string, JsonObject>();
-  /** Whose keys a user has signed, and when. */
+  /** By signer: the users whose keys they have signed, with the stream position. */
   readonly #signedAt = new Map<string, Map<string, number>>();
-  /** When the keys of a user changed last. */
+  /** By user: the stream position of the last change of their keys. */
   readonly #changedAt = new Map<string, number>();
 
-  /** The device's keys as it uploaded them, with the user's signatures. */
+  /** The device's identity keys, with the signatures of its user. */
   identity(userId: string, deviceId: string): JsonObject | undefined {
     const identity = this.#byUser.get(userId)?.get(deviceId)?.identity;
     return identity && this.#withSignatures(identity, userId, userId, deviceId);
@@ -42,7 +42,7 @@ export class DeviceKeys {
     return key && this.#withSignatures(key, viewerId, userId, publicKeyOf(key));
   }
 
-  /** The users whose keys `signerId` has signed after `position`: only they have to look those up again. */
+  /** The users whose keys `signerId` has signed after `position`. Only the signer has to query those keys again. */
   signedAfter(signerId: string, position: number): string[] {
     return [...(this.#signedAt.get(signerId) ?? [])].filter(([, at]) => at > position).map(([userId]) => userId);
   }
@@ -60,7 +60,7 @@ export class DeviceKeys {
     this.#changedAt.set(userId, stream);
   }
 
-  /** @returns whether they are others than before */
+  /** @returns whether the keys have changed */
   setIdentity(userId: string, deviceId: string, keys: JsonObject): boolean {
     const device = this.#device(userId, deviceId);
     const changed = JSON.stringify(device.identity) !== JSON.stringify(keys);
@@ -82,13 +82,13 @@ export class DeviceKeys {
   setFallbackKeys(userId: string, deviceId: string, keys: JsonObject): void {
     const { fallback } = this.#device(userId, deviceId);
     for (const [id, key] of Object.entries(keys)) {
-      if (canonicalJson(fallback.get(id)?.key) === canonicalJson(key)) continue; // used is used
+      if (canonicalJson(fallback.get(id)?.key) === canonicalJson(key)) continue; // the same key stays used
       for (const other of fallback.keys()) if (algorithmOf(other) === algorithmOf(id)) fallback.delete(other);
       fallback.set(id, { key: objectOrEmpty(key), used: false });
     }
   }
 
-  /** How many one-time keys are left, by algorithm; always says so of the common one. */
+  /** The number of one-time keys by algorithm. Always includes `signed_curve25519`. */
   oneTimeKeyCounts(userId: string, deviceId: string): Record<string, number> {
     const counts: Record<string, number> = { signed_curve25519: 0 };
     for (const id of this.#byUser.get(userId)?.get(deviceId)?.oneTime.keys() ?? []) {
@@ -102,7 +102,7 @@ export class DeviceKeys {
     return [...fallback].filter(([, { used }]) => !used).map(([id]) => algorithmOf(id));
   }
 
-  /** A key that nobody else gets, or the fallback key when there is none left. */
+  /** Removes and returns a one-time key, or returns the fallback key if there is none. */
   claim(userId: string, deviceId: string, algorithm: string): JsonObject | undefined {
     const device = this.#byUser.get(userId)?.get(deviceId);
     for (const [id, key] of device?.oneTime ?? []) {

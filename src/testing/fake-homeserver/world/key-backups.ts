@@ -1,7 +1,7 @@
 import type { JsonObject } from '../json.js';
 import { objectOrEmpty } from '../json.js';
 
-/** One version of a user's key backup: what it is sealed with, and the sealed keys by room and session. */
+/** One version of a user's key backup: its algorithm, and the encrypted keys by room and session. */
 export class KeyBackup {
   authData: JsonObject;
   etag = 0;
@@ -45,7 +45,7 @@ export class KeyBackup {
   }
 }
 
-/** The key backups of all users; only the newest of each takes keys. */
+/** The key backups of all users. Only the newest version of a user accepts keys. */
 export class KeyBackups {
   readonly #byUser = new Map<string, { last: number; readonly backups: Map<string, KeyBackup> }>();
 
@@ -65,7 +65,7 @@ export class KeyBackups {
     return [...(this.#byUser.get(userId)?.backups.values() ?? [])].at(-1);
   }
 
-  /** @returns whether there is or was such a version */
+  /** @returns whether the version exists or was deleted */
   delete(userId: string, version: string): boolean {
     const own = this.#byUser.get(userId);
     own?.backups.delete(version);
@@ -73,7 +73,7 @@ export class KeyBackups {
   }
 }
 
-/** Any one advantage will do, where the specification orders them. */
+/** Whether `key` is better by any one criterion, as in Synapse. The specification compares them in order. */
 function isBetter(key: JsonObject, old: JsonObject): boolean {
   return (
     (key['is_verified'] === true && old['is_verified'] !== true) ||

@@ -1,6 +1,6 @@
 import type { World } from './world.js';
 
-/** Tells the user, and everybody in a room with them, that the user's devices and keys are to be looked up again. */
+/** Notes that the user's keys have changed, and wakes the long polls of all users in a room with them. */
 export function noteKeysChanged(world: World, userId: string): void {
   world.deviceKeys.noteChange(userId, world.stream.next());
   world.waiters.wake(userId);
@@ -10,7 +10,7 @@ export function noteKeysChanged(world: World, userId: string): void {
   }
 }
 
-/** Takes along what a removed device has left. */
+/** Deletes the keys and messages of a removed device. */
 export function forgetDeviceKeys(world: World, userId: string, deviceId: string): void {
   world.deviceKeys.forgetDevice(userId, deviceId);
   world.inboxes.forgetDevice(userId, deviceId);

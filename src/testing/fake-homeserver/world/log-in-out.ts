@@ -4,7 +4,7 @@ import type { Session } from './sessions.js';
 import type { User } from './user.js';
 import type { World } from './world.js';
 
-/** How long an access token lives that comes with a refresh token, as in Synapse. */
+/** The lifetime of an access token that has a refresh token, as in Synapse. */
 const REFRESHABLE_LIFETIME_MS = 300_000;
 
 interface DeviceRequest {
@@ -18,7 +18,7 @@ interface OpenedDevice {
   readonly refreshToken?: string;
 }
 
-/** Logs a user in on a device; one that exists keeps its other sessions. */
+/** Logs a user in on a new or existing device. Other sessions of the device stay. */
 export function openDevice(world: World, user: User, request: DeviceRequest): OpenedDevice {
   const deviceId = request.deviceId ?? randomDeviceId();
   const { displayName, refreshable } = request;
@@ -45,7 +45,7 @@ export function closeDevice(world: World, userId: string, deviceId: string): voi
   }
 }
 
-/** Removes the user's devices and ends their sessions, except those that an admin holds for them. */
+/** Removes the user's devices and sessions, except sessions that an admin has opened for the user. */
 export function closeUserSessions(world: World, userId: string): void {
   for (const deviceId of world.users.get(userId)?.devices.keys() ?? []) forgetDeviceKeys(world, userId, deviceId);
   world.users.get(userId)?.devices.clear();
@@ -53,7 +53,7 @@ export function closeUserSessions(world: World, userId: string): void {
   for (const session of world.sessions.ofUser(userId)) world.sessions.close(session);
 }
 
-/** Exchanges a refresh token; until the outcome is used, another exchange undoes this one. */
+/** Exchanges a refresh token. Until the new tokens are used, another exchange revokes them. */
 export function refreshSession(world: World, token: string): Required<OpenedDevice> {
   const old = world.refreshTokens.use(token);
   old.undo?.();

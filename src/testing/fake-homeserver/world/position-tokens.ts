@@ -1,25 +1,25 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { MatrixError } from '../matrix-error.js';
 
-/** `s`: what /sync gives and takes; `t`: a place in a room's history, for /messages. */
+/** `s`: a position of /sync; `t`: a position in a room, for /messages. */
 type TokenKind = 's' | 't';
 
-/** Where a sync is to go on. */
+/** A position of /sync. */
 interface Position {
   readonly position: number;
-  /** For messages to the device, which come in portions. */
+  /** The position in to-device messages, which a sync may return in part. */
   readonly toDevice: number;
 }
 
 /**
- * Turns stream positions into tokens that tell a client nothing and back. Each carries a check that depends on its
- * kind and on this homeserver, so that no token is ever taken for another.
+ * Converts stream positions to opaque tokens and back. Each token has a checksum over its kind with a secret of this
+ * homeserver, so that a token of another kind or homeserver is refused.
  */
 export class PositionTokens {
   readonly #secret = randomBytes(16);
   readonly #mask = randomBytes(4).readUInt32BE() >>> 1;
 
-  /** @param toDevice - up to where messages to the device were told of, where there are more than one sync brings */
+  /** @param toDevice - position of the last sent to-device message, if not all were sent */
   sync(position: number, toDevice = position): string {
     return this.#encode('s', position, toDevice);
   }

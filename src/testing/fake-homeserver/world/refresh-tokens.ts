@@ -6,17 +6,17 @@ export interface RefreshToken {
   readonly token: string;
   readonly userId: string;
   readonly deviceId: string;
-  /** The session that it renews. */
+  /** The session that the token renews. */
   readonly session: Session;
-  /** Set once the outcome of its exchange has been used: from then on it is worth nothing. */
+  /** True once the tokens of its exchange have been used. The token is invalid from then on. */
   spent: boolean;
-  /** Undoes its last exchange. */
+  /** Revokes the tokens of its last exchange. */
   undo?: () => void;
-  /** Called once, at its first use. */
+  /** Called once, when the token is first used. */
   onFirstUse?: (() => void) | undefined;
 }
 
-/** Refresh tokens with Synapse's rule: one may be exchanged again until the outcome of its exchange is used. */
+/** Refresh tokens by Synapse's rule: a token can be exchanged again until the new tokens are used. */
 export class RefreshTokens {
   readonly #byToken = new Map<string, RefreshToken>();
 
@@ -26,7 +26,7 @@ export class RefreshTokens {
     return token;
   }
 
-  /** The token that goes by that name; throws in Synapse's words when it is none, or spent. */
+  /** Returns the token, and marks it as used. Throws Synapse's error if it is unknown or spent. */
   use(name: string): RefreshToken {
     if (!/^syr_[\w-]{32}$/.test(name)) throw new MatrixError(401, 'M_UNKNOWN_TOKEN', 'invalid refresh token');
     const token = this.#byToken.get(name);

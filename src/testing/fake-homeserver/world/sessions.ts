@@ -2,20 +2,20 @@ import type { Clock } from '../../../core/clock.js';
 import { MatrixError } from '../matrix-error.js';
 import { randomToken } from '../random-ids.js';
 
-/** A right to act as a user: an access token and what it belongs to. */
+/** An access token with its user and device. */
 export interface Session {
   readonly accessToken: string;
   readonly userId: string;
-  /** Missing on tokens that an admin took out for the user. */
+  /** Missing for tokens that an admin has created for the user. */
   readonly deviceId?: string;
-  /** The admin who took the token out; it lives and dies with that admin's own sessions. */
+  /** The admin who created the token. It ends with the admin's own sessions. */
   readonly puppetedBy?: string;
   readonly expiresAt?: number;
-  /** Called once, at the first use. */
+  /** Called once, when the token is first used. */
   onFirstUse?: (() => void) | undefined;
 }
 
-/** The access tokens that are alive, and those that a soft logout ended. */
+/** The valid access tokens, and those ended by a soft logout. */
 export class Sessions {
   readonly #clock: Clock;
   readonly #byToken = new Map<string, Session>();
@@ -34,13 +34,13 @@ export class Sessions {
     return session;
   }
 
-  /** The live session of a token, without using it. */
+  /** The session of a valid token. Does not count as a use. */
   peek(accessToken: string): Session | undefined {
     const session = this.#byToken.get(accessToken);
     return session?.expiresAt !== undefined && session.expiresAt <= this.#clock.now() ? undefined : session;
   }
 
-  /** The session of a request's token; 401 in Synapse's words when there is none. */
+  /** The session of a request's token. Throws 401 with Synapse's message without a valid token. */
   use(accessToken: string | undefined): Session {
     if (accessToken === undefined) throw new MatrixError(401, 'M_MISSING_TOKEN', 'Missing access token');
     const session = this.peek(accessToken);
@@ -59,19 +59,19 @@ export class Sessions {
     return session;
   }
 
-  /** @param softLogout - whether clients are told that they may log in again on the same device */
+  /** @param softLogout - whether clients may log in again on the same device */
   close(session: Session, softLogout = false): void {
     this.#byToken.delete(session.accessToken);
     this.#byUser.get(session.userId)?.delete(session);
     if (softLogout) this.#softLoggedOut.add(session.accessToken);
   }
 
-  /** The user's own sessions; those that an admin holds for them are not among them. */
+  /** The user's sessions, without those that an admin has opened for the user. */
   ofUser(userId: string): Session[] {
     return [...(this.#byUser.get(userId) ?? [])].filter((session) => session.puppetedBy === undefined);
   }
 
-  /** The sessions that an admin holds for others. */
+  /** The sessions that an admin has opened for other users. */
   puppetsOf(adminId: string): Session[] {
     return [...this.#byToken.values()].filter((session) => session.puppetedBy === adminId);
   }

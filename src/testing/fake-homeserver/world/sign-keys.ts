@@ -7,7 +7,7 @@ import { isSignedBy, publicKeyOf } from './signatures.js';
 
 /**
  * Adds a user's signature to the key of `userId` that `keyId` names: one of their own devices or their master key, or
- * somebody else's master key. Throws what Synapse has against it.
+ * another user's master key. Throws Synapse's error if the signature is not accepted.
  */
 export function signKey(keys: DeviceKeys, signerId: string, userId: string, keyId: string, signed: JsonObject): void {
   const names =
@@ -18,7 +18,7 @@ export function signKey(keys: DeviceKeys, signerId: string, userId: string, keyI
   keys.addSignatures(signerId, userId, keyId, Object.fromEntries(names.map((name) => [name, signatures[name]])));
 }
 
-/** Devices are signed by the self-signing key, and the master key by devices. */
+/** Adds a signature to an own key: the self-signing key signs devices, and devices sign the master key. */
 function ownSigners(keys: DeviceKeys, userId: string, keyId: string, signed: JsonObject): string[] {
   const [master, selfSigning] = [wanted(keys, userId, 'master', userId), wanted(keys, userId, 'self_signing', userId)];
   if (!keys.hasDevices(userId)) throw notFound('No device keys found');
@@ -41,7 +41,7 @@ function ownSigners(keys: DeviceKeys, userId: string, keyId: string, signed: Jso
   return Object.keys(by);
 }
 
-/** Somebody else's master key is signed by the user-signing key. */
+/** Adds a signature of the user-signing key to another user's master key. */
 function otherSigner(keys: DeviceKeys, signerId: string, userId: string, keyId: string, signed: JsonObject): string {
   const key = publicKeyOf(wanted(keys, signerId, 'user_signing', signerId));
   const master = wanted(keys, userId, 'master', signerId);

@@ -3,16 +3,16 @@ import { signedPart } from '../../canonical-json.js';
 import type { JsonObject } from '../json.js';
 import { objectOrEmpty } from '../json.js';
 
-/** What stands before the 32 bytes of an Ed25519 key in DER. */
+/** The DER prefix of a 32-byte Ed25519 public key. */
 const DER_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
 
-/** The public key that a cross-signing key consists of, by which it goes as well. */
+/** The public key of a cross-signing key, which is also its id. */
 export function publicKeyOf(key: JsonObject): string {
   const [publicKey] = Object.values(objectOrEmpty(key['keys']));
   return typeof publicKey === 'string' ? publicKey : '';
 }
 
-/** Whether the user has signed the object with that key, which goes by `name`. */
+/** Whether the object has a valid signature of the user under the key name `name`. */
 export function isSignedBy(object: JsonObject, userId: string, publicKey: string, name = publicKey): boolean {
   const signature = objectOrEmpty(objectOrEmpty(object['signatures'])[userId])[`ed25519:${name}`];
   if (typeof signature !== 'string') return false;
@@ -26,6 +26,6 @@ export function isSignedBy(object: JsonObject, userId: string, publicKey: string
       Buffer.from(signature, 'base64'),
     );
   } catch {
-    return false; // no key
+    return false; // not a valid public key
   }
 }

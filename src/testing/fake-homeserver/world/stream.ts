@@ -1,4 +1,4 @@
-/** The homeserver's one counter: everything that a sync can return happens at a position of its own. */
+/** The homeserver's counter of stream positions. Each change that a sync can return has its own position. */
 export class Stream {
   #position = 0;
 

@@ -8,7 +8,7 @@ export interface Device {
 
 export type Membership = 'join' | 'invite' | 'leave' | 'ban' | 'knock';
 
-/** An account and everything that is the user's alone. */
+/** An account and its data. */
 export class User {
   displayName: string | undefined;
   avatarUrl: string | undefined;
@@ -20,9 +20,9 @@ export class User {
   erased = false;
   readonly devices = new Map<string, Device>();
   readonly accountData = new AccountData();
-  /** Filters as they were stored; the index is the filter's id. */
+  /** Stored filters. The index is the filter's id. */
   readonly filters: string[] = [];
-  /** Where the user stands in every room they ever had to do with, and since when. */
+  /** The user's membership in all rooms they were ever part of, with the position of its last change. */
   readonly rooms = new Map<string, { membership: Membership; stream: number; forgotten: boolean }>();
   readonly #roomAccountData = new Map<string, AccountData>();
 

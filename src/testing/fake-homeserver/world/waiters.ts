@@ -1,8 +1,8 @@
-/** The long polls that wait for something to happen to a user. */
+/** The waiting long polls by user. */
 export class Waiters {
   readonly #byUser = new Map<string, Set<() => void>>();
 
-  /** Calls `wake` at everything that may concern `userId`, until the returned disposer is called. */
+  /** Calls `wake` at every change that may concern `userId`, until the returned disposer is called. */
   add(userId: string, wake: () => void): () => void {
     const waiting = this.#byUser.get(userId) ?? new Set();
     this.#byUser.set(userId, waiting.add(wake));
@@ -16,7 +16,7 @@ export class Waiters {
     for (const wake of this.#byUser.get(userId) ?? []) wake();
   }
 
-  /** Wakes those of `userIds` who wait; costs what the smaller side has. */
+  /** Wakes the waiting long polls of `userIds`. Iterates over the smaller of the two sets. */
   wakeAll(userIds: ReadonlySet<string>): void {
     if (userIds.size > this.#byUser.size) {
       for (const userId of this.#byUser.keys()) if (userIds.has(userId)) this.wake(userId);

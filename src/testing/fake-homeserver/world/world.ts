@@ -20,7 +20,7 @@ interface StoredMedia {
   readonly fileName: string | null;
 }
 
-/** Everything that the homeserver knows. */
+/** All data of the homeserver. */
 export class World {
   readonly stream = new Stream();
   readonly positions = new PositionTokens();
@@ -35,7 +35,7 @@ export class World {
   readonly keyBackups = new KeyBackups();
   /** Uploaded files by media id. */
   readonly media = new Map<string, StoredMedia>();
-  /** What each device's transactions led to, for those who repeat them. */
+  /** Event ids by device and request path with transaction id, for repeated requests. */
   readonly transactions = new Map<string, string>();
 
   constructor(
@@ -51,14 +51,14 @@ export class World {
     return user;
   }
 
-  /** The user with that id; 404 when there is none. */
+  /** The user with the id. Throws 404 if there is none. */
   knownUser(userId: string): User {
     const user = this.users.get(userId);
     if (!user) throw notFound('User not found');
     return user;
   }
 
-  /** The room, if `userId` is in it; otherwise 403, as for rooms that do not exist. */
+  /** The room with the id. Throws 403 if `userId` is not in it, or if it does not exist. */
   joinedRoom(roomId: string, userId: string): Room {
     const room = this.rooms.get(roomId);
     if (!room?.joined.has(userId)) throw forbidden(`User ${userId} not in room ${roomId}`);
@@ -71,7 +71,7 @@ export class World {
     return room;
   }
 
-  /** Adds an event to a room and wakes everyone whom it concerns. Whether it is allowed is the caller's business. */
+  /** Adds an event to a room and wakes the long polls of its members. The caller checks that the event is allowed. */
   append(room: Room, draft: EventDraft): RoomEvent {
     const { stateKey, redacts, sentBy } = draft;
     const replaces = stateKey === undefined ? undefined : room.state.current.get(draft.type, stateKey);
@@ -94,12 +94,12 @@ export class World {
     return event;
   }
 
-  /** Tells the members of a room of something that is no event: typing, receipts. */
+  /** Wakes the long polls of a room's members after a change of typing or receipts. */
   notify(room: Room): void {
     this.waiters.wakeAll(room.joined);
   }
 
-  /** Stops every timer that the world holds. */
+  /** Stops all timers of the homeserver. */
   dispose(): void {
     for (const room of this.rooms.values()) room.typing.clear(this.clock);
   }

@@ -1,6 +1,6 @@
 import type { Json } from './raw-http.js';
 
-/** An event as clients see it. `room_id` is missing within a sync. */
+/** An event as clients receive it. Events of a sync have no `room_id`. */
 export interface RawEvent {
   readonly type: string;
   readonly event_id: string;
@@ -31,7 +31,7 @@ export interface JoinedRoom {
   readonly unread_notifications?: Json;
 }
 
-export interface SyncAnswer {
+export interface SyncResponse {
   readonly next_batch: string;
   readonly rooms?: {
     readonly join?: Readonly<Record<string, JoinedRoom>>;
@@ -40,7 +40,7 @@ export interface SyncAnswer {
   };
 }
 
-export interface MessagesAnswer {
+export interface MessagesResponse {
   readonly start: string;
   readonly end?: string;
   readonly chunk: readonly RawEvent[];

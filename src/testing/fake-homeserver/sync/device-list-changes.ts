@@ -3,21 +3,21 @@ import { membershipIn } from '../rooms/room-event.js';
 import type { User } from '../world/user.js';
 import type { World } from '../world/world.js';
 
-export interface DeviceListNews {
-  /** Users whose keys are to be looked up again. */
+export interface DeviceListChanges {
+  /** Users whose keys have to be queried again. */
   readonly changed: string[];
-  /** Users who share no room any more, so that their keys need no watching. */
+  /** Users who no longer share a room with the user. */
   readonly left: string[];
 }
 
-const COMING = new Set(['join', 'invite', 'knock']);
+const JOINING = new Set(['join', 'invite', 'knock']);
 
-/** As Synapse tells it: everybody who came is changed, whether they were known or not, and oneself too. */
-export function deviceListNews(
+/** As in Synapse: each user who joined counts as changed, even a known one, and so does the user themselves. */
+export function deviceListChanges(
   { deviceKeys, rooms }: World,
   { userId, rooms: own }: User,
   since: number,
-): DeviceListNews {
+): DeviceListChanges {
   const changed = new Set(deviceKeys.signedAfter(userId, since));
   const [came, gone] = [new Set<string>(), new Set<string>()];
   const joined: Room[] = [];
@@ -25,7 +25,7 @@ export function deviceListNews(
   for (const roomId of own.keys()) {
     const room = rooms.get(roomId);
     if (!room) continue;
-    const crossed = crossings(room, userId, since);
+    const crossed = membershipCrossings(room, userId, since);
     if (!room.joined.has(userId)) {
       if (crossed.out) for (const member of room.joined) gone.add(member);
       continue;
@@ -34,7 +34,7 @@ export function deviceListNews(
     for (const member of room.joined) if (crossed.in || deviceKeys.changedAt(member) > since) changed.add(member);
     for (const event of room.state.between(since, room.lastStream)) {
       if (event.type !== 'm.room.member' || event.stateKey === undefined) continue;
-      const comes = COMING.has(membershipIn(event));
+      const comes = JOINING.has(membershipIn(event));
       (comes ? came : gone).add(event.stateKey);
       (comes ? gone : came).delete(event.stateKey);
     }
@@ -43,8 +43,8 @@ export function deviceListNews(
   return { changed: [...new Set([...changed, ...came])], left };
 }
 
-/** Whether the user has come into the room, or gone out of it, after `since`. */
-function crossings(room: Room, userId: string, since: number): { in: boolean; out: boolean } {
+/** Whether the user has joined or left the room after `since`. */
+function membershipCrossings(room: Room, userId: string, since: number): { in: boolean; out: boolean } {
   const crossed = { in: false, out: false };
   const memberships = room.membershipsOf(userId);
   for (let at = memberships.length - 1; at >= 0 && (memberships[at]?.stream ?? 0) > since; at--) {
