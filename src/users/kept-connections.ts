@@ -19,7 +19,7 @@ export interface KeptConnectionsOptions {
 
 /** Pauses between attempts to restart a failed client. */
 const RESTART_BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 300_000 };
-/** After this many milliseconds live, the client's failures are counted from zero again. */
+/** After this many milliseconds live, the client's failures are registration from zero again. */
 const RECOVERED_AFTER_MS = 60_000;
 
 /** A user with open connections. */
@@ -56,7 +56,7 @@ export class KeptConnections {
     const { registry, callbacks, logger } = this.#options;
     // A new function per connection: the registry would merge two registrations of the same function into one.
     const removeCallback = callback && callbacks.add(userId, (...args) => callback(...args), filter);
-    const counted = registry.addConnection(userId);
+    const registration = registry.addConnection(userId);
     const user = this.#connectedUser(userId);
     const connection: OpenConnection = new OpenConnection({
       userId,
@@ -66,7 +66,7 @@ export class KeptConnections {
         removeCallback?.();
         user.connections.delete(connection);
         if (user.connections.size === 0) this.#removeUser(userId, user);
-        counted[Symbol.dispose]();
+        registration[Symbol.dispose]();
       },
     });
     user.connections.add(connection);
