@@ -19,7 +19,7 @@ export interface KeptConnectionsOptions {
 
 /** Pauses between attempts to restart a failed client. */
 const RESTART_BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 300_000 };
-/** After this many milliseconds live, the client's failures are registration from zero again. */
+/** After this many milliseconds live, the client's failures are counted from zero again. */
 const RECOVERED_AFTER_MS = 60_000;
 
 /** A user with open connections. */
