@@ -252,13 +252,13 @@ describe('what a crypto store tells', () => {
 
   it('is why keys were refused: gone, or older than they were', async () => {
     await using store = await CryptoStore.open({ path: ':memory:', secret });
-    await expect(store.openUser({ ...alice, knownCommits: 4 })).rejects.toThrow('on device DEVICE are gone:');
+    await expect(store.openUser({ ...alice, knownCommits: 4 })).rejects.toThrow('on device DEVICE are missing:');
     const keys = await store.openUser(alice);
     await put(await openDb(keys.cryptoDatabasePrefix, upgrade), 'keys', { one: 1 });
     const { commits } = keys;
     keys.close();
     await expect(store.openUser({ ...alice, knownCommits: commits + 1 })).rejects.toThrow(
-      `are at change ${commits}, and were at change ${commits + 1} before:`,
+      `are at change ${commits}, but were at change ${commits + 1} before:`,
     );
   });
 });
