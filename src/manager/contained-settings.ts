@@ -9,22 +9,22 @@ import type { Provisioner, ProvisionerCapabilities } from '../provisioning/provi
 import { containedStorage } from '../storage/contained-storage.js';
 import type { Settings } from './options.js';
 
-type Bounds = Pick<Containment, 'clock' | 'timeoutMs'>;
+type Timeout = Pick<Containment, 'clock' | 'timeoutMs'>;
 
 /**
- * The settings with all that the application has written put behind {@link callContained}: whatever its functions do,
- * they end no process and hold nothing up for longer than `requestTimeoutMs`, a provisioner for `startTimeoutMs`.
+ * Wraps the functions and objects that the application supplies. Their failures become errors of the library instead of
+ * ending the process. Storage calls time out after `requestTimeoutMs`, calls of a provisioner after `startTimeoutMs`.
  */
 export function containedSettings(settings: Settings): Settings {
   const logger = containedLogger(settings.logger);
   const clock = containedClock(settings.clock, logger);
   const { provisioner, encryption, requestTimeoutMs, startTimeoutMs } = settings;
-  const bounds = { clock, timeoutMs: requestTimeoutMs };
+  const timeout = { clock, timeoutMs: requestTimeoutMs };
   return {
     ...settings,
     logger,
     clock,
-    storage: containedStorage(settings.storage, bounds),
+    storage: containedStorage(settings.storage, timeout),
     transport: containedTransport(settings.transport),
     ...(provisioner && { provisioner: containedProvisioner(provisioner, { clock, timeoutMs: startTimeoutMs }) }),
     ...(encryption && { encryption: { ...encryption, users: containedUsers(encryption.users) } }),
@@ -33,9 +33,9 @@ export function containedSettings(settings: Settings): Settings {
 
 const NO_CAPABILITIES: ProvisionerCapabilities = { renewsSessions: false, deactivatesUsers: false };
 
-function containedProvisioner(provisioner: Provisioner, bounds: Bounds): Provisioner {
+function containedProvisioner(provisioner: Provisioner, timeout: Timeout): Provisioner {
   const call = <T>(name: keyof Provisioner, run: () => Promise<T>): Promise<Awaited<T>> =>
-    callContained({ ...bounds, callee: `provisioner.${name}()`, code: 'REJECTED' }, run);
+    callContained({ ...timeout, callee: `provisioner.${name}()`, code: 'REJECTED' }, run);
   return {
     get capabilities() {
       try {
@@ -50,7 +50,7 @@ function containedProvisioner(provisioner: Provisioner, bounds: Bounds): Provisi
       const isUser = isObject(user) && typeof user.created === 'boolean';
       if (isUser && ['string', 'undefined'].includes(typeof user.password))
         return { ...user, created: Boolean(user.created) };
-      const message = 'provisioner.ensureUser() answered something that is no user';
+      const message = 'expected provisioner.ensureUser() to resolve to { created, password? }';
       throw new MatrixClientManagerError('INVALID_RESPONSE', message, { userId: request.userId });
     },
     openSession: (request) => call('openSession', () => provisioner.openSession(request)),
@@ -62,49 +62,55 @@ function containedProvisioner(provisioner: Provisioner, bounds: Bounds): Provisi
 function containedTransport(transport: Transport): Transport {
   return {
     open: () => {
-      const connections = opened(transport);
+      const opened = openChecked(transport);
       return {
-        fetch: checkedFetch((input, init) => connections.fetch(input, init)),
+        fetch: checkedFetch((input, init) => opened.fetch(input, init)),
         send: async (request) => {
-          const answer: unknown = await connections.send(request);
-          if (isAnswer(answer)) return answer;
-          throw new MatrixClientManagerError('INVALID_RESPONSE', 'the transport answered something that is no answer');
+          const response: unknown = await opened.send(request);
+          if (isHttpResponse(response)) return response;
+          const message = "expected the transport's send() to resolve to { status, text, headers }";
+          throw new MatrixClientManagerError('INVALID_RESPONSE', message);
         },
-        close: async () => connections.close(), // the shutdown bounds it
+        close: async () => opened.close(), // the shutdown applies a time-out to this call
       };
     },
   };
 }
 
-function opened(transport: Transport): OpenTransport {
+function openChecked(transport: Transport): OpenTransport {
   try {
-    const connections: unknown = transport.open();
-    if (isObject(connections) && typeof connections.send === 'function') return connections as unknown as OpenTransport;
-    if (connections !== undefined) catchRejection(connections, () => {});
+    const opened: unknown = transport.open();
+    if (isObject(opened) && typeof opened.send === 'function') return opened as unknown as OpenTransport;
+    if (opened !== undefined) catchRejection(opened, () => {});
   } catch (cause) {
-    throw new MatrixClientManagerError('INVALID_OPTIONS', '`transport` could not be opened', { cause });
+    throw new MatrixClientManagerError('INVALID_OPTIONS', '`transport.open()` failed', { cause });
   }
-  throw new MatrixClientManagerError('INVALID_OPTIONS', '`transport.open()` returned no connections');
+  const message = 'expected `transport.open()` to return an object with a method send()';
+  throw new MatrixClientManagerError('INVALID_OPTIONS', message);
 }
 
-function isAnswer(answer: unknown): answer is HttpResponse {
-  if (!isObject(answer)) return false;
-  const { status, text, headers } = answer as { status?: unknown; text?: unknown; headers?: { get?: unknown } | null };
+function isHttpResponse(response: unknown): response is HttpResponse {
+  if (!isObject(response)) return false;
+  const { status, text, headers } = response as {
+    status?: unknown;
+    text?: unknown;
+    headers?: { get?: unknown } | null;
+  };
   return Number.isInteger(status) && typeof text === 'string' && typeof headers?.get === 'function';
 }
 
-/** Whether a user has encryption must not be guessed: a function that fails to say so fails the call. */
+/** Whether a user has encryption is never guessed: a call fails when `encryption.users` throws or returns no boolean. */
 function containedUsers(users: (userId: string) => boolean): (userId: string) => boolean {
   return (userId) => {
-    let answer: unknown;
+    let result: unknown;
     try {
-      answer = users(userId);
+      result = users(userId);
     } catch (cause) {
       throw new MatrixClientManagerError('INVALID_OPTIONS', '`encryption.users` failed', { userId, cause });
     }
-    if (typeof answer === 'boolean') return answer;
-    catchRejection(answer, () => {});
-    const message = `expected \`encryption.users\` to return a boolean, got ${describe(answer)}`;
+    if (typeof result === 'boolean') return result;
+    catchRejection(result, () => {});
+    const message = `expected \`encryption.users\` to return a boolean, got ${describe(result)}`;
     throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
   };
 }

@@ -5,19 +5,24 @@ import { isError } from '../core/is-error.js';
 import { jsonText } from '../core/json-depth.js';
 import type { StoredDeadLetter, StoredError } from '../storage/dead-letter.js';
 
-/** An event that a callback failed on as often as it may, as `deadLetters` lists it. */
+/** An event for which a callback failed `callbackAttempts` times, as `deadLetters` lists it. */
 export interface DeadLetter {
-  /** What `retryDeadLetter` takes. */
+  /** Pass it to `retryDeadLetter`. */
   readonly id: string;
   readonly event: ClientEvent;
-  /** The last failure. */
+  /** The error of the last attempt. */
   readonly error: StoredError;
   /** Milliseconds since the Unix epoch. */
   readonly failedAt: number;
   readonly attempts: number;
 }
 
-export function toStored(event: ClientEvent, error: unknown, attempts: number, failedAt: number): StoredDeadLetter {
+export function toStoredDeadLetter(
+  event: ClientEvent,
+  error: unknown,
+  attempts: number,
+  failedAt: number,
+): StoredDeadLetter {
   const json = jsonText(event);
   const id =
     'eventId' in event && event.type !== 'receipt'
@@ -33,6 +38,6 @@ export function toStored(event: ClientEvent, error: unknown, attempts: number, f
   };
 }
 
-export function fromStored(stored: StoredDeadLetter): DeadLetter {
+export function toDeadLetter(stored: StoredDeadLetter): DeadLetter {
   return { ...stored, event: JSON.parse(stored.event) as ClientEvent };
 }

@@ -4,27 +4,28 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import { runAllSteps } from '../core/every-step.js';
 import type { Logger } from '../core/logger.js';
 
-/** A part of a shutdown. */
+/** One step of a shutdown. */
 export interface EndStep {
-  /** What is done, for errors: `closing the storage`. */
+  /** Name of the step in errors and log lines, such as `closing the storage`. */
   readonly doing: string;
   readonly run: () => unknown;
-  /** How long it may take, in milliseconds. @default 30_000 */
+  /** Time-out of the step, in milliseconds. @default 30_000 */
   readonly timeoutMs?: number;
 }
 
 const STEP_TIMEOUT_MS = 30_000;
 
 /**
- * Takes the steps of a shutdown in order, each within its time and whatever those before it came to: a transport that
- * fails leaves no storage open. Each failure is logged; at the end rejects with it, or with an AggregateError of several.
+ * Runs all steps of a shutdown in order, each with its time-out. A failed step does not prevent the later ones, so that
+ * a transport that fails to close does not leave the storage open. Logs each failure. After the last step, rejects with
+ * the failure, or with an AggregateError of several.
  */
-export async function endInOrder(
+export async function runEndSteps(
   steps: readonly EndStep[],
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<void> {
   const bounded = steps.map(({ doing, run, timeoutMs = STEP_TIMEOUT_MS }) => async (): Promise<void> => {
-    const step = (async () => void (await run()))(); // one that throws at once is one that fails
+    const step = (async () => void (await run()))(); // turns a synchronous throw into a rejection
     try {
       await orTimeout(step, clock, timeoutMs, () => tooLong(doing, timeoutMs));
     } catch (error) {

@@ -18,7 +18,7 @@ const names: ReadonlySet<keyof ManagerEvents> = new Set([
   'sendFailed',
 ] as const);
 
-/** The events of a manager, and who listens to them. */
+/** Registers the listeners of a manager's events, and calls them. */
 export class EventHub {
   readonly #emitter = new EventEmitter<ManagerEvents>();
   readonly #logger: Logger;
@@ -27,13 +27,13 @@ export class EventHub {
     this.#logger = logger;
   }
 
-  /** Throws `INVALID_OPTIONS` for an event that there is not, and for a listener that is no function. */
+  /** Throws `INVALID_OPTIONS` for an unknown event name, and for a listener that is not a function. */
   on<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): () => void {
     if (typeof listener !== 'function') {
       throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected a listener to be a function');
     }
     if (!names.has(name)) {
-      const message = `there is no event ${describe(name)}; the events are ${[...names].join(', ')}`;
+      const message = `unknown event ${describe(name)}; the events are ${[...names].join(', ')}`;
       throw new MatrixClientManagerError('INVALID_OPTIONS', message);
     }
     this.#emitter.on(name, listener as never);
@@ -44,16 +44,16 @@ export class EventHub {
     this.#emitter.off(name, listener as never);
   }
 
-  /** Tells all listeners, whatever one of them does. */
+  /** Calls all listeners. One that throws or rejects is logged, and does not prevent the calls of the others. */
   emit<Name extends keyof ManagerEvents>(name: Name, event: Parameters<ManagerEvents[Name]>[0]): void {
     for (const listener of this.#emitter.listeners(name)) {
-      const failed = (err: unknown): void =>
-        this.#logger.error({ event: name, err }, 'a listener of the manager failed');
+      const logFailure = (err: unknown): void =>
+        this.#logger.error({ event: name, err }, 'a listener of a manager event failed');
       try {
         const returned: unknown = (listener as (event: unknown) => unknown)(event);
-        if (returned !== undefined) catchRejection(returned, failed); // an asynchronous listener
+        if (returned !== undefined) catchRejection(returned, logFailure); // an asynchronous listener
       } catch (error) {
-        failed(error);
+        logFailure(error);
       }
     }
   }

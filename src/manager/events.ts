@@ -4,24 +4,24 @@ import type { ClientEvent } from '../core/client-event.js';
 import type { FailedSend } from '../sending/outbox.js';
 import type { HomeserverState } from '../resilience/circuit-breaker.js';
 
-/** What {@link MatrixClientManager.on} tells, by name. */
+/** The events of {@link MatrixClientManager.on}, by name. */
 export interface ManagerEvents extends UserEvents {
-  /** A callback threw, or did not return in time; it gets the event again, up to `callbackAttempts` times. */
+  /** A callback threw, rejected or timed out. It is called again with the event, up to `callbackAttempts` times in all. */
   callbackError: (event: {
     readonly userId: string;
     readonly event: ClientEvent;
     readonly error: unknown;
     readonly attempt: number;
   }) => void;
-  /** A callback failed on an event as often as it may; the position moves on without it. */
+  /** A callback failed `callbackAttempts` times for an event. The event is stored as a dead letter, and delivery continues. */
   deadLetter: (event: { readonly userId: string; readonly event: ClientEvent; readonly error: unknown }) => void;
   /**
-   * A user's session was renewed, or is on a new device: keep these credentials in place of those before. They hold
-   * secrets. Not told of what `provisionUser` resolves with, nor of what the application's `credentials` gave.
+   * A user's session was renewed, or is on a new device. Replace stored credentials with these; they contain secrets. Not
+   * emitted for credentials that `provisionUser` resolves with, or that the application's `credentials` returned.
    */
   credentialsChanged: (event: { readonly userId: string; readonly credentials: Credentials }) => void;
-  /** The homeserver went down or came back; told again each time a look for it fails. */
+  /** The homeserver went down or is up again. While it is down, emitted again each time a probe request fails. */
   homeserverStateChanged: (event: HomeserverState) => void;
-  /** A message sent with `durable: true` was refused, or given up after `sendTimeoutMs`; `listSends` has it as `failed`. */
+  /** A message sent with `durable: true` was refused, or given up after `sendTimeoutMs`. `listSends` lists it as `failed`. */
   sendFailed: (event: FailedSend) => void;
 }

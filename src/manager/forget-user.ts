@@ -17,8 +17,8 @@ export interface ForgetUserParts {
 }
 
 /**
- * Stops the user's client and deletes everything that is kept of them: session, callbacks, keys, position, dead letters,
- * queued sends. A step that fails keeps none of the others from being done; the call may be repeated.
+ * Stops the user's client and deletes everything stored about the user: session, callbacks, keys, position, dead letters,
+ * queued sends. A failed step does not prevent the others; the call may be repeated.
  */
 export async function forgetUser(parts: ForgetUserParts, userId: string, logOut: boolean): Promise<void> {
   const { accounts, callbacks, encryption, logger, outbox, users } = parts;
@@ -28,7 +28,7 @@ export async function forgetUser(parts: ForgetUserParts, userId: string, logOut:
       [
         () => users.stop(userId),
         () => accounts.forget(userId, logOut),
-        // One that was started meanwhile; without credentials there will be no other.
+        // Stops a client that was started meanwhile. Without credentials no further one can start.
         () => users.stop(userId),
         () => users.registry.forget(userId),
         () => callbacks.forget(userId),
@@ -41,11 +41,11 @@ export async function forgetUser(parts: ForgetUserParts, userId: string, logOut:
   } catch (error) {
     if (error instanceof AggregateError) {
       for (const err of error.errors as unknown[]) logger.error({ userId, err }, 'forgetting a user failed');
-      throw (error.errors as unknown[]).find((one) => isManagerError(one)) ?? error;
+      throw (error.errors as unknown[]).find((each) => isManagerError(each)) ?? error;
     }
     throw error;
   } finally {
-    // Called by one of their own callbacks, the stop ends after this; what it stores goes then.
+    // If a callback of the user made this call, the stop ends later and may store a position; erase it then.
     users.afterStop(userId, erase);
   }
 }

@@ -45,9 +45,9 @@ import type { Gauges } from '../telemetry/gauges.js';
 import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
 import type { Connection } from '../users/connection.js';
 import { containedSettings } from './contained-settings.js';
-import { fromStored, toStored } from './dead-letters.js';
+import { toDeadLetter, toStoredDeadLetter } from './dead-letters.js';
 import type { DeadLetter } from './dead-letters.js';
-import { endInOrder } from './end-steps.js';
+import { runEndSteps } from './end-steps.js';
 import { Encryption } from '../users/encryption.js';
 import { EventHub } from './event-hub.js';
 import type { ManagerEvents } from './events.js';
@@ -83,14 +83,15 @@ import type { ConnectOptions } from '../users/connect-options.js';
 import type { StartClientOptions } from '../users/start-client-options.js';
 import { EncryptedRoomSender } from '../users/encrypted-room-sender.js';
 
-/** Having answered within this time, the homeserver counts as up without being asked, in milliseconds. */
-const HEARD_OF_MS = 35_000;
+/** `checkHealth()` sends no request if the homeserver has answered any request within this time, in milliseconds. */
+const RECENT_ANSWER_MS = 35_000;
 
 /**
- * Gives each user of an application a Matrix account, a live client while they are active, their events through
- * callbacks, and their messages from memory or from the homeserver. Make one per homeserver and process.
+ * Manages the Matrix accounts and clients of an application's users. Each active user has a live client, and callbacks
+ * receive the user's events. Messages are read from memory or from the homeserver. Make one manager per homeserver and
+ * process.
  *
- * This file is long because it is the list of what the library does; each method checks, then hands over.
+ * This file is long because it lists the library's operations; each method checks its arguments and delegates.
  *
  * @example
  * const manager = new MatrixClientManager({ homeserverUrl, admin: { userId, accessToken } });
@@ -100,12 +101,11 @@ const HEARD_OF_MS = 35_000;
 export class MatrixClientManager implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #events: EventHub;
-  readonly #lifetime = new ManagerLifecycle();
+  readonly #lifecycle = new ManagerLifecycle();
   readonly #telemetry: ManagerTelemetry;
-  /** Ends the reading of gauges. */
-  readonly #unobserve: () => void;
+  readonly #unregisterGauges: () => void;
   readonly #gate: HomeserverGate;
-  readonly #connections: OpenTransport;
+  readonly #openTransport: OpenTransport;
   readonly #http: HomeserverHttp;
   readonly #versions: ServerVersions;
   readonly #adminHttp: SynapseAdminHttp | undefined;
@@ -115,20 +115,20 @@ export class MatrixClientManager implements AsyncDisposable {
   readonly #callbacks: CallbackRegistry;
   readonly #users: UserSessions;
   readonly #sender: MessageSender;
-  readonly #posts: EncryptedRoomSender;
+  readonly #roomSender: EncryptedRoomSender;
   readonly #outbox: Outbox;
   readonly #attachments: Attachments;
   readonly #typing: TypingNotifier;
   readonly #receipts: ReceiptSender;
-  /** Resolves when what an earlier process had accepted is sent. */
-  readonly #resumed: Promise<void>;
-  /** Looks for the homeserver, once for all who want to know. */
-  readonly #looking = new SingleFlight<unknown>();
+  /** Resolves when the durable messages of an earlier process are sent, refused or given up. */
+  readonly #outboxResumed: Promise<void>;
+  /** Concurrent health checks share one request. */
+  readonly #probes = new SingleFlight<unknown>();
   #shutdown: Promise<void> | undefined;
 
   /**
-   * Checks the options; throws `INVALID_OPTIONS`. Connects to nothing, unless `storage` holds messages that an earlier
-   * process accepted with `durable: true` and did not send: those are sent now.
+   * Checks the options; throws `INVALID_OPTIONS`. Makes no request, unless `storage` contains messages that an earlier
+   * process accepted with `durable: true` and did not send. The manager then sends these messages.
    */
   constructor(options: MatrixClientManagerOptions) {
     const settings = containedSettings(readOptions(options));
@@ -137,35 +137,35 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#events = new EventHub(logger);
     const telemetry = new ManagerTelemetry({ ...settings, serverAddress: new URL(settings.homeserverUrl).host });
     this.#telemetry = telemetry;
-    this.#connections = settings.transport.open();
-    const carried = { ...settings, connections: this.#connections, telemetry };
-    const ungated = new HomeserverHttp(carried);
+    this.#openTransport = settings.transport.open();
+    const httpOptions = { ...settings, connections: this.#openTransport, telemetry };
+    const ungated = new HomeserverHttp(httpOptions);
     this.#gate = new HomeserverGate({
       clock,
       rateLimit: settings.rateLimit,
       adminRateLimit: settings.adminRateLimit,
-      probe: () => readVersions(ungated, settings.requestTimeoutMs, this.#lifetime.signal),
+      probe: () => readVersions(ungated, settings.requestTimeoutMs, this.#lifecycle.signal),
       onStateChanged: (state) => {
         telemetry.homeserver(state.state);
         logger.warn({ ...state }, state.state === 'up' ? 'the homeserver is back' : 'the homeserver is down');
         this.#events.emit('homeserverStateChanged', state);
       },
     });
-    this.#http = new HomeserverHttp({ ...carried, gate: this.#gate });
-    this.#versions = new ServerVersions(this.#http, clock, settings.requestTimeoutMs, this.#lifetime.signal);
+    this.#http = new HomeserverHttp({ ...httpOptions, gate: this.#gate });
+    this.#versions = new ServerVersions(this.#http, clock, settings.requestTimeoutMs, this.#lifecycle.signal);
     if (admin) {
       this.#adminHttp = new SynapseAdminHttp(
         this.#http,
-        ownAdmin(this.#http, admin, this.#lifetime.signal),
+        ownAdmin(this.#http, admin, this.#lifecycle.signal),
         settings.adminConcurrency,
       );
     }
-    const own = this.#adminHttp && new SynapseAdminProvisioner({ connection: this.#adminHttp, clock });
-    const provisioner = settings.provisioner ?? own;
+    const adminProvisioner = this.#adminHttp && new SynapseAdminProvisioner({ connection: this.#adminHttp, clock });
+    const provisioner = settings.provisioner ?? adminProvisioner;
     if (this.#adminHttp && provisioner) {
       this.#adminApi = new AdminApi(this.#adminHttp, provisioner, serverName, {
-        closed: this.#lifetime.signal,
-        onDeactivated: (userId) => this.#forget(userId, false),
+        closed: this.#lifecycle.signal,
+        onDeactivated: (userId) => this.#forgetUser(userId, false),
       });
     }
     this.#accounts = new Accounts({
@@ -174,14 +174,14 @@ export class MatrixClientManager implements AsyncDisposable {
       provisioner,
       application:
         credentials &&
-        new ApplicationCredentials({ source: credentials, clock, logger, signal: this.#lifetime.signal }),
+        new ApplicationCredentials({ source: credentials, clock, logger, signal: this.#lifecycle.signal }),
       admin: this.#adminHttp?.own,
       serverName,
       deviceName: settings.deviceName,
       isDeactivated: async (userId) => (await this.#adminHttp?.isDeactivated(userId)) ?? false,
       onChanged: (changed) => this.#events.emit('credentialsChanged', { userId: changed.userId, credentials: changed }),
       logger,
-      signal: this.#lifetime.signal,
+      signal: this.#lifecycle.signal,
     });
     const authenticate = this.#accounts.authenticate.bind(this.#accounts);
     this.#encryption =
@@ -189,7 +189,7 @@ export class MatrixClientManager implements AsyncDisposable {
     if (settings.encryption && options.storage === undefined && !credentials) {
       logger.warn(
         {},
-        'encryption without a storage: after a restart each user gets a new device, which reads no history',
+        'encryption without a persistent storage: after a restart each user gets a new device, which cannot decrypt older messages',
       );
     }
     this.#callbacks = new CallbackRegistry({
@@ -205,9 +205,9 @@ export class MatrixClientManager implements AsyncDisposable {
       onAdded: (userId) => this.#users.callbacksChanged(userId),
       onLastRemoved: (userId) => this.#users.callbacksChanged(userId),
       onDeadLetter: async (event, error, attempts) => {
-        const letter = toStored(event, error, attempts, clock.now());
+        const letter = toStoredDeadLetter(event, error, attempts, clock.now());
         await storage.addDeadLetter(event.userId, letter).catch((err: unknown) => {
-          logger.error({ userId: event.userId, err }, 'storing a dead letter failed, trying again');
+          logger.error({ userId: event.userId, err }, 'storing a dead letter failed; it is retried');
           throw err;
         });
         telemetry.deadLetter();
@@ -228,86 +228,88 @@ export class MatrixClientManager implements AsyncDisposable {
       callbacks: this.#callbacks,
       encryption: this.#encryption,
       events: this.#events,
-      lifetime: this.#lifetime,
+      lifetime: this.#lifecycle,
     });
     this.#sender = new MessageSender(this.#http, telemetry);
-    this.#posts = new EncryptedRoomSender({
+    this.#roomSender = new EncryptedRoomSender({
       users: this.#users,
       sender: this.#sender,
       typing: this.#typing,
       encryption: this.#encryption,
-      lifetime: this.#lifetime,
+      lifetime: this.#lifecycle,
       logger,
     });
     this.#outbox = new Outbox({
       storage,
       sender: this.#sender,
-      post: (outgoing) => this.#posts.send(outgoing),
+      post: (outgoing) => this.#roomSender.send(outgoing),
       sendTimeoutMs: settings.sendTimeoutMs,
       answersOtherwise,
       onFailed: (failed) => this.#events.emit('sendFailed', failed),
       clock,
       logger,
     });
-    const media = new MediaHttp({ ...carried, gate: this.#gate });
+    const media = new MediaHttp({ ...httpOptions, gate: this.#gate });
     this.#attachments = new Attachments(this.#http, media, this.#versions, {
       clock,
       timeoutMs: settings.requestTimeoutMs,
     });
-    this.#unobserve = telemetry.registerGauges(() => this.#gauges());
-    this.#resumed = this.#outbox.resume().catch((error: unknown) => {
-      if (!this.#lifetime.isClosing) logger.error({ err: error }, 'reading the messages of an earlier process failed');
+    this.#unregisterGauges = telemetry.registerGauges(() => this.#gauges());
+    this.#outboxResumed = this.#outbox.resume().catch((error: unknown) => {
+      if (!this.#lifecycle.isClosing)
+        logger.error({ err: error }, 'reading the durable messages of an earlier process failed');
     });
   }
 
   /**
-   * The user's account and a working session on it; makes what is missing. Idempotent, and one flight per user however
-   * many ask at once. Stored credentials that still work are returned as they are. For the account of the option `admin`
-   * they are those of its own session: its password and its sessions stay as they are, and only its name can be set.
+   * Makes the user's account and a session, if they do not exist, and returns the session. Idempotent; stored credentials
+   * that still work are returned unchanged, and concurrent calls for a user share one run. For the account of the option
+   * `admin` the result is its own session, and only its display name is changed.
    * Throws `INVALID_USER_ID`, `USER_DEACTIVATED`, `FORBIDDEN` (not an admin), `UNSUPPORTED` (no Admin API), `RATE_LIMITED`.
    */
   async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const read = readCallOptions('provisionUser()', provisionUserSchema, options);
     return this.#telemetry.provision(() =>
-      this.#lifetime.rejectWhenClosed(this.#accounts.provision(read), read.signal),
+      this.#lifecycle.rejectWhenClosed(this.#accounts.provision(read), read.signal),
     );
   }
 
   /**
-   * Starts the user's client; resolves when its first sync is through. Joins a start that is under way, and does
-   * nothing for a client that runs. Throws `CLIENT_NOT_STARTED` when no credentials are known.
+   * Starts the user's client; resolves after its first sync. Waits for a start that is already in progress; resolves at
+   * once if the client is running. Throws `CLIENT_NOT_STARTED` when no credentials are known.
    */
   async startClient(options: StartClientOptions): Promise<ClientInfo> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const read = readCallOptions('startClient()', startClientSchema, options);
     const { userId, accessToken, deviceId, callbacks = [], signal } = read;
     for (const callback of callbacks) {
       if (!this.#callbacks.has(userId, callback)) this.#callbacks.add(userId, callback);
     }
-    await this.#lifetime.rejectWhenClosed(this.#users.registry.start(userId, { accessToken, deviceId }, signal));
+    await this.#lifecycle.rejectWhenClosed(this.#users.registry.start(userId, { accessToken, deviceId }, signal));
     return this.#users.registry.info(userId) as ClientInfo;
   }
 
   /**
-   * Says that somebody watches, such as a WebSocket or an SSE stream of the user: starts their client if needed, and
-   * until the connection is closed the client is neither idle nor evicted, does not rest, and is started again when it
-   * has failed. Any number may be open for one user. Under `maxClients`, with all clients in use, this waits its turn.
-   * Rejects as {@link startClient} does, and leaves nothing then; for bad options with `INVALID_OPTIONS`.
+   * Keeps the user's client live, for instance while a WebSocket or SSE stream of the user is open. Until the connection
+   * is closed, the client does not rest, is not stopped as idle or evicted, and is restarted after a failure. A user may
+   * have several connections. With `maxClients` clients in use, waits until one is free. Rejects as {@link startClient}
+   * does, and with `INVALID_OPTIONS` for bad options; no connection remains then.
    */
   async connect(options: ConnectOptions): Promise<Connection> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const { callback, types, rooms, backlog, ...read } = readCallOptions('connect()', connectSchema, options);
     if (!callback && (types ?? rooms ?? backlog) !== undefined) {
-      const message = 'expected `callback` of connect() with `types`, `rooms` or `backlog`, which say what it gets';
+      const message =
+        '`types`, `rooms` and `backlog` of connect() select events for its `callback`: pass a `callback` too';
       throw new MatrixClientManagerError('INVALID_OPTIONS', message);
     }
-    return this.#lifetime.rejectWhenClosed(this.#users.connections.open({ callback, types, rooms, backlog, ...read }));
+    return this.#lifecycle.rejectWhenClosed(this.#users.connections.open({ callback, types, rooms, backlog, ...read }));
   }
 
-  /** Stops the user's client, if there is one; resolves when nothing of it runs any more. Its callbacks stay registered. */
+  /** Stops the user's client. Resolves when it has ended, to whether there was one. The user's callbacks stay registered. */
   async stopClient(userId: string): Promise<boolean> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     assertUserId(userId);
     return this.#users.stop(userId);
   }
@@ -317,7 +319,7 @@ export class MatrixClientManager implements AsyncDisposable {
     return this.#users.registry.has(userId);
   }
 
-  /** How the user's client is; undefined when there is none. One that failed is shown until it is started or stopped. */
+  /** State of the user's client; undefined if there is none. A failed client is listed until it is started or stopped. */
   clientInfo(userId: string): ClientInfo | undefined {
     return this.#users.registry.info(userId);
   }
@@ -326,29 +328,29 @@ export class MatrixClientManager implements AsyncDisposable {
     return this.#users.registry.list();
   }
 
-  /** Notes that the user is active, so that their client is not idle. Returns whether they have a client. */
+  /** Marks the user as active, which restarts the idle time-out of the client. Returns whether the user has a client. */
   touch(userId: string): boolean {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     assertUserId(userId);
     return this.#users.registry.touch(userId);
   }
 
-  /** The user's client while it is live or reconnecting; does not start one. */
+  /** The user's client, if it is live or reconnecting; does not start one. */
   getClient(userId: string): MatrixClient | undefined {
     return this.#users.registry.get(userId)?.materializeSdkClient();
   }
 
   /**
-   * Runs `use` with the user's client, started if needed. Until `use` is done the client is neither idle nor evicted.
-   * Do not keep the client: after `use` it may be stopped at any time. What `use` throws comes through as it is; the
-   * library's own errors pass `isManagerError()`, those of matrix-js-sdk's requests are its `MatrixError`s.
+   * Runs `use` with the user's client, which is started if needed. Until `use` ends, the client is not stopped as idle or
+   * evicted. Do not keep a reference: after `use` the client may be stopped at any time. Errors of `use` pass through
+   * unchanged. Errors of the library pass `isManagerError()`; failed requests of matrix-js-sdk throw its `MatrixError`.
    */
   async withClient<T>(
     userId: string,
     use: (client: MatrixClient) => T | Promise<T>,
     options: CallOptions = {},
   ): Promise<T> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     assertUserId(userId);
     if (typeof use !== 'function')
       throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `use` to be a function');
@@ -357,23 +359,25 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Registers a callback for the user's events, whether a client runs or not. A callback gets the events of a room one
-   * after the other, and no event twice. Returns what undoes the registration.
+   * Registers a callback for the user's events; the client need not be running. The events of a room are delivered one
+   * after the other. In one process, an event that the callback has handled is not delivered to it again. Returns a
+   * function that removes this registration.
    */
   addCallback(userId: string, callback: ClientCallback, options?: CallbackOptions): () => void {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     assertUserId(userId);
     return this.#callbacks.add(userId, callback, options);
   }
 
-  /** Undoes every registration of the callback for the user; returns whether there was one. */
+  /** Removes every registration of the callback for the user. Returns whether there was one. */
   removeCallback(userId: string, callback: ClientCallback): boolean {
     return this.#callbacks.remove(userId, callback);
   }
 
   /**
-   * A page of the room's history, newest first, from the client's memory as far as it reaches and from the homeserver
-   * beyond. `end` leads to the next, older page, on any process; it is absent at the beginning of what the user may see.
+   * A page of the room's messages, newest first, from the client's memory and, for older messages, from the homeserver.
+   * Pass `end` as `from` to get the next, older page; any process accepts it. `end` is absent on the last page, which
+   * reaches the oldest event that the user may see.
    * Throws `FORBIDDEN`, `NOT_FOUND`, `INVALID_CURSOR`, `CLIENT_NOT_STARTED` (unknown user).
    */
   getRoomMessages(options: GetRoomMessagesOptions): Promise<MessagePage>;
@@ -384,73 +388,72 @@ export class MatrixClientManager implements AsyncDisposable {
     from?: string,
     userId?: string,
   ): Promise<MessagePage> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const asked = typeof first === 'string' ? { roomId: first, limit, from, userId } : first;
     const request = readCallOptions('getRoomMessages()', getRoomMessagesSchema, asked);
     const page = { ...request, limit: request.limit ?? 50, from: request.from ?? undefined };
-    const signal = this.#lifetime.withShutdownSignal(page.signal);
-    const reader = await this.#lifetime.rejectWhenClosed(this.#reader(request.userId, signal), page.signal);
+    const signal = this.#lifecycle.withShutdownSignal(page.signal);
+    const reader = await this.#lifecycle.rejectWhenClosed(this.#readerSession(request.userId, signal), page.signal);
     const timeline = reader.userSession?.currentTimeline(page.roomId);
-    const decrypt = this.#posts.pageDecryption(request.userId, page.roomId, signal);
+    const decrypt = this.#roomSender.pageDecryption(request.userId, page.roomId, signal);
     const pageRequest = { ...page, signal, decrypt };
-    const fetching = withFailureReport(
-      reader.userSession,
-      fetchPage(this.#http, reader.session, timeline, pageRequest),
-    );
-    return this.#lifetime.rejectWhenClosed(fetching, page.signal);
+    const fetching = withFailureReport(reader.userSession, fetchPage(this.#http, reader.session, timeline, pageRequest));
+    return this.#lifecycle.rejectWhenClosed(fetching, page.signal);
   }
 
   /**
-   * Sends a message (text, HTML with its text, or any content) and resolves when the homeserver has it. Messages of
-   * one user to one room go out in the order of the calls. Ends the user's typing notification there.
-   * Throws `INVALID_OPTIONS` (a content that no homeserver takes), `FORBIDDEN`, `RATE_LIMITED`, `ENCRYPTION_UNAVAILABLE`.
+   * Sends a message (text, HTML with its text, or any content) and resolves when the homeserver has accepted it. Messages
+   * of one user to one room are sent in the order of the calls. Ends the user's typing notification in the room.
+   * Throws `INVALID_OPTIONS` (a content that no homeserver accepts), `FORBIDDEN`, `RATE_LIMITED`, `ENCRYPTION_UNAVAILABLE`.
    */
   async sendMessage(options: SendMessageOptions): Promise<{ eventId: string }> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const read = readCallOptions('sendMessage()', sendMessageSchema, options);
     const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, signal } = read;
     const outgoing: Outgoing = { userId, roomId, type, txnId, content: toContent(read, type), signal };
-    if (read.durable) return this.#lifetime.rejectWhenClosed(this.#outbox.send(outgoing), signal);
-    const ending = { ...outgoing, signal: this.#lifetime.withShutdownSignal(signal) };
-    const sending = this.#sender.inOrder(userId, roomId, () => this.#posts.send(ending), ending.signal);
-    return this.#lifetime.rejectWhenClosed(sending, signal);
+    if (read.durable) return this.#lifecycle.rejectWhenClosed(this.#outbox.send(outgoing), signal);
+    const message = { ...outgoing, signal: this.#lifecycle.withShutdownSignal(signal) };
+    const sending = this.#sender.inOrder(userId, roomId, () => this.#roomSender.send(message), message.signal);
+    return this.#lifecycle.rejectWhenClosed(sending, signal);
   }
 
   /**
-   * How the user's encryption stands on the device of their client, which is started if needed: cross-signing, secret
-   * storage, key backup, and what failed of them. Throws `ENCRYPTION_UNAVAILABLE` for a user without encryption.
+   * Encryption status of the user's device: cross-signing, secret storage, key backup, and their failures. Starts the
+   * client if needed. Throws `ENCRYPTION_UNAVAILABLE` for a user without encryption.
    */
   async encryptionStatus(userId: string, options: CallOptions = {}): Promise<EncryptionStatus> {
     const { signal } = readCallOptions('encryptionStatus()', callSchema, options);
-    return this.#withIdentity(userId, ({ identity }) => identity.status(), signal);
+    return this.#withEncryption(userId, ({ identity }) => identity.status(), signal);
   }
 
   /**
-   * What the user's client knows of another user, or of their own devices: whether they have cross-signing keys, who
-   * has signed what, and whether their keys have changed. Starts the client if needed. Throws `ENCRYPTION_UNAVAILABLE`.
+   * What the user's client knows about the keys of another user, or of the user: whether there are cross-signing keys,
+   * which keys and devices are signed, and whether the keys have changed. Starts the client if needed. Throws
+   * `ENCRYPTION_UNAVAILABLE`.
    */
   async userVerification(userId: string, otherUserId: string, options: CallOptions = {}): Promise<UserVerification> {
     assertUserId(otherUserId);
     const { signal } = readCallOptions('userVerification()', callSchema, options);
-    return this.#withIdentity(userId, ({ identity }) => identity.verificationOf(otherUserId), signal);
+    return this.#withEncryption(userId, ({ identity }) => identity.verificationOf(otherUserId), signal);
   }
 
   /**
-   * Has the user sign the other's cross-signing keys as they are now: for an application that knows otherwise whose
-   * they are. With `trust: 'verified'` their signed devices get keys from then on. Throws `ENCRYPTION_UNAVAILABLE`,
-   * `NOT_FOUND` where the other has no such keys, `ENCRYPTION_SETUP_FAILED` where the user's own are not at hand.
+   * Signs the other user's current cross-signing keys with the user's. The application must know by other means that the
+   * keys are that user's. With `trust: 'verified'`, the other user's signed devices then receive room keys. Throws
+   * `ENCRYPTION_UNAVAILABLE`, `NOT_FOUND` if the other user has no cross-signing keys, and `ENCRYPTION_SETUP_FAILED` if
+   * the user's own private keys are not on this device.
    */
   async verifyUser(userId: string, otherUserId: string, options: CallOptions = {}): Promise<UserVerification> {
     assertUserId(otherUserId);
     const { signal } = readCallOptions('verifyUser()', callSchema, options);
-    return this.#withIdentity(userId, ({ identity, ended }) => identity.verify(otherUserId, ended), signal);
+    return this.#withEncryption(userId, ({ identity, ended }) => identity.verify(otherUserId, ended), signal);
   }
 
   /**
-   * Replaces the user's cross-signing keys, secret storage and key backup, for who has lost the recovery key: others
-   * see that their identity has changed, and the history in the old backup is gone. The homeserver wants to know that
-   * it is the user: `authenticate` proves it, by default with a password of the moment. Throws `ENCRYPTION_UNAVAILABLE`, and
-   * `ENCRYPTION_SETUP_FAILED` where the homeserver refuses or the application does not take the new recovery key.
+   * Replaces the user's cross-signing keys, secret storage and key backup, for instance after the recovery key was lost.
+   * Other users see that the identity has changed; room keys in the old backup are lost. `authenticate` answers the
+   * homeserver's user-interactive authentication, by default with a temporary password. Throws `ENCRYPTION_UNAVAILABLE`,
+   * and `ENCRYPTION_SETUP_FAILED` if the homeserver refuses or the application does not store the new recovery key.
    */
   async resetIdentity(userId: string, options: ResetIdentityOptions = {}): Promise<EncryptionStatus> {
     const { authenticate, signal } = readCallOptions('resetIdentity()', resetIdentitySchema, options);
@@ -458,13 +461,13 @@ export class MatrixClientManager implements AsyncDisposable {
       await identity.reset(ended, authenticate);
       return identity.status();
     };
-    return this.#withIdentity(userId, reset, signal);
+    return this.#withEncryption(userId, reset, signal);
   }
 
   /**
-   * Uploads a file, encrypted where the room is, and sends the message with it. A stream with its `size` flows, in
-   * constant memory. Throws as {@link sendMessage} does, and `FILE_TOO_LARGE` before anything is uploaded; the stream
-   * is closed then, read or not.
+   * Uploads a file and sends a message with it; in an encrypted room the file is encrypted. A stream with a `size` is
+   * uploaded in constant memory. Throws as {@link sendMessage} does, and `FILE_TOO_LARGE` before the upload starts. After
+   * a failure the stream is closed.
    */
   async sendFile(options: SendFileOptions): Promise<{ eventId: string; contentUri: string }> {
     try {
@@ -476,15 +479,15 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   async #sendFile(options: SendFileOptions): Promise<{ eventId: string; contentUri: string }> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const { userId, roomId, txnId, msgtype, signal, ...read } = readCallOptions('sendFile()', sendFileSchema, options);
     const file = { ...read.file, ...(read.file.info && { info: toContentPart(read.file.info, 'file.info') }) };
-    const ending = this.#lifetime.withShutdownSignal(signal);
-    const send = async (actor: CallerSession): Promise<{ eventId: string; contentUri: string }> => {
-      const { session } = actor;
-      const encrypted = await this.#posts.isEncrypted(actor, userId, roomId, ending);
+    const callSignal = this.#lifecycle.withShutdownSignal(signal);
+    const send = async (caller: CallerSession): Promise<{ eventId: string; contentUri: string }> => {
+      const { session } = caller;
+      const encrypted = await this.#roomSender.isEncrypted(caller, userId, roomId, callSignal);
       const { maxFileBytes: maxBytes } = this.#settings;
-      const upload = { encrypted, roomId, msgtype, maxBytes, signal: ending };
+      const upload = { encrypted, roomId, msgtype, maxBytes, signal: callSignal };
       const { content, contentUri } = await this.#attachments.upload(session, file, upload);
       const { eventId } = await this.sendMessage({ userId, roomId, content, txnId, signal });
       return { eventId, contentUri };
@@ -493,117 +496,117 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Downloads the file that came with a message, and decrypts it where it is encrypted. Resolves when its bytes begin
-   * to come. Throws `FILE_TOO_LARGE`, `FILE_DAMAGED`, `NOT_FOUND`; so do its `stream` and `buffer()`.
+   * Downloads the file of a message, and decrypts an encrypted one. Resolves when the response has started; read the bytes
+   * with `stream` or `buffer()`. The call, `stream` and `buffer()` throw `FILE_TOO_LARGE`, `FILE_DAMAGED`, `NOT_FOUND`.
    */
   async downloadFile(options: DownloadFileOptions): Promise<DownloadedFile> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const read = readCallOptions('downloadFile()', downloadFileSchema, options);
     const { userId, roomId, content, thumbnail = false, maxBytes = this.#settings.maxFileBytes } = read;
-    const signal = this.#lifetime.withShutdownSignal(read.signal);
-    const { session } = await this.#lifetime.rejectWhenClosed(this.#reader(userId, signal), read.signal);
-    return this.#lifetime.rejectWhenClosed(
+    const signal = this.#lifecycle.withShutdownSignal(read.signal);
+    const { session } = await this.#lifecycle.rejectWhenClosed(this.#readerSession(userId, signal), read.signal);
+    return this.#lifecycle.rejectWhenClosed(
       this.#attachments.download(session, content, { roomId, thumbnail, maxBytes, signal }),
       read.signal,
     );
   }
 
-  /** Messages sent with `durable: true` that are still to be sent, have failed, or were sent last; oldest first. */
+  /** Messages sent with `durable: true`, oldest first: those in `state`, which is queued, failed, or recently sent. */
   async listSends(options: ListSendsOptions = {}): Promise<OutboxEntry[]> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const { userId, state = 'queued' } = readCallOptions('listSends()', listSendsSchema, options);
     return this.#outbox.list(userId, state);
   }
 
   /**
-   * Forgets a message sent with `durable: true`; returns whether there was one. One under way is ended, so that the next
-   * one of the room goes on; it may still arrive.
+   * Deletes a message sent with `durable: true`; resolves to whether there was one. If it is being sent, the send is
+   * aborted, so that the room's next message is sent; the homeserver may still receive the aborted one.
    */
   async discardSend(userId: string, txnId: string): Promise<boolean> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     assertUserId(userId);
     return this.#outbox.discard(userId, txnId);
   }
 
-  /** Shows or ends that the user is typing. A state that still stands at the homeserver is not sent again. */
+  /** Starts or ends the user's typing notification in the room. Makes no request if that would not change the state. */
   async sendTyping(options: SendTypingOptions): Promise<void> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const read = readCallOptions('sendTyping()', sendTypingSchema, options);
     const { userId, roomId, typing, timeoutMs = 30_000, signal } = read;
     await this.#users.runAs(
       userId,
-      ({ session }) => this.#typing.set(session, roomId, typing, timeoutMs, this.#lifetime.withShutdownSignal(signal)),
+      ({ session }) => this.#typing.set(session, roomId, typing, timeoutMs, this.#lifecycle.withShutdownSignal(signal)),
       signal,
     );
   }
 
-  /** Marks the room as read up to the event, publicly or for the user's own devices only. Never moves backwards. */
+  /** Sends a read receipt for the event, public or private. Read receipts never move backwards. */
   async sendReadReceipt(options: SendReadReceiptOptions): Promise<void> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const read = readCallOptions('sendReadReceipt()', sendReadReceiptSchema, options);
     const { userId, roomId, eventId, private: isPrivate = false, signal } = read;
     const send = ({ session, userSession }: CallerSession): Promise<void> => {
       const timeline = userSession?.timeline(roomId);
-      const receipt = { roomId, eventId, isPrivate, signal: this.#lifetime.withShutdownSignal(signal) };
+      const receipt = { roomId, eventId, isPrivate, signal: this.#lifecycle.withShutdownSignal(signal) };
       return this.#receipts.send(session, receipt, (a, b) => timeline?.isNotAfter(a, b));
     };
     await this.#users.runAs(userId, send, signal);
   }
 
-  /** Events that callbacks failed on as often as they may, oldest first. */
+  /** Events for which a callback failed `callbackAttempts` times, oldest first; at most 1,000. */
   async deadLetters(userId: string): Promise<DeadLetter[]> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     assertUserId(userId);
-    return (await this.#settings.storage.listDeadLetters(userId, { limit: 1_000 })).map(fromStored);
+    return (await this.#settings.storage.listDeadLetters(userId, { limit: 1_000 })).map(toDeadLetter);
   }
 
   /**
-   * Gives the event to the callbacks that failed on it once more (to all, in another process than the one it failed in).
-   * Resolves to true when they took it, and the letter is gone; to false when it failed again, or there is none.
+   * Calls the callbacks that failed for the event once more; in another process than the original one, all callbacks.
+   * Resolves to true after success, and deletes the dead letter; to false if a callback failed or the id is unknown.
    */
   async retryDeadLetter(userId: string, id: string): Promise<boolean> {
-    const letter = (await this.deadLetters(userId)).find((one) => one.id === id);
+    const letter = (await this.deadLetters(userId)).find((each) => each.id === id);
     if (!letter) return false;
-    const taken = this.#callbacks.redeliver(letter.event, this.#lifetime.signal);
-    if (!(await this.#lifetime.rejectWhenClosed(taken))) return false;
+    const taken = this.#callbacks.redeliver(letter.event, this.#lifecycle.signal);
+    if (!(await this.#lifecycle.rejectWhenClosed(taken))) return false;
     return this.#settings.storage.deleteDeadLetter(userId, id);
   }
 
   /**
-   * Wraps the keys of all devices under another secret, in one step; no client is disturbed. From then on the file of
-   * `encryption` opens with the new secret only. Throws `INVALID_OPTIONS`, or `STORAGE` where the file cannot be used.
+   * Re-encrypts the keys of all devices with a new secret, in one transaction; clients keep running. Afterwards the file of
+   * `encryption` opens with the new secret only. Throws `INVALID_OPTIONS`, or `STORAGE` if the file cannot be used.
    */
   async rotateEncryptionSecret(secret: string | Uint8Array): Promise<void> {
-    this.#lifetime.assertOpen();
-    if (this.#encryption) return this.#lifetime.rejectWhenClosed(this.#encryption.rotateSecret(secret));
+    this.#lifecycle.assertOpen();
+    if (this.#encryption) return this.#lifecycle.rejectWhenClosed(this.#encryption.rotateSecret(secret));
     throw new MatrixClientManagerError('INVALID_OPTIONS', 'rotateEncryptionSecret() needs the option `encryption`');
   }
 
   /**
-   * Stops the user's client and deletes everything that the library keeps of them: session, callbacks, keys, position,
-   * dead letters and queued sends; `credentials.delete` is called. The account stays as it is; provisioned again, the
-   * user has a new device and no past. What fails does not keep the rest from being deleted; call again then.
+   * Stops the user's client and deletes everything that the library has stored about the user: session, callbacks, keys,
+   * position, dead letters and queued sends. Calls `credentials.delete`. The account itself is unchanged; after another
+   * `provisionUser` the user has a new device. A failed step does not prevent the others; repeat the call after a failure.
    */
   async forgetUser(userId: string, options: ForgetUserOptions = {}): Promise<void> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     assertUserId(userId);
     const { logOut = true } = readCallOptions('forgetUser()', forgetUserSchema, options);
-    await this.#lifetime.rejectWhenClosed(this.#forget(userId, logOut));
+    await this.#lifecycle.rejectWhenClosed(this.#forgetUser(userId, logOut));
   }
 
-  /** The user id of the option `admin`, to act as that account in calls that take a `userId`; undefined without one. */
+  /** The user id of the option `admin`, for calls that take a `userId`; undefined without that option. */
   get adminUserId(): string | undefined {
     return this.#settings.admin?.userId;
   }
 
-  /** The Admin API calls besides provisioning. Throws `INVALID_OPTIONS` when the manager has no `admin`. */
+  /** Admin API calls other than provisioning. Throws `INVALID_OPTIONS` when the manager has no `admin`. */
   get admin(): AdminApi {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     if (this.#adminApi) return this.#adminApi;
     throw new MatrixClientManagerError('INVALID_OPTIONS', 'manager.admin needs the option `admin`');
   }
 
-  /** Calls `listener` at each of these events; one that throws is logged and harms nobody. Returns what undoes it. */
+  /** Calls `listener` for each event of this name. Its errors are logged. Returns a function that removes the listener. */
   on<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): () => void {
     return this.#events.on(name, listener);
   }
@@ -612,23 +615,23 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#events.off(name, listener);
   }
 
-  /** What the manager is doing now, and what it has done since it was made: the numbers that OpenTelemetry gets. */
+  /** Current gauges, and counts since the manager was made: the same numbers that OpenTelemetry exports. */
   stats(): ManagerStats {
     return { ...this.#telemetry.stats(), ...this.#gauges() };
   }
 
   /**
-   * Whether the homeserver answers and the clients are connected. Cheap: the homeserver is asked only when nothing has
-   * been heard of it for a while. Never rejects but with `MANAGER_CLOSED`.
+   * Whether the homeserver answers and the clients are connected. Makes a request only if the homeserver has answered no
+   * other one recently. Rejects only with `MANAGER_CLOSED`.
    */
   async checkHealth(): Promise<Health> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     const { clock } = this.#settings;
     const { lastAnswerAt, state } = this.#gate;
-    const quiet = lastAnswerAt === undefined || clock.now() - lastAnswerAt > HEARD_OF_MS;
-    if (state.state === 'up' && quiet) {
+    const isAnswerOld = lastAnswerAt === undefined || clock.now() - lastAnswerAt > RECENT_ANSWER_MS;
+    if (state.state === 'up' && isAnswerOld) {
       try {
-        await this.#look();
+        await this.#probe();
       } catch (error) {
         return { status: 'down', reasons: [isError(error) ? error.message : String(error)] };
       }
@@ -637,13 +640,13 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Ends everything: sends under way are given `stopTimeoutMs`, then every client is stopped and the storage closed.
-   * Idempotent. From the first call on, every other call rejects with `MANAGER_CLOSED`. Every part is ended, whatever
-   * another one fails with or does not end in; then rejects with that error, or with an AggregateError of several.
+   * Waits up to `stopTimeoutMs` for sends in progress, then stops every client and closes the storage. Idempotent. After
+   * the first call, every other method rejects with `MANAGER_CLOSED`. A step that fails or times out does not prevent the
+   * later ones. After the last step, rejects with the failure, or with an AggregateError of several.
    */
   shutdown(): Promise<void> {
-    this.#lifetime.beginShutdown();
-    return (this.#shutdown ??= this.#end());
+    this.#lifecycle.beginShutdown();
+    return (this.#shutdown ??= this.#runShutdown());
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -654,30 +657,30 @@ export class MatrixClientManager implements AsyncDisposable {
     return `MatrixClientManager(${this.#settings.homeserverUrl})`;
   }
 
-  async #end(): Promise<void> {
+  async #runShutdown(): Promise<void> {
     const { clock, logger, stopTimeoutMs, storage } = this.#settings;
-    const forClients = stopTimeoutMs + 60_000;
-    await endInOrder(
+    const clientsTimeoutMs = stopTimeoutMs + 60_000;
+    await runEndSteps(
       [
         { doing: 'finishing sends', run: () => this.#finishSends(), timeoutMs: stopTimeoutMs + 1_000 },
-        { doing: 'ending calls', run: () => this.#lifetime.abortInFlight() },
-        { doing: 'ending the look-out for the homeserver', run: () => this.#gate.close() },
-        { doing: 'stopping the clients', run: () => this.#users.registry.close(), timeoutMs: forClients },
-        { doing: 'ending logins and sends', run: () => this.#settled() },
-        { doing: 'ending callbacks', run: () => this.#users.waitForDeferredStops() },
+        { doing: 'aborting calls', run: () => this.#lifecycle.abortInFlight() },
+        { doing: 'ending the homeserver probe', run: () => this.#gate.close() },
+        { doing: 'stopping the clients', run: () => this.#users.registry.close(), timeoutMs: clientsTimeoutMs },
+        { doing: 'waiting for logins and sends', run: () => this.#waitForLoginsAndSends() },
+        { doing: 'waiting for callbacks', run: () => this.#users.waitForDeferredStops() },
         { doing: 'closing connections', run: () => this.#users.connections.close() },
-        { doing: 'ending the metrics', run: () => this.#unobserve() },
-        { doing: 'forgetting callbacks', run: () => this.#callbacks.clear() },
-        { doing: 'ending requests', run: nextEventLoopTurn }, // those just aborted let go of their timers
-        { doing: 'closing the transport', run: () => this.#connections.close() },
-        { doing: 'closing the keys', run: () => this.#encryption?.close() },
+        { doing: 'unregistering the metrics', run: () => this.#unregisterGauges() },
+        { doing: 'removing callbacks', run: () => this.#callbacks.clear() },
+        { doing: 'ending requests', run: nextEventLoopTurn }, // aborted requests clear their timers in this turn
+        { doing: 'closing the transport', run: () => this.#openTransport.close() },
+        { doing: 'closing the crypto store', run: () => this.#encryption?.close() },
         { doing: 'closing the storage', run: () => storage.close() },
       ],
       { clock, logger },
     ).finally(() => this.#events.close());
   }
 
-  /** Gives sends under way `stopTimeoutMs`; durable ones are left to the next process. */
+  /** Waits up to `stopTimeoutMs` for sends in progress. Durable sends are aborted; the next process sends them. */
   async #finishSends(): Promise<void> {
     const { clock, stopTimeoutMs } = this.#settings;
     const timeout = new AbortController();
@@ -689,53 +692,53 @@ export class MatrixClientManager implements AsyncDisposable {
     timeout.abort();
   }
 
-  async #settled(): Promise<void> {
-    await Promise.all([this.#accounts.settled(), this.#resumed, this.#sender.settled()]);
+  async #waitForLoginsAndSends(): Promise<void> {
+    await Promise.all([this.#accounts.settled(), this.#outboxResumed, this.#sender.settled()]);
   }
 
-  async #forget(userId: string, logOut: boolean): Promise<void> {
+  async #forgetUser(userId: string, logOut: boolean): Promise<void> {
     const parts = { accounts: this.#accounts, callbacks: this.#callbacks, encryption: this.#encryption };
     const { logger } = this.#settings;
     await forgetUser({ ...parts, outbox: this.#outbox, users: this.#users, logger }, userId, logOut);
   }
 
-  async #withIdentity<T>(
+  async #withEncryption<T>(
     userId: string,
     use: (encryption: UserEncryption) => Promise<T>,
     signal: AbortSignal | undefined,
   ): Promise<T> {
-    this.#lifetime.assertOpen();
+    this.#lifecycle.assertOpen();
     assertUserId(userId);
     const useIfThere = ({ encryption }: UserSession): Promise<T> => {
       if (encryption) return use(encryption);
-      const message = `${userId} has no encryption here`;
+      const message = `${userId} has no encryption: see the options \`encryption\` and \`encryption.users\``;
       throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
     };
     return this.#users.withLease(userId, useIfThere, signal);
   }
 
-  /** Who reads: the user, or the admin. */
-  async #reader(userId: string | undefined, signal: AbortSignal): Promise<CallerSession> {
+  /** The session to read with: the user's, or the admin's without a `userId`. */
+  async #readerSession(userId: string | undefined, signal: AbortSignal): Promise<CallerSession> {
     if (userId !== undefined) return this.#users.readerFor(userId, signal);
     if (this.#adminHttp) return { session: this.#adminHttp.session };
     throw new MatrixClientManagerError(
       'INVALID_OPTIONS',
-      'expected `userId`, since the manager has no `admin` to read',
+      'expected `userId`: without it the account of the option `admin` reads, and the manager has none',
     );
   }
 
-  #look(): Promise<unknown> {
+  #probe(): Promise<unknown> {
     const { requestTimeoutMs } = this.#settings;
-    return this.#looking.run('', () => readVersions(this.#http, requestTimeoutMs, this.#lifetime.signal));
+    return this.#probes.run('', () => readVersions(this.#http, requestTimeoutMs, this.#lifecycle.signal));
   }
 
-  /** Whether the homeserver has answered something since then, in milliseconds, other than the failure `error`. */
+  /** Whether the homeserver answers other requests than the one that failed with `error`. `since`: Unix time in milliseconds. */
   async #answersOtherwise(since: number, error: unknown): Promise<boolean> {
     const { lastAnswerAt = -Infinity, state } = this.#gate;
     if (state.state === 'down') return false;
-    // An answer that is not Matrix's may have come from a proxy, and would pass for one of the homeserver.
+    // INVALID_RESPONSE may be the answer of a proxy while the homeserver is down, so `lastAnswerAt` does not count then.
     if (lastAnswerAt >= since && !isManagerError(error, 'INVALID_RESPONSE')) return true;
-    return this.#look().then(
+    return this.#probe().then(
       () => true,
       () => false,
     );

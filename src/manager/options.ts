@@ -26,104 +26,105 @@ import type { Storage } from '../storage/storage.js';
 
 /** The options of a {@link MatrixClientManager}. Only `homeserverUrl` is required. */
 export interface MatrixClientManagerOptions {
-  /** Where the homeserver's client API answers, such as `https://matrix.example.org`. */
+  /** Base URL of the homeserver's client-server API, such as `https://matrix.example.org`. */
   readonly homeserverUrl: string;
-  /** The server's name in user ids. @default the admin's server name, else the URL's host */
+  /** The server name in user ids. @default the admin's server name, else the URL's host */
   readonly serverName?: string;
-  /** A server admin, by token or password: for provisioning, `manager.admin`, and reading rooms without a `userId`. */
+  /** A server admin, with a token or a password. Needed for provisioning, `manager.admin`, and reading rooms without a `userId`. */
   readonly admin?: AdminAccount;
-  /** What makes accounts and sessions. @default a SynapseAdminProvisioner with `admin` */
+  /** Makes accounts and sessions. @default a SynapseAdminProvisioner with `admin` */
   readonly provisioner?: Provisioner;
   /**
-   * The application's own store of credentials, `{ get, set, delete }`: asked when `storage` has none and when a token
-   * has died, and given what is new before it is used. A function `(userId) => credentials` alone is asked only.
+   * The application's own store of credentials, `{ get, set, delete }`. `get` is called when `storage` has no credentials
+   * and when a token is no longer valid; `set` gets new credentials before they are used. A function
+   * `(userId) => credentials` is read-only: new credentials are not stored in it.
    */
   readonly credentials?: CredentialsSource;
-  /** The name of new devices, as other users see it. @default 'matrix-client-manager' */
+  /** Display name of new devices; other users see it. @default 'matrix-client-manager' */
   readonly deviceName?: string;
-  /** Where credentials and positions are kept. The manager closes it at shutdown. @default memoryStorage() */
+  /** Keeps credentials, sync positions, dead letters and durable sends. The manager closes it at shutdown. @default memoryStorage() */
   readonly storage?: Storage;
-  /** How long a user may do nothing before their client is stopped, in milliseconds. @default 7_200_000 (2 hours) */
+  /** The client of a user who is inactive for this long is stopped, in milliseconds. @default 7_200_000 (2 hours) */
   readonly idleTimeoutMs?: number;
-  /** Decides from a user's activity whether their client is live, rests or is stopped. @default activityPolicy({ idleTimeoutMs }) */
+  /** Decides from a user's activity whether their client is live, resting or stopped. @default activityPolicy({ idleTimeoutMs }) */
   readonly connectionPolicy?: ConnectionPolicy;
-  /** Above this heap use of the process, the least recently active clients are stopped, in bytes. @default Infinity */
+  /** When the process uses more heap than this, the least recently active clients are stopped, in bytes. @default Infinity */
   readonly maxHeapBytes?: number;
-  /** How often clients are checked for those to rest, stop or start, in milliseconds. @default 60_000 */
+  /** How often the manager checks which clients must rest, stop or start, in milliseconds. @default 60_000 */
   readonly sweepIntervalMs?: number;
-  /** How many clients may run at once; the least recently active one is stopped for the next. @default Infinity */
+  /** How many clients may run at once. To start another, the least recently active one is stopped. @default Infinity */
   readonly maxClients?: number;
   /** How many clients may be starting at once. @default 8 */
   readonly startConcurrency?: number;
   /**
-   * How long a start may take once its turn has come, with all that it waits for: `credentials`, `storage`, the
-   * homeserver, its first sync. In milliseconds. @default 120_000
+   * How long a start may take after it leaves the start queue, in milliseconds. The time includes `credentials`,
+   * `storage`, the homeserver and the first sync. @default 120_000
    */
   readonly startTimeoutMs?: number;
-  /** How long a stop waits for callbacks that still run, in milliseconds. @default 10_000 */
+  /** How long a stop waits for callbacks that are still running, in milliseconds. @default 10_000 */
   readonly stopTimeoutMs?: number;
   /** Events kept in memory per room and client. @default 100 */
   readonly timelineLimit?: number;
-  /** Events fetched at most per room to fill a gap; what is beyond is reported by a `gap` event. @default 1_000 */
+  /** How many events are fetched at most to fill a gap in a room. A `gap` event reports a larger gap. @default 1_000 */
   readonly gapFillLimit?: number;
   /**
-   * How long filling a gap of a room is tried while the homeserver answers other requests, in milliseconds; then a
-   * `gap` event tells of it, and the room goes on. Infinity: for ever. @default 600_000 (10 minutes)
+   * How long the manager tries to fill a gap in a room while the homeserver answers other requests, in milliseconds. Then
+   * a `gap` event reports the gap, and newer events of the room are delivered. Infinity: no limit. @default 600_000 (10 minutes)
    */
   readonly gapFillTimeoutMs?: number;
-  /** How often a failing callback gets an event before it becomes a dead letter. @default 3 */
+  /** How many times a failing callback is called with an event before the event becomes a dead letter. @default 3 */
   readonly callbackAttempts?: number;
-  /** The pause before a callback's second attempt, in milliseconds; it doubles each time. @default 1_000 */
+  /** Delay before a callback's second attempt, in milliseconds; it doubles with each further attempt. @default 1_000 */
   readonly callbackRetryDelayMs?: number;
   /**
-   * How long a durable send may fail on a homeserver that answers otherwise, in milliseconds; then it is listed as
-   * failed, and the room's next one goes on. Outages do not count, rate limits do. Infinity: for ever. @default 600_000 (10 minutes)
+   * How long a durable send may fail while the homeserver answers other requests, in milliseconds. Then it is listed as
+   * failed, and the room's next send starts. Rate limits count, outages do not. Infinity: no limit. @default 600_000 (10 minutes)
    */
   readonly sendTimeoutMs?: number;
   /**
-   * How long one call of a callback may take, in milliseconds. Then its `signal` fires, the attempt counts as failed,
-   * and the room goes on, even though the call may still run. Infinity waits for ever. @default 300_000 (5 minutes)
+   * How long one call of a callback may take, in milliseconds. Then its `signal` is aborted, the attempt counts as failed,
+   * and delivery in the room continues, although the call may still run. Infinity: no limit. @default 300_000 (5 minutes)
    */
   readonly callbackTimeoutMs?: number;
-  /** How many admin calls may be under way at once. @default 4 */
+  /** How many Admin API calls may run at once. @default 4 */
   readonly adminConcurrency?: number;
-  /** Time for one request, in milliseconds; a sync gets as much beyond `pollTimeoutMs`. @default 30_000 */
+  /** Time-out of one request, in milliseconds. A sync request may take `pollTimeoutMs` longer. @default 30_000 */
   readonly requestTimeoutMs?: number;
-  /** How long the homeserver may hold a sync that has no events, in milliseconds. @default 30_000 */
+  /** How long the homeserver may hold a sync request while there are no new events, in milliseconds. @default 30_000 */
   readonly pollTimeoutMs?: number;
-  /** How large an answer of the homeserver may be, in bytes; a first sync of a large account takes megabytes. @default 268_435_456 */
+  /** Largest accepted response of the homeserver, in bytes. The first sync of a large account takes megabytes. @default 268_435_456 */
   readonly maxResponseBytes?: number;
-  /** How large a file may be that is sent or downloaded, in bytes. @default 104_857_600 (100 MiB) */
+  /** Largest file that may be sent or downloaded, in bytes. @default 104_857_600 (100 MiB) */
   readonly maxFileBytes?: number;
-  /** How many requests of all kinds may go to the homeserver. @default no limit */
+  /** Rate limit for all requests to the homeserver. @default no limit */
   readonly rateLimit?: RateLimit;
-  /** How many admin calls may go to it. @default no limit */
+  /** Additional rate limit for Admin API calls. @default no limit */
   readonly adminRateLimit?: RateLimit;
   /**
-   * Whether clients start with the rooms in which somebody has spoken last, and take in the others while they live
-   * already, where the homeserver offers simplified sliding sync (MSC4186). Nothing is missed either way. @default true
+   * Whether clients start with the most recently active rooms and load the others while they are already live. This needs
+   * a homeserver with simplified sliding sync (MSC4186). No event is missed with either value. @default true
    */
   readonly slidingSync?: boolean;
   /**
-   * End-to-end encryption for the users' clients: `{ path, secret }` of the file that keeps their keys, for one process
-   * at a time. @default none: sends to encrypted rooms are refused
+   * End-to-end encryption for the users' clients: `{ path, secret }` of the file with their keys. Only one process at a
+   * time may use the file. @default none: sends to encrypted rooms are refused
    */
   readonly encryption?: EncryptionOptions;
-  /** Where all time comes from. @default systemClock */
+  /** Source of the current time and of all timers. @default systemClock */
   readonly clock?: Clock;
-  /** Gets log lines by `debug`, `info`, `warn` and `error`, each `(object, message)`: a pino instance fits. @default none */
+  /** Has `debug`, `info`, `warn` and `error`, each called with `(object, message)`, such as a pino instance. @default none */
   readonly logger?: Logger;
-  /** OpenTelemetry's, for metrics. @default the global one, as it is when the manager is made */
+  /** OpenTelemetry meter provider, for metrics. @default the global one at the time the manager is made */
   readonly meterProvider?: MeterProvider;
-  /** OpenTelemetry's, for traces. @default the global one */
+  /** OpenTelemetry tracer provider, for traces. @default the global one */
   readonly tracerProvider?: TracerProvider;
-  /** Sends requests; proxies and test doubles hook in here. @default the global fetch, looked up at each request */
+  /** Sends requests. Replace it to use a proxy or a test double. @default the global fetch, looked up at each request */
   readonly fetch?: Fetch;
-  /** Sends requests instead of `fetch`: `undiciTransport()` of `matrix-client-manager/undici`. @default one on `fetch` */
+  /** Sends requests instead of `fetch`, such as `undiciTransport()` of `matrix-client-manager/undici`. @default a transport on `fetch` */
   readonly transport?: Transport;
 }
 
-/** The options with their defaults, checked. */
+/** The checked options, with the defaults filled in. */
 export type Settings = Required<Omit<MatrixClientManagerOptions, OptionalSetting | 'fetch' | 'encryption'>> &
   Pick<MatrixClientManagerOptions, OptionalSetting> & { readonly encryption?: EncryptionSettings };
 
@@ -165,7 +166,6 @@ const numbers: Readonly<Record<NumberOption, { readonly default: number; readonl
   maxFileBytes: { default: 104_857_600, min: 1 },
 };
 
-/** Options for which "no limit" makes sense. */
 const mayBeInfinite: ReadonlySet<string> = new Set([
   'maxClients',
   'maxHeapBytes',
@@ -174,7 +174,7 @@ const mayBeInfinite: ReadonlySet<string> = new Set([
   'sendTimeoutMs',
   'gapFillTimeoutMs',
 ]);
-const others: readonly (keyof MatrixClientManagerOptions)[] = [
+const otherOptions: readonly (keyof MatrixClientManagerOptions)[] = [
   'homeserverUrl',
   'serverName',
   'admin',
@@ -195,10 +195,10 @@ const others: readonly (keyof MatrixClientManagerOptions)[] = [
   'adminRateLimit',
 ];
 
-/** Checks the caller's options and fills in the defaults. Throws `INVALID_OPTIONS` or, for the admin, `INVALID_USER_ID`. */
+/** Checks the caller's options and fills in the defaults. Throws `INVALID_OPTIONS`; `INVALID_USER_ID` for a bad admin user id. */
 export function readOptions(options: MatrixClientManagerOptions): Settings {
   if (!isObject(options)) throw invalid('options', 'an object', options);
-  assertKnownOptions('MatrixClientManager', options, [...others, ...(Object.keys(numbers) as NumberOption[])]);
+  assertKnownOptions('MatrixClientManager', options, [...otherOptions, ...(Object.keys(numbers) as NumberOption[])]);
   const url = readUrl(options.homeserverUrl);
   const admin = readAdmin(options.admin);
   const serverName = options.serverName ?? (admin ? serverNameOf(admin.userId) : url.host);
@@ -209,8 +209,8 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
   if (provisioner !== undefined) requireMethods('provisioner', provisioner, ['ensureUser', 'openSession']);
   if (credentials !== undefined) assertCredentialsSource(credentials);
   const { deviceName } = options;
-  if (deviceName !== undefined && !isSecret(deviceName))
-    throw invalid('deviceName', 'a string with content', deviceName);
+  if (deviceName !== undefined && !isNonEmptyText(deviceName))
+    throw invalid('deviceName', 'a non-empty string', deviceName);
   const { connectionPolicy } = options;
   if (connectionPolicy !== undefined) requireMethods('connectionPolicy', connectionPolicy, ['decide']);
   const { meterProvider, tracerProvider } = options;
@@ -246,17 +246,17 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
 }
 
 function readNumbers(options: MatrixClientManagerOptions): Record<NumberOption, number> {
-  const read = Object.entries(numbers).map(([name, { default: fallback, min }]) => {
+  const checked = Object.entries(numbers).map(([name, { default: fallback, min }]) => {
     const value = options[name as NumberOption] ?? fallback;
-    const whole = Number.isSafeInteger(value) || (value === Infinity && mayBeInfinite.has(name));
-    if (!whole || value < min) throw invalid(name, `a whole number of at least ${min}`, value);
+    const isWhole = Number.isSafeInteger(value) || (value === Infinity && mayBeInfinite.has(name));
+    if (!isWhole || value < min) throw invalid(name, `a whole number of at least ${min}`, value);
     return [name, value];
   });
-  return Object.fromEntries(read) as Record<NumberOption, number>;
+  return Object.fromEntries(checked) as Record<NumberOption, number>;
 }
 
-function readBoolean(name: string, value: boolean | undefined, otherwise: boolean): boolean {
-  if (value === undefined || typeof value === 'boolean') return value ?? otherwise;
+function readBoolean(name: string, value: boolean | undefined, fallback: boolean): boolean {
+  if (value === undefined || typeof value === 'boolean') return value ?? fallback;
   throw invalid(name, 'true or false', value);
 }
 
@@ -272,19 +272,20 @@ function readRateLimit<Name extends string>(name: Name, limit: RateLimit | undef
   if (limit === undefined) return {};
   if (!isObject(limit)) throw invalid(name, 'an object with perSecond', limit);
   assertKnownOptions(`\`${name}\``, limit, ['perSecond', 'burst']);
-  for (const part of ['perSecond', 'burst'] as const) {
-    const value = limit[part];
-    const ok = typeof value === 'number' && Number.isFinite(value) && value > 0;
-    if (!ok && !(part === 'burst' && value === undefined)) throw invalid(`${name}.${part}`, 'a number above 0', value);
+  for (const key of ['perSecond', 'burst'] as const) {
+    const value = limit[key];
+    const isPositive = typeof value === 'number' && Number.isFinite(value) && value > 0;
+    if (!isPositive && !(key === 'burst' && value === undefined))
+      throw invalid(`${name}.${key}`, 'a number above 0', value);
   }
   return { [name]: limit } as unknown as { [K in Name]?: RateLimit };
 }
 
 function readUrl(value: unknown): URL {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
-  const plain = url && !url.username && !url.password && !url.search && !url.hash;
-  if (plain && (url.protocol === 'https:' || url.protocol === 'http:')) return url;
-  // A text is not printed: it may hold a password.
+  const isPlain = url && !url.username && !url.password && !url.search && !url.hash;
+  if (isPlain && (url.protocol === 'https:' || url.protocol === 'http:')) return url;
+  // The error does not print a string, because the URL may contain a password.
   throw invalid(
     'homeserverUrl',
     'an http or https URL without user, query and fragment',
@@ -298,16 +299,17 @@ function readAdmin(admin: AdminAccount | undefined): AdminAccount | undefined {
   assertKnownAdmin(admin);
   assertUserId(admin.userId);
   const { accessToken, password } = admin;
-  if (accessToken !== undefined && !isSecret(accessToken))
-    throw invalid('admin.accessToken', 'Unicode text with content');
-  if (password !== undefined && !isSecret(password)) throw invalid('admin.password', 'Unicode text with content');
+  if (accessToken !== undefined && !isNonEmptyText(accessToken))
+    throw invalid('admin.accessToken', 'a non-empty string of valid Unicode');
+  if (password !== undefined && !isNonEmptyText(password))
+    throw invalid('admin.password', 'a non-empty string of valid Unicode');
   if (accessToken === undefined && password === undefined) {
     throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `admin` to have an accessToken or a password');
   }
   return admin;
 }
 
-function isSecret(value: unknown): boolean {
+function isNonEmptyText(value: unknown): boolean {
   return typeof value === 'string' && value !== '' && value.isWellFormed();
 }
 

@@ -4,34 +4,34 @@ import { isObject } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
 import { assertWellFormed, toSendableJson } from '../core/sendable-json.js';
 
-/** What a caller wants sent: one of `text` and `content`. */
+/** The message to send: either `text` or `content`. */
 export interface MessageBody {
   /** Plain text. */
   readonly text?: string | undefined;
-  /** The same as HTML, sent beside `text`. @see https://spec.matrix.org/v1.16/client-server-api/#mroommessage-msgtypes */
+  /** `text` as HTML; both are sent. @see https://spec.matrix.org/v1.16/client-server-api/#mroommessage-msgtypes */
   readonly html?: string | undefined;
   /** Any event content, instead of `text`: replies, reactions, media. */
   readonly content?: EventContent | undefined;
 }
 
-/** Homeservers take events of 65,536 bytes; the rest of the event needs some of them. */
+/** Homeservers accept events of up to 65,536 bytes; the rest is left for the other fields of the event. */
 const MAX_CONTENT_BYTES = 60_000;
 
 /**
- * The content to send, a copy of the caller's. Throws `INVALID_OPTIONS` for what no homeserver accepts.
+ * The event content to send, copied from the caller's. Throws `INVALID_OPTIONS` for a content that no homeserver accepts.
  * @param type - the type of the event
  */
 export function toContent({ text, html, content }: MessageBody, type = 'm.room.message'): EventContent {
   if ((text === undefined) === (content === undefined)) {
     throw invalid('expected either `text` or `content`, got ' + (text === undefined ? 'neither' : 'both'));
   }
-  if (html !== undefined && text === undefined) throw invalid('expected `html` to come with `text`, its plain form');
+  if (html !== undefined && text === undefined) throw invalid('expected `text`, the plain form, beside `html`');
   const built = toContentPart(content === undefined ? textContent(text, html) : content, 'content');
   if (type === 'm.room.redaction') checkRedaction(built);
   return built;
 }
 
-/** A copy of what a caller wants to be a content, or a part of one. Throws `INVALID_OPTIONS`. */
+/** A checked copy of an event content, or of an object in one. Throws `INVALID_OPTIONS`. */
 export function toContentPart(part: EventContent, name: string): EventContent {
   const copy = toSendableJson(part, name, { maxBytes: MAX_CONTENT_BYTES });
   if (!isObject(copy)) throw invalid(`expected \`${name}\` to be an object, got ${describe(copy)}`);
@@ -47,7 +47,7 @@ function textContent(text: unknown, html: unknown): EventContent {
   return { msgtype: 'm.text', body: text, format: 'org.matrix.custom.html', formatted_body: html };
 }
 
-/** Synapse answers 500 to one that names no event. */
+/** Checked here because Synapse answers a redaction without an event id with status 500. */
 function checkRedaction({ redacts }: EventContent): void {
   if (typeof redacts === 'string' && isEventId(redacts)) return;
   throw invalid(

@@ -2,9 +2,9 @@ import * as v from 'valibot';
 import { oneOf, optionsOf, userId } from '../core/call-options.js';
 
 export interface ListSendsOptions {
-  /** Only the sends of this user. @default everybody's */
+  /** Only the sends of this user. @default those of all users */
   readonly userId?: string | undefined;
-  /** Which sends: those under way or waiting, those refused or given up, or those that the homeserver has. @default 'queued' */
+  /** `queued`: waiting or being sent. `failed`: refused or given up. `sent`: accepted by the homeserver. @default 'queued' */
   readonly state?: 'queued' | 'failed' | 'sent' | undefined;
 }
 

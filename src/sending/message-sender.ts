@@ -20,7 +20,7 @@ export interface Outgoing {
 
 const sentSchema = v.object({ event_id: v.string() });
 
-/** Sends events: per user and room in the order of the calls, other rooms unaffected by one that fails. */
+/** Sends events: for each user and room in the order of the calls. Queues of other rooms are independent. */
 export class MessageSender {
   readonly #http: HomeserverHttp;
   readonly #telemetry: Telemetry;
@@ -32,14 +32,14 @@ export class MessageSender {
     this.#telemetry = telemetry;
   }
 
-  /** How many messages are being sent or wait for those. */
+  /** How many messages are queued or being sent. */
   get queued(): number {
     return this.#queued;
   }
 
   /**
-   * Runs `send` after all that the user is sending to the room already. Takes its place in the queue at once; `signal`
-   * ends the wait at once, and what has not begun then is not sent.
+   * Runs `send` after the user's earlier sends to the room. The place in the queue is taken synchronously. When `signal` is
+   * aborted, this rejects at once, and a `send` that has not started never runs.
    */
   async inOrder<T>(userId: string, roomId: string, send: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     this.#queued++;
@@ -53,7 +53,7 @@ export class MessageSender {
   }
 
   /**
-   * Sends one event. A repetition with the same `txnId` from the same device gives the first one's event id.
+   * Sends one event. Repeated with the same `txnId` and device, the request returns the event id of the first one.
    * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
    */
   async send(session: Session, outgoing: Outgoing): Promise<{ eventId: string }> {
@@ -73,7 +73,7 @@ export class MessageSender {
     return { eventId: sent.event_id };
   }
 
-  /** Whether the room's events have to be encrypted, asked of the homeserver. */
+  /** Asks the homeserver whether the room is encrypted. */
   async isEncrypted(session: Session, roomId: string, signal?: AbortSignal): Promise<boolean> {
     try {
       await this.#http.request(v.unknown(), {
@@ -93,7 +93,7 @@ export class MessageSender {
     }
   }
 
-  /** Resolves when everything queued has been sent or has failed. */
+  /** Resolves when all queued messages have been sent or have failed. */
   settled(): Promise<void> {
     return this.#rooms.settled();
   }

@@ -11,29 +11,29 @@ import { OPERATION, PAUSES, SendTries } from './send-tries.js';
 import type { SendTriesOptions } from './send-tries.js';
 import type { MessageSender, Outgoing } from './message-sender.js';
 
-/** A message accepted with `durable: true`, and what became of it. */
+/** A message accepted with `durable: true`, and its state. */
 export interface OutboxEntry {
   readonly userId: string;
   readonly roomId: string;
   readonly txnId: string;
   /** Event type. */
   readonly type: string;
-  /** `queued`: still to be sent. `failed`: refused, or given up after `sendTimeoutMs`. `sent`: it is an event now. */
+  /** `queued`: not sent yet. `failed`: refused, or given up after `sendTimeoutMs`. `sent`: accepted by the homeserver. */
   readonly state: SendState;
   /** Milliseconds since the Unix epoch. */
   readonly enqueuedAt: number;
-  /** Until it is sent. */
+  /** Absent when `state` is `sent`. */
   readonly content?: EventContent;
-  /** Of a failed one. */
+  /** Present when `state` is `failed`. */
   readonly error?: StoredError;
-  /** Of a sent one. */
+  /** Present when `state` is `sent`. */
   readonly eventId?: string;
 }
 
 export interface OutboxOptions extends SendTriesOptions {
   readonly storage: Storage;
   readonly sender: MessageSender;
-  /** A message was refused or given up; it is listed as failed. */
+  /** Called after a message was refused or given up, and stored as failed. */
   readonly onFailed: (failed: FailedSend) => void;
 }
 
@@ -45,14 +45,14 @@ export interface FailedSend {
   readonly error: Error;
 }
 
-/** How many messages that were given up are counted. */
+/** `givenUp` counts up to this many messages. */
 const MAX_GIVEN_UP = 1_000;
 
-/** Messages that survive a crash: stored before they are sent, and sent once, by this process or the next. */
+/** Messages that survive a crash: each is stored before it is sent, then sent by this process or the next. */
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #closing = new AbortController();
-  /** What ends the sends of a message, by user and txnId; several calls may send the same one. */
+  /** Abort the running sends of a message, by user and txnId. Several calls may send the same message. */
   readonly #discards = new Map<string, Set<AbortController>>();
   readonly #tries: SendTries;
   readonly #givenUp = new RecentIds(MAX_GIVEN_UP);
@@ -63,25 +63,25 @@ export class Outbox {
     this.#tries = new SendTries(options);
   }
 
-  /** How many messages are still to be taken or refused. */
+  /** How many messages are waiting or being sent. */
   get queued(): number {
     return this.#queued;
   }
 
   /**
-   * How many messages could not be sent for a minute, although the homeserver answers otherwise: it does not take them,
-   * or their user has no session or client here.
+   * How many messages have been failing for a minute without an outage: the homeserver does not accept them, or their
+   * user has no session or client in this process.
    */
   get stalled(): number {
     return this.#tries.stalled;
   }
 
-  /** How many messages were given up after `sendTimeoutMs`, and neither sent again nor discarded since. */
+  /** How many messages were given up after `sendTimeoutMs`, and have not been sent again or discarded since. */
   get givenUp(): number {
     return this.#givenUp.size;
   }
 
-  /** Stores the message, then sends it in its turn. Rejects when it is refused or given up; then it is listed. */
+  /** Stores the message, then sends it in its turn. Rejects when it is refused or given up; it is then listed as failed. */
   async send(outgoing: Outgoing): Promise<{ eventId: string }> {
     const { storage, clock } = this.#options;
     const { userId, roomId, type, content, txnId } = outgoing;
@@ -89,14 +89,14 @@ export class Outbox {
     const enqueue = async (): Promise<StoredSend> => {
       const { send } = await storage.enqueueSend(userId, stored);
       if (send.state !== 'failed') return send;
-      await storage.deleteSend(userId, txnId); // the caller tries again what failed before
+      await storage.deleteSend(userId, txnId); // the caller repeats a message that failed earlier
       return (await storage.enqueueSend(userId, stored)).send;
     };
     this.#givenUp.delete(keyOf(userId, txnId));
     const enqueued = enqueue();
-    enqueued.catch(() => {}); // it may fail while an earlier message is being sent; its turn rejects with it
+    enqueued.catch(() => {}); // awaited below; it may reject earlier, while the message waits for its turn
     try {
-      // Its place in the room is taken now, whatever the storage takes.
+      // The place in the room's queue is taken before the storage answers, so that the order of the calls is kept.
       return await this.#inOrder(outgoing, async (signal) => {
         const send = await enqueued;
         return send.state === 'sent' ? { eventId: send.eventId } : this.#post(outgoing, signal);
@@ -110,15 +110,15 @@ export class Outbox {
     }
   }
 
-  /** Sends what an earlier process had accepted and not sent. Resolves when all of it is sent, refused or given up. */
+  /** Sends the queued messages of an earlier process. Resolves when all are sent, refused or given up. */
   async resume(): Promise<void> {
     const { logger } = this.#options;
     const queued = await this.#earlier();
-    if (queued.length > 0) logger.info({ messages: queued.length }, 'sending messages of an earlier process');
+    if (queued.length > 0) logger.info({ messages: queued.length }, 'sending durable messages of an earlier process');
     await Promise.all(queued.map((send) => this.#resume(send)));
   }
 
-  /** What is queued and not of this process, however often the storage has to be asked. */
+  /** The queued messages that this process did not accept. Repeats the read until the storage answers. */
   async #earlier(): Promise<StoredSend[]> {
     const { storage, clock, logger } = this.#options;
     for (let failures = 1; ; failures++) {
@@ -127,7 +127,7 @@ export class Outbox {
         return queued.filter(({ userId, txnId }) => !this.#discards.has(keyOf(userId, txnId)));
       } catch (error) {
         throwIfAborted(this.#closing.signal, OPERATION);
-        logger.error({ err: error }, 'reading the messages of an earlier process failed, trying again');
+        logger.error({ err: error }, 'reading the durable messages of an earlier process failed; it is retried');
         await delay(clock, retryDelayMs(error, failures, PAUSES), this.#closing.signal, OPERATION);
       }
     }
@@ -141,7 +141,7 @@ export class Outbox {
     });
   }
 
-  /** Forgets a message, and ends its sending, so that the next one of the room goes on; it may still arrive. */
+  /** Deletes a message and aborts its send, so that the room's next message is sent. The homeserver may still receive it. */
   async discard(userId: string, txnId: string): Promise<boolean> {
     const key = keyOf(userId, txnId);
     const deleted = await this.#options.storage.deleteSend(userId, txnId);
@@ -150,7 +150,7 @@ export class Outbox {
     return deleted;
   }
 
-  /** Ends the sending of all the user's messages, which the storage has to forget. */
+  /** Aborts the sends of all the user's messages. The caller deletes them from the storage. */
   forget(userId: string): void {
     for (const [key, discards] of this.#discards) {
       if (!key.startsWith(keyOf(userId, ''))) continue;
@@ -158,7 +158,7 @@ export class Outbox {
     }
   }
 
-  /** Ends every try at once; what is not sent by then stays stored for the next process. */
+  /** Aborts every send at once. Unsent messages stay stored for the next process. */
   close(): void {
     this.#closing.abort();
   }
@@ -172,11 +172,11 @@ export class Outbox {
         return this.#post({ userId, roomId, txnId, type, content }, signal, true);
       });
     } catch {
-      // It was refused or given up, which was logged; or it was discarded, or is left to the next process.
+      // The failure was logged; or the message was discarded; or this process is closing.
     }
   }
 
-  /** What an earlier version has accepted may be what no homeserver takes. */
+  /** Checks the stored content: an earlier version of the library may have accepted one that no homeserver accepts. */
   async #restored(send: OutgoingSend & { readonly userId: string }): Promise<EventContent> {
     try {
       return toContentPart(JSON.parse(send.content) as EventContent, 'content');
@@ -186,23 +186,23 @@ export class Outbox {
     }
   }
 
-  /** Runs `send` in its turn, or ends the wait for it as soon as the message is withdrawn. */
+  /** Runs `send` in its turn. Rejects at once when the caller's signal, `discard` or `close()` aborts it. */
   async #inOrder<T>(
-    { userId, roomId, txnId, signal: withdrawn }: Pick<Outgoing, 'userId' | 'roomId' | 'txnId' | 'signal'>,
+    { userId, roomId, txnId, signal: callerSignal }: Pick<Outgoing, 'userId' | 'roomId' | 'txnId' | 'signal'>,
     send: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const key = keyOf(userId, txnId);
     const discard = new AbortController();
     const discards = this.#discards.get(key) ?? new Set();
     this.#discards.set(key, discards.add(discard));
-    const signal = AbortSignal.any([discard.signal, this.#closing.signal, ...(withdrawn ? [withdrawn] : [])]);
-    const inTurn = async (): Promise<T> => {
+    const signal = AbortSignal.any([discard.signal, this.#closing.signal, ...(callerSignal ? [callerSignal] : [])]);
+    const sendInTurn = async (): Promise<T> => {
       throwIfAborted(signal, OPERATION);
       return orAborted(send(signal), signal, OPERATION);
     };
     this.#queued++;
     try {
-      return await orAborted(this.#options.sender.inOrder(userId, roomId, inTurn), signal, OPERATION);
+      return await orAborted(this.#options.sender.inOrder(userId, roomId, sendInTurn), signal, OPERATION);
     } finally {
       this.#queued--;
       discards.delete(discard);
@@ -222,7 +222,7 @@ export class Outbox {
       throw error;
     }
     await storage.completeSend(userId, txnId, sent.eventId).catch((err: unknown) => {
-      logger.error({ userId, roomId, txnId, err }, 'a message was sent and could not be marked so; it is sent again');
+      logger.error({ userId, roomId, txnId, err }, 'a message was sent, but storing that failed; it is sent again after a restart');
     });
     return sent;
   }
@@ -232,11 +232,11 @@ export class Outbox {
     const isListed = await storage.failSend(userId, txnId, toStored(error)).catch((err: unknown) => {
       logger.error(
         { userId, roomId, txnId, err },
-        'a failed message could not be marked so; it is tried again after a restart',
+        'a message failed, and storing that failed too; it is sent again after a restart',
       );
       return true;
     });
-    if (!isListed) return; // it was discarded meanwhile
+    if (!isListed) return; // the message was discarded meanwhile
     logger.error(
       { userId, roomId, txnId, err: error },
       'a durable message failed; listSends({ state: "failed" }) lists it',
@@ -244,7 +244,8 @@ export class Outbox {
     onFailed({ userId, roomId, txnId, error });
   }
 }
-/** A user id holds no NUL. */
+
+/** A user id contains no NUL, so the key is unambiguous. */
 function keyOf(userId: string, txnId: string): string {
   return `${userId}\0${txnId}`;
 }

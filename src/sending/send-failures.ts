@@ -4,25 +4,25 @@ import { isError } from '../core/is-error.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import type { StoredError } from '../storage/dead-letter.js';
 
-/** A message failed for too long while the homeserver answered otherwise. */
+/** A message failed for longer than `sendTimeoutMs` while the homeserver answered other requests. */
 export class GivenUp extends MatrixClientManagerError {
   constructor(error: MatrixClientManagerError, afterMs: number) {
     const { code, errcode, status, userId, roomId } = error;
-    const message = `given up after ${afterMs} ms in which the homeserver answered otherwise: ${error.message}`;
+    const message = `given up after failing for ${afterMs} ms while the homeserver answered other requests: ${error.message}`;
     super(code, message, { errcode, status, userId, roomId, cause: error });
   }
 }
 
-/** What a later try may pass: the user may get a session, their client may be started, the storage may answer. */
+/** A later attempt may succeed: after the user got a session, the client was started, or the storage answers. */
 const passing: readonly ErrorCode[] = ['ABORTED', 'MANAGER_CLOSED', 'STORAGE', 'CLIENT_FAILED', 'CLIENT_NOT_STARTED'];
 
-/** Whether trying again would not help. */
+/** Whether the error is permanent, so that another attempt would fail too. */
 export function isRefusal(error: unknown): boolean {
   if (!isError(error) || isManagerError(error, ...passing)) return false;
   return !isRetryable(failureClass(error)) && failureClass(error) !== 'unavailable';
 }
 
-/** As it is kept with the message. */
+/** The form in which the error is stored with the message. */
 export function toStored(error: Error): StoredError {
   return { name: error.name, message: error.message, ...(isManagerError(error) && { code: error.code }) };
 }

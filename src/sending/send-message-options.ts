@@ -7,11 +7,11 @@ export interface SendMessageOptions extends MessageBody {
   readonly roomId: string;
   /** The event type. @default 'm.room.message' */
   readonly type?: string | undefined;
-  /** Names this message: sent again with the same one, it is not posted twice. @default a random one */
+  /** Transaction id. A message sent again with the same `txnId` is not posted twice. @default a random one */
   readonly txnId?: string | undefined;
   /**
-   * Store the message before sending it, try until the homeserver takes or refuses it, and send it after a crash or a
-   * shutdown with the next manager on the same storage. @default false
+   * Store the message before it is sent, and repeat the attempt until the homeserver accepts or refuses it. After a crash
+   * or shutdown the next manager on the same storage sends it. @default false
    */
   readonly durable?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;

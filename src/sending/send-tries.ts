@@ -11,31 +11,31 @@ import type { Outgoing } from './message-sender.js';
 import { GivenUp, isRefusal } from './send-failures.js';
 
 export interface SendTriesOptions {
-  /** Sends one message as its user; called when its turn has come. */
+  /** Makes one attempt to send a message as its user. */
   readonly post: (outgoing: Outgoing) => Promise<{ eventId: string }>;
-  /** How long a message may fail on a homeserver that answers otherwise, in milliseconds. */
+  /** How long a message may fail while the homeserver answers other requests, in milliseconds. */
   readonly sendTimeoutMs: number;
   readonly answersOtherwise: AnswersOtherRequests;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-/** A message that is being tried. */
+/** A message that is being sent, or waits for its next attempt. */
 interface Trying {
   readonly failing: FailingTime;
-  /** Since when nothing but this process has kept it from being sent, in milliseconds since the Unix epoch. */
+  /** Since when attempts fail within this process, such as for want of a session. Milliseconds since the Unix epoch. */
   blockedSince: number | undefined;
 }
 
 export const OPERATION = 'sending a durable message';
-/** Between two tries. */
+/** Between two attempts. */
 export const PAUSES = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
-/** Users of whom it is remembered when a message of theirs was last taken. */
+/** For how many users the time of the last sent message is kept. */
 const MAX_USERS = 10_000;
-/** A message counts as stalled when it has failed for this long without an outage, in milliseconds. */
+/** A message counts as stalled after it has failed for this long without an outage, in milliseconds. */
 const STALLED_MS = 60_000;
 
-/** Sends messages that are worth any wait that ends, and any wait that the homeserver asks for. */
+/** Repeats the attempts to send durable messages, through outages and rate limits. */
 export class SendTries {
   readonly #options: SendTriesOptions;
   readonly #trying = new Set<Trying>();
@@ -46,7 +46,7 @@ export class SendTries {
     this.#options = options;
   }
 
-  /** How many messages could not be sent for a minute, although there is no outage. */
+  /** How many messages have been failing for a minute without an outage. */
   get stalled(): number {
     const now = this.#options.clock.now();
     const isStalled = ({ failing, blockedSince = now }: Trying): boolean =>
@@ -55,9 +55,10 @@ export class SendTries {
   }
 
   /**
-   * Tries until the homeserver takes or refuses the message. A message of an earlier process (`isResumed`) also waits
-   * until the application has made its user's session known; for a new one that is the caller's mistake. Rejects with {@link GivenUp} when it has failed for
-   * `sendTimeoutMs` while the homeserver was up, and with `ABORTED` when the signal fires.
+   * Repeats until the homeserver accepts or refuses the message. A message of an earlier process (`isResumed`) also
+   * waits until the user's session is known; a new message then rejects, because the caller made a mistake. Rejects with
+   * {@link GivenUp} after the message has failed for `sendTimeoutMs` while the homeserver was up, and with `ABORTED` when
+   * the signal is aborted.
    */
   async send(outgoing: Outgoing & { readonly signal: AbortSignal }, isResumed = false): Promise<{ eventId: string }> {
     const { post, clock, sendTimeoutMs } = this.#options;
@@ -86,20 +87,20 @@ export class SendTries {
     }
   }
 
-  /** A rate limit that lets other messages of the user through is no failure: the message waits for its turn. */
+  /** A rate limit that lets the user's other messages through is not a failure: the message waits for its turn. */
   #answersOtherwise(userId: string, since: number, error: unknown): boolean | Promise<boolean> {
     const isInTurn = isManagerError(error, 'RATE_LIMITED') && (this.#lastTakenAt.get(userId) ?? -1) >= since;
     return !isInTurn && this.#options.answersOtherwise(since, error);
   }
 
-  /** Logs once when something in this process keeps a message from being sent. */
+  /** Logs once when a message cannot be sent for a reason in this process, such as a missing session. */
   #noteBlocked(trying: Trying, { userId, roomId, txnId }: Outgoing, error: unknown): void {
     const { clock, logger } = this.#options;
     const kind = failureClass(error);
     if (isRetryable(kind) || kind === 'unavailable') trying.blockedSince = undefined;
     else if (trying.blockedSince === undefined) {
       trying.blockedSince = clock.now();
-      logger.warn({ userId, roomId, txnId, err: error }, 'a durable message cannot be sent yet, trying again');
+      logger.warn({ userId, roomId, txnId, err: error }, 'a durable message cannot be sent yet; it is retried');
     }
   }
 }

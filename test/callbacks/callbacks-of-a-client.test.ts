@@ -632,7 +632,7 @@ describe('a callback that never returns', () => {
     expect(manager.clientInfo(alice)).toMatchObject({ overdueCallbacks: 1 });
     expect(await manager.checkHealth()).toEqual({
       status: 'degraded',
-      reasons: ['1 calls of callbacks have not returned in time'],
+      reasons: ['1 callback calls are still running after callbackTimeoutMs'],
     });
     release.resolve();
     await clock.advance(0);

@@ -382,7 +382,7 @@ describe('a request for what was missed that fails for good while polls succeed'
     expect(manager.stats().incompleteClients).toBe(1);
     expect(await manager.checkHealth()).toEqual({
       status: 'degraded',
-      reasons: ['1 clients lack rooms or missed events that the homeserver fails to tell'],
+      reasons: ['1 clients lack rooms or missed events that the homeserver fails to return'],
     });
     mend();
     await clock.advance(60_000);

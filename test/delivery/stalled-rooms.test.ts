@@ -36,7 +36,7 @@ it('a room whose history the homeserver answers with 500 goes on, and shows in h
   expect(manager.clientInfo(alice)?.stalledRooms).toBe(1);
   expect(await manager.checkHealth()).toEqual({
     status: 'degraded',
-    reasons: ['1 rooms have missing events that the homeserver fails to tell'],
+    reasons: ['1 rooms have missing events that the homeserver fails to return'],
   });
   await clock.advance(900_000);
   expect(gaps).toMatchObject([{ userId: alice, roomId: damaged, reason: 'error', error: { status: 500 } }]);

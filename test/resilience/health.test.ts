@@ -51,7 +51,7 @@ it('health is down in an outage, with the time of the next look, and ok after it
   for (let times = 0; times < 50; times++) {
     const { status, reasons } = await manager.checkHealth();
     expect(status).toBe('down');
-    expect(reasons.join()).toMatch(/looked for again in \d+ ms/);
+    expect(reasons.join()).toMatch(/next probe is in \d+ ms/);
   }
   expect(fake.requests).toEqual([]);
   mend();

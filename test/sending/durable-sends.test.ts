@@ -153,7 +153,9 @@ describe('a durable message whose user cannot send it yet', () => {
     const manager = makeManager();
     await clock.advance(300_000);
     expect(await manager.listSends()).toMatchObject([{ txnId: 'early', state: 'queued' }]);
-    expect((await manager.checkHealth()).reasons).toEqual(['1 durable messages could not be sent for a minute']);
+    expect((await manager.checkHealth()).reasons).toEqual([
+      '1 durable messages have been failing for a minute or longer',
+    ]);
     await storage.setCredentials(alice);
     await clock.advance(60_000);
     expect(texts(rooms[0])).toEqual(['early']);

@@ -7,7 +7,7 @@ import { Recorder } from '../support/recorder.js';
 
 const SLIDING = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
 const JOINED = '/joined_rooms';
-const INCOMPLETE = '1 clients lack rooms or missed events that the homeserver fails to tell';
+const INCOMPLETE = '1 clients lack rooms or missed events that the homeserver fails to return';
 
 const open: AsyncDisposable[] = [];
 afterEach(async () => {
