@@ -28,7 +28,7 @@ import { toContent, toContentPart } from '../sending/content.js';
 import { fetchPage } from '../messages/message-fetcher.js';
 import type { MessagePage } from '../messages/message-fetcher.js';
 import { MessageSender } from '../sending/message-sender.js';
-import type { Outgoing } from '../sending/message-sender.js';
+import type { OutgoingMessage } from '../sending/message-sender.js';
 import { Outbox } from '../sending/outbox.js';
 import type { OutboxEntry } from '../sending/outbox.js';
 import { ReceiptSender } from '../ephemeral/receipt-sender.js';
@@ -242,7 +242,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#outbox = new Outbox({
       storage,
       sender: this.#sender,
-      post: (outgoing) => this.#roomSender.send(outgoing),
+      sendOnce: (outgoing) => this.#roomSender.send(outgoing),
       sendTimeoutMs: settings.sendTimeoutMs,
       answersOtherwise,
       onFailed: (failed) => this.#events.emit('sendFailed', failed),
@@ -410,7 +410,7 @@ export class MatrixClientManager implements AsyncDisposable {
     this.#lifecycle.assertOpen();
     const read = readCallOptions('sendMessage()', sendMessageSchema, options);
     const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, signal } = read;
-    const outgoing: Outgoing = { userId, roomId, type, txnId, content: toContent(read, type), signal };
+    const outgoing: OutgoingMessage = { userId, roomId, type, txnId, content: toContent(read, type), signal };
     if (read.durable) return this.#lifecycle.rejectWhenClosed(this.#outbox.send(outgoing), signal);
     const message = { ...outgoing, signal: this.#lifecycle.withShutdownSignal(signal) };
     const sending = this.#sender.inOrder(userId, roomId, () => this.#roomSender.send(message), message.signal);

@@ -8,7 +8,7 @@ import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
 
-export interface Outgoing {
+export interface OutgoingMessage {
   readonly userId: string;
   readonly roomId: string;
   /** Event type. */
@@ -24,7 +24,7 @@ const sentSchema = v.object({ event_id: v.string() });
 export class MessageSender {
   readonly #http: HomeserverHttp;
   readonly #telemetry: Telemetry;
-  readonly #rooms = new KeyedQueue();
+  readonly #roomQueues = new KeyedQueue();
   #queued = 0;
 
   constructor(http: HomeserverHttp, telemetry: Telemetry = noTelemetry) {
@@ -45,7 +45,7 @@ export class MessageSender {
     this.#queued++;
     try {
       return await this.#telemetry.send(userId, roomId, () =>
-        this.#rooms.run(`${userId} ${roomId}`, send, signal, `sending to ${roomId}`),
+        this.#roomQueues.run(`${userId} ${roomId}`, send, signal, `sending to ${roomId}`),
       );
     } finally {
       this.#queued--;
@@ -56,7 +56,7 @@ export class MessageSender {
    * Sends one event. Repeated with the same `txnId` and device, the request returns the event id of the first one.
    * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
    */
-  async send(session: Session, outgoing: Outgoing): Promise<{ eventId: string }> {
+  async send(session: Session, outgoing: OutgoingMessage): Promise<{ eventId: string }> {
     const { roomId, type, content, txnId, signal } = outgoing;
     const sent = await this.#http.request(sentSchema, {
       operation: `sending to ${roomId}`,
@@ -95,6 +95,6 @@ export class MessageSender {
 
   /** Resolves when all queued messages have been sent or have failed. */
   settled(): Promise<void> {
-    return this.#rooms.settled();
+    return this.#roomQueues.settled();
   }
 }

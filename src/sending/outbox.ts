@@ -6,10 +6,10 @@ import type { OutgoingSend, QueuedSend as StoredSend, SendState } from '../stora
 import type { StoredError } from '../storage/dead-letter.js';
 import type { Storage } from '../storage/storage.js';
 import { toContentPart } from './content.js';
-import { GivenUp, toStored } from './send-failures.js';
-import { OPERATION, PAUSES, SendTries } from './send-tries.js';
-import type { SendTriesOptions } from './send-tries.js';
-import type { MessageSender, Outgoing } from './message-sender.js';
+import { SendGivenUpError, toStoredError } from './send-failures.js';
+import { OPERATION, RETRY_DELAYS, SendRetrier } from './send-retrier.js';
+import type { SendRetrierOptions } from './send-retrier.js';
+import type { MessageSender, OutgoingMessage } from './message-sender.js';
 
 /** A message accepted with `durable: true`, and its state. */
 export interface OutboxEntry {
@@ -30,7 +30,7 @@ export interface OutboxEntry {
   readonly eventId?: string;
 }
 
-export interface OutboxOptions extends SendTriesOptions {
+export interface OutboxOptions extends SendRetrierOptions {
   readonly storage: Storage;
   readonly sender: MessageSender;
   /** Called after a message was refused or given up, and stored as failed. */
@@ -53,14 +53,14 @@ export class Outbox {
   readonly #options: OutboxOptions;
   readonly #closing = new AbortController();
   /** Abort the running sends of a message, by user and txnId. Several calls may send the same message. */
-  readonly #discards = new Map<string, Set<AbortController>>();
-  readonly #tries: SendTries;
+  readonly #abortControllers = new Map<string, Set<AbortController>>();
+  readonly #retrier: SendRetrier;
   readonly #givenUp = new RecentIds(MAX_GIVEN_UP);
   #queued = 0;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
-    this.#tries = new SendTries(options);
+    this.#retrier = new SendRetrier(options);
   }
 
   /** How many messages are waiting or being sent. */
@@ -73,7 +73,7 @@ export class Outbox {
    * user has no session or client in this process.
    */
   get stalled(): number {
-    return this.#tries.stalled;
+    return this.#retrier.stalled;
   }
 
   /** How many messages were given up after `sendTimeoutMs`, and have not been sent again or discarded since. */
@@ -82,7 +82,7 @@ export class Outbox {
   }
 
   /** Stores the message, then sends it in its turn. Rejects when it is refused or given up; it is then listed as failed. */
-  async send(outgoing: Outgoing): Promise<{ eventId: string }> {
+  async send(outgoing: OutgoingMessage): Promise<{ eventId: string }> {
     const { storage, clock } = this.#options;
     const { userId, roomId, type, content, txnId } = outgoing;
     const stored = { txnId, roomId, type, content: JSON.stringify(content), enqueuedAt: clock.now() };
@@ -97,9 +97,9 @@ export class Outbox {
     enqueued.catch(() => {}); // awaited below; it may reject earlier, while the message waits for its turn
     try {
       // The place in the room's queue is taken before the storage answers, so that the order of the calls is kept.
-      return await this.#inOrder(outgoing, async (signal) => {
+      return await this.#runInTurn(outgoing, async (signal) => {
         const send = await enqueued;
-        return send.state === 'sent' ? { eventId: send.eventId } : this.#post(outgoing, signal);
+        return send.state === 'sent' ? { eventId: send.eventId } : this.#sendAndComplete(outgoing, signal);
       });
     } catch (error) {
       if (outgoing.signal?.aborted && !this.#closing.signal.aborted) {
@@ -113,22 +113,22 @@ export class Outbox {
   /** Sends the queued messages of an earlier process. Resolves when all are sent, refused or given up. */
   async resume(): Promise<void> {
     const { logger } = this.#options;
-    const queued = await this.#earlier();
+    const queued = await this.#listUnsent();
     if (queued.length > 0) logger.info({ messages: queued.length }, 'sending durable messages of an earlier process');
-    await Promise.all(queued.map((send) => this.#resume(send)));
+    await Promise.all(queued.map((send) => this.#resumeSend(send)));
   }
 
   /** The queued messages that this process did not accept. Repeats the read until the storage answers. */
-  async #earlier(): Promise<StoredSend[]> {
+  async #listUnsent(): Promise<StoredSend[]> {
     const { storage, clock, logger } = this.#options;
     for (let failures = 1; ; failures++) {
       try {
         const queued = await storage.listSends({ state: 'queued' });
-        return queued.filter(({ userId, txnId }) => !this.#discards.has(keyOf(userId, txnId)));
+        return queued.filter(({ userId, txnId }) => !this.#abortControllers.has(keyOf(userId, txnId)));
       } catch (error) {
         throwIfAborted(this.#closing.signal, OPERATION);
         logger.error({ err: error }, 'reading the durable messages of an earlier process failed; it is retried');
-        await delay(clock, retryDelayMs(error, failures, PAUSES), this.#closing.signal, OPERATION);
+        await delay(clock, retryDelayMs(error, failures, RETRY_DELAYS), this.#closing.signal, OPERATION);
       }
     }
   }
@@ -146,15 +146,15 @@ export class Outbox {
     const key = keyOf(userId, txnId);
     const deleted = await this.#options.storage.deleteSend(userId, txnId);
     this.#givenUp.delete(key);
-    for (const discard of this.#discards.get(key) ?? []) discard.abort('discarded');
+    for (const controller of this.#abortControllers.get(key) ?? []) controller.abort('discarded');
     return deleted;
   }
 
   /** Aborts the sends of all the user's messages. The caller deletes them from the storage. */
   forget(userId: string): void {
-    for (const [key, discards] of this.#discards) {
+    for (const [key, controllers] of this.#abortControllers) {
       if (!key.startsWith(keyOf(userId, ''))) continue;
-      for (const discard of discards) discard.abort('the user was forgotten');
+      for (const controller of controllers) controller.abort('the user was forgotten');
     }
   }
 
@@ -163,13 +163,13 @@ export class Outbox {
     this.#closing.abort();
   }
 
-  async #resume(send: StoredSend): Promise<void> {
+  async #resumeSend(send: StoredSend): Promise<void> {
     if (send.state !== 'queued') return;
     const { userId, roomId, txnId, type } = send;
     try {
-      await this.#inOrder({ userId, roomId, txnId }, async (signal) => {
-        const content = await this.#restored(send);
-        return this.#post({ userId, roomId, txnId, type, content }, signal, true);
+      await this.#runInTurn({ userId, roomId, txnId }, async (signal) => {
+        const content = await this.#parseContent(send);
+        return this.#sendAndComplete({ userId, roomId, txnId, type, content }, signal, true);
       });
     } catch {
       // The failure was logged; or the message was discarded; or this process is closing.
@@ -177,7 +177,7 @@ export class Outbox {
   }
 
   /** Checks the stored content: an earlier version of the library may have accepted one that no homeserver accepts. */
-  async #restored(send: OutgoingSend & { readonly userId: string }): Promise<EventContent> {
+  async #parseContent(send: OutgoingSend & { readonly userId: string }): Promise<EventContent> {
     try {
       return toContentPart(JSON.parse(send.content) as EventContent, 'content');
     } catch (error) {
@@ -187,15 +187,15 @@ export class Outbox {
   }
 
   /** Runs `send` in its turn. Rejects at once when the caller's signal, `discard` or `close()` aborts it. */
-  async #inOrder<T>(
-    { userId, roomId, txnId, signal: callerSignal }: Pick<Outgoing, 'userId' | 'roomId' | 'txnId' | 'signal'>,
+  async #runInTurn<T>(
+    { userId, roomId, txnId, signal: callerSignal }: Pick<OutgoingMessage, 'userId' | 'roomId' | 'txnId' | 'signal'>,
     send: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const key = keyOf(userId, txnId);
-    const discard = new AbortController();
-    const discards = this.#discards.get(key) ?? new Set();
-    this.#discards.set(key, discards.add(discard));
-    const signal = AbortSignal.any([discard.signal, this.#closing.signal, ...(callerSignal ? [callerSignal] : [])]);
+    const controller = new AbortController();
+    const controllers = this.#abortControllers.get(key) ?? new Set();
+    this.#abortControllers.set(key, controllers.add(controller));
+    const signal = AbortSignal.any([controller.signal, this.#closing.signal, ...(callerSignal ? [callerSignal] : [])]);
     const sendInTurn = async (): Promise<T> => {
       throwIfAborted(signal, OPERATION);
       return orAborted(send(signal), signal, OPERATION);
@@ -205,31 +205,34 @@ export class Outbox {
       return await orAborted(this.#options.sender.inOrder(userId, roomId, sendInTurn), signal, OPERATION);
     } finally {
       this.#queued--;
-      discards.delete(discard);
-      if (discards.size === 0) this.#discards.delete(key);
+      controllers.delete(controller);
+      if (controllers.size === 0) this.#abortControllers.delete(key);
     }
   }
 
-  async #post(outgoing: Outgoing, signal: AbortSignal, isResumed = false): Promise<{ eventId: string }> {
+  async #sendAndComplete(outgoing: OutgoingMessage, signal: AbortSignal, isResumed = false): Promise<{ eventId: string }> {
     const { storage, logger } = this.#options;
     const { userId, roomId, txnId } = outgoing;
     let sent: { eventId: string };
     try {
-      sent = await this.#tries.send({ ...outgoing, signal }, isResumed);
+      sent = await this.#retrier.send({ ...outgoing, signal }, isResumed);
     } catch (error) {
-      if (error instanceof GivenUp) this.#givenUp.add(keyOf(userId, txnId));
+      if (error instanceof SendGivenUpError) this.#givenUp.add(keyOf(userId, txnId));
       if (!signal.aborted) await this.#fail(outgoing, error as Error);
       throw error;
     }
     await storage.completeSend(userId, txnId, sent.eventId).catch((err: unknown) => {
-      logger.error({ userId, roomId, txnId, err }, 'a message was sent, but storing that failed; it is sent again after a restart');
+      logger.error(
+        { userId, roomId, txnId, err },
+        'a message was sent, but storing that failed; it is sent again after a restart',
+      );
     });
     return sent;
   }
 
   async #fail({ userId, roomId, txnId }: Omit<FailedSend, 'error'>, error: Error): Promise<void> {
     const { storage, logger, onFailed } = this.#options;
-    const isListed = await storage.failSend(userId, txnId, toStored(error)).catch((err: unknown) => {
+    const isListed = await storage.failSend(userId, txnId, toStoredError(error)).catch((err: unknown) => {
       logger.error(
         { userId, roomId, txnId, err },
         'a message failed, and storing that failed too; it is sent again after a restart',

@@ -2,7 +2,7 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { RawEvent } from '../core/raw-event.js';
 import type { Session } from '../http/session.js';
-import type { MessageSender, Outgoing } from '../sending/message-sender.js';
+import type { MessageSender, OutgoingMessage } from '../sending/message-sender.js';
 import type { TypingNotifier } from '../ephemeral/typing-notifier.js';
 import type { Encryption } from './encryption.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
@@ -27,7 +27,7 @@ export class EncryptedRoomSender {
   }
 
   /** Sends one message, encrypted if the room is, and ends the user's typing notification in the room. */
-  async send(outgoing: Outgoing): Promise<{ eventId: string }> {
+  async send(outgoing: OutgoingMessage): Promise<{ eventId: string }> {
     const { users, sender, typing, lifetime, logger } = this.#options;
     const { userId, roomId, signal } = outgoing;
     return users.runAs(
@@ -93,7 +93,7 @@ export class EncryptedRoomSender {
   async #sendEncrypted(
     session: Session,
     userSession: UserSession | undefined,
-    outgoing: Outgoing,
+    outgoing: OutgoingMessage,
   ): Promise<{ eventId: string }> {
     const { users, sender } = this.#options;
     if (!userSession) {

@@ -162,7 +162,7 @@ export class UserSession implements ManagedClient {
    * or has not yet received the user's own last message.
    */
   currentTimeline(roomId: string): RoomTimeline | undefined {
-    return this.#sync.isCurrent ? this.#timelines.withOwnEvents(roomId) : undefined;
+    return this.#sync.isCurrent ? this.#timelines.getIfComplete(roomId) : undefined;
   }
 
   /** Call this when a request of the user failed. If a room was refused, its timeline in memory is dropped. */
@@ -174,7 +174,7 @@ export class UserSession implements ManagedClient {
 
   /** Call this when the user has sent an event. Until sync returns it, pages are read from the homeserver. */
   messageSent(roomId: string, eventId: string): void {
-    this.#timelines.hasSent(roomId, eventId);
+    this.#timelines.noteSent(roomId, eventId);
   }
 
   rest(pollIntervalMs: number): void {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { MessageSender } from '../../src/sending/message-sender.js';
-import type { Outgoing } from '../../src/sending/message-sender.js';
+import type { OutgoingMessage } from '../../src/sending/message-sender.js';
 import { Outbox } from '../../src/sending/outbox.js';
 import type { FailedSend, OutboxOptions } from '../../src/sending/outbox.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
@@ -15,13 +15,13 @@ const problem = (code: ConstructorParameters<typeof MatrixClientManagerError>[0]
   new MatrixClientManagerError(code, `no: ${code}`, { status, userId: alice, roomId: room });
 const down = (): Error => problem('HOMESERVER_UNAVAILABLE', 500);
 
-type Post = OutboxOptions['post'];
+type SendOnce = OutboxOptions['sendOnce'];
 
-function setUp({ post, ...options }: { post?: Post } & Partial<OutboxOptions> = {}) {
+function setUp({ sendOnce, ...options }: Partial<OutboxOptions> = {}) {
   const { http, clock } = httpOnScript([]);
   const logger = new MemoryLogger();
   const storage = options.storage ?? memoryStorage();
-  const posted: (Outgoing & { at: number })[] = [];
+  const posted: (OutgoingMessage & { at: number })[] = [];
   const failed: FailedSend[] = [];
   const startedAt = clock.now();
   const outbox = new Outbox({
@@ -33,15 +33,15 @@ function setUp({ post, ...options }: { post?: Post } & Partial<OutboxOptions> = 
     logger,
     ...options,
     storage,
-    post: async (outgoing) => {
+    sendOnce: async (outgoing) => {
       posted.push({ ...outgoing, at: clock.now() - startedAt });
-      return post ? post(outgoing) : { eventId: `$${outgoing.txnId}` };
+      return sendOnce ? sendOnce(outgoing) : { eventId: `$${outgoing.txnId}` };
     },
   });
-  const message = (txnId: string, more: Partial<Outgoing> = {}): Outgoing => {
+  const message = (txnId: string, more: Partial<OutgoingMessage> = {}): OutgoingMessage => {
     return { userId: alice, roomId: room, type: 'm.room.message', content: { body: txnId }, txnId, ...more };
   };
-  const send = (txnId: string, more: Partial<Outgoing> = {}): Promise<{ eventId: string }> => {
+  const send = (txnId: string, more: Partial<OutgoingMessage> = {}): Promise<{ eventId: string }> => {
     const sending = outbox.send(message(txnId, more));
     sending.catch(() => {});
     return sending;
@@ -64,7 +64,7 @@ describe('a durable message', () => {
     const storage = memoryStorage();
     const { outbox, send, clock } = setUp({
       storage,
-      post: async () => {
+      sendOnce: async () => {
         expect(await storage.listSends()).toEqual([
           {
             userId: alice,
@@ -98,7 +98,7 @@ describe('a durable message', () => {
     let refuse = true;
     let listed: unknown;
     const { outbox, send, posted } = setUp({
-      post: async () => {
+      sendOnce: async () => {
         if (refuse) throw problem('FORBIDDEN', 403);
         listed = await outbox.list(alice, 'queued');
         return { eventId: '$one' };
@@ -117,7 +117,7 @@ describe('a durable message', () => {
 
   it('is listed as queued with its content while it waits, of its user only', async () => {
     const gate = Promise.withResolvers<{ eventId: string }>();
-    const { outbox, send } = setUp({ post: () => gate.promise });
+    const { outbox, send } = setUp({ sendOnce: () => gate.promise });
     void send('one');
     void send('two', { userId: '@bob:hs.test' });
     await turn();
@@ -166,7 +166,7 @@ describe('a durable message that cannot be stored', () => {
         if (stored.txnId === 'two') throw problem('STORAGE');
         return real.enqueueSend(userId, stored);
       }),
-      post: () => gate.promise,
+      sendOnce: () => gate.promise,
     });
     const sends = [send('one'), send('two')];
     await turn();
@@ -183,7 +183,7 @@ describe('a durable message that cannot be stored', () => {
 
 describe('a durable message that is refused', () => {
   it('is listed, logged and told, with its error', async () => {
-    const { outbox, send, logger, failed } = setUp({ post: () => Promise.reject(problem('FORBIDDEN', 403)) });
+    const { outbox, send, logger, failed } = setUp({ sendOnce: () => Promise.reject(problem('FORBIDDEN', 403)) });
     const error = await rejection(send('one'));
     expect(error.code).toBe('FORBIDDEN');
     expect(await outbox.list(alice, 'failed')).toMatchObject([
@@ -205,7 +205,7 @@ describe('a durable message that is refused', () => {
   });
 
   it('with an error that is none of ours has no code in the list', async () => {
-    const { outbox, send } = setUp({ post: () => Promise.reject(new TypeError('a bug')) });
+    const { outbox, send } = setUp({ sendOnce: () => Promise.reject(new TypeError('a bug')) });
     await expect(send('one')).rejects.toThrow('a bug');
     const [entry] = await outbox.list(alice, 'failed');
     expect(entry?.error).toEqual({ name: 'TypeError', message: 'a bug' });
@@ -213,7 +213,7 @@ describe('a durable message that is refused', () => {
 
   it('is told all the same when it cannot be marked, and the log says that it is tried again', async () => {
     const storage = storageWith('failSend', () => Promise.reject(problem('STORAGE')));
-    const { send, failed, logger } = setUp({ storage, post: () => Promise.reject(problem('FORBIDDEN', 403)) });
+    const { send, failed, logger } = setUp({ storage, sendOnce: () => Promise.reject(problem('FORBIDDEN', 403)) });
     await rejection(send('one'));
     expect(failed).toHaveLength(1);
     expect(logger.entries).toMatchObject([
@@ -225,7 +225,7 @@ describe('a durable message that is refused', () => {
   it('and was discarded meanwhile is neither told nor logged', async () => {
     const { send, failed, logger } = setUp({
       storage: storageWith('failSend', async () => false),
-      post: () => Promise.reject(problem('FORBIDDEN', 403)),
+      sendOnce: () => Promise.reject(problem('FORBIDDEN', 403)),
     });
     await rejection(send('one'));
     expect([failed, logger.entries]).toEqual([[], []]);
@@ -241,7 +241,7 @@ describe('a durable message that something in this process keeps from being sent
   ])('is tried again after pauses of up to a minute, listed and seen as stalled: %s', async (_, error) => {
     let blocked = true;
     const { outbox, send, failed, logger, clock, posted } = setUp({
-      post: async ({ txnId }) => {
+      sendOnce: async ({ txnId }) => {
         if (blocked) throw error;
         return { eventId: `$${txnId}` };
       },
@@ -266,7 +266,7 @@ describe('a durable message that something in this process keeps from being sent
   });
 
   it('is refused at once where no session of its user is known, and listed', async () => {
-    const { outbox, send, posted } = setUp({ post: () => Promise.reject(problem('CLIENT_NOT_STARTED')) });
+    const { outbox, send, posted } = setUp({ sendOnce: () => Promise.reject(problem('CLIENT_NOT_STARTED')) });
     expect(await rejection(send('one'))).toMatchObject({ code: 'CLIENT_NOT_STARTED' });
     expect(posted).toHaveLength(1);
     expect(await outbox.list(alice, 'failed')).toMatchObject([{ txnId: 'one' }]);
@@ -274,7 +274,7 @@ describe('a durable message that something in this process keeps from being sent
 
   it('does not count that time toward sendTimeoutMs', async () => {
     let answer: Error = problem('CLIENT_FAILED');
-    const { send, clock, failed } = setUp({ sendTimeoutMs: 200_000, post: () => Promise.reject(answer) });
+    const { send, clock, failed } = setUp({ sendTimeoutMs: 200_000, sendOnce: () => Promise.reject(answer) });
     void send('one');
     await clock.advance(600_000);
     answer = down();
@@ -287,7 +287,7 @@ describe('a durable message that something in this process keeps from being sent
 
 describe('a durable message that the homeserver fails on', () => {
   it('is tried again after pauses of a second to a minute', async () => {
-    const { send, posted, clock } = setUp({ post: () => Promise.reject(down()) });
+    const { send, posted, clock } = setUp({ sendOnce: () => Promise.reject(down()) });
     void send('one');
     await clock.advance(400_000);
     const pauses = posted.slice(1).map(({ at }, n) => at - (posted[n]?.at ?? 0));
@@ -298,7 +298,7 @@ describe('a durable message that the homeserver fails on', () => {
   });
 
   it('counts as stalled from a minute on, and is given up after sendTimeoutMs', async () => {
-    const { outbox, send, clock, failed } = setUp({ sendTimeoutMs: 200_000, post: () => Promise.reject(down()) });
+    const { outbox, send, clock, failed } = setUp({ sendTimeoutMs: 200_000, sendOnce: () => Promise.reject(down()) });
     const sending = rejection(send('one'));
     await clock.advance(30_000);
     expect([outbox.stalled, outbox.givenUp]).toEqual([0, 0]);
@@ -317,7 +317,7 @@ describe('a durable message that the homeserver fails on', () => {
   it('for exactly sendTimeoutMs is given up', async () => {
     const { outbox, send, clock } = setUp({
       sendTimeoutMs: 60_000,
-      post: (outgoing) => tries[outgoing.txnId]?.promise ?? Promise.reject(down()),
+      sendOnce: (outgoing) => tries[outgoing.txnId]?.promise ?? Promise.reject(down()),
     });
     const tries: Record<string, PromiseWithResolvers<{ eventId: string }>> = { one: Promise.withResolvers() };
     const sending = rejection(send('one'));
@@ -330,7 +330,7 @@ describe('a durable message that the homeserver fails on', () => {
 
   it('for exactly a minute counts as stalled', async () => {
     const tries = [Promise.withResolvers<{ eventId: string }>()];
-    const { outbox, send, clock } = setUp({ post: () => tries.shift()?.promise ?? new Promise(() => {}) });
+    const { outbox, send, clock } = setUp({ sendOnce: () => tries.shift()?.promise ?? new Promise(() => {}) });
     const [first] = tries;
     void send('one');
     await clock.advance(60_000);
@@ -342,7 +342,7 @@ describe('a durable message that the homeserver fails on', () => {
 
   it('by rate limits that do not end is given up as well, after the waits that they ask for', async () => {
     const limited = new MatrixClientManagerError('RATE_LIMITED', 'later', { status: 429, retryAfterMs: 50_000 });
-    const { outbox, send, clock, posted, failed } = setUp({ post: () => Promise.reject(limited) });
+    const { outbox, send, clock, posted, failed } = setUp({ sendOnce: () => Promise.reject(limited) });
     const sending = rejection(send('one'));
     await clock.advance(300_000);
     expect(outbox.stalled).toBe(1);
@@ -357,7 +357,7 @@ describe('a durable message that the homeserver fails on', () => {
     const limited = new MatrixClientManagerError('RATE_LIMITED', 'later', { status: 429, retryAfterMs: 50_000 });
     const unlucky = '!unlucky:hs.test';
     const { send, clock, failed } = setUp({
-      post: async ({ roomId, txnId }) => {
+      sendOnce: async ({ roomId, txnId }) => {
         if (roomId === unlucky) throw limited;
         return { eventId: `$${txnId}` };
       },
@@ -376,7 +376,7 @@ describe('a durable message that the homeserver fails on', () => {
     let broken = true;
     const { outbox, send, clock } = setUp({
       sendTimeoutMs: 60_000,
-      post: async () => {
+      sendOnce: async () => {
         if (broken) throw down();
         return { eventId: '$one' };
       },
@@ -390,7 +390,7 @@ describe('a durable message that the homeserver fails on', () => {
   });
 
   it('that is given up counts until it is discarded', async () => {
-    const { outbox, send, clock } = setUp({ sendTimeoutMs: 60_000, post: () => Promise.reject(down()) });
+    const { outbox, send, clock } = setUp({ sendTimeoutMs: 60_000, sendOnce: () => Promise.reject(down()) });
     void send('one');
     await clock.advance(200_000);
     expect(outbox.givenUp).toBe(1);
@@ -400,7 +400,7 @@ describe('a durable message that the homeserver fails on', () => {
 
   it('does not count as given up when it is refused in the end', async () => {
     let answer = down();
-    const { outbox, send, clock } = setUp({ sendTimeoutMs: 600_000, post: () => Promise.reject(answer) });
+    const { outbox, send, clock } = setUp({ sendTimeoutMs: 600_000, sendOnce: () => Promise.reject(answer) });
     const sending = rejection(send('one'));
     await clock.advance(30_000);
     answer = problem('FORBIDDEN', 403);
@@ -415,7 +415,7 @@ describe('a durable message that the homeserver fails on', () => {
       problem('HOMESERVER_UNAVAILABLE'),
     ];
     const { send, clock, txnIds } = setUp({
-      post: async () => {
+      sendOnce: async () => {
         const answer = answers.shift();
         if (answer) throw answer;
         return { eventId: '$one' };
@@ -432,7 +432,7 @@ describe('a durable message that the homeserver fails on', () => {
 
 describe('the end of a durable message before it is sent', () => {
   it('by its signal takes it out of the storage', async () => {
-    const { outbox, send } = setUp({ post: () => new Promise(() => {}) });
+    const { outbox, send } = setUp({ sendOnce: () => new Promise(() => {}) });
     const controller = new AbortController();
     const sending = rejection(send('one', { signal: controller.signal }));
     await turn();
@@ -450,7 +450,7 @@ describe('the end of a durable message before it is sent', () => {
   });
 
   it('by a closing leaves it in the storage, also where its signal has fired as well', async () => {
-    const { outbox, send, failed } = setUp({ post: () => new Promise(() => {}) });
+    const { outbox, send, failed } = setUp({ sendOnce: () => new Promise(() => {}) });
     const controller = new AbortController();
     const sending = [send('one', { signal: controller.signal }), send('two')].map((send) => rejection(send));
     await turn();
@@ -463,7 +463,7 @@ describe('the end of a durable message before it is sent', () => {
 
   it('by a closing leaves it in the storage, though the try that is under way is refused after it', async () => {
     const gate = Promise.withResolvers<{ eventId: string }>();
-    const { outbox, send, failed } = setUp({ post: () => gate.promise });
+    const { outbox, send, failed } = setUp({ sendOnce: () => gate.promise });
     const sending = rejection(send('one'));
     await turn();
     outbox.close();
@@ -475,14 +475,14 @@ describe('the end of a durable message before it is sent', () => {
   });
 
   it('by a failure of its own leaves it in the list, though it has a signal', async () => {
-    const { outbox, send } = setUp({ post: () => Promise.reject(problem('FORBIDDEN', 403)) });
+    const { outbox, send } = setUp({ sendOnce: () => Promise.reject(problem('FORBIDDEN', 403)) });
     await rejection(send('one', { signal: new AbortController().signal }));
     expect(await outbox.list(alice, 'failed')).toHaveLength(1);
   });
 
   it('ends it although the try that is under way never ends, and the next one goes on', async () => {
     const { outbox, send, txnIds } = setUp({
-      post: ({ txnId }) => (txnId === 'one' ? new Promise(() => {}) : Promise.resolve({ eventId: '$two' })),
+      sendOnce: ({ txnId }) => (txnId === 'one' ? new Promise(() => {}) : Promise.resolve({ eventId: '$two' })),
     });
     const first = rejection(send('one'));
     const second = send('two');
@@ -494,7 +494,7 @@ describe('the end of a durable message before it is sent', () => {
   });
 
   it('by a discard ends every call that sends the same one, and no other message', async () => {
-    const { outbox, send, posted } = setUp({ post: () => new Promise(() => {}) });
+    const { outbox, send, posted } = setUp({ sendOnce: () => new Promise(() => {}) });
     const both = [send('one'), send('one')].map((send) => rejection(send));
     let otherEnded = false;
     send('one', { userId: '@bob:hs.test' }).catch(() => (otherEnded = true));
@@ -508,7 +508,7 @@ describe('the end of a durable message before it is sent', () => {
   });
 
   it('of one call leaves a discard able to end the other of the same message', async () => {
-    const { outbox, send } = setUp({ post: () => new Promise(() => {}) });
+    const { outbox, send } = setUp({ sendOnce: () => new Promise(() => {}) });
     const controller = new AbortController();
     const first = rejection(send('one', { signal: controller.signal }));
     const second = rejection(send('one'));
@@ -521,7 +521,7 @@ describe('the end of a durable message before it is sent', () => {
   });
 
   it('by a discard while its pause runs ends with ABORTED, and leaves no timer', async () => {
-    const { outbox, send, clock, failed } = setUp({ post: () => Promise.reject(down()) });
+    const { outbox, send, clock, failed } = setUp({ sendOnce: () => Promise.reject(down()) });
     const sending = rejection(send('one'));
     await clock.advance(10);
     await outbox.discard(alice, 'one');
@@ -552,7 +552,7 @@ describe('the messages of an earlier process', () => {
 
   it('wait for each other in their room, and can be discarded', async () => {
     const { outbox, storage, txnIds } = setUp({
-      post: ({ txnId }) => (txnId === 'one' ? new Promise(() => {}) : Promise.resolve({ eventId: `$${txnId}` })),
+      sendOnce: ({ txnId }) => (txnId === 'one' ? new Promise(() => {}) : Promise.resolve({ eventId: `$${txnId}` })),
     });
     for (const txnId of ['one', 'two']) await storage.enqueueSend(alice, left(txnId));
     const resuming = outbox.resume();
@@ -581,7 +581,7 @@ describe('the messages of an earlier process', () => {
   });
 
   it('that are refused are logged once', async () => {
-    const { outbox, storage, logger, failed } = setUp({ post: () => Promise.reject(problem('FORBIDDEN', 403)) });
+    const { outbox, storage, logger, failed } = setUp({ sendOnce: () => Promise.reject(problem('FORBIDDEN', 403)) });
     await storage.enqueueSend(alice, left('one'));
     await outbox.resume();
     expect(failed).toHaveLength(1);
@@ -591,7 +591,7 @@ describe('the messages of an earlier process', () => {
   it('that cannot be sent yet are tried again, and not only after another restart', async () => {
     let [blocked, sent] = [true, false];
     const { outbox, storage, clock } = setUp({
-      post: async () => {
+      sendOnce: async () => {
         if (blocked) throw problem('CLIENT_NOT_STARTED');
         return { eventId: '$one' };
       },
@@ -613,7 +613,7 @@ describe('the messages of an earlier process', () => {
     const gate = Promise.withResolvers<{ eventId: string }>();
     const { outbox, clock, send, txnIds, logger } = setUp({
       storage,
-      post: ({ txnId }) => (txnId === 'new' ? gate.promise : Promise.resolve({ eventId: '$old' })),
+      sendOnce: ({ txnId }) => (txnId === 'new' ? gate.promise : Promise.resolve({ eventId: '$old' })),
     });
     await storage.enqueueSend(alice, left('old'));
     const resuming = outbox.resume();
@@ -626,7 +626,7 @@ describe('the messages of an earlier process', () => {
   });
 
   it('stay for the next one without a line in the log when this one closes', async () => {
-    const { outbox, storage, logger } = setUp({ post: () => new Promise(() => {}) });
+    const { outbox, storage, logger } = setUp({ sendOnce: () => new Promise(() => {}) });
     await storage.enqueueSend(alice, left('one'));
     const resuming = outbox.resume();
     await turn();

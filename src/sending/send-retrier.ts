@@ -7,12 +7,12 @@ import { FailingTime } from '../http/failing-time.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { retryDelayMs } from '../http/retry.js';
-import type { Outgoing } from './message-sender.js';
-import { GivenUp, isRefusal } from './send-failures.js';
+import type { OutgoingMessage } from './message-sender.js';
+import { SendGivenUpError, isRefusal } from './send-failures.js';
 
-export interface SendTriesOptions {
+export interface SendRetrierOptions {
   /** Makes one attempt to send a message as its user. */
-  readonly post: (outgoing: Outgoing) => Promise<{ eventId: string }>;
+  readonly sendOnce: (outgoing: OutgoingMessage) => Promise<{ eventId: string }>;
   /** How long a message may fail while the homeserver answers other requests, in milliseconds. */
   readonly sendTimeoutMs: number;
   readonly answersOtherwise: AnswersOtherRequests;
@@ -21,7 +21,7 @@ export interface SendTriesOptions {
 }
 
 /** A message that is being sent, or waits for its next attempt. */
-interface Trying {
+interface PendingSend {
   readonly failing: FailingTime;
   /** Since when attempts fail within this process, such as for want of a session. Milliseconds since the Unix epoch. */
   blockedSince: number | undefined;
@@ -29,77 +29,77 @@ interface Trying {
 
 export const OPERATION = 'sending a durable message';
 /** Between two attempts. */
-export const PAUSES = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
+export const RETRY_DELAYS = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 /** For how many users the time of the last sent message is kept. */
 const MAX_USERS = 10_000;
 /** A message counts as stalled after it has failed for this long without an outage, in milliseconds. */
 const STALLED_MS = 60_000;
 
 /** Repeats the attempts to send durable messages, through outages and rate limits. */
-export class SendTries {
-  readonly #options: SendTriesOptions;
-  readonly #trying = new Set<Trying>();
-  /** When the homeserver last took a message of a user, in milliseconds since the Unix epoch. */
-  readonly #lastTakenAt = new RecentMap<number>(MAX_USERS);
+export class SendRetrier {
+  readonly #options: SendRetrierOptions;
+  readonly #pending = new Set<PendingSend>();
+  /** When the homeserver last accepted a message of a user, in milliseconds since the Unix epoch. */
+  readonly #lastAcceptedAt = new RecentMap<number>(MAX_USERS);
 
-  constructor(options: SendTriesOptions) {
+  constructor(options: SendRetrierOptions) {
     this.#options = options;
   }
 
   /** How many messages have been failing for a minute without an outage. */
   get stalled(): number {
     const now = this.#options.clock.now();
-    const isStalled = ({ failing, blockedSince = now }: Trying): boolean =>
+    const isStalled = ({ failing, blockedSince = now }: PendingSend): boolean =>
       failing.ms >= STALLED_MS || now - blockedSince >= STALLED_MS;
-    return [...this.#trying].filter(isStalled).length;
+    return [...this.#pending].filter(isStalled).length;
   }
 
   /**
    * Repeats until the homeserver accepts or refuses the message. A message of an earlier process (`isResumed`) also
    * waits until the user's session is known; a new message then rejects, because the caller made a mistake. Rejects with
-   * {@link GivenUp} after the message has failed for `sendTimeoutMs` while the homeserver was up, and with `ABORTED` when
+   * {@link SendGivenUpError} after the message has failed for `sendTimeoutMs` while the homeserver was up, and with `ABORTED` when
    * the signal is aborted.
    */
-  async send(outgoing: Outgoing & { readonly signal: AbortSignal }, isResumed = false): Promise<{ eventId: string }> {
-    const { post, clock, sendTimeoutMs } = this.#options;
+  async send(outgoing: OutgoingMessage & { readonly signal: AbortSignal }, isResumed = false): Promise<{ eventId: string }> {
+    const { sendOnce, clock, sendTimeoutMs } = this.#options;
     const { userId, signal } = outgoing;
     const failing = new FailingTime(clock, (since, error) => this.#answersOtherwise(userId, since, error));
-    const trying: Trying = { failing, blockedSince: undefined };
-    this.#trying.add(trying);
+    const pending: PendingSend = { failing, blockedSince: undefined };
+    this.#pending.add(pending);
     try {
       for (let failures = 1; ; failures++) {
         try {
-          const sent = await post(outgoing);
-          this.#lastTakenAt.set(userId, clock.now());
+          const sent = await sendOnce(outgoing);
+          this.#lastAcceptedAt.set(userId, clock.now());
           return sent;
         } catch (error) {
           throwIfAborted(signal, OPERATION);
           if (isRefusal(error) || (!isResumed && isManagerError(error, 'CLIENT_NOT_STARTED'))) throw error;
           await failing.failed(error);
           throwIfAborted(signal, OPERATION);
-          if (failing.ms >= sendTimeoutMs && isManagerError(error)) throw new GivenUp(error, failing.ms);
-          this.#noteBlocked(trying, outgoing, error);
-          await delay(clock, retryDelayMs(error, failures, PAUSES), signal, OPERATION);
+          if (failing.ms >= sendTimeoutMs && isManagerError(error)) throw new SendGivenUpError(error, failing.ms);
+          this.#noteBlocked(pending, outgoing, error);
+          await delay(clock, retryDelayMs(error, failures, RETRY_DELAYS), signal, OPERATION);
         }
       }
     } finally {
-      this.#trying.delete(trying);
+      this.#pending.delete(pending);
     }
   }
 
   /** A rate limit that lets the user's other messages through is not a failure: the message waits for its turn. */
   #answersOtherwise(userId: string, since: number, error: unknown): boolean | Promise<boolean> {
-    const isInTurn = isManagerError(error, 'RATE_LIMITED') && (this.#lastTakenAt.get(userId) ?? -1) >= since;
+    const isInTurn = isManagerError(error, 'RATE_LIMITED') && (this.#lastAcceptedAt.get(userId) ?? -1) >= since;
     return !isInTurn && this.#options.answersOtherwise(since, error);
   }
 
   /** Logs once when a message cannot be sent for a reason in this process, such as a missing session. */
-  #noteBlocked(trying: Trying, { userId, roomId, txnId }: Outgoing, error: unknown): void {
+  #noteBlocked(pending: PendingSend, { userId, roomId, txnId }: OutgoingMessage, error: unknown): void {
     const { clock, logger } = this.#options;
     const kind = failureClass(error);
-    if (isRetryable(kind) || kind === 'unavailable') trying.blockedSince = undefined;
-    else if (trying.blockedSince === undefined) {
-      trying.blockedSince = clock.now();
+    if (isRetryable(kind) || kind === 'unavailable') pending.blockedSince = undefined;
+    else if (pending.blockedSince === undefined) {
+      pending.blockedSince = clock.now();
       logger.warn({ userId, roomId, txnId, err: error }, 'a durable message cannot be sent yet; it is retried');
     }
   }
