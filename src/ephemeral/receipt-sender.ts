@@ -5,28 +5,28 @@ import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
 
-/** Of how many users, rooms and kinds it is known what was read. Forgotten, a receipt is sent once more. */
+/** Number of last receipts kept, by user, room and receipt type. Without the last one, a repeated receipt is sent again. */
 const MAX_SENT = 10_000;
 
-/** Whether `a` comes before `b` in a room, or is it; undefined when that cannot be told. */
+/** Whether event `a` equals `b` or precedes it in the room; undefined if unknown. */
 export type IsNotAfter = (a: string, b: string) => boolean | undefined;
 
 /**
- * Sends read receipts that only move forward: public ones, and private ones that no other user sees.
+ * Sends public and private read receipts, which only move forward. Other users do not see a private one.
  * @see https://spec.matrix.org/v1.16/client-server-api/#post_matrixclientv3roomsroomidreceiptreceipttypeeventid
  */
 export class ReceiptSender {
   readonly #http: HomeserverHttp;
   readonly #queue = new KeyedQueue();
-  /** The event read up to, by user, room and kind. */
-  readonly #sent: RecentMap<string>;
+  /** Event of the last receipt, by receipt type, room and user. */
+  readonly #lastReceipts: RecentMap<string>;
 
   constructor(http: HomeserverHttp, maxSent = MAX_SENT) {
     this.#http = http;
-    this.#sent = new RecentMap(maxSent);
+    this.#lastReceipts = new RecentMap(maxSent);
   }
 
-  /** @param isNotAfter - the order of the events that the user's client knows */
+  /** @param isNotAfter - compares events in the timeline of the user's client */
   async send(
     session: Session,
     receipt: { roomId: string; eventId: string; isPrivate: boolean; signal?: AbortSignal | undefined },
@@ -38,8 +38,8 @@ export class ReceiptSender {
     const key = `${type} ${roomId} ${userId}`;
     const operation = `sending a read receipt to ${roomId}`;
     const sendInTurn = async (): Promise<void> => {
-      const last = this.#sent.get(key);
-      // Where the order is unknown the homeserver decides: Synapse, too, ignores a receipt that would go back.
+      const last = this.#lastReceipts.get(key);
+      // If the order is unknown, the receipt is sent: Synapse ignores one that would move backwards.
       if (last !== undefined && (last === eventId || isNotAfter(eventId, last))) return;
       await this.#http.request(v.unknown(), {
         operation,
@@ -53,7 +53,7 @@ export class ReceiptSender {
         priority: 'typing',
         signal,
       });
-      this.#sent.set(key, eventId);
+      this.#lastReceipts.set(key, eventId);
     };
     await this.#queue.run(key, sendInTurn, signal, operation);
   }

@@ -4,9 +4,9 @@ import { eventId, flag, optionsOf, roomId, signal, userId } from '../core/call-o
 export interface SendReadReceiptOptions {
   readonly userId: string;
   readonly roomId: string;
-  /** The event read up to. */
+  /** The event up to which the user has read. */
   readonly eventId: string;
-  /** Whether only the user's own devices see it. @default false */
+  /** Whether only the user's own devices see the receipt. @default false */
   readonly private?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }

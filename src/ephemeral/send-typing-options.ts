@@ -4,9 +4,9 @@ import { flag, optionsOf, roomId, signal, userId, wholeNumber } from '../core/ca
 export interface SendTypingOptions {
   readonly userId: string;
   readonly roomId: string;
-  /** Whether the user types now. */
+  /** Whether the user is typing now. */
   readonly typing: boolean;
-  /** How long others see it unless it is renewed, in milliseconds. @default 30_000 */
+  /** How long the notification is shown unless it is renewed, in milliseconds. @default 30_000 */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }

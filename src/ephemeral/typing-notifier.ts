@@ -7,54 +7,54 @@ import { path } from '../http/path.js';
 import { defaultRetryPolicy, withRetries } from '../http/retry.js';
 import type { Session } from '../http/session.js';
 
-/** What part of its time a typing notification may have left for another one to be sent, so that it never lapses. */
+/** A notification is renewed only in the last quarter of its time-out, so that it neither expires nor is sent too often. */
 const RENEW_IN_LAST = 1 / 4;
-/** Of how many users and rooms it is known what stands. Forgotten, it is sent once more. */
-const MAX_STANDING = 10_000;
+/** Number of states kept, by user and room. Without a state, an unchanged notification is sent again. */
+const MAX_STATES = 10_000;
 
-interface Standing {
+interface TypingState {
   readonly typing: boolean;
-  /** When the homeserver forgets it, in milliseconds since the Unix epoch. */
-  readonly until: number;
-  readonly renewFrom: number;
-  /** Fires when a newer state has taken its place. */
+  /** When the homeserver ends the notification, in milliseconds since the Unix epoch. */
+  readonly expiresAt: number;
+  readonly renewAt: number;
+  /** Aborted when a newer state replaces this one. */
   readonly superseded: AbortController;
 }
 
 /**
- * Sends typing notifications, and none that would change nothing: applications call this for every key pressed. Of a
- * user and room one is sent at a time, and an older one is not tried again once there is a newer one: what the user did
- * last stands at the homeserver.
+ * Sends typing notifications that change the state at the homeserver; applications may call this at every key press. For
+ * each user and room, requests run one at a time, and a failed request is not repeated once there is a newer state. The
+ * last state is therefore the one that the homeserver keeps.
  * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidtypinguserid
  */
 export class TypingNotifier {
   readonly #http: HomeserverHttp;
   readonly #clock: Clock;
   readonly #queue = new KeyedQueue();
-  /** What stands at the homeserver, or soon will, by user and room. */
-  readonly #standing: RecentMap<Standing>;
+  /** State at the homeserver, or about to be sent, by user and room. */
+  readonly #states: RecentMap<TypingState>;
 
-  constructor(http: HomeserverHttp, clock: Clock, maxStanding = MAX_STANDING) {
+  constructor(http: HomeserverHttp, clock: Clock, maxStates = MAX_STATES) {
     this.#http = http;
     this.#clock = clock;
-    this.#standing = new RecentMap(maxStanding);
+    this.#states = new RecentMap(maxStates);
   }
 
-  /** Resolves when it stands, or something newer is to stand instead. */
+  /** Resolves when the homeserver has accepted the state, or a newer state replaces it. */
   async set(session: Session, roomId: string, typing: boolean, timeoutMs: number, signal?: AbortSignal): Promise<void> {
     const { userId } = session;
     const key = keyOf(userId, roomId);
     const now = this.#clock.now();
-    const before = this.#standing.get(key);
-    if (before && before.typing === typing && now < before.renewFrom) return;
-    if (!typing && before?.typing && now >= before.until) {
-      this.#standing.delete(key); // it has lapsed by itself
+    const before = this.#states.get(key);
+    if (before && before.typing === typing && now < before.renewAt) return;
+    if (!typing && before?.typing && now >= before.expiresAt) {
+      this.#states.delete(key); // the homeserver has ended the notification
       return;
     }
-    const until = typing ? now + timeoutMs : Infinity;
-    const renewFrom = typing ? until - timeoutMs * RENEW_IN_LAST : Infinity;
-    const standing = { typing, until, renewFrom, superseded: new AbortController() };
-    this.#standing.set(key, standing); // before the answer, so that the calls that come meanwhile see it
+    const expiresAt = typing ? now + timeoutMs : Infinity;
+    const renewAt = typing ? expiresAt - timeoutMs * RENEW_IN_LAST : Infinity;
+    const state = { typing, expiresAt, renewAt, superseded: new AbortController() };
+    this.#states.set(key, state); // before the response, so that concurrent calls see the new state
     before?.superseded.abort();
     const operation = `sending a typing notification to ${roomId}`;
     const request = {
@@ -70,30 +70,30 @@ export class TypingNotifier {
       priority: 'typing',
       signal,
     } as const;
-    const { signal: superseded } = standing.superseded;
+    const { signal: superseded } = state.superseded;
     const waiting = signal ? AbortSignal.any([signal, superseded]) : superseded;
     try {
       const send = async (): Promise<void> => {
-        // A try under way is waited for: aborted, it could still reach the homeserver after the newer one.
+        // A running attempt is not aborted: the homeserver could receive the aborted request after the newer one.
         const attempt = (): Promise<unknown> => this.#http.request(v.unknown(), request);
         await withRetries(attempt, defaultRetryPolicy, this.#clock, waiting, operation, () => !superseded.aborted);
       };
       await this.#queue.run(key, send, waiting, operation);
     } catch (error) {
       if (superseded.aborted && !signal?.aborted) return;
-      if (this.#standing.get(key) === standing) this.#standing.delete(key); // what stands is unknown
+      if (this.#states.get(key) === state) this.#states.delete(key); // the state at the homeserver is unknown
       throw error;
     }
   }
 
   /** Whether the homeserver shows the user as typing in the room. */
   isTyping(userId: string, roomId: string): boolean {
-    const standing = this.#standing.get(keyOf(userId, roomId));
-    return standing !== undefined && standing.typing && this.#clock.now() < standing.until;
+    const state = this.#states.get(keyOf(userId, roomId));
+    return state !== undefined && state.typing && this.#clock.now() < state.expiresAt;
   }
 }
 
-/** A room id has no spaces. */
+/** A room id contains no spaces, so the key is unambiguous. */
 function keyOf(userId: string, roomId: string): string {
   return `${roomId} ${userId}`;
 }

@@ -10,36 +10,36 @@ import type { Session } from '../http/session.js';
 import { damagedFile, decryptFile, encryptedFileSchema, encryptFile } from './encrypted-file.js';
 import type { EncryptedFile, FileEncryption } from './encrypted-file.js';
 import type { BodyBounds } from './file-body.js';
-import { collect, fileTooLarge, limited, sizedBody } from './file-body.js';
+import { collect, fileTooLarge, limitSize, sizedBody } from './file-body.js';
 import type { FileBody } from './file-body.js';
 
-/** A file to be sent. */
+/** A file to send. */
 export interface OutgoingFile {
-  /** A stream without `size` is read into memory first: homeservers want to know the size before. */
+  /** A stream without `size` is first read into memory, because the upload request states the size. */
   readonly body: FileBody;
-  /** The file's name, as others see it, in any script; without control characters. */
+  /** File name that other users see, in any script, without control characters. */
   readonly name: string;
-  /** Such as `image/png` or `text/plain; charset=utf-8`. @default 'application/octet-stream' */
+  /** Media type, such as `image/png` or `text/plain; charset=utf-8`. @default 'application/octet-stream' */
   readonly mimeType?: string | undefined;
-  /** In bytes; with it a stream flows, in constant memory. */
+  /** In bytes. A stream with a `size` is uploaded in constant memory. */
   readonly size?: number | undefined;
-  /** What else others are told: `w`, `h`, `duration`. @see https://spec.matrix.org/v1.16/client-server-api/#mroommessage-msgtypes */
+  /** Further fields of the message's `info`: `w`, `h`, `duration`. @see https://spec.matrix.org/v1.16/client-server-api/#mroommessage-msgtypes */
   readonly info?: EventContent | undefined;
 }
 
-/** A file as it comes. */
+/** A file that is being downloaded. Read either `stream` or `buffer()`. */
 export interface DownloadedFile {
   /**
-   * Its bytes. Of an encrypted file they come before its hash is checked: the stream fails with `FILE_DAMAGED` at its
-   * end where they were altered, so use nothing of it until it has ended. `buffer()` gives nothing unchecked.
+   * The bytes of the file. The hash of an encrypted file can be checked only at the end: the stream then fails with
+   * `FILE_DAMAGED` if the bytes were altered, so do not use them before the stream has ended.
    */
   readonly stream: ReadableStream<Uint8Array>;
-  /** What the sender says that it is; not to be trusted. */
+  /** Media type stated by the sender; do not trust it. */
   readonly mimeType: string;
   readonly name: string;
-  /** In bytes, as the homeserver or the sender says; undefined where neither does. */
+  /** In bytes, as stated by the homeserver, else by the sender; undefined if neither states it. */
   readonly size: number | undefined;
-  /** All of it, checked, instead of `stream`. */
+  /** Resolves to the whole file after its hash was checked. */
   buffer(): Promise<Buffer>;
 }
 
@@ -53,7 +53,7 @@ interface UploadOptions {
 
 interface DownloadOptions {
   readonly roomId?: string | undefined;
-  /** Whether the file's thumbnail is meant. */
+  /** Whether to download the file's thumbnail. */
   readonly thumbnail: boolean;
   readonly maxBytes: number;
   readonly signal: AbortSignal;
@@ -61,25 +61,25 @@ interface DownloadOptions {
 
 const uploadedSchema = v.object({ content_uri: v.pipe(v.string(), v.startsWith('mxc://')) });
 const configSchema = v.looseObject({ 'm.upload.size': v.fallback(v.nullish(v.number()), undefined) });
-/** What is no text is taken for missing: senders put anything there. */
+/** A value of another type counts as absent, because senders can put any value there. */
 const text = v.fallback(v.optional(v.string()), undefined);
 const fileContentSchema = v.looseObject({
   body: text,
   filename: text,
   url: text,
-  file: v.optional(v.unknown()), // null counts as absent, as in databases
+  file: v.optional(v.unknown()), // null counts as absent
   info: v.fallback(v.looseObject({ mimetype: text, size: v.fallback(v.optional(v.number()), undefined) }), {}),
 });
 
-const OCTETS = 'application/octet-stream';
-const MAX_ANSWER_BYTES = 65_536;
-/** The first version of the specification whose media need a token, and what homeservers said before they had it. */
-const AUTHENTICATED_MEDIA = 11;
-const AUTHENTICATED_MEDIA_EARLY = 'org.matrix.msc3916.stable';
-/** The dots alone would be parts of the path. */
+const OCTET_STREAM = 'application/octet-stream';
+const MAX_RESPONSE_BYTES = 65_536;
+/** Minor version of the specification (v1.11) that has authenticated media, and the flag of homeservers before it. */
+const AUTHENTICATED_MEDIA_MINOR = 11;
+const AUTHENTICATED_MEDIA_FLAG = 'org.matrix.msc3916.stable';
+/** A server name of `.` or `..` is not matched, because it would change the path of the request. */
 const MXC = /^mxc:\/\/(?!\.{1,2}\/)([\w.:[\]-]+)\/([\w-]+)$/;
 
-/** Uploads and downloads of files, encrypted where the room is. */
+/** Uploads and downloads files; encrypts them for encrypted rooms. */
 export class Attachments {
   readonly #http: HomeserverHttp;
   readonly #media: MediaHttp;
@@ -87,7 +87,7 @@ export class Attachments {
   readonly #bounds: BodyBounds;
   #uploadLimit: number | undefined;
 
-  /** @param bounds - of the streams that are uploaded */
+  /** @param bounds - time-out of reads from the streams that are uploaded */
   constructor(http: HomeserverHttp, media: MediaHttp, versions: ServerVersions, bounds: BodyBounds) {
     this.#bounds = bounds;
     this.#http = http;
@@ -95,34 +95,34 @@ export class Attachments {
     this.#versions = versions;
   }
 
-  /** Uploads the file and gives the content to send. Throws `FILE_TOO_LARGE` before anything is uploaded. */
+  /** Uploads the file; resolves to the content of its message. Throws `FILE_TOO_LARGE` before the upload starts. */
   async upload(
     session: Session,
     file: OutgoingFile,
     options: UploadOptions,
   ): Promise<{ content: EventContent; contentUri: string }> {
     const { encrypted, roomId, signal } = options;
-    const maxBytes = Math.min(options.maxBytes, await this.#limit(session, signal));
+    const maxBytes = Math.min(options.maxBytes, await this.#serverUploadLimit(session, signal));
     const { size, repeatable, chunks } = await sizedBody(file.body, file.size, maxBytes, this.#bounds);
-    const mimeType = file.mimeType ?? OCTETS;
+    const mimeType = file.mimeType ?? OCTET_STREAM;
     let encryption: FileEncryption | undefined;
     const body = (): AsyncIterable<Uint8Array> => {
-      encryption = encrypted ? encryptFile() : undefined; // a key is used once
+      encryption = encrypted ? encryptFile() : undefined; // a repeated upload needs a new key
       return encryption ? encryption.encrypt(chunks()) : chunks();
     };
-    const answer = await this.#media.request({
+    const response = await this.#media.request({
       operation: `uploading a file for ${roomId}`,
       userId: session.userId,
       roomId,
       method: 'POST',
       path: `/_matrix/media/v3/upload${encrypted ? '' : `?filename=${encodeURIComponent(file.name)}`}`,
-      headers: { 'content-type': encrypted ? OCTETS : mimeType, 'content-length': String(size) },
+      headers: { 'content-type': encrypted ? OCTET_STREAM : mimeType, 'content-length': String(size) },
       session,
       body,
       repeatable,
       signal,
     });
-    const contentUri = readContentUri((await collect(answer.body, MAX_ANSWER_BYTES)).toString());
+    const contentUri = readContentUri((await collect(response.body, MAX_RESPONSE_BYTES)).toString());
     const content = {
       msgtype: options.msgtype ?? msgtypeOf(mimeType),
       body: file.name,
@@ -133,76 +133,76 @@ export class Attachments {
     return { content, contentUri };
   }
 
-  /** Begins to download what a message's content names. */
+  /** Starts the download of the file that a message's content refers to. */
   async download(session: Session, content: EventContent, options: DownloadOptions): Promise<DownloadedFile> {
-    const parsed = v.safeParse(fileContentSchema, options.thumbnail ? thumbnailOf(content) : content);
-    if (!parsed.success) throw damagedFile('the content of the message describes none');
+    const parsed = v.safeParse(fileContentSchema, options.thumbnail ? thumbnailAsFile(content) : content);
+    if (!parsed.success) throw damagedFile('the content of the message does not describe a file');
     const { body: caption, filename, url, file, info } = parsed.output;
-    const sealed = file === undefined || file === null ? undefined : readDescription(file);
-    const [, server, mediaId] = MXC.exec(sealed?.url ?? url ?? '') ?? [];
+    const encryptedFile = file === undefined || file === null ? undefined : readEncryptedFile(file);
+    const [, server, mediaId] = MXC.exec(encryptedFile?.url ?? url ?? '') ?? [];
     if (server === undefined || mediaId === undefined)
-      throw damagedFile('the content of the message names no mxc:// address');
+      throw damagedFile('the content of the message has no valid mxc:// URI');
     const { maxBytes, roomId, signal } = options;
-    const answer = await this.#media.request({
+    const response = await this.#media.request({
       operation: `downloading a file${roomId === undefined ? '' : ` of ${roomId}`}`,
       userId: session.userId,
       roomId,
       method: 'GET',
-      path: (await this.#prefix(signal)) + path`/download/${server}/${mediaId}`,
+      path: (await this.#mediaPathPrefix(signal)) + path`/download/${server}/${mediaId}`,
       session,
       signal,
     });
-    const { headers } = answer;
-    // Of a compressed answer it is not the size of the file.
+    const { headers } = response;
+    // The Content-Length of a compressed response is not the size of the file.
     const length = headers.has('content-encoding') ? null : headers.get('content-length');
-    const announced = Number(length ?? Number.NaN);
-    if (announced > maxBytes) {
-      answer.cancel();
-      throw fileTooLarge(announced, maxBytes);
+    const statedSize = Number(length ?? Number.NaN);
+    if (statedSize > maxBytes) {
+      response.cancel();
+      throw fileTooLarge(statedSize, maxBytes);
     }
-    const bytes = limited(answer.body, maxBytes);
-    const clear = sealed ? decryptFile(bytes, sealed) : bytes;
+    const bytes = limitSize(response.body, maxBytes);
+    const fileBytes = encryptedFile ? decryptFile(bytes, encryptedFile) : bytes;
     return {
-      stream: streamOf(clear, answer),
-      mimeType: (sealed ? info.mimetype : headers.get('content-type')) ?? info.mimetype ?? OCTETS,
+      stream: cancellableStream(fileBytes, response),
+      mimeType: (encryptedFile ? info.mimetype : headers.get('content-type')) ?? info.mimetype ?? OCTET_STREAM,
       name: filename ?? caption ?? mediaId,
-      size: Number.isNaN(announced) ? info.size : announced,
-      buffer: () => collect(clear, maxBytes),
+      size: Number.isNaN(statedSize) ? info.size : statedSize,
+      buffer: () => collect(fileBytes, maxBytes),
     };
   }
 
-  async #prefix(signal: AbortSignal): Promise<string> {
-    const { versions, unstable_features: early } = await this.#versions.get(signal);
-    const authenticated =
-      early?.[AUTHENTICATED_MEDIA_EARLY] === true ||
-      versions.some((version) => Number(/^v1\.(\d+)$/.exec(version)?.[1] ?? 0) >= AUTHENTICATED_MEDIA);
-    return authenticated ? '/_matrix/client/v1/media' : '/_matrix/media/v3';
+  async #mediaPathPrefix(signal: AbortSignal): Promise<string> {
+    const { versions, unstable_features: features } = await this.#versions.get(signal);
+    const isAuthenticated =
+      features?.[AUTHENTICATED_MEDIA_FLAG] === true ||
+      versions.some((version) => Number(/^v1\.(\d+)$/.exec(version)?.[1] ?? 0) >= AUTHENTICATED_MEDIA_MINOR);
+    return isAuthenticated ? '/_matrix/client/v1/media' : '/_matrix/media/v3';
   }
 
-  /** What the homeserver takes at most, in bytes; asked until it has said it once. */
-  async #limit(session: Session, signal: AbortSignal): Promise<number> {
+  /** Largest file that the homeserver accepts, in bytes. Cached after the first successful request. */
+  async #serverUploadLimit(session: Session, signal: AbortSignal): Promise<number> {
     if (this.#uploadLimit !== undefined) return this.#uploadLimit;
     try {
       const config = await this.#http.request(configSchema, {
         operation: 'asking for the upload limit',
         userId: session.userId,
         method: 'GET',
-        path: `${await this.#prefix(signal)}/config`,
+        path: `${await this.#mediaPathPrefix(signal)}/config`,
         session,
         repeatable: true,
         signal,
       });
       return (this.#uploadLimit = config['m.upload.size'] ?? Infinity);
     } catch (error) {
-      // Where the limit cannot be had, the upload itself is the way to find it.
+      // Without a known limit the upload is tried; the homeserver refuses a file that is too large.
       if (isManagerError(error, 'NOT_FOUND', 'UNSUPPORTED', 'INVALID_RESPONSE')) return Infinity;
       throw error;
     }
   }
 }
 
-/** A stream that ends the request also where nobody has read of it. */
-function streamOf(bytes: AsyncGenerator<Uint8Array>, { cancel }: MediaResponse): ReadableStream<Uint8Array> {
+/** A stream whose `cancel()` ends the request, even before the first read. */
+function cancellableStream(bytes: AsyncGenerator<Uint8Array>, { cancel }: MediaResponse): ReadableStream<Uint8Array> {
   return new ReadableStream(
     {
       pull: async (controller) => {
@@ -217,9 +217,9 @@ function streamOf(bytes: AsyncGenerator<Uint8Array>, { cancel }: MediaResponse):
 }
 
 /** The content as if the thumbnail were the file. */
-function thumbnailOf({ body, filename, info }: EventContent): EventContent {
-  const { thumbnail_url: url, thumbnail_file: file, thumbnail_info: about } = (info ?? {}) as EventContent;
-  return { body, filename, url, file, info: about };
+function thumbnailAsFile({ body, filename, info }: EventContent): EventContent {
+  const { thumbnail_url: url, thumbnail_file: file, thumbnail_info: thumbnailInfo } = (info ?? {}) as EventContent;
+  return { body, filename, url, file, info: thumbnailInfo };
 }
 
 function readContentUri(text: string): string {
@@ -230,10 +230,10 @@ function readContentUri(text: string): string {
   }
 }
 
-function readDescription(file: unknown): EncryptedFile {
+function readEncryptedFile(file: unknown): EncryptedFile {
   const parsed = v.safeParse(encryptedFileSchema, file);
   if (parsed.success) return parsed.output;
-  throw damagedFile('its description is not one of an encrypted file, version 2');
+  throw damagedFile('its `file` is not a valid description of an encrypted file, version 2');
 }
 
 function msgtypeOf(mimeType: string): string {

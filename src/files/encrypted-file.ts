@@ -5,7 +5,7 @@ import { MatrixClientManagerError } from '../core/errors.js';
 const ALGORITHM = 'aes-256-ctr';
 const KEY_BYTES = 32;
 const IV_BYTES = 16;
-/** Random; the other half of the initial counter is zero, so that no file makes it overflow. */
+/** Random first half of the counter block. The other half starts at zero, so that the counter cannot overflow. */
 const NONCE_BYTES = 8;
 const HASH_BYTES = 32;
 
@@ -18,27 +18,27 @@ export const encryptedFileSchema = v.object({
   hashes: v.object({ sha256: base64(HASH_BYTES) }),
 });
 
-/** Where an encrypted file is, and what it takes to read it. */
+/** The `file` of a message: URI, key, initial counter block and hash of an encrypted file. */
 export type EncryptedFile = v.InferOutput<typeof encryptedFileSchema>;
 
-/** A file on its way through encryption; `description()` is there when all of it has passed. */
+/** Encryption of one file. Call `description()` after `encrypt()` has yielded the last chunk. */
 export interface FileEncryption {
-  encrypt(clear: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array>;
+  encrypt(plaintext: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array>;
   description(url: string): EncryptedFile & { key: { key_ops: string[]; ext: true } };
 }
 
-/** Encrypts one file with a key of its own. Its size stays the same. */
+/** Encrypts one file with a new key. The size does not change. */
 export function encryptFile(): FileEncryption {
   const key = randomBytes(KEY_BYTES);
   const iv = Buffer.concat([randomBytes(NONCE_BYTES), Buffer.alloc(IV_BYTES - NONCE_BYTES)]);
   const cipher = createCipheriv(ALGORITHM, key, iv);
   const hash = createHash('sha256');
   return {
-    async *encrypt(clear) {
-      for await (const chunk of clear) {
-        const sealed = cipher.update(chunk);
-        hash.update(sealed);
-        yield sealed;
+    async *encrypt(plaintext) {
+      for await (const chunk of plaintext) {
+        const encrypted = cipher.update(chunk);
+        hash.update(encrypted);
+        yield encrypted;
       }
     },
     description: (url) => ({
@@ -52,21 +52,21 @@ export function encryptFile(): FileEncryption {
 }
 
 /**
- * Decrypts as it flows. Throws `FILE_DAMAGED` at the end where the hash is not that of the description: what has
- * been yielded by then was altered, and is not to be used.
+ * Decrypts a stream. Throws `FILE_DAMAGED` after the last chunk if the hash differs from that of the description. The
+ * chunks yielded before were altered, and must not be used.
  */
 export async function* decryptFile(
-  sealed: AsyncIterable<Uint8Array>,
+  encrypted: AsyncIterable<Uint8Array>,
   { key, iv, hashes }: EncryptedFile,
 ): AsyncGenerator<Uint8Array> {
   const decipher = createDecipheriv(ALGORITHM, fromBase64(key.k), fromBase64(iv));
   const hash = createHash('sha256');
-  for await (const chunk of sealed) {
+  for await (const chunk of encrypted) {
     hash.update(chunk);
     yield decipher.update(chunk);
   }
   if (!hash.digest().equals(fromBase64(hashes.sha256))) {
-    throw damagedFile('what came is not what was sent (SHA-256)');
+    throw damagedFile('its SHA-256 hash differs from that in the message');
   }
 }
 
@@ -74,14 +74,14 @@ export function damagedFile(why: string): MatrixClientManagerError {
   return new MatrixClientManagerError('FILE_DAMAGED', `the file cannot be used: ${why}`);
 }
 
-/** So many bytes as text, in either alphabet; a decoder would pass over what is none. */
+/** Base64 or base64url of exactly `bytes` bytes. The pattern is needed because `Buffer` ignores invalid characters. */
 function base64(bytes: number) {
-  const isThat = (text: string): boolean => /^[\w+/-]+={0,2}$/.test(text) && fromBase64(text).length === bytes;
-  return v.pipe(v.string(), v.check(isThat, `expected ${bytes} bytes in base64`));
+  const isValid = (text: string): boolean => /^[\w+/-]+={0,2}$/.test(text) && fromBase64(text).length === bytes;
+  return v.pipe(v.string(), v.check(isValid, `expected ${bytes} bytes in base64`));
 }
 
 function fromBase64(text: string): Buffer {
-  return Buffer.from(text, 'base64'); // takes base64url as well
+  return Buffer.from(text, 'base64'); // also decodes base64url
 }
 
 function unpadded(bytes: Buffer): string {

@@ -4,7 +4,7 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isError } from '../core/is-error.js';
 
-/** The bytes of a file: all at once, or as they come. */
+/** The bytes of a file, in memory or as a stream. */
 export type FileBody = Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
 
 const CHUNK_BYTES = 65_536;
@@ -13,11 +13,11 @@ export interface SizedBody {
   readonly size: number;
   /** Whether `chunks()` can be read more than once. */
   readonly repeatable: boolean;
-  /** Throws `INVALID_OPTIONS` where it turns out to have another size, and what the body fails with. */
+  /** Iterating throws `INVALID_OPTIONS` if the body has another size or cannot be read, and `TIMEOUT`. */
   readonly chunks: () => AsyncIterable<Uint8Array>;
 }
 
-/** How long the caller's stream may take for one chunk. */
+/** Time-out of one read from the caller's stream. */
 export interface BodyBounds {
   readonly clock: Clock;
   /** In milliseconds. */
@@ -25,8 +25,8 @@ export interface BodyBounds {
 }
 
 /**
- * The body with its size, which a homeserver wants to know first. One that comes without is read into memory.
- * Throws `FILE_TOO_LARGE` when it is larger than `maxBytes`.
+ * The body with its size, which the upload request states. A stream without a size is read into memory.
+ * Throws `FILE_TOO_LARGE` if the body is larger than `maxBytes`.
  */
 export async function sizedBody(
   body: FileBody,
@@ -38,30 +38,30 @@ export async function sizedBody(
   if (body instanceof Uint8Array) {
     if (size !== undefined && size !== body.byteLength) throw wrongSize(size, body.byteLength);
     if (body.byteLength > maxBytes) throw fileTooLarge(body.byteLength, maxBytes);
-    return { size: body.byteLength, repeatable: true, chunks: () => piecesOf(body) };
+    return { size: body.byteLength, repeatable: true, chunks: () => chunksOf(body) };
   }
   if (typeof (body as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] !== 'function') {
     const message = `expected \`file.body\` to be a Uint8Array, a stream or an async iterable, got ${describe(body)}`;
     throw new MatrixClientManagerError('INVALID_OPTIONS', message);
   }
-  const stream = readable(body as AsyncIterable<Uint8Array>, bounds);
-  if (size !== undefined) return { size, repeatable: false, chunks: () => exactly(stream, size) };
+  const stream = readCallerStream(body as AsyncIterable<Uint8Array>, bounds);
+  if (size !== undefined) return { size, repeatable: false, chunks: () => withExactSize(stream, size) };
   const whole = await collect(stream, maxBytes);
-  return { size: whole.byteLength, repeatable: true, chunks: () => piecesOf(whole) };
+  return { size: whole.byteLength, repeatable: true, chunks: () => chunksOf(whole) };
 }
 
 /**
- * The caller's stream, whose failures are the caller's and not the network's. `TIMEOUT` where nothing comes of it for
- * as long as a request may take.
+ * Reads the caller's stream. Its failures become `INVALID_OPTIONS`, so that they are not taken for network failures. A
+ * read that takes longer than `timeoutMs` throws `TIMEOUT`.
  */
-async function* readable(
+async function* readCallerStream(
   stream: AsyncIterable<Uint8Array>,
   { clock, timeoutMs }: BodyBounds,
 ): AsyncGenerator<Uint8Array> {
-  const message = `\`file.body\` could not be read: nothing came of it within ${timeoutMs} ms`;
-  const late = new MatrixClientManagerError('TIMEOUT', message);
+  const message = `\`file.body\` could not be read: it yielded no chunk within ${timeoutMs} ms`;
+  const timedOut = new MatrixClientManagerError('TIMEOUT', message);
   const bounded = <T>(step: () => T | Promise<T>): Promise<T> =>
-    orTimeout((async () => step())(), clock, timeoutMs, () => late);
+    orTimeout((async () => step())(), clock, timeoutMs, () => timedOut);
   let iterator: AsyncIterator<unknown> | undefined;
   try {
     iterator = stream[Symbol.asyncIterator]();
@@ -76,35 +76,36 @@ async function* readable(
       yield value;
     }
   } catch (cause) {
-    if (cause === late) {
-      void (async () => iterator?.return?.())().catch(() => {}); // it waits behind the step that hangs
+    if (cause === timedOut) {
+      void (async () => iterator?.return?.())().catch(() => {}); // not awaited: return() may wait for the pending next()
       iterator = undefined;
-      throw late;
+      throw timedOut;
     }
-    const said = isError(cause) ? cause.message : describe(cause);
-    throw new MatrixClientManagerError('INVALID_OPTIONS', `\`file.body\` could not be read: ${said}`, { cause });
+    const reason = isError(cause) ? cause.message : describe(cause);
+    throw new MatrixClientManagerError('INVALID_OPTIONS', `\`file.body\` could not be read: ${reason}`, { cause });
   } finally {
     await bounded(() => iterator?.return?.()).catch(() => {});
   }
 }
 
-/** Closes a stream, read or not: what nobody reads any more would keep its file or connection open. Never throws. */
+/** Closes a stream, whether it was read or not, because an abandoned one keeps its file or connection open. Never throws. */
 export function closeBody(body: unknown): void {
   const { destroy, cancel, return: end } = (body ?? {}) as Partial<Record<'destroy' | 'cancel' | 'return', unknown>>;
-  // Of a Node stream, a web stream, a generator. One that is being read is closed by its reader.
-  const close = [destroy, cancel, end].find((one) => typeof one === 'function') as (() => unknown) | undefined;
+  // destroy() of a Node stream, cancel() of a web stream, return() of a generator. A locked web stream rejects cancel();
+  // its reader closes it.
+  const close = [destroy, cancel, end].find((method) => typeof method === 'function') as (() => unknown) | undefined;
   void (async () => close?.call(body))().catch(() => {});
 }
 
-/** All of it in memory. Throws `FILE_TOO_LARGE` beyond `maxBytes`. */
+/** Reads the whole stream into memory. Throws `FILE_TOO_LARGE` beyond `maxBytes`. */
 export async function collect(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of limited(stream, maxBytes)) chunks.push(chunk);
+  for await (const chunk of limitSize(stream, maxBytes)) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
-/** As it comes, up to `maxBytes`; then throws `FILE_TOO_LARGE`. */
-export async function* limited(stream: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Uint8Array> {
+/** Yields the chunks of the stream. Throws `FILE_TOO_LARGE` beyond `maxBytes`. */
+export async function* limitSize(stream: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Uint8Array> {
   let bytes = 0;
   for await (const chunk of stream) {
     bytes += chunk.byteLength;
@@ -114,15 +115,15 @@ export async function* limited(stream: AsyncIterable<Uint8Array>, maxBytes: numb
 }
 
 export function fileTooLarge(bytes: number, maxBytes: number): MatrixClientManagerError {
-  const message = `the file has ${bytes} bytes or more, and ${maxBytes} are allowed`;
+  const message = `the file has at least ${bytes} bytes; the limit is ${maxBytes} bytes`;
   return new MatrixClientManagerError('FILE_TOO_LARGE', message);
 }
 
-async function* piecesOf(body: Uint8Array): AsyncGenerator<Uint8Array> {
+async function* chunksOf(body: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < body.byteLength; at += CHUNK_BYTES) yield body.subarray(at, at + CHUNK_BYTES);
 }
 
-async function* exactly(stream: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
+async function* withExactSize(stream: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
   let bytes = 0;
   for await (const chunk of stream) {
     bytes += chunk.byteLength;
@@ -133,6 +134,6 @@ async function* exactly(stream: AsyncIterable<Uint8Array>, size: number): AsyncG
 }
 
 function wrongSize(size: number, bytes: number): MatrixClientManagerError {
-  const message = `expected \`file.size\` to be the size of \`file.body\`, got ${size}, and ${bytes} bytes of it so far`;
+  const message = `expected \`file.size\` to be the size of \`file.body\`, got ${size}, but read ${bytes} bytes`;
   return new MatrixClientManagerError('INVALID_OPTIONS', message);
 }

@@ -8,9 +8,9 @@ export interface SendFileOptions {
   readonly userId: string;
   readonly roomId: string;
   readonly file: OutgoingFile;
-  /** The kind of message. @default 'm.image', 'm.video' or 'm.audio' by `mimeType`, else 'm.file' */
+  /** The `msgtype` of the message. @default 'm.image', 'm.video' or 'm.audio' by `mimeType`, else 'm.file' */
   readonly msgtype?: string | undefined;
-  /** Names this message: sent again with the same one, it is not posted twice; the file is uploaded again. @default a random one */
+  /** Transaction id. With the same `txnId` the file is uploaded again, but the message is not posted twice. @default a random one */
   readonly txnId?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -31,17 +31,17 @@ export const sendFileSchema = optionsOf<SendFileOptions>({
 });
 
 export interface DownloadFileOptions {
-  /** Who downloads. */
+  /** The user to download as. */
   readonly userId: string;
-  /** For errors only. */
+  /** Used in errors only. */
   readonly roomId?: string | undefined;
-  /** The content of the message that the file came with. */
+  /** The content of the file's message. */
   readonly content: EventContent;
-  /** Whether to download its thumbnail instead, as `content.info` names it. @default false */
+  /** Whether to download the thumbnail in `content.info` instead of the file. @default false */
   readonly thumbnail?: boolean | undefined;
-  /** A larger file is `FILE_TOO_LARGE`. @default the option maxFileBytes */
+  /** A larger file fails with `FILE_TOO_LARGE`. @default the option maxFileBytes */
   readonly maxBytes?: number | undefined;
-  /** Ends the download, also while the stream is read. */
+  /** Aborts the download, also while the stream is read. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -2,12 +2,11 @@ import { createHash } from 'node:crypto';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
 
-/**
- * Where a page ended. `before`: right before that event. `token`: a homeserver's token; of what it gives, everything
- * up to and including `before` has been seen already where both are there.
- */
-export interface Position {
+/** Where a page ended, and the next one starts. */
+export interface PagePosition {
+  /** A pagination token of the homeserver. */
   readonly token?: string | undefined;
+  /** Oldest event of the pages so far. With a `token`, the events from the token up to this one are skipped. */
   readonly before?: string | undefined;
 }
 
@@ -15,21 +14,21 @@ const VERSION = 1;
 const DIGEST_BYTES = 9;
 
 /**
- * Writes a position as an opaque text that any process can read. The digest tells alterations and mix-ups; it is no
- * signature, and need not be one: a cursor says where to read, and the homeserver decides who may.
+ * Encodes a position as an opaque string that any process can decode. The digest detects altered cursors and those of
+ * another room. It is not a signature: the homeserver checks access, a cursor only names a position.
  */
-export function encodeCursor(roomId: string, position: Position): string {
+export function encodeCursor(roomId: string, position: PagePosition): string {
   const body = JSON.stringify([VERSION, position.token ?? null, position.before ?? null]);
   return Buffer.concat([digest(roomId, body), Buffer.from(body)]).toString('base64url');
 }
 
-/** Reads a cursor; rejects with `INVALID_CURSOR` what was altered, cut, or made for another room. */
-export function decodeCursor(roomId: string, cursor: unknown): Position {
+/** Decodes a cursor. Throws `INVALID_CURSOR` if it was altered, truncated, or made for another room. */
+export function decodeCursor(roomId: string, cursor: unknown): PagePosition {
   if (typeof cursor !== 'string' || !/^[A-Za-z0-9_-]+$/.test(cursor)) throw invalidCursor(roomId);
   const bytes = Buffer.from(cursor, 'base64url');
   const body = bytes.subarray(DIGEST_BYTES).toString();
   if (!bytes.subarray(0, DIGEST_BYTES).equals(digest(roomId, body))) throw invalidCursor(roomId);
-  // A text can have several base64url spellings; only ours is a cursor of ours.
+  // Different base64url strings can decode to the same bytes; only the canonical one is accepted.
   if (bytes.toString('base64url') !== cursor) throw invalidCursor(roomId);
   const parsed: unknown = JSON.parse(body);
   if (!Array.isArray(parsed) || parsed[0] !== VERSION) throw invalidCursor(roomId);
@@ -50,7 +49,7 @@ function digest(roomId: string, body: string): Buffer {
 export function invalidCursor(roomId: string, cause?: unknown): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'INVALID_CURSOR',
-    `expected \`from\` to be the \`end\` of an earlier page of ${roomId}, unchanged; it is not. Start again without it`,
+    `expected \`from\` to be the unchanged \`end\` of an earlier page of ${roomId}. Start again without \`from\``,
     { roomId, ...(isObject(cause) && { cause }) },
   );
 }

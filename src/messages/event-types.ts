@@ -3,25 +3,25 @@ import { EventTypes, isEventTypeOrPrefix } from '../core/event-types.js';
 import { describe } from '../core/ids.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { editedBy } from './room-message.js';
-import type { Changes } from './room-message.js';
+import type { EditsAndRedactions } from './room-message.js';
 
 const kinds = ['message', 'reaction', 'redaction', 'membership', 'state'] as const;
 type Kind = (typeof kinds)[number];
 
-/** Says which events belong on a page: kinds as callbacks know them, event types, and prefixes of those. */
+/** Selects the events of a page by kind (the same kinds as for callbacks), event type, or prefix of event types. */
 export function eventTypeFilter(
   types: readonly string[] = ['message'],
-): (event: RawEvent, changes: Changes) => boolean {
+): (event: RawEvent, changes: EditsAndRedactions) => boolean {
   if (!Array.isArray(types)) {
     throw new MatrixClientManagerError('INVALID_OPTIONS', `expected \`types\` to be a list, got ${describe(types)}`);
   }
-  const wanted = new EventTypes(types.map(check));
+  const wanted = new EventTypes(types.map(checkType));
   return (event, changes) => {
     if (wanted.has(event.type)) return true;
     const kind = kindOf(event);
     if (kind !== 'message' || !wanted.hasKind(kind)) return wanted.hasKind(kind);
-    // An edit is shown in the message that it changes. One that was taken back is a message taken back: the homeserver
-    // does not tell any more what it was.
+    // An edit is applied to the message that it changes. A redacted edit is listed as a redacted message, because the
+    // homeserver removes its relation, so that REST pages cannot recognise it as an edit.
     return editedBy(event) === undefined || changes.redactions.has(event.event_id);
   };
 }
@@ -32,7 +32,7 @@ function kindOf(event: RawEvent): Kind {
   return event.type === 'm.room.redaction' ? 'redaction' : 'message';
 }
 
-function check(type: unknown): string {
+function checkType(type: unknown): string {
   if (isEventTypeOrPrefix(type)) return type;
   throw new MatrixClientManagerError(
     'INVALID_OPTIONS',

@@ -34,16 +34,16 @@ export async function readMessages(
   return { events, end: body.end ?? undefined };
 }
 
-/** Leaves out the member events that pages would otherwise come with. */
+/** Asks for less of the room's member state, which pages do not use. */
 const LAZY_MEMBERS = JSON.stringify({ lazy_load_members: true });
 
 const contextSchema = v.object({ end: v.fallback(v.nullish(v.string()), undefined) });
 
 /**
- * A token from which reading back gives the event itself first, then what is before it.
+ * A pagination token for the event: reading backwards from it returns the event itself first, then older ones.
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3roomsroomidcontexteventid
  */
-export async function tokenAt(
+export async function fetchEventToken(
   http: HomeserverHttp,
   session: Session,
   roomId: string,

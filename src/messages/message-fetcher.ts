@@ -4,9 +4,9 @@ import type { RawEvent } from '../core/raw-event.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
 import { decodeCursor, encodeCursor, invalidCursor } from './cursor.js';
-import type { Position } from './cursor.js';
+import type { PagePosition } from './cursor.js';
 import { eventTypeFilter } from './event-types.js';
-import { readMessages, tokenAt } from './history-api.js';
+import { readMessages, fetchEventToken } from './history-api.js';
 import { changesOf, noChanges, toRoomMessage } from './room-message.js';
 import type { RoomMessage } from './room-message.js';
 import type { RoomTimeline } from './room-timeline.js';
@@ -14,9 +14,9 @@ import type { RoomTimeline } from './room-timeline.js';
 export interface MessagePage {
   /** Newest first. */
   readonly messages: RoomMessage[];
-  /** The cursor of the next, older page; absent at the beginning of what the user may see. */
+  /** The cursor of the next, older page; absent when the user may see no older events. */
   readonly end?: string;
-  /** Where the page came from: the client's memory, the homeserver's history, or first one and then the other. */
+  /** Where the messages came from: the client's memory (`synced`), the homeserver (`rest`), or both (`mixed`). */
   readonly source: 'synced' | 'rest' | 'mixed';
 }
 
@@ -24,21 +24,21 @@ export interface PageRequest {
   readonly roomId: string;
   /** How many messages at most. */
   readonly limit: number;
-  /** The `end` of the page before; absent: the newest. */
+  /** The `end` of the previous page; absent: start at the newest event. */
   readonly from?: string | undefined;
-  /** What counts as a message. @default ['message'] */
+  /** Which events the page contains. @default ['message'] */
   readonly types?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Makes encrypted events readable where it can. @default none */
+  /** Decrypts those of the events that can be decrypted. @default none */
   readonly decrypt?: ((events: readonly RawEvent[]) => Promise<RawEvent[]>) | undefined;
 }
 
-/** Requests that one page may take: a room can have thousands of events in a row that are not asked for. */
+/** Most requests for one page. A room can have thousands of consecutive events that `types` does not select. */
 const MAX_REQUESTS = 50;
 
 /**
- * Reads a page of a room's history as `session`'s user sees it: from `timeline` as far as it reaches, then from the
- * homeserver. Both give the same events in the same order, so pages do not depend on what is in memory.
+ * Reads a page of a room's messages as the user of `session` sees them: first from `timeline`, then from the homeserver.
+ * Both have the same events in the same order, so that pages do not depend on the events in memory.
  */
 export async function fetchPage(
   http: HomeserverHttp,
@@ -50,27 +50,29 @@ export async function fetchPage(
   const oldest = timeline?.oldest;
   const wanted = eventTypeFilter(request.types);
   const messages: RoomMessage[] = [];
-  let position: Position | undefined = from === undefined ? {} : decodeCursor(roomId, from);
+  let position: PagePosition | undefined = from === undefined ? {} : decodeCursor(roomId, from);
 
   let synced = false;
   if (timeline && timeline.size > 0 && timeline.isOrdered && position.token === undefined) {
-    const { prevBatch } = timeline; // before the wait, in which the timeline may lose its oldest events
-    const read = readTimeline({ events: await decrypt([...timeline]), prevBatch }, position, wanted, limit, roomId);
-    if (read) {
+    const { prevBatch } = timeline; // read before the await: the timeline may drop its oldest events meanwhile
+    const events = await decrypt([...timeline]);
+    const inMemory = readTimeline({ events, prevBatch }, position, wanted, limit, roomId);
+    if (inMemory) {
       synced = true;
-      messages.push(...read.messages);
-      position = read.position;
+      messages.push(...inMemory.messages);
+      position = inMemory.position;
     }
   }
   const fromTimeline = messages.length;
-  let asked = false;
+  let askedHomeserver = false;
   for (let requests = 0; position && messages.length < limit; requests++) {
-    if (requests === MAX_REQUESTS) break; // the page is short, but its cursor goes on
-    asked = true;
+    if (requests === MAX_REQUESTS) break; // the page has fewer messages; its cursor continues here
+    askedHomeserver = true;
     const chunk = await readChunk(http, session, roomId, position, limit - messages.length, signal);
     const [newest] = chunk.events;
     if (synced && requests === 0 && oldest && newest && newest.origin_server_ts > oldest.origin_server_ts) {
-      return fetchPage(http, session, undefined, request); // their order is not certain where the two meet
+      // The order of events is uncertain where memory and homeserver meet, so the page is read from the homeserver only.
+      return fetchPage(http, session, undefined, request);
     }
     const events = await decrypt(chunk.events);
     messages.push(
@@ -78,27 +80,28 @@ export async function fetchPage(
     );
     position = chunk.position;
   }
-  const rest = asked && (messages.length > fromTimeline || !synced);
+  const isFromHomeserver = askedHomeserver && (messages.length > fromTimeline || !synced);
   return {
     messages,
     ...(position && { end: encodeCursor(roomId, position) }),
-    source: rest ? (fromTimeline > 0 ? 'mixed' : 'rest') : 'synced',
+    source: isFromHomeserver ? (fromTimeline > 0 ? 'mixed' : 'rest') : 'synced',
   };
 }
 
-/** What the timeline has from `position` on; undefined where it does not reach that far back. */
+/** The timeline's messages older than `position`; undefined if `position.before` is not in the timeline. */
 function readTimeline(
-  known: { readonly events: readonly RawEvent[]; readonly prevBatch: string | undefined },
-  position: Position,
+  timeline: { readonly events: readonly RawEvent[]; readonly prevBatch: string | undefined },
+  position: PagePosition,
   wanted: ReturnType<typeof eventTypeFilter>,
   limit: number,
   roomId: string,
-): { messages: RoomMessage[]; position: Position | undefined } | undefined {
+): { messages: RoomMessage[]; position: PagePosition | undefined } | undefined {
   const { before } = position;
-  const end = before === undefined ? known.events.length : known.events.findIndex(({ event_id: id }) => id === before);
+  const { events: known, prevBatch } = timeline;
+  const end = before === undefined ? known.length : known.findIndex(({ event_id: id }) => id === before);
   if (end < 0) return undefined;
-  const events = known.events.slice(0, end).toReversed();
-  const changes = changesOf(known.events);
+  const events = known.slice(0, end).toReversed();
+  const changes = changesOf(known);
   const messages: RoomMessage[] = [];
   let last: RawEvent | undefined;
   for (const event of events) {
@@ -107,39 +110,40 @@ function readTimeline(
     if (wanted(event, changes)) messages.push(toRoomMessage(roomId, event, changes));
   }
   const oldest = last?.event_id ?? before;
-  if ((last ?? known.events[0])?.type === 'm.room.create') return { messages, position: undefined };
-  if (known.prevBatch !== undefined) return { messages, position: { token: known.prevBatch } };
+  if ((last ?? known[0])?.type === 'm.room.create') return { messages, position: undefined };
+  if (prevBatch !== undefined) return { messages, position: { token: prevBatch } };
   return { messages, position: oldest === undefined ? {} : { before: oldest } };
 }
 
-/** The homeserver's next events from `position` on, and where to read on. */
+/** One response of the homeserver: the events older than `position`, and the position of the next request. */
 async function readChunk(
   http: HomeserverHttp,
   session: Session,
   roomId: string,
-  position: Position,
+  position: PagePosition,
   missing: number,
   signal: AbortSignal | undefined,
-): Promise<{ events: RawEvent[]; position: Position | undefined }> {
+): Promise<{ events: RawEvent[]; position: PagePosition | undefined }> {
   throwIfAborted(signal, `reading messages of ${roomId}`);
   const { before } = position;
   const from =
-    position.token ?? (before === undefined ? undefined : await findToken(http, session, roomId, before, signal));
-  // From an event's own token the event itself comes first; it was on the page before.
+    position.token ??
+    (before === undefined ? undefined : await tokenOfCursorEvent(http, session, roomId, before, signal));
+  // Reading from an event's token returns this event first; it was on the previous page and is removed below.
   const limit = before === undefined ? missing : missing + 1;
   const { events, end } = await readMessages(http, session, { roomId, from, limit, signal });
   if (end !== undefined && end === from) {
     throw new MatrixClientManagerError(
       'INVALID_RESPONSE',
-      `reading messages of ${roomId} failed: the homeserver's page ends where it began, so history cannot be read on`,
+      `reading messages of ${roomId} failed: the response's \`end\` equals the requested \`from\`, so that older messages cannot be read`,
       { userId: session.userId, roomId },
     );
   }
-  const fresh = before === undefined ? events : events.filter((event) => event.event_id !== before);
-  return { events: fresh, position: end === undefined ? undefined : { token: end } };
+  const older = before === undefined ? events : events.filter((event) => event.event_id !== before);
+  return { events: older, position: end === undefined ? undefined : { token: end } };
 }
 
-async function findToken(
+async function tokenOfCursorEvent(
   http: HomeserverHttp,
   session: Session,
   roomId: string,
@@ -147,9 +151,9 @@ async function findToken(
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
   try {
-    return await tokenAt(http, session, roomId, eventId, signal);
+    return await fetchEventToken(http, session, roomId, eventId, signal);
   } catch (error) {
-    // The cursor is whole, so the event is gone, or this user may not see it: it is not their cursor.
+    // The cursor passed its digest check, so the event was deleted, or the cursor belongs to another user, who may see it.
     if (isManagerError(error, 'NOT_FOUND')) throw invalidCursor(roomId, error);
     throw error;
   }

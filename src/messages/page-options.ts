@@ -3,15 +3,16 @@ import { nullAsAbsent, optionsOf, roomId, signal, unchecked, userId, wholeNumber
 
 export interface GetRoomMessagesOptions {
   readonly roomId: string;
-  /** Who reads. Without it the admin account does, which sees only rooms that it has joined. */
+  /** The user to read as. Without it, the account of the option `admin` reads; it sees only rooms that it has joined. */
   readonly userId?: string | undefined;
   /** How many messages at most, 1 to 1,000. @default 50 */
   readonly limit?: number | undefined;
-  /** The `end` of the page before; absent: the newest messages. */
+  /** The `end` of the previous page; absent: start at the newest message. */
   readonly from?: string | undefined;
   /**
-   * What belongs on the page: `message`, `reaction`, `redaction`, `membership`, `state` as callbacks know them, event
-   * types, and prefixes of those (`m.call.*`). Edits show in the message that they change. @default ['message']
+   * Which events the page contains: the kinds `message`, `reaction`, `redaction`, `membership`, `state`, as for callbacks;
+   * event types; prefixes of event types (`m.call.*`). Edits are applied to the message that they change.
+   * @default ['message']
    */
   readonly types?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -19,7 +20,7 @@ export interface GetRoomMessagesOptions {
 
 const MAX_PAGE = 1_000;
 
-/** `null` counts as absent, as databases have it. */
+/** `null` counts as absent, because databases return it for missing values. */
 export const getRoomMessagesSchema = optionsOf<GetRoomMessagesOptions>({
   roomId,
   userId: nullAsAbsent(userId),

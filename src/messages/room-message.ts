@@ -5,40 +5,40 @@ import type { EventContent, RawEvent } from '../core/raw-event.js';
 import { readRedaction } from '../core/redacted.js';
 import type { Redacted } from '../core/redacted.js';
 
-/** An event of a page of history, with what later events did to it. */
+/** An event of a page, with later edits and redactions applied. */
 export interface RoomMessage {
   readonly eventId: string;
   readonly roomId: string;
   /** The Matrix event type, such as `m.room.message`. */
   readonly type: string;
-  /** Who sent it, as a full user id. */
+  /** User id of the sender. */
   readonly sender: string;
-  /** The sender's homeserver's clock, in milliseconds since the Unix epoch (`origin_server_ts`). */
+  /** `origin_server_ts`: time of sending by the clock of the sender's homeserver, in milliseconds since the Unix epoch. */
   readonly timestamp: number;
-  /** As it is now: that of the newest edit, and nearly empty once redacted. */
+  /** Current content: that of the newest edit if there is one; empty or nearly empty after a redaction. */
   readonly content: EventContent;
-  /** For state events only. */
+  /** Present for state events only. */
   readonly stateKey?: string;
   /** The newest edit, when there is one. */
   readonly edited?: { readonly eventId: string; readonly timestamp: number };
-  /** Who took it back, when and why, if somebody did. */
+  /** If the event was redacted: by whom, when and why. */
   readonly redacted?: Redacted;
-  /** Whether it was sent encrypted. One that could not be decrypted keeps type `m.room.encrypted`. */
+  /** Whether the event was sent encrypted. If it could not be decrypted, its `type` is `m.room.encrypted`. */
   readonly encrypted: boolean;
-  /** What came of decrypting it, where the reader's client has encryption. */
+  /** Result of the decryption, if the event was encrypted and the reading user has encryption. */
   readonly decryption?: Decryption;
 }
 
-/** Edits and redactions, by the id of the event that they change. */
-export interface Changes {
+/** Edits and redactions, by the id of the event that they apply to. */
+export interface EditsAndRedactions {
   readonly edits: ReadonlyMap<string, readonly RawEvent[]>;
   readonly redactions: ReadonlyMap<string, RawEvent>;
 }
 
-export const noChanges: Changes = { edits: new Map(), redactions: new Map() };
+export const noChanges: EditsAndRedactions = { edits: new Map(), redactions: new Map() };
 
-/** Collects the edits and redactions among `events`, which come oldest first. */
-export function changesOf(events: Iterable<RawEvent>): Changes {
+/** Collects the edits and redactions in `events`, which are ordered oldest first. */
+export function changesOf(events: Iterable<RawEvent>): EditsAndRedactions {
   const edits = new Map<string, RawEvent[]>();
   const redactions = new Map<string, RawEvent>();
   for (const event of events) {
@@ -50,15 +50,15 @@ export function changesOf(events: Iterable<RawEvent>): Changes {
   return { edits, redactions };
 }
 
-/** The id of the event that `event` is an edit of. */
+/** The id of the event that `event` edits; undefined if it is not an edit. */
 export function editedBy(event: RawEvent): string | undefined {
   const relation = event.content['m.relates_to'];
   if (!isObject(relation) || relation.rel_type !== 'm.replace') return undefined;
   return typeof relation.event_id === 'string' ? relation.event_id : undefined;
 }
 
-/** The event as it is now, by what the homeserver bundles with it and by `changes`. */
-export function toRoomMessage(roomId: string, event: RawEvent, changes: Changes): RoomMessage {
+/** The event with `changes`, and the edit and redaction that the homeserver bundles with it, applied. */
+export function toRoomMessage(roomId: string, event: RawEvent, changes: EditsAndRedactions): RoomMessage {
   const common = {
     eventId: event.event_id,
     roomId,
@@ -84,7 +84,7 @@ export function toRoomMessage(roomId: string, event: RawEvent, changes: Changes)
 type Edit = RawEvent & { readonly content: { readonly 'm.new_content': EventContent } };
 
 /** @see https://spec.matrix.org/v1.16/client-server-api/#validity-of-replacement-events */
-function newestEdit(event: RawEvent, changes: Changes): Edit | undefined {
+function newestEdit(event: RawEvent, changes: EditsAndRedactions): Edit | undefined {
   const relations = event.unsigned?.['m.relations'];
   const bundled = isObject(relations) ? relations['m.replace'] : undefined;
   const candidates = [...(changes.edits.get(event.event_id) ?? []), ...(isRawEvent(bundled) ? [bundled] : [])];
@@ -119,7 +119,7 @@ const keptKeys: ReadonlyMap<string, readonly string[]> = new Map([
   ['m.room.history_visibility', ['history_visibility']],
 ]);
 
-/** What a redaction leaves of state that everybody needs. @see https://spec.matrix.org/v1.16/rooms/v11/#redactions */
+/** The content keys of a state event that survive a redaction. @see https://spec.matrix.org/v1.16/rooms/v11/#redactions */
 function keptContent(event: RawEvent): EventContent {
   if (event.type === 'm.room.create') return event.content;
   return Object.fromEntries(

@@ -2,24 +2,24 @@ import type { RoomBatch } from '../core/ports/event-source.js';
 import type { RawEvent } from '../core/raw-event.js';
 
 interface Segment {
-  /** Token of the position right before the segment's first event. */
+  /** Pagination token of the position before the segment's first event. */
   readonly prevBatch: string | undefined;
   readonly events: RawEvent[];
 }
 
 /**
- * The newest events of a room, without a hole up to now, as they came by sync. Kept in the pieces they came in,
- * because the homeserver tells a token for the start of each, and REST goes on from there.
+ * The newest events of a room as received by sync, without gaps. Stored as one segment per sync, because the homeserver
+ * sends a `prev_batch` token for the start of each; older events are read by REST from that token.
  */
 export class RoomTimeline {
   readonly #limit: number;
   readonly #segments: Segment[] = [];
   readonly #ids = new Map<string, RawEvent>();
-  /** Events that came after one with a later timestamp. */
-  readonly #late = new Set<string>();
-  #latest = -Infinity;
+  /** Ids of events that were received after an event with a later timestamp. */
+  readonly #outOfOrder = new Set<string>();
+  #latestTimestamp = -Infinity;
 
-  /** @param limit - events kept at most, unless a single sync brings more */
+  /** @param limit - most events kept; a single sync with more events is kept whole */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -34,15 +34,15 @@ export class RoomTimeline {
   }
 
   /**
-   * Whether the homeserver's history has these events in the same order. A sync goes by arrival, history by depth in
-   * the room's graph. They differ where an event was overtaken while it was being made, and then its timestamp, which
-   * it got at the beginning, is before that of one that came earlier. (Seen on Synapse with many senders at once.)
+   * Whether /messages returns these events in the same order. Sync orders events by arrival, /messages by depth in the
+   * room's event graph. If the orders differ, an event has an earlier timestamp than one that arrived before it.
+   * (Seen on Synapse with many concurrent senders.)
    */
   get isOrdered(): boolean {
-    return this.#late.size === 0;
+    return this.#outOfOrder.size === 0;
   }
 
-  /** Token of the position right before the oldest event; undefined when the homeserver told none. */
+  /** Pagination token of the position before the oldest event; undefined if the homeserver sent none. */
   get prevBatch(): string | undefined {
     return this.#segments[0]?.prevBatch;
   }
@@ -51,7 +51,7 @@ export class RoomTimeline {
     return this.#ids.has(eventId);
   }
 
-  /** Whether `eventId` is `other` or comes before it; undefined when one of them is not here. */
+  /** Whether `eventId` equals `other` or precedes it; undefined if one of them is not in the timeline. */
   isNotAfter(eventId: string, other: string): boolean | undefined {
     if (!this.#ids.has(eventId) || !this.#ids.has(other)) return undefined;
     for (const event of this) {
@@ -62,21 +62,21 @@ export class RoomTimeline {
   }
 
   append(room: RoomBatch): void {
-    const fresh = room.timeline.filter(({ event_id: id }) => !this.#ids.has(id));
-    // A limited timeline leaves a hole, unless it overlaps with what is here.
-    if (room.limited && fresh.length === room.timeline.length) this.#clear();
-    if (fresh.length === 0) return;
-    const whole = fresh.length === room.timeline.length;
-    this.#segments.push({ prevBatch: whole ? room.prevBatch : undefined, events: fresh });
-    for (const event of fresh) {
+    const added = room.timeline.filter(({ event_id: id }) => !this.#ids.has(id));
+    const isOverlapping = added.length < room.timeline.length;
+    // A limited sync leaves a gap, unless it overlaps with the events in memory.
+    if (room.limited && !isOverlapping) this.#clear();
+    if (added.length === 0) return;
+    this.#segments.push({ prevBatch: isOverlapping ? undefined : room.prevBatch, events: added });
+    for (const event of added) {
       this.#ids.set(event.event_id, event);
-      if (event.origin_server_ts < this.#latest) this.#late.add(event.event_id);
-      else this.#latest = event.origin_server_ts;
+      if (event.origin_server_ts < this.#latestTimestamp) this.#outOfOrder.add(event.event_id);
+      else this.#latestTimestamp = event.origin_server_ts;
     }
     while (this.#segments.length > 1 && this.#ids.size > this.#limit) this.#dropOldest();
   }
 
-  /** Every event kept, oldest first. */
+  /** All events, oldest first. */
   *[Symbol.iterator](): Iterator<RawEvent> {
     for (const { events } of this.#segments) yield* events;
   }
@@ -84,14 +84,14 @@ export class RoomTimeline {
   #dropOldest(): void {
     for (const { event_id: id } of this.#segments.shift()?.events ?? []) {
       this.#ids.delete(id);
-      this.#late.delete(id);
+      this.#outOfOrder.delete(id);
     }
   }
 
   #clear(): void {
     this.#segments.length = 0;
     this.#ids.clear();
-    this.#late.clear();
-    this.#latest = -Infinity;
+    this.#outOfOrder.clear();
+    this.#latestTimestamp = -Infinity;
   }
 }

@@ -1,12 +1,12 @@
 import type { RoomBatch } from '../core/ports/event-source.js';
 import { RoomTimeline } from './room-timeline.js';
 
-/** What one user's client has in memory of its rooms, for pages and receipts. */
+/** The timelines that one user's client keeps in memory, for pages and receipts. */
 export class RoomTimelines {
   readonly #limit: number;
   readonly #timelines = new Map<string, RoomTimeline>();
-  /** The last event that the user sent to a room and that has not come back by sync. */
-  readonly #sent = new Map<string, string>();
+  /** Last event that the user sent to each room, while it has not been received by sync. */
+  readonly #unsyncedOwnEvents = new Map<string, string>();
 
   /** @param limit - events kept per room */
   constructor(limit: number) {
@@ -17,16 +17,16 @@ export class RoomTimelines {
     return this.#timelines.get(roomId);
   }
 
-  /** The room's timeline; undefined while the user's own last message is missing in it. */
-  withOwnEvents(roomId: string): RoomTimeline | undefined {
+  /** The room's timeline; undefined while the last event that the user sent is missing from it. */
+  getIfComplete(roomId: string): RoomTimeline | undefined {
     const timeline = this.#timelines.get(roomId);
-    const own = this.#sent.get(roomId);
-    if (own !== undefined && timeline?.has(own)) this.#sent.delete(roomId);
-    return this.#sent.has(roomId) ? undefined : timeline;
+    const own = this.#unsyncedOwnEvents.get(roomId);
+    if (own !== undefined && timeline?.has(own)) this.#unsyncedOwnEvents.delete(roomId);
+    return this.#unsyncedOwnEvents.has(roomId) ? undefined : timeline;
   }
 
-  hasSent(roomId: string, eventId: string): void {
-    if (!this.#timelines.get(roomId)?.has(eventId)) this.#sent.set(roomId, eventId);
+  noteSent(roomId: string, eventId: string): void {
+    if (!this.#timelines.get(roomId)?.has(eventId)) this.#unsyncedOwnEvents.set(roomId, eventId);
   }
 
   append(room: RoomBatch): void {
