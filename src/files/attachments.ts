@@ -172,9 +172,9 @@ export class Attachments {
   }
 
   async #mediaPathPrefix(signal: AbortSignal): Promise<string> {
-    const { versions, unstable_features: features } = await this.#versions.get(signal);
+    const { versions, unstable_features: flags } = await this.#versions.get(signal);
     const isAuthenticated =
-      features?.[AUTHENTICATED_MEDIA_FLAG] === true ||
+      flags?.[AUTHENTICATED_MEDIA_FLAG] === true ||
       versions.some((version) => Number(/^v1\.(\d+)$/.exec(version)?.[1] ?? 0) >= AUTHENTICATED_MEDIA_MINOR);
     return isAuthenticated ? '/_matrix/client/v1/media' : '/_matrix/media/v3';
   }

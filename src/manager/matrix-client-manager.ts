@@ -175,7 +175,7 @@ export class MatrixClientManager implements AsyncDisposable {
       application:
         credentials &&
         new ApplicationCredentials({ source: credentials, clock, logger, signal: this.#lifecycle.signal }),
-      admin: this.#adminHttp?.own,
+      admin: this.#adminHttp?.account,
       serverName,
       deviceName: settings.deviceName,
       isDeactivated: async (userId) => (await this.#adminHttp?.isDeactivated(userId)) ?? false,

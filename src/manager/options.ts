@@ -272,11 +272,11 @@ function readRateLimit<Name extends string>(name: Name, limit: RateLimit | undef
   if (limit === undefined) return {};
   if (!isObject(limit)) throw invalid(name, 'an object with perSecond', limit);
   assertKnownOptions(`\`${name}\``, limit, ['perSecond', 'burst']);
-  for (const key of ['perSecond', 'burst'] as const) {
-    const value = limit[key];
+  for (const part of ['perSecond', 'burst'] as const) {
+    const value = limit[part];
     const isPositive = typeof value === 'number' && Number.isFinite(value) && value > 0;
-    if (!isPositive && !(key === 'burst' && value === undefined))
-      throw invalid(`${name}.${key}`, 'a number above 0', value);
+    if (!isPositive && !(part === 'burst' && value === undefined))
+      throw invalid(`${name}.${part}`, 'a number above 0', value);
   }
   return { [name]: limit } as unknown as { [K in Name]?: RateLimit };
 }

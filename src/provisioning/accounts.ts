@@ -26,45 +26,45 @@ export interface AccountsOptions {
   readonly provisioner: Provisioner | undefined;
   /** The application's own store of credentials. */
   readonly application: ApplicationCredentials | undefined;
-  /** The account of the option `admin`: it is never provisioned, and its credentials are not kept. */
+  /** The account of the option `admin`. It is never provisioned, and its credentials are not stored. */
   readonly admin: OwnAdmin | undefined;
   readonly serverName: string;
-  /** What new devices are called that no call names. @default the provisioner's choice */
+  /** Display name of new devices, unless the call has one. @default the provisioner's choice */
   readonly deviceName?: string | undefined;
-  /** Asks the homeserver whether an account is deactivated; false where that cannot be told. */
+  /** Asks the homeserver whether an account is deactivated; false if unknown. */
   readonly isDeactivated?: ((userId: string) => Promise<boolean>) | undefined;
-  /** Told of credentials that were renewed, or belong to a new device, before they are used. */
+  /** Called with renewed credentials, or those of a new device, before they are used. */
   readonly onChanged?: ((credentials: Credentials) => void) | undefined;
   readonly logger: Logger;
-  /** Fires when the manager shuts down. */
+  /** Aborted when the manager shuts down. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Knows every user's credentials: makes them, finds them, checks them, renews dead ones, and forgets them.
+ * Owns the users' credentials: makes, finds, checks, renews and deletes them.
  *
- * This file is long because all that changes a user's credentials takes turns in one queue per user; what may wait for
- * what can be seen only where it stands together.
+ * This file is long because every change of a user's credentials runs in one queue per user. Kept in one file, it is
+ * visible which operations may wait for each other.
  */
 export class Accounts {
   readonly #options: AccountsOptions;
-  readonly #provisions = new SingleFlight<ProvisionedUser>();
-  readonly #renewals = new SingleFlight<Credentials>();
+  readonly #provisionFlights = new SingleFlight<ProvisionedUser>();
+  readonly #renewalFlights = new SingleFlight<Credentials>();
   /**
-   * One flight per user at a time: two that set passwords would undo each other's login. Nothing in it may use a
-   * session of the user's that renews itself: the renewal would wait in the same queue.
+   * One operation per user at a time: of two concurrent ones, each would replace the password before the other's login.
+   * An operation must not use a self-renewing session of the user: the renewal would wait in the same queue.
    */
-  readonly #users = new KeyedQueue();
-  /** Logouts that nobody waits for. */
-  readonly #closing = new Set<Promise<void>>();
+  readonly #userQueue = new KeyedQueue();
+  /** Logouts running in the background. */
+  readonly #pendingLogouts = new Set<Promise<void>>();
 
   constructor(options: AccountsOptions) {
     this.#options = options;
   }
 
   /**
-   * The user's account and a working session on it, however many callers ask at once. Those who ask for the same share
-   * a flight, others take turns.
+   * Makes the user's account and a session, if they do not exist. Concurrent calls with equal options share one run; calls
+   * with different options run one after the other.
    */
   async provision(options: ProvisionUserOptions): Promise<ProvisionedUser> {
     const { username, displayName, admin = false, deviceId, deviceName, signal } = options;
@@ -72,123 +72,126 @@ export class Accounts {
     const userId = newUserId(normalize ? normalizeUsername(username) : username, this.#options.serverName);
     const operation = `provisioning ${userId}`;
     throwIfAborted(signal, operation);
-    this.#options.application?.assertNotAsking(userId);
-    const flight = this.#provisions.run(JSON.stringify([userId, deviceId, displayName, admin, deviceName]), () =>
-      this.#users.run(userId, () => this.#provision(userId, options)),
+    this.#options.application?.assertNotInsideGet(userId);
+    const flight = this.#provisionFlights.run(JSON.stringify([userId, deviceId, displayName, admin, deviceName]), () =>
+      this.#userQueue.run(userId, () => this.#provision(userId, options)),
     );
-    // One caller's signal ends that caller's wait only: others may be waiting for the same flight.
+    // The signal ends this caller's wait only, because other callers may share the run.
     return orAborted(flight, signal, operation);
   }
 
   async #provision(userId: string, options: ProvisionUserOptions): Promise<ProvisionedUser> {
     const { signal } = this.#options;
     const { displayName, admin, deviceName } = options;
-    const own = this.#ownAdmin(userId);
-    if (own) {
-      const credentials = await own.credentials(options.deviceId);
-      if (displayName !== undefined) await own.setDisplayName(displayName);
+    const adminAccount = this.#ownAdmin(userId);
+    if (adminAccount) {
+      const credentials = await adminAccount.credentials(options.deviceId);
+      if (displayName !== undefined) await adminAccount.setDisplayName(displayName);
       return { ...credentials, created: false };
     }
-    const provisioner = this.#provisioner('provisionUser');
-    const known = await this.#known(userId);
+    const provisioner = this.#requireProvisioner('provisionUser');
+    const known = await this.#findCredentials(userId);
     if (known && (options.deviceId === undefined || options.deviceId === known.deviceId)) {
-      if (await this.#isAlive(known)) return { ...known, created: false };
+      if (await this.#isValid(known)) return { ...known, created: false };
     }
     const ensured = provisioner.ensureUser({ userId, displayName, admin, signal });
     const user = await orAborted(ensured, signal, `provisioning ${userId}`);
     const deviceId = options.deviceId ?? known?.deviceId;
     const credentials = await this.#login(provisioner, { userId, deviceId, user, deviceName });
-    await this.#keep(credentials);
+    await this.#store(credentials);
     return { ...credentials, created: user.created };
   }
 
   /**
-   * The credentials to start a client with: those given (checked to be the user's, and remembered), else those known.
-   * Rejects with `CLIENT_NOT_STARTED` where there are none, and `USER_DEACTIVATED` where that is why. The manager's admin has its own, whatever token is given.
+   * The credentials to start a client with: the passed ones, after a check that they are the user's, else the stored
+   * ones. The account of the option `admin` always uses its own session. Rejects with `CLIENT_NOT_STARTED` without
+   * credentials, or with `USER_DEACTIVATED` if the account is deactivated.
    */
   async credentialsFor(
     userId: string,
-    given: { accessToken?: string | undefined; deviceId?: string | undefined } = {},
+    passed: { accessToken?: string | undefined; deviceId?: string | undefined } = {},
     signal?: AbortSignal,
   ): Promise<Credentials> {
-    const own = this.#ownAdmin(userId);
-    if (own) return own.credentials(given.deviceId, signal);
-    const known = await this.#known(userId);
-    const { accessToken } = given;
+    const adminAccount = this.#ownAdmin(userId);
+    if (adminAccount) return adminAccount.credentials(passed.deviceId, signal);
+    const known = await this.#findCredentials(userId);
+    const { accessToken } = passed;
     if (accessToken === undefined) {
       if (known) return known;
       if (await this.#options.isDeactivated?.(userId)) throw deactivatedError(userId);
       throw new MatrixClientManagerError(
         'CLIENT_NOT_STARTED',
-        `there are no credentials for ${userId}: call provisionUser(), or startClient() with an accessToken, first`,
+        `there are no credentials for ${userId}: first call provisionUser(), or startClient() with an accessToken`,
         { userId },
       );
     }
-    if (known?.accessToken === accessToken && (given.deviceId ?? known.deviceId) === known.deviceId) return known;
-    const owner = await this.#whoami({ userId, accessToken, deviceId: given.deviceId ?? '' }, signal).catch(
+    if (known?.accessToken === accessToken && (passed.deviceId ?? known.deviceId) === known.deviceId) return known;
+    const owner = await this.#whoami({ userId, accessToken, deviceId: passed.deviceId ?? '' }, signal).catch(
       (error: unknown) => {
-        // The caller's copy is from before a renewal that they were not told of.
-        if (isManagerError(error, 'UNKNOWN_TOKEN') && known && given.deviceId === known.deviceId) return undefined;
+        // The passed token was valid before a renewal; the renewed credentials are used.
+        if (isManagerError(error, 'UNKNOWN_TOKEN') && known && passed.deviceId === known.deviceId) return undefined;
         throw error;
       },
     );
     if (!owner) return known as Credentials;
-    const deviceId = owner.deviceId ?? given.deviceId;
-    if (owner.userId !== userId || deviceId === undefined || (given.deviceId ?? deviceId) !== deviceId) {
-      const whose = owner.userId === userId ? `device ${deviceId ?? '(none)'}` : owner.userId;
+    const deviceId = owner.deviceId ?? passed.deviceId;
+    if (owner.userId !== userId || deviceId === undefined || (passed.deviceId ?? deviceId) !== deviceId) {
+      const actualOwner = owner.userId === userId ? `device ${deviceId ?? '(none)'}` : owner.userId;
       throw new MatrixClientManagerError(
         'INVALID_OPTIONS',
-        `expected \`accessToken\` to be one of ${userId}${given.deviceId ? ` on device ${given.deviceId}` : ' on a device'}, ` +
-          `but it belongs to ${whose}`,
+        `expected \`accessToken\` to be one of ${userId}${passed.deviceId ? ` on device ${passed.deviceId}` : ' on a device'}, ` +
+          `but it belongs to ${actualOwner}`,
         { userId },
       );
     }
     const credentials = { userId, accessToken, deviceId };
-    await this.#keep(credentials);
+    await this.#store(credentials);
     return credentials;
   }
 
   /**
-   * Logs the user in on a new device, whose credentials are those of the user from then on. Rejects with `UNSUPPORTED`
-   * where nobody can log the user in.
-   * @param logOut - whether to log the old device out: nobody can use it any more
+   * Logs the user in on a new device, and stores its credentials as the user's. Rejects with `UNSUPPORTED` if no
+   * provisioner can log the user in.
+   * @param logOut - whether to log the old device out in the background
    */
   async replaceDevice(old: Credentials, logOut: boolean): Promise<Credentials> {
     const { userId, deviceId } = old;
-    return this.#users.run(userId, async () => {
+    return this.#userQueue.run(userId, async () => {
       const { storage, provisioner } = this.#options;
       const stored = await storage.getCredentials(userId);
-      if (stored && stored.deviceId !== deviceId) return stored; // somebody else has done it
+      if (stored && stored.deviceId !== deviceId) return stored; // the device has already been replaced
       if (!provisioner?.capabilities.renewsSessions || this.#ownAdmin(userId)) {
-        const message = `${userId} needs a new device in place of ${deviceId}: log in, and start the client with its token`;
+        const message =
+          `${userId} needs a new device in place of ${deviceId}, and the manager cannot log in: ` +
+          'log the user in on a new device, and call startClient() with its accessToken';
         throw new MatrixClientManagerError('UNSUPPORTED', message, { userId });
       }
       const credentials = await this.#login(provisioner, { userId });
-      await this.#keep(credentials);
+      await this.#store(credentials);
       this.#options.onChanged?.(credentials);
       if (logOut) {
-        const closing = this.#close(old).finally(() => this.#closing.delete(closing));
-        this.#closing.add(closing);
+        const logout = this.#logOut(old).finally(() => this.#pendingLogouts.delete(logout));
+        this.#pendingLogouts.add(logout);
       }
       return credentials;
     });
   }
 
   /**
-   * Logs the user out, where there is a provisioner and `logOut` says so, and forgets their credentials, also in the
-   * application's store. A logout that fails is told to the logger: the user is forgotten all the same. What still acts
-   * with the session cannot renew it any more.
+   * Deletes the user's credentials, also in the application's store. Before that, with `logOut` and a provisioner, logs the
+   * session out; a failed logout is logged, and the credentials are deleted nevertheless. Calls that still use the session
+   * can no longer renew it.
    */
   async forget(userId: string, logOut: boolean): Promise<void> {
     const { storage, application } = this.#options;
     const isOwnAdmin = this.#ownAdmin(userId) !== undefined;
-    await this.#users.run(userId, () =>
+    await this.#userQueue.run(userId, () =>
       runAllSteps(
         [
           async () => {
             if (isOwnAdmin || !logOut) return;
-            const known = await this.#known(userId).catch(() => undefined); // unusable ones are deleted all the same
-            if (known) await this.#close(known);
+            const known = await this.#findCredentials(userId).catch(() => undefined); // invalid stored credentials do not prevent the deletion
+            if (known) await this.#logOut(known);
           },
           () => storage.deleteCredentials(userId),
           () => application?.delete(userId),
@@ -198,113 +201,116 @@ export class Accounts {
     );
   }
 
-  /** Deletes all that the storage has of a user who was forgotten, but for credentials that have been made since. */
+  /** Deletes all stored data of a forgotten user, except credentials that were stored after `forget`. */
   async erase(userId: string): Promise<void> {
     const { storage } = this.#options;
-    await this.#users.run(userId, async () => {
-      const since = await storage.getCredentials(userId);
+    await this.#userQueue.run(userId, async () => {
+      const newer = await storage.getCredentials(userId);
       await storage.deleteUser(userId);
-      if (since) await storage.setCredentials(since);
+      if (newer) await storage.setCredentials(newer);
     });
   }
 
   /**
-   * Makes a request that the homeserver may want to know to be the user's own; see {@link withPassword}. The user's
-   * queue is held for setting the password only: the request itself may have to renew the session, in that queue.
+   * Makes a request that may need user-interactive authentication; see {@link withPassword}. Only the setting of a
+   * temporary password runs in the user's queue, because the request itself may renew the session in that queue.
    */
   async authenticate(userId: string, makeRequest: AuthenticatedRequest): Promise<void> {
     const { provisioner, signal } = this.#options;
-    const own = this.#ownAdmin(userId);
-    if (own) return withPassword(makeRequest, userId, onlyOnce(own.password));
+    const adminAccount = this.#ownAdmin(userId);
+    if (adminAccount) return withPassword(makeRequest, userId, onlyOnce(adminAccount.password));
     return withPassword(makeRequest, userId, async () => {
       if (!provisioner) return undefined;
-      const ensured = this.#users.run(userId, () => provisioner.ensureUser({ userId, signal }));
+      const ensured = this.#userQueue.run(userId, () => provisioner.ensureUser({ userId, signal }));
       return (await orAborted(ensured, signal, `authenticating ${userId}`)).password;
     });
   }
 
-  /** The session to act as the user with. Rejects with `CLIENT_NOT_STARTED` where there are no credentials. */
+  /** The user's session. Rejects with `CLIENT_NOT_STARTED` if there are no credentials. */
   async sessionOf(userId: string, signal?: AbortSignal): Promise<Session> {
     return this.#ownAdmin(userId)?.session ?? this.session(await this.credentialsFor(userId, {}, signal));
   }
 
-  /** A session over `credentials` that renews itself and remembers what it got. */
+  /** A session with `credentials` that renews itself and stores the renewed credentials. */
   session(credentials: Credentials): Session {
-    const own = this.#ownAdmin(credentials.userId);
-    if (own) return own.session;
-    return new Session(credentials.userId, credentials, (dead) => this.#renew(dead ?? credentials));
+    const adminAccount = this.#ownAdmin(credentials.userId);
+    if (adminAccount) return adminAccount.session;
+    return new Session(credentials.userId, credentials, (invalid) => this.#renew(invalid ?? credentials));
   }
 
-  /** Waits for what is under way; nothing new may be asked for meanwhile. */
+  /** Resolves when all running operations have ended. No new one may be started meanwhile. */
   async settled(): Promise<void> {
-    await this.#provisions.whenIdle();
-    await this.#renewals.whenIdle();
-    await Promise.all(this.#closing);
+    await this.#provisionFlights.whenIdle();
+    await this.#renewalFlights.whenIdle();
+    await Promise.all(this.#pendingLogouts);
   }
 
-  #renew(dead: Credentials): Promise<Credentials> {
-    const { userId, deviceId } = dead;
-    return this.#renewals.run(JSON.stringify([userId, deviceId]), () =>
-      this.#users.run(userId, async () => {
+  #renew(invalid: Credentials): Promise<Credentials> {
+    const { userId, deviceId } = invalid;
+    return this.#renewalFlights.run(JSON.stringify([userId, deviceId]), () =>
+      this.#userQueue.run(userId, async () => {
         const { logger, storage, isDeactivated, onChanged } = this.#options;
         const stored = await storage.getCredentials(userId);
-        const { renewed, isApplications } = await this.#replacement(dead, stored).catch(async (error: unknown) => {
-          const failure = unrenewable(dead, error);
-          const isFinal = failure.code === 'UNKNOWN_TOKEN';
-          throw isFinal && (await isDeactivated?.(userId)) ? deactivatedError(userId, error) : failure;
-        });
-        // The user may have another device by now: then that one is theirs, and this session goes on for what uses it.
-        if (!stored || stored.deviceId === deviceId) await this.#keep(renewed, isApplications);
-        if (!isApplications) onChanged?.(renewed);
+        const { renewed, isKnownToApplication } = await this.#findReplacement(invalid, stored).catch(
+          async (error: unknown) => {
+            const failure = renewalError(invalid, error);
+            const isFinal = failure.code === 'UNKNOWN_TOKEN';
+            throw isFinal && (await isDeactivated?.(userId)) ? deactivatedError(userId, error) : failure;
+          },
+        );
+        // If the user has a newer device, its credentials stay stored; the renewed ones are used by this session only.
+        if (!stored || stored.deviceId === deviceId) await this.#store(renewed, isKnownToApplication);
+        if (!isKnownToApplication) onChanged?.(renewed);
         logger.info({ userId, deviceId }, 'access token renewed');
         return renewed;
       }),
     );
   }
 
-  /** In order of gentleness: what is stored already, the refresh token, the application, a new login. */
-  async #replacement(
-    dead: Credentials,
+  /** Tries, in order: stored credentials, the refresh token, the application's credentials, a new login. */
+  async #findReplacement(
+    invalid: Credentials,
     stored: Credentials | undefined,
-  ): Promise<{ renewed: Credentials; isApplications?: true }> {
+  ): Promise<{ renewed: Credentials; isKnownToApplication?: true }> {
     const { http, provisioner, logger, signal } = this.#options;
-    const { userId, deviceId } = dead;
-    if (stored && (await this.#replaces(dead, stored))) return { renewed: stored, isApplications: true };
-    const own = (): Promise<Credentials | undefined> =>
+    const { userId, deviceId } = invalid;
+    if (stored && (await this.#isValidReplacement(invalid, stored)))
+      return { renewed: stored, isKnownToApplication: true };
+    const readApplication = (): Promise<Credentials | undefined> =>
       this.#fromApplication(userId).catch((error: unknown) => {
         if (!isManagerError(error, 'INVALID_OPTIONS')) throw error;
-        logger.warn({ userId, err: error }, 'the application has no usable credentials for a dead session');
+        logger.warn({ userId, err: error }, "the application's credentials cannot replace an invalid session");
         return undefined;
       });
-    let applications = stored ? undefined : await own();
-    if (!stored && !applications) {
-      const message = `the access token of ${userId} is dead, and the user is not known any more`;
+    let fromApplication = stored ? undefined : await readApplication();
+    if (!stored && !fromApplication) {
+      const message = `the access token of ${userId} is no longer valid, and there are no stored credentials: call provisionUser()`;
       throw new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId });
     }
-    if (dead.refreshToken !== undefined) {
+    if (invalid.refreshToken !== undefined) {
       try {
-        return { renewed: await refreshSession(http, dead, signal) };
+        return { renewed: await refreshSession(http, invalid, signal) };
       } catch (error) {
         if (!isManagerError(error, 'UNKNOWN_TOKEN', 'FORBIDDEN', 'UNSUPPORTED')) throw error;
         logger.debug({ userId, err: error }, 'refresh token refused');
       }
     }
-    applications ??= await own();
-    if (applications && (await this.#replaces(dead, applications))) {
-      return { renewed: applications, isApplications: true };
+    fromApplication ??= await readApplication();
+    if (fromApplication && (await this.#isValidReplacement(invalid, fromApplication))) {
+      return { renewed: fromApplication, isKnownToApplication: true };
     }
     if (provisioner?.capabilities.renewsSessions)
       return { renewed: await this.#login(provisioner, { userId, deviceId }) };
     throw new MatrixClientManagerError(
       'UNKNOWN_TOKEN',
-      `the access token of ${userId} is dead, and neither \`credentials\` nor a provisioner has another for device ${deviceId}`,
+      `the access token of ${userId} is no longer valid, and neither \`credentials\` nor a provisioner has another one for device ${deviceId}`,
       { userId },
     );
   }
 
-  /** Whether `found` is another session on the same device, and not as dead. */
-  async #replaces(dead: Credentials, found: Credentials): Promise<boolean> {
-    return found.deviceId === dead.deviceId && found.accessToken !== dead.accessToken && this.#isAlive(found);
+  /** Whether `found` is a different, valid session on the same device. */
+  async #isValidReplacement(invalid: Credentials, found: Credentials): Promise<boolean> {
+    return found.deviceId === invalid.deviceId && found.accessToken !== invalid.accessToken && this.#isValid(found);
   }
 
   async #login(provisioner: Provisioner, request: OpenSessionRequest): Promise<Credentials> {
@@ -315,25 +321,25 @@ export class Accounts {
     return checkedCredentials(credentials, { userId, deviceId, source: 'the login', code: 'INVALID_RESPONSE' });
   }
 
-  /** Logs a session out; what fails of it is told to the logger. */
-  async #close(credentials: Credentials): Promise<void> {
+  /** Logs a session out; a failure is logged. */
+  async #logOut(credentials: Credentials): Promise<void> {
     const { provisioner, logger, signal } = this.#options;
     const { userId, deviceId } = credentials;
     try {
-      if (!provisioner) return; // the application has brought the session, and may use it elsewhere
+      if (!provisioner) return; // the application supplied the session, and may use it elsewhere
       await orAborted(provisioner.closeSession(credentials, { signal }), signal, `logging out ${userId}`);
     } catch (error) {
-      logger.warn({ userId, deviceId, err: error }, 'logging out failed; the session lives on');
+      logger.warn({ userId, deviceId, err: error }, 'logging out failed; the session stays valid');
     }
   }
 
-  /** Keeps credentials before they are used; with `isApplications` the application has them already. */
-  async #keep(credentials: Credentials, isApplications = false): Promise<void> {
+  /** Stores credentials before they are used. With `isKnownToApplication`, the application already has them. */
+  async #store(credentials: Credentials, isKnownToApplication = false): Promise<void> {
     await this.#options.storage.setCredentials(credentials);
-    if (!isApplications) await this.#options.application?.set(credentials);
+    if (!isKnownToApplication) await this.#options.application?.set(credentials);
   }
 
-  async #known(userId: string): Promise<Credentials | undefined> {
+  async #findCredentials(userId: string): Promise<Credentials | undefined> {
     assertUserId(userId);
     const stored = await this.#options.storage.getCredentials(userId);
     return stored ?? this.#fromApplication(userId);
@@ -343,8 +349,8 @@ export class Accounts {
     return this.#options.application?.get(userId);
   }
 
-  /** Whether the homeserver still takes the session for what it is. */
-  async #isAlive(credentials: Credentials): Promise<boolean> {
+  /** Whether the homeserver accepts the token, for this user and device. */
+  async #isValid(credentials: Credentials): Promise<boolean> {
     const { userId, deviceId } = credentials;
     try {
       const owner = await this.#whoami(credentials, this.#options.signal);
@@ -362,13 +368,13 @@ export class Accounts {
     return whoami(this.#options.http, new Session(credentials.userId, credentials), signal);
   }
 
-  /** The manager's own admin, if that is the user. */
+  /** The account of the option `admin`, if it is this user. */
   #ownAdmin(userId: string): OwnAdmin | undefined {
     const { admin } = this.#options;
     return admin?.userId === userId ? admin : undefined;
   }
 
-  #provisioner(operation: string): Provisioner {
+  #requireProvisioner(operation: string): Provisioner {
     const { provisioner } = this.#options;
     if (provisioner) return provisioner;
     throw new MatrixClientManagerError(
@@ -378,17 +384,17 @@ export class Accounts {
   }
 }
 
-/** A renewal that failed for now fails as it did; one that was refused means that the token stays dead. */
-function unrenewable(dead: Credentials, error: unknown): MatrixClientManagerError {
-  const { userId } = dead;
+/** The error of a failed renewal: a temporary failure unchanged, a refusal as `UNKNOWN_TOKEN`. */
+function renewalError(invalid: Credentials, error: unknown): MatrixClientManagerError {
+  const { userId } = invalid;
   if (isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED')) return error;
   if (isManagerError(error) && failureClass(error) !== 'permanent') return error;
   const why = isError(error) ? error.message : 'unknown reason';
-  const message = `the access token of ${userId} is dead and its renewal was refused: ${why}`;
+  const message = `the access token of ${userId} is no longer valid, and its renewal was refused: ${why}`;
   return new MatrixClientManagerError('UNKNOWN_TOKEN', message, { userId, cause: error });
 }
 
 function deactivatedError(userId: string, cause?: unknown): MatrixClientManagerError {
-  const message = `the account of ${userId} is deactivated; manager.admin.reactivateUser() brings it back`;
+  const message = `the account of ${userId} is deactivated; manager.admin.reactivateUser() reactivates it`;
   return new MatrixClientManagerError('USER_DEACTIVATED', message, { userId, cause });
 }

@@ -1,18 +1,17 @@
 import * as v from 'valibot';
 
-/** What is not there, or is of another type, is unknown. */
+/** A value that is absent or has another type is read as undefined. */
 const optionalText = v.fallback(v.nullish(v.string()), undefined);
 const optionalNumber = v.fallback(v.nullish(v.number()), undefined);
-/** SQLite homeservers say 0 and 1 in places. */
-const saidFlag = v.nullish(v.union([v.boolean(), v.number()]));
+/** A homeserver on SQLite sends 0 and 1 in places. Another type is an error, so that permissions are not guessed. */
+const booleanOrNumber = v.nullish(v.union([v.boolean(), v.number()]));
 export const userSchema = v.object({
   name: v.string(),
   displayname: optionalText,
   avatar_url: optionalText,
-  // What a user may do is not guessed.
-  admin: saidFlag,
-  deactivated: saidFlag,
-  locked: saidFlag,
+  admin: booleanOrNumber,
+  deactivated: booleanOrNumber,
+  locked: booleanOrNumber,
   creation_ts: optionalNumber,
 });
 export const usersSchema = v.object({

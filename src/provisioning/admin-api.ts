@@ -10,7 +10,7 @@ import { devicesSchema, deviceSchema, usersSchema, userSchema } from './admin-an
 import type { Provisioner } from './provisioner.js';
 import type { SynapseAdminHttp } from './synapse-admin-http.js';
 
-/** A user as the Admin API shows it. */
+/** A user as returned by the Admin API. */
 export interface AdminUser {
   readonly userId: string;
   readonly displayName: string | undefined;
@@ -31,13 +31,13 @@ export interface AdminDevice {
 }
 
 export interface ListUsersOptions extends CallOptions {
-  /** Where the page before ended: its `next`. */
+  /** The `next` of the previous page. */
   readonly from?: string | undefined;
   /** Users per page. @default 100 */
   readonly limit?: number | undefined;
   /** Only users whose id or display name contains this. */
   readonly name?: string | undefined;
-  /** Whether deactivated users are listed as well. @default false */
+  /** Whether deactivated users are listed too. @default false */
   readonly deactivated?: boolean | undefined;
 }
 
@@ -48,8 +48,9 @@ const listUsersSchema = optionsOf<ListUsersOptions>({
   deactivated: v.optional(flag),
   signal: v.optional(signal),
 });
+
 export interface DeactivateUserOptions extends CallOptions {
-  /** Whether to hide the user's messages from those who join their rooms later. @default false */
+  /** Whether to hide the user's messages from users who join the rooms later. @default false */
   readonly erase?: boolean | undefined;
 }
 
@@ -57,10 +58,10 @@ const deactivateSchema = optionsOf<DeactivateUserOptions>({ erase: v.optional(fl
 const displayNameSchema = optionsOf<{ displayName: string }>({ displayName: text });
 
 /**
- * The Admin API calls that a backend needs besides provisioning, on the same connection and pool. A `signal` ends the
- * call at once with `ABORTED`.
+ * The Admin API calls that a backend needs besides provisioning. They share `adminConcurrency` with provisioning. When
+ * `signal` is aborted, a call rejects at once with `ABORTED`.
  *
- * This file is a little long because it is the list of these calls; each is one request or two.
+ * This file is long because it is the list of these calls; each makes one or two requests.
  *
  * @see https://element-hq.github.io/synapse/latest/admin_api/user_admin_api.html
  */
@@ -73,8 +74,8 @@ export class AdminApi {
 
   /**
    * @internal Use `manager.admin`.
-   * @param manager - `closed` fires when the manager shuts down: then calls end, and no further one is made;
-   * `onDeactivated` forgets a user
+   * @param manager - `closed` is aborted when the manager shuts down, which ends all calls; `onDeactivated` deletes the
+   * stored data of a deactivated user
    */
   constructor(
     admin: SynapseAdminHttp,
@@ -89,28 +90,28 @@ export class AdminApi {
     this.#onDeactivated = manager.onDeactivated;
   }
 
-  /** The user, or undefined when the homeserver has no such account. */
+  /** The user; undefined if the homeserver has no such account. */
   async getUser(userId: string, options: CallOptions = {}): Promise<AdminUser | undefined> {
     assertUserId(userId);
-    const { signal: ending } = readCallOptions('getUser()', callSchema, options);
-    return this.#find(userId, ending);
+    const { signal: callerSignal } = readCallOptions('getUser()', callSchema, options);
+    return this.#find(userId, callerSignal);
   }
 
-  async #find(userId: string, ending: AbortSignal | undefined): Promise<AdminUser | undefined> {
+  async #find(userId: string, callerSignal: AbortSignal | undefined): Promise<AdminUser | undefined> {
     const at = path`/_synapse/admin/v2/users/${userId}`;
     try {
-      return toUser(await this.#call(userSchema, { method: 'GET', at, doing: 'reading', userId, ending }));
+      return toUser(await this.#call(userSchema, { method: 'GET', at, doing: 'reading', userId, callerSignal }));
     } catch (error) {
       if (isManagerError(error, 'NOT_FOUND')) return undefined;
       throw error;
     }
   }
 
-  /** One page of the homeserver's users; `next` is there when more follow. */
+  /** One page of the homeserver's users. `next` is present if there are more; pass it as `from`. */
   async listUsers(options: ListUsersOptions = {}): Promise<{ users: AdminUser[]; total: number; next?: string }> {
     const read = readCallOptions('listUsers()', listUsersSchema, options);
-    const { from, limit = 100, name, deactivated, signal: ending } = read;
-    const { body } = await this.#pooled(usersSchema, ending, {
+    const { from, limit = 100, name, deactivated, signal: callerSignal } = read;
+    const { body } = await this.#pooled(usersSchema, callerSignal, {
       operation: 'listing users',
       method: 'GET',
       path: '/_synapse/admin/v2/users',
@@ -119,7 +120,7 @@ export class AdminApi {
     });
     const { users, total, next_token: next } = body;
     return {
-      users: this.#entries(userSchema, users).map(toUser),
+      users: this.#validEntries(userSchema, users).map(toUser),
       total: total ?? users.length,
       ...(next !== undefined && next !== null && { next: String(next) }),
     };
@@ -127,52 +128,54 @@ export class AdminApi {
 
   async setDisplayName(userId: string, displayName: string, options: CallOptions = {}): Promise<void> {
     readCallOptions('setDisplayName()', displayNameSchema, { displayName });
-    const { signal: ending } = readCallOptions('setDisplayName()', callSchema, options);
-    await this.#existing(userId, 'renaming', ending);
+    const { signal: callerSignal } = readCallOptions('setDisplayName()', callSchema, options);
+    await this.#requireUser(userId, 'renaming', callerSignal);
     const body = { displayname: displayName };
     const at = path`/_synapse/admin/v2/users/${userId}`;
-    await this.#call(userSchema, { method: 'PUT', at, doing: 'renaming', userId, body, ending });
+    await this.#call(userSchema, { method: 'PUT', at, doing: 'renaming', userId, body, callerSignal });
   }
 
   /**
-   * Ends the account: it leaves its rooms and every session of it dies. `erase` also hides its messages from newcomers.
-   * The manager stops the user's client and deletes what it keeps of them, as `forgetUser` does; their calls reject with
-   * `USER_DEACTIVATED` from then on. Throws `INVALID_OPTIONS` for the manager's own admin.
+   * Deactivates the account: it leaves its rooms, and its sessions end. `erase` also hides its messages from users who join
+   * later. The manager stops the user's client and deletes the stored data, as `forgetUser` does. Later calls for the user
+   * reject with `USER_DEACTIVATED`. Throws `INVALID_OPTIONS` for the account of the option `admin`.
    */
   async deactivateUser(userId: string, options: DeactivateUserOptions = {}): Promise<void> {
     assertUserId(userId);
-    this.#admin.own.assertOther(userId, 'deactivate');
+    this.#admin.account.assertNotAdmin(userId, 'deactivate');
     const read = readCallOptions('deactivateUser()', deactivateSchema, options);
-    const { erase = false, signal: ending } = read;
-    // Once the account is deactivated, the user is forgotten, whether the caller still waits or not.
-    await this.#ending(ending, async (until) => {
-      await this.#provisioner.deactivateUser(userId, { erase, ...(until && { signal: until }) });
+    const { erase = false, signal: callerSignal } = read;
+    // After the deactivation the user is forgotten even if the caller's signal has ended the call.
+    await this.#withSignal(callerSignal, async (combined) => {
+      await this.#provisioner.deactivateUser(userId, { erase, ...(combined && { signal: combined }) });
       await this.#onDeactivated?.(userId);
     });
   }
 
-  /** Brings a deactivated account back, with a random password that nobody knows; `provisionUser` then logs it in. */
+  /** Reactivates an account, with a random password that is not kept. Call `provisionUser` to log the user in. */
   async reactivateUser(userId: string, options: CallOptions = {}): Promise<AdminUser> {
-    const { signal: ending } = readCallOptions('reactivateUser()', callSchema, options);
-    const user = await this.#existing(userId, 'reactivating', ending);
-    if (!user.deactivated) return user; // whose password is not ours to change
+    const { signal: callerSignal } = readCallOptions('reactivateUser()', callSchema, options);
+    const user = await this.#requireUser(userId, 'reactivating', callerSignal);
+    if (!user.deactivated) return user; // an active account keeps its password
     const body = { deactivated: false, password: randomBytes(32).toString('base64url'), logout_devices: false };
     const at = path`/_synapse/admin/v2/users/${userId}`;
-    return toUser(await this.#call(userSchema, { method: 'PUT', at, doing: 'reactivating', userId, body, ending }));
+    return toUser(
+      await this.#call(userSchema, { method: 'PUT', at, doing: 'reactivating', userId, body, callerSignal }),
+    );
   }
 
   async listDevices(userId: string, options: CallOptions = {}): Promise<AdminDevice[]> {
     assertUserId(userId);
-    const { signal: ending } = readCallOptions('listDevices()', callSchema, options);
+    const { signal: callerSignal } = readCallOptions('listDevices()', callSchema, options);
     const at = path`/_synapse/admin/v2/users/${userId}/devices`;
     const { devices } = await this.#call(devicesSchema, {
       method: 'GET',
       at,
       doing: 'listing the devices of',
       userId,
-      ending,
+      callerSignal,
     });
-    return this.#entries(deviceSchema, devices).map((device) => ({
+    return this.#validEntries(deviceSchema, devices).map((device) => ({
       deviceId: device.device_id,
       displayName: device.display_name ?? undefined,
       lastSeenAt: device.last_seen_ts ?? undefined,
@@ -181,43 +184,43 @@ export class AdminApi {
   }
 
   /**
-   * Removes a device and its session; resolves also when it is gone already. Throws `INVALID_OPTIONS` for the one that
-   * the manager's own admin is logged in on.
+   * Removes a device and its session; resolves also if there is no such device. Throws `INVALID_OPTIONS` for the device of
+   * the option `admin`.
    */
   async deleteDevice(userId: string, deviceId: string, options: CallOptions = {}): Promise<void> {
     assertUserId(userId);
-    const { signal: ending } = readCallOptions('deleteDevice()', callSchema, options);
-    const { own } = this.#admin;
-    if (userId === own.userId && (await this.#ending(ending, () => own.isOn(deviceId)))) {
-      own.assertOther(userId, `delete device ${deviceId} of`);
+    const { signal: callerSignal } = readCallOptions('deleteDevice()', callSchema, options);
+    const { account } = this.#admin;
+    if (userId === account.userId && (await this.#withSignal(callerSignal, () => account.isLoggedInOn(deviceId)))) {
+      account.assertNotAdmin(userId, `delete device ${deviceId} of`);
     }
     const at = path`/_synapse/admin/v2/users/${userId}/devices/${deviceId}`;
-    await this.#call(v.object({}), { method: 'DELETE', at, doing: 'deleting a device of', userId, ending });
+    await this.#call(v.object({}), { method: 'DELETE', at, doing: 'deleting a device of', userId, callerSignal });
   }
 
   /**
-   * Makes a local user join a room. The admin has to be in a room that is not public (`FORBIDDEN` otherwise).
-   * Resolves with the room id, also when the user is in the room already.
+   * Makes a local user join a room; resolves to the room id, also if the user is already in the room. If the room is not
+   * public, the admin has to be a member; otherwise this rejects with `FORBIDDEN`.
    */
   async joinRoom(userId: string, roomIdOrAlias: string, options: CallOptions = {}): Promise<string> {
     assertUserId(userId);
-    const { signal: ending } = readCallOptions('joinRoom()', callSchema, options);
+    const { signal: callerSignal } = readCallOptions('joinRoom()', callSchema, options);
     if (typeof roomIdOrAlias !== 'string' || !roomIdOrAlias.startsWith('#')) assertRoomId(roomIdOrAlias);
     const at = path`/_synapse/admin/v1/join/${roomIdOrAlias}`;
     try {
       const body = { user_id: userId };
-      const request = { method: 'POST', at, doing: 'joining a room for', userId, body, ending } as const;
+      const request = { method: 'POST', at, doing: 'joining a room for', userId, body, callerSignal } as const;
       const joined = await this.#call(v.object({ room_id: v.string() }), request);
       return joined.room_id;
     } catch (error) {
-      // Synapse answers a repeat with 403 and nothing but these words.
+      // For a user who is already in the room, Synapse answers 403; only the error text identifies this case.
       if (!isManagerError(error, 'FORBIDDEN') || !/already in the room/i.test(error.message)) throw error;
-      return roomIdOrAlias.startsWith('#') ? this.#resolveAlias(roomIdOrAlias, ending) : roomIdOrAlias;
+      return roomIdOrAlias.startsWith('#') ? this.#resolveAlias(roomIdOrAlias, callerSignal) : roomIdOrAlias;
     }
   }
 
-  async #resolveAlias(alias: string, ending: AbortSignal | undefined): Promise<string> {
-    const { body } = await this.#pooled(v.object({ room_id: v.string() }), ending, {
+  async #resolveAlias(alias: string, callerSignal: AbortSignal | undefined): Promise<string> {
+    const { body } = await this.#pooled(v.object({ room_id: v.string() }), callerSignal, {
       operation: `resolving ${alias}`,
       method: 'GET',
       path: path`/_matrix/client/v3/directory/room/${alias}`,
@@ -226,12 +229,12 @@ export class AdminApi {
     return body.room_id;
   }
 
-  /** Whether a new account may have the username. A username that no account can have rejects with `INVALID_USER_ID`. */
+  /** Whether a new account may have the username. Rejects with `INVALID_USER_ID` for an invalid username. */
   async isUsernameAvailable(username: string, options: CallOptions = {}): Promise<boolean> {
     newUserId(username, this.#serverName);
-    const { signal: ending } = readCallOptions('isUsernameAvailable()', callSchema, options);
+    const { signal: callerSignal } = readCallOptions('isUsernameAvailable()', callSchema, options);
     try {
-      const { body } = await this.#pooled(v.object({ available: v.boolean() }), ending, {
+      const { body } = await this.#pooled(v.object({ available: v.boolean() }), callerSignal, {
         operation: 'checking a username',
         method: 'GET',
         path: '/_synapse/admin/v1/username_available',
@@ -245,8 +248,8 @@ export class AdminApi {
     }
   }
 
-  /** Those entries of a list that are what they should be; the others are counted. */
-  #entries<Schema extends v.GenericSchema>(schema: Schema, list: readonly unknown[]): v.InferOutput<Schema>[] {
+  /** The valid entries of a list. Invalid ones are left out and counted in the metrics. */
+  #validEntries<Schema extends v.GenericSchema>(schema: Schema, list: readonly unknown[]): v.InferOutput<Schema>[] {
     const entries = list.flatMap((entry) => {
       const read = v.safeParse(schema, entry);
       return read.success ? [read.output] : [];
@@ -255,10 +258,10 @@ export class AdminApi {
     return entries;
   }
 
-  /** A PUT on a user who does not exist would make one. */
-  async #existing(userId: string, doing: string, ending: AbortSignal | undefined): Promise<AdminUser> {
+  /** The user; rejects with `NOT_FOUND` if there is none, because a PUT would make the account. */
+  async #requireUser(userId: string, doing: string, callerSignal: AbortSignal | undefined): Promise<AdminUser> {
     assertUserId(userId);
-    const user = await this.#find(userId, ending);
+    const user = await this.#find(userId, callerSignal);
     if (user) return user;
     const where = serverNameOf(userId) === this.#serverName ? '' : ` (this homeserver is ${this.#serverName})`;
     throw new MatrixClientManagerError('NOT_FOUND', `${doing} ${userId} failed: there is no such user${where}`, {
@@ -268,29 +271,33 @@ export class AdminApi {
 
   async #call<Schema extends v.GenericSchema>(
     schema: Schema,
-    { method, at, doing, userId, body, ending }: AdminCall,
+    { method, at, doing, userId, body, callerSignal }: AdminCall,
   ): Promise<v.InferOutput<Schema>> {
     const operation = `${doing} ${userId}`;
-    return (await this.#pooled(schema, ending, { operation, userId, method, path: at, body, repeatable: true })).body;
+    return (await this.#pooled(schema, callerSignal, { operation, userId, method, path: at, body, repeatable: true }))
+      .body;
   }
 
   #pooled<Schema extends v.GenericSchema>(
     schema: Schema,
-    ending: AbortSignal | undefined,
+    callerSignal: AbortSignal | undefined,
     request: Parameters<SynapseAdminHttp['request']>[1],
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
-    return this.#ending(ending, (until) =>
-      this.#admin.pooled(() => this.#admin.request(schema, { ...request, signal: until }), until),
+    return this.#withSignal(callerSignal, (combined) =>
+      this.#admin.pooled(() => this.#admin.request(schema, { ...request, signal: combined }), combined),
     );
   }
 
-  /** `call`; the wait for it ends at once with `ABORTED` when `ending` fires, with `MANAGER_CLOSED` at a shutdown. */
-  async #ending<T>(ending: AbortSignal | undefined, call: (until: AbortSignal | undefined) => Promise<T>): Promise<T> {
+  /** Runs `call`. Rejects at once with `ABORTED` when `callerSignal` is aborted, and with `MANAGER_CLOSED` at a shutdown. */
+  async #withSignal<T>(
+    callerSignal: AbortSignal | undefined,
+    call: (combined: AbortSignal | undefined) => Promise<T>,
+  ): Promise<T> {
     const closed = this.#closed;
-    const until = ending && closed ? AbortSignal.any([ending, closed]) : (ending ?? closed);
+    const combined = callerSignal && closed ? AbortSignal.any([callerSignal, closed]) : (callerSignal ?? closed);
     try {
-      throwIfAborted(until, 'the call');
-      return await orAborted(call(until), until, 'the call');
+      throwIfAborted(combined, 'the call');
+      return await orAborted(call(combined), combined, 'the call');
     } catch (error) {
       if (!closed?.aborted || !isManagerError(error, 'ABORTED')) throw error;
       throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
@@ -302,11 +309,11 @@ export class AdminApi {
 interface AdminCall {
   readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
   readonly at: string;
-  /** What it does, for errors. */
+  /** Operation for error messages, such as `reading`. */
   readonly doing: string;
   readonly userId: string;
   readonly body?: Record<string, unknown>;
-  readonly ending: AbortSignal | undefined;
+  readonly callerSignal: AbortSignal | undefined;
 }
 
 function toUser(user: v.InferOutput<typeof userSchema>): AdminUser {
@@ -317,7 +324,7 @@ function toUser(user: v.InferOutput<typeof userSchema>): AdminUser {
     admin: Boolean(user.admin),
     deactivated: Boolean(user.deactivated),
     locked: Boolean(user.locked),
-    // The list has milliseconds, the single user seconds; no account is from before September 2001.
+    // Synapse sends milliseconds in the list and seconds for a single user. In milliseconds, 1e12 is September 2001.
     createdAt:
       user.creation_ts == null ? undefined : user.creation_ts < 1e12 ? user.creation_ts * 1000 : user.creation_ts,
   };

@@ -9,30 +9,30 @@ import type { Logger } from '../core/logger.js';
 import { checkedCredentials } from './checked-credentials.js';
 
 /**
- * The application's own store of credentials, as a table with a row per user. Each call has 30 seconds. Its functions
- * must not wait for calls of the manager for the same user.
+ * The application's own store of credentials, such as a table with a row per user. Each call times out after 30 seconds.
+ * The functions must not wait for calls of the manager for the same user.
  */
 export interface CredentialsStore {
-  /** The credentials that were set last; undefined or null where there are none. */
+  /** The credentials that were set last; undefined or null if there are none. */
   get(userId: string): Promise<Credentials | undefined | null> | Credentials | undefined | null;
   /**
-   * Keeps the credentials in place of those before. Awaited before a new token is used, since using it may end the one
-   * before. A call that fails is repeated: a few times before the token is used, and then until it succeeds.
+   * Replaces the user's credentials. The manager waits for this call before it uses the new token, because the first use
+   * may invalidate the previous one. A failed call is repeated a few times, then in the background until it succeeds.
    */
   set(userId: string, credentials: Credentials): unknown;
-  /** The manager forgets the user; resolves also where there is nothing to delete. */
+  /** Deletes the credentials; called when the manager forgets the user. Must succeed if there are none. */
   delete(userId: string): unknown;
 }
 
-/** The application's own store of credentials; a function alone cannot keep what the manager renews. */
+/** The application's own store of credentials. A function is read-only: it does not receive renewed credentials. */
 export type CredentialsSource =
   | CredentialsStore
   | ((userId: string) => Promise<Credentials | undefined | null> | Credentials | undefined | null);
 
-/** Throws `INVALID_OPTIONS` for what is neither of them. */
+/** Throws `INVALID_OPTIONS` for a value of another type. */
 export function assertCredentialsSource(source: unknown): asserts source is CredentialsSource {
   const { get, set, delete: remove } = (source ?? {}) as Partial<Record<keyof CredentialsStore, unknown>>;
-  if (typeof source === 'function' || [get, set, remove].every((one) => typeof one === 'function')) return;
+  if (typeof source === 'function' || [get, set, remove].every((method) => typeof method === 'function')) return;
   const message = `expected \`credentials\` to be a function, or an object with get(), set() and delete(), got ${describe(source)}`;
   throw new MatrixClientManagerError('INVALID_OPTIONS', message);
 }
@@ -41,25 +41,25 @@ export interface ApplicationCredentialsOptions {
   readonly source: CredentialsSource;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Fires when the manager shuts down. */
+  /** Aborted when the manager shuts down. */
   readonly signal: AbortSignal;
 }
 
-/** How long a function of the application may take, in milliseconds. */
+/** Time-out of one call of the application's functions, in milliseconds. */
 const CALL_TIMEOUT_MS = 30_000;
-/** How often a failing `set` or `delete` is called before what waits for it goes on. */
+/** How many times a failing `set` or `delete` is called before the waiting operation continues or fails. */
 const ATTEMPTS = 3;
 const RETRY_DELAY_MS = 1_000;
 const MAX_RETRY_DELAY_MS = 300_000;
 
-/** Calls the application's store of credentials, whatever its functions do: throw, reject, hang, or answer with junk. */
+/** Calls the application's store of credentials. Handles functions that throw, reject, hang, or return invalid values. */
 export class ApplicationCredentials {
   readonly #options: ApplicationCredentialsOptions;
-  /** What the application could not keep yet, by user. */
+  /** Credentials that the application has not stored yet, by user. */
   readonly #unsaved = new Map<string, Credentials>();
-  readonly #saving = new KeyedQueue();
-  /** The user whose credentials are being asked for. */
-  readonly #asking = new AsyncLocalStorage<{ readonly userId: string; done: boolean }>();
+  readonly #saveQueue = new KeyedQueue();
+  /** Detects calls of the manager from within the application's `get`, which would wait for themselves. */
+  readonly #runningGet = new AsyncLocalStorage<{ readonly userId: string; done: boolean }>();
   #hasWarned = false;
 
   constructor(options: ApplicationCredentialsOptions) {
@@ -67,80 +67,86 @@ export class ApplicationCredentials {
   }
 
   /**
-   * The application's credentials of the user. Rejects with `NETWORK` or `TIMEOUT` where it fails, since its database
-   * being down is no reason to log anybody out, and with `INVALID_OPTIONS` for an answer of no use.
+   * The application's credentials of the user. A failed call rejects with `NETWORK` or `TIMEOUT`, which are retryable, so
+   * that an outage of the application's database logs no user out. Invalid credentials reject with `INVALID_OPTIONS`.
    */
   async get(userId: string): Promise<Credentials | undefined> {
-    this.assertNotAsking(userId);
+    this.assertNotInsideGet(userId);
     const { source } = this.#options;
     const asking = { userId, done: false };
     const ask = (): unknown => (typeof source === 'function' ? source(userId) : source.get(userId));
-    const found = await this.#call(userId, 'credentials', () => this.#asking.run(asking, ask)).finally(
+    const found = await this.#call(userId, 'credentials', () => this.#runningGet.run(asking, ask)).finally(
       () => (asking.done = true),
     );
-    if (found === undefined || found === null) return undefined; // null is what many databases say
+    if (found === undefined || found === null) return undefined; // many database clients return null for no row
     const asked = { userId, deviceId: undefined, source: '`credentials`', code: 'INVALID_OPTIONS' } as const;
     const credentials = checkedCredentials(found, asked);
-    this.#warnOfLoss(credentials);
+    this.#warnIfNotStored(credentials);
     return credentials;
   }
 
-  /** Throws `INVALID_OPTIONS` inside of the application's answer to {@link get}: it would wait for itself. */
-  assertNotAsking(userId: string): void {
-    const asking = this.#asking.getStore();
+  /** Throws `INVALID_OPTIONS` if called from within the application's `get` for this user: the call would wait for itself. */
+  assertNotInsideGet(userId: string): void {
+    const asking = this.#runningGet.getStore();
     if (!asking || asking.done || asking.userId !== userId) return;
     const message =
-      `\`credentials\` calls the manager for ${userId}, whose credentials are just being asked for: ` +
-      'answer undefined where there are none, and call provisionUser() outside';
+      `\`credentials\` called the manager for ${userId} while returning the credentials of ${userId}: ` +
+      'return undefined if there are none, and call provisionUser() outside of `credentials`';
     throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
   }
 
   /**
-   * Gives the application new credentials to keep. Where it fails this resolves after a few attempts all the same:
-   * they are in `storage` as well, and it is tried on in the background.
+   * Has the application store new credentials. After a few failed attempts this resolves nevertheless, because `storage`
+   * has the credentials too, and attempts continue in the background.
    */
   async set(credentials: Credentials): Promise<void> {
     const { source, logger, signal } = this.#options;
-    if (typeof source === 'function') return this.#warnOfLoss(credentials);
+    if (typeof source === 'function') return this.#warnIfNotStored(credentials);
     const { userId } = credentials;
     this.#unsaved.set(userId, credentials);
     if (await this.#save(source, credentials, ATTEMPTS)) return;
-    if (!signal.aborted) logger.error({ userId }, 'credentials.set() failed; it is tried on, and `storage` has them');
+    if (!signal.aborted)
+      logger.error(
+        { userId },
+        'credentials.set() failed; it is retried in the background, and `storage` has the credentials',
+      );
     void this.#save(source, credentials, Infinity, ATTEMPTS);
   }
 
-  /** Has the application forget the user's credentials; a function alone is not told. Rejects where it fails. */
+  /** Has the application delete the user's credentials; does nothing for a function. Rejects after a few failed attempts. */
   async delete(userId: string): Promise<void> {
     const { source } = this.#options;
     this.#unsaved.delete(userId);
     if (typeof source === 'function') return;
     for (let failures = 1; ; failures++) {
       try {
-        await this.#saving.run(userId, () => this.#call(userId, 'credentials.delete()', () => source.delete(userId)));
+        await this.#saveQueue.run(userId, () =>
+          this.#call(userId, 'credentials.delete()', () => source.delete(userId)),
+        );
         return;
       } catch (error) {
         if (failures >= ATTEMPTS || isManagerError(error, 'ABORTED')) throw error;
-        await this.#pause(failures);
+        await this.#waitBeforeRetry(failures);
       }
     }
   }
 
-  /** Resolves to whether they are kept, or there is nothing to keep any more. */
+  /** Resolves to true if the application stored the credentials, or they are obsolete; to false after the last attempt. */
   async #save(source: CredentialsStore, credentials: Credentials, attempts: number, failed = 0): Promise<boolean> {
     const { userId } = credentials;
     const { logger, signal } = this.#options;
     for (let failures = failed; ;) {
       if (
         failures > 0 &&
-        !(await this.#pause(failures)
+        !(await this.#waitBeforeRetry(failures)
           .then(() => true)
           .catch(() => false))
       )
         return false;
       try {
-        // In turn, so that an attempt with older ones does not come after them.
-        await this.#saving.run(userId, async () => {
-          if (this.#unsaved.get(userId) !== credentials) return; // there are newer ones, or the user is forgotten
+        // Calls run one after the other, so that older credentials cannot overwrite newer ones.
+        await this.#saveQueue.run(userId, async () => {
+          if (this.#unsaved.get(userId) !== credentials) return; // there are newer credentials, or the user was forgotten
           await this.#call(userId, 'credentials.set()', () => source.set(userId, { ...credentials }));
           if (this.#unsaved.get(userId) === credentials) this.#unsaved.delete(userId);
         });
@@ -148,7 +154,7 @@ export class ApplicationCredentials {
       } catch (error) {
         if (signal.aborted) return false;
         failures++;
-        logger.warn({ userId, err: error, failures }, 'the application could not keep new credentials');
+        logger.warn({ userId, err: error, failures }, 'credentials.set() failed');
         if (failures >= attempts) return false;
       }
     }
@@ -167,21 +173,21 @@ export class ApplicationCredentials {
     return orAborted(bounded, signal, `${name} for ${userId}`);
   }
 
-  #pause(failures: number): Promise<void> {
+  #waitBeforeRetry(failures: number): Promise<void> {
     const { clock, signal } = this.#options;
     const delayMs = Math.min(MAX_RETRY_DELAY_MS, RETRY_DELAY_MS * 2 ** (failures - 1));
-    return delay(clock, delayMs, signal, 'keeping credentials');
+    return delay(clock, delayMs, signal, 'storing credentials');
   }
 
-  /** Once: a refresh token is dead when it has been used, and a function alone is not told of the next one. */
-  #warnOfLoss({ userId, refreshToken }: Credentials): void {
+  /** Warns once: a refresh token is valid for one use, and a function does not receive the next one. */
+  #warnIfNotStored({ userId, refreshToken }: Credentials): void {
     const { source, logger } = this.#options;
     if (this.#hasWarned || refreshToken === undefined || typeof source !== 'function') return;
     this.#hasWarned = true;
     logger.warn(
       { userId },
-      '`credentials` is a function, and a session has a refresh token: after its renewal the one that the function ' +
-        'gives is spent. Pass { get, set, delete }, or keep what the event credentialsChanged brings',
+      '`credentials` is a function, and a session has a refresh token: after a renewal the refresh token that the ' +
+        'function returns is no longer valid. Pass { get, set, delete }, or store the credentials of each credentialsChanged event',
     );
   }
 }

@@ -4,30 +4,30 @@ import type { ErrorCode } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 
-/** What credentials are asked for, and who gave them. */
-export interface AskedCredentials {
+/** The credentials that were requested, and their source. */
+export interface ExpectedCredentials {
   readonly userId: string;
-  /** Undefined where any device will do. */
+  /** Undefined if any device is accepted. */
   readonly deviceId: string | undefined;
-  /** Who answers, as the start of a sentence: "`credentials`". */
+  /** Source of the credentials for the error message, such as "`credentials`". */
   readonly source: string;
-  /** Of the error when the answer is of no use. */
+  /** Code of the error for invalid credentials. */
   readonly code: ErrorCode;
 }
 
 /**
- * Credentials from outside, checked to be what was asked for. A source that mixes users up must not put one user's
- * messages into another's hands. The error shows no token.
+ * Checks that credentials from the application or the homeserver are the requested ones, so that a source that confuses
+ * users does not give one user access to another's messages. The error contains no token.
  */
-export function checkedCredentials(value: unknown, asked: AskedCredentials): Credentials {
+export function checkedCredentials(value: unknown, asked: ExpectedCredentials): Credentials {
   const problem = problemOf(value, asked);
   if (problem === undefined) return value as Credentials;
   const { userId, source, code } = asked;
-  throw new MatrixClientManagerError(code, `${source} gave ${problem} for ${userId}; it is not used`, { userId });
+  throw new MatrixClientManagerError(code, `${source} returned ${problem} for ${userId}; it is not used`, { userId });
 }
 
-function problemOf(value: unknown, asked: AskedCredentials): string | undefined {
-  if (!isObject(value)) return `${value === null ? 'null' : typeof value} instead of credentials`; // text may be a token
+function problemOf(value: unknown, asked: ExpectedCredentials): string | undefined {
+  if (!isObject(value)) return `${value === null ? 'null' : typeof value} instead of credentials`; // the value is not printed: a string may be a token
   const { userId, accessToken, deviceId, refreshToken } = value;
   if (userId !== asked.userId) return `a session of ${describe(userId)}`;
   if (typeof deviceId !== 'string' || deviceId === '') return 'a session without deviceId';
@@ -35,8 +35,8 @@ function problemOf(value: unknown, asked: AskedCredentials): string | undefined 
     return `a session on device ${describe(deviceId)} instead of ${describe(asked.deviceId)}`;
   }
   if (typeof accessToken !== 'string' || !/^[\x21-\x7e]+$/.test(accessToken)) {
-    return 'an accessToken that is no string of visible ASCII characters';
+    return 'an accessToken that is not a string of visible ASCII characters';
   }
-  if (refreshToken !== undefined && typeof refreshToken !== 'string') return 'a refreshToken that is no string';
+  if (refreshToken !== undefined && typeof refreshToken !== 'string') return 'a refreshToken that is not a string';
   return undefined;
 }

@@ -1,15 +1,15 @@
-/** A request of matrix-js-sdk's that takes the answer to an authentication; null to be asked for one. */
+/** A request of matrix-js-sdk. `auth` is null at first; after a response with an authentication session, it is the `auth` dict. */
 export type AuthenticatedRequest = (auth: Record<string, unknown> | null) => Promise<void>;
 
-/** How many passwords are tried: a login on the user's behalf sets another one, which may come between. */
+/** How many passwords are tried. A concurrent login for the user may replace a temporary password before its use. */
 const MAX_PASSWORDS = 4;
 
 /**
- * Makes a request that the homeserver may want to know to be the user's own, with a password then. Rejects as the
- * request does where the homeserver wants something else, or there is no password.
+ * Makes a request, and repeats it with a password if the homeserver asks for user-interactive authentication. Rejects with
+ * the request's error if the homeserver asks for another stage, or there is no password.
  *
- * Hold nothing that a renewal of the user's session needs: the request renews a session that has died.
- * @param passwordFor - gives a password that is valid now; undefined where there is none
+ * The request may renew the user's session, so the caller must not hold the queue that a renewal needs.
+ * @param passwordFor - resolves to a password that is currently valid; undefined if there is none
  * @see https://spec.matrix.org/v1.16/client-server-api/#user-interactive-authentication-api
  */
 export async function withPassword(
@@ -22,9 +22,9 @@ export async function withPassword(
     try {
       return await makeRequest(auth);
     } catch (error) {
-      const { session, errcode } = answerIn(error);
-      const mayPass = typeof session === 'string' && (auth === null || errcode === 'M_FORBIDDEN');
-      if (!mayPass || passwords >= MAX_PASSWORDS) throw error;
+      const { session, errcode } = responseBody(error);
+      const asksForPassword = typeof session === 'string' && (auth === null || errcode === 'M_FORBIDDEN');
+      if (!asksForPassword || passwords >= MAX_PASSWORDS) throw error;
       const password = await passwordFor();
       if (password === undefined) throw error;
       auth = { type: 'm.login.password', identifier: { type: 'm.id.user', user: userId }, password, session };
@@ -32,18 +32,18 @@ export async function withPassword(
   }
 }
 
-/** The homeserver's answer in an error of matrix-js-sdk's. */
-function answerIn(error: unknown): { session?: unknown; errcode?: unknown } {
+/** The body of the homeserver's response, from an error of matrix-js-sdk. */
+function responseBody(error: unknown): { session?: unknown; errcode?: unknown } {
   const { data } = (error ?? {}) as { data?: unknown };
   return typeof data === 'object' && data !== null ? data : {};
 }
 
-/** Gives a password that nobody changes: tried again, it would be refused again. */
+/** Resolves to a fixed password the first time, then to undefined: if it was refused once, another attempt would fail too. */
 export function onlyOnce(password: string | undefined): () => Promise<string | undefined> {
   let next = password;
   return async () => {
-    const given = next;
+    const current = next;
     next = undefined;
-    return given;
+    return current;
   };
 }

@@ -3,23 +3,23 @@ import { flag, name, optionsOf, signal, text, unchecked } from '../core/call-opt
 import type { Credentials } from '../core/credentials.js';
 
 export interface ProvisionUserOptions {
-  /** The localpart of the user id, in the specification's grammar. */
+  /** The localpart of the user id, in the grammar of the specification. */
   readonly username: string;
-  /** Set on a new account, and on an existing one that has to be logged in anew. */
+  /** Display name. Set on a new account, and on an existing one that needs a new login. */
   readonly displayName?: string | undefined;
   /** Whether a new account is a homeserver admin. @default false */
   readonly admin?: boolean | undefined;
-  /** The device to log in on. @default the device known already, else a new one of the homeserver's choice */
+  /** The device to log in on. @default the stored device, else a new one chosen by the homeserver */
   readonly deviceId?: string | undefined;
-  /** What the device is called where others see it, if the login makes a new one. @default the option deviceName */
+  /** Display name of the device, if the login makes a new one; other users see it. @default the option deviceName */
   readonly deviceName?: string | undefined;
-  /** Map a name that breaks the grammar to one that does not, instead of rejecting it. @default false */
+  /** Map an invalid username to a valid one instead of rejecting it. @default false */
   readonly normalizeUsername?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 export const provisionUserSchema = optionsOf<ProvisionUserOptions>({
-  username: unchecked(), // by newUserId(), which names the rule
+  username: unchecked(), // newUserId() checks it; its error states the violated rule
   displayName: v.optional(text),
   admin: v.optional(flag),
   deviceId: v.optional(name),

@@ -1,11 +1,11 @@
 import type { Credentials } from '../core/credentials.js';
 
 export interface EnsureUserRequest {
-  /** Full user id; its username has been checked. */
+  /** User id with a valid localpart. */
   readonly userId: string;
-  /** Set for new and existing users when given. */
+  /** If present, set for new and existing users. */
   readonly displayName?: string | undefined;
-  /** Whether a new user is a homeserver admin; existing users keep what they are. */
+  /** Whether a new user is a homeserver admin; not changed for existing users. */
   readonly admin?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -13,7 +13,7 @@ export interface EnsureUserRequest {
 export interface EnsuredUser {
   /** Whether this call made the account. */
   readonly created: boolean;
-  /** A secret that `openSession` needs, where the homeserver works that way. It is dropped after the login. */
+  /** Temporary password for `openSession`, if the provisioner logs in with one. Not stored. */
   readonly password?: string;
 }
 
@@ -21,32 +21,32 @@ export interface OpenSessionRequest {
   readonly userId: string;
   /** The device to log in on; undefined lets the homeserver choose a new one. */
   readonly deviceId?: string | undefined;
-  /** How to call a device that is new; undefined leaves that to the provisioner. */
+  /** Display name of a new device; undefined leaves the choice to the provisioner. */
   readonly deviceName?: string | undefined;
-  /** What `ensureUser` answered, when it was called right before. */
+  /** The result of `ensureUser`, if it was called immediately before. */
   readonly user?: EnsuredUser | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a provisioner's homeserver can do. */
+/** The operations that a provisioner supports. */
 export interface ProvisionerCapabilities {
-  /** Whether `openSession` can reopen a device of a user whose token died. */
+  /** Whether `openSession` can log a user in again on the device of an invalid token. */
   readonly renewsSessions: boolean;
   readonly deactivatesUsers: boolean;
 }
 
 /**
- * Makes accounts and sessions on a homeserver. `SynapseAdminProvisioner` is the one that ships; write this interface
- * for servers without Synapse's Admin API (an application service, MAS, another server's own API).
- * Calls for one user are serialised by the manager. Rejections should be `MatrixClientManagerError`s.
+ * Makes accounts and sessions on a homeserver. The library contains `SynapseAdminProvisioner`. Implement this interface
+ * for a server without Synapse's Admin API (with an application service, MAS, or the server's own API).
+ * The manager makes one call at a time for each user. Reject with a `MatrixClientManagerError`.
  */
 export interface Provisioner {
   readonly capabilities: ProvisionerCapabilities;
-  /** Makes the account if it does not exist. A deactivated one rejects with `USER_DEACTIVATED`. */
+  /** Makes the account if it does not exist. Rejects with `USER_DEACTIVATED` for a deactivated account. */
   ensureUser(request: EnsureUserRequest): Promise<EnsuredUser>;
-  /** Logs the user in; no other session of theirs may end by it. */
+  /** Logs the user in. The user's other sessions must stay valid. */
   openSession(request: OpenSessionRequest): Promise<Credentials>;
-  /** Logs that one session out, with its device; resolves also when it is out already. */
+  /** Logs this session out and removes its device; resolves also if the session has already ended. */
   closeSession(credentials: Credentials, options?: { readonly signal?: AbortSignal }): Promise<void>;
   deactivateUser(userId: string, options?: { erase?: boolean; signal?: AbortSignal }): Promise<void>;
 }

@@ -13,14 +13,14 @@ import { Session } from '../http/session.js';
 import { OwnAdmin } from './own-admin.js';
 
 /**
- * The account that Admin API calls are made with: a server admin. With a password it is logged in once, on one device,
- * and again when the token is not valid any more.
+ * The server admin whose account makes Admin API calls. With a password, the manager logs in once, and again on the same
+ * device when the token is no longer valid.
  */
 export type AdminAccount =
   | { readonly userId: string; readonly accessToken: string; readonly password?: string }
   | { readonly userId: string; readonly password: string; readonly accessToken?: string };
 
-/** Throws `INVALID_OPTIONS` for what no account has. Credentials as they come from a login pass as a whole. */
+/** Throws `INVALID_OPTIONS` for unknown keys. All keys of `Credentials` are allowed, so that the result of a login can be passed. */
 export function assertKnownAdmin(admin: object): void {
   const names = ['userId', 'accessToken', 'password', 'deviceId', 'refreshToken'] as const;
   assertKnownOptions<Partial<Record<(typeof names)[number], unknown>>>('`admin`', admin, names);
@@ -28,21 +28,21 @@ export function assertKnownAdmin(admin: object): void {
 
 const deactivatedSchema = v.object({ deactivated: v.union([v.boolean(), v.number()]) });
 
-/** The admin's device at a first login: always the same one, so that logins leave no trail of devices. */
+/** The admin's device at the first login. A fixed id, so that each process does not add a device. */
 const ADMIN_DEVICE_ID = 'matrix-client-manager';
 
 /**
- * The account of `admin`, with its {@link adminSession}. Throws as that does.
- * @param signal - fires when the manager shuts down
+ * The account of `admin`, with its {@link adminSession}. Throws `INVALID_OPTIONS` and `INVALID_USER_ID`.
+ * @param signal - aborted when the manager shuts down
  */
 export function ownAdmin(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): OwnAdmin {
   return new OwnAdmin(http, adminSession(http, admin, signal), admin.password, signal);
 }
 
 /**
- * The session of an admin: by token, or by password, which logs in once and again whenever the token has died.
- * Throws `INVALID_OPTIONS` and `INVALID_USER_ID`.
- * @param signal - ends a login that is under way
+ * The session of an admin, by token or password. With a password it logs in at the first use, and again whenever the
+ * token is no longer valid. Throws `INVALID_OPTIONS` and `INVALID_USER_ID`.
+ * @param signal - aborts a running login
  */
 function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): Session {
   checkAccount(admin);
@@ -51,7 +51,7 @@ function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?: AbortS
   if (password === undefined) return new Session(userId, credentials);
   const deviceName = 'matrix-client-manager (admin)';
   return new Session(userId, credentials, async (dead) => {
-    // A client that runs with the dead token goes on with the new one, so it has to be of the same device.
+    // A running client continues with the new token, so the login has to use the same device.
     const deviceId = dead?.deviceId || ADMIN_DEVICE_ID;
     try {
       return await loginWithPassword(http, { userId, password, deviceId, deviceName, signal });
@@ -78,21 +78,21 @@ function checkAccount(admin: unknown): void {
 
 function wrongPassword(error: MatrixClientManagerError): MatrixClientManagerError {
   const { code, errcode, status, userId } = error;
-  const message = `${error.message}. The password of \`admin\` is not right, or the account may not log in with one`;
+  const message = `${error.message}. The password of \`admin\` is wrong, or the account may not log in with a password`;
   return new MatrixClientManagerError(code, message, { errcode, status, userId, cause: error });
 }
 
-/** Sends Admin API calls with the admin's token, through a pool of their own. */
+/** Sends Admin API requests with the admin's token; at most `adminConcurrency` calls run at once. */
 export class SynapseAdminHttp {
   readonly #http: HomeserverHttp;
-  /** The account that calls are made with. */
-  readonly own: OwnAdmin;
+  /** The account whose session makes the calls. */
+  readonly account: OwnAdmin;
   readonly #pool: PQueue;
 
-  /** @param adminConcurrency - how many calls may be under way at once */
+  /** @param adminConcurrency - how many calls may run at once */
   constructor(http: HomeserverHttp, own: OwnAdmin, adminConcurrency: number) {
     this.#http = http;
-    this.own = own;
+    this.account = own;
     this.#pool = new PQueue({ concurrency: adminConcurrency });
   }
 
@@ -102,15 +102,15 @@ export class SynapseAdminHttp {
 
   /** The admin's own session. */
   get session(): Session {
-    return this.own.session;
+    return this.account.session;
   }
 
-  /** Calls under way, and calls that wait for a place. */
+  /** Number of running and of queued calls. */
   get load(): { readonly running: number; readonly waiting: number } {
     return { running: this.#pool.pending, waiting: this.#pool.size };
   }
 
-  /** Runs `task` in a place of the pool. Rejects with `ABORTED` as soon as `signal` fires, also while it waits for one. */
+  /** Runs `task` when fewer than `adminConcurrency` calls run. When `signal` is aborted, rejects at once with `ABORTED`. */
   async pooled<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
       return await this.#pool.add(task, { ...(signal && { signal }) });
@@ -120,7 +120,7 @@ export class SynapseAdminHttp {
     }
   }
 
-  /** Whether the account is known to be deactivated: asked once, and false where that does not tell. */
+  /** Whether the account is deactivated. Makes one request without retries; resolves to false if it fails. */
   async isDeactivated(userId: string): Promise<boolean> {
     const at = path`/_synapse/admin/v2/users/${userId}`;
     const request = { operation: 'reading', userId, method: 'GET', path: at, repeatable: false } as const;
@@ -138,13 +138,13 @@ export class SynapseAdminHttp {
     try {
       return await this.#http.requestWithStatus(schema, { ...request, session: this.session, admin: true });
     } catch (error) {
-      throw explain(error, request);
+      throw withRemedy(error, request);
     }
   }
 }
 
-/** Says what an admin needs to know where the homeserver's own words do not. */
-function explain(error: unknown, request: Omit<HttpRequest, 'session'>): unknown {
+/** Adds a remedy to errors that an operator can correct. */
+function withRemedy(error: unknown, request: Omit<HttpRequest, 'session'>): unknown {
   if (!isManagerError(error)) return error;
   const remedy = remedyFor(error, request);
   if (remedy === undefined) return error;
@@ -161,9 +161,11 @@ function remedyFor(
   const isMissing = error.code === 'UNSUPPORTED' || (error.code === 'INVALID_RESPONSE' && error.status === 404);
   if (isMissing && path.startsWith('/_synapse/')) {
     const proxy =
-      error.code === 'UNSUPPORTED' ? '' : ' (or the proxy before it does not pass that path on, see `homeserverUrl`)';
+      error.code === 'UNSUPPORTED'
+        ? ''
+        : ' (or the proxy in front of it does not forward that path, see `homeserverUrl`)';
     return [
-      error.code, // what a proxy answers may pass
+      error.code, // INVALID_RESPONSE from a proxy stays retryable
       `${operation} failed: this homeserver has no Synapse Admin API at ${path.split('/').slice(0, 4).join('/')}${proxy}. ` +
         'Synapse serves it, so do Tuwunel and in part Palpo; Synapse behind MAS, Dendrite and Conduit do not. ' +
         'For those, pass a `provisioner` of your own (interface Provisioner), for instance one on an application service',
@@ -175,8 +177,8 @@ function remedyFor(
   if (error.code === 'UNKNOWN_TOKEN') {
     return [
       'UNKNOWN_TOKEN',
-      `${operation} failed: the admin's access token is not valid (any more); ` +
-        'pass `admin: { userId, password }` and it is renewed when it dies',
+      `${operation} failed: the admin's access token is not valid; ` +
+        'pass `admin: { userId, password }`, so that the manager can log in again',
     ];
   }
   return undefined;

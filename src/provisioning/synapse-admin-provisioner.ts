@@ -27,12 +27,12 @@ import type { AdminAccount } from './synapse-admin-http.js';
 const userSchema = v.object({ name: v.string(), deactivated: v.nullish(v.union([v.boolean(), v.number()])) });
 
 export interface SynapseAdminProvisionerOptions {
-  /** Where the homeserver's client API answers, such as `https://matrix.example.org`. */
+  /** Base URL of the homeserver's client-server API, such as `https://matrix.example.org`. */
   readonly homeserverUrl: string;
   readonly admin: AdminAccount;
-  /** How many requests may be under way at once. @default 4 */
+  /** How many Admin API calls may run at once. @default 4 */
   readonly adminConcurrency?: number;
-  /** Time for one request, in milliseconds. @default 30_000 */
+  /** Time-out of one request, in milliseconds. @default 30_000 */
   readonly requestTimeoutMs?: number;
   /** @default the global fetch */
   readonly fetch?: Fetch;
@@ -40,14 +40,14 @@ export interface SynapseAdminProvisionerOptions {
   readonly clock?: Clock;
 }
 
-/** How often a race with another provisioner of the same user is run again. */
+/** How many times an operation is repeated after a race with another process that provisions the same user. */
 const MAX_RACES = 12;
 const RACE_BACKOFF = { baseDelayMs: 20, maxDelayMs: 1_000 };
 
 /**
  * Provisions through Synapse's Admin API: `PUT /_synapse/admin/v2/users/{userId}` with a random password, then the
- * standard login. The password lives only between the two. Its own admin is no user to be provisioned: that account
- * keeps its password, and its session is the one of the option `admin`.
+ * standard login with this password, which is not kept. The account of the option `admin` is not provisioned: it keeps its
+ * password, and its session is that of the option.
  * @see https://element-hq.github.io/synapse/latest/admin_api/user_admin_api.html#create-or-modify-account
  */
 export class SynapseAdminProvisioner implements Provisioner {
@@ -57,7 +57,7 @@ export class SynapseAdminProvisioner implements Provisioner {
 
   /**
    * Throws `INVALID_OPTIONS` or, for the admin, `INVALID_USER_ID`.
-   * @param options - the manager, which makes one from its `admin` option, passes the connection it has already
+   * @param options - a manager that makes its own provisioner passes `connection`, which it already has
    */
   constructor(options: SynapseAdminProvisionerOptions | { readonly connection: SynapseAdminHttp; clock: Clock }) {
     this.#clock = options.clock ?? systemClock;
@@ -84,21 +84,21 @@ export class SynapseAdminProvisioner implements Provisioner {
   }
 
   async ensureUser(request: EnsureUserRequest): Promise<EnsuredUser> {
-    const { own } = this.#admin;
-    if (request.userId !== own.userId) return this.#admin.pooled(() => this.#putUser(request), request.signal);
-    if (request.displayName !== undefined) await own.setDisplayName(request.displayName);
+    const { account } = this.#admin;
+    if (request.userId !== account.userId) return this.#admin.pooled(() => this.#putUser(request), request.signal);
+    if (request.displayName !== undefined) await account.setDisplayName(request.displayName);
     return { created: false };
   }
 
   async openSession(request: OpenSessionRequest): Promise<Credentials> {
-    const { own } = this.#admin;
-    if (request.userId === own.userId) return own.credentials(request.deviceId, request.signal);
-    // One place of the pool for both requests, so that fewer accounts are half made at a time.
+    const { account } = this.#admin;
+    if (request.userId === account.userId) return account.credentials(request.deviceId, request.signal);
+    // Both requests run as one call of the pool, so that fewer accounts are between the two requests at a time.
     return this.#admin.pooled(() => this.#openSession(request), request.signal);
   }
 
   async closeSession(credentials: Credentials, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    if (credentials.userId === this.#admin.own.userId) return; // it is ours
+    if (credentials.userId === this.#admin.account.userId) return; // the session of the option `admin` stays valid
     const session = new Session(credentials.userId, credentials);
     await this.#admin.http
       .request(v.object({}), {
@@ -117,7 +117,7 @@ export class SynapseAdminProvisioner implements Provisioner {
   }
 
   async deactivateUser(userId: string, options: { erase?: boolean; signal?: AbortSignal } = {}): Promise<void> {
-    this.#admin.own.assertOther(userId, 'deactivate');
+    this.#admin.account.assertNotAdmin(userId, 'deactivate');
     const { erase = false, signal } = options;
     const deactivate = (): Promise<unknown> =>
       this.#admin.request(v.object({}), {
@@ -143,7 +143,7 @@ export class SynapseAdminProvisioner implements Provisioner {
         method: 'PUT',
         path: path`/_synapse/admin/v2/users/${userId}`,
         body,
-        repeatable: true, // harmless to an existing user: logout_devices is false
+        repeatable: true, // does not change the sessions of an existing user, because logout_devices is false
         signal,
       });
     const body = {
@@ -158,13 +158,13 @@ export class SynapseAdminProvisioner implements Provisioner {
         if (user.deactivated) {
           throw new MatrixClientManagerError(
             'USER_DEACTIVATED',
-            `${operation} failed: the account is deactivated; manager.admin.reactivateUser() brings it back`,
+            `${operation} failed: the account is deactivated; manager.admin.reactivateUser() reactivates it`,
             { userId },
           );
         }
         return { created: status === 201, password };
       } catch (error) {
-        // Somebody else is making the same user right now: the next PUT finds it made.
+        // Another process is making the same user; the next PUT finds the account.
         if (!isManagerError(error, 'USER_EXISTS') || races >= MAX_RACES) throw error;
         await delay(this.#clock, backoffMs(races + 1, RACE_BACKOFF), signal, operation);
       }
@@ -186,7 +186,7 @@ export class SynapseAdminProvisioner implements Provisioner {
           signal,
         });
       } catch (error) {
-        // Another process set another password between our PUT and our login: set ours again.
+        // Another process set a password between this PUT and this login; the password is set again.
         if (!isManagerError(error, 'FORBIDDEN') || error.errcode !== 'M_FORBIDDEN' || races >= MAX_RACES) throw error;
         await delay(this.#clock, backoffMs(races + 1, RACE_BACKOFF), signal, `logging in ${userId}`);
         user = undefined;

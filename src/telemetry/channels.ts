@@ -3,32 +3,32 @@ import type { ClientEventType, Provenance } from '../core/client-event.js';
 import type { RequestResult, SyncKind } from '../core/telemetry.js';
 
 /**
- * What the channels of node:diagnostics_channel carry, by name. Messages are published after the fact, and made only
- * while somebody listens. They name users, rooms and events, since they stay in the process; none holds a token or
- * the content of an event. Durations are in milliseconds.
+ * The messages of the node:diagnostics_channel channels, by channel name. A message is published after the operation, and
+ * built only if the channel has subscribers. Messages contain ids of users, rooms and events, because they do not leave
+ * the process. They contain no token and no event content. Durations are in milliseconds.
  */
 export interface DiagnosticsMessages {
-  /** A start has ended. */
+  /** The start of a client succeeded or failed. */
   'matrix-client-manager:client.start': {
     readonly userId: string;
     readonly outcome: 'live' | 'failed';
-    /** Whether it began where the user had been. */
+    /** Whether the client started from a stored position. */
     readonly resumed: boolean;
     readonly durationMs: number;
-    /** The error's code, when it failed. */
+    /** The code of the error, if the start failed. */
     readonly errorCode?: string;
   };
-  /** Nothing of a client is left. */
+  /** A client was stopped completely. */
   'matrix-client-manager:client.stop': {
     readonly userId: string;
     /** As in the event `clientStopped` of the manager. */
     readonly reason: string;
   };
-  /** A sync was answered, and what it brought is with the callbacks. */
+  /** A sync response was received, and its events were handed to the callbacks. */
   'matrix-client-manager:sync': {
     readonly userId: string;
     readonly kind: SyncKind;
-    /** Until the answer, in milliseconds; the homeserver's waiting for events is included. */
+    /** Time until the response, in milliseconds; includes the homeserver's wait for new events. */
     readonly durationMs: number;
     readonly processingMs: number;
     readonly rooms: number;
@@ -38,7 +38,7 @@ export interface DiagnosticsMessages {
   'matrix-client-manager:callback': {
     readonly userId: string;
     readonly roomId: string;
-    /** Absent for what has none: typing, invitations. */
+    /** Absent for events without an id: typing, invitations. */
     readonly eventId?: string;
     readonly type: ClientEventType;
     readonly provenance: Provenance;
@@ -50,29 +50,29 @@ export interface DiagnosticsMessages {
   'matrix-client-manager:request': {
     readonly method: string;
     readonly endpoint: string;
-    /** As sent, with its ids and without its query. */
+    /** The path of the request, with its ids, without the query. */
     readonly path: string;
     readonly status: number | undefined;
     readonly result: RequestResult;
     readonly durationMs: number;
   };
-  /** A position was stored, or could not be. */
+  /** A position was stored, or storing it failed. */
   'matrix-client-manager:checkpoint': {
     readonly userId: string;
     readonly outcome: 'stored' | 'failed';
     readonly durationMs: number;
   };
-  /** A gap in a timeline was filled, as far as that goes. */
+  /** A gap in a timeline was filled, completely or in part. */
   'matrix-client-manager:gap': {
     readonly userId: string;
     readonly roomId: string;
     /** How many events were fetched. */
     readonly events: number;
-    /** Whether nothing is missing now. */
+    /** Whether the gap was filled completely. */
     readonly complete: boolean;
     readonly durationMs: number;
   };
-  /** A message was sent, or could not be. */
+  /** A message was sent, or sending it failed. */
   'matrix-client-manager:send': {
     readonly userId: string;
     readonly roomId: string;
@@ -84,7 +84,7 @@ export interface DiagnosticsMessages {
 
 export type DiagnosticsChannelName = keyof DiagnosticsMessages;
 
-/** The channels' names. */
+/** The names of the channels. */
 export const diagnosticsChannels = [
   'matrix-client-manager:client.start',
   'matrix-client-manager:client.stop',
@@ -96,10 +96,10 @@ export const diagnosticsChannels = [
   'matrix-client-manager:send',
 ] as const satisfies readonly DiagnosticsChannelName[];
 
-/** Held here, since Node lets go of a channel that nobody holds. */
+/** Keeps a reference to each channel, because Node only holds channels weakly. */
 const channels = new Map(diagnosticsChannels.map((name) => [name, channel(name)]));
 
-/** Publishes what `message` makes, when somebody listens. What a listener throws, Node reports as an uncaught exception. */
+/** Publishes the result of `message` if the channel has subscribers. Node reports an error of a subscriber as uncaught. */
 export function publish<Name extends DiagnosticsChannelName>(
   name: Name,
   message: () => DiagnosticsMessages[Name],

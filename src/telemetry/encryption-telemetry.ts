@@ -2,11 +2,11 @@ import type { Attributes, Meter } from '@opentelemetry/api';
 import type { Decryption } from '../core/decryption.js';
 import type { KeyBackupFailure, KeyRequestResult, RoomKeyEvent } from '../core/telemetry.js';
 import { instruments } from './instruments.js';
-import { counterSeries, each, fromNames } from './series.js';
+import { counterSeries, eachName, fromNames } from './series.js';
 import type { Count } from './series.js';
 import type { TelemetryStats } from './telemetry-stats.js';
 
-/** What can come of decrypting an event. */
+/** Result of decrypting an event. */
 type DecryptionResult = keyof TelemetryStats['decryptions'];
 const decryptionResults: readonly DecryptionResult[] = [
   'decrypted',
@@ -23,9 +23,9 @@ const backupFailures: readonly KeyBackupFailure[] = ['upload', 'gone'];
 
 type Counts<Name extends string> = Readonly<Record<Name, Count>>;
 
-/** Counts what becomes of keys, and of what is encrypted with them. */
+/** Counts decryptions, commits of the crypto store, room keys, key requests and failed key backups. */
 export class EncryptionTelemetry {
-  /** How many keys of all devices together wait to be stored in a key backup. */
+  /** Number of room keys of all devices that are not in a key backup yet. */
   keysToBackUp = 0;
   readonly #decryptions: Counts<DecryptionResult>;
   readonly #commits: Counts<'stored' | 'failed'>;
@@ -35,12 +35,12 @@ export class EncryptionTelemetry {
   readonly #backupFailures: Counts<KeyBackupFailure>;
 
   constructor(meter: Meter, common: Attributes) {
-    this.#decryptions = each(decryptionResults, counterSeries(meter, instruments.decryptions, common));
-    this.#commits = each(['stored', 'failed'], counterSeries(meter, instruments.keyCommits, common));
+    this.#decryptions = eachName(decryptionResults, counterSeries(meter, instruments.decryptions, common));
+    this.#commits = eachName(['stored', 'failed'], counterSeries(meter, instruments.keyCommits, common));
     this.#commitTime = counterSeries(meter, instruments.keyCommitTime, common).at();
-    this.#roomKeys = each(roomKeyEvents, counterSeries(meter, instruments.roomKeys, common));
-    this.#keyRequests = each(keyRequestResults, counterSeries(meter, instruments.keyRequests, common));
-    this.#backupFailures = each(backupFailures, counterSeries(meter, instruments.keyBackupFailures, common));
+    this.#roomKeys = eachName(roomKeyEvents, counterSeries(meter, instruments.roomKeys, common));
+    this.#keyRequests = eachName(keyRequestResults, counterSeries(meter, instruments.keyRequests, common));
+    this.#backupFailures = eachName(backupFailures, counterSeries(meter, instruments.keyBackupFailures, common));
   }
 
   decryption(result: Decryption): void {

@@ -1,4 +1,4 @@
-/** Names in braces stand for one segment, which may be empty. `{v}` is a version of the client API. */
+/** A name in braces matches one segment, which may be empty. `{v}` matches a version of the client-server API. */
 const templates = [
   '/_matrix/client/versions',
   '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync',
@@ -109,11 +109,11 @@ interface Node {
   template?: string;
 }
 
-/** Where versions go; no segment of a path is like it. */
+/** Key of the child for `{v}`. A segment of a path cannot contain a slash. */
 const VERSION = '/';
-const root: Node = { children: new Map() };
+const rootNode: Node = { children: new Map() };
 for (const template of templates) {
-  let node = root;
+  let node = rootNode;
   for (const segment of template.split('/')) node = childFor(node, segment === '{v}' ? VERSION : segment);
   node.template = template;
 }
@@ -125,10 +125,10 @@ function childFor(node: Node, segment: string): Node {
   return child;
 }
 
-/** Which endpoint of the Matrix APIs a path belongs to, its ids replaced by their names; `other` for what is unknown. */
+/** The template of a path, with names in place of its ids; `other` for an unknown path. */
 export function endpointOf(path: string): string {
   const start = path.search(/\/(_matrix|_synapse|\.well-known)\//); // the homeserver may be served below a path
-  let node: Node | undefined = root;
+  let node: Node | undefined = rootNode;
   let version = '';
   for (const segment of (start > 0 ? path.slice(start) : path).split('/')) {
     const found: Node | undefined = node.children.get(segment) ?? node.any;
@@ -147,7 +147,7 @@ export function methodOf(method: string): string {
   return methods.has(method) ? method : 'other';
 }
 
-/** `2xx` and so on; `none` when there was no answer. */
+/** Status class, such as `2xx`; `none` without a response. */
 export function statusClass(status: number | undefined): string {
   return status !== undefined && status >= 100 && status < 600 ? `${Math.floor(status / 100)}xx` : 'none';
 }

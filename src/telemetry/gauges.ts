@@ -1,54 +1,54 @@
 import type { Attributes, BatchObservableCallback, Meter, Observable } from '@opentelemetry/api';
 import { instruments } from './instruments.js';
 
-/** What may have to wait for its turn, and where. */
+/** The queues of a manager. */
 export type QueueName =
-  /** Messages being sent, and those that wait for them. */
+  /** Messages that are queued or being sent. */
   | 'send'
-  /** Messages sent with `durable: true` that the homeserver has not taken yet. */
+  /** Messages sent with `durable: true` that the homeserver has not accepted yet. */
   | 'outbox'
-  /** Requests held back by `rateLimit` and `adminRateLimit`. */
+  /** Requests delayed by `rateLimit` and `adminRateLimit`. */
   | 'rateLimiter'
-  /** Clients that wait for a start's turn, or for room under `maxClients`. */
+  /** Starts of clients that wait because of `startConcurrency` or `maxClients`. */
   | 'starts'
-  /** Admin calls that wait for a place under `adminConcurrency`. */
+  /** Admin API calls that wait because of `adminConcurrency`. */
   | 'admin'
-  /** Clients that wait for a homeserver that is down. */
+  /** Clients that wait while the homeserver is down. */
   | 'homeserver';
 
-/** How things stand now. */
+/** Current values. */
 export interface Gauges {
-  /** How many clients are in each state. */
+  /** Number of clients in each state. */
   readonly clients: Readonly<Record<string, number>>;
-  /** How many of the live ones poll only now and then, since their users are quiet. */
+  /** Number of live clients that rest: they poll seldom, because their users are inactive. */
   readonly resting: number;
-  /** How many calls hold a client. */
+  /** Number of running calls that keep a client from being stopped as idle or evicted. */
   readonly leases: number;
-  /** How many connections are open. */
+  /** Number of open connections of `connect()`. */
   readonly openConnections: number;
-  /** The longest time since a sync of a client that does not rest was answered, in milliseconds; up to `pollTimeoutMs` is normal. */
+  /** Longest time since the last sync response among clients that do not rest, in milliseconds. Up to `pollTimeoutMs` is normal. */
   readonly syncLagMs: number;
-  /** How many rooms of all clients have missing events that the homeserver fails to tell. */
+  /** Number of rooms, in all clients, with missing events that the homeserver fails to return. */
   readonly stalledRooms: number;
-  /** How many clients lack rooms, or what came while no callback was registered, because the homeserver fails to tell. */
+  /** Number of clients with missing rooms, or missing events from a time without callbacks, that the homeserver fails to return. */
   readonly incompleteClients: number;
-  /** How many durable sends could not be sent for a minute, without an outage, and are still tried. */
+  /** Number of durable sends that have been failing for a minute without an outage, and are still retried. */
   readonly stalledSends: number;
-  /** How many durable sends were given up after `sendTimeoutMs`, and neither sent again nor discarded since. */
+  /** Number of durable sends that were given up after `sendTimeoutMs`, and have not been sent again or discarded since. */
   readonly givenUpSends: number;
-  /** How many calls of callbacks have run for longer than `callbackTimeoutMs`, and still run. */
+  /** Number of callback calls that are still running after `callbackTimeoutMs`. */
   readonly overdueCallbacks: number;
-  /** Whether the homeserver counts as reachable. */
+  /** Whether the manager considers the homeserver up or down. */
   readonly homeserver: 'up' | 'down';
-  /** How many devices have their keys in memory. */
+  /** Number of devices whose keys are in memory. */
   readonly openDevices: number;
-  /** How much waits in each queue. */
+  /** Length of each queue. */
   readonly queues: Readonly<Record<QueueName, number>>;
-  /** Admin calls under way, and waiting for a place. */
+  /** Number of running and waiting Admin API calls. */
   readonly admin: { readonly running: number; readonly waiting: number };
 }
 
-/** Has the gauges read whenever metrics are collected. Returns what ends that. */
+/** Registers observable gauges; `read` is called at each collection. Returns a function that unregisters them. */
 export function observeGauges(
   meter: Meter,
   common: Attributes,

@@ -1,24 +1,24 @@
-/** What a metric is to OpenTelemetry. `gauge` and `level` are read when somebody collects; levels can be added up. */
+/** Kind of OpenTelemetry instrument. `gauge` and `level` are read at collection; a `level` can be summed across processes. */
 export type InstrumentKind = 'counter' | 'duration' | 'gauge' | 'level';
 
 export interface InstrumentDescription {
   readonly name: string;
   readonly kind: InstrumentKind;
-  /** As UCUM has it; in braces what is counted. Durations are in seconds, by the manager's clock. */
+  /** UCUM unit; the counted things are in braces. Durations are in seconds, by the manager's clock. */
   readonly unit: string;
   readonly description: string;
-  /** Its labels besides `server.address`. Each has a bounded set of values, none of them an id. */
+  /** Labels besides `server.address`. Each has a bounded set of values, and no value is an id. */
   readonly labels: readonly string[];
   /** Upper bounds of a duration's buckets, in seconds. */
   readonly buckets?: readonly number[];
 }
 
-/** From what a callback or a storage takes up to a request's time limit. */
+/** Callbacks and storage calls: up to the time-out of a request. */
 const SHORT = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
-/** Starts, syncs and sends through an outage: up to minutes. */
+/** Starts, syncs and sends, which can take minutes during an outage. */
 const LONG = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 
-/** Every metric of the library. This file is long because they are all here: the documentation is checked against it. */
+/** All metrics of the library. This file is long because a test checks the documentation against this single list. */
 export const instruments = {
   clients: {
     name: 'matrix.client.count',
@@ -31,28 +31,28 @@ export const instruments = {
     name: 'matrix.client.resting',
     kind: 'level',
     unit: '{client}',
-    description: 'Live clients that poll seldom, because their users are not active',
+    description: 'Live clients that rest: they poll seldom, because their users are inactive',
     labels: [],
   },
   stalledRooms: {
     name: 'matrix.room.stalled',
     kind: 'level',
     unit: '{room}',
-    description: 'Rooms of all clients with missing events that the homeserver fails to tell',
+    description: 'Rooms, in all clients, with missing events that the homeserver fails to return',
     labels: [],
   },
   incompleteClients: {
     name: 'matrix.client.incomplete',
     kind: 'level',
     unit: '{client}',
-    description: 'Clients that lack rooms or missed events that the homeserver fails to tell',
+    description: 'Clients with missing rooms or missed events that the homeserver fails to return',
     labels: [],
   },
   leases: {
     name: 'matrix.client.leases',
     kind: 'level',
     unit: '{lease}',
-    description: 'Calls that hold a client',
+    description: 'Running calls that keep a client from being stopped as idle or evicted',
     labels: [],
   },
   openConnections: {
@@ -66,14 +66,14 @@ export const instruments = {
     name: 'matrix.client.starts',
     kind: 'counter',
     unit: '{start}',
-    description: 'Starts of clients, by how they ended (live, failed), and whether from a stored position',
+    description: 'Starts of clients, by outcome (live, failed) and by whether they used a stored position (resumed)',
     labels: ['outcome', 'resumed'],
   },
   startDuration: {
     name: 'matrix.client.start.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time from the call until a client was live, the wait for its turn included',
+    description: 'Time from the call until a client was live, including the wait in the start queue',
     labels: ['resumed'],
     buckets: LONG,
   },
@@ -89,7 +89,7 @@ export const instruments = {
     kind: 'duration',
     unit: 's',
     description:
-      'Time until a sync was answered, the homeserver waiting for events included; kind is initial, catch-up (the first one after a pause) or live',
+      'Time until a sync response, including the wait of the homeserver for new events; kind is initial, catch-up (the first sync after a pause) or live',
     labels: ['kind'],
     buckets: LONG,
   },
@@ -97,7 +97,7 @@ export const instruments = {
     name: 'matrix.sync.processing.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time from the answer of a sync until its events were handed to the callbacks',
+    description: 'Time from a sync response until its events were handed to the callbacks',
     labels: ['kind'],
     buckets: SHORT,
   },
@@ -106,35 +106,35 @@ export const instruments = {
     kind: 'gauge',
     unit: 's',
     description:
-      'The longest time since a sync of a client that does not rest was answered; up to the poll timeout is normal',
+      'Longest time since the last sync response among clients that do not rest; up to the poll timeout is normal',
     labels: [],
   },
   malformedParts: {
     name: 'matrix.answer.malformed_parts',
     kind: 'counter',
     unit: '{part}',
-    description: 'Parts of answers that are not what the specification promises and were left out',
+    description: 'Parts of responses that violate the specification and were left out',
     labels: [],
   },
   events: {
     name: 'matrix.event.count',
     kind: 'counter',
     unit: '{event}',
-    description: 'Events handed to the callbacks, by kind and by how they came',
+    description: 'Events handed to the callbacks, by type and provenance',
     labels: ['type', 'provenance'],
   },
   callbacks: {
     name: 'matrix.callback.count',
     kind: 'counter',
     unit: '{call}',
-    description: 'Calls of callbacks, handled or failed',
+    description: 'Callback calls, by outcome (handled, failed)',
     labels: ['outcome'],
   },
   callbackDuration: {
     name: 'matrix.callback.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time that a callback took',
+    description: 'Duration of a callback call',
     labels: ['outcome'],
     buckets: SHORT,
   },
@@ -142,35 +142,35 @@ export const instruments = {
     name: 'matrix.callback.overdue',
     kind: 'level',
     unit: '{call}',
-    description: 'Calls of callbacks that have run for longer than callbackTimeoutMs, and still run',
+    description: 'Callback calls that are still running after callbackTimeoutMs',
     labels: [],
   },
   deadLetters: {
     name: 'matrix.callback.dead_letters',
     kind: 'counter',
     unit: '{event}',
-    description: 'Events that a callback failed on as often as it may',
+    description: 'Events for which a callback failed callbackAttempts times',
     labels: [],
   },
   decryptions: {
     name: 'matrix.encryption.decryptions',
     kind: 'counter',
     unit: '{event}',
-    description: 'Encrypted events that were decrypted for callbacks, or why they could not be',
+    description: 'Encrypted events for callbacks, by result: decrypted, or the reason of the failed decryption',
     labels: ['result'],
   },
   keyCommits: {
     name: 'matrix.encryption.commits',
     kind: 'counter',
     unit: '{commit}',
-    description: 'Changes of keys that were stored, or could not be',
+    description: 'Changes of encryption keys, by outcome (stored, failed)',
     labels: ['outcome'],
   },
   keyCommitTime: {
     name: 'matrix.encryption.commit.time',
     kind: 'counter',
     unit: 's',
-    description: 'Time that storing keys has taken, in which nothing else ran',
+    description: 'Time spent storing keys, during which the event loop was blocked',
     labels: [],
   },
   openDevices: {
@@ -185,21 +185,21 @@ export const instruments = {
     kind: 'counter',
     unit: '{key}',
     description:
-      'Room keys that devices have made, received, been refused (withheld), stored in a key backup (backed-up) and read from there (restored)',
+      'Room keys on the devices of users, by event: made, received, withheld, stored in a key backup (backed-up), read from a key backup (restored)',
     labels: ['event'],
   },
   keyRequests: {
     name: 'matrix.encryption.key_requests',
     kind: 'counter',
     unit: '{request}',
-    description: 'Keys that an event lacked and that were looked for in the key backup (found, missing, failed)',
+    description: 'Missing room keys that were requested from the key backup, by result (found, missing, failed)',
     labels: ['result'],
   },
   keysToBackUp: {
     name: 'matrix.encryption.backup.waiting',
     kind: 'level',
     unit: '{key}',
-    description: 'Keys of running devices that wait to be stored in a key backup',
+    description: 'Room keys of running devices that are not in the key backup yet',
     labels: [],
   },
   keyBackupFailures: {
@@ -207,14 +207,14 @@ export const instruments = {
     kind: 'counter',
     unit: '{failure}',
     description:
-      'Attempts to store keys in a key backup that failed: upload is tried again, with gone the backup is no more',
+      'Failed attempts to store keys in a key backup, by reason: upload is retried, with gone the backup no longer exists',
     labels: ['reason'],
   },
   gaps: {
     name: 'matrix.gap.count',
     kind: 'counter',
     unit: '{gap}',
-    description: 'Gaps in timelines, by whether they were filled or left open',
+    description: 'Gaps in timelines, by outcome: filled, or not filled completely (open)',
     labels: ['outcome'],
   },
   gapEvents: {
@@ -228,7 +228,7 @@ export const instruments = {
     name: 'matrix.checkpoint.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time that the storage took to store a position (stored, failed)',
+    description: 'Time to store a position, by outcome (stored, failed)',
     labels: ['outcome'],
     buckets: SHORT,
   },
@@ -236,7 +236,8 @@ export const instruments = {
     name: 'matrix.send.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time from the call until the homeserver had a message, the wait for its turn included (sent, failed)',
+    description:
+      'Time from the call until the homeserver accepted a message, including the wait in the queue (sent, failed)',
     labels: ['outcome'],
     buckets: LONG,
   },
@@ -244,21 +245,21 @@ export const instruments = {
     name: 'matrix.send.stalled',
     kind: 'level',
     unit: '{message}',
-    description: 'Durable sends that could not be sent for a minute, without an outage, and are still tried',
+    description: 'Durable sends that have been failing for a minute without an outage, and are still retried',
     labels: [],
   },
   givenUpSends: {
     name: 'matrix.send.given_up',
     kind: 'level',
     unit: '{message}',
-    description: 'Durable sends that were given up, and neither sent again nor discarded since',
+    description: 'Durable sends that were given up, and have not been sent again or discarded since',
     labels: [],
   },
   provisionDuration: {
     name: 'matrix.provision.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time that provisioning a user took (created, existing, failed)',
+    description: 'Time to provision a user, by outcome (created, existing, failed)',
     labels: ['outcome'],
     buckets: LONG,
   },
@@ -267,14 +268,14 @@ export const instruments = {
     kind: 'counter',
     unit: '{request}',
     description:
-      'Requests to the homeserver, by endpoint template (other for unknown ones), class of status (2xx and so on; none) and result (ok, rate-limited, transient, unavailable: not sent, since the homeserver is down, unauthorised, aborted, permanent)',
+      'Requests to the homeserver, by endpoint template (other for unknown ones), status class (such as 2xx; none without a response) and result (ok, rate-limited, transient, unauthorised, aborted, permanent; unavailable if not sent because the homeserver is down)',
     labels: ['method', 'endpoint', 'status', 'result'],
   },
   requestDuration: {
     name: 'matrix.request.duration',
     kind: 'duration',
     unit: 's',
-    description: 'Time from sending a request until its answer was read; long polls included',
+    description: 'Time from sending a request until its response was read, including long polls',
     labels: ['method', 'endpoint', 'result'],
     buckets: LONG,
   },
@@ -282,21 +283,21 @@ export const instruments = {
     name: 'matrix.request.retries',
     kind: 'counter',
     unit: '{request}',
-    description: 'Requests made once more after a failure',
+    description: 'Requests repeated after a failure',
     labels: ['method', 'endpoint'],
   },
   breaker: {
     name: 'matrix.breaker.state',
     kind: 'gauge',
     unit: '1',
-    description: 'Whether the homeserver counts as up (0) or down (1)',
+    description: 'Whether the manager considers the homeserver up (0) or down (1)',
     labels: [],
   },
   outages: {
     name: 'matrix.breaker.openings',
     kind: 'counter',
     unit: '{outage}',
-    description: 'How often the homeserver went down',
+    description: 'Number of times the homeserver went down',
     labels: [],
   },
   queues: {
@@ -304,14 +305,14 @@ export const instruments = {
     kind: 'level',
     unit: '{item}',
     description:
-      'What waits: send, outbox, rateLimiter, starts, admin (for a place), homeserver (clients, while it is down)',
+      'Queue lengths: send, outbox, rateLimiter, starts, admin (calls limited by adminConcurrency), homeserver (clients waiting while it is down)',
     labels: ['queue'],
   },
   adminPool: {
     name: 'matrix.admin.pool',
     kind: 'level',
     unit: '{call}',
-    description: 'Admin calls, running or waiting for a place',
+    description: 'Admin API calls, by state (running, waiting)',
     labels: ['state'],
   },
 } as const satisfies Record<string, InstrumentDescription>;

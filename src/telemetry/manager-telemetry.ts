@@ -15,29 +15,29 @@ import type {
   Telemetry,
 } from '../core/telemetry.js';
 import { publish } from './channels.js';
-import { meterOf, quietly } from './contained.js';
+import { safeMeter, ignoringErrors } from './contained.js';
 import { EncryptionTelemetry } from './encryption-telemetry.js';
 import { observeGauges } from './gauges.js';
 import type { Gauges } from './gauges.js';
 import { instruments } from './instruments.js';
 import { RequestTelemetry } from './request-telemetry.js';
-import { counterSeries, durationSeries, each, fromNames } from './series.js';
+import { counterSeries, durationSeries, eachName, fromNames } from './series.js';
 import type { Count, Durations, Series } from './series.js';
 import { endSpan, errorType, Spans } from './spans.js';
 import type { TelemetryStats } from './telemetry-stats.js';
 
 export interface ManagerTelemetryOptions {
   readonly clock: Clock;
-  /** The homeserver's host: the one label that all metrics share. */
+  /** Host of the homeserver; a label of all metrics. */
   readonly serverAddress: string;
-  /** @default the global one, as it is now */
+  /** @default the global one at construction */
   readonly meterProvider?: MeterProvider | undefined;
   /** @default the global one */
   readonly tracerProvider?: TracerProvider | undefined;
 }
 
 const provenances: readonly Provenance[] = ['live', 'backlog', 'gap-fill'];
-/** Those of `StopReason`; others are counted as well. */
+/** The values of `StopReason`, exported as 0 from the start. */
 const stopReasons = ['requested', 'idle', 'evicted', 'shutdown', 'loggedOut', 'failed'];
 const syncKinds: readonly SyncKind[] = ['initial', 'catch-up', 'live'];
 
@@ -47,9 +47,9 @@ interface Start {
 }
 
 /**
- * Counts and measures what one manager does: for `stats()`, for OpenTelemetry, and for who listens to the channels.
+ * Counts and measures the operations of one manager, for `stats()`, OpenTelemetry and the diagnostics channels.
  *
- * This file is long because it implements one interface that each part of the library adds a few lines to.
+ * This file is long because it implements one interface with methods for each part of the library.
  */
 export class ManagerTelemetry implements Telemetry {
   readonly #clock: Clock;
@@ -82,7 +82,7 @@ export class ManagerTelemetry implements Telemetry {
     this.#clock = clock;
     this.#common = { 'server.address': serverAddress };
     this.#spans = new Spans(tracerProvider);
-    this.#meter = meterOf(meterProvider);
+    this.#meter = safeMeter(meterProvider);
     const counter = (name: keyof typeof instruments): Series<Count> =>
       counterSeries(this.#meter, instruments[name], this.#common);
     const duration = (name: keyof typeof instruments): Series<Durations> =>
@@ -93,27 +93,27 @@ export class ManagerTelemetry implements Telemetry {
     this.#startDuration = duration('startDuration');
     this.#stops = counter('stops');
     for (const reason of stopReasons) this.#stops.at(reason);
-    this.#syncDuration = each(syncKinds, duration('syncDuration'));
-    this.#syncProcessing = each(syncKinds, duration('syncProcessing'));
+    this.#syncDuration = eachName(syncKinds, duration('syncDuration'));
+    this.#syncProcessing = eachName(syncKinds, duration('syncProcessing'));
     this.#malformedParts = counter('malformedParts').at();
     const events = counter('events');
     this.#events = fromNames(clientEventTypes, (type) =>
       fromNames(provenances, (provenance) => events.at(type, provenance)),
     );
-    this.#callbacks = each(['handled', 'failed'], counter('callbacks'));
+    this.#callbacks = eachName(['handled', 'failed'], counter('callbacks'));
     this.#deadLetters = counter('deadLetters').at();
     this.#encryption = new EncryptionTelemetry(this.#meter, this.#common);
-    this.#callbackDuration = each(['handled', 'failed'], duration('callbackDuration'));
-    this.#gaps = each(['filled', 'open'], counter('gaps'));
+    this.#callbackDuration = eachName(['handled', 'failed'], duration('callbackDuration'));
+    this.#gaps = eachName(['filled', 'open'], counter('gaps'));
     this.#gapEvents = counter('gapEvents').at();
-    this.#checkpoints = each(['stored', 'failed'], duration('checkpointDuration'));
-    this.#sends = each(['sent', 'failed'], duration('sendDuration'));
-    this.#provisions = each(['created', 'existing', 'failed'], duration('provisionDuration'));
+    this.#checkpoints = eachName(['stored', 'failed'], duration('checkpointDuration'));
+    this.#sends = eachName(['sent', 'failed'], duration('sendDuration'));
+    this.#provisions = eachName(['created', 'existing', 'failed'], duration('provisionDuration'));
     this.#requests = new RequestTelemetry(clock, this.#meter, this.#common);
     this.#outages = counter('outages').at();
   }
 
-  /** Has `read` called whenever metrics are collected. Returns what ends that. */
+  /** Calls `read` at each collection of metrics. Returns a function that ends this. */
   registerGauges(read: () => Gauges): () => void {
     const encryption = this.#encryption;
     return observeGauges(this.#meter, this.#common, () => ({ ...read(), keysToBackUp: encryption.keysToBackUp }));
@@ -139,7 +139,7 @@ export class ManagerTelemetry implements Telemetry {
     const outcome = failed ? 'failed' : 'live';
     this.#starts.at(outcome, String(resumed)).add();
     if (!failed) this.#startDuration.at(String(resumed)).record(durationMs);
-    quietly(() => start.span.setAttribute('resumed', resumed), undefined);
+    ignoringErrors(() => start.span.setAttribute('resumed', resumed), undefined);
     endSpan(start.span, failed ? (errorCode ?? '_OTHER') : undefined);
     const error = failed && errorCode !== undefined && { errorCode };
     publish('matrix-client-manager:client.start', () => ({ userId, outcome, resumed, durationMs, ...error }));
@@ -155,7 +155,7 @@ export class ManagerTelemetry implements Telemetry {
     const answeredAt = this.#clock.now();
     const span = this.#spans.beginRoot('matrix.sync', this.#syncDuration[kind].labels);
     return async ({ rooms, events }, take) => {
-      await this.#spans.within(span, take);
+      await this.#spans.runAndEnd(span, take);
       const processingMs = this.#clock.now() - answeredAt;
       this.#syncProcessing[kind].record(processingMs);
       publish('matrix-client-manager:sync', () => ({ userId, kind, durationMs, processingMs, rooms, events }));
@@ -265,7 +265,7 @@ export class ManagerTelemetry implements Telemetry {
     }
   }
 
-  /** Told again at each look for a homeserver that is down. */
+  /** Also called after each failed probe of a homeserver that is down. */
   homeserver(state: 'up' | 'down'): void {
     if (state === 'down' && !this.#down) this.#outages.add();
     this.#down = state === 'down';
@@ -275,7 +275,7 @@ export class ManagerTelemetry implements Telemetry {
     return this.#spans.detached(run);
   }
 
-  /** What has been counted and measured so far. */
+  /** Counts and durations since the manager was made. */
   stats(): TelemetryStats {
     return {
       starts: {

@@ -1,8 +1,8 @@
 import type { Attributes, Counter, Histogram, Meter } from '@opentelemetry/api';
-import { quietly } from './contained.js';
+import { ignoringErrors } from './contained.js';
 import type { InstrumentDescription } from './instruments.js';
 
-/** A counter of one label set; the labels are one object for good. */
+/** A counter of one label set. The `labels` object never changes, so that it can be reused for each measurement. */
 export class Count {
   value = 0;
   readonly labels: Attributes;
@@ -11,22 +11,22 @@ export class Count {
   constructor(counter: Counter, labels: Attributes) {
     this.#counter = counter;
     this.labels = labels;
-    quietly(() => counter.add(0, labels), undefined); // what has not happened is seen as 0, and its first time as a rise
+    ignoringErrors(() => counter.add(0, labels), undefined); // exports 0 from the start, so that the first increment is visible as a change
   }
 
   add(amount = 1): void {
     this.value += amount;
-    quietly(() => this.#counter.add(amount, this.labels), undefined);
+    ignoringErrors(() => this.#counter.add(amount, this.labels), undefined);
   }
 }
 
-/** What `stats()` tells of how long something takes. */
+/** Summary of durations in `stats()`. */
 export interface DurationStats {
-  /** How often it happened. */
+  /** Number of measurements. */
   readonly count: number;
-  /** All of it together, in milliseconds. */
+  /** Sum of the durations, in milliseconds. */
   readonly totalMs: number;
-  /** The longest, in milliseconds. */
+  /** Longest duration, in milliseconds. */
   readonly maxMs: number;
 }
 
@@ -47,7 +47,7 @@ export class Durations {
     this.count++;
     this.totalMs += durationMs;
     this.maxMs = Math.max(this.maxMs, durationMs);
-    quietly(() => this.#histogram.record(durationMs / 1_000, this.labels), undefined);
+    ignoringErrors(() => this.#histogram.record(durationMs / 1_000, this.labels), undefined);
   }
 
   get stats(): DurationStats {
@@ -55,7 +55,7 @@ export class Durations {
   }
 }
 
-/** All label sets of one metric, each made when it is first needed. */
+/** The label sets of one metric. Each is made at its first use. */
 export class Series<Cell> {
   readonly #labels: readonly string[];
   readonly #common: Attributes;
@@ -68,7 +68,7 @@ export class Series<Cell> {
     this.#make = make;
   }
 
-  /** The cell of these values, in the order of the metric's labels. */
+  /** The counter or histogram for these label values, in the order of the metric's labels. */
   at(...values: readonly string[]): Cell {
     const key = values.join(' ');
     const known = this.#cells.get(key);
@@ -101,7 +101,7 @@ export function fromNames<Name extends string, T>(names: readonly Name[], value:
   return Object.fromEntries(names.map((name) => [name, value(name)])) as Record<Name, T>;
 }
 
-/** The label sets of a metric with one label, whose values are known. */
-export function each<Name extends string, Cell>(names: readonly Name[], series: Series<Cell>): Record<Name, Cell> {
+/** Makes the label sets of a metric with one label, for all its values. */
+export function eachName<Name extends string, Cell>(names: readonly Name[], series: Series<Cell>): Record<Name, Cell> {
   return fromNames(names, (name) => series.at(name));
 }

@@ -3,30 +3,30 @@ import type { DecryptionFailureReason } from '../core/decryption.js';
 import type { KeyBackupFailure, KeyRequestResult, RequestResult, RoomKeyEvent, SyncKind } from '../core/telemetry.js';
 import type { DurationStats } from './series.js';
 
-/** Requests to one endpoint that ended alike. */
+/** Requests to one endpoint with the same method, status class and result. */
 export interface RequestStats {
   readonly method: string;
-  /** The path with names for its ids, such as `/_matrix/client/v3/rooms/{roomId}/messages`; `other` for an unknown one. */
+  /** Path with names in place of its ids, such as `/_matrix/client/v3/rooms/{roomId}/messages`; `other` for an unknown path. */
   readonly endpoint: string;
-  /** `2xx` and so on; `none` without an answer. */
+  /** Status class, such as `2xx`; `none` without a response. */
   readonly status: string;
   readonly result: RequestResult;
   readonly count: number;
 }
 
-/** What has happened since the manager was made: the numbers that OpenTelemetry gets. */
+/** Counts and durations since the manager was made: the same numbers that OpenTelemetry exports. */
 export interface TelemetryStats {
-  /** Starts of clients that came to be live, resumed from a position or from nothing; and failed ones. */
+  /** Starts of clients that became live, from a stored position (`resumed`) or without one (`fresh`); and failed starts. */
   readonly starts: { readonly resumed: DurationStats; readonly fresh: DurationStats; readonly failed: number };
   /** Stops of clients that were live, by reason. */
   readonly stops: Readonly<Record<string, number>>;
-  /** How long answers of syncs took, the homeserver's waiting for news included. */
+  /** Time until sync responses, including the homeserver's wait for new events. */
   readonly syncs: Readonly<Record<SyncKind, DurationStats>>;
-  /** How long it took to take them in. */
+  /** Time from a sync response until its events were handed to the callbacks. */
   readonly syncProcessing: Readonly<Record<SyncKind, DurationStats>>;
-  /** Parts of answers, such as events without a sender, that are not what the specification promises: left out. */
+  /** Parts of responses that violate the specification and were left out, such as events without a sender. */
   readonly malformedParts: number;
-  /** Events handed to the callbacks. */
+  /** Events handed to the callbacks, by type and provenance. */
   readonly events: Readonly<Record<ClientEventType, Readonly<Record<Provenance, number>>>>;
   /** Calls of callbacks, and events that became dead letters. */
   readonly callbacks: {
@@ -34,28 +34,28 @@ export interface TelemetryStats {
     readonly failed: DurationStats;
     readonly deadLetters: number;
   };
-  /** Encrypted events that were decrypted for callbacks, and those that could not be, by reason. */
+  /** Encrypted events that were decrypted for callbacks, and failed decryptions by reason. */
   readonly decryptions: Readonly<Record<'decrypted' | DecryptionFailureReason, number>>;
-  /** Changes of keys that were stored, and that could not be. */
+  /** Changes of encryption keys that were stored, and that failed to be stored. */
   readonly keyCommits: { readonly stored: number; readonly failed: number };
-  /** What has become of room keys on the users' devices. */
+  /** Room keys that the users' devices have made, received, backed up or restored, and keys that were withheld. */
   readonly roomKeys: Readonly<Record<RoomKeyEvent, number>>;
-  /** Keys that an event lacked and that were looked for in the user's key backup. Other devices are not asked. */
+  /** Missing room keys that were requested from the user's key backup. No keys are requested from other devices. */
   readonly keyRequests: Readonly<Record<KeyRequestResult, number>>;
   /** The key backups of running devices. */
   readonly keyBackup: {
-    /** Keys of running devices that wait to be stored. */
+    /** Room keys of running devices that are not in the key backup yet. */
     readonly waiting: number;
-    /** Attempts to store keys: those that will be repeated, and those whose backup is no more. */
+    /** Failed attempts to store keys: `upload` is retried; with `gone` the backup no longer exists. */
     readonly failures: Readonly<Record<KeyBackupFailure, number>>;
   };
-  /** Gaps that could be filled, and those that could not or not wholly; events fetched for them. */
+  /** Gaps that were filled, gaps that were not filled completely (`open`), and the events fetched for both. */
   readonly gaps: { readonly filled: number; readonly open: number; readonly events: number };
-  /** Positions that were stored, and that could not be. */
+  /** Stored positions, and failed attempts to store one. */
   readonly checkpoints: { readonly stored: DurationStats; readonly failed: DurationStats };
-  /** Messages from the call until the homeserver had them, and those that failed. */
+  /** Messages that were sent and that failed: time from the call until the homeserver's response. */
   readonly sends: { readonly sent: DurationStats; readonly failed: DurationStats };
-  /** Users provisioned, by whether the account was made or existed; and failures. */
+  /** Provisioned users with a new account (`created`) or an `existing` one; and failures. */
   readonly provisions: {
     readonly created: DurationStats;
     readonly existing: DurationStats;
@@ -64,9 +64,9 @@ export interface TelemetryStats {
   /** Requests to the homeserver. */
   readonly requests: {
     readonly count: number;
-    /** Requests made once more after a failure. */
+    /** Requests repeated after a failure. */
     readonly retries: number;
-    /** Each combination that there has been. */
+    /** One entry for each combination that has occurred. */
     readonly byEndpoint: readonly RequestStats[];
   };
   /** How often the homeserver went down. */

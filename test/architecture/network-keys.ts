@@ -40,7 +40,7 @@ const verified: ReadonlySet<string> = new Set([
   'manager/options.ts: (value as Record<string, unknown> | null)?.[method]',
   'manager/options.ts: limit[part]',
   'manager/options.ts: options[name as NumberOption]',
-  'files/attachments.ts: early?.[AUTHENTICATED_MEDIA_EARLY]',
+  'files/attachments.ts: flags?.[AUTHENTICATED_MEDIA_FLAG]',
   'messages/room-message.ts: event.content[key]',
   'messages/room-message.ts: event[decryption]',
   'resilience/rate-limiter.ts: this.#queues[priority]',

@@ -46,7 +46,7 @@ it('makes the content of a text message without HTML, and copies one that is giv
 it.each([
   [{}, /neither/],
   [{ text: 'x', content: {} }, /both/],
-  [{ html: '<b>x</b>', content: {} }, /`html` to come with `text`/],
+  [{ html: '<b>x</b>', content: {} }, /the plain form, beside `html`/],
   [{ text: 7 }, /`text` to be a string/],
   [{ text: null }, /`text` to be a string/],
   [{ text: 'x', html: 7 }, /`html` to be a string/],

@@ -223,7 +223,7 @@ describe('a durable message that the homeserver always answers 5xx', () => {
     const [lost, next] = [send(manager, 'poison'), send(manager, 'next')];
     await clock.advance(500_000);
     expect(await manager.listSends()).toHaveLength(2);
-    expect((await manager.checkHealth()).reasons.join()).toContain('1 durable messages could not be sent');
+    expect((await manager.checkHealth()).reasons.join()).toContain('1 durable messages have been failing');
     expect(manager.stats()).toMatchObject({ stalledSends: 1, givenUpSends: 0 });
     await clock.advance(200_000);
     expect(await lost).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE', status: 500 });
