@@ -104,7 +104,7 @@ export type {
 export type { StoredDeadLetter, StoredError } from './storage/dead-letter.js';
 export type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './storage/queued-send.js';
 
-// The injectables
+// Interfaces that an application can implement
 export { systemClock } from './core/clock.js';
 export type { Clock, TimerHandle } from './core/clock.js';
 export type { Logger } from './core/logger.js';
@@ -118,7 +118,7 @@ export type {
   TransportRequest,
 } from './core/ports/transport.js';
 
-// Watching it
+// Telemetry
 export { diagnosticsChannels } from './telemetry/channels.js';
 export type { DiagnosticsChannelName, DiagnosticsMessages } from './telemetry/channels.js';
 export type { Gauges, QueueName } from './telemetry/gauges.js';
@@ -126,11 +126,11 @@ export type { DurationStats } from './telemetry/series.js';
 export type { RequestStats, TelemetryStats } from './telemetry/telemetry-stats.js';
 export type { KeyBackupFailure, KeyRequestResult, RequestResult, RoomKeyEvent, SyncKind } from './core/telemetry.js';
 
-// Overload control
+// Homeserver state and rate limits
 export type { HomeserverState } from './resilience/circuit-breaker.js';
 export type { RateLimit } from './resilience/rate-limiter.js';
 
-// Shapes
+// Event content
 export type { EventContent } from './core/raw-event.js';
 
 // Encryption

@@ -22,9 +22,9 @@ interface TypingState {
 }
 
 /**
- * Sends typing notifications that change the state at the homeserver; applications may call this at every key press. For
- * each user and room, requests run one at a time, and a failed request is not repeated once there is a newer state. The
- * last state is therefore the one that the homeserver keeps.
+ * Sends typing notifications that change the state at the homeserver; applications may call this at every key press.
+ * For each user and room, requests run one at a time, and a failed request is not repeated once there is a newer state.
+ * The last state is therefore the one that the homeserver keeps.
  * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidtypinguserid
  */
 export class TypingNotifier {

@@ -16,8 +16,8 @@ export interface ManagerEvents extends UserEvents {
   /** A callback failed `callbackAttempts` times for an event. The event is stored as a dead letter, and delivery continues. */
   deadLetter: (event: { readonly userId: string; readonly event: ClientEvent; readonly error: unknown }) => void;
   /**
-   * A user's session was renewed, or is on a new device. Replace stored credentials with these; they contain secrets. Not
-   * emitted for credentials that `provisionUser` resolves with, or that the application's `credentials` returned.
+   * A user's session was renewed, or is on a new device. Replace stored credentials with these; they contain secrets.
+   * Not emitted for credentials that `provisionUser` resolves with, or that the application's `credentials` returned.
    */
   credentialsChanged: (event: { readonly userId: string; readonly credentials: Credentials }) => void;
   /** The homeserver went down or is up again. While it is down, emitted again each time a probe request fails. */

@@ -3,8 +3,8 @@ import { flag, optionsOf } from '../core/call-options.js';
 
 export interface ForgetUserOptions {
   /**
-   * Whether to log the session out, which removes its device at the homeserver. This needs a provisioner. A failed logout
-   * is logged. @default true
+   * Whether to log the session out, which removes its device at the homeserver. This needs a provisioner. A failed
+   * logout is logged. @default true
    */
   readonly logOut?: boolean | undefined;
 }

@@ -17,8 +17,8 @@ export interface ForgetUserParts {
 }
 
 /**
- * Stops the user's client and deletes everything stored about the user: session, callbacks, keys, position, dead letters,
- * queued sends. A failed step does not prevent the others; the call may be repeated.
+ * Stops the user's client and deletes everything stored about the user: session, callbacks, keys, position, dead
+ * letters, queued sends. A failed step does not prevent the others; the call may be repeated.
  */
 export async function forgetUser(parts: ForgetUserParts, userId: string, logOut: boolean): Promise<void> {
   const { accounts, callbacks, encryption, logger, outbox, users } = parts;

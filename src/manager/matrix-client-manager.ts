@@ -262,10 +262,10 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Makes the user's account and a session, if they do not exist, and returns the session. Idempotent; stored credentials
-   * that still work are returned unchanged, and concurrent calls for a user share one run. For the account of the option
-   * `admin` the result is its own session, and only its display name is changed.
-   * Throws `INVALID_USER_ID`, `USER_DEACTIVATED`, `FORBIDDEN` (not an admin), `UNSUPPORTED` (no Admin API), `RATE_LIMITED`.
+   * Makes the user's account and a session, if they do not exist, and returns the session. Idempotent; stored
+   * credentials that still work are returned unchanged, and concurrent calls for a user share one run. For the account
+   * of the option `admin` the result is its own session, and only its display name is changed. Throws
+   * `INVALID_USER_ID`, `USER_DEACTIVATED`, `FORBIDDEN` (not an admin), `UNSUPPORTED` (no Admin API), `RATE_LIMITED`.
    */
   async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
     this.#lifecycle.assertOpen();
@@ -291,10 +291,10 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Keeps the user's client live, for instance while a WebSocket or SSE stream of the user is open. Until the connection
-   * is closed, the client does not rest, is not stopped as idle or evicted, and is restarted after a failure. A user may
-   * have several connections. With `maxClients` clients in use, waits until one is free. Rejects as {@link startClient}
-   * does, and with `INVALID_OPTIONS` for bad options; no connection remains then.
+   * Keeps the user's client live, for instance while a WebSocket or SSE stream of the user is open. Until the
+   * connection is closed, the client does not rest, is not stopped as idle or evicted, and is restarted after a
+   * failure. A user may have several connections. With `maxClients` clients in use, waits until one is free. Rejects as
+   * {@link startClient} does, and with `INVALID_OPTIONS` for bad options; no connection remains then.
    */
   async connect(options: ConnectOptions): Promise<Connection> {
     this.#lifecycle.assertOpen();
@@ -341,9 +341,10 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Runs `use` with the user's client, which is started if needed. Until `use` ends, the client is not stopped as idle or
-   * evicted. Do not keep a reference: after `use` the client may be stopped at any time. Errors of `use` pass through
-   * unchanged. Errors of the library pass `isManagerError()`; failed requests of matrix-js-sdk throw its `MatrixError`.
+   * Runs `use` with the user's client, which is started if needed. Until `use` ends, the client is not stopped as idle
+   * or evicted. Do not keep a reference: after `use` the client may be stopped at any time. Errors of `use` pass
+   * through unchanged. Errors of the library pass `isManagerError()`; failed requests of matrix-js-sdk throw its
+   * `MatrixError`.
    */
   async withClient<T>(
     userId: string,
@@ -397,14 +398,18 @@ export class MatrixClientManager implements AsyncDisposable {
     const timeline = reader.userSession?.currentTimeline(page.roomId);
     const decrypt = this.#roomSender.pageDecryption(request.userId, page.roomId, signal);
     const pageRequest = { ...page, signal, decrypt };
-    const fetching = withFailureReport(reader.userSession, fetchPage(this.#http, reader.session, timeline, pageRequest));
+    const fetching = withFailureReport(
+      reader.userSession,
+      fetchPage(this.#http, reader.session, timeline, pageRequest),
+    );
     return this.#lifecycle.rejectWhenClosed(fetching, page.signal);
   }
 
   /**
-   * Sends a message (text, HTML with its text, or any content) and resolves when the homeserver has accepted it. Messages
-   * of one user to one room are sent in the order of the calls. Ends the user's typing notification in the room.
-   * Throws `INVALID_OPTIONS` (a content that no homeserver accepts), `FORBIDDEN`, `RATE_LIMITED`, `ENCRYPTION_UNAVAILABLE`.
+   * Sends a message (text, HTML with its text, or any content) and resolves when the homeserver has accepted it.
+   * Messages of one user to one room are sent in the order of the calls. Ends the user's typing notification in the
+   * room. Throws `INVALID_OPTIONS` (a content that no homeserver accepts), `FORBIDDEN`, `RATE_LIMITED`,
+   * `ENCRYPTION_UNAVAILABLE`.
    */
   async sendMessage(options: SendMessageOptions): Promise<{ eventId: string }> {
     this.#lifecycle.assertOpen();
@@ -438,8 +443,8 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Signs the other user's current cross-signing keys with the user's. The application must know by other means that the
-   * keys are that user's. With `trust: 'verified'`, the other user's signed devices then receive room keys. Throws
+   * Signs the other user's current cross-signing keys with the user's. The application must know by other means that
+   * the keys are that user's. With `trust: 'verified'`, the other user's signed devices then receive room keys. Throws
    * `ENCRYPTION_UNAVAILABLE`, `NOT_FOUND` if the other user has no cross-signing keys, and `ENCRYPTION_SETUP_FAILED` if
    * the user's own private keys are not on this device.
    */
@@ -450,10 +455,11 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Replaces the user's cross-signing keys, secret storage and key backup, for instance after the recovery key was lost.
-   * Other users see that the identity has changed; room keys in the old backup are lost. `authenticate` answers the
-   * homeserver's user-interactive authentication, by default with a temporary password. Throws `ENCRYPTION_UNAVAILABLE`,
-   * and `ENCRYPTION_SETUP_FAILED` if the homeserver refuses or the application does not store the new recovery key.
+   * Replaces the user's cross-signing keys, secret storage and key backup, for instance after the recovery key was
+   * lost. Other users see that the identity has changed; room keys in the old backup are lost. `authenticate` answers
+   * the homeserver's user-interactive authentication, by default with a temporary password. Throws
+   * `ENCRYPTION_UNAVAILABLE`, and `ENCRYPTION_SETUP_FAILED` if the homeserver refuses or the application does not store
+   * the new recovery key.
    */
   async resetIdentity(userId: string, options: ResetIdentityOptions = {}): Promise<EncryptionStatus> {
     const { authenticate, signal } = readCallOptions('resetIdentity()', resetIdentitySchema, options);
@@ -466,8 +472,8 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /**
    * Uploads a file and sends a message with it; in an encrypted room the file is encrypted. A stream with a `size` is
-   * uploaded in constant memory. Throws as {@link sendMessage} does, and `FILE_TOO_LARGE` before the upload starts. After
-   * a failure the stream is closed.
+   * uploaded in constant memory. Throws as {@link sendMessage} does, and `FILE_TOO_LARGE` before the upload starts.
+   * After a failure the stream is closed.
    */
   async sendFile(options: SendFileOptions): Promise<{ eventId: string; contentUri: string }> {
     try {
@@ -496,8 +502,9 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Downloads the file of a message, and decrypts an encrypted one. Resolves when the response has started; read the bytes
-   * with `stream` or `buffer()`. The call, `stream` and `buffer()` throw `FILE_TOO_LARGE`, `FILE_DAMAGED`, `NOT_FOUND`.
+   * Downloads the file of a message, and decrypts an encrypted one. Resolves when the response has started; read the
+   * bytes with `stream` or `buffer()`. The call, `stream` and `buffer()` throw `FILE_TOO_LARGE`, `FILE_DAMAGED`,
+   * `NOT_FOUND`.
    */
   async downloadFile(options: DownloadFileOptions): Promise<DownloadedFile> {
     this.#lifecycle.assertOpen();
@@ -573,8 +580,9 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Re-encrypts the keys of all devices with a new secret, in one transaction; clients keep running. Afterwards the file of
-   * `encryption` opens with the new secret only. Throws `INVALID_OPTIONS`, or `STORAGE` if the file cannot be used.
+   * Re-encrypts the keys of all devices with a new secret, in one transaction; clients keep running. Afterwards the
+   * file of `encryption` opens with the new secret only. Throws `INVALID_OPTIONS`, or `STORAGE` if the file cannot be
+   * used.
    */
   async rotateEncryptionSecret(secret: string | Uint8Array): Promise<void> {
     this.#lifecycle.assertOpen();
@@ -583,9 +591,10 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Stops the user's client and deletes everything that the library has stored about the user: session, callbacks, keys,
-   * position, dead letters and queued sends. Calls `credentials.delete`. The account itself is unchanged; after another
-   * `provisionUser` the user has a new device. A failed step does not prevent the others; repeat the call after a failure.
+   * Stops the user's client and deletes everything that the library has stored about the user: session, callbacks,
+   * keys, position, dead letters and queued sends. Calls `credentials.delete`. The account itself is unchanged; after
+   * another `provisionUser` the user has a new device. A failed step does not prevent the others; repeat the call after
+   * a failure.
    */
   async forgetUser(userId: string, options: ForgetUserOptions = {}): Promise<void> {
     this.#lifecycle.assertOpen();
@@ -621,8 +630,8 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Whether the homeserver answers and the clients are connected. Makes a request only if the homeserver has answered no
-   * other one recently. Rejects only with `MANAGER_CLOSED`.
+   * Whether the homeserver answers and the clients are connected. Makes a request only if the homeserver has answered
+   * no other one recently. Rejects only with `MANAGER_CLOSED`.
    */
   async checkHealth(): Promise<Health> {
     this.#lifecycle.assertOpen();
@@ -640,9 +649,9 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Waits up to `stopTimeoutMs` for sends in progress, then stops every client and closes the storage. Idempotent. After
-   * the first call, every other method rejects with `MANAGER_CLOSED`. A step that fails or times out does not prevent the
-   * later ones. After the last step, rejects with the failure, or with an AggregateError of several.
+   * Waits up to `stopTimeoutMs` for sends in progress, then stops every client and closes the storage. Idempotent.
+   * After the first call, every other method rejects with `MANAGER_CLOSED`. A step that fails or times out does not
+   * prevent the later ones. After the last step, rejects with the failure, or with an AggregateError of several.
    */
   shutdown(): Promise<void> {
     this.#lifecycle.beginShutdown();

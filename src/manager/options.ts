@@ -35,8 +35,8 @@ export interface MatrixClientManagerOptions {
   /** Makes accounts and sessions. @default a SynapseAdminProvisioner with `admin` */
   readonly provisioner?: Provisioner;
   /**
-   * The application's own store of credentials, `{ get, set, delete }`. `get` is called when `storage` has no credentials
-   * and when a token is no longer valid; `set` gets new credentials before they are used. A function
+   * The application's own store of credentials, `{ get, set, delete }`. `get` is called when `storage` has no
+   * credentials and when a token is no longer valid; `set` gets new credentials before they are used. A function
    * `(userId) => credentials` is read-only: new credentials are not stored in it.
    */
   readonly credentials?: CredentialsSource;
@@ -68,8 +68,9 @@ export interface MatrixClientManagerOptions {
   /** How many events are fetched at most to fill a gap in a room. A `gap` event reports a larger gap. @default 1_000 */
   readonly gapFillLimit?: number;
   /**
-   * How long the manager tries to fill a gap in a room while the homeserver answers other requests, in milliseconds. Then
-   * a `gap` event reports the gap, and newer events of the room are delivered. Infinity: no limit. @default 600_000 (10 minutes)
+   * How long the manager tries to fill a gap in a room while the homeserver answers other requests, in milliseconds.
+   * Then a `gap` event reports the gap, and newer events of the room are delivered. Infinity: no limit. @default
+   * 600_000 (10 minutes)
    */
   readonly gapFillTimeoutMs?: number;
   /** How many times a failing callback is called with an event before the event becomes a dead letter. @default 3 */
@@ -78,12 +79,14 @@ export interface MatrixClientManagerOptions {
   readonly callbackRetryDelayMs?: number;
   /**
    * How long a durable send may fail while the homeserver answers other requests, in milliseconds. Then it is listed as
-   * failed, and the room's next send starts. Rate limits count, outages do not. Infinity: no limit. @default 600_000 (10 minutes)
+   * failed, and the room's next send starts. Outages do not count, nor do rate limits while other messages of the user
+   * are accepted. Infinity: no limit. @default 600_000 (10 minutes)
    */
   readonly sendTimeoutMs?: number;
   /**
-   * How long one call of a callback may take, in milliseconds. Then its `signal` is aborted, the attempt counts as failed,
-   * and delivery in the room continues, although the call may still run. Infinity: no limit. @default 300_000 (5 minutes)
+   * How long one call of a callback may take, in milliseconds. Then its `signal` is aborted, the attempt counts as
+   * failed, and delivery in the room continues, although the call may still run. Infinity: no limit. @default 300_000
+   * (5 minutes)
    */
   readonly callbackTimeoutMs?: number;
   /** How many Admin API calls may run at once. @default 4 */
@@ -101,8 +104,8 @@ export interface MatrixClientManagerOptions {
   /** Additional rate limit for Admin API calls. @default no limit */
   readonly adminRateLimit?: RateLimit;
   /**
-   * Whether clients start with the most recently active rooms and load the others while they are already live. This needs
-   * a homeserver with simplified sliding sync (MSC4186). No event is missed with either value. @default true
+   * Whether clients start with the most recently active rooms and load the others while they are already live. This
+   * needs a homeserver with simplified sliding sync (MSC4186). No event is missed with either value. @default true
    */
   readonly slidingSync?: boolean;
   /**

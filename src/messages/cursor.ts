@@ -6,7 +6,10 @@ import { isObject } from '../core/raw-event.js';
 export interface PagePosition {
   /** A pagination token of the homeserver. */
   readonly token?: string | undefined;
-  /** Oldest event of the pages so far. With a `token`, the events from the token up to this one are skipped. */
+  /**
+   * Oldest event of the pages so far; the next page starts right before it. With a `token`, the events from the token up
+   * to and including this one have been returned already.
+   */
   readonly before?: string | undefined;
 }
 

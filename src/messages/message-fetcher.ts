@@ -37,8 +37,8 @@ export interface PageRequest {
 const MAX_REQUESTS = 50;
 
 /**
- * Reads a page of a room's messages as the user of `session` sees them: first from `timeline`, then from the homeserver.
- * Both have the same events in the same order, so that pages do not depend on the events in memory.
+ * Reads a page of a room's messages as the user of `session` sees them: first from `timeline`, then from the
+ * homeserver. Both have the same events in the same order, so that pages do not depend on the events in memory.
  */
 export async function fetchPage(
   http: HomeserverHttp,

@@ -10,8 +10,8 @@ export interface GetRoomMessagesOptions {
   /** The `end` of the previous page; absent: start at the newest message. */
   readonly from?: string | undefined;
   /**
-   * Which events the page contains: the kinds `message`, `reaction`, `redaction`, `membership`, `state`, as for callbacks;
-   * event types; prefixes of event types (`m.call.*`). Edits are applied to the message that they change.
+   * Which events the page contains: the kinds `message`, `reaction`, `redaction`, `membership`, `state`, as for
+   * callbacks; event types; prefixes of event types (`m.call.*`). Edits are applied to the message that they change.
    * @default ['message']
    */
   readonly types?: readonly string[] | undefined;

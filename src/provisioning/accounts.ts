@@ -63,8 +63,8 @@ export class Accounts {
   }
 
   /**
-   * Makes the user's account and a session, if they do not exist. Concurrent calls with equal options share one run; calls
-   * with different options run one after the other.
+   * Makes the user's account and a session, if they do not exist. Concurrent calls with equal options share one run;
+   * calls with different options run one after the other.
    */
   async provision(options: ProvisionUserOptions): Promise<ProvisionedUser> {
     const { username, displayName, admin = false, deviceId, deviceName, signal } = options;
@@ -178,9 +178,9 @@ export class Accounts {
   }
 
   /**
-   * Deletes the user's credentials, also in the application's store. Before that, with `logOut` and a provisioner, logs the
-   * session out; a failed logout is logged, and the credentials are deleted nevertheless. Calls that still use the session
-   * can no longer renew it.
+   * Deletes the user's credentials, also in the application's store. Before that, with `logOut` and a provisioner, logs
+   * the session out; a failed logout is logged, and the credentials are deleted nevertheless. Calls that still use the
+   * session can no longer renew it.
    */
   async forget(userId: string, logOut: boolean): Promise<void> {
     const { storage, application } = this.#options;

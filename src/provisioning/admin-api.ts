@@ -136,9 +136,9 @@ export class AdminApi {
   }
 
   /**
-   * Deactivates the account: it leaves its rooms, and its sessions end. `erase` also hides its messages from users who join
-   * later. The manager stops the user's client and deletes the stored data, as `forgetUser` does. Later calls for the user
-   * reject with `USER_DEACTIVATED`. Throws `INVALID_OPTIONS` for the account of the option `admin`.
+   * Deactivates the account: it leaves its rooms, and its sessions end. `erase` also hides its messages from users who
+   * join later. The manager stops the user's client and deletes the stored data, as `forgetUser` does. Later calls for
+   * the user reject with `USER_DEACTIVATED`. Throws `INVALID_OPTIONS` for the account of the option `admin`.
    */
   async deactivateUser(userId: string, options: DeactivateUserOptions = {}): Promise<void> {
     assertUserId(userId);
@@ -184,8 +184,8 @@ export class AdminApi {
   }
 
   /**
-   * Removes a device and its session; resolves also if there is no such device. Throws `INVALID_OPTIONS` for the device of
-   * the option `admin`.
+   * Removes a device and its session; resolves also if there is no such device. Throws `INVALID_OPTIONS` for the device
+   * of the option `admin`.
    */
   async deleteDevice(userId: string, deviceId: string, options: CallOptions = {}): Promise<void> {
     assertUserId(userId);
@@ -199,8 +199,8 @@ export class AdminApi {
   }
 
   /**
-   * Makes a local user join a room; resolves to the room id, also if the user is already in the room. If the room is not
-   * public, the admin has to be a member; otherwise this rejects with `FORBIDDEN`.
+   * Makes a local user join a room; resolves to the room id, also if the user is already in the room. If the room is
+   * not public, the admin has to be a member; otherwise this rejects with `FORBIDDEN`.
    */
   async joinRoom(userId: string, roomIdOrAlias: string, options: CallOptions = {}): Promise<string> {
     assertUserId(userId);

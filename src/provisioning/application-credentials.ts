@@ -9,15 +9,16 @@ import type { Logger } from '../core/logger.js';
 import { checkedCredentials } from './checked-credentials.js';
 
 /**
- * The application's own store of credentials, such as a table with a row per user. Each call times out after 30 seconds.
- * The functions must not wait for calls of the manager for the same user.
+ * The application's own store of credentials, such as a table with a row per user. Each call times out after 30
+ * seconds. The functions must not wait for calls of the manager for the same user.
  */
 export interface CredentialsStore {
   /** The credentials that were set last; undefined or null if there are none. */
   get(userId: string): Promise<Credentials | undefined | null> | Credentials | undefined | null;
   /**
-   * Replaces the user's credentials. The manager waits for this call before it uses the new token, because the first use
-   * may invalidate the previous one. A failed call is repeated a few times, then in the background until it succeeds.
+   * Replaces the user's credentials. The manager waits for this call before it uses the new token, because the first
+   * use may invalidate the previous one. A failed call is repeated a few times, then in the background until it
+   * succeeds.
    */
   set(userId: string, credentials: Credentials): unknown;
   /** Deletes the credentials; called when the manager forgets the user. Must succeed if there are none. */
@@ -67,8 +68,9 @@ export class ApplicationCredentials {
   }
 
   /**
-   * The application's credentials of the user. A failed call rejects with `NETWORK` or `TIMEOUT`, which are retryable, so
-   * that an outage of the application's database logs no user out. Invalid credentials reject with `INVALID_OPTIONS`.
+   * The application's credentials of the user. A failed call rejects with `NETWORK` or `TIMEOUT`, which are retryable,
+   * so that an outage of the application's database logs no user out. Invalid credentials reject with
+   * `INVALID_OPTIONS`.
    */
   async get(userId: string): Promise<Credentials | undefined> {
     this.assertNotInsideGet(userId);
@@ -96,8 +98,8 @@ export class ApplicationCredentials {
   }
 
   /**
-   * Has the application store new credentials. After a few failed attempts this resolves nevertheless, because `storage`
-   * has the credentials too, and attempts continue in the background.
+   * Has the application store new credentials. After a few failed attempts this resolves nevertheless, because
+   * `storage` has the credentials too, and attempts continue in the background.
    */
   async set(credentials: Credentials): Promise<void> {
     const { source, logger, signal } = this.#options;

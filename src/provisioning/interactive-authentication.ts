@@ -5,8 +5,8 @@ export type AuthenticatedRequest = (auth: Record<string, unknown> | null) => Pro
 const MAX_PASSWORDS = 4;
 
 /**
- * Makes a request, and repeats it with a password if the homeserver asks for user-interactive authentication. Rejects with
- * the request's error if the homeserver asks for another stage, or there is no password.
+ * Makes a request, and repeats it with a password if the homeserver asks for user-interactive authentication. Rejects
+ * with the request's error if the homeserver asks for another stage, or there is no password.
  *
  * The request may renew the user's session, so the caller must not hold the queue that a renewal needs.
  * @param passwordFor - resolves to a password that is currently valid; undefined if there is none

@@ -57,7 +57,7 @@ export class OwnAdmin {
     throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
   }
 
-  /** Sets the admin's display name with the client-server API, because the Admin API request could change the password. */
+  /** Sets the admin's display name with the client-server API, which leaves the password unchanged. */
   async setDisplayName(displayName: string): Promise<void> {
     const { session, userId } = this;
     await this.#http.request(v.unknown(), {

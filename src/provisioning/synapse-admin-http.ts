@@ -13,8 +13,8 @@ import { Session } from '../http/session.js';
 import { OwnAdmin } from './own-admin.js';
 
 /**
- * The server admin whose account makes Admin API calls. With a password, the manager logs in once, and again on the same
- * device when the token is no longer valid.
+ * The server admin whose account makes Admin API calls. With a password, the manager logs in once, and again on the
+ * same device when the token is no longer valid.
  */
 export type AdminAccount =
   | { readonly userId: string; readonly accessToken: string; readonly password?: string }

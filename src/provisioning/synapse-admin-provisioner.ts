@@ -46,8 +46,8 @@ const RACE_BACKOFF = { baseDelayMs: 20, maxDelayMs: 1_000 };
 
 /**
  * Provisions through Synapse's Admin API: `PUT /_synapse/admin/v2/users/{userId}` with a random password, then the
- * standard login with this password, which is not kept. The account of the option `admin` is not provisioned: it keeps its
- * password, and its session is that of the option.
+ * standard login with this password, which is not kept. The account of the option `admin` is not provisioned: it keeps
+ * its password, and its session is that of the option.
  * @see https://element-hq.github.io/synapse/latest/admin_api/user_admin_api.html#create-or-modify-account
  */
 export class SynapseAdminProvisioner implements Provisioner {

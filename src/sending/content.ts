@@ -18,7 +18,8 @@ export interface MessageBody {
 const MAX_CONTENT_BYTES = 60_000;
 
 /**
- * The event content to send, copied from the caller's. Throws `INVALID_OPTIONS` for a content that no homeserver accepts.
+ * The event content to send, copied from the caller's. Throws `INVALID_OPTIONS` for a content that no homeserver
+ * accepts.
  * @param type - the type of the event
  */
 export function toContent({ text, html, content }: MessageBody, type = 'm.room.message'): EventContent {

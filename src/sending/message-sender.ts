@@ -38,8 +38,8 @@ export class MessageSender {
   }
 
   /**
-   * Runs `send` after the user's earlier sends to the room. The place in the queue is taken synchronously. When `signal` is
-   * aborted, this rejects at once, and a `send` that has not started never runs.
+   * Runs `send` after the user's earlier sends to the room. The place in the queue is taken synchronously. When
+   * `signal` is aborted, this rejects at once, and a `send` that has not started never runs.
    */
   async inOrder<T>(userId: string, roomId: string, send: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     this.#queued++;

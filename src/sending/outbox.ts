@@ -210,7 +210,11 @@ export class Outbox {
     }
   }
 
-  async #sendAndComplete(outgoing: OutgoingMessage, signal: AbortSignal, isResumed = false): Promise<{ eventId: string }> {
+  async #sendAndComplete(
+    outgoing: OutgoingMessage,
+    signal: AbortSignal,
+    isResumed = false,
+  ): Promise<{ eventId: string }> {
     const { storage, logger } = this.#options;
     const { userId, roomId, txnId } = outgoing;
     let sent: { eventId: string };

@@ -10,8 +10,8 @@ export interface SendMessageOptions extends MessageBody {
   /** Transaction id. A message sent again with the same `txnId` is not posted twice. @default a random one */
   readonly txnId?: string | undefined;
   /**
-   * Store the message before it is sent, and repeat the attempt until the homeserver accepts or refuses it. After a crash
-   * or shutdown the next manager on the same storage sends it. @default false
+   * Store the message before it is sent, and repeat the attempt until the homeserver accepts or refuses it. After a
+   * crash or shutdown the next manager on the same storage sends it. @default false
    */
   readonly durable?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;

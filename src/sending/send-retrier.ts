@@ -56,11 +56,14 @@ export class SendRetrier {
 
   /**
    * Repeats until the homeserver accepts or refuses the message. A message of an earlier process (`isResumed`) also
-   * waits until the user's session is known; a new message then rejects, because the caller made a mistake. Rejects with
-   * {@link SendGivenUpError} after the message has failed for `sendTimeoutMs` while the homeserver was up, and with `ABORTED` when
-   * the signal is aborted.
+   * waits until the user's session is known; a new message then rejects, because the caller made a mistake. Rejects
+   * with {@link SendGivenUpError} after the message has failed for `sendTimeoutMs` while the homeserver was up, and
+   * with `ABORTED` when the signal is aborted.
    */
-  async send(outgoing: OutgoingMessage & { readonly signal: AbortSignal }, isResumed = false): Promise<{ eventId: string }> {
+  async send(
+    outgoing: OutgoingMessage & { readonly signal: AbortSignal },
+    isResumed = false,
+  ): Promise<{ eventId: string }> {
     const { sendOnce, clock, sendTimeoutMs } = this.#options;
     const { userId, signal } = outgoing;
     const failing = new FailingTime(clock, (since, error) => this.#answersOtherwise(userId, since, error));

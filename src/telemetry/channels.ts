@@ -3,9 +3,9 @@ import type { ClientEventType, Provenance } from '../core/client-event.js';
 import type { RequestResult, SyncKind } from '../core/telemetry.js';
 
 /**
- * The messages of the node:diagnostics_channel channels, by channel name. A message is published after the operation, and
- * built only if the channel has subscribers. Messages contain ids of users, rooms and events, because they do not leave
- * the process. They contain no token and no event content. Durations are in milliseconds.
+ * The messages of the node:diagnostics_channel channels, by channel name. A message is published after the operation,
+ * and built only if the channel has subscribers. Messages contain ids of users, rooms and events, because they do not
+ * leave the process. They contain no token and no event content. Durations are in milliseconds.
  */
 export interface DiagnosticsMessages {
   /** The start of a client succeeded or failed. */

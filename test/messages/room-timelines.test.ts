@@ -34,23 +34,23 @@ describe('the timelines of a user', () => {
   it('are not enough for a page while the own last message is missing in them', () => {
     const timelines = new RoomTimelines(10);
     timelines.append(batch(['$a']));
-    expect(timelines.withOwnEvents(roomId)?.has('$a')).toBe(true);
-    timelines.hasSent(roomId, '$own');
-    expect(timelines.withOwnEvents(roomId)).toBeUndefined();
+    expect(timelines.getIfComplete(roomId)?.has('$a')).toBe(true);
+    timelines.noteSent(roomId, '$own');
+    expect(timelines.getIfComplete(roomId)).toBeUndefined();
     timelines.append(batch(['$b']));
-    expect(timelines.withOwnEvents(roomId)).toBeUndefined();
+    expect(timelines.getIfComplete(roomId)).toBeUndefined();
     timelines.append(batch(['$own']));
-    expect(timelines.withOwnEvents(roomId)?.has('$own')).toBe(true);
+    expect(timelines.getIfComplete(roomId)?.has('$own')).toBe(true);
     timelines.append(batch(['$c']));
-    expect(timelines.withOwnEvents(roomId)).toBeDefined();
+    expect(timelines.getIfComplete(roomId)).toBeDefined();
   });
 
   it('do not wait for an own message that has come before the answer to its request', () => {
     const timelines = new RoomTimelines(10);
     timelines.append(batch(['$own']));
-    timelines.hasSent(roomId, '$own');
-    expect(timelines.withOwnEvents(roomId)?.has('$own')).toBe(true);
-    timelines.hasSent('!unknown:hs.test', '$first');
-    expect(timelines.withOwnEvents('!unknown:hs.test')).toBeUndefined();
+    timelines.noteSent(roomId, '$own');
+    expect(timelines.getIfComplete(roomId)?.has('$own')).toBe(true);
+    timelines.noteSent('!unknown:hs.test', '$first');
+    expect(timelines.getIfComplete('!unknown:hs.test')).toBeUndefined();
   });
 });
