@@ -69,8 +69,8 @@ export interface MatrixClientManagerOptions {
   readonly gapFillLimit?: number;
   /**
    * How long the manager tries to fill a gap in a room while the homeserver answers other requests, in milliseconds.
-   * Then a `gap` event reports the gap, and newer events of the room are delivered. Infinity: no limit. @default
-   * 600_000 (10 minutes)
+   * Then a `gap` event reports the gap, and newer events of the room are delivered. Infinity: no limit.
+   * @default 600_000 (10 minutes)
    */
   readonly gapFillTimeoutMs?: number;
   /** How many times a failing callback is called with an event before the event becomes a dead letter. @default 3 */
@@ -85,8 +85,8 @@ export interface MatrixClientManagerOptions {
   readonly sendTimeoutMs?: number;
   /**
    * How long one call of a callback may take, in milliseconds. Then its `signal` is aborted, the attempt counts as
-   * failed, and delivery in the room continues, although the call may still run. Infinity: no limit. @default 300_000
-   * (5 minutes)
+   * failed, and delivery in the room continues, although the call may still run. Infinity: no limit.
+   * @default 300_000 (5 minutes)
    */
   readonly callbackTimeoutMs?: number;
   /** How many Admin API calls may run at once. @default 4 */

@@ -229,7 +229,7 @@ describe("the application's credentials that misbehave", () => {
       ]) {
         const error = await rejection(soon(outer()));
         expect(error).toMatchObject({ code: 'INVALID_OPTIONS', userId: alice });
-        expect(error.message).toContain('answer undefined');
+        expect(error.message).toContain('return undefined');
       }
     },
   );
