@@ -15,8 +15,6 @@ const problem = (code: ConstructorParameters<typeof MatrixClientManagerError>[0]
   new MatrixClientManagerError(code, `no: ${code}`, { status, userId: alice, roomId: room });
 const down = (): Error => problem('HOMESERVER_UNAVAILABLE', 500);
 
-type SendOnce = OutboxOptions['sendOnce'];
-
 function setUp({ sendOnce, ...options }: Partial<OutboxOptions> = {}) {
   const { http, clock } = httpOnScript([]);
   const logger = new MemoryLogger();
