@@ -9,9 +9,17 @@ const encryptedLives = [
 ];
 
 /** What takes most of the time, for `npm run test:long`: many clients, many random lives. */
-const manyLives = ['test/integration/{leaks,random-lives,prototypes}.test.ts', 'test/sync/fast-start.test.ts'];
+const manyLives = [
+  'test/integration/{leaks,random-lives,prototypes}.test.ts',
+  'test/resilience/outage.test.ts',
+  'test/sync/{fast-start,malformed-answers}.test.ts',
+  'test/telemetry/operator.test.ts',
+];
 
-export const longTests = [...encryptedLives, ...manyLives];
+/** Large files, and storages compared over thousands of random calls. */
+const muchData = ['test/http/media-http.test.ts', 'test/storage/storage-model.test.ts'];
+
+export const longTests = [...encryptedLives, ...manyLives, ...muchData];
 
 /** What `npm test` leaves out to stay short; `npm run test:encryption` takes the part that is about encryption. */
 export default defineConfig({

@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/synapse/**/*.test.ts'],
     globalSetup: ['test/synapse/synapse-setup.ts'],
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     hookTimeout: 120_000,
     fileParallelism: false, // they share two cores with Synapse
   },
