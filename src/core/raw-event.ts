@@ -22,9 +22,14 @@ export interface RawEvent {
 /** The content of an event: any JSON object. */
 export type EventContent = Readonly<Record<string, unknown>>;
 
+/** Whether the event is still encrypted: it has not been decrypted, or could not be. */
+export function needsDecryption(event: RawEvent): boolean {
+  return event.type === 'm.room.encrypted';
+}
+
 /** Whether the event was sent encrypted. */
 export function isEncrypted(event: RawEvent): boolean {
-  return event.type === 'm.room.encrypted' || event[decryption] !== undefined;
+  return needsDecryption(event) || event[decryption] !== undefined;
 }
 
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

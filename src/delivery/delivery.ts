@@ -3,7 +3,7 @@ import type { ClientEvent, Provenance } from '../core/client-event.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
 import type { EventBatch, InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
-import { isObject } from '../core/raw-event.js';
+import { isObject, needsDecryption } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
 import { backoffMs } from '../http/retry.js';
@@ -466,10 +466,6 @@ function withProvenance(provenance: Provenance, events: readonly RawEvent[]): Pl
 
 function provenanceOf(batch: EventBatch): Provenance {
   return batch.catchUp || batch.isBackfilledRooms ? 'gap-fill' : 'live';
-}
-
-function needsDecryption(raw: RawEvent): boolean {
-  return raw.type === 'm.room.encrypted';
 }
 
 /** Whether the user joined the room with this event. Profile changes are `join` events, too, but are no joins. */

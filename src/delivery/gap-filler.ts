@@ -40,7 +40,7 @@ export interface GapFillerOptions {
    */
   readonly gapFillTimeoutMs?: number;
   /** Whether the homeserver answers other requests. @default always true */
-  readonly answersOtherwise?: AnswersOtherRequests;
+  readonly answersOtherRequests?: AnswersOtherRequests;
   readonly onGap: (gap: Gap) => void;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -79,10 +79,10 @@ export class GapFiller {
   /** Returns the missing events, oldest first; empty if they were given up, undefined if `signal` fired before. */
   async fetchMissing(gap: TimelineGap, signal: AbortSignal): Promise<RawEvent[] | undefined> {
     const { userId, readHistory, gapFillLimit, gapFillTimeoutMs = Infinity, onGap, clock, logger } = this.#options;
-    const { telemetry = noTelemetry, answersOtherwise = () => true } = this.#options;
+    const { telemetry = noTelemetry, answersOtherRequests = () => true } = this.#options;
     const { roomId, before, after } = gap;
     const startedAt = clock.now();
-    const failingTime = new FailingTime(clock, answersOtherwise);
+    const failingTime = new FailingTime(clock, answersOtherRequests);
     for (let failures = 1; !signal.aborted; failures++) {
       try {
         const { events, complete } = await fillGap(readHistory, { ...gap, limit: gapFillLimit, signal });

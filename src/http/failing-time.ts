@@ -19,9 +19,9 @@ export class FailingTime {
   #countedTo: number;
   #ms = 0;
 
-  constructor(clock: Clock, answersOtherwise: AnswersOtherRequests) {
+  constructor(clock: Clock, answersOtherRequests: AnswersOtherRequests) {
     this.#clock = clock;
-    this.#answersOtherRequests = answersOtherwise;
+    this.#answersOtherRequests = answersOtherRequests;
     this.#countedTo = clock.now();
   }
 

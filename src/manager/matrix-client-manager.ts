@@ -216,19 +216,19 @@ export class MatrixClientManager implements AsyncDisposable {
     });
     this.#typing = new TypingNotifier(this.#http, clock);
     this.#receipts = new ReceiptSender(this.#http);
-    const answersOtherwise: AnswersOtherRequests = (since, error) => this.#answersOtherwise(since, error);
+    const answersOtherRequests: AnswersOtherRequests = (since, error) => this.#answersOtherRequests(since, error);
     this.#users = new UserSessions({
       settings,
       http: this.#http,
       versions: this.#versions,
       gate: this.#gate,
-      answersOtherwise,
+      answersOtherRequests,
       telemetry,
       accounts: this.#accounts,
       callbacks: this.#callbacks,
       encryption: this.#encryption,
       events: this.#events,
-      lifetime: this.#lifecycle,
+      lifecycle: this.#lifecycle,
     });
     this.#sender = new MessageSender(this.#http, telemetry);
     this.#roomSender = new EncryptedRoomSender({
@@ -236,7 +236,7 @@ export class MatrixClientManager implements AsyncDisposable {
       sender: this.#sender,
       typing: this.#typing,
       encryption: this.#encryption,
-      lifetime: this.#lifecycle,
+      lifecycle: this.#lifecycle,
       logger,
     });
     this.#outbox = new Outbox({
@@ -244,7 +244,7 @@ export class MatrixClientManager implements AsyncDisposable {
       sender: this.#sender,
       sendOnce: (outgoing) => this.#roomSender.send(outgoing),
       sendTimeoutMs: settings.sendTimeoutMs,
-      answersOtherwise,
+      answersOtherRequests,
       onFailed: (failed) => this.#events.emit('sendFailed', failed),
       clock,
       logger,
@@ -742,7 +742,7 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /** Whether the homeserver answers other requests than the one that failed with `error`. `since`: Unix time in milliseconds. */
-  async #answersOtherwise(since: number, error: unknown): Promise<boolean> {
+  async #answersOtherRequests(since: number, error: unknown): Promise<boolean> {
     const { lastAnswerAt = -Infinity, state } = this.#gate;
     if (state.state === 'down') return false;
     // INVALID_RESPONSE may be the answer of a proxy while the homeserver is down, so `lastAnswerAt` does not count then.

@@ -61,7 +61,7 @@ export interface SyncClientOptions {
   readonly requestTimeoutMs: number;
   /** How long the sync for missed events may fail while the homeserver answers other requests, in milliseconds. */
   readonly gapFillTimeoutMs: number;
-  readonly answersOtherwise: AnswersOtherRequests;
+  readonly answersOtherRequests: AnswersOtherRequests;
   readonly maxResponseBytes: number;
   readonly gate: ClientGate;
   /** The device's encryption, loaded but not opened. @default none: the client cannot decrypt */

@@ -15,7 +15,7 @@ export interface SendRetrierOptions {
   readonly sendOnce: (outgoing: OutgoingMessage) => Promise<{ eventId: string }>;
   /** How long a message may fail while the homeserver answers other requests, in milliseconds. */
   readonly sendTimeoutMs: number;
-  readonly answersOtherwise: AnswersOtherRequests;
+  readonly answersOtherRequests: AnswersOtherRequests;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -66,7 +66,7 @@ export class SendRetrier {
   ): Promise<{ eventId: string }> {
     const { sendOnce, clock, sendTimeoutMs } = this.#options;
     const { userId, signal } = outgoing;
-    const failing = new FailingTime(clock, (since, error) => this.#answersOtherwise(userId, since, error));
+    const failing = new FailingTime(clock, (since, error) => this.#answersOtherRequests(userId, since, error));
     const pending: PendingSend = { failing, blockedSince: undefined };
     this.#pending.add(pending);
     try {
@@ -91,9 +91,9 @@ export class SendRetrier {
   }
 
   /** A rate limit that lets the user's other messages through is not a failure: the message waits for its turn. */
-  #answersOtherwise(userId: string, since: number, error: unknown): boolean | Promise<boolean> {
+  #answersOtherRequests(userId: string, since: number, error: unknown): boolean | Promise<boolean> {
     const isInTurn = isManagerError(error, 'RATE_LIMITED') && (this.#lastAcceptedAt.get(userId) ?? -1) >= since;
-    return !isInTurn && this.#options.answersOtherwise(since, error);
+    return !isInTurn && this.#options.answersOtherRequests(since, error);
   }
 
   /** Logs once when a message cannot be sent for a reason in this process, such as a missing session. */

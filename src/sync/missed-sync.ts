@@ -27,7 +27,7 @@ export interface MissedSyncOptions {
   readonly requestTimeoutMs: number;
   /** How long the sync may fail while the homeserver answers other requests, in milliseconds. */
   readonly gapFillTimeoutMs: number;
-  readonly answersOtherwise: AnswersOtherRequests;
+  readonly answersOtherRequests: AnswersOtherRequests;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Aborts every request. */
@@ -101,7 +101,7 @@ export class MissedSync {
    *   missed events wait for it; while it is postponed, the missed events are fetched without the backlog.
    */
   async run(missingRooms: 'none' | 'due' | 'postponed', batches: MissedBatches): Promise<void> {
-    const { clock, sink, signal, answersOtherwise } = this.#options;
+    const { clock, sink, signal, answersOtherRequests } = this.#options;
     if (this.#interrupt.signal.aborted) {
       this.#interrupt = new AbortController();
       this.#signal = AbortSignal.any([signal, this.#interrupt.signal]);
@@ -110,7 +110,7 @@ export class MissedSync {
     const waits = this.#backlogWanted && missingRooms === 'due';
     if (!(withBacklog || this.#missedWanted) || waits || clock.now() < this.#nextAttemptAt) return;
     const wanted = { missed: this.#missedWanted, backlog: this.#backlogWanted };
-    this.#failingTime ??= new FailingTime(clock, answersOtherwise);
+    this.#failingTime ??= new FailingTime(clock, answersOtherRequests);
     let stored: string | undefined;
     try {
       this.#missedWanted = false;

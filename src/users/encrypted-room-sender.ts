@@ -1,5 +1,6 @@
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { needsDecryption } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import type { Session } from '../http/session.js';
 import type { MessageSender, OutgoingMessage } from '../sending/message-sender.js';
@@ -14,7 +15,7 @@ export interface EncryptedRoomSenderOptions {
   readonly sender: MessageSender;
   readonly typing: TypingNotifier;
   readonly encryption: Encryption | undefined;
-  readonly lifetime: ManagerLifecycle;
+  readonly lifecycle: ManagerLifecycle;
   readonly logger: Logger;
 }
 
@@ -28,7 +29,7 @@ export class EncryptedRoomSender {
 
   /** Sends one message, encrypted if the room is, and ends the user's typing notification in the room. */
   async send(outgoing: OutgoingMessage): Promise<{ eventId: string }> {
-    const { users, sender, typing, lifetime, logger } = this.#options;
+    const { users, sender, typing, lifecycle, logger } = this.#options;
     const { userId, roomId, signal } = outgoing;
     return users.runAs(
       userId,
@@ -40,7 +41,7 @@ export class EncryptedRoomSender {
           : await sender.send(session, outgoing);
         userSession?.messageSent(roomId, sent.eventId);
         if (typing.isTyping(userId, roomId)) {
-          await typing.set(session, roomId, false, 0, lifetime.signal).catch((error: unknown) => {
+          await typing.set(session, roomId, false, 0, lifecycle.signal).catch((error: unknown) => {
             logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
           });
         }
@@ -79,7 +80,7 @@ export class EncryptedRoomSender {
     const { users, encryption: encryptionSettings } = this.#options;
     if (userId === undefined || !encryptionSettings?.isFor(userId)) return undefined;
     return async (events) => {
-      if (!events.some((event) => event.type === 'm.room.encrypted')) return [...events];
+      if (!events.some(needsDecryption)) return [...events];
       return users.withLease(
         userId,
         ({ encryption }) =>

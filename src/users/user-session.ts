@@ -33,7 +33,7 @@ export interface UserSessionOptions {
   readonly http: HomeserverHttp;
   readonly versions: ServerVersions;
   readonly gate: ClientGate;
-  readonly answersOtherwise: AnswersOtherRequests;
+  readonly answersOtherRequests: AnswersOtherRequests;
   readonly telemetry: Telemetry;
   readonly callbacks: CallbackRegistry;
   readonly hooks: ClientHooks;
@@ -91,7 +91,7 @@ export class UserSession implements ManagedClient {
       http,
       versions,
       gate,
-      answersOtherwise: rest.answersOtherwise,
+      answersOtherRequests: rest.answersOtherRequests,
       telemetry,
       encryption: rest.encryption,
       missed: {
@@ -287,7 +287,7 @@ export class UserSession implements ManagedClient {
 
   #createDelivery(stored: StoredCheckpoint): Delivery {
     const { credentials, session, settings, http, telemetry, callbacks, encryption, onGap } = this.#options;
-    const { answersOtherwise } = this.#options;
+    const { answersOtherRequests } = this.#options;
     const { userId } = credentials;
     const { storage, clock, logger, gapFillLimit, gapFillTimeoutMs } = settings;
     return new Delivery({
@@ -305,7 +305,7 @@ export class UserSession implements ManagedClient {
       readHistory: (request) => readMessages(http, session, request),
       gapFillLimit,
       gapFillTimeoutMs,
-      answersOtherwise,
+      answersOtherRequests,
       onGap: (gap) => {
         this.requestFailed(gap.error);
         onGap(gap);

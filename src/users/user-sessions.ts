@@ -31,13 +31,13 @@ export interface UserSessionsOptions {
   readonly http: HomeserverHttp;
   readonly versions: ServerVersions;
   readonly gate: HomeserverGate;
-  readonly answersOtherwise: AnswersOtherRequests;
+  readonly answersOtherRequests: AnswersOtherRequests;
   readonly telemetry: ManagerTelemetry;
   readonly accounts: Accounts;
   readonly callbacks: CallbackRegistry;
   readonly encryption: Encryption | undefined;
   readonly events: UserEventSink;
-  readonly lifetime: ManagerLifecycle;
+  readonly lifecycle: ManagerLifecycle;
 }
 
 /** The session that a call is made with; `userSession` is set while the user's client is up. */
@@ -91,15 +91,15 @@ export class UserSessions {
     use: (userSession: UserSession) => T | Promise<T>,
     signal?: AbortSignal,
   ): Promise<T> {
-    const { lifetime } = this.#options;
-    const lease = await lifetime.rejectWhenClosed(this.registry.lease(userId, signal));
+    const { lifecycle } = this.#options;
+    const lease = await lifecycle.rejectWhenClosed(this.registry.lease(userId, signal));
     const releaseLease = (): void => lease[Symbol.dispose]();
     const running = (async () => {
       throwIfAborted(signal, 'the call');
       return use(lease.client as UserSession);
     })();
     running.then(releaseLease, releaseLease);
-    return lifetime.rejectWhenClosed(running, signal);
+    return lifecycle.rejectWhenClosed(running, signal);
   }
 
   /**
@@ -107,7 +107,7 @@ export class UserSessions {
    * their session alone, since a client without callbacks would deliver nothing.
    */
   async runAs<T>(userId: string, use: (caller: CallerSession) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const { accounts, callbacks, lifetime } = this.#options;
+    const { accounts, callbacks, lifecycle } = this.#options;
     if (this.registry.has(userId) || callbacks.count(userId) > 0) {
       return this.withLease(
         userId,
@@ -115,8 +115,8 @@ export class UserSessions {
         signal,
       );
     }
-    const session = await lifetime.rejectWhenClosed(accounts.sessionOf(userId, signal), signal);
-    return lifetime.rejectWhenClosed(use({ session }), signal);
+    const session = await lifecycle.rejectWhenClosed(accounts.sessionOf(userId, signal), signal);
+    return lifecycle.rejectWhenClosed(use({ session }), signal);
   }
 
   /** Call this when a callback was registered for the user, or their last one was removed. */
@@ -233,7 +233,7 @@ export class UserSessions {
     signal: AbortSignal,
   ): Promise<UserSession> {
     const { settings, http, versions, gate, telemetry, accounts, callbacks, events } = this.#options;
-    const { answersOtherwise } = this.#options;
+    const { answersOtherRequests } = this.#options;
     const { userId } = credentials;
     const stored = await orAborted(settings.storage.loadCheckpoint(userId), signal, `starting ${userId}`);
     const encryption = await this.#loadEncryption(credentials, signal);
@@ -242,7 +242,7 @@ export class UserSessions {
       http,
       versions,
       gate,
-      answersOtherwise,
+      answersOtherRequests,
       telemetry,
       callbacks,
       credentials,

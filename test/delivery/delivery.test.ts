@@ -177,7 +177,7 @@ describe('filling gaps', () => {
     const clock = new ManualClock();
     const failure = new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'damaged', { status: 500 });
     const readHistory = vi.fn().mockRejectedValue(failure);
-    const options = { readHistory, clock, gapFillTimeoutMs: 600_000, answersOtherwise: () => true };
+    const options = { readHistory, clock, gapFillTimeoutMs: 600_000, answersOtherRequests: () => true };
     const life = await Life.begin(memoryStorage(), options);
     await life.take(first, limited, batch('s2', 's3', room(['next'])));
     await clock.advance(599_000);
@@ -202,7 +202,7 @@ describe('filling gaps', () => {
       readHistory,
       clock,
       gapFillTimeoutMs: 600_000,
-      answersOtherwise: (since: number) => lastAnswerAt >= since,
+      answersOtherRequests: (since: number) => lastAnswerAt >= since,
     };
     const life = await Life.begin(memoryStorage(), options);
     await life.take(first, limited);

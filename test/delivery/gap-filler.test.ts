@@ -113,7 +113,7 @@ describe('a gap that the homeserver does not tell', () => {
     let answeredAt: number | undefined;
     const options = {
       gapFillTimeoutMs: 5_000,
-      answersOtherwise: (since: number) => (answeredAt ?? -Infinity) >= since,
+      answersOtherRequests: (since: number) => (answeredAt ?? -Infinity) >= since,
     };
     const { clock, told, fill } = setUp(() => Promise.reject(down), options);
     const filled = fill();
@@ -129,7 +129,7 @@ describe('a gap that the homeserver does not tell', () => {
     const start = new ManualClock().now();
     const { clock, told, fill } = setUp(() => Promise.reject(down), {
       gapFillTimeoutMs: 1,
-      answersOtherwise: (since) => start >= since,
+      answersOtherRequests: (since) => start >= since,
     });
     void fill();
     await clock.advance(1);

@@ -25,7 +25,7 @@ function setUp({ sendOnce, ...options }: Partial<OutboxOptions> = {}) {
   const outbox = new Outbox({
     sender: new MessageSender(http),
     sendTimeoutMs: 600_000,
-    answersOtherwise: async () => true,
+    answersOtherRequests: async () => true,
     onFailed: (failure) => failed.push(failure),
     clock,
     logger,
