@@ -191,8 +191,10 @@ describe('what was missed while the process was down', () => {
     ['checkHealth', (manager) => manager.checkHealth()],
   ];
 
-  it.each(calls)('comes once to a callback that is added after %s', async (_what, call) => {
-    const { make, manager, roomId, say, start, settle, soon } = setUp();
+  /** A process with a callback has ended, and a message has come since; `makeNext` is the process after it. */
+  async function setUpMissed() {
+    const world = setUp();
+    const { make, manager, say, start, settle, soon } = world;
     const first = new Recorder();
     manager.addCallback(alice, first.callback);
     await start();
@@ -201,8 +203,17 @@ describe('what was missed while the process was down', () => {
     await settle();
     await soon(manager.shutdown());
     say('missed');
-    const next = make();
-    onTestFinished(() => soon(next.shutdown()));
+    const makeNext = (): MatrixClientManager => {
+      const next = make();
+      onTestFinished(() => soon(next.shutdown()));
+      return next;
+    };
+    return { ...world, makeNext };
+  }
+
+  it.each(calls)('comes once to a callback that is added after %s', async (_what, call) => {
+    const { makeNext, roomId, say, settle, soon } = await setUpMissed();
+    const next = makeNext();
     const errorCode = ({ code }: MatrixClientManagerError): string => code;
     const outcome = await soon(Promise.resolve(call(next, roomId)).then(() => 'done', errorCode));
     expect(['done', 'ABORTED', 'ENCRYPTION_UNAVAILABLE']).toContain(outcome);
@@ -220,19 +231,10 @@ describe('what was missed while the process was down', () => {
   });
 
   it('comes once to a callback that is added after a durable message of the process before was sent', async () => {
-    const { make, manager, roomId, say, start, settle, soon, storage } = setUp();
-    const first = new Recorder();
-    manager.addCallback(alice, first.callback);
-    await start();
-    say('heard');
-    await first.message('heard');
-    await settle();
-    await soon(manager.shutdown());
-    say('missed');
+    const { makeNext, roomId, settle, soon, storage } = await setUpMissed();
     const content = JSON.stringify({ msgtype: 'm.text', body: 'queued' });
     await storage.enqueueSend(alice, { txnId: 't', roomId, type: 'm.room.message', content, enqueuedAt: 0 });
-    const next = make();
-    onTestFinished(() => soon(next.shutdown()));
+    const next = makeNext();
     await settle();
     const got = new Recorder();
     next.addCallback(alice, got.callback);

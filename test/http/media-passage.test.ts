@@ -2,14 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { openGate } from '../../src/core/ports/request-gate.js';
 import type { RequestGate } from '../../src/core/ports/request-gate.js';
-import { noTelemetry } from '../../src/core/telemetry.js';
-import type { Telemetry } from '../../src/core/telemetry.js';
 import { MediaHttp } from '../../src/http/media-http.js';
 import type { MediaResponse, MediaRequest } from '../../src/http/media-http.js';
 import { Session } from '../../src/http/session.js';
 import type { OpenTransport, Fetch } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
+import { recordedTelemetry } from '../support/recorded-telemetry.js';
 import { rejection } from '../support/rejection.js';
 import { fetchFailed, hang, hangForEver, json, matrixError, ScriptedFetch } from '../support/scripted-fetch.js';
 
@@ -34,14 +33,7 @@ function setUp(
     clock,
     requestTimeoutMs: 10_000,
     gate: { ...openGate, record: (outcome) => told.push(['recorded', outcome]), ...gate },
-    telemetry: {
-      ...noTelemetry,
-      request: (method, path) => {
-        told.push(['begun', method, path]);
-        return { sent: () => told.push(['sent']), ended: (...end) => told.push(['ended', ...end]) };
-      },
-      requestRepeated: (method, path) => told.push(['repeated', method, path]),
-    } satisfies Telemetry,
+    telemetry: recordedTelemetry(told),
   });
   const leaving = new AbortController();
   const renewal = { times: 0, of: async () => ({ ...credentials, accessToken: 'token-2' }) };

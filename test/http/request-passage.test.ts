@@ -3,8 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { openGate } from '../../src/core/ports/request-gate.js';
 import type { RequestGate } from '../../src/core/ports/request-gate.js';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
-import { noTelemetry } from '../../src/core/telemetry.js';
-import type { Telemetry } from '../../src/core/telemetry.js';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
@@ -12,6 +10,7 @@ import { Session } from '../../src/http/session.js';
 import type { TransportRequest } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
+import { recordedTelemetry } from '../support/recorded-telemetry.js';
 import { rejection } from '../support/rejection.js';
 import { fetchFailed, hang, json, matrixError, ScriptedFetch } from '../support/scripted-fetch.js';
 
@@ -46,15 +45,7 @@ function setUp(answers: ConstructorParameters<typeof ScriptedFetch>, gate: Parti
       },
       ...gate,
     } satisfies RequestGate,
-    telemetry: {
-      ...noTelemetry,
-      request: (method, path) => {
-        told.push(['begun', method, path]);
-        return { sent: () => told.push(['sent']), ended: (...end) => told.push(['ended', ...end]) };
-      },
-      requestRepeated: (method, path) => told.push(['repeated', method, path]),
-      malformed: (parts) => told.push(['malformed', parts]),
-    } satisfies Telemetry,
+    telemetry: recordedTelemetry(told),
   };
   const http = new HomeserverHttp({ homeserverUrl: 'http://hs', ...options });
   const stop = new AbortController();
