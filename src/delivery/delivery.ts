@@ -75,6 +75,8 @@ export class Delivery {
   readonly #journaledIds: Set<string>;
   /** The newest event of each room that was planned for delivery. */
   readonly #positions: Map<string, DeliveredPosition>;
+  /** Joined rooms of which events were received, planned for delivery or not. */
+  readonly #receivedRooms = new Set<string>();
   readonly #stopping = new AbortController();
   /** Whether the user has had a sync before. Without one, the events of the first sync are backlog. */
   #hasEarlierSync: boolean;
@@ -117,6 +119,7 @@ export class Delivery {
     const { hasCallbacks = () => true } = this.#options;
     if (this.#hasDeferredEvents || (!this.#stopping.signal.aborted && !hasCallbacks())) return this.#deferBatch(batch);
     if (this.#stopping.signal.aborted) return;
+    const newRooms = this.#takeNewRooms(batch);
     const tracked = this.#ledger.add(batch);
     const isBacklog = batch.since === undefined && !this.#hasEarlierSync;
     this.#unhandledBatches++;
@@ -127,7 +130,7 @@ export class Delivery {
     void this.#completeAfter(tracked, deliveries);
     if (isBacklog || batch.isBackfilledRooms) {
       await nextEventLoopTurn();
-      if (!tracked.isComplete) this.#storeBacklogEnd(batch);
+      if (!tracked.isComplete) this.#storeBacklogEnd(batch, newRooms);
       await this.#commits;
     }
     if (this.#stopping.signal.aborted) return; // aborted during the commit: abort() has already resumed the source
@@ -206,6 +209,7 @@ export class Delivery {
   async #deferBatch(batch: EventBatch): Promise<void> {
     if (this.#isFinished) return;
     const { since, nextBatch, rooms, invites, resume, isBackfilledRooms } = batch;
+    const newRooms = this.#takeNewRooms(batch);
     if (since === undefined && !this.#hasEarlierSync) {
       this.#hasEarlierSync = true;
       this.#hasDeferredBacklog = true;
@@ -214,7 +218,7 @@ export class Delivery {
       this.#commits = this.#commits.then(() => this.#commit({ since: nextBatch, ...resume, lastDelivered }));
     } else if (isBackfilledRooms) {
       this.#hasDeferredBacklog = true;
-      const ends = backlogEnds(rooms.filter(({ roomId }) => !this.#positions.has(roomId)));
+      const ends = backlogEnds(newRooms);
       for (const [roomId, position] of ends) this.#positions.set(roomId, position);
       if (ends.length > 0 || resume) {
         const lastDelivered = new Map(ends);
@@ -225,6 +229,19 @@ export class Delivery {
       this.#storeClientPosition(batch);
     }
     await this.#commits;
+  }
+
+  /**
+   * The rooms of the batch of which no event was received before. Events of the others may still have to be handled, so
+   * the end of their backlog is not the end of a batch of backfilled rooms.
+   */
+  #takeNewRooms({ rooms }: EventBatch): RoomBatch[] {
+    return rooms.filter(({ roomId, membership }) => {
+      const isNew = !this.#positions.has(roomId) && !this.#receivedRooms.has(roomId);
+      if (membership === 'join') this.#receivedRooms.add(roomId);
+      else this.#receivedRooms.delete(roomId);
+      return isNew;
+    });
   }
 
   /** Stores `clientSince`: the client continues from there, while deferred events are fetched from `since`. */
@@ -239,8 +256,8 @@ export class Delivery {
   /**
    * Stores where the backlog ends, for a batch that is not handled at once because a callback asked for the backlog.
    */
-  #storeBacklogEnd({ rooms, isPartialInitialSync, nextBatch, resume }: EventBatch): void {
-    const ends = backlogEnds(rooms);
+  #storeBacklogEnd({ isPartialInitialSync, nextBatch, resume }: EventBatch, newRooms: readonly RoomBatch[]): void {
+    const ends = backlogEnds(newRooms);
     if (ends.length === 0 && !isPartialInitialSync) return;
     // After a crash the rooms still to be loaded count as backlog up to this sync position, so it is stored now.
     const { accountData } = resume ?? {};

@@ -52,3 +52,33 @@ it('repeats nothing of a late room that was handled before a kill', async () => 
   await next.take(late('s1', room(['b', 'c'], { roomId: other })));
   expect(next.dispatched).toEqual(['backlog c']);
 });
+
+it.each([
+  ['are being handled', {}],
+  ['wait for a gap', { limited: true }],
+])(
+  'stores no backlog end of a backfilled room whose live events %s, so that a kill loses none',
+  async (_what, change) => {
+    const storage = memoryStorage();
+    const readHistory = (): Promise<never> => new Promise(() => {});
+    const killed = await Life.begin(storage, { hold: ['n0', 'n1', 'x'], readHistory });
+    const live = room(['n0', 'n1'], { roomId: other, isAwaitingBackfill: true });
+    await killed.take(part('s1', room(['a'])), batch('s1', 's2', { ...live, ...change }));
+    await killed.take(late('s2', room(['x', 'n0', 'n1'], { roomId: other })));
+    expect((await storage.loadCheckpoint(userId)).lastDelivered.has(other)).toBe(false);
+
+    const next = await Life.begin(storage);
+    await next.take({ ...batch('s1', 's2', live), catchUp: true });
+    expect(next.dispatched).toEqual(['gap-fill n0', 'gap-fill n1']);
+  },
+);
+
+it('stores no backlog end of a backfilled room whose live events came without callbacks', async () => {
+  const storage = memoryStorage();
+  const unheard = await Life.begin(storage, { hasCallbacks: () => false });
+  const live = batch('s1', 's2', room(['n0'], { roomId: other, isAwaitingBackfill: true }));
+  await unheard.take(part('s1', room(['a'])), live, late('s2', room(['x', 'n0'], { roomId: other })));
+  const next = await Life.begin(storage);
+  await next.take({ ...live, catchUp: true });
+  expect(next.dispatched).toEqual(['gap-fill n0']);
+});
