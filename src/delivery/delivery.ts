@@ -75,8 +75,8 @@ export class Delivery {
   readonly #journaledIds: Set<string>;
   /** The newest event of each room that was planned for delivery. */
   readonly #positions: Map<string, DeliveredPosition>;
-  /** Joined rooms of which events were received, planned for delivery or not. */
-  readonly #receivedRooms = new Set<string>();
+  /** Joined rooms of which events were received, with the id of the first one; undefined if a gap is before it. */
+  readonly #receivedRooms = new Map<string, string | undefined>();
   readonly #stopping = new AbortController();
   /** Whether the user has had a sync before. Without one, the events of the first sync are backlog. */
   #hasEarlierSync: boolean;
@@ -119,7 +119,7 @@ export class Delivery {
     const { hasCallbacks = () => true } = this.#options;
     if (this.#hasDeferredEvents || (!this.#stopping.signal.aborted && !hasCallbacks())) return this.#deferBatch(batch);
     if (this.#stopping.signal.aborted) return;
-    const newRooms = this.#takeNewRooms(batch);
+    const newRooms = this.#takeNewRooms(batch, false);
     const tracked = this.#ledger.add(batch);
     const isBacklog = batch.since === undefined && !this.#hasEarlierSync;
     this.#unhandledBatches++;
@@ -209,7 +209,7 @@ export class Delivery {
   async #deferBatch(batch: EventBatch): Promise<void> {
     if (this.#isFinished) return;
     const { since, nextBatch, rooms, invites, resume, isBackfilledRooms } = batch;
-    const newRooms = this.#takeNewRooms(batch);
+    const newRooms = this.#takeNewRooms(batch, true);
     if (since === undefined && !this.#hasEarlierSync) {
       this.#hasEarlierSync = true;
       this.#hasDeferredBacklog = true;
@@ -234,13 +234,22 @@ export class Delivery {
   /**
    * The rooms of the batch of which no event was received before. Events of the others may still have to be handled, so
    * the end of their backlog is not the end of a batch of backfilled rooms.
+   * @param isDeferred - whether nothing of these others was delivered: then their events before the first received one
+   *   are returned too
    */
-  #takeNewRooms({ rooms }: EventBatch): RoomBatch[] {
-    return rooms.filter(({ roomId, membership }) => {
-      const isNew = !this.#positions.has(roomId) && !this.#receivedRooms.has(roomId);
-      if (membership === 'join') this.#receivedRooms.add(roomId);
-      else this.#receivedRooms.delete(roomId);
-      return isNew;
+  #takeNewRooms({ rooms }: EventBatch, isDeferred: boolean): RoomBatch[] {
+    return rooms.flatMap((room) => {
+      const { roomId, membership, timeline, limited } = room;
+      const wasReceived = this.#receivedRooms.has(roomId);
+      const firstId = this.#receivedRooms.get(roomId);
+      if (membership === 'leave') this.#receivedRooms.delete(roomId);
+      else if (!wasReceived && (limited || timeline.length > 0)) {
+        this.#receivedRooms.set(roomId, limited ? undefined : timeline[0]?.event_id);
+      }
+      if (this.#positions.has(roomId)) return [];
+      if (!wasReceived) return [room];
+      const first = isDeferred ? timeline.findIndex(({ event_id: id }) => id === firstId) : -1;
+      return first > 0 ? [{ ...room, timeline: timeline.slice(0, first) }] : [];
     });
   }
 

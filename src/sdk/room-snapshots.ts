@@ -40,9 +40,14 @@ export function resumeData(
   return { rooms, ...(accountDataChanged && { accountData: accountData(client, hasMissingRooms, heldAccountData) }) };
 }
 
-/** The position to resume the client from, which is the position of its stored rooms. */
-export function resumePosition({ since, clientSince }: StoredCheckpoint): string | undefined {
-  return since === undefined ? undefined : (clientSince ?? since);
+/**
+ * The position to resume the client from. That is the position of its stored rooms, unless rooms are still missing: their
+ * backlog ends at `since`, and only a sync from there tells which of their events are newer.
+ */
+export function resumePosition(stored: StoredCheckpoint): string | undefined {
+  const { since, clientSince } = stored;
+  if (since === undefined || clientSince === undefined) return since;
+  return knownRoomsOf(stored) ? since : clientSince;
 }
 
 /** The saved sync for the SDK's store; undefined if there is no position to resume from. */

@@ -7,7 +7,7 @@ import type { ServerVersions } from '../http/server-versions.js';
 import { withoutLiveEvents, noSections, completeRooms } from './room-sections.js';
 import type { RoomSections } from './room-sections.js';
 import { SLIDING_SYNC_FEATURE, SlidingSync } from './sliding-sync.js';
-import { cacheBuster, initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit } from './sync-query.js';
+import { initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
 import type { SyncRequests } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
 import type { JoinedRoomBody, ParsedSync } from './sync-response.js';
@@ -84,8 +84,6 @@ export class FastStart {
   /** Failed attempts to load rooms, and the earliest time of the next one in milliseconds since the Unix epoch. */
   #failures = 0;
   #nextLoadAt = 0;
-  /** The query of the last plain sync. */
-  #lastSync = { since: '', timeout: 0 };
 
   constructor(options: FastStartOptions) {
     const { requests, userId, timelineLimit, knownRooms } = options;
@@ -123,7 +121,7 @@ export class FastStart {
   /** Loads the first rooms and the live events; undefined if the homeserver does not offer a fast start. */
   async loadFirstRooms(): Promise<SyncChunk[] | undefined> {
     if (!(await this.#canUseSlidingSync())) return undefined;
-    const data = await this.#sync({ filter: NO_ROOMS_FILTER, timeout: cacheBuster(this.#options.clock) });
+    const data = await this.#sync(NO_ROOMS_FILTER);
     const position = this.#parse(data, undefined, false);
     const window = await this.#tryFirstWindow();
     if (!window) return undefined;
@@ -244,9 +242,8 @@ export class FastStart {
 
   /** Loads all missing rooms with one plain initial sync, which is slow. */
   async #loadAllRooms(): Promise<RoomWindow> {
-    const { timelineLimit, clock } = this.#options;
-    const filter = syncFilter(initialLimit(timelineLimit));
-    const parsed = this.#parse(await this.#sync({ filter, timeout: cacheBuster(clock) }), undefined, false);
+    const filter = syncFilter(initialLimit(this.#options.timelineLimit));
+    const parsed = this.#parse(await this.#sync(filter), undefined, false);
     const missing = Object.entries(parsed.response.rooms?.join ?? {}).filter(
       ([roomId]) => !this.#knownRooms.has(roomId),
     );
@@ -259,9 +256,8 @@ export class FastStart {
    */
   async #addLiveSync({ sections, isComplete }: RoomWindow, since: string, catchUp: boolean): Promise<WindowWithSync> {
     const filter = syncFilter(syncLimit(this.#options.timelineLimit));
-    const data = await this.#sync({ filter, since, timeout: this.#uniqueTimeout(since) });
+    const data = await this.#sync(filter, since);
     const liveSync = this.#parse(data, since, catchUp);
-    if (liveSync.batch.nextBatch === since) this.#lastSync.timeout--; // not cached, so the timeout can be used again
     const complete = completeRooms(liveSync);
     const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
       membership === 'join' &&
@@ -284,22 +280,12 @@ export class FastStart {
     }
   }
 
-  /**
-   * A short `timeout` for `/sync`, in milliseconds, that differs from the last one. Synapse caches each
-   * response with events for two minutes. A cached response would lack the newest events, which would then count as backlog.
-   */
-  #uniqueTimeout(since: string): number {
-    const { clock } = this.#options;
-    const first = this.#syncsFirst ? cacheBuster(clock) % 100 : 0; // an earlier process may have sent the same request
-    const timeout = this.#lastSync.since === since ? this.#lastSync.timeout + 1 : first;
-    this.#lastSync = { since, timeout };
-    return timeout;
-  }
-
-  #sync(query: { filter: string; since?: string; timeout: number }): Promise<unknown> {
+  /** Must not return a cached response: the events that it lacks would then count as backlog. */
+  #sync(filter: string, since?: string): Promise<unknown> {
     const { requests, startTimeoutMs, requestTimeoutMs } = this.#options;
-    const timeoutMs = query.since === undefined ? startTimeoutMs : requestTimeoutMs;
-    return requests.sync({ ...query, set_presence: 'offline' }, timeoutMs);
+    const timeoutMs = since === undefined ? startTimeoutMs : requestTimeoutMs;
+    const query = { filter: uncachedFilter(filter), since, timeout: 0, set_presence: 'offline' };
+    return requests.sync(query, timeoutMs);
   }
 
   #parse(data: unknown, since: string | undefined, catchUp: boolean): ParsedSync {

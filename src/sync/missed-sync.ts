@@ -6,7 +6,7 @@ import type { Logger } from '../core/logger.js';
 import { FailingTime } from '../http/failing-time.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { retryDelayMs } from '../http/retry.js';
-import { cacheBuster, initialLimit, syncFilter, syncLimit } from './sync-query.js';
+import { initialLimit, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
 import type { SyncRequests } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
 import type { ParsedSync } from './sync-response.js';
@@ -64,7 +64,6 @@ export class MissedSync {
   /** In milliseconds since the Unix epoch. */
   #nextAttemptAt = 0;
   #failingTime: FailingTime | undefined;
-  #requestCount = 0;
   #signal: AbortSignal;
 
   constructor(options: MissedSyncOptions) {
@@ -167,13 +166,12 @@ export class MissedSync {
   }
 
   async #sync(since: string | undefined): Promise<ParsedSync> {
-    const { clock, requests, timelineLimit, startTimeoutMs, requestTimeoutMs } = this.#options;
+    const { requests, timelineLimit, startTimeoutMs, requestTimeoutMs } = this.#options;
     const limit = (since === undefined ? initialLimit : syncLimit)(timelineLimit);
-    // The timeout varies: Synapse caches a response for two minutes, and the cached one would lack newer events.
-    const timeout =
-      since === undefined ? cacheBuster(clock) : 1 + ((cacheBuster(clock) + this.#requestCount++) % 1_000);
-    const query = { filter: syncFilter(limit), since, timeout, set_presence: 'offline' };
-    const data = await requests.sync(query, timeout + (since === undefined ? startTimeoutMs : requestTimeoutMs));
+    // Polls go on between two attempts, so the response to the first one would lack events.
+    const filter = uncachedFilter(syncFilter(limit));
+    const query = { filter, since, timeout: 0, set_presence: 'offline' };
+    const data = await requests.sync(query, since === undefined ? startTimeoutMs : requestTimeoutMs);
     return readSyncResponse(data, { since, catchUp: true, timelineLimit: limit });
   }
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { whenAborted, abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
@@ -11,7 +12,7 @@ import { retryDelayMs } from '../http/retry.js';
 import type { Session } from '../http/session.js';
 import { clientFailure, FatalFailureDetector } from './client-failure.js';
 import type { FastStart, SyncChunk } from './fast-start.js';
-import { cacheBuster, initialLimit, syncLimit } from './sync-query.js';
+import { initialLimit, syncLimit, uncachedFilter } from './sync-query.js';
 import { SYNC_PATH } from './sync-requests.js';
 import type { SyncQuery, SyncRequests } from './sync-requests.js';
 import { MalformedSync, readSyncResponse } from './sync-response.js';
@@ -104,6 +105,8 @@ export class SyncPoll {
   #unchangedCount = 0;
   /** Whether a sync has succeeded since the start. Later syncs may repeat the position and are not a catch-up. */
   #caughtUp = false;
+  /** Of the first sync. Its attempts may share a response: a slow homeserver then has it ready for the second one. */
+  #nonce = randomUUID();
   /** Earliest time of the next sync, in milliseconds since the Unix epoch. */
   #nextSyncAt = 0;
 
@@ -186,6 +189,7 @@ export class SyncPoll {
             continue;
           }
           this.#lostPosition = since;
+          this.#nonce = randomUUID();
           encryption?.forgetDeviceLists();
           onPositionLost(error);
           // A homeserver that rejects each of its positions would get one initial sync after the other without a pause.
@@ -310,12 +314,13 @@ export class SyncPoll {
     catchUp: boolean,
     signal: AbortSignal,
   ): Promise<SyncChunk> {
-    const { clock, fastStart, requests, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
-    // After a failure the homeserver must answer immediately, so that a restored connection is noticed early. It answers
-    // an initial sync immediately regardless of the timeout.
-    const timeout = since === undefined ? cacheBuster(clock) : immediate ? 0 : Number(query.timeout);
+    const { fastStart, requests, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
+    // After a failure the homeserver must answer immediately, so that a restored connection is noticed early.
+    const timeout = since === undefined || immediate ? 0 : Number(query.timeout);
     const timeoutMs = since === undefined ? startTimeoutMs : timeout + requestTimeoutMs;
-    const data = await requests.sync({ ...query, since, timeout }, timeoutMs, signal);
+    const isFirst = since === undefined || !this.#caughtUp;
+    const filter = isFirst ? uncachedFilter(String(query.filter), this.#nonce) : query.filter;
+    const data = await requests.sync({ ...query, filter, since, timeout }, timeoutMs, signal);
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
     const sync = readSyncResponse(data, { since, catchUp, timelineLimit: limit });
     return fastStart.hasMissingRooms

@@ -1,4 +1,5 @@
-import type { Clock } from '../core/clock.js';
+import { randomUUID } from 'node:crypto';
+import { isObject } from '../core/raw-event.js';
 
 /** The timeline limit of an initial sync, in events per room. */
 export function initialLimit(timelineLimit: number): number {
@@ -18,7 +19,15 @@ export function syncFilter(limit: number): string {
 /** A filter without rooms: the response has the position, and data outside rooms such as account data. */
 export const NO_ROOMS_FILTER = JSON.stringify({ room: { rooms: [] } });
 
-/** A `timeout` in milliseconds that varies, so that Synapse does not answer an initial sync from its cache. */
-export function cacheBuster(clock: Clock): number {
-  return clock.now() % 100_000;
+/**
+ * Makes the filter differ from those of other requests, without a change of what it lets through. Synapse returns the
+ * cached response to a request that is identical to one of the last two minutes, even to one of an earlier process. The
+ * cached response lacks the newest events.
+ * @param nonce - requests with the same nonce may share a response
+ */
+export function uncachedFilter(filter: string, nonce: string = randomUUID()): string {
+  const definition: unknown = JSON.parse(filter);
+  if (!isObject(definition)) return filter;
+  // The filter is part of Synapse's cache key, and no sender has this id.
+  return JSON.stringify({ ...definition, presence: { not_senders: [`@${nonce}:nonce.invalid`] } });
 }

@@ -14,7 +14,7 @@ let endFaults: (() => void)[] = [];
 
 process.on('message', (command: FakeCommand) => {
   if (command.do === 'limit') fake.limitTimelines(command.limit, { omitLimited: command.omitLimited });
-  else if (command.do === 'stale') fake.staleInitialSync = command.stale;
+  else if (command.do === 'stale') fake.staleSync = command.stale;
   else if (command.do === 'restart') fake.restart();
   else if (command.do === 'killTokens') fake.killTokens(command.userId);
   else setFaults(command);

@@ -82,3 +82,15 @@ it('stores no backlog end of a backfilled room whose live events came without ca
   await next.take({ ...live, catchUp: true });
   expect(next.dispatched).toEqual(['gap-fill n0']);
 });
+
+it('stores as the backlog end of a backfilled room the event before the first that came without callbacks', async () => {
+  const storage = memoryStorage();
+  const unheard = await Life.begin(storage, { hasCallbacks: () => false });
+  const live = [room(['n0'], { roomId: other, isAwaitingBackfill: true }), room(['n1'], { roomId: other })];
+  await unheard.take(
+    part('s1', room(['a'])),
+    ...live.map((one, index) => batch(`s${index + 1}`, `s${index + 2}`, one)),
+  );
+  await unheard.take(late('s3', room(['w', 'x', 'n0', 'n1'], { roomId: other })));
+  expect((await storage.loadCheckpoint(userId)).lastDelivered.get(other)).toEqual({ eventId: '$x', history: true });
+});

@@ -56,6 +56,19 @@ function setUp(count: number, { slidingSync = true }: { slidingSync?: boolean } 
   return { clock, fake, alice, bob, rooms, storage, logger, newManager, when, atEach };
 }
 
+/** A storage that answers no commit after `kill`, as if the process had been killed. */
+function mortalStorage(storage: Storage): { storage: Storage; kill: () => void } {
+  let isKilled = false;
+  const mortal = new Proxy(storage, {
+    get: (target, name: keyof Storage) => {
+      if (name === 'commit' && isKilled) return () => new Promise<void>(() => {});
+      const value: unknown = target[name];
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  return { storage: mortal, kill: () => void (isKilled = true) };
+}
+
 /** The messages that a callback got, with how they came. */
 function messages({ events }: Recorder): string[] {
   return events.flatMap((event) =>
@@ -336,20 +349,13 @@ describe('a fast start that is cut short', () => {
   it.each(['stop', 'kill'])('by a %s is completed by the next one', async (how) => {
     const world = setUp(130);
     const { clock, fake, bob, alice, rooms, storage, newManager, when } = world;
-    let killed = false;
-    const mortal = new Proxy(storage, {
-      get: (target, name: keyof Storage) => {
-        if (name === 'commit' && killed) return () => new Promise<void>(() => {});
-        const value: unknown = target[name];
-        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-      },
-    });
-    const first = newManager({ storage: how === 'kill' ? mortal : storage });
+    const mortal = mortalStorage(storage);
+    const first = newManager({ storage: how === 'kill' ? mortal.storage : storage });
     if (how === 'kill') open.pop(); // it would wait for its storage for ever
     const [before, afterwards] = [new Recorder(), new Recorder()];
     const reached = Promise.withResolvers<void>();
     when('after', SLIDING, 3, () => {
-      killed = true;
+      mortal.kill();
       reached.resolve();
     });
     first.addCallback(bob.userId, before.callback, { backlog: true });
@@ -372,6 +378,30 @@ describe('a fast start that is cut short', () => {
     await second.startClient({ userId: bob.userId });
     await clock.advance(5_000);
     expect([fake.countRequests(SLIDING), fake.countRequests(JOINED)]).toEqual([0, 1]); // one check, and no growth
+  });
+
+  it('by a kill takes no event for backlog because the homeserver repeats an old sync response', async () => {
+    const { clock, fake, bob, alice, rooms, storage, newManager, when } = setUp(40);
+    await clock.advance(100 - (clock.now() % 100)); // both lives look at the clock at a round time
+    fake.staleSync = true;
+    const [late = ''] = rooms;
+    when('before', '/v3/sync', 2, () => fake.sendMessage(late, alice.userId, 'n0'));
+    const mortal = mortalStorage(storage);
+    const killed = newManager({ storage: mortal.storage });
+    open.pop(); // it would wait for its storage for ever
+    const reached = Promise.withResolvers<void>();
+    when('after', '/v3/sync', 3, () => {
+      mortal.kill();
+      reached.resolve();
+    });
+    killed.addCallback(bob.userId, () => new Promise(() => {}));
+    await killed.startClient(bob);
+    await reached.promise;
+    fake.sendMessage(late, alice.userId, 'n1');
+    const recorder = new Recorder();
+    await newManager().startClient({ ...bob, callbacks: [recorder.callback] });
+    await clock.advance(5_000);
+    expect(messages(recorder)).toEqual(['gap-fill n0', 'gap-fill n1']);
   });
 
   it('by a position that is rejected goes on with a plain sync, and misses nothing', async () => {
@@ -543,4 +573,37 @@ describe('a client that cannot take in its further rooms', () => {
     const page = await then.getRoomMessages({ roomId: old, userId: bob.userId });
     expect(page.messages.map(({ content }) => content.body)).toEqual(['two', 'one', 'history 0']);
   });
+
+  it.each(['goes on', 'is restarted'])(
+    'loses none of their live events while nobody listens, and calls no backlog new: it %s',
+    async (how) => {
+      const { clock, fake, bob, alice, rooms, newManager, when } = setUp(90);
+      let mend: (() => void) | undefined;
+      when('after', SLIDING, 1, () => (mend = fake.faults.status({ endpoint: SLIDING }, { status: 503 })));
+      const [old = ''] = rooms;
+      let manager = newManager();
+      await manager.startClient(bob);
+      await clock.advance(20_000);
+      fake.sendMessage(old, alice.userId, 'news');
+      await clock.advance(1_000);
+      const restart = async (): Promise<void> => {
+        if (how === 'goes on') return;
+        await manager.shutdown();
+        manager = newManager();
+        await manager.startClient({ userId: bob.userId });
+      };
+      mend?.();
+      await restart();
+      await clock.advance(700_000);
+      expect(manager.getClient(bob.userId)?.getRooms().length).toBe(90);
+      await restart();
+      const [live, all] = [new Recorder(), new Recorder()];
+      manager.addCallback(bob.userId, live.callback);
+      manager.addCallback(bob.userId, all.callback, { backlog: true });
+      await clock.advance(5_000);
+      expect(messages(live)).toEqual(['gap-fill news']);
+      expect(messages(all).filter((message) => message.startsWith('backlog'))).toHaveLength(90);
+      expect(all.bodies(old)).toEqual(['history 0', 'news']);
+    },
+  );
 });

@@ -126,6 +126,20 @@ it('repeats the answer to an identical initial sync for two minutes when told to
   expect(bodies(await sync(fake, bob), roomId)).toEqual(['later']);
 });
 
+it('repeats the answer to any identical sync for two minutes when told to', async () => {
+  const { clock, fake, alice, bob, roomId } = setUp();
+  const { next_batch: since } = (await sync(fake, bob)).body;
+  fake.staleSync = true;
+  expect(bodies(await sync(fake, bob, { since }), roomId)).toEqual([]); // an empty one is not repeated
+  fake.sendMessage(roomId, alice.userId, 'one');
+  expect(bodies(await sync(fake, bob, { since }), roomId)).toEqual(['one']);
+  fake.sendMessage(roomId, alice.userId, 'two');
+  expect(bodies(await sync(fake, bob, { since }), roomId)).toEqual(['one']);
+  expect(bodies(await sync(fake, bob, { since, timeout: '1' }), roomId)).toEqual(['one', 'two']);
+  await clock.advance(120_000);
+  expect(bodies(await sync(fake, bob, { since }), roomId)).toEqual(['one', 'two']);
+});
+
 it('takes no token for another: those of /messages, of another homeserver or altered ones are refused', async () => {
   const { fake, bob, roomId } = setUp();
   const other = setUp();

@@ -85,6 +85,7 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
     this.#behaviour = {
       timelineLimit: undefined,
       staleInitialSync: false,
+      staleSync: false,
       stateAfter: options.stateAfter ?? false,
       slidingSync: options.slidingSync ?? true,
       authenticatedMedia: options.authenticatedMedia ?? true,
@@ -200,5 +201,14 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
 
   set staleInitialSync(stale: boolean) {
     this.#behaviour.staleInitialSync = stale;
+  }
+
+  /** Whether any identical sync within two minutes gets the cached response, as in Synapse. @default false */
+  get staleSync(): boolean {
+    return this.#behaviour.staleSync;
+  }
+
+  set staleSync(stale: boolean) {
+    this.#behaviour.staleSync = stale;
   }
 }

@@ -1,9 +1,9 @@
 import type { JsonObject } from '../json.js';
 import { MatrixError, forbidden, notFound } from '../matrix-error.js';
 import type { Endpoint, EndpointRequest } from '../server/endpoint.js';
-import { InitialSyncCache } from '../sync/initial-sync-cache.js';
 import { LazyMembers } from '../sync/lazy-members.js';
 import { longPoll } from '../sync/long-poll.js';
+import { SyncCache } from '../sync/sync-cache.js';
 import { parseSyncFilter, readSyncFilter } from '../sync/sync-filter.js';
 import type { SyncResponse } from '../sync/sync-response.js';
 import { syncResponse } from '../sync/sync-response.js';
@@ -14,6 +14,7 @@ import type { World } from '../world/world.js';
 export interface SyncBehaviour {
   timelineLimit: TimelineLimit | undefined;
   staleInitialSync: boolean;
+  staleSync: boolean;
   /** Whether `org.matrix.msc4222.use_state_after` is supported. */
   readonly stateAfter: boolean;
   /** Whether simplified sliding sync (MSC4186) is served. */
@@ -22,7 +23,7 @@ export interface SyncBehaviour {
 
 /** @see https://spec.matrix.org/v1.16/client-server-api/#syncing */
 export function syncEndpoints(world: World, behaviour: SyncBehaviour): Endpoint[] {
-  const cache = new InitialSyncCache(world.clock);
+  const cache = new SyncCache(world.clock);
   const lazyMembers = new LazyMembers();
   return [
     {
@@ -40,7 +41,7 @@ async function sync(
   request: EndpointRequest,
   behaviour: SyncBehaviour,
   lazyMembers: LazyMembers,
-  cache: InitialSyncCache,
+  cache: SyncCache,
 ): Promise<SyncResponse> {
   const { world, user, query, device, signal } = request;
   const { deviceId } = request.session;
@@ -71,12 +72,12 @@ async function sync(
       lazyMembers,
     });
   };
-  if (since === undefined) {
-    lazyMembers.reset(device);
-    if (!behaviour.staleInitialSync) return look();
-    return cache.get(JSON.stringify([device, query.get('filter'), timeoutMs, fullState, useStateAfter]), look);
-  }
-  return fullState ? look() : longPoll(world, user.userId, timeoutMs, signal, look);
+  if (since === undefined) lazyMembers.reset(device);
+  const respond = (): SyncResponse | Promise<SyncResponse> =>
+    since === undefined || fullState ? look() : longPoll(world, user.userId, timeoutMs, signal, look);
+  const isCached = behaviour.staleSync || (behaviour.staleInitialSync && since === undefined);
+  if (!isCached) return respond();
+  return cache.get(JSON.stringify([device, token, query.get('filter'), timeoutMs, fullState, useStateAfter]), respond);
 }
 
 function postFilter(request: EndpointRequest): JsonObject {
