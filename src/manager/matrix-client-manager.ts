@@ -337,7 +337,7 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /** The user's client, if it is live or reconnecting; does not start one. */
   getClient(userId: string): MatrixClient | undefined {
-    return this.#users.registry.get(userId)?.materializeSdkClient();
+    return this.#users.registry.get(userId)?.sdkClientIfMade();
   }
 
   /**
@@ -356,7 +356,7 @@ export class MatrixClientManager implements AsyncDisposable {
     if (typeof use !== 'function')
       throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `use` to be a function');
     const { signal } = readCallOptions('withClient()', callSchema, options);
-    return this.#users.withLease(userId, (userSession) => use(userSession.materializeSdkClient()), signal);
+    return this.#users.withLease(userId, async (userSession) => use(await userSession.sdkClient()), signal);
   }
 
   /**

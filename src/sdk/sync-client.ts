@@ -7,6 +7,7 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
 import { runAllSteps } from '../core/every-step.js';
 import type { EventBatch, EventSink, EventSource } from '../core/ports/event-source.js';
+import type { UserEngine } from '../core/ports/user-engine.js';
 import { isObject } from '../core/raw-event.js';
 import { noTelemetry } from '../core/telemetry.js';
 import type { SyncKind, SyncSize, SyncWatch, Telemetry } from '../core/telemetry.js';
@@ -64,6 +65,8 @@ export interface SyncClientOptions {
   readonly answersOtherRequests: AnswersOtherRequests;
   readonly maxResponseBytes: number;
   readonly gate: ClientGate;
+  /** The room's events in memory; they fill the SDK's rooms once the application asks for its client. */
+  readonly timelineOf: (roomId: string) => KnownTimeline | undefined;
   /** The device's encryption, loaded but not opened. @default none: the client cannot decrypt */
   readonly encryption?: UserEncryption | undefined;
   /** Receives the events that {@link SyncClient.catchUp} requests. @default none: `catchUp` does nothing */
@@ -92,8 +95,8 @@ type Phase = 'new' | 'starting' | 'running' | 'closing';
  *
  * This file is long because starting, polling and stopping the SDK depend on each other.
  */
-export class SyncClient implements EventSource {
-  readonly matrixClient: MatrixClient;
+export class SyncClient implements UserEngine<MatrixClient>, EventSource {
+  readonly #matrixClient: MatrixClient;
   readonly #options: Omit<SyncClientOptions, 'stored'>;
   /** The position to resume from. */
   readonly #resumesFrom: string | undefined;
@@ -136,7 +139,7 @@ export class SyncClient implements EventSource {
     this.#userId = credentials.userId;
     this.#firstSync.promise.catch(() => {}); // start() may not await it any more
     silenceSdkRootLogger();
-    this.matrixClient = createClient({
+    this.#matrixClient = createClient({
       baseUrl: options.http.homeserverUrl,
       userId: credentials.userId,
       deviceId: credentials.deviceId,
@@ -155,7 +158,7 @@ export class SyncClient implements EventSource {
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });
-    assertClientSurface(this.matrixClient); // before parts of the client are replaced
+    assertClientSurface(this.#matrixClient); // before parts of the client are replaced
     const onSdkFailure: OnSdkFailure = (error, roomId) => {
       telemetry.malformed(1);
       logger.warn(
@@ -163,7 +166,7 @@ export class SyncClient implements EventSource {
         'the SDK failed to process a part of a sync; skipping that part',
       );
     };
-    this.#feed = new SdkFeed(this.matrixClient, saved, onSdkFailure, options.encryption !== undefined);
+    this.#feed = new SdkFeed(this.#matrixClient, saved, onSdkFailure, options.encryption !== undefined);
     const { signal } = this.#pollAbort;
     const abortOnOutage = (): boolean => this.#phase === 'running';
     const requests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, abortOnOutage });
@@ -180,7 +183,7 @@ export class SyncClient implements EventSource {
       signal,
     });
     this.#fastStart = fastStart;
-    this.#deletedRooms = new DeletedRoomCheck(this.matrixClient, requests, logger, stored.since !== undefined);
+    this.#deletedRooms = new DeletedRoomCheck(this.#matrixClient, requests, logger, stored.since !== undefined);
     const { missed } = options;
     this.#missedSync = missed && new MissedSync({ ...options, userId: this.#userId, requests, signal, sink: missed });
     const { onPositionLost, encryption, gate, timelineLimit, startTimeoutMs, requestTimeoutMs } = options;
@@ -207,7 +210,7 @@ export class SyncClient implements EventSource {
       onPositionLost,
       onFailure: (error) => this.#fail(error),
     });
-    interceptSdkRequests(this.matrixClient, {
+    interceptSdkRequests(this.#matrixClient, {
       sync: (query) => {
         this.#hasPolled = true;
         return this.#syncForSdk(query);
@@ -215,10 +218,10 @@ export class SyncClient implements EventSource {
       versions: () => options.versions.get(this.#requestsAbort.signal),
       isStarting: () => this.#phase === 'starting',
     });
-    this.matrixClient.on(ClientEvent.SyncUnexpectedError, (error) => {
+    this.#matrixClient.on(ClientEvent.SyncUnexpectedError, (error) => {
       logger.error({ userId: this.#userId, err: error }, 'the SDK failed to process a sync');
     });
-    this.matrixClient.on(ClientEvent.Sync, (state) => {
+    this.#matrixClient.on(ClientEvent.Sync, (state) => {
       if (state === SyncState.Stopped) this.#loopEnded.resolve();
     });
   }
@@ -238,9 +241,19 @@ export class SyncClient implements EventSource {
     return this.#fastStart.isRoomLoadFailing || this.#missedSync?.isFailing === true;
   }
 
-  /** Passes to the SDK everything that was held back, because the application asks for the client. */
-  materialize(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
-    this.#feed.materialize(timelineOf);
+  async sdkClient(): Promise<MatrixClient> {
+    return this.sdkClientIfMade();
+  }
+
+  /** The SDK's client exists from the beginning. The first call passes everything to it that was held back. */
+  sdkClientIfMade(): MatrixClient {
+    this.#feed.materialize(this.#options.timelineOf);
+    return this.#matrixClient;
+  }
+
+  /** Whether the room's `m.room.encryption` event was received. */
+  hasEncryptionEvent(roomId: string): boolean {
+    return this.#matrixClient.getRoom(roomId)?.hasEncryptionStateEvent() === true;
   }
 
   /**
@@ -273,7 +286,7 @@ export class SyncClient implements EventSource {
   /** Opens the client's encryption, if it has one. Call it before {@link start}. After a rejection, call {@link stop}. */
   async openEncryption(): Promise<void> {
     const resumes = this.#resumesFrom !== undefined;
-    await this.#options.encryption?.open(this.matrixClient, resumes, (error) => this.#fail(error));
+    await this.#options.encryption?.open(this.#matrixClient, resumes, (error) => this.#fail(error));
   }
 
   /** Resolves when the first sync was processed. After a rejection, call {@link stop}. */
@@ -285,7 +298,7 @@ export class SyncClient implements EventSource {
     signal.addEventListener('abort', abort, { once: true });
     try {
       if (!signal.aborted) {
-        const started = this.matrixClient.startClient({
+        const started = this.#matrixClient.startClient({
           initialSyncLimit: initialLimit(timelineLimit),
           pollTimeout: pollTimeoutMs,
           lazyLoadMembers: true,
@@ -312,7 +325,7 @@ export class SyncClient implements EventSource {
 
   /** Every step runs even if earlier ones fail, so that a half-stopped client does not go on syncing. */
   async #stop(): Promise<void> {
-    const { matrixClient } = this;
+    const matrixClient = this.#matrixClient;
     const { encryption } = this.#options;
     this.#phase = 'closing';
     this.#firstSync.reject(abortedError(`starting ${this.#userId}`));
@@ -367,7 +380,7 @@ export class SyncClient implements EventSource {
       // A query without a timeout means that the SDK is starting or catching up; it needs this response.
       if (this.#phase !== 'running' || !query.timeout || this.#feed.hasDataForSdk(response)) return response;
       since = response.next_batch;
-      this.matrixClient.store.setSyncToken(since);
+      this.#matrixClient.store.setSyncToken(since);
       await this.#processed(response);
     }
   }
@@ -399,7 +412,7 @@ export class SyncClient implements EventSource {
 
   /** Makes batches for delivery only. Their resume data is the SDK's current state, which belongs to `position`. */
   #missedBatches(position: string): MissedBatches {
-    const { matrixClient } = this;
+    const matrixClient = this.#matrixClient;
     const toBatch = (batch: EventBatch, stateChanged: ReadonlySet<string>, since: string | undefined): EventBatch => {
       const held = this.#feed.heldAccountData();
       const resume = resumeData(matrixClient, batch, stateChanged, true, this.#storedWithMissingRooms, held);
@@ -426,9 +439,9 @@ export class SyncClient implements EventSource {
     const { account_data: accountData } = response;
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
     this.#keepDeviceKeyCounts(response, batch.isBackfilledRooms === true);
-    for (const roomId of dropRenewedRooms(this.matrixClient, response)) this.#options.encryption?.forgetRoom(roomId);
+    for (const roomId of dropRenewedRooms(this.#matrixClient, response)) this.#options.encryption?.forgetRoom(roomId);
     this.#feed.prune(response);
-    dropKnownEvents(this.matrixClient, response);
+    dropKnownEvents(this.#matrixClient, response);
     this.#wasPruned = !this.#feed.isMaterialized;
     this.#pending = result;
     this.#traceSync = this.#telemetry.sync(this.#userId, kindOf(batch), durationMs);
@@ -448,14 +461,14 @@ export class SyncClient implements EventSource {
     if (encryption?.failure) return this.#fail(encryption.failure);
     encryption?.synced(Boolean(data.device_lists?.changed?.length));
     const roomIds = sync.batch.rooms.map(({ roomId }) => roomId);
-    trimTimelines(this.matrixClient, roomIds, this.#options.timelineLimit);
+    trimTimelines(this.#matrixClient, roomIds, this.#options.timelineLimit);
     this.#feed.trimState(sync.stateChanged);
     try {
       const storeAccountData = this.#accountDataChanged || hasMissingRooms !== this.#storedWithMissingRooms;
       this.#storedWithMissingRooms = hasMissingRooms;
       const held = storeAccountData ? this.#feed.heldAccountData() : [];
       const resume = resumeData(
-        this.matrixClient,
+        this.#matrixClient,
         sync.batch,
         sync.stateChanged,
         storeAccountData,

@@ -20,9 +20,15 @@ export { ManualClock } from './manual-clock.js';
 export { MemoryLogger } from './memory-logger.js';
 export type { LogEntry } from './memory-logger.js';
 
-// Contract suites, for other storages and other homeservers
+// A user's client in memory
+export { MemoryUserEngine } from './memory-user-engine.js';
+
+// Contract suites, for other storages, other homeservers and other engines
 export { storageContract } from './contracts/storage-contract.js';
 export type { ContractApi, OpenedStorage } from './contracts/storage-contract.js';
 export { homeserverContract } from './contracts/homeserver-contract.js';
 export type { TestApi } from './contracts/homeserver/test-api.js';
 export type { HomeserverTarget } from './contracts/homeserver/target.js';
+export { userEngineContract } from './contracts/user-engine-contract.js';
+export type { UserEngineUnderTest } from './contracts/user-engine-contract.js';
+export type { UserEngine } from '../core/ports/user-engine.js';

@@ -32,14 +32,14 @@ export interface ClientHooks {
   readonly onFatal: (error: MatrixClientManagerError) => void;
 }
 
-export interface ClientRegistryOptions {
+export interface ClientRegistryOptions<Client = ManagedClient> {
   /** Creates a client without starting it. When `signal` fires, releases everything it opened and rejects. */
   readonly create: (
     userId: string,
     startCredentials: StartCredentials,
     hooks: ClientHooks,
     signal: AbortSignal,
-  ) => Promise<ManagedClient>;
+  ) => Promise<Client>;
   readonly clock: Clock;
   readonly connectionPolicy: ConnectionPolicy;
   readonly fallbackPolicy?: ConnectionPolicy;
@@ -58,8 +58,8 @@ export interface ClientRegistryOptions {
 }
 
 /** While a lease is open, its client is not stopped as idle and not evicted. */
-export interface Lease extends Disposable {
-  readonly client: ManagedClient;
+export interface Lease<Client> extends Disposable {
+  readonly client: Client;
 }
 
 /** How many failed clients are kept for `clientInfo`. Beyond this number the oldest are deleted. */
@@ -72,9 +72,9 @@ const MAX_FAILED_CLIENTS = 1_000;
  * This file is long because it is one state machine: to check that no start or stop can overtake another, a reader
  * has to see all of them together.
  */
-export class ClientRegistry {
-  readonly #options: ClientRegistryOptions;
-  readonly #slots = new Map<string, Slot>();
+export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
+  readonly #options: ClientRegistryOptions<Client>;
+  readonly #slots = new Map<string, Slot<Client>>();
   /** Open connections per user, counted by {@link addConnection}. */
   readonly #connectionCounts = new Map<string, number>();
   /** Clients that may be stopped as idle or evicted: live, without a lease and without a connection. */
@@ -86,7 +86,7 @@ export class ClientRegistry {
   readonly #scheduler: IdleScheduler;
   #closed = false;
 
-  constructor(options: ClientRegistryOptions) {
+  constructor(options: ClientRegistryOptions<Client>) {
     this.#options = options;
     this.#startQueue = new PQueue({ concurrency: options.startConcurrency });
     this.#capacity = new ClientCapacity(options.maxClients, () => {
@@ -108,7 +108,7 @@ export class ClientRegistry {
    * waits for a stop to end first. Replaces a client that runs on a device other than `startCredentials.deviceId`.
    * @param signal - ends the caller's wait at once; a start that has begun, or that other callers wait for, goes on
    */
-  async start(userId: string, startCredentials: StartCredentials = {}, signal?: AbortSignal): Promise<ManagedClient> {
+  async start(userId: string, startCredentials: StartCredentials = {}, signal?: AbortSignal): Promise<Client> {
     for (;;) {
       throwIfAborted(signal, `starting ${userId}`);
       const slot = this.#ensureSlot(userId, startCredentials);
@@ -127,7 +127,7 @@ export class ClientRegistry {
   }
 
   /** Like {@link start}, and keeps the client from being stopped as idle or evicted until the lease is disposed. */
-  async lease(userId: string, signal?: AbortSignal): Promise<Lease> {
+  async lease(userId: string, signal?: AbortSignal): Promise<Lease<Client>> {
     for (;;) {
       throwIfAborted(signal, `starting ${userId}`);
       const slot = this.#ensureSlot(userId, {});
@@ -229,7 +229,7 @@ export class ClientRegistry {
   }
 
   /** The user's client while it is live or reconnecting. */
-  get(userId: string): ManagedClient | undefined {
+  get(userId: string): Client | undefined {
     const phase = this.#slots.get(userId)?.phase;
     return phase?.state === 'live' || phase?.state === 'reconnecting' ? phase.client : undefined;
   }
@@ -255,34 +255,34 @@ export class ClientRegistry {
   }
 
   /** The user's slot; begins a start if there is none. While a client is stopping, the promise of that stop. */
-  #ensureSlot(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot | Promise<unknown> {
+  #ensureSlot(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot<Client> | Promise<unknown> {
     if (this.#closed) throw closedError();
     const slot = this.#slots.get(userId);
     if (!slot || slot.phase.state === 'failed') return this.#beginStart(userId, startCredentials);
-    return slot.phase.state === 'stopping' ? slot.phase.stopped : (slot as StartingOrRunningSlot);
+    return slot.phase.state === 'stopping' ? slot.phase.stopped : (slot as StartingOrRunningSlot<Client>);
   }
 
-  #beginStart(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot {
+  #beginStart(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot<Client> {
     const now = this.#options.clock.now();
     const announced = Promise.withResolvers<void>();
-    const phase: StartingPhase = {
+    const phase: StartingPhase<Client> = {
       state: 'starting',
       started: announced.promise.then(() => this.#runStart(slot, phase, startCredentials)),
       abort: new AbortController(),
       queued: false,
       callers: 0,
     };
-    const slot: Slot = { userId, since: now, lastActivityAt: now, expectedSince: undefined, leases: 0, phase };
+    const slot: Slot<Client> = { userId, since: now, lastActivityAt: now, expectedSince: undefined, leases: 0, phase };
     phase.started.catch(() => {}); // every caller may have aborted its wait: no unhandled rejection then
     const from = this.#slots.has(userId) ? 'failed' : 'stopped';
     this.#slots.set(userId, slot);
     this.#options.onStateChanged(userId, from, 'starting');
     announced.resolve();
-    return slot as StartingOrRunningSlot;
+    return slot as StartingOrRunningSlot<Client>;
   }
 
   /** Waits for a start until `signal` fires. When its last caller has left, a start still in the queue is aborted. */
-  async #joinStart(phase: StartingPhase, userId: string, signal: AbortSignal | undefined): Promise<ManagedClient> {
+  async #joinStart(phase: StartingPhase<Client>, userId: string, signal: AbortSignal | undefined): Promise<Client> {
     phase.callers++;
     try {
       return await orAborted(phase.started, signal, `starting ${userId}`);
@@ -293,7 +293,11 @@ export class ClientRegistry {
     }
   }
 
-  async #runStart(slot: Slot, phase: StartingPhase, startCredentials: StartCredentials): Promise<ManagedClient> {
+  async #runStart(
+    slot: Slot<Client>,
+    phase: StartingPhase<Client>,
+    startCredentials: StartCredentials,
+  ): Promise<Client> {
     const { userId } = slot;
     const { signal } = phase.abort;
     const operation = `starting ${userId}`;
@@ -307,7 +311,7 @@ export class ClientRegistry {
       throw failure;
     }
     let fatal: MatrixClientManagerError | undefined;
-    let created: ManagedClient | undefined;
+    let created: Client | undefined;
     const hooks: ClientHooks = {
       onConnection: (connected) => this.#onConnectionChanged(slot, connected),
       onFatal: (error) => {
@@ -316,7 +320,7 @@ export class ClientRegistry {
       },
     };
     try {
-      const createAndStart = async (startSignal: AbortSignal): Promise<ManagedClient> => {
+      const createAndStart = async (startSignal: AbortSignal): Promise<Client> => {
         created = await this.#options.create(userId, startCredentials, hooks, startSignal);
         await created.start(startSignal);
         return created;
@@ -341,7 +345,7 @@ export class ClientRegistry {
   }
 
   /** Runs `start` when fewer than `startConcurrency` starts are running. Rejects at once if aborted in the queue. */
-  async #waitForTurn<T>(phase: StartingPhase, operation: string, start: () => Promise<T>): Promise<T> {
+  async #waitForTurn<T>(phase: StartingPhase<Client>, operation: string, start: () => Promise<T>): Promise<T> {
     const { signal } = phase.abort;
     throwIfAborted(signal, operation);
     // Takes a waiting start out of the queue. One that has begun watches `signal` itself, and frees its place at its
@@ -368,8 +372,8 @@ export class ClientRegistry {
 
   /** Stops the client. Never rejects: resolves with the error if stopping failed, else with undefined. */
   #stopClient(
-    slot: Slot,
-    client: ManagedClient,
+    slot: Slot<Client>,
+    client: Client,
     reason: StopReason,
     error?: MatrixClientManagerError,
   ): Promise<MatrixClientManagerError | undefined> {
@@ -398,7 +402,7 @@ export class ClientRegistry {
     return stopResult;
   }
 
-  #onFatalError(slot: Slot, error: MatrixClientManagerError): void {
+  #onFatalError(slot: Slot<Client>, error: MatrixClientManagerError): void {
     const { phase } = slot;
     if (phase.state !== 'live' && phase.state !== 'reconnecting') return;
     const isLoggedOut = isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED');
@@ -406,7 +410,7 @@ export class ClientRegistry {
   }
 
   /** Keeps the slot of a client that failed, so that `clientInfo` shows its error until the next start or stop. */
-  #enterFailed(slot: Slot, error: MatrixClientManagerError): void {
+  #enterFailed(slot: Slot<Client>, error: MatrixClientManagerError): void {
     this.#setPhase(slot, { state: 'failed', error });
     this.#failedUsers.delete(slot.userId);
     this.#failedUsers.add(slot.userId);
@@ -419,18 +423,18 @@ export class ClientRegistry {
   }
 
   /** Removes the slot of a start that failed before a client was created. Its callers get the error. */
-  #discardSlot(slot: Slot, error: MatrixClientManagerError): void {
+  #discardSlot(slot: Slot<Client>, error: MatrixClientManagerError): void {
     this.#setPhase(slot, { state: 'failed', error });
     this.#slots.delete(slot.userId);
   }
 
-  #onConnectionChanged(slot: Slot, connected: boolean): void {
+  #onConnectionChanged(slot: Slot<Client>, connected: boolean): void {
     const { phase } = slot;
     if (phase.state !== 'live' && phase.state !== 'reconnecting') return;
     this.#setPhase(slot, { state: connected ? 'live' : 'reconnecting', client: phase.client });
   }
 
-  #setPhase(slot: Slot, phase: Phase): void {
+  #setPhase(slot: Slot<Client>, phase: Phase<Client>): void {
     const from = slot.phase.state;
     slot.phase = phase;
     if (from === phase.state) return;
@@ -443,7 +447,7 @@ export class ClientRegistry {
     this.stop(userId, reason).catch(() => {}); // `onStopped` reports the error
   }
 
-  #recordActivity(slot: Slot): void {
+  #recordActivity(slot: Slot<Client>): void {
     slot.lastActivityAt = this.#options.clock.now();
     slot.expectedSince = undefined;
     this.#scheduler.recordActivity(slot.userId);
@@ -451,14 +455,14 @@ export class ClientRegistry {
   }
 
   /** Lets the client be evicted or stopped as idle, unless a lease or a connection protects it. */
-  #allowIdle(slot: Slot): void {
+  #allowIdle(slot: Slot<Client>): void {
     const isLive = slot.phase.state === 'live' || slot.phase.state === 'reconnecting';
     if (!isLive || slot.leases > 0 || this.#connectionCounts.has(slot.userId)) return;
     this.#evictable.touch(slot.userId, slot.lastActivityAt);
     this.#scheduler.scheduleReviews(slot.userId);
   }
 
-  #releaseLease(slot: Slot): void {
+  #releaseLease(slot: Slot<Client>): void {
     slot.leases--;
     this.touch(slot.userId);
     this.#capacity.evictForWaiters();
@@ -483,7 +487,7 @@ export class ClientRegistry {
     }
   }
 
-  #info(slot: Slot): ClientInfo {
+  #info(slot: Slot<Client>): ClientInfo {
     const { userId } = slot;
     const resting = this.#scheduler.isResting(userId);
     return toClientInfo(slot, { resting, connections: this.connectionCount(userId), now: this.#options.clock.now() });

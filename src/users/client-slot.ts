@@ -1,32 +1,22 @@
 import type { MatrixClient } from '../sdk/matrix-client.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { UserEngine } from '../core/ports/user-engine.js';
 import type { ClientInfo, ClientState } from './client-state.js';
 
 /** The part of a user's client that the registry uses. */
-export interface ManagedClient {
-  /** The matrix-js-sdk client. Its rooms are filled from the library's timelines by the first call. */
-  materializeSdkClient(): MatrixClient;
+export interface ManagedClient extends UserEngine<MatrixClient> {
   readonly deviceId: string;
-  readonly lastSyncAt: number | undefined;
   /** How many rooms have a gap that is being retried, or that was given up because the homeserver failed. */
   readonly stalledRooms: number;
-  /** Whether rooms or missed events could not be fetched yet because requests to the homeserver fail. */
-  readonly isIncomplete: boolean;
   /** How many calls of the user's callbacks are still running after `callbackTimeoutMs`. */
   readonly overdueCallbacks: number;
-  /** Resolves when the client is live. Rejects soon after `signal` fires. After a rejection the client is stopped. */
+  /** As the engine's. After a rejection the client is stopped. */
   start(signal: AbortSignal): Promise<void>;
-  /** Resolves when the client has stopped. A rejection is final: calling it again does not help. */
-  stop(): Promise<void>;
-  /** Polls only every `pollIntervalMs` from now on (never, if Infinity). The sync position is kept. */
-  rest(pollIntervalMs: number): void;
-  /** Ends {@link rest}: polls at once, and continuously from then on. */
-  wake(): void;
 }
 
-export interface StartingPhase {
+export interface StartingPhase<Client> {
   readonly state: 'starting';
-  readonly started: Promise<ManagedClient>;
+  readonly started: Promise<Client>;
   readonly abort: AbortController;
   /** Whether it waits because of `startConcurrency` or `maxClients`. No client has been created yet. */
   queued: boolean;
@@ -34,20 +24,20 @@ export interface StartingPhase {
   callers: number;
 }
 
-export type Phase =
-  | StartingPhase
-  | { readonly state: 'live' | 'reconnecting'; readonly client: ManagedClient }
+export type Phase<Client> =
+  | StartingPhase<Client>
+  | { readonly state: 'live' | 'reconnecting'; readonly client: Client }
   | {
       readonly state: 'stopping';
       /** Resolves when the stop has ended: with an error if it failed, else undefined. Never rejects. */
       readonly stopped: Promise<MatrixClientManagerError | undefined>;
-      readonly client: ManagedClient;
+      readonly client: Client;
     }
   | { readonly state: 'failed'; readonly error: MatrixClientManagerError };
 
-export interface Slot {
+export interface Slot<Client> {
   readonly userId: string;
-  phase: Phase;
+  phase: Phase<Client>;
   since: number;
   lastActivityAt: number;
   /** When the client was prewarmed; undefined for other starts, and once the user is active. */
@@ -55,11 +45,13 @@ export interface Slot {
   leases: number;
 }
 
-export type StartingOrRunningSlot = Slot & { readonly phase: Exclude<Phase, { state: 'stopping' | 'failed' }> };
+export type StartingOrRunningSlot<Client> = Slot<Client> & {
+  readonly phase: Exclude<Phase<Client>, { state: 'stopping' | 'failed' }>;
+};
 
 /** The slot as `clientInfo` returns it. */
 export function toClientInfo(
-  { userId, phase, since, lastActivityAt, leases }: Slot,
+  { userId, phase, since, lastActivityAt, leases }: Slot<ManagedClient>,
   { resting, connections, now }: Pick<ClientInfo, 'resting' | 'connections'> & { readonly now: number },
 ): ClientInfo {
   const client = 'client' in phase ? phase.client : undefined;

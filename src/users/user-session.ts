@@ -94,6 +94,7 @@ export class UserSession implements ManagedClient {
       answersOtherRequests: rest.answersOtherRequests,
       telemetry,
       encryption: rest.encryption,
+      timelineOf: (roomId) => this.#timelines.get(roomId),
       missed: {
         begin: () => this.#restartDelivery(),
         take: (batch) => {
@@ -129,10 +130,12 @@ export class UserSession implements ManagedClient {
     this.#delivery.deferUnhandled();
   }
 
-  /** The matrix-js-sdk client. Its rooms are filled from the timelines by the first call. */
-  materializeSdkClient(): MatrixClient {
-    this.#sync.materialize((roomId) => this.#timelines.get(roomId));
-    return this.#sync.matrixClient;
+  sdkClient(): Promise<MatrixClient> {
+    return this.#sync.sdkClient();
+  }
+
+  sdkClientIfMade(): MatrixClient | undefined {
+    return this.#sync.sdkClientIfMade();
   }
 
   get lastSyncAt(): number | undefined {
@@ -191,7 +194,7 @@ export class UserSession implements ManagedClient {
    * unencrypted, and on every call while the client may be behind.
    */
   async isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean> {
-    if (this.#sync.matrixClient.getRoom(roomId)?.hasEncryptionStateEvent()) return true;
+    if (this.#sync.hasEncryptionEvent(roomId)) return true;
     if (this.#sync.isCurrent && this.#unencrypted.has(roomId)) return false;
     if (await askHomeserver()) return true;
     this.#unencrypted.add(roomId);

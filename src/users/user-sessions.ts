@@ -52,7 +52,7 @@ export interface CallerSession {
  * This file is a little long because a failed start has to close exactly what it has opened so far.
  */
 export class UserSessions {
-  readonly registry: ClientRegistry;
+  readonly registry: ClientRegistry<UserSession>;
   readonly connections: KeptConnections;
   readonly #options: UserSessionsOptions;
   readonly #sessions = new Map<string, UserSession>();
@@ -96,7 +96,7 @@ export class UserSessions {
     const releaseLease = (): void => lease[Symbol.dispose]();
     const running = (async () => {
       throwIfAborted(signal, 'the call');
-      return use(lease.client as UserSession);
+      return use(lease.client);
     })();
     running.then(releaseLease, releaseLease);
     return lifecycle.rejectWhenClosed(running, signal);
@@ -129,7 +129,7 @@ export class UserSessions {
   /** The session to read as the user; with their client if it runs. Does not start a client. */
   async readerFor(userId: string, signal: AbortSignal): Promise<CallerSession> {
     assertUserId(userId);
-    const userSession = this.registry.get(userId) as UserSession | undefined;
+    const userSession = this.registry.get(userId);
     if (userSession) {
       this.registry.touch(userId);
       return { session: userSession.session, userSession };

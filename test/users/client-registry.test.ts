@@ -1,23 +1,14 @@
-import type { MatrixClient } from 'matrix-js-sdk';
 import { describe, expect, it } from 'vitest';
 import { ClientRegistry } from '../../src/users/client-registry.js';
 import type { ClientHooks, ClientRegistryOptions } from '../../src/users/client-registry.js';
-import type { ManagedClient } from '../../src/users/client-slot.js';
 import { activityPolicy, MatrixClientManagerError } from '../../src/index.js';
-import { ManualClock } from '../../src/testing/index.js';
+import { ManualClock, MemoryUserEngine } from '../../src/testing/index.js';
 
 /** A client whose start and stop end when the test says so. */
-class StubClient implements ManagedClient {
-  materializeSdkClient(): MatrixClient {
-    return {} as MatrixClient;
-  }
-  readonly deviceId = 'DEVICE';
-  readonly lastSyncAt = undefined;
-  readonly stalledRooms = 0;
-  readonly isIncomplete = false;
-  readonly overdueCallbacks = 0;
+class StubClient extends MemoryUserEngine {
   readonly starting = Promise.withResolvers<void>();
   readonly stopping = Promise.withResolvers<void>();
+  readonly pace: (number | 'live')[] = [];
   signal: AbortSignal | undefined;
   stops = 0;
 
@@ -25,31 +16,35 @@ class StubClient implements ManagedClient {
     readonly userId: string,
     readonly hooks: ClientHooks,
     manual: boolean,
+    clock = new ManualClock(),
   ) {
+    super(clock);
     this.stopping.promise.catch(() => {}); // a test may reject it before the stop
     if (manual) return;
     this.starting.resolve();
     this.stopping.resolve();
   }
 
-  start(signal: AbortSignal): Promise<void> {
+  override async start(signal: AbortSignal): Promise<void> {
     this.signal = signal;
-    return this.starting.promise;
+    await this.starting.promise;
+    await super.start(signal);
   }
 
-  readonly pace: (number | 'live')[] = [];
-
-  rest(pollIntervalMs: number): void {
+  override rest(pollIntervalMs: number): void {
     this.pace.push(pollIntervalMs);
+    super.rest(pollIntervalMs);
   }
 
-  wake(): void {
+  override wake(): void {
     this.pace.push('live');
+    super.wake();
   }
 
-  stop(): Promise<void> {
+  override async stop(): Promise<void> {
     this.stops++;
-    return this.stopping.promise;
+    await this.stopping.promise;
+    await super.stop();
   }
 }
 
@@ -60,7 +55,7 @@ function setUp(options: Partial<ClientRegistryOptions> & { manual?: boolean } = 
   const { manual = false, ...rest } = options;
   const registry = new ClientRegistry({
     create: async (userId, _given, hooks) => {
-      const client = new StubClient(userId, hooks, manual);
+      const client = new StubClient(userId, hooks, manual, clock);
       clients.push(client);
       return client;
     },

@@ -2,11 +2,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
 import { ClientRegistry } from '../../src/users/client-registry.js';
 import type { ClientHooks } from '../../src/users/client-registry.js';
-import type { ManagedClient } from '../../src/users/client-slot.js';
 import { activityPolicy, MatrixClientManagerError } from '../../src/index.js';
 import type { Connection, MatrixClientManagerOptions } from '../../src/index.js';
 import { KeptConnections } from '../../src/users/kept-connections.js';
-import { ManualClock, MemoryLogger } from '../../src/testing/index.js';
+import { ManualClock, MemoryLogger, MemoryUserEngine } from '../../src/testing/index.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 import { Recorder } from '../support/recorder.js';
 
@@ -254,8 +253,7 @@ describe('a connection whose client fails', () => {
         starts.push(clock.now());
         if (on.startError) throw on.startError;
         clients.push(hooks);
-        const nothing = async (): Promise<void> => {};
-        return { start: nothing, stop: nothing, rest: () => {}, wake: () => {} } as unknown as ManagedClient;
+        return new MemoryUserEngine(clock);
       },
       clock,
       connectionPolicy: activityPolicy({ idleTimeoutMs: HOUR }),

@@ -1,0 +1,22 @@
+/**
+ * What receives the events of one user while the user's client is up. Currently this is a matrix-js-sdk client with a
+ * sync of its own; with an application service there is neither, until the application asks for the SDK's client.
+ */
+export interface UserEngine<SdkClient = unknown> {
+  /** When the homeserver last answered, in milliseconds since the Unix epoch. */
+  readonly lastSyncAt: number | undefined;
+  /** Whether rooms or missed events could not be fetched yet because requests to the homeserver fail. */
+  readonly isIncomplete: boolean;
+  /** Resolves when events arrive. Rejects soon after `signal` fires. After a rejection call {@link stop}. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Resolves when nothing of the engine runs any more. A rejection is final: calling it again does not help. */
+  stop(): Promise<void>;
+  /** Asks for events only every `pollIntervalMs` from now on (never, if Infinity). The position is kept. */
+  rest(pollIntervalMs: number): void;
+  /** Ends {@link rest}: asks for the missed events at once, and for new ones continuously from then on. */
+  wake(): void;
+  /** The matrix-js-sdk client; made by the first call if the engine runs without one. */
+  sdkClient(): Promise<SdkClient>;
+  /** The matrix-js-sdk client, if the engine has one already. */
+  sdkClientIfMade(): SdkClient | undefined;
+}

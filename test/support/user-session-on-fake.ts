@@ -1,0 +1,81 @@
+import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
+import { openGate } from '../../src/core/ports/request-gate.js';
+import { noTelemetry } from '../../src/core/telemetry.js';
+import { delay } from '../../src/core/abort.js';
+import { fetchTransport } from '../../src/http/fetch-transport.js';
+import { HomeserverHttp } from '../../src/http/homeserver-http.js';
+import { ServerVersions } from '../../src/http/server-versions.js';
+import { Session } from '../../src/http/session.js';
+import { memoryStorage } from '../../src/storage/memory-storage.js';
+import { FakeHomeserver, ManualClock, MemoryLogger } from '../../src/testing/index.js';
+import { UserSession } from '../../src/users/user-session.js';
+import type { UserSessionOptions } from '../../src/users/user-session.js';
+import { Recorder } from './recorder.js';
+
+/** The session of a user on a fake homeserver, without a manager. Another user says something in their room. */
+export async function userSessionOnFake(change: Partial<UserSessionOptions['settings']> = {}) {
+  const clock = new ManualClock();
+  const fake = new FakeHomeserver({ clock });
+  const logger = new MemoryLogger();
+  const [alice, bob] = [fake.createUser({ username: 'alice' }), fake.createUser({ username: 'bob' })];
+  const roomId = fake.createRoom({ creator: alice.userId, members: [bob.userId] });
+  const connections = fetchTransport(fake.fetch).open();
+  const http = new HomeserverHttp({ homeserverUrl: fake.baseUrl, connections, clock, requestTimeoutMs: 30_000 });
+  const closed = new AbortController();
+  const callbacks = new CallbackRegistry({
+    clock,
+    attempts: 1,
+    retryDelayMs: 1,
+    timeoutMs: Infinity,
+    onError: () => {},
+    onDeadLetter: async () => {},
+  });
+  const recorder = new Recorder();
+  callbacks.add(alice.userId, recorder.callback, { types: ['message'] });
+  const settings: UserSessionOptions['settings'] = {
+    clock,
+    logger,
+    storage: memoryStorage(),
+    slidingSync: true,
+    timelineLimit: 100,
+    pollTimeoutMs: 30_000,
+    startTimeoutMs: 60_000,
+    requestTimeoutMs: 30_000,
+    maxResponseBytes: 2 ** 28,
+    sweepIntervalMs: 60_000,
+    maxHeapBytes: Infinity,
+    maxClients: Infinity,
+    startConcurrency: 1,
+    gapFillLimit: 1_000,
+    gapFillTimeoutMs: 600_000,
+    idleTimeoutMs: Infinity,
+    stopTimeoutMs: 5_000,
+    ...change,
+  };
+  const session = new UserSession({
+    credentials: alice,
+    session: new Session(alice.userId, alice),
+    stored: await settings.storage.loadCheckpoint(alice.userId),
+    settings,
+    http,
+    versions: new ServerVersions(http, clock, 30_000, closed.signal),
+    gate: { ...openGate, up: async () => false, pause: (delayMs, signal) => delay(clock, delayMs, signal, 'sync') },
+    answersOtherRequests: () => true,
+    telemetry: noTelemetry,
+    callbacks,
+    hooks: { onConnection: () => {}, onFatal: () => {} },
+    encryption: undefined,
+    onGap: () => {},
+  });
+  return {
+    session,
+    clock,
+    fake,
+    recorder,
+    say: (text: string): void => void fake.sendMessage(roomId, bob.userId, text),
+    [Symbol.asyncDispose]: async (): Promise<void> => {
+      closed.abort();
+      await fake.close();
+    },
+  };
+}
