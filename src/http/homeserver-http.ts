@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { onAbort, orAborted, throwIfAborted, timeoutReason } from '../core/abort.js';
+import { onAbort, throwIfAborted, timeoutReason } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/ports/request-gate.js';
@@ -16,6 +16,7 @@ import type { RetryPolicy } from './retry.js';
 import { secretsOf } from './secrets.js';
 import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
+import { withSession } from './with-session.js';
 import type { HttpResponse, OpenTransport, ConnectionPool } from '../core/ports/transport.js';
 
 export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
@@ -93,9 +94,11 @@ export class HomeserverHttp {
     request: HttpRequest,
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
     let attempts = 0;
+    const send = (accessToken?: string): Promise<{ status: number; body: v.InferOutput<Schema> }> =>
+      this.#sendAndParse(schema, request, accessToken);
     const attempt = (): Promise<{ status: number; body: v.InferOutput<Schema> }> => {
       if (attempts++ > 0) this.#telemetry.requestRepeated(request.method, request.path);
-      return this.#sendAuthorised(schema, request);
+      return request.session ? withSession(request.session, request, send) : send();
     };
     // After a rate limit or a refused connection the homeserver has done nothing. After a lost response it may have.
     const policy = { ...defaultRetryPolicy, ...request.retry };
@@ -106,24 +109,6 @@ export class HomeserverHttp {
   /** Counts the malformed parts of a response that its parser skipped. */
   countMalformed(parts: number): void {
     if (parts > 0) this.#telemetry.malformed(parts);
-  }
-
-  /** Sends once, or twice if the token had to be renewed. */
-  async #sendAuthorised<Schema extends v.GenericSchema>(
-    schema: Schema,
-    request: HttpRequest,
-  ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
-    const { session, signal, operation } = request;
-    if (!session) return this.#sendAndParse(schema, request, undefined);
-    throwIfAborted(signal, operation);
-    const { accessToken } = session.current ?? (await orAborted(session.credentials(), signal, operation));
-    try {
-      return await this.#sendAndParse(schema, request, accessToken);
-    } catch (error) {
-      if (!isManagerError(error, 'UNKNOWN_TOKEN')) throw error;
-      const renewed = await orAborted(session.replace(accessToken, error), signal, operation);
-      return this.#sendAndParse(schema, request, renewed.accessToken);
-    }
   }
 
   async #sendAndParse<Schema extends v.GenericSchema>(

@@ -1,4 +1,5 @@
 import { orAborted, throwIfAborted } from '../core/abort.js';
+import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
 import { openGate } from '../core/ports/request-gate.js';
@@ -14,6 +15,7 @@ import type { RequestContext } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import { secretsOf } from './secrets.js';
 import type { Session } from './session.js';
+import { withSession } from './with-session.js';
 import { BodyIdleTimeout } from './body-idle-timeout.js';
 import type { HttpResponse, Fetch } from '../core/ports/transport.js';
 
@@ -58,7 +60,7 @@ export class MediaHttp {
    * cannot be read twice was already sent. The caller reads the response body to its end, or cancels it.
    */
   async request(request: MediaRequest): Promise<MediaResponse> {
-    const { signal, operation, method, path, repeatable = true } = request;
+    const { session, signal, operation, method, path, repeatable = true } = request;
     const { clock, telemetry = noTelemetry } = this.#options;
     throwIfAborted(signal, operation);
     let [attempts, hasStarted] = [0, false];
@@ -68,28 +70,21 @@ export class MediaHttp {
     const mayRepeat = (): boolean => repeatable || !hasStarted;
     const makeBody = request.body;
     const body = makeBody && (() => notifyingStart(makeBody(), markStarted));
+    const send = (accessToken: string): Promise<MediaResponse> =>
+      this.#sendWithTelemetry({ ...request, ...(body && { body }) }, accessToken);
+    const replace = async (rejectedToken: string, cause: MatrixClientManagerError): Promise<Credentials> => {
+      const renewed = await session.replace(rejectedToken, cause);
+      if (!mayRepeat()) throw cause; // renewed all the same, for the next request
+      return renewed;
+    };
     const attempt = (): Promise<MediaResponse> => {
       if (attempts++ > 0) telemetry.requestRepeated(method, pathnameOf(path));
-      return this.#sendAuthorised({ ...request, ...(body && { body }) }, mayRepeat);
+      return withSession(session, request, send, replace);
     };
     try {
       return await withRetries(attempt, defaultRetryPolicy, clock, signal, operation, mayRepeat);
     } catch (error) {
       throw mayRepeat() || !isManagerError(error) || !isRetryableError(error) ? error : withStreamRemedy(error);
-    }
-  }
-
-  /** Sends once, or twice if the token had to be renewed. */
-  async #sendAuthorised(request: MediaRequest, mayRepeat: () => boolean): Promise<MediaResponse> {
-    const { session, signal, operation } = request;
-    const { accessToken } = await orAborted(session.credentials(), signal, operation);
-    try {
-      return await this.#sendWithTelemetry(request, accessToken);
-    } catch (error) {
-      if (!isManagerError(error, 'UNKNOWN_TOKEN')) throw error;
-      const renewed = await orAborted(session.replace(accessToken, error), signal, operation);
-      if (!mayRepeat()) throw error;
-      return this.#sendWithTelemetry(request, renewed.accessToken);
     }
   }
 

@@ -1,5 +1,7 @@
 import { orAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
+import type { Credentials } from '../core/credentials.js';
+import { isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/ports/request-gate.js';
 import type { RequestGate } from '../core/ports/request-gate.js';
@@ -14,6 +16,7 @@ import { readResponse } from './read-text.js';
 import { secretsOf } from './secrets.js';
 import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
+import { withSession } from './with-session.js';
 import { BodyIdleTimeout } from './body-idle-timeout.js';
 import type { HttpResponse, OpenTransport, Fetch } from '../core/ports/transport.js';
 
@@ -135,46 +138,36 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     return { response: errorResponseForSdk(response), error };
   };
 
-  const sendAuthorised = async (input: string | URL | Request, init: RequestInit): Promise<Outcome> => {
-    const signal = init.signal as AbortSignal;
-    if (!new Headers(init.headers).has('authorization')) return sendAdmitted(input, init);
-    const { accessToken } = await orAborted(session.credentials(), signal, OPERATION);
-    const outcome = await sendAdmitted(input, init, accessToken);
-    if (outcome.error?.code !== 'UNKNOWN_TOKEN') return outcome;
-    const renewed = await orAborted(session.replace(accessToken, outcome.error), signal, OPERATION);
-    return sendAdmitted(input, init, renewed.accessToken);
-  };
-
-  const sendWithRetries = async (input: string | URL | Request, init: RequestInit): Promise<Outcome> => {
-    const signal = init.signal as AbortSignal;
-    let last: Outcome | undefined;
-    let attempts = 0;
-    const attempt = async (): Promise<Outcome> => {
-      last = undefined;
-      if (attempts++ > 0) telemetry.requestRepeated('GET', urlOf(input).pathname);
-      last = await sendAuthorised(input, init);
-      if (last.error) throw last.error;
-      return last;
-    };
-    try {
-      return await withRetries(attempt, defaultRetryPolicy, clock, signal, OPERATION);
-    } catch (error) {
-      if (last && !signal.aborted) return last;
-      throw error;
-    }
-  };
-
   return async (input, init = {}) => {
     if (stopSignal.aborted) throw stopSignal.reason; // the SDK recognises a stop by this reason, and would try again after any other error
     const signal = init.signal ? AbortSignal.any([init.signal, stopSignal]) : stopSignal;
-    const sendRequest = (init.method ?? 'GET') === 'GET' ? sendWithRetries : sendAuthorised;
+    const isAuthorised = new Headers(init.headers).has('authorization');
+    /** The last error response. The stages get its error, and the SDK the response. */
+    let refusal: Outcome | undefined;
+    const send = async (accessToken?: string): Promise<Response> => {
+      const outcome = await sendAdmitted(input, { ...init, signal }, accessToken);
+      if (!outcome.error) return outcome.response;
+      refusal = outcome;
+      throw outcome.error;
+    };
+    const replace = (rejectedToken: string, cause: MatrixClientManagerError): Promise<Credentials> => {
+      refusal = undefined; // if the token cannot be renewed, the SDK gets the error
+      return session.replace(rejectedToken, cause);
+    };
+    let attempts = 0;
+    const attempt = (): Promise<Response> => {
+      if (attempts++ > 0) telemetry.requestRepeated('GET', urlOf(input).pathname);
+      return isAuthorised ? withSession(session, { operation: OPERATION, signal }, send, replace) : send();
+    };
     try {
-      const { response, error } = await sendRequest(input, { ...init, signal });
-      // The SDK would take a 4xx of a proxy for a permanent refusal. It tries again only after a failed fetch.
-      if (error?.code === 'INVALID_RESPONSE') throw error;
-      return response;
+      if ((init.method ?? 'GET') !== 'GET') return await attempt();
+      return await withRetries(attempt, defaultRetryPolicy, clock, signal, OPERATION);
     } catch (error) {
-      throw signal.aborted ? signal.reason : error;
+      if (signal.aborted) throw signal.reason;
+      // The SDK would take a 4xx of a proxy for a permanent refusal. It tries again only after a failed fetch.
+      const isRefusal = refusal?.error === error && !isManagerError(error, 'INVALID_RESPONSE');
+      if (refusal && isRefusal) return refusal.response;
+      throw error;
     }
   };
 }

@@ -89,6 +89,19 @@ describe('the fetch of the SDK', () => {
     },
   );
 
+  it('fails with the error itself, and not with an answer, when nothing can renew the token', async () => {
+    const session = new Session(userId, credentials('token-1'));
+    const { signal } = new AbortController();
+    for (const method of ['GET', 'PUT']) {
+      const { connections } = new ScriptedFetch(dead());
+      const fetch = sdkFetch({ connections, clock: new ManualClock(), session, signal });
+      expect(await rejection(fetch('http://hs/x', { headers, method }))).toMatchObject({
+        code: 'UNKNOWN_TOKEN',
+        userId,
+      });
+    }
+  });
+
   it('repeats what reads after lost connections, failures and rate limits', async () => {
     const limited = matrixError(429, 'M_LIMIT_EXCEEDED', 'x', { retry_after_ms: 5_000 });
     const { fetch, clock, script } = setUp([
