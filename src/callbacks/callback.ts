@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '../core/call-options.js';
+import { assertKnownOptions } from '../core/validation.js';
 import { clientEventTypes } from '../core/client-event.js';
 import type { ClientEvent } from '../core/client-event.js';
 import { MatrixClientManagerError } from '../core/errors.js';

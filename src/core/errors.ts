@@ -170,6 +170,11 @@ export class MatrixClientManagerError extends Error {
   }
 }
 
+/** The error for an argument that the call cannot work with. */
+export function invalidOptions(message: string, context?: ErrorContext): MatrixClientManagerError {
+  return new MatrixClientManagerError('INVALID_OPTIONS', message, context);
+}
+
 /** Whether `error` is a MatrixClientManagerError and, if `codes` are given, has one of them. */
 export function isManagerError(error: unknown, ...codes: ErrorCode[]): error is MatrixClientManagerError {
   return error instanceof MatrixClientManagerError && (codes.length === 0 || codes.includes(error.code));

@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '../core/call-options.js';
+import { assertKnownOptions } from '../core/validation.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { eventId, flag, optionsOf, roomId, signal, userId } from '../core/call-options.js';
+import { eventId, flag, optionsOf, roomId, signal, userId } from '../core/validation.js';
 
 export interface SendReadReceiptOptions {
   readonly userId: string;

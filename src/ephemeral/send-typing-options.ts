@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { flag, optionsOf, roomId, signal, userId, wholeNumber } from '../core/call-options.js';
+import { flag, optionsOf, roomId, signal, userId, wholeNumber } from '../core/validation.js';
 
 export interface SendTypingOptions {
   readonly userId: string;

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { flag, name, object, optionsOf, roomId, signal, unchecked, userId, wholeNumber } from '../core/call-options.js';
+import { flag, name, object, optionsOf, roomId, signal, unchecked, userId, wholeNumber } from '../core/validation.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { OutgoingFile } from './attachments.js';
 import { fileName, mimeType } from './file-labels.js';
@@ -22,7 +22,7 @@ export const sendFileSchema = optionsOf<SendFileOptions>({
     body: unchecked(),
     name: fileName,
     mimeType: v.optional(mimeType),
-    size: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+    size: v.optional(wholeNumber(0)),
     info: v.optional(object<EventContent>()),
   }),
   msgtype: v.optional(name),
@@ -50,6 +50,6 @@ export const downloadFileSchema = optionsOf<DownloadFileOptions>({
   roomId: v.optional(roomId),
   content: object<EventContent>(),
   thumbnail: v.optional(flag),
-  maxBytes: v.optional(wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+  maxBytes: v.optional(wholeNumber(1)),
   signal: v.optional(signal),
 });

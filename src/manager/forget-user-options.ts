@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { flag, optionsOf } from '../core/call-options.js';
+import { flag, optionsOf } from '../core/validation.js';
 
 export interface ForgetUserOptions {
   /**

@@ -1,6 +1,6 @@
 import type { ConnectionPolicy } from '../users/connection-policy.js';
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
-import { assertKnownOptions } from '../core/call-options.js';
+import { assertKnownOptions } from '../core/validation.js';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';

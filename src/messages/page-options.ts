@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { nullAsAbsent, optionsOf, roomId, signal, unchecked, userId, wholeNumber } from '../core/call-options.js';
+import { nullAsAbsent, optionsOf, roomId, signal, unchecked, userId, wholeNumber } from '../core/validation.js';
 
 export interface GetRoomMessagesOptions {
   readonly roomId: string;

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
 import { orAborted, throwIfAborted } from '../core/abort.js';
-import { callSchema, flag, optionsOf, readCallOptions, signal, text, wholeNumber } from '../core/call-options.js';
+import { callSchema } from '../core/call-options.js';
 import type { CallOptions } from '../core/call-options.js';
+import { checkOptions, flag, optionsOf, signal, text, wholeNumber } from '../core/validation.js';
 import { assertRoomId, assertUserId, newUserId, serverNameOf } from '../core/ids.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { path } from '../http/path.js';
@@ -43,7 +44,7 @@ export interface ListUsersOptions extends CallOptions {
 
 const listUsersSchema = optionsOf<ListUsersOptions>({
   from: v.optional(text),
-  limit: v.optional(wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+  limit: v.optional(wholeNumber(1)),
   name: v.optional(text),
   deactivated: v.optional(flag),
   signal: v.optional(signal),
@@ -93,7 +94,7 @@ export class AdminApi {
   /** The user; undefined if the homeserver has no such account. */
   async getUser(userId: string, options: CallOptions = {}): Promise<AdminUser | undefined> {
     assertUserId(userId);
-    const { signal: callerSignal } = readCallOptions('getUser()', callSchema, options);
+    const { signal: callerSignal } = checkOptions('getUser()', callSchema, options);
     return this.#find(userId, callerSignal);
   }
 
@@ -109,7 +110,7 @@ export class AdminApi {
 
   /** One page of the homeserver's users. `next` is present if there are more; pass it as `from`. */
   async listUsers(options: ListUsersOptions = {}): Promise<{ users: AdminUser[]; total: number; next?: string }> {
-    const read = readCallOptions('listUsers()', listUsersSchema, options);
+    const read = checkOptions('listUsers()', listUsersSchema, options);
     const { from, limit = 100, name, deactivated, signal: callerSignal } = read;
     const { body } = await this.#pooled(usersSchema, callerSignal, {
       operation: 'listing users',
@@ -127,8 +128,8 @@ export class AdminApi {
   }
 
   async setDisplayName(userId: string, displayName: string, options: CallOptions = {}): Promise<void> {
-    readCallOptions('setDisplayName()', displayNameSchema, { displayName });
-    const { signal: callerSignal } = readCallOptions('setDisplayName()', callSchema, options);
+    checkOptions('setDisplayName()', displayNameSchema, { displayName });
+    const { signal: callerSignal } = checkOptions('setDisplayName()', callSchema, options);
     await this.#requireUser(userId, 'renaming', callerSignal);
     const body = { displayname: displayName };
     const at = path`/_synapse/admin/v2/users/${userId}`;
@@ -143,7 +144,7 @@ export class AdminApi {
   async deactivateUser(userId: string, options: DeactivateUserOptions = {}): Promise<void> {
     assertUserId(userId);
     this.#admin.account.assertNotAdmin(userId, 'deactivate');
-    const read = readCallOptions('deactivateUser()', deactivateSchema, options);
+    const read = checkOptions('deactivateUser()', deactivateSchema, options);
     const { erase = false, signal: callerSignal } = read;
     // After the deactivation the user is forgotten even if the caller's signal has ended the call.
     await this.#withSignal(callerSignal, async (combined) => {
@@ -154,7 +155,7 @@ export class AdminApi {
 
   /** Reactivates an account, with a random password that is not kept. Call `provisionUser` to log the user in. */
   async reactivateUser(userId: string, options: CallOptions = {}): Promise<AdminUser> {
-    const { signal: callerSignal } = readCallOptions('reactivateUser()', callSchema, options);
+    const { signal: callerSignal } = checkOptions('reactivateUser()', callSchema, options);
     const user = await this.#requireUser(userId, 'reactivating', callerSignal);
     if (!user.deactivated) return user; // an active account keeps its password
     const body = { deactivated: false, password: randomBytes(32).toString('base64url'), logout_devices: false };
@@ -166,7 +167,7 @@ export class AdminApi {
 
   async listDevices(userId: string, options: CallOptions = {}): Promise<AdminDevice[]> {
     assertUserId(userId);
-    const { signal: callerSignal } = readCallOptions('listDevices()', callSchema, options);
+    const { signal: callerSignal } = checkOptions('listDevices()', callSchema, options);
     const at = path`/_synapse/admin/v2/users/${userId}/devices`;
     const { devices } = await this.#call(devicesSchema, {
       method: 'GET',
@@ -189,7 +190,7 @@ export class AdminApi {
    */
   async deleteDevice(userId: string, deviceId: string, options: CallOptions = {}): Promise<void> {
     assertUserId(userId);
-    const { signal: callerSignal } = readCallOptions('deleteDevice()', callSchema, options);
+    const { signal: callerSignal } = checkOptions('deleteDevice()', callSchema, options);
     const { account } = this.#admin;
     if (userId === account.userId && (await this.#withSignal(callerSignal, () => account.isLoggedInOn(deviceId)))) {
       account.assertNotAdmin(userId, `delete device ${deviceId} of`);
@@ -204,7 +205,7 @@ export class AdminApi {
    */
   async joinRoom(userId: string, roomIdOrAlias: string, options: CallOptions = {}): Promise<string> {
     assertUserId(userId);
-    const { signal: callerSignal } = readCallOptions('joinRoom()', callSchema, options);
+    const { signal: callerSignal } = checkOptions('joinRoom()', callSchema, options);
     if (typeof roomIdOrAlias !== 'string' || !roomIdOrAlias.startsWith('#')) assertRoomId(roomIdOrAlias);
     const at = path`/_synapse/admin/v1/join/${roomIdOrAlias}`;
     try {
@@ -232,7 +233,7 @@ export class AdminApi {
   /** Whether a new account may have the username. Rejects with `INVALID_USER_ID` for an invalid username. */
   async isUsernameAvailable(username: string, options: CallOptions = {}): Promise<boolean> {
     newUserId(username, this.#serverName);
-    const { signal: callerSignal } = readCallOptions('isUsernameAvailable()', callSchema, options);
+    const { signal: callerSignal } = checkOptions('isUsernameAvailable()', callSchema, options);
     try {
       const { body } = await this.#pooled(v.object({ available: v.boolean() }), callerSignal, {
         operation: 'checking a username',

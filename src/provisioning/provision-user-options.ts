@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { flag, name, optionsOf, signal, text, unchecked } from '../core/call-options.js';
+import { flag, name, optionsOf, signal, text, unchecked } from '../core/validation.js';
 import type { Credentials } from '../core/credentials.js';
 
 export interface ProvisionUserOptions {

@@ -1,7 +1,7 @@
 import PQueue from 'p-queue';
 import * as v from 'valibot';
 import { throwIfAborted } from '../core/abort.js';
-import { assertKnownOptions } from '../core/call-options.js';
+import { assertKnownOptions } from '../core/validation.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
 import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { oneOf, optionsOf, userId } from '../core/call-options.js';
+import { oneOf, optionsOf, userId } from '../core/validation.js';
 
 export interface ListSendsOptions {
   /** Only the sends of this user. @default those of all users */

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { flag, name, optionsOf, roomId, signal, text, unchecked, userId } from '../core/call-options.js';
+import { flag, name, optionsOf, roomId, signal, text, unchecked, userId } from '../core/validation.js';
 import type { MessageBody } from './content.js';
 
 export interface SendMessageOptions extends MessageBody {

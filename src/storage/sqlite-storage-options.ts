@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '../core/call-options.js';
+import { assertKnownOptions } from '../core/validation.js';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { containedLogger } from '../core/contain.js';

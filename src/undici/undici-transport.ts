@@ -1,7 +1,7 @@
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { Agent, buildConnector, Client, fetch as undiciFetch } from 'undici';
 import type { RequestInit as UndiciRequestInit } from 'undici';
-import { assertKnownOptions } from '../core/call-options.js';
+import { assertKnownOptions } from '../core/validation.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
 import { libraryVersion } from '../core/version.js';

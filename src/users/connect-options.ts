@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
-import { functionOf, optionsOf, signal, unchecked, userId } from '../core/call-options.js';
+import { functionOf, optionsOf, signal, unchecked, userId } from '../core/validation.js';
 
 export interface ConnectOptions extends CallbackOptions {
   readonly userId: string;

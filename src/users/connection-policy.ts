@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { durationMs, optionsOf, readCallOptions } from '../core/call-options.js';
+import { checkOptions, durationMs, optionsOf } from '../core/validation.js';
 
 /** A user's activity, as a {@link ConnectionPolicy} gets it. Times are in milliseconds since the Unix epoch. */
 export interface UserActivity {
@@ -62,7 +62,7 @@ const activityPolicySchema = optionsOf<ActivityPolicyOptions>({
  * late.
  */
 export function activityPolicy(options: ActivityPolicyOptions): ConnectionPolicy {
-  const read = readCallOptions('activityPolicy()', activityPolicySchema, options);
+  const read = checkOptions('activityPolicy()', activityPolicySchema, options);
   const { idleTimeoutMs, restAfterMs = Infinity, restPollIntervalMs = 120_000, wakeAheadMs = 300_000 } = read;
   return {
     decide({ now, lastActivityAt, expectedSince, likelyReturnAt }) {

@@ -1,7 +1,6 @@
 import * as v from 'valibot';
-import { assertCallback } from '../callbacks/callback.js';
 import type { ClientCallback } from '../callbacks/callback.js';
-import { name, optionsOf, signal, unchecked, userId } from '../core/call-options.js';
+import { functionOf, listOf, name, optionsOf, signal, unchecked, userId } from '../core/validation.js';
 import type { ProvisionedUser } from '../provisioning/provision-user-options.js';
 
 export interface StartClientOptions {
@@ -21,15 +20,7 @@ export const startClientSchema = optionsOf<StartClientOptions & Partial<Provisio
   userId,
   accessToken: v.optional(name),
   deviceId: v.optional(name),
-  callbacks: v.optional(
-    v.pipe(
-      v.array(unchecked<ClientCallback>(), 'a list of functions'),
-      v.check((callbacks) => {
-        for (const callback of callbacks) assertCallback(callback);
-        return true;
-      }),
-    ),
-  ),
+  callbacks: v.optional(listOf(functionOf<ClientCallback>())),
   signal: v.optional(signal),
   created: unchecked(),
   refreshToken: unchecked(),

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { functionOf, optionsOf, signal } from '../../core/call-options.js';
+import { functionOf, optionsOf, signal } from '../../core/validation.js';
 import type { AuthUploadDeviceSigningKeys } from './identity-options.js';
 
 export interface ResetIdentityOptions {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { RequestHandler } from 'msw';
-import { assertKnownOptions } from '../../core/call-options.js';
+import { checkOptions, optionsOf, unchecked } from '../../core/validation.js';
 import type { Clock } from '../../core/clock.js';
 import { systemClock } from '../../core/clock.js';
 import { allEndpoints } from './endpoints/endpoints.js';
@@ -45,17 +45,17 @@ export interface FakeHomeserverOptions {
   readonly onUnhandled?: OnUnhandled;
 }
 
-const optionNames: readonly (keyof FakeHomeserverOptions)[] = [
-  'serverName',
-  'clock',
-  'baseUrl',
-  'adminApi',
-  'stateAfter',
-  'slidingSync',
-  'authenticatedMedia',
-  'loginLimit',
-  'onUnhandled',
-];
+const optionsSchema = optionsOf<FakeHomeserverOptions>({
+  serverName: unchecked(),
+  clock: unchecked(),
+  baseUrl: unchecked(),
+  adminApi: unchecked(),
+  stateAfter: unchecked(),
+  slidingSync: unchecked(),
+  authenticatedMedia: unchecked(),
+  loginLimit: unchecked(),
+  onUnhandled: unchecked(),
+});
 
 /** A homeserver in memory, for tests. It responds as Synapse does, and fails on demand through `faults`. */
 export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
@@ -73,9 +73,9 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
   #listening: Promise<NodeServer> | undefined;
 
   constructor(options: FakeHomeserverOptions = {}) {
-    assertKnownOptions('FakeHomeserver', options, optionNames);
-    const { serverName = 'hs.test', clock = systemClock, baseUrl = 'http://hs.test', adminApi = true } = options;
-    const { onUnhandled = 'throw' } = options;
+    const given = checkOptions('FakeHomeserver', optionsSchema, options);
+    const { serverName = 'hs.test', clock = systemClock, baseUrl = 'http://hs.test', adminApi = true } = given;
+    const { onUnhandled = 'throw' } = given;
     const world = new World(clock, serverName);
     super(world);
     this.#world = world;
@@ -86,11 +86,11 @@ export class FakeHomeserver extends WorldDriver implements AsyncDisposable {
       timelineLimit: undefined,
       staleInitialSync: false,
       staleSync: false,
-      stateAfter: options.stateAfter ?? false,
-      slidingSync: options.slidingSync ?? true,
-      authenticatedMedia: options.authenticatedMedia ?? true,
+      stateAfter: given.stateAfter ?? false,
+      slidingSync: given.slidingSync ?? true,
+      authenticatedMedia: given.authenticatedMedia ?? true,
     };
-    const endpoints = { adminApi, loginLimit: options.loginLimit, behaviour: this.#behaviour };
+    const endpoints = { adminApi, loginLimit: given.loginLimit, behaviour: this.#behaviour };
     this.#dispatcher = new Dispatcher(this.#world, allEndpoints(this.#world, endpoints));
     const password = randomBytes(16).toString('base64url');
     this.admin = { ...this.createUser({ username: 'admin', admin: true, password }), password };
