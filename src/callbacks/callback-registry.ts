@@ -2,7 +2,8 @@ import { delay } from '../core/abort.js';
 import type { ClientEvent } from '../core/client-event.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { RecentIds } from '../core/recent-ids.js';
-import { assertCallback, CallbackFilter } from './callback.js';
+import { checkArgument, functionOf } from '../core/validation.js';
+import { CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback } from './callback.js';
 import { HandledEvents, deduplicationId } from './handled-events.js';
 import { RunningCalls } from './running-calls.js';
@@ -84,7 +85,7 @@ export class CallbackRegistry {
    * Registers a callback. Registered twice, it still gets each event once. Returns a function that undoes this call.
    */
   add(userId: string, callback: ClientCallback, options?: CallbackOptions): () => void {
-    assertCallback(callback);
+    checkArgument('callback', functionOf(), callback);
     const filter = new CallbackFilter(options);
     const { subscriptions, everRegistered } = this.#user(userId);
     const subscription = everRegistered.get(callback) ?? {

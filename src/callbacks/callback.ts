@@ -1,10 +1,8 @@
-import { assertKnownOptions } from '../core/validation.js';
+import * as v from 'valibot';
 import { clientEventTypes } from '../core/client-event.js';
 import type { ClientEvent } from '../core/client-event.js';
-import { MatrixClientManagerError } from '../core/errors.js';
-import { EventTypes, isEventTypeOrPrefix } from '../core/event-types.js';
-import { assertRoomId, describe } from '../core/ids.js';
-import { isObject } from '../core/raw-event.js';
+import { eventTypeList, EventTypes } from '../core/event-types.js';
+import { checkOptions, flag, listOf, optionsOf, roomId } from '../core/validation.js';
 
 /** The second argument of a callback. */
 export interface CallbackContext {
@@ -34,6 +32,15 @@ export interface CallbackOptions {
   readonly backlog?: boolean | undefined;
 }
 
+/** The schemas of {@link CallbackOptions}. */
+export const callbackOptions = {
+  types: v.optional(eventTypeList(clientEventTypes)),
+  rooms: v.optional(listOf(roomId)),
+  backlog: v.optional(flag),
+};
+
+const callbackSchema = optionsOf<CallbackOptions>(callbackOptions);
+
 /** The options of one registration: which of the user's events the callback gets. */
 export class CallbackFilter {
   readonly #types: EventTypes | undefined;
@@ -41,19 +48,9 @@ export class CallbackFilter {
   readonly wantsBacklog: boolean;
 
   constructor(options: CallbackOptions = {}) {
-    if (!isObject(options)) throw invalid(`expected callback options to be an object, got ${describe(options)}`);
-    assertKnownOptions('addCallback()', options, ['types', 'rooms', 'backlog']);
-    const { types, rooms, backlog = false } = options;
-    if (types !== undefined && !Array.isArray(types)) {
-      throw invalid(`expected \`types\` to be a list, got ${describe(types)}`);
-    }
-    if (rooms !== undefined && !Array.isArray(rooms)) {
-      throw invalid(`expected \`rooms\` to be a list, got ${describe(rooms)}`);
-    }
-    this.#types = types && new EventTypes(types.map(checkType));
-    rooms?.forEach((roomId) => assertRoomId(roomId));
+    const { types, rooms, backlog = false } = checkOptions('addCallback()', callbackSchema, options);
+    this.#types = types && new EventTypes(types);
     this.#rooms = rooms && new Set(rooms);
-    if (typeof backlog !== 'boolean') throw invalid(`expected \`backlog\` to be a boolean, got ${describe(backlog)}`);
     this.wantsBacklog = backlog;
   }
 
@@ -64,18 +61,4 @@ export class CallbackFilter {
       !this.#types || this.#types.hasKind(event.type) || ('eventType' in event && this.#types.has(event.eventType))
     );
   }
-}
-
-export function assertCallback(callback: unknown): asserts callback is ClientCallback {
-  if (typeof callback !== 'function') throw invalid(`expected a callback to be a function, got ${describe(callback)}`);
-}
-
-function checkType(type: unknown): string {
-  if (isEventTypeOrPrefix(type)) return type;
-  const known = clientEventTypes.join(', ');
-  throw invalid(`expected \`types\` to contain ${known}, event types or prefixes like m.call.*, got ${describe(type)}`);
-}
-
-function invalid(message: string): MatrixClientManagerError {
-  return new MatrixClientManagerError('INVALID_OPTIONS', message);
 }

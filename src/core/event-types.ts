@@ -1,9 +1,12 @@
+import { checkedAs, listOf } from './validation.js';
+import type { Schema } from './validation.js';
+
 /** A filter of event types: exact names, and prefixes such as `m.call.*`. */
 export class EventTypes {
   readonly #names = new Set<string>();
   readonly #prefixes: string[] = [];
 
-  /** @param types - checked by {@link isEventTypeOrPrefix} */
+  /** @param types - checked by {@link eventTypeList} */
   constructor(types: readonly string[]) {
     for (const type of types) {
       if (type.endsWith('.*')) this.#prefixes.push(type.slice(0, -1));
@@ -22,9 +25,15 @@ export class EventTypes {
 }
 
 /**
- * Whether the text is a valid event type, or a prefix that ends in `.*`. Custom event types need no dot.
+ * The schema of a list of event types, of prefixes that end in `.*`, and of `kinds` of events. Custom event types need
+ * no dot.
  * @see https://spec.matrix.org/v1.16/client-server-api/#types-of-room-events
  */
-export function isEventTypeOrPrefix(type: unknown): type is string {
+export function eventTypeList(kinds: readonly string[]): Schema<readonly string[]> {
+  const expected = `${kinds.join(', ')}, an event type, or a prefix like m.call.*`;
+  return listOf(checkedAs<string>(expected, isEventTypeOrPrefix));
+}
+
+function isEventTypeOrPrefix(type: unknown): boolean {
   return typeof type === 'string' && /^[^\s*]+$/.test(type.endsWith('.*') ? type.slice(0, -2) : type);
 }

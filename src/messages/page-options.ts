@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { nullAsAbsent, optionsOf, roomId, signal, unchecked, userId, wholeNumber } from '../core/validation.js';
+import { pageTypes } from './event-types.js';
 
 export interface GetRoomMessagesOptions {
   readonly roomId: string;
@@ -26,6 +27,6 @@ export const getRoomMessagesSchema = optionsOf<GetRoomMessagesOptions>({
   userId: nullAsAbsent(userId),
   limit: nullAsAbsent(wholeNumber(1, MAX_PAGE)),
   from: unchecked(),
-  types: unchecked(),
+  types: v.optional(pageTypes),
   signal: v.optional(signal),
 });

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
+import { callbackOptions } from '../callbacks/callback.js';
 import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
-import { functionOf, optionsOf, signal, unchecked, userId } from '../core/validation.js';
+import { functionOf, optionsOf, signal, userId } from '../core/validation.js';
 
 export interface ConnectOptions extends CallbackOptions {
   readonly userId: string;
@@ -13,8 +14,6 @@ export interface ConnectOptions extends CallbackOptions {
 export const connectSchema = optionsOf<ConnectOptions>({
   userId,
   callback: v.optional(functionOf<ClientCallback>()),
-  types: unchecked(),
-  rooms: unchecked(),
-  backlog: unchecked(),
+  ...callbackOptions,
   signal: v.optional(signal),
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { assertCallback, CallbackFilter } from '../../src/callbacks/callback.js';
+import { CallbackFilter } from '../../src/callbacks/callback.js';
 import type { CallbackOptions } from '../../src/callbacks/callback.js';
 import { clientEventTypes } from '../../src/core/client-event.js';
 import type { ClientEvent } from '../../src/core/client-event.js';
@@ -85,13 +85,13 @@ describe('a filter', () => {
     [[], 'options'],
     [{ types: 'message' }, '`types`'],
     [{ types: { 0: 'message' } }, '`types`'],
-    [{ types: ['*'] }, '`types`'],
-    [{ types: ['.*'] }, '`types`'],
-    [{ types: ['m.call*'] }, '`types`'],
-    [{ types: ['m.*.invite'] }, '`types`'],
-    [{ types: ['message', 5] }, '`types`'],
-    [{ types: ['m room message'] }, '`types`'],
-    [{ types: [''] }, '`types`'],
+    [{ types: ['*'] }, '`types.0`'],
+    [{ types: ['.*'] }, '`types.0`'],
+    [{ types: ['m.call*'] }, '`types.0`'],
+    [{ types: ['m.*.invite'] }, '`types.0`'],
+    [{ types: ['message', 5] }, '`types.1`'],
+    [{ types: ['m room message'] }, '`types.0`'],
+    [{ types: [''] }, '`types.0`'],
     [{ types: null }, '`types`'],
     [{ rooms: '!a:x' }, '`rooms`'],
     [{ rooms: ['#alias:x'] }, '`roomId`'],
@@ -111,11 +111,5 @@ describe('a filter', () => {
     expect(unknown.message).toContain('addCallback()');
     const type = await rejection(() => new CallbackFilter({ types: ['*'] }));
     expect(type.message).toContain('message, ');
-  });
-});
-
-describe('a callback', () => {
-  it.each([undefined, null, 'f', {}, [], 1])('cannot be %j', async (callback) => {
-    expect(await rejection(() => assertCallback(callback))).toMatchObject({ code: 'INVALID_OPTIONS' });
   });
 });

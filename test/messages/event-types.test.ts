@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RawEvent } from '../../src/core/raw-event.js';
-import { eventTypeFilter } from '../../src/messages/event-types.js';
+import { checkArgument } from '../../src/core/validation.js';
+import { eventTypeFilter, pageTypes } from '../../src/messages/event-types.js';
 import { changesOf, noChanges } from '../../src/messages/room-message.js';
 import { rejection } from '../support/rejection.js';
 
@@ -52,11 +53,11 @@ describe('the types of a page', () => {
   });
 
   it.each([[['two words']], [[7]], ['message'], [{}], [null]])('are refused where they are %j', async (types) => {
-    expect(await rejection(() => eventTypeFilter(types as string[]))).toMatchObject({ code: 'INVALID_OPTIONS' });
+    expect(await rejection(() => checkArgument('types', pageTypes, types))).toMatchObject({ code: 'INVALID_OPTIONS' });
   });
 
   it('names the kinds in its error', async () => {
-    const { message } = await rejection(() => eventTypeFilter(['*']));
+    const { message } = await rejection(() => checkArgument('types', pageTypes, ['*']));
     expect(message).toContain('message, reaction, redaction, membership, state,');
   });
 });
