@@ -1,11 +1,10 @@
 import { EventEmitter } from 'eventemitter3';
 import { catchRejection } from '../core/contain.js';
-import { MatrixClientManagerError } from '../core/errors.js';
-import { describe } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
+import { checkListener } from '../core/validation.js';
 import type { ManagerEvents } from './events.js';
 
-const names: ReadonlySet<keyof ManagerEvents> = new Set([
+const names: readonly (keyof ManagerEvents)[] = [
   'clientStarted',
   'clientStopped',
   'clientStateChanged',
@@ -16,7 +15,7 @@ const names: ReadonlySet<keyof ManagerEvents> = new Set([
   'credentialsChanged',
   'homeserverStateChanged',
   'sendFailed',
-] as const);
+];
 
 /** Registers the listeners of a manager's events, and calls them. */
 export class EventHub {
@@ -29,13 +28,7 @@ export class EventHub {
 
   /** Throws `INVALID_OPTIONS` for an unknown event name, and for a listener that is not a function. */
   on<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): () => void {
-    if (typeof listener !== 'function') {
-      throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected a listener to be a function');
-    }
-    if (!names.has(name)) {
-      const message = `unknown event ${describe(name)}; the events are ${[...names].join(', ')}`;
-      throw new MatrixClientManagerError('INVALID_OPTIONS', message);
-    }
+    checkListener(names, name, listener);
     this.#emitter.on(name, listener as never);
     return () => this.off(name, listener);
   }

@@ -1,7 +1,7 @@
 import type { ClientState } from './client-state.js';
-import { MatrixClientManagerError } from '../core/errors.js';
-import { describe } from '../core/ids.js';
+import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { checkListener } from '../core/validation.js';
 
 /**
  * The state of a connection's client. `failed`: it will be started again. `stopped`: by `stopClient` or a shutdown.
@@ -66,10 +66,7 @@ export class OpenConnection implements Connection {
   }
 
   on<Name extends keyof ConnectionEvents>(name: Name, listener: ConnectionEvents[Name]): () => void {
-    if (name !== 'stateChanged')
-      throw invalid(`a connection has no event ${describe(name)}; its only event is stateChanged`);
-    if (typeof listener !== 'function')
-      throw invalid(`expected a listener to be a function, got ${describe(listener)}`);
+    checkListener(['stateChanged'], name, listener);
     const entry = { listener };
     this.#listeners.add(entry);
     return () => this.#listeners.delete(entry);
@@ -102,8 +99,4 @@ export class OpenConnection implements Connection {
       this.#options.logger.error({ userId: this.userId, err }, 'a listener of a connection failed');
     }
   }
-}
-
-function invalid(message: string): MatrixClientManagerError {
-  return new MatrixClientManagerError('INVALID_OPTIONS', message);
 }
