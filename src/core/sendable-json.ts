@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { MatrixClientManagerError } from './errors.js';
+import { invalidOptions } from './errors.js';
 
 /** The limits of a caller's JSON value. */
 export interface JsonLimits {
@@ -33,11 +33,6 @@ interface Frame {
  */
 export function toSendableJson<T>(value: T, name: string, limits: JsonLimits = {}): T {
   return new Copier(name, limits).copy(value) as T;
-}
-
-/** Throws `INVALID_OPTIONS` for a string with an unpaired surrogate: it has no UTF-8 form, and Synapse responds with 500. */
-export function assertWellFormed(text: string, name: string): void {
-  if (!text.isWellFormed()) throw invalid(`expected Unicode text in \`${name}\`, got an unpaired surrogate`);
 }
 
 class Copier {
@@ -144,7 +139,7 @@ class Copier {
   }
 
   #tooLarge(): never {
-    throw invalid(
+    throw invalidOptions(
       `expected \`${this.#name}\` to be at most ${this.#maxBytes} bytes of JSON, got more; upload large content as media`,
     );
   }
@@ -152,7 +147,7 @@ class Copier {
   #fail(problem: string, cause?: unknown, remedy = ''): never {
     const path = [this.#name, ...this.#frames.map(currentKey)].join('.').toWellFormed();
     const shown = path.length > MAX_PATH_LENGTH ? `${path.slice(0, MAX_PATH_LENGTH).toWellFormed()}…` : path;
-    throw invalid(`${problem} at \`${shown}\`${remedy}`, cause);
+    throw invalidOptions(`${problem} at \`${shown}\`${remedy}`, { cause });
   }
 }
 
@@ -175,8 +170,4 @@ function setOwn(target: object, key: string, value: unknown): void {
   } else {
     (target as Record<string, unknown>)[key] = value;
   }
-}
-
-function invalid(message: string, cause?: unknown): MatrixClientManagerError {
-  return new MatrixClientManagerError('INVALID_OPTIONS', message, { cause });
 }

@@ -1,8 +1,8 @@
-import { MatrixClientManagerError } from '../core/errors.js';
+import { invalidOptions } from '../core/errors.js';
 import { describe, isEventId } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
-import { assertWellFormed, toSendableJson } from '../core/sendable-json.js';
+import { toSendableJson } from '../core/sendable-json.js';
 
 /** The message to send: either `text` or `content`. */
 export interface MessageBody {
@@ -19,14 +19,14 @@ const MAX_CONTENT_BYTES = 60_000;
 
 /**
  * The event content to send, copied from the caller's. Throws `INVALID_OPTIONS` for a content that no homeserver
- * accepts.
+ * accepts. The types of `text` and `html` are checked by the schema of sendMessage().
  * @param type - the type of the event
  */
 export function toContent({ text, html, content }: MessageBody, type = 'm.room.message'): EventContent {
   if ((text === undefined) === (content === undefined)) {
-    throw invalid('expected either `text` or `content`, got ' + (text === undefined ? 'neither' : 'both'));
+    throw invalidOptions('expected either `text` or `content`, got ' + (text === undefined ? 'neither' : 'both'));
   }
-  if (html !== undefined && text === undefined) throw invalid('expected `text`, the plain form, beside `html`');
+  if (html !== undefined && text === undefined) throw invalidOptions('expected `text`, the plain form, beside `html`');
   const built = toContentPart(content === undefined ? textContent(text, html) : content, 'content');
   if (type === 'm.room.redaction') checkRedaction(built);
   return built;
@@ -35,27 +35,19 @@ export function toContent({ text, html, content }: MessageBody, type = 'm.room.m
 /** A checked copy of an event content, or of an object in one. Throws `INVALID_OPTIONS`. */
 export function toContentPart(part: EventContent, name: string): EventContent {
   const copy = toSendableJson(part, name, { maxBytes: MAX_CONTENT_BYTES });
-  if (!isObject(copy)) throw invalid(`expected \`${name}\` to be an object, got ${describe(copy)}`);
+  if (!isObject(copy)) throw invalidOptions(`expected \`${name}\` to be an object, got ${describe(copy)}`);
   return copy;
 }
 
-function textContent(text: unknown, html: unknown): EventContent {
-  if (typeof text !== 'string') throw invalid(`expected \`text\` to be a string, got ${describe(text)}`);
-  assertWellFormed(text, 'text');
-  if (html === undefined) return { msgtype: 'm.text', body: text };
-  if (typeof html !== 'string') throw invalid(`expected \`html\` to be a string, got ${describe(html)}`);
-  assertWellFormed(html, 'html');
-  return { msgtype: 'm.text', body: text, format: 'org.matrix.custom.html', formatted_body: html };
+function textContent(text: string | undefined, html: string | undefined): EventContent {
+  const plain = { msgtype: 'm.text', body: text };
+  return html === undefined ? plain : { ...plain, format: 'org.matrix.custom.html', formatted_body: html };
 }
 
 /** Checked here because Synapse answers a redaction without an event id with status 500. */
 function checkRedaction({ redacts }: EventContent): void {
   if (typeof redacts === 'string' && isEventId(redacts)) return;
-  throw invalid(
+  throw invalidOptions(
     `expected \`content.redacts\` of an m.room.redaction to be the id of the event to redact, got ${describe(redacts)}`,
   );
-}
-
-function invalid(message: string): MatrixClientManagerError {
-  return new MatrixClientManagerError('INVALID_OPTIONS', message);
 }

@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest';
+import { checkOptions } from '../../src/core/validation.js';
 import { toContent } from '../../src/sending/content.js';
 import type { MessageBody } from '../../src/sending/content.js';
+import { sendMessageSchema } from '../../src/sending/send-message-options.js';
 import type { EventContent } from '../../src/core/raw-event.js';
 
 const invalid = (message: RegExp): object =>
@@ -22,8 +24,8 @@ it('refuses 20,000 levels of nesting with a coded error (was a RangeError)', () 
 });
 
 it('refuses half an emoji, which Synapse answers 500', () => {
-  expect(() => toContent({ text: 'Order shipped \ud83d' })).toThrow(invalid(/Unicode text in `text`/));
-  expect(() => toContent({ text: 'ok', html: '<b>\udc00</b>' })).toThrow(invalid(/Unicode text in `html`/));
+  expect(() => toContent({ text: 'Order shipped \ud83d' })).toThrow(invalid(/Unicode text .* at `content.body`/));
+  expect(() => toContent({ text: 'ok', html: '<b>\udc00</b>' })).toThrow(invalid(/`content.formatted_body`/));
   expect(() => toContent({ content: { body: 'x', a: [{ '\ud83d': 1 }] } })).toThrow(invalid(/unpaired surrogate/));
 });
 
@@ -47,13 +49,20 @@ it.each([
   [{}, /neither/],
   [{ text: 'x', content: {} }, /both/],
   [{ html: '<b>x</b>', content: {} }, /the plain form, beside `html`/],
-  [{ text: 7 }, /`text` to be a string/],
-  [{ text: null }, /`text` to be a string/],
-  [{ text: 'x', html: 7 }, /`html` to be a string/],
-  [{ text: 'x', html: null }, /`html` to be a string/],
   [{ content: { a: 1.5 } }, /`content/],
 ])('refuses %j', (body, message) => {
   expect(() => toContent(body as MessageBody)).toThrow(invalid(message));
+});
+
+it.each([
+  [{ text: 7 }, /`text` of sendMessage\(\) to be a string of Unicode text, got 7$/],
+  [{ text: null }, /`text` .*, got null$/],
+  [{ text: 'Order shipped \ud83d' }, /`text` .*, got a string with an unpaired surrogate$/],
+  [{ text: 'x', html: {} }, /`html` .*, got object$/],
+  [{ text: 'x', html: null }, /`html` .*, got null$/],
+])('refuses the text %j', (body, message) => {
+  const options = { userId: '@a:x', roomId: '!r:x', ...body };
+  expect(() => checkOptions('sendMessage()', sendMessageSchema, options)).toThrow(invalid(message));
 });
 
 it('refuses a redaction that names no event, which Synapse answers 500', () => {
