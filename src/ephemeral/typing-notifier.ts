@@ -76,7 +76,8 @@ export class TypingNotifier {
       const send = async (): Promise<void> => {
         // A running attempt is not aborted: the homeserver could receive the aborted request after the newer one.
         const attempt = (): Promise<unknown> => this.#http.request(v.unknown(), request);
-        await withRetries(attempt, defaultRetryPolicy, this.#clock, waiting, operation, () => !superseded.aborted);
+        const repetition = { mayRepeat: () => !superseded.aborted };
+        await withRetries(attempt, defaultRetryPolicy, this.#clock, waiting, operation, repetition);
       };
       await this.#queue.run(key, send, waiting, operation);
     } catch (error) {

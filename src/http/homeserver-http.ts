@@ -93,17 +93,15 @@ export class HomeserverHttp {
     schema: Schema,
     request: HttpRequest,
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
-    let attempts = 0;
+    const { session, signal, operation, method, path } = request;
     const send = (accessToken?: string): Promise<{ status: number; body: v.InferOutput<Schema> }> =>
       this.#sendAndParse(schema, request, accessToken);
-    const attempt = (): Promise<{ status: number; body: v.InferOutput<Schema> }> => {
-      if (attempts++ > 0) this.#telemetry.requestRepeated(request.method, request.path);
-      return request.session ? withSession(request.session, request, send) : send();
-    };
-    // After a rate limit or a refused connection the homeserver has done nothing. After a lost response it may have.
-    const policy = { ...defaultRetryPolicy, ...request.retry };
-    const mayRepeat = request.repeatable ? undefined : wasNotCarriedOut;
-    return withRetries(attempt, policy, this.#options.clock, request.signal, request.operation, mayRepeat);
+    const attempt = (): ReturnType<typeof send> => (session ? withSession(session, request, send) : send());
+    return withRetries(attempt, { ...defaultRetryPolicy, ...request.retry }, this.#options.clock, signal, operation, {
+      // After a rate limit or a refused connection the homeserver has done nothing. After a lost response it may have.
+      ...(!request.repeatable && { mayRepeat: wasNotCarriedOut }),
+      onRepeat: () => this.#telemetry.requestRepeated(method, path),
+    });
   }
 
   /** Counts the malformed parts of a response that its parser skipped. */

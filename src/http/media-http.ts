@@ -63,7 +63,7 @@ export class MediaHttp {
     const { session, signal, operation, method, path, repeatable = true } = request;
     const { clock, telemetry = noTelemetry } = this.#options;
     throwIfAborted(signal, operation);
-    let [attempts, hasStarted] = [0, false];
+    let hasStarted = false;
     const markStarted = (): void => {
       hasStarted = true;
     };
@@ -77,12 +77,10 @@ export class MediaHttp {
       if (!mayRepeat()) throw cause; // renewed all the same, for the next request
       return renewed;
     };
-    const attempt = (): Promise<MediaResponse> => {
-      if (attempts++ > 0) telemetry.requestRepeated(method, pathnameOf(path));
-      return withSession(session, request, send, replace);
-    };
+    const attempt = (): Promise<MediaResponse> => withSession(session, request, send, replace);
+    const onRepeat = (): void => telemetry.requestRepeated(method, pathnameOf(path));
     try {
-      return await withRetries(attempt, defaultRetryPolicy, clock, signal, operation, mayRepeat);
+      return await withRetries(attempt, defaultRetryPolicy, clock, signal, operation, { mayRepeat, onRepeat });
     } catch (error) {
       throw mayRepeat() || !isManagerError(error) || !isRetryableError(error) ? error : withStreamRemedy(error);
     }

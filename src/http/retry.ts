@@ -50,17 +50,21 @@ function requestedDelayMs(error: unknown): number {
   return isManagerError(error) ? (error.retryAfterMs ?? 0) : 0;
 }
 
-/**
- * Repeats `attempt` after transient failures and rate limits, within `policy`.
- * @param mayRepeat - whether it is safe to repeat after this failure; by default it always is
- */
+interface Repetition {
+  /** Whether it is safe to repeat after this failure. @default always */
+  readonly mayRepeat?: (error: unknown) => boolean;
+  /** Called before each attempt but the first. @default none */
+  readonly onRepeat?: () => void;
+}
+
+/** Repeats `attempt` after transient failures and rate limits, within `policy`. */
 export async function withRetries<T>(
   attempt: () => Promise<T>,
   policy: RetryPolicy,
   clock: Clock,
   signal: AbortSignal | undefined,
   operation: string,
-  mayRepeat: (error: unknown) => boolean = () => true,
+  { mayRepeat = () => true, onRepeat = () => {} }: Repetition = {},
 ): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {
@@ -69,6 +73,7 @@ export async function withRetries<T>(
       if (!isRetryable(failureClass(error)) || !mayRepeat(error)) throw error;
       if (failures >= policy.attempts || requestedDelayMs(error) > policy.maxRetryAfterMs) throw error;
       await delay(clock, retryDelayMs(error, failures, policy), signal, operation);
+      onRepeat();
     }
   }
 }

@@ -154,14 +154,12 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
       refusal = undefined; // if the token cannot be renewed, the SDK gets the error
       return session.replace(rejectedToken, cause);
     };
-    let attempts = 0;
-    const attempt = (): Promise<Response> => {
-      if (attempts++ > 0) telemetry.requestRepeated('GET', urlOf(input).pathname);
-      return isAuthorised ? withSession(session, { operation: OPERATION, signal }, send, replace) : send();
-    };
+    const attempt = (): Promise<Response> =>
+      isAuthorised ? withSession(session, { operation: OPERATION, signal }, send, replace) : send();
+    const onRepeat = (): void => telemetry.requestRepeated('GET', urlOf(input).pathname);
     try {
       if ((init.method ?? 'GET') !== 'GET') return await attempt();
-      return await withRetries(attempt, defaultRetryPolicy, clock, signal, OPERATION);
+      return await withRetries(attempt, defaultRetryPolicy, clock, signal, OPERATION, { onRepeat });
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       // The SDK would take a 4xx of a proxy for a permanent refusal. It tries again only after a failed fetch.

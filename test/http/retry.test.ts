@@ -89,6 +89,45 @@ describe('withRetries', () => {
     expect(state.attempts).toBe(2);
   });
 
+  it('tells of each attempt but the first, after the pause', async () => {
+    const clock = new ManualClock();
+    const { state, attempt } = failing(limited(20_000), limited(20_000));
+    const told: number[] = [];
+    const onRepeat = (): void => void told.push(state.attempts);
+    const done = withRetries(attempt, policy, clock, undefined, 'x', { onRepeat });
+    await clock.advance(19_999);
+    expect(told).toEqual([]);
+    await expect(advanceUntil(clock, done)).resolves.toBe('done');
+    expect(told).toEqual([1, 2]);
+  });
+
+  it('tells of no attempt that is not made', async () => {
+    const clock = new ManualClock();
+    const told: string[] = [];
+    const onRepeat = (): void => void told.push('repeated');
+    const { signal } = new AbortController();
+    for (const mayRepeat of [() => false, () => true]) {
+      const { attempt } = failing(unavailable(), new MatrixClientManagerError('FORBIDDEN', 'x'));
+      await rejection(advanceUntil(clock, withRetries(attempt, policy, clock, signal, 'x', { mayRepeat, onRepeat })));
+    }
+    expect(told).toEqual(['repeated']); // where it may be repeated, before the FORBIDDEN
+  });
+
+  it('repeats nothing that is not safe to repeat after this failure', async () => {
+    const clock = new ManualClock();
+    const [first, second] = [limited(), unavailable()];
+    const { state, attempt } = failing(first, second);
+    const asked: unknown[] = [];
+    const mayRepeat = (error: unknown): boolean => {
+      asked.push(error);
+      return error === first;
+    };
+    await expect(advanceUntil(clock, withRetries(attempt, policy, clock, undefined, 'x', { mayRepeat }))).rejects.toBe(
+      second,
+    );
+    expect([state.attempts, asked]).toEqual([2, [first, second]]);
+  });
+
   it('leaves an outage to the caller: what was not tried is not tried again', async () => {
     const clock = new ManualClock();
     const { state, attempt } = failing(new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'x'));
