@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { onAbort, throwIfAborted, timeoutReason } from '../core/abort.js';
+import { throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { openGate } from '../core/ports/request-gate.js';
@@ -9,6 +9,7 @@ import type { RequestWatch, Telemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
 import { wasNeverSent } from './network-failure.js';
 import { toRequestError } from './request-failure.js';
+import { RequestTimeout } from './request-timeout.js';
 import { errorFromResponse, invalidResponse } from './response-error.js';
 import type { RequestContext } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
@@ -141,30 +142,18 @@ export class HomeserverHttp {
     throwIfAborted(signal, operation);
     watch.sent();
     const outcome = { userId, isSync: request.priority === 'sync', sentAt: this.#options.clock.now() };
-    const controller = new AbortController();
-    const { promise: responded, resolve, reject } = Promise.withResolvers<HttpResponse>();
-    // Also rejects the promise: some fetch functions and bodies ignore their signal.
-    const endWith = (reason?: unknown): void => {
-      reject(reason);
-      controller.abort(reason);
-    };
-    const timeoutMs = request.timeoutMs ?? this.#options.requestTimeoutMs;
-    let timedOut = false;
-    const timer = this.#options.clock.setTimeout(() => {
-      timedOut = true;
-      endWith(timeoutReason());
-    }, timeoutMs);
-    const ignoreAbort = signal && onAbort(signal, () => endWith());
+    const { timeoutMs = this.#options.requestTimeoutMs } = request;
+    const timeout = new RequestTimeout(this.#options.clock, timeoutMs);
+    timeout.startDeadline();
     let isOutage = false;
     const ignoreOutage = request.abortOnOutage
       ? gate.onceDown(() => {
           isOutage = true;
-          endWith();
+          timeout.end();
         })
       : undefined;
     try {
-      this.#send(request, accessToken, controller.signal).then(resolve, reject);
-      const response = await responded;
+      const response = await timeout.run(signal, (ending) => this.#send(request, accessToken, ending));
       gate.record({ ...outcome, failed: response.status >= 500 });
       return response;
     } catch (error) {
@@ -174,17 +163,12 @@ export class HomeserverHttp {
       }
       if (!signal?.aborted) gate.record({ ...outcome, failed: true });
       throw toRequestError(error, {
-        operation,
-        userId,
-        roomId,
+        ...request,
         homeserverUrl: this.homeserverUrl,
-        signal,
-        timeoutText: timedOut ? `got no response within ${timeoutMs} ms` : undefined,
+        timeoutText: timeout.isOver ? `got no response within ${timeoutMs} ms` : undefined,
         secrets: secretsOf(accessToken, request.body),
       });
     } finally {
-      this.#options.clock.clearTimeout(timer);
-      ignoreAbort?.();
       ignoreOutage?.();
     }
   }

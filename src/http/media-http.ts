@@ -1,4 +1,4 @@
-import { orAborted, throwIfAborted } from '../core/abort.js';
+import { throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
@@ -16,7 +16,7 @@ import { defaultRetryPolicy, withRetries } from './retry.js';
 import { secretsOf } from './secrets.js';
 import type { Session } from './session.js';
 import { withSession } from './with-session.js';
-import { BodyIdleTimeout } from './body-idle-timeout.js';
+import { RequestTimeout } from './request-timeout.js';
 import type { HttpResponse, Fetch } from '../core/ports/transport.js';
 
 export interface MediaRequest extends RequestContext {
@@ -107,74 +107,58 @@ export class MediaHttp {
     accessToken: string,
     gate: RequestGate,
   ): Promise<{ status: number; answer: MediaResponse }> {
-    const { method, path, body, headers, operation, userId, roomId, signal } = request;
+    const { method, path, body, headers, userId, signal } = request;
     const { clock, requestTimeoutMs } = this.#options;
     const secrets = secretsOf(accessToken, undefined);
-    const idleTimeout = new BodyIdleTimeout(clock, requestTimeoutMs);
-    const cancelled = new AbortController();
-    const combinedSignal = AbortSignal.any([signal, idleTimeout.signal, cancelled.signal]);
+    const timeout = new RequestTimeout(clock, requestTimeoutMs);
+    const combinedSignal = AbortSignal.any([signal, timeout.signal]);
     const outcome = { userId, isSync: false, sentAt: clock.now() };
     const url = this.#baseUrl + path;
     /** Where the request was sent last. A download may be redirected to another host, whose failures do not count. */
     let hop = { origin: this.#baseUrl, isForeign: false };
     const toError = (error: unknown): MatrixClientManagerError => {
-      idleTimeout.stopWriting();
-      const timeoutText = idleTimeout.signal.aborted
-        ? `timed out: no data was transferred for ${requestTimeoutMs} ms`
-        : undefined;
-      return toRequestError(error, {
-        operation,
-        userId,
-        roomId,
-        homeserverUrl: hop.origin,
-        signal,
-        timeoutText,
-        secrets,
-      });
+      const timeoutText = timeout.isOver ? `timed out: no data was transferred for ${requestTimeoutMs} ms` : undefined;
+      return toRequestError(error, { ...request, homeserverUrl: hop.origin, timeoutText, secrets });
     };
     const fetchOnce = async (): Promise<Response> => {
-      idleTimeout.reset();
+      timeout.reset();
       if (body) {
         const sent = {
           method,
           headers: { ...headers, authorization: `Bearer ${accessToken}` },
           signal: combinedSignal,
         };
-        return fetchUpload(this.#fetch, url, sent, idleTimeout.watchWriting(body()));
+        return fetchUpload(this.#fetch, url, sent, timeout.watchWriting(body()));
       }
       const onHop = (origin: string, isForeign: boolean): void => {
         if (isForeign && !hop.isForeign) gate.record({ ...outcome, failed: false });
         hop = { origin: isForeign ? origin : this.#baseUrl, isForeign };
-        idleTimeout.reset();
+        timeout.reset();
       };
       return fetchDownload(this.#fetch, url, { headers: headers ?? {}, accessToken, signal: combinedSignal }, onHop);
     };
     const send = async (): Promise<{ response: Response; errorResponse?: HttpResponse }> => {
       const response = await fetchOnce();
       if (response.ok) return { response };
-      idleTimeout.startDeadline();
+      timeout.startDeadline();
       return { response, errorResponse: await readErrorResponse(response) };
     };
-    const { response, errorResponse } = await orAborted(send(), combinedSignal, operation).catch((error: unknown) => {
+    const { response, errorResponse } = await timeout.run(signal, send).catch((error: unknown) => {
       const failure = toError(error);
       // Other codes come from the request body, which is not the homeserver's fault.
       if (isManagerError(failure, 'NETWORK', 'TIMEOUT') && !hop.isForeign) gate.record({ ...outcome, failed: true });
       throw failure;
     });
-    idleTimeout.stopWriting();
     const { status } = response;
     if (!hop.isForeign) gate.record({ ...outcome, failed: status >= 500 });
     if (errorResponse) {
-      cancelled.abort(); // otherwise the rest of the file would still be uploaded
+      timeout.end(); // otherwise the rest of the file would still be uploaded
       throw hop.isForeign
         ? otherHostError(errorResponse, request, hop.origin)
         : errorFromResponse(errorResponse, request, secrets);
     }
-    const responseBody = idleTimeout.watchReading(bodyOf(response));
-    const cancel = (): void => {
-      idleTimeout.pause();
-      cancelled.abort();
-    };
+    const responseBody = timeout.watchReading(bodyOf(response));
+    const cancel = (): void => timeout.end();
     return { status, answer: { headers: response.headers, body: mappingErrors(responseBody, toError), cancel } };
   }
 }

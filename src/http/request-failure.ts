@@ -9,7 +9,7 @@ interface FailedRequest extends RequestContext {
   /** The URL that the request was sent to. */
   readonly homeserverUrl: string;
   /** The caller's signal. */
-  readonly signal: AbortSignal | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** After a timeout: the predicate of the message, such as `got no response within 30000 ms`. */
   readonly timeoutText: string | undefined;
   /** Values in the request that must not appear in the error. */

@@ -1,4 +1,3 @@
-import { orAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError } from '../core/errors.js';
@@ -17,7 +16,7 @@ import { secretsOf } from './secrets.js';
 import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
 import { withSession } from './with-session.js';
-import { BodyIdleTimeout } from './body-idle-timeout.js';
+import { RequestTimeout } from './request-timeout.js';
 import type { HttpResponse, OpenTransport, Fetch } from '../core/ports/transport.js';
 
 export interface SdkFetchOptions {
@@ -73,28 +72,24 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     token: string | undefined,
     watch: RequestWatch,
   ): Promise<Outcome> => {
-    const callerSignal = init.signal as AbortSignal;
+    const signal = init.signal as AbortSignal;
     const outcome = { userId: session.userId, isSync: false, sentAt: clock.now() };
-    const idleTimeout = new BodyIdleTimeout(clock, requestTimeoutMs);
-    const signal = AbortSignal.any([callerSignal, idleTimeout.signal]);
+    const timeout = new RequestTimeout(clock, requestTimeoutMs);
     const secrets = secretsOf(token, undefined);
     try {
-      // Also races against the signal: some fetch functions ignore it, and a stop waits for this request.
-      const result = await orAborted(transmit(input, { ...init, signal }, secrets, idleTimeout), signal, OPERATION);
+      const result = await timeout.run(signal, () => transmit(input, init, secrets, timeout));
       gate.record({ ...outcome, failed: result.response.status >= 500 });
       watch.ended(result.error ? failureClass(result.error) : 'ok', result.response.status);
       return result;
     } catch (error) {
-      if (!callerSignal.aborted) gate.record({ ...outcome, failed: true });
+      if (!signal.aborted) gate.record({ ...outcome, failed: true });
       throw toRequestError(error, {
         ...context,
         homeserverUrl: urlOf(input).origin,
-        signal: callerSignal,
-        timeoutText: idleTimeout.signal.aborted ? `got no response within ${requestTimeoutMs} ms` : undefined,
+        signal,
+        timeoutText: timeout.isOver ? `got no response within ${requestTimeoutMs} ms` : undefined,
         secrets,
       });
-    } finally {
-      idleTimeout.stopWriting();
     }
   };
 
@@ -102,15 +97,17 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     input: string | URL | Request,
     init: RequestInit,
     secrets: readonly string[],
-    idleTimeout: BodyIdleTimeout,
+    timeout: RequestTimeout,
   ): Promise<Outcome> => {
-    const { method = 'GET', body, signal } = init;
+    const { method = 'GET', body } = init;
     const headers = new Headers(init.headers);
-    if (isTextBody(body)) idleTimeout.startDeadline();
+    if (isTextBody(body)) timeout.startDeadline();
     // JSON responses are read completely. Downloads and uploads are streamed.
     if (input instanceof Request || !isTextBody(body) || !headers.get('accept')?.includes('json')) {
-      const response = await fetch(input, isBinaryBody(body) ? uploadInit(init, body, idleTimeout) : init);
-      idleTimeout.startDeadline();
+      const signal = AbortSignal.any([init.signal as AbortSignal, timeout.signal]);
+      const sent = { ...init, signal };
+      const response = await fetch(input, isBinaryBody(body) ? uploadInit(sent, body, timeout) : sent);
+      timeout.startDeadline();
       const isStreamed = response.ok && !response.headers.get('content-type')?.includes('json');
       if (isStreamed || STATUSES_WITHOUT_BODY.has(response.status)) return { response };
       const httpResponse = await readResponse(response, maxResponseBytes);
@@ -125,7 +122,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
       body: body ?? undefined,
       lane: 'call',
       maxBytes: maxResponseBytes,
-      signal: signal as AbortSignal,
+      signal: timeout.signal,
     });
     if (response.status < 200 || response.status >= 300) return errorOutcome(response, secrets);
     if (STATUSES_WITHOUT_BODY.has(response.status) || isJsonLike(response.text))
@@ -191,8 +188,8 @@ function isBinaryBody(body: RequestInit['body']): body is BinaryBody {
 }
 
 /** The request init of an upload. It has no total time limit, only a limit for the time without any data transferred. */
-function uploadInit(init: RequestInit, file: BinaryBody, idleTimeout: BodyIdleTimeout): RequestInit {
-  idleTimeout.reset();
+function uploadInit(init: RequestInit, file: BinaryBody, timeout: RequestTimeout): RequestInit {
+  timeout.reset();
   const { body, headers } = new Response(file); // with the content type of a Blob
   const length = file instanceof Blob ? file.size : file.byteLength;
   for (const [name, value] of new Headers(init.headers)) headers.set(name, value);
@@ -200,7 +197,7 @@ function uploadInit(init: RequestInit, file: BinaryBody, idleTimeout: BodyIdleTi
   return {
     ...init,
     headers,
-    body: ReadableStream.from(idleTimeout.watchWriting(body as AsyncIterable<Uint8Array>)),
+    body: ReadableStream.from(timeout.watchWriting(body as AsyncIterable<Uint8Array>)),
     duplex: 'half',
   };
 }

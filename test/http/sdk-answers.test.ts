@@ -208,6 +208,20 @@ describe('an answer for the SDK', () => {
     }
   });
 
+  it('that flows ends with the client, also after it was handed on', async () => {
+    const signals: (AbortSignal | null | undefined)[] = [];
+    const fetch: Fetch = async (_input, init) => {
+      signals.push(init?.signal);
+      return new Response('flows');
+    };
+    const send = () => Promise.reject(new Error('not this way'));
+    const { viaSdk, stop } = setUp({}, { connections: { fetch, send, close: async () => {} } });
+    await viaSdk('http://hs/media', { headers: { authorization } });
+    expect(signals[0]?.aborted).toBe(false);
+    stop.abort(new Error('stopped'));
+    expect(signals[0]?.reason).toMatchObject({ message: 'stopped' });
+  });
+
   it('that flows and is a refusal is read, and tells the SDK its errcode', async () => {
     const refusal = () =>
       new Response('{"errcode":"M_TOO_LARGE"}', { status: 413, headers: { 'content-type': 'x/y' } });

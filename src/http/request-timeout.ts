@@ -1,29 +1,64 @@
-import { timeoutReason } from '../core/abort.js';
+import { onAbort, timeoutReason } from '../core/abort.js';
 import type { Clock, TimerHandle } from '../core/clock.js';
 
-/** Aborts `signal` when no chunk of a request or response body has been transferred for `timeoutMs`. */
-export class BodyIdleTimeout {
+/** Ends a request in time: `timeoutMs` after its start, or after no chunk of a body has been transferred for as long. */
+export class RequestTimeout {
   readonly #controller = new AbortController();
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   #timer: TimerHandle;
+  #reject: ((reason: unknown) => void) | undefined;
   #writingEnded = false;
   #hasDeadline = false;
+  #isOver = false;
 
   constructor(clock: Clock, timeoutMs: number) {
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
   }
 
+  /** Fires when the time is over, and with `end()`. */
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  /** Whether the request has timed out. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /**
+   * Runs `work` until the response has arrived. Rejects when `signal` or the signal of `work` fires, even if `work`
+   * ignores that: some fetch functions and bodies do.
+   */
+  async run<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#reject = reject;
+    const removeListener = signal && onAbort(signal, () => this.end(signal.reason));
+    try {
+      work(this.signal).then(resolve, reject);
+      return await promise;
+    } finally {
+      this.stopWriting();
+      removeListener?.();
+    }
+  }
+
+  /** Ends the request, and the transfer of a body. */
+  end(reason?: unknown): void {
+    this.pause();
+    this.#reject?.(reason);
+    this.#controller.abort(reason);
   }
 
   /** Restarts the timer. Has no effect after `startDeadline()`. */
   reset(): void {
     if (this.#hasDeadline) return;
     this.pause();
-    this.#timer = this.#clock.setTimeout(() => this.#controller.abort(timeoutReason()), this.#timeoutMs);
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#isOver = true;
+      this.end(timeoutReason());
+    }, this.#timeoutMs);
   }
 
   pause(): void {
