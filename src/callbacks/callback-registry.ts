@@ -1,6 +1,8 @@
 import { delay } from '../core/abort.js';
 import type { ClientEvent } from '../core/client-event.js';
+import { isManagerError } from '../core/errors.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
+import type { Claim } from '../core/ports/claim.js';
 import { RecentIds } from '../core/recent-ids.js';
 import { checkArgument, functionOf } from '../core/validation.js';
 import { CallbackFilter } from './callback.js';
@@ -50,9 +52,10 @@ export interface CallbackRegistryOptions extends RunningCallsOptions {
   readonly onError: (event: ClientEvent, error: unknown, attempt: number) => void;
   /**
    * Called after the last attempt has failed. The event counts as handled once this resolves. After a rejection it is
-   * called again, so that the dead letter is not lost.
+   * called again, so that the dead letter is not lost, except after `OWNED_ELSEWHERE`.
+   * `claim`: the one that the event was dispatched with
    */
-  readonly onDeadLetter: (event: ClientEvent, error: unknown, attempts: number) => Promise<void>;
+  readonly onDeadLetter: (event: ClientEvent, error: unknown, attempts: number, claim?: Claim) => Promise<void>;
   /** Called when a callback was registered for the user. @default none */
   readonly onAdded?: (userId: string) => void;
   /** Called when the user's last callback was removed. @default none */
@@ -179,15 +182,21 @@ export class CallbackRegistry {
   /**
    * Queues the event for every callback whose filters match. Resolves to true when all of them have finished it, and to
    * false if `signal` fired before: the event has to be delivered again then. `record` stores that it was handled.
+   * Rejects with `OWNED_ELSEWHERE` if a dead letter could not be stored because `claim` is lost.
    */
-  async dispatch(event: ClientEvent, signal: AbortSignal, record = async (): Promise<void> => {}): Promise<boolean> {
+  async dispatch(
+    event: ClientEvent,
+    signal: AbortSignal,
+    record = async (): Promise<void> => {},
+    claim?: Claim,
+  ): Promise<boolean> {
     const recipients = this.#subscriptions(event.userId).filter((subscription) => wants(subscription, event));
     if (recipients.length === 0) return true;
     let remaining = recipients.length;
     const finished = await Promise.all(
       recipients.map((subscription) => {
         return subscription.roomQueues.run(event.roomId, async () => {
-          if (!(await this.#deliver(subscription, event, signal))) return false;
+          if (!(await this.#deliver(subscription, event, signal, claim))) return false;
           // The last callback to finish waits for the commit, so that a crash repeats at most one event per room.
           if (--remaining === 0) await record();
           return true;
@@ -231,16 +240,21 @@ export class CallbackRegistry {
     return this.#runningCalls.isInsideCallback(userId);
   }
 
-  async #deliver(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<boolean> {
+  async #deliver(
+    subscription: Subscription,
+    event: ClientEvent,
+    signal: AbortSignal,
+    claim: Claim | undefined,
+  ): Promise<boolean> {
     const id = deduplicationId(event);
     if (id !== undefined && (subscription.handledIds.has(id) || this.#handledEvents.has(event.userId, id))) return true;
-    const outcome = await this.#attempt(subscription, event, signal);
+    const outcome = await this.#attempt(subscription, event, signal, claim);
     if (id !== undefined && (outcome === 'handled' || outcome === 'failed')) subscription.handledIds.add(id);
     return outcome !== 'stopped'; // 'stopped': the next start delivers the event again
   }
 
   /** Calls the callback with the event, up to `attempts` times, with pauses in between. */
-  async #attempt(subscription: Subscription, event: ClientEvent, signal: AbortSignal): Promise<Outcome> {
+  async #attempt(subscription: Subscription, event: ClientEvent, signal: AbortSignal, claim?: Claim): Promise<Outcome> {
     const id = deduplicationId(event);
     for (let attempt = 1; ; attempt++) {
       if (signal.aborted) return 'stopped';
@@ -258,7 +272,7 @@ export class CallbackRegistry {
         this.#options.onError(event, error, attempt);
         if (signal.aborted && call.isAborted) return 'stopped'; // it failed because its signal was aborted
         if (attempt >= this.#options.attempts) {
-          if (!(await this.#storeDeadLetter(event, error, attempt, signal))) return 'stopped';
+          if (!(await this.#storeDeadLetter(signal, event, error, attempt, claim))) return 'stopped';
           if (id !== undefined) subscription.failedIds.add(id);
           return 'failed';
         }
@@ -268,12 +282,16 @@ export class CallbackRegistry {
   }
 
   /** Stores the event as a dead letter, with retries. Resolves to false if `signal` fired before that succeeded. */
-  async #storeDeadLetter(event: ClientEvent, error: unknown, attempts: number, signal: AbortSignal): Promise<boolean> {
+  async #storeDeadLetter(
+    signal: AbortSignal,
+    ...letter: Parameters<CallbackRegistryOptions['onDeadLetter']>
+  ): Promise<boolean> {
     for (let tries = 1; ; tries++) {
       try {
-        await this.#options.onDeadLetter(event, error, attempts);
+        await this.#options.onDeadLetter(...letter);
         return true;
-      } catch {
+      } catch (error) {
+        if (isManagerError(error, 'OWNED_ELSEWHERE')) throw error;
         // `onDeadLetter` has logged the failure. The event must not count as handled before it is stored.
         if (!(await this.#pause(tries, signal))) return false;
       }

@@ -127,6 +127,11 @@ export const errorCodes = [
   'STORAGE',
   /** Another process uses the storage file. Remedy: end that process, or use a separate file for each process. */
   'STORAGE_LOCKED',
+  /**
+   * The user belongs to another process now. Nothing was stored, and this process has stopped the user's client. Remedy:
+   * send the call to that process.
+   */
+  'OWNED_ELSEWHERE',
   /** The manager was shut down. Remedy: create a new one. */
   'MANAGER_CLOSED',
 ] as const;

@@ -204,9 +204,9 @@ export class MatrixClientManager implements AsyncDisposable {
       telemetry,
       onAdded: (userId) => this.#users.callbacksChanged(userId),
       onLastRemoved: (userId) => this.#users.callbacksChanged(userId),
-      onDeadLetter: async (event, error, attempts) => {
+      onDeadLetter: async (event, error, attempts, claim) => {
         const letter = toStoredDeadLetter(event, error, attempts, clock.now());
-        await storage.addDeadLetter(event.userId, letter).catch((err: unknown) => {
+        await storage.addDeadLetter(event.userId, letter, claim).catch((err: unknown) => {
           logger.error({ userId: event.userId, err }, 'storing a dead letter failed; it is retried');
           throw err;
         });

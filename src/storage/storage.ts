@@ -1,4 +1,5 @@
 import type { Credentials } from '../core/credentials.js';
+import type { Claim } from '../core/ports/claim.js';
 import type { CheckpointChange, StoredCheckpoint } from './checkpoint.js';
 import type { StoredDeadLetter, StoredError } from './dead-letter.js';
 import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './queued-send.js';
@@ -19,11 +20,15 @@ export interface Storage extends AsyncDisposable {
 
   /** All data that `commit` has stored for the user. Empty for an unknown user. */
   loadCheckpoint(userId: string): Promise<StoredCheckpoint>;
-  /** Applies the change completely, or not at all. */
-  commit(userId: string, change: CheckpointChange): Promise<void>;
+  /**
+   * Applies the change completely, or not at all.
+   * @param claim - of the client that stores the change. A storage that several processes use rejects the change with
+   *   `OWNED_ELSEWHERE` if another process has taken the user since; other storages ignore it.
+   */
+  commit(userId: string, change: CheckpointChange, claim?: Claim): Promise<void>;
 
-  /** Stores the letter; replaces one with the same id. Beyond `storageLimits.deadLetters` the oldest are deleted. */
-  addDeadLetter(userId: string, letter: StoredDeadLetter): Promise<void>;
+  /** Stores the letter; replaces one with the same id. Beyond `storageLimits.deadLetters` the oldest are deleted. @param claim - as in `commit()` */
+  addDeadLetter(userId: string, letter: StoredDeadLetter, claim?: Claim): Promise<void>;
   /** The user's dead letters, oldest first. @param options.limit - maximum number, default 100 */
   listDeadLetters(userId: string, options?: { readonly limit?: number }): Promise<StoredDeadLetter[]>;
   /** Deletes a dead letter. Resolves to whether it existed. */

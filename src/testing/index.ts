@@ -23,12 +23,18 @@ export type { LogEntry } from './memory-logger.js';
 // A user's client in memory
 export { MemoryUserEngine } from './memory-user-engine.js';
 
+// Claims of users in memory
+export { MemoryClaims } from './memory-claims.js';
+export type { Claim } from '../core/ports/claim.js';
+
 // Contract suites, for other storages, other homeservers and other engines
 export { storageContract } from './contracts/storage-contract.js';
 export type { ContractApi, OpenedStorage } from './contracts/storage-contract.js';
 export { homeserverContract } from './contracts/homeserver-contract.js';
 export type { TestApi } from './contracts/homeserver/test-api.js';
 export type { HomeserverTarget } from './contracts/homeserver/target.js';
+export { claimContract } from './contracts/claim-contract.js';
+export type { ClaimsUnderTest } from './contracts/claim-contract.js';
 export { userEngineContract } from './contracts/user-engine-contract.js';
 export type { UserEngineUnderTest } from './contracts/user-engine-contract.js';
 export type { UserEngine } from '../core/ports/user-engine.js';

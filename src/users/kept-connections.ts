@@ -150,7 +150,8 @@ export class KeptConnections {
     if (wasUp && clock.now() - user.liveSince >= RECOVERED_AFTER_MS) user.failures = 0;
     this.#setState(user, 'failed', error);
     // A listener may have closed the last connection during #setState().
-    if (user.lastClosed.signal.aborted || !user.hasStarted || isManagerError(error, 'MANAGER_CLOSED')) return;
+    const isFinal = isManagerError(error, 'MANAGER_CLOSED', 'OWNED_ELSEWHERE');
+    if (user.lastClosed.signal.aborted || !user.hasStarted || isFinal) return;
     const delayMs = retryDelayMs(error, ++user.failures, RESTART_BACKOFF);
     logger.warn({ userId, err: error, delayMs }, 'the client of a connected user failed; starting it again');
     user.restartTimer = clock.setTimeout(() => {

@@ -5,9 +5,10 @@ import type { ManagedClient } from './client-slot.js';
 import { knownRoomsOf, resumePosition } from '../sdk/room-snapshots.js';
 import { SyncClient } from '../sdk/sync-client.js';
 import type { ClientGate } from '../sync/sync-poll.js';
-import { delay, orTimeout, throwIfAborted } from '../core/abort.js';
+import { delay, onAbort, orTimeout, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { Claim } from '../core/ports/claim.js';
 import type { EventBatch } from '../core/ports/event-source.js';
 import { runAllSteps } from '../core/every-step.js';
 import type { Telemetry } from '../core/telemetry.js';
@@ -28,6 +29,7 @@ import { RoomTimelines } from '../messages/room-timelines.js';
 export interface UserSessionOptions {
   readonly credentials: Credentials;
   readonly session: Session;
+  readonly claim: Claim;
   readonly stored: StoredCheckpoint;
   readonly settings: UserSettings;
   readonly http: HomeserverHttp;
@@ -70,6 +72,9 @@ export class UserSession implements ManagedClient {
   /** Rooms that the homeserver reported as not encrypted. */
   readonly #unencrypted = new Set<string>();
   #deferredStop: Promise<void> | undefined;
+  readonly #unwatchClaim: () => void;
+  /** Why the claim is lost. Nothing is delivered or stored from then on. */
+  #claimLoss: MatrixClientManagerError | undefined;
 
   constructor(options: UserSessionOptions) {
     const { stored, ...rest } = options; // not kept: `stored` is large and only needed here
@@ -113,6 +118,7 @@ export class UserSession implements ManagedClient {
     // The client resumes after events that were not delivered: callbackAdded() fetches those first.
     if (needsBacklogFirst || resumePosition(stored) !== stored.since) this.#delivery.deferAll();
     this.#sync.connect((batch) => this.#accept(batch));
+    this.#unwatchClaim = onAbort(rest.claim.signal, () => this.#endIfOwnedElsewhere(rest.claim.signal.reason));
   }
 
   /** Delivers the events received while no callback was registered, and the backlog if a callback asks for it. */
@@ -221,7 +227,9 @@ export class UserSession implements ManagedClient {
 
   async start(signal: AbortSignal): Promise<void> {
     try {
+      this.#assertOwner();
       await this.#sync.start(signal);
+      this.#assertOwner();
       this.callbackAdded(); // callbacks registered before may have missed events during an earlier run
     } catch (error) {
       await this.stop();
@@ -235,6 +243,7 @@ export class UserSession implements ManagedClient {
     await runAllSteps(
       [
         () => this.#stopping.abort(),
+        () => this.#unwatchClaim(),
         () => this.#delivery.abort(),
         () => this.#sync.stop(),
         () => this.#finishDelivery(),
@@ -289,7 +298,7 @@ export class UserSession implements ManagedClient {
   }
 
   #createDelivery(stored: StoredCheckpoint): Delivery {
-    const { credentials, session, settings, http, telemetry, callbacks, encryption, onGap } = this.#options;
+    const { claim, credentials, session, settings, http, telemetry, callbacks, encryption, onGap } = this.#options;
     const { answersOtherRequests } = this.#options;
     const { userId } = credentials;
     const { storage, clock, logger, gapFillLimit, gapFillTimeoutMs } = settings;
@@ -297,12 +306,26 @@ export class UserSession implements ManagedClient {
       userId,
       stored,
       checkpoint: {
-        commit: (change) => telemetry.checkpoint(userId, () => storage.commit(userId, change)),
+        commit: async (change) => {
+          try {
+            this.#assertOwner();
+            await telemetry.checkpoint(userId, () => storage.commit(userId, change, claim));
+          } catch (error) {
+            this.#endIfOwnedElsewhere(error);
+            throw error;
+          }
+        },
       },
       hasCallbacks: () => callbacks.count(userId) > 0,
-      dispatch: (event, signal, record) => {
-        telemetry.event(event.type, event.provenance);
-        return callbacks.dispatch(event, signal, record);
+      dispatch: async (event, signal, record) => {
+        try {
+          this.#assertOwner();
+          telemetry.event(event.type, event.provenance);
+          return await callbacks.dispatch(event, signal, record, claim);
+        } catch (error) {
+          if (this.#endIfOwnedElsewhere(error)) return false;
+          throw error;
+        }
       },
       decrypt: encryption && eventDecryption(encryption, this.#options),
       readHistory: (request) => readMessages(http, session, request),
@@ -327,8 +350,31 @@ export class UserSession implements ManagedClient {
     await this.#delivery.finish();
     const stored = await settings.storage.loadCheckpoint(credentials.userId);
     throwIfAborted(this.#stopping.signal, 'resuming delivery');
+    this.#assertOwner(); // what was loaded may be newer than this session
     this.#hasUndeliveredBacklog ||= hasDeferredBacklog;
     this.#delivery = this.#createDelivery(stored);
     return stored.since;
+  }
+
+  /** Throws `OWNED_ELSEWHERE` if the user belongs to another process now, and ends the client then. */
+  #assertOwner(): void {
+    try {
+      this.#options.claim.assertHeld();
+    } catch (error) {
+      this.#endIfOwnedElsewhere(error);
+      throw error;
+    }
+    if (this.#claimLoss) throw this.#claimLoss;
+  }
+
+  /** If `error` says that the user has another owner: begins no callback and no commit from now on, and ends the client. */
+  #endIfOwnedElsewhere(error: unknown): boolean {
+    if (!isManagerError(error, 'OWNED_ELSEWHERE')) return false;
+    if (this.#claimLoss) return true;
+    this.#claimLoss = error;
+    this.#delivery.abort();
+    this.#delivery.stopCommitting();
+    this.#options.hooks.onFatal(error);
+    return true;
   }
 }

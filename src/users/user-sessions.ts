@@ -8,6 +8,8 @@ import type { Credentials } from '../core/credentials.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
 import { assertUserId } from '../core/ids.js';
+import { singleProcessClaims } from '../core/ports/claim.js';
+import type { TakeClaim } from '../core/ports/claim.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
@@ -38,6 +40,8 @@ export interface UserSessionsOptions {
   readonly encryption: Encryption | undefined;
   readonly events: UserEventSink;
   readonly lifecycle: ManagerLifecycle;
+  /** @default {@link singleProcessClaims} */
+  readonly takeClaim?: TakeClaim;
 }
 
 /** The session that a call is made with; `userSession` is set while the user's client is up. */
@@ -56,11 +60,13 @@ export class UserSessions {
   readonly connections: KeptConnections;
   readonly #options: UserSessionsOptions;
   readonly #sessions = new Map<string, UserSession>();
+  readonly #takeClaim: TakeClaim;
   /** Work that runs after a stop that was called from inside a callback. */
   readonly #workAfterStops = new Map<string, Promise<void>>();
 
   constructor(options: UserSessionsOptions) {
     this.#options = options;
+    this.#takeClaim = options.takeClaim ?? singleProcessClaims();
     const { settings, telemetry, events } = options;
     const { logger } = settings;
     const fallbackPolicy = activityPolicy({ idleTimeoutMs: settings.idleTimeoutMs });
@@ -235,7 +241,9 @@ export class UserSessions {
     const { settings, http, versions, gate, telemetry, accounts, callbacks, events } = this.#options;
     const { answersOtherRequests } = this.#options;
     const { userId } = credentials;
-    const stored = await orAborted(settings.storage.loadCheckpoint(userId), signal, `starting ${userId}`);
+    const operation = `starting ${userId}`;
+    const claim = await orAborted(this.#takeClaim(userId), signal, operation);
+    const stored = await orAborted(settings.storage.loadCheckpoint(userId), signal, operation);
     const encryption = await this.#loadEncryption(credentials, signal);
     const userSession = new UserSessionClass({
       settings,
@@ -247,6 +255,7 @@ export class UserSessions {
       callbacks,
       credentials,
       session: accounts.session(credentials),
+      claim,
       stored,
       hooks,
       encryption,

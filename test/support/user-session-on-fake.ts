@@ -1,4 +1,9 @@
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
+import { toStoredDeadLetter } from '../../src/manager/dead-letters.js';
+import { singleProcessClaims } from '../../src/core/ports/claim.js';
+import type { Claim } from '../../src/core/ports/claim.js';
+import type { MatrixClientManagerError } from '../../src/core/errors.js';
+import type { Storage } from '../../src/storage/storage.js';
 import { openGate } from '../../src/core/ports/request-gate.js';
 import { noTelemetry } from '../../src/core/telemetry.js';
 import { delay } from '../../src/core/abort.js';
@@ -13,7 +18,10 @@ import type { UserSessionOptions } from '../../src/users/user-session.js';
 import { Recorder } from './recorder.js';
 
 /** The session of a user on a fake homeserver, without a manager. Another user says something in their room. */
-export async function userSessionOnFake(change: Partial<UserSessionOptions['settings']> = {}) {
+export async function userSessionOnFake({
+  claim,
+  storage = memoryStorage(),
+}: { claim?: Claim; storage?: Storage } = {}) {
   const clock = new ManualClock();
   const fake = new FakeHomeserver({ clock });
   const logger = new MemoryLogger();
@@ -28,14 +36,15 @@ export async function userSessionOnFake(change: Partial<UserSessionOptions['sett
     retryDelayMs: 1,
     timeoutMs: Infinity,
     onError: () => {},
-    onDeadLetter: async () => {},
+    onDeadLetter: (event, error, attempts, owner) =>
+      storage.addDeadLetter(event.userId, toStoredDeadLetter(event, error, attempts, clock.now()), owner),
   });
   const recorder = new Recorder();
   callbacks.add(alice.userId, recorder.callback, { types: ['message'] });
   const settings: UserSessionOptions['settings'] = {
     clock,
     logger,
-    storage: memoryStorage(),
+    storage,
     slidingSync: true,
     timelineLimit: 100,
     pollTimeoutMs: 30_000,
@@ -50,11 +59,12 @@ export async function userSessionOnFake(change: Partial<UserSessionOptions['sett
     gapFillTimeoutMs: 600_000,
     idleTimeoutMs: Infinity,
     stopTimeoutMs: 5_000,
-    ...change,
   };
+  const fatal: MatrixClientManagerError[] = [];
   const session = new UserSession({
     credentials: alice,
     session: new Session(alice.userId, alice),
+    claim: claim ?? (await singleProcessClaims()(alice.userId)),
     stored: await settings.storage.loadCheckpoint(alice.userId),
     settings,
     http,
@@ -63,7 +73,7 @@ export async function userSessionOnFake(change: Partial<UserSessionOptions['sett
     answersOtherRequests: () => true,
     telemetry: noTelemetry,
     callbacks,
-    hooks: { onConnection: () => {}, onFatal: () => {} },
+    hooks: { onConnection: () => {}, onFatal: (error) => fatal.push(error) },
     encryption: undefined,
     onGap: () => {},
   });
@@ -71,6 +81,10 @@ export async function userSessionOnFake(change: Partial<UserSessionOptions['sett
     session,
     clock,
     fake,
+    callbacks,
+    userId: alice.userId,
+    /** The errors that ended the session. */
+    fatal,
     recorder,
     say: (text: string): void => void fake.sendMessage(roomId, bob.userId, text),
     [Symbol.asyncDispose]: async (): Promise<void> => {
