@@ -1,11 +1,13 @@
+import * as v from 'valibot';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
-import { MatrixClientManagerError } from '../core/errors.js';
+import { invalidOptions } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import { silentLogger } from '../core/logger.js';
+import { checkedAs, checkOptions, clock, functionOf, isName, logger, optionsOf } from '../core/validation.js';
+import { fileOptions } from '../storage/sqlite-storage-options.js';
 import type { CorruptionInfo } from '../storage/sqlite-storage-options.js';
-import { checkFileOptions } from '../storage/sqlite-storage-options.js';
 
 /** Options of `CryptoStore.open()`. */
 export interface CryptoStoreOptions {
@@ -38,23 +40,31 @@ export interface CryptoStoreOptions {
 export type NormalizedCryptoStoreOptions = Required<Omit<CryptoStoreOptions, 'counterPath'>> &
   Pick<CryptoStoreOptions, 'counterPath'>;
 
+/** The schemas of the options that the option `encryption` has as well. */
+export const cryptoFileOptions = {
+  ...fileOptions,
+  counterPath: checkedAs<string>('the path of a separate file', isName),
+};
+
+const schema = optionsOf<NormalizedCryptoStoreOptions>({
+  ...cryptoFileOptions,
+  counterPath: v.optional(cryptoFileOptions.counterPath),
+  onCorruption: v.optional(fileOptions.onCorruption, () => () => {}),
+  onCommit: v.optional(functionOf<(stored: boolean, durationMs: number) => void>(), () => () => {}),
+  logger: v.optional(logger, silentLogger),
+  clock: v.optional(clock, systemClock),
+});
+
 /** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`. No message contains the secret. */
 export function normalizeCryptoStoreOptions(options: CryptoStoreOptions): NormalizedCryptoStoreOptions {
-  checkFileOptions(options, 'CryptoStore');
-  const {
-    path,
-    secret,
-    counterPath,
-    onCorruption = () => {},
-    onCommit = () => {},
-    logger = silentLogger,
-    clock = systemClock,
-  } = options;
-  if (counterPath !== undefined && (typeof counterPath !== 'string' || counterPath === '' || counterPath === path)) {
-    throw new MatrixClientManagerError(
-      'INVALID_OPTIONS',
-      `CryptoStore: expected \`counterPath\` to be the path of a separate file, got ${describe(counterPath)}`,
-    );
-  }
-  return { path, secret, onCorruption, onCommit, logger, clock, ...(counterPath !== undefined && { counterPath }) };
+  const checked = checkOptions('CryptoStore', schema, options);
+  assertSeparateCounters(checked);
+  return checked;
+}
+
+export function assertSeparateCounters({ path, counterPath }: Pick<CryptoStoreOptions, 'path' | 'counterPath'>): void {
+  if (counterPath !== path) return;
+  throw invalidOptions(
+    `expected \`counterPath\` of the crypto store to be the path of a separate file, got ${describe(path)}`,
+  );
 }

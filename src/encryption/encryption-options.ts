@@ -1,9 +1,8 @@
-import { assertKnownOptions } from '../core/validation.js';
-import { MatrixClientManagerError } from '../core/errors.js';
-import { describe } from '../core/ids.js';
-import { isObject } from '../core/raw-event.js';
+import * as v from 'valibot';
+import { invalidOptions } from '../core/errors.js';
+import { flag, functionOf, oneOf, optionsOf, wholeNumber } from '../core/validation.js';
+import { assertSeparateCounters, cryptoFileOptions } from './crypto-store-options.js';
 import type { CryptoStoreOptions } from './crypto-store-options.js';
-import { normalizeCryptoStoreOptions } from './crypto-store-options.js';
 import type { IdentitySettings, TrustPolicy } from './identity/identity-options.js';
 
 /** End-to-end encryption: where keys are stored, which users have it, and how their devices are trusted. */
@@ -39,64 +38,47 @@ export type EncryptionSettings = Required<
 > &
   Pick<EncryptionOptions, 'counterPath' | 'onCorruption'> & { readonly identity: IdentitySettings };
 
-const DECRYPTION_TIMEOUT_MS = 30_000;
-const names: readonly (keyof EncryptionOptions)[] = [
-  'path',
-  'secret',
-  'counterPath',
-  'onCorruption',
-  'users',
-  'decryptionTimeoutMs',
-  'onRecoveryKey',
-  'recoveryKey',
-  'crossSigning',
-  'keyBackup',
-  'trust',
-];
+type IdentityOptions = Pick<
+  EncryptionOptions,
+  'onRecoveryKey' | 'recoveryKey' | 'crossSigning' | 'keyBackup' | 'trust'
+>;
 
-/** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`. No message contains the secret. */
-export function readEncryptionOptions(options: EncryptionOptions): EncryptionSettings {
-  if (!isObject(options)) throw invalid('encryption', 'an object', options);
-  assertKnownOptions('`encryption`', options, names);
-  const { path, secret, counterPath, onCorruption } = options;
-  normalizeCryptoStoreOptions({
-    path,
-    secret,
-    ...(counterPath !== undefined && { counterPath }),
-    ...(onCorruption !== undefined && { onCorruption }),
-  });
-  const { users = () => true, decryptionTimeoutMs = DECRYPTION_TIMEOUT_MS } = options;
-  if (typeof users !== 'function') throw invalid('encryption.users', 'a function', users);
-  if (!Number.isSafeInteger(decryptionTimeoutMs) || decryptionTimeoutMs < 0) {
-    throw invalid('encryption.decryptionTimeoutMs', 'a whole number of at least 0', decryptionTimeoutMs);
-  }
-  return { ...options, users, decryptionTimeoutMs, identity: readIdentity(options) };
+type CheckedOptions = Omit<EncryptionSettings, 'identity'> & IdentityOptions;
+
+/** The schema of the option `encryption`, with the defaults. No message contains the secret. */
+export const encryptionSchema = v.pipe(
+  optionsOf<CheckedOptions>({
+    ...cryptoFileOptions,
+    counterPath: v.optional(cryptoFileOptions.counterPath),
+    onCorruption: v.optional(cryptoFileOptions.onCorruption),
+    users: v.optional(functionOf<EncryptionSettings['users']>(), () => () => true),
+    decryptionTimeoutMs: v.optional(wholeNumber(0), 30_000),
+    onRecoveryKey: v.optional(functionOf<IdentitySettings['onRecoveryKey']>()),
+    recoveryKey: v.optional(functionOf<IdentitySettings['recoveryKey']>()),
+    crossSigning: v.optional(flag),
+    keyBackup: v.optional(flag),
+    trust: v.optional(oneOf('all', 'cross-signed', 'verified')),
+  }),
+  v.transform(toSettings),
+);
+
+function toSettings(options: CheckedOptions): EncryptionSettings {
+  assertSeparateCounters(options);
+  return { ...options, identity: toIdentity(options) };
 }
 
 const noKey = (): undefined => undefined;
 
-function readIdentity(options: EncryptionOptions): IdentitySettings {
-  const { onRecoveryKey, recoveryKey } = options;
-  for (const [name, callback] of Object.entries({ onRecoveryKey, recoveryKey })) {
-    if (callback !== undefined && typeof callback !== 'function')
-      throw invalid(`encryption.${name}`, 'a function', callback);
-  }
+function toIdentity({ onRecoveryKey, recoveryKey, ...options }: IdentityOptions): IdentitySettings {
   const hasVault = onRecoveryKey !== undefined && recoveryKey !== undefined;
   const { crossSigning = hasVault } = options;
   const { keyBackup = crossSigning, trust = crossSigning ? 'cross-signed' : 'all' } = options;
-  for (const [name, value] of Object.entries({ crossSigning, keyBackup })) {
-    if (typeof value !== 'boolean') throw invalid(`encryption.${name}`, 'a boolean', value);
-  }
-  const allowed: readonly string[] = crossSigning ? ['all', 'cross-signed', 'verified'] : ['all'];
-  if (!allowed.includes(trust))
-    throw invalid('encryption.trust', `${allowed.join(', ')} (other values need crossSigning)`, trust);
+  if (trust !== 'all' && !crossSigning)
+    throw invalidOptions(`\`encryption.trust\` ${trust} needs \`encryption.crossSigning\``);
   if ((crossSigning || keyBackup) && !hasVault) {
-    throw invalid('encryption.onRecoveryKey', 'given with recoveryKey, for crossSigning and keyBackup', undefined);
+    throw invalidOptions(
+      '`encryption.crossSigning` and `encryption.keyBackup` need `encryption.onRecoveryKey` and `encryption.recoveryKey`',
+    );
   }
   return { crossSigning, keyBackup, trust, onRecoveryKey: onRecoveryKey ?? noKey, recoveryKey: recoveryKey ?? noKey };
-}
-
-function invalid(name: string, expected: string, got: unknown): MatrixClientManagerError {
-  const value = typeof got === 'number' ? got : describe(got);
-  return new MatrixClientManagerError('INVALID_OPTIONS', `expected \`${name}\` to be ${expected}, got ${value}`);
 }

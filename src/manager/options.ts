@@ -1,6 +1,6 @@
 import type { ConnectionPolicy } from '../users/connection-policy.js';
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
-import { assertKnownOptions } from '../core/validation.js';
+import { assertKnownOptions, checkOptions } from '../core/validation.js';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
@@ -8,7 +8,7 @@ import { assertUserId, describe, isServerName, serverNameOf } from '../core/ids.
 import { silentLogger } from '../core/logger.js';
 import type { Logger } from '../core/logger.js';
 import { isObject } from '../core/raw-event.js';
-import { readEncryptionOptions } from '../encryption/encryption-options.js';
+import { encryptionSchema } from '../encryption/encryption-options.js';
 import type { EncryptionOptions, EncryptionSettings } from '../encryption/encryption-options.js';
 import { globalFetch } from '../http/fetch.js';
 import { fetchTransport } from '../http/fetch-transport.js';
@@ -236,7 +236,9 @@ export function readOptions(options: MatrixClientManagerOptions): Settings {
     ...(deviceName !== undefined && { deviceName }),
     ...(meterProvider && { meterProvider }),
     ...(tracerProvider && { tracerProvider }),
-    ...(options.encryption !== undefined && { encryption: readEncryptionOptions(options.encryption) }),
+    ...(options.encryption !== undefined && {
+      encryption: checkOptions('MatrixClientManager', encryptionSchema, options.encryption),
+    }),
     ...readRateLimit('rateLimit', options.rateLimit),
     ...readRateLimit('adminRateLimit', options.adminRateLimit),
     storage,

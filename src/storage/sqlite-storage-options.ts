@@ -1,11 +1,20 @@
-import { assertKnownOptions } from '../core/validation.js';
+import * as v from 'valibot';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { containedLogger } from '../core/contain.js';
-import { MatrixClientManagerError } from '../core/errors.js';
-import { describe } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import { silentLogger } from '../core/logger.js';
+import {
+  checkedAs,
+  checkOptions,
+  clock,
+  functionOf,
+  isBetween,
+  isName,
+  logger,
+  optionsOf,
+  withoutContent,
+} from '../core/validation.js';
 
 /** The options of `sqliteStorage()`. */
 export interface SqliteStorageOptions {
@@ -58,66 +67,33 @@ const SECRET_MIN_CHARACTERS = 16;
 const SECRET_BYTES = 32;
 const MAX_FLUSH_INTERVAL_MS = 60_000;
 
+/** The schemas of the options that all encrypted files have. */
+export const fileOptions = {
+  path: checkedAs<string>("the path of a file, or ':memory:'", (path) => isName(path) && !path.includes('\0')),
+  secret: checkedAs<string | Uint8Array>(
+    `a string of at least ${SECRET_MIN_CHARACTERS} characters or ${SECRET_BYTES} bytes`,
+    (secret) =>
+      secret instanceof Uint8Array
+        ? secret.length === SECRET_BYTES
+        : typeof secret === 'string' && secret.length >= SECRET_MIN_CHARACTERS,
+    (secret) => (secret instanceof Uint8Array ? `${secret.length} bytes` : withoutContent(secret)),
+  ),
+  onCorruption: functionOf<(info: CorruptionInfo) => void>(),
+};
+
+const schema = optionsOf<NormalizedSqliteOptions>({
+  ...fileOptions,
+  flushIntervalMs: v.optional(
+    checkedAs<number>(`a number from 0 to ${MAX_FLUSH_INTERVAL_MS}`, (ms) => isBetween(ms, 0, MAX_FLUSH_INTERVAL_MS)),
+    0,
+  ),
+  onCorruption: v.optional(fileOptions.onCorruption, () => () => {}),
+  logger: v.optional(logger, silentLogger),
+  clock: v.optional(clock, systemClock),
+});
+
 /** Checks the options and adds the defaults. Throws `INVALID_OPTIONS`, with a message that never contains the secret. */
 export function normalizeSqliteOptions(options: SqliteStorageOptions): NormalizedSqliteOptions {
-  checkFileOptions(options, 'sqliteStorage');
-  assertKnownOptions('sqliteStorage()', options, [
-    'path',
-    'secret',
-    'flushIntervalMs',
-    'onCorruption',
-    'logger',
-    'clock',
-  ]);
-  const { path, secret, flushIntervalMs = 0, onCorruption = () => {} } = options;
-  if (!Number.isFinite(flushIntervalMs) || flushIntervalMs < 0 || flushIntervalMs > MAX_FLUSH_INTERVAL_MS) {
-    throw invalid(
-      'sqliteStorage',
-      'flushIntervalMs',
-      `a number from 0 to ${MAX_FLUSH_INTERVAL_MS}`,
-      String(flushIntervalMs),
-    );
-  }
-  const { logger = silentLogger, clock = systemClock } = options;
-  return { path, secret, flushIntervalMs, onCorruption, logger: containedLogger(logger), clock };
-}
-
-/** Checks the options that all encrypted files need. @param owner - name of the function or option, for the message */
-export function checkFileOptions(
-  options: Pick<SqliteStorageOptions, 'path' | 'secret' | 'onCorruption'>,
-  owner: string,
-): void {
-  if (options === null || typeof options !== 'object') throw invalid(owner, 'options', 'an object', describe(options));
-  const { path, secret, onCorruption = () => {} } = options;
-  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
-    throw invalid(owner, 'path', "the path of a file, or ':memory:'", describe(path));
-  }
-  checkSecret(secret, owner);
-  if (typeof onCorruption !== 'function') throw invalid(owner, 'onCorruption', 'a function', describe(onCorruption));
-}
-
-export function checkSecret(secret: string | Uint8Array, owner: string): void {
-  const secretLength = typeof secret === 'string' ? `a string of ${secret.length}` : describeBytes(secret);
-  const secretOk =
-    typeof secret === 'string'
-      ? secret.length >= SECRET_MIN_CHARACTERS
-      : isBytes(secret) && secret.length === SECRET_BYTES;
-  if (secretOk) return;
-  const expected = `a string of at least ${SECRET_MIN_CHARACTERS} characters or ${SECRET_BYTES} bytes`;
-  throw invalid(owner, 'secret', expected, secretLength);
-}
-
-function isBytes(value: unknown): value is Uint8Array {
-  return value instanceof Uint8Array;
-}
-
-function describeBytes(value: unknown): string {
-  return isBytes(value) ? `${value.length} bytes` : describe(value);
-}
-
-function invalid(owner: string, name: string, expected: string, got: string): MatrixClientManagerError {
-  return new MatrixClientManagerError(
-    'INVALID_OPTIONS',
-    `${owner}: expected \`${name}\` to be ${expected}, got ${got}`,
-  );
+  const checked = checkOptions('sqliteStorage()', schema, options);
+  return { ...checked, logger: containedLogger(checked.logger) };
 }

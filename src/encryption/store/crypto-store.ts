@@ -1,7 +1,8 @@
 import type { Clock } from '../../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { checkSecret } from '../../storage/sqlite-storage-options.js';
+import { checkArgument } from '../../core/validation.js';
+import { fileOptions } from '../../storage/sqlite-storage-options.js';
 import { createKeyring } from '../../storage/sqlite/keyring.js';
 import type { OpenDatabase } from '../../storage/sqlite/open-database.js';
 import { inTransaction, openDatabase } from '../../storage/sqlite/open-database.js';
@@ -154,7 +155,7 @@ export class CryptoStore implements AsyncDisposable {
    * only with the new secret. Throws `INVALID_OPTIONS` for an invalid secret.
    */
   rotateSecret(secret: string | Uint8Array): void {
-    checkSecret(secret, 'CryptoStore');
+    checkArgument('secret', fileOptions.secret, secret);
     const { keyring, dataKey } = createKeyring(secret);
     const next = new Vault(dataKey);
     this.#runOnFile(() =>

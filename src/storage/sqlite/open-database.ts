@@ -2,7 +2,7 @@ import type { Stats } from 'node:fs';
 import { chmodSync, closeSync, openSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import { MatrixClientManagerError } from '../../core/errors.js';
+import { invalidOptions, MatrixClientManagerError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { NormalizedSqliteOptions } from '../sqlite-storage-options.js';
 import type { Layout } from './layout.js';
@@ -75,9 +75,10 @@ function canonicalPath(given: string, layout: Layout): string {
   try {
     const file = statIfExists(path);
     if (file?.isFile()) return realpathSync(path);
-    if (file) throw invalidPath(layout, `to be a file, but ${path} is not a file`);
+    if (file) throw invalidOptions(`${layout.owner}: expected \`path\` to be a file, but ${path} is not a file`);
     if (!statIfExists(dirname(path))?.isDirectory()) {
-      throw invalidPath(layout, `to be in an existing folder, but ${dirname(path)} is not a folder: create it first`);
+      const problem = `expected \`path\` to be in an existing folder, but ${dirname(path)} is not a folder`;
+      throw invalidOptions(`${layout.owner}: ${problem}: create it first`);
     }
     return join(realpathSync(dirname(path)), basename(path));
   } catch (error) {
@@ -92,10 +93,6 @@ function statIfExists(path: string): Stats | undefined {
     if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw error;
   }
-}
-
-function invalidPath({ owner }: Layout, expected: string): MatrixClientManagerError {
-  return new MatrixClientManagerError('INVALID_OPTIONS', `${owner}: expected \`path\` ${expected}`);
 }
 
 function openOnce(path: string, options: OpenOptions, layout: Layout): OpenDatabase {
@@ -154,10 +151,7 @@ function readSchemaVersion(database: DatabaseSync, path: string, layout: Layout)
   const tables = database.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'];
   if (application === 0 && version === 0 && tables === 0) return 0;
   if (application !== layout.applicationId) {
-    throw new MatrixClientManagerError(
-      'INVALID_OPTIONS',
-      `${layout.owner}: ${path} is a database of another application: use a separate file`,
-    );
+    throw invalidOptions(`${layout.owner}: ${path} is a database of another application: use a separate file`);
   }
   if (version > layout.migrations.length) {
     throw new MatrixClientManagerError(
@@ -187,8 +181,7 @@ function openDataKey(database: DatabaseSync, path: string, secret: string | Uint
   const opened = openKeyring(row?.['value'], secret);
   if (opened.outcome === 'damaged') throw new DamagedFileError('the keyring is damaged');
   if (opened.outcome === 'opened') return opened.dataKey;
-  throw new MatrixClientManagerError(
-    'INVALID_OPTIONS',
+  throw invalidOptions(
     `${owner}: \`secret\` is not the one that ${path} was created with: use the original secret, or a new file`,
   );
 }
