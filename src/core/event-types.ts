@@ -1,4 +1,4 @@
-import { checkedAs, listOf } from './validation.js';
+import { checkedAs, listOf, shown } from './validation.js';
 import type { Schema } from './validation.js';
 
 /** A filter of event types: exact names, and prefixes such as `m.call.*`. */
@@ -31,7 +31,7 @@ export class EventTypes {
  */
 export function eventTypeList(kinds: readonly string[]): Schema<readonly string[]> {
   const expected = `${kinds.join(', ')}, an event type, or a prefix like m.call.*`;
-  return listOf(checkedAs<string>(expected, isEventTypeOrPrefix));
+  return listOf(checkedAs<string>(expected, isEventTypeOrPrefix, shown));
 }
 
 function isEventTypeOrPrefix(type: unknown): boolean {

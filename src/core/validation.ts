@@ -92,12 +92,12 @@ export function assertKnownOptions<T extends object>(
 
 /**
  * The schema of a value that passes `isValid`.
- * @param got - describes another value for the error. @default the value itself, if it is short
+ * @param got - describes another value for the error. @default its type, because a misplaced value may be a secret
  */
 export function checkedAs<T>(
   expected: string | ((value: unknown) => string),
   isValid: (value: unknown) => boolean,
-  got: (value: unknown) => string = shown,
+  got: (value: unknown) => string = withoutContent,
 ): Schema<T> {
   return v.custom<T>(isValid, ({ input }) => {
     return `${typeof expected === 'string' ? expected : expected(input)}, got ${got(input)}`;
@@ -110,10 +110,7 @@ export const text = checkedAs<string>('a string of Unicode text', isText);
 /** Unicode text that is not empty. */
 export const name = checkedAs<string>('a non-empty string of Unicode text', isName);
 
-/** Unicode text that is not empty and must not stand in an error. */
-export const secretText = checkedAs<string>('a non-empty string of Unicode text', isName, withoutContent);
-
-export const flag = checkedAs<boolean>('true or false', (value) => typeof value === 'boolean');
+export const flag = checkedAs<boolean>('true or false', (value) => typeof value === 'boolean', shown);
 
 export const signal = checkedAs<AbortSignal>('an AbortSignal', (value) => value instanceof AbortSignal);
 
@@ -126,23 +123,24 @@ export const eventId = fromAssertion<string>(assertEventId);
 
 export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): Schema<number> {
   const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
-  return checkedAs<number>(`a whole number ${range}`, (value) => Number.isInteger(value) && isBetween(value, min, max));
+  const isInRange = (value: unknown): boolean => Number.isInteger(value) && isBetween(value, min, max);
+  return checkedAs<number>(`a whole number ${range}`, isInRange, shown);
 }
 
 export function wholeNumberOrInfinity(min: number): Schema<number> {
   const whole = wholeNumber(min);
-  return checkedAs<number>(`a whole number of at least ${min}, or Infinity`, (value) => {
-    return value === Infinity || v.is(whole, value);
-  });
+  const isInRange = (value: unknown): boolean => value === Infinity || v.is(whole, value);
+  return checkedAs<number>(`a whole number of at least ${min}, or Infinity`, isInRange, shown);
 }
 
 /** A duration in milliseconds. Infinity means "never". */
-export function durationMs(min: number): Schema<number> {
-  return checkedAs<number>(`a number of at least ${min}`, (value) => isBetween(value, min, Infinity));
+export function durationMs(min: number, max = Infinity): Schema<number> {
+  const range = max === Infinity ? `of at least ${min}` : `from ${min} to ${max}`;
+  return checkedAs<number>(`a number ${range}`, (value) => isBetween(value, min, max), shown);
 }
 
 export function oneOf<const Value extends string>(...values: readonly Value[]): Schema<Value> {
-  return checkedAs<Value>(values.join(', '), (value) => values.includes(value as Value));
+  return checkedAs<Value>(values.join(', '), (value) => values.includes(value as Value), shown);
 }
 
 export function listOf<T>(item: Schema<T>): Schema<T[]> {
@@ -197,17 +195,18 @@ export function isName(value: unknown): value is string {
   return isText(value) && value !== '';
 }
 
-export function isBetween(value: unknown, min: number, max: number): boolean {
+function isBetween(value: unknown, min: number, max: number): boolean {
   return typeof value === 'number' && value >= min && value <= max;
 }
 
-/** Describes a value for an error. A string that is not Unicode is not printed: it may be a secret. */
-function shown(value: unknown): string {
-  if (typeof value === 'string' && !value.isWellFormed()) return 'a string with an unpaired surrogate';
+/** Describes a value for an error. For values that are no secret, even if they stand in the wrong place. */
+export function shown(value: unknown): string {
+  if (typeof value === 'string') return value.isWellFormed() ? describe(value) : withoutContent(value);
   return typeof value === 'number' ? String(value) : describe(value);
 }
 
-/** Describes a secret for an error. */
+/** Describes a value that may be a secret, for an error. */
 export function withoutContent(value: unknown): string {
-  return typeof value === 'string' ? `a string of ${value.length} characters` : shown(value);
+  if (typeof value !== 'string') return describe(value);
+  return value.isWellFormed() ? `a string of ${value.length} characters` : 'a string with an unpaired surrogate';
 }

@@ -1,26 +1,43 @@
-import type { ConnectionPolicy } from '../users/connection-policy.js';
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
-import { assertKnownOptions, checkOptions } from '../core/validation.js';
+import * as v from 'valibot';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
-import { MatrixClientManagerError } from '../core/errors.js';
-import { assertUserId, describe, isServerName, serverNameOf } from '../core/ids.js';
+import { invalidOptions } from '../core/errors.js';
+import { isServerName, serverNameOf } from '../core/ids.js';
 import { silentLogger } from '../core/logger.js';
 import type { Logger } from '../core/logger.js';
-import { isObject } from '../core/raw-event.js';
+import type { Fetch, Transport } from '../core/ports/transport.js';
+import {
+  checkArgument,
+  checkedAs,
+  checkOptions,
+  clock,
+  flag,
+  functionOf,
+  logger,
+  name,
+  optionsOf,
+  shown,
+  unchecked,
+  wholeNumber,
+  wholeNumberOrInfinity,
+  withMethods,
+} from '../core/validation.js';
 import { encryptionSchema } from '../encryption/encryption-options.js';
 import type { EncryptionOptions, EncryptionSettings } from '../encryption/encryption-options.js';
 import { globalFetch } from '../http/fetch.js';
 import { fetchTransport } from '../http/fetch-transport.js';
-import type { Fetch, Transport } from '../core/ports/transport.js';
-import { assertCredentialsSource } from '../provisioning/application-credentials.js';
+import { homeserverUrlSchema } from '../http/homeserver-url.js';
+import { credentialsSchema } from '../provisioning/application-credentials.js';
 import type { CredentialsSource } from '../provisioning/application-credentials.js';
 import type { Provisioner } from '../provisioning/provisioner.js';
-import { assertKnownAdmin } from '../provisioning/synapse-admin-http.js';
+import { adminSchema } from '../provisioning/synapse-admin-http.js';
 import type { AdminAccount } from '../provisioning/synapse-admin-http.js';
-import { memoryStorage } from '../storage/memory-storage.js';
+import { rateLimitSchema } from '../resilience/rate-limiter.js';
 import type { RateLimit } from '../resilience/rate-limiter.js';
+import { memoryStorage } from '../storage/memory-storage.js';
 import type { Storage } from '../storage/storage.js';
+import type { ConnectionPolicy } from '../users/connection-policy.js';
 
 // This file is long because it is the list of the options, with their documentation, defaults and checks.
 
@@ -142,192 +159,67 @@ type OptionalSetting =
   | 'meterProvider'
   | 'tracerProvider';
 
-type NumberOption = Exclude<
-  { [K in keyof Settings]: Settings[K] extends number ? K : never }[keyof Settings],
-  undefined
->;
+type CheckedOptions = Omit<Settings, 'serverName' | 'transport'> &
+  Pick<MatrixClientManagerOptions, 'serverName' | 'transport' | 'fetch'>;
 
-const numbers: Readonly<Record<NumberOption, { readonly default: number; readonly min: number }>> = {
-  idleTimeoutMs: { default: 7_200_000, min: 1 },
-  sweepIntervalMs: { default: 60_000, min: 1 },
-  maxHeapBytes: { default: Infinity, min: 1 },
-  maxClients: { default: Infinity, min: 1 },
-  startConcurrency: { default: 8, min: 1 },
-  startTimeoutMs: { default: 120_000, min: 1 },
-  stopTimeoutMs: { default: 10_000, min: 0 },
-  timelineLimit: { default: 100, min: 1 },
-  gapFillLimit: { default: 1_000, min: 0 },
-  gapFillTimeoutMs: { default: 600_000, min: 0 },
-  callbackAttempts: { default: 3, min: 1 },
-  callbackRetryDelayMs: { default: 1_000, min: 0 },
-  sendTimeoutMs: { default: 600_000, min: 1 },
-  callbackTimeoutMs: { default: 300_000, min: 1 },
-  adminConcurrency: { default: 4, min: 1 },
-  requestTimeoutMs: { default: 30_000, min: 1 },
-  pollTimeoutMs: { default: 30_000, min: 1_000 },
-  maxResponseBytes: { default: 268_435_456, min: 1_024 },
-  maxFileBytes: { default: 104_857_600, min: 1 },
-};
+const serverNameSchema = checkedAs<string>(
+  'a server name like example.org',
+  (name) => typeof name === 'string' && isServerName(name),
+  shown,
+);
 
-const mayBeInfinite: ReadonlySet<string> = new Set([
-  'maxClients',
-  'maxHeapBytes',
-  'idleTimeoutMs',
-  'callbackTimeoutMs',
-  'sendTimeoutMs',
-  'gapFillTimeoutMs',
-]);
-const otherOptions: readonly (keyof MatrixClientManagerOptions)[] = [
-  'homeserverUrl',
-  'serverName',
-  'admin',
-  'provisioner',
-  'credentials',
-  'deviceName',
-  'storage',
-  'clock',
-  'logger',
-  'fetch',
-  'transport',
-  'connectionPolicy',
-  'slidingSync',
-  'encryption',
-  'meterProvider',
-  'tracerProvider',
-  'rateLimit',
-  'adminRateLimit',
-];
+/** `null` counts as absent where there is a default, because databases return it for missing values. */
+const optionsSchema = optionsOf<CheckedOptions>({
+  homeserverUrl: homeserverUrlSchema,
+  serverName: unchecked(), // checked with its default
+  admin: v.optional(adminSchema),
+  provisioner: v.optional(withMethods<Provisioner>('ensureUser', 'openSession')),
+  credentials: v.optional(credentialsSchema),
+  deviceName: v.optional(name),
+  storage: v.nullish(withMethods<Storage>('getCredentials', 'loadCheckpoint', 'commit', 'close'), () =>
+    memoryStorage(),
+  ),
+  idleTimeoutMs: v.nullish(wholeNumberOrInfinity(1), 7_200_000),
+  connectionPolicy: v.optional(withMethods<ConnectionPolicy>('decide')),
+  maxHeapBytes: v.nullish(wholeNumberOrInfinity(1), Infinity),
+  sweepIntervalMs: v.nullish(wholeNumber(1), 60_000),
+  maxClients: v.nullish(wholeNumberOrInfinity(1), Infinity),
+  startConcurrency: v.nullish(wholeNumber(1), 8),
+  startTimeoutMs: v.nullish(wholeNumber(1), 120_000),
+  stopTimeoutMs: v.nullish(wholeNumber(0), 10_000),
+  timelineLimit: v.nullish(wholeNumber(1), 100),
+  gapFillLimit: v.nullish(wholeNumber(0), 1_000),
+  gapFillTimeoutMs: v.nullish(wholeNumberOrInfinity(0), 600_000),
+  callbackAttempts: v.nullish(wholeNumber(1), 3),
+  callbackRetryDelayMs: v.nullish(wholeNumber(0), 1_000),
+  sendTimeoutMs: v.nullish(wholeNumberOrInfinity(1), 600_000),
+  callbackTimeoutMs: v.nullish(wholeNumberOrInfinity(1), 300_000),
+  adminConcurrency: v.nullish(wholeNumber(1), 4),
+  requestTimeoutMs: v.nullish(wholeNumber(1), 30_000),
+  pollTimeoutMs: v.nullish(wholeNumber(1_000), 30_000),
+  maxResponseBytes: v.nullish(wholeNumber(1_024), 268_435_456),
+  maxFileBytes: v.nullish(wholeNumber(1), 104_857_600),
+  rateLimit: v.optional(rateLimitSchema),
+  adminRateLimit: v.optional(rateLimitSchema),
+  slidingSync: v.optional(flag, true),
+  encryption: v.optional(encryptionSchema),
+  clock: v.nullish(clock, systemClock),
+  logger: v.nullish(logger, silentLogger),
+  meterProvider: v.optional(withMethods<MeterProvider>('getMeter')),
+  tracerProvider: v.optional(withMethods<TracerProvider>('getTracer')),
+  fetch: v.optional(functionOf<Fetch>()),
+  transport: v.optional(withMethods<Transport>('open')),
+});
 
 /** Checks the caller's options and fills in the defaults. Throws `INVALID_OPTIONS`; `INVALID_USER_ID` for a bad admin user id. */
 export function readOptions(options: MatrixClientManagerOptions): Settings {
-  if (!isObject(options)) throw invalid('options', 'an object', options);
-  assertKnownOptions('MatrixClientManager', options, [...otherOptions, ...(Object.keys(numbers) as NumberOption[])]);
-  const url = readUrl(options.homeserverUrl);
-  const admin = readAdmin(options.admin);
-  const serverName = options.serverName ?? (admin ? serverNameOf(admin.userId) : url.host);
-  if (typeof serverName !== 'string' || !isServerName(serverName)) {
-    throw invalid('serverName', 'a server name like example.org', serverName);
-  }
-  const { provisioner, credentials } = options;
-  if (provisioner !== undefined) requireMethods('provisioner', provisioner, ['ensureUser', 'openSession']);
-  if (credentials !== undefined) assertCredentialsSource(credentials);
-  const { deviceName } = options;
-  if (deviceName !== undefined && !isNonEmptyText(deviceName))
-    throw invalid('deviceName', 'a non-empty string', deviceName);
-  const { connectionPolicy } = options;
-  if (connectionPolicy !== undefined) requireMethods('connectionPolicy', connectionPolicy, ['decide']);
-  const { meterProvider, tracerProvider } = options;
-  if (meterProvider !== undefined) requireMethods('meterProvider', meterProvider, ['getMeter']);
-  if (tracerProvider !== undefined) requireMethods('tracerProvider', tracerProvider, ['getTracer']);
-  const storage = options.storage ?? memoryStorage();
-  requireMethods('storage', storage, ['getCredentials', 'loadCheckpoint', 'commit', 'close']);
-  const clock = options.clock ?? systemClock;
-  requireMethods('clock', clock, ['now', 'setTimeout', 'clearTimeout']);
-  const logger = options.logger ?? silentLogger;
-  requireMethods('logger', logger, ['debug', 'info', 'warn', 'error']);
-  const transport = readTransport(options);
+  const { fetch, transport, serverName, ...checked } = checkOptions('MatrixClientManager', optionsSchema, options);
+  if (fetch && transport) throw invalidOptions('expected `fetch` or `transport`, got both');
+  const { admin, homeserverUrl } = checked;
+  const ownServerName = serverName ?? (admin ? serverNameOf(admin.userId) : new URL(homeserverUrl).host);
   return {
-    homeserverUrl: url.href.replace(/\/+$/, ''),
-    serverName,
-    ...(admin && { admin }),
-    ...(connectionPolicy && { connectionPolicy }),
-    ...(provisioner && { provisioner }),
-    ...(credentials && { credentials }),
-    ...(deviceName !== undefined && { deviceName }),
-    ...(meterProvider && { meterProvider }),
-    ...(tracerProvider && { tracerProvider }),
-    ...(options.encryption !== undefined && {
-      encryption: checkOptions('MatrixClientManager', encryptionSchema, options.encryption),
-    }),
-    ...readRateLimit('rateLimit', options.rateLimit),
-    ...readRateLimit('adminRateLimit', options.adminRateLimit),
-    storage,
-    clock,
-    logger,
-    transport,
-    slidingSync: readBoolean('slidingSync', options.slidingSync, true),
-    ...readNumbers(options),
+    ...checked,
+    serverName: checkArgument('serverName', serverNameSchema, ownServerName),
+    transport: transport ?? fetchTransport(fetch ?? globalFetch),
   };
-}
-
-function readNumbers(options: MatrixClientManagerOptions): Record<NumberOption, number> {
-  const checked = Object.entries(numbers).map(([name, { default: fallback, min }]) => {
-    const value = options[name as NumberOption] ?? fallback;
-    const isWhole = Number.isSafeInteger(value) || (value === Infinity && mayBeInfinite.has(name));
-    if (!isWhole || value < min) throw invalid(name, `a whole number of at least ${min}`, value);
-    return [name, value];
-  });
-  return Object.fromEntries(checked) as Record<NumberOption, number>;
-}
-
-function readBoolean(name: string, value: boolean | undefined, fallback: boolean): boolean {
-  if (value === undefined || typeof value === 'boolean') return value ?? fallback;
-  throw invalid(name, 'true or false', value);
-}
-
-function readTransport({ fetch, transport }: MatrixClientManagerOptions): Transport {
-  if (fetch !== undefined) requireFunction('fetch', fetch);
-  if (transport === undefined) return fetchTransport(fetch ?? globalFetch);
-  requireMethods('transport', transport, ['open']);
-  if (fetch === undefined) return transport;
-  throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `fetch` or `transport`, got both');
-}
-
-function readRateLimit<Name extends string>(name: Name, limit: RateLimit | undefined): { [K in Name]?: RateLimit } {
-  if (limit === undefined) return {};
-  if (!isObject(limit)) throw invalid(name, 'an object with perSecond', limit);
-  assertKnownOptions(`\`${name}\``, limit, ['perSecond', 'burst']);
-  for (const part of ['perSecond', 'burst'] as const) {
-    const value = limit[part];
-    const isPositive = typeof value === 'number' && Number.isFinite(value) && value > 0;
-    if (!isPositive && !(part === 'burst' && value === undefined))
-      throw invalid(`${name}.${part}`, 'a number above 0', value);
-  }
-  return { [name]: limit } as unknown as { [K in Name]?: RateLimit };
-}
-
-function readUrl(value: unknown): URL {
-  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
-  const isPlain = url && !url.username && !url.password && !url.search && !url.hash;
-  if (isPlain && (url.protocol === 'https:' || url.protocol === 'http:')) return url;
-  // The error does not print a string, because the URL may contain a password.
-  throw invalid(
-    'homeserverUrl',
-    'an http or https URL without user, query and fragment',
-    ...(typeof value === 'string' ? [] : [value]),
-  );
-}
-
-function readAdmin(admin: AdminAccount | undefined): AdminAccount | undefined {
-  if (admin === undefined) return undefined;
-  if (!isObject(admin)) throw invalid('admin', 'an object', admin);
-  assertKnownAdmin(admin);
-  assertUserId(admin.userId);
-  const { accessToken, password } = admin;
-  if (accessToken !== undefined && !isNonEmptyText(accessToken))
-    throw invalid('admin.accessToken', 'a non-empty string of valid Unicode');
-  if (password !== undefined && !isNonEmptyText(password))
-    throw invalid('admin.password', 'a non-empty string of valid Unicode');
-  if (accessToken === undefined && password === undefined) {
-    throw new MatrixClientManagerError('INVALID_OPTIONS', 'expected `admin` to have an accessToken or a password');
-  }
-  return admin;
-}
-
-function isNonEmptyText(value: unknown): boolean {
-  return typeof value === 'string' && value !== '' && value.isWellFormed();
-}
-
-function requireMethods(name: string, value: unknown, methods: readonly string[]): void {
-  const missing = methods.find((method) => typeof (value as Record<string, unknown> | null)?.[method] !== 'function');
-  if (missing !== undefined) throw invalid(name, `an object with a method ${missing}()`, value);
-}
-
-function requireFunction(name: string, value: unknown): void {
-  if (typeof value !== 'function') throw invalid(name, 'a function', value);
-}
-
-function invalid(name: string, expected: string, ...got: unknown[]): MatrixClientManagerError {
-  const value = got.length === 0 ? '' : `, got ${typeof got[0] === 'number' ? got[0] : describe(got[0])}`;
-  return new MatrixClientManagerError('INVALID_OPTIONS', `expected \`${name}\` to be ${expected}${value}`);
 }

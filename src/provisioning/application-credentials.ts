@@ -1,11 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import * as v from 'valibot';
 import { delay, orAborted, orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
-import { describe } from '../core/ids.js';
+import { invalidOptions, isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import type { Logger } from '../core/logger.js';
+import { checkedAs, withMethods } from '../core/validation.js';
 import { checkedCredentials } from './checked-credentials.js';
 
 /**
@@ -30,13 +31,12 @@ export type CredentialsSource =
   | CredentialsStore
   | ((userId: string) => Promise<Credentials | undefined | null> | Credentials | undefined | null);
 
-/** Throws `INVALID_OPTIONS` for a value of another type. */
-export function assertCredentialsSource(source: unknown): asserts source is CredentialsSource {
-  const { get, set, delete: remove } = (source ?? {}) as Partial<Record<keyof CredentialsStore, unknown>>;
-  if (typeof source === 'function' || [get, set, remove].every((method) => typeof method === 'function')) return;
-  const message = `expected \`credentials\` to be a function, or an object with get(), set() and delete(), got ${describe(source)}`;
-  throw new MatrixClientManagerError('INVALID_OPTIONS', message);
-}
+const storeSchema = withMethods<CredentialsStore>('get', 'set', 'delete');
+
+export const credentialsSchema = checkedAs<CredentialsSource>(
+  'a function, or an object with get(), set() and delete()',
+  (source) => typeof source === 'function' || v.is(storeSchema, source),
+);
 
 export interface ApplicationCredentialsOptions {
   readonly source: CredentialsSource;
@@ -94,7 +94,7 @@ export class ApplicationCredentials {
     const message =
       `\`credentials\` called the manager for ${userId} while returning the credentials of ${userId}: ` +
       'return undefined if there are none, and call provisionUser() outside of `credentials`';
-    throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
+    throw invalidOptions(message, { userId });
   }
 
   /**

@@ -1,12 +1,11 @@
 import PQueue from 'p-queue';
 import * as v from 'valibot';
 import { throwIfAborted } from '../core/abort.js';
-import { assertKnownOptions } from '../core/validation.js';
+import { optionsOf, name, unchecked, userId } from '../core/validation.js';
+import type { Schema } from '../core/validation.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
 import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
-import { assertUserId } from '../core/ids.js';
-import { isObject } from '../core/raw-event.js';
 import { loginWithPassword } from '../http/login.js';
 import { path } from '../http/path.js';
 import { Session } from '../http/session.js';
@@ -20,11 +19,22 @@ export type AdminAccount =
   | { readonly userId: string; readonly accessToken: string; readonly password?: string }
   | { readonly userId: string; readonly password: string; readonly accessToken?: string };
 
-/** Throws `INVALID_OPTIONS` for unknown keys. All keys of `Credentials` are allowed, so that the result of a login can be passed. */
-export function assertKnownAdmin(admin: object): void {
-  const names = ['userId', 'accessToken', 'password', 'deviceId', 'refreshToken'] as const;
-  assertKnownOptions<Partial<Record<(typeof names)[number], unknown>>>('`admin`', admin, names);
-}
+/** The schema of {@link AdminAccount}. All keys of `Credentials` are allowed, so that the result of a login can be passed. */
+export const adminSchema = v.pipe(
+  optionsOf<
+    Partial<Record<'accessToken' | 'password', string>> & { userId: string; deviceId?: string; refreshToken?: string }
+  >({
+    userId,
+    accessToken: v.optional(name),
+    password: v.optional(name),
+    deviceId: unchecked(),
+    refreshToken: unchecked(),
+  }),
+  v.check(
+    ({ accessToken, password }) => (accessToken ?? password) !== undefined,
+    'an object with a userId and an accessToken or a password, got neither',
+  ),
+) as Schema<AdminAccount>;
 
 const deactivatedSchema = v.object({ deactivated: v.union([v.boolean(), v.number()]) });
 
@@ -32,7 +42,7 @@ const deactivatedSchema = v.object({ deactivated: v.union([v.boolean(), v.number
 const ADMIN_DEVICE_ID = 'matrix-client-manager';
 
 /**
- * The account of `admin`, with its {@link adminSession}. Throws `INVALID_OPTIONS` and `INVALID_USER_ID`.
+ * The account of `admin`, with its {@link adminSession}. Throws `INVALID_OPTIONS` for a token that is not valid in a header.
  * @param signal - aborted when the manager shuts down
  */
 export function ownAdmin(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): OwnAdmin {
@@ -41,11 +51,10 @@ export function ownAdmin(http: HomeserverHttp, admin: AdminAccount, signal?: Abo
 
 /**
  * The session of an admin, by token or password. With a password it logs in at the first use, and again whenever the
- * token is no longer valid. Throws `INVALID_OPTIONS` and `INVALID_USER_ID`.
+ * token is no longer valid.
  * @param signal - aborts a running login
  */
 function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): Session {
-  checkAccount(admin);
   const { userId, accessToken, password } = admin;
   const credentials = accessToken === undefined ? undefined : { userId, accessToken, deviceId: '' };
   if (password === undefined) return new Session(userId, credentials);
@@ -59,21 +68,6 @@ function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?: AbortS
       throw isManagerError(error, 'FORBIDDEN') ? wrongPassword(error) : error;
     }
   });
-}
-
-function checkAccount(admin: unknown): void {
-  const { userId, accessToken, password }: Readonly<Record<string, unknown>> = isObject(admin) ? admin : {};
-  const secrets = [accessToken, password].filter((secret) => secret !== undefined);
-  if (
-    !isObject(admin) ||
-    secrets.length === 0 ||
-    secrets.some((secret) => typeof secret !== 'string' || secret === '')
-  ) {
-    const message = 'expected `admin` to be an object with a userId and an accessToken or a password';
-    throw new MatrixClientManagerError('INVALID_OPTIONS', message);
-  }
-  assertKnownAdmin(admin);
-  assertUserId(userId);
 }
 
 function wrongPassword(error: MatrixClientManagerError): MatrixClientManagerError {

@@ -1,14 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
 import { delay } from '../core/abort.js';
-import { assertKnownOptions } from '../core/validation.js';
+import { checkOptions, clock, functionOf, optionsOf, wholeNumber } from '../core/validation.js';
 import { systemClock } from '../core/clock.js';
 import type { Clock } from '../core/clock.js';
+import { isObject } from '../core/raw-event.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { globalFetch } from '../http/fetch.js';
 import type { Fetch } from '../core/ports/transport.js';
 import { fetchTransport } from '../http/fetch-transport.js';
+import { homeserverUrlSchema } from '../http/homeserver-url.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import { loginWithPassword } from '../http/login.js';
@@ -21,7 +23,7 @@ import type {
   Provisioner,
   ProvisionerCapabilities,
 } from './provisioner.js';
-import { ownAdmin, SynapseAdminHttp } from './synapse-admin-http.js';
+import { adminSchema, ownAdmin, SynapseAdminHttp } from './synapse-admin-http.js';
 import type { AdminAccount } from './synapse-admin-http.js';
 
 const userSchema = v.object({ name: v.string(), deactivated: v.nullish(v.union([v.boolean(), v.number()])) });
@@ -39,6 +41,15 @@ export interface SynapseAdminProvisionerOptions {
   /** @default systemClock */
   readonly clock?: Clock;
 }
+
+const optionsSchema = optionsOf<Required<SynapseAdminProvisionerOptions>>({
+  homeserverUrl: homeserverUrlSchema,
+  admin: adminSchema,
+  adminConcurrency: v.optional(wholeNumber(1), 4),
+  requestTimeoutMs: v.optional(wholeNumber(1), 30_000),
+  fetch: v.optional(functionOf<Fetch>(), () => globalFetch),
+  clock: v.optional(clock, systemClock),
+});
 
 /** How many times an operation is repeated after a race with another process that provisions the same user. */
 const MAX_RACES = 12;
@@ -60,24 +71,14 @@ export class SynapseAdminProvisioner implements Provisioner {
    * @param options - a manager that makes its own provisioner passes `connection`, which it already has
    */
   constructor(options: SynapseAdminProvisionerOptions | { readonly connection: SynapseAdminHttp; clock: Clock }) {
-    this.#clock = options.clock ?? systemClock;
-    if ('connection' in options) {
+    if (isObject(options) && 'connection' in options) {
+      this.#clock = options.clock;
       this.#admin = options.connection;
       return;
     }
-    assertKnownOptions('SynapseAdminProvisioner', options, [
-      'homeserverUrl',
-      'admin',
-      'adminConcurrency',
-      'requestTimeoutMs',
-      'fetch',
-      'clock',
-    ]);
-    const { homeserverUrl, admin, adminConcurrency = 4, requestTimeoutMs = 30_000, fetch = globalFetch } = options;
-    const isUrl = typeof homeserverUrl === 'string' && /^https?:/.test(homeserverUrl) && URL.canParse(homeserverUrl);
-    if (!isUrl) throw invalid('homeserverUrl', 'an http or https URL');
-    if (!isCount(adminConcurrency)) throw invalid('adminConcurrency', 'a whole number of at least 1');
-    if (!isCount(requestTimeoutMs)) throw invalid('requestTimeoutMs', 'a whole number of at least 1');
+    const checked = checkOptions('SynapseAdminProvisioner', optionsSchema, options);
+    const { homeserverUrl, admin, adminConcurrency, requestTimeoutMs, fetch } = checked;
+    this.#clock = checked.clock;
     const connections = fetchTransport(fetch).open();
     const http = new HomeserverHttp({ homeserverUrl, connections, clock: this.#clock, requestTimeoutMs });
     this.#admin = new SynapseAdminHttp(http, ownAdmin(http, admin), adminConcurrency);
@@ -193,12 +194,4 @@ export class SynapseAdminProvisioner implements Provisioner {
       }
     }
   }
-}
-
-function isCount(value: unknown): boolean {
-  return Number.isSafeInteger(value) && Number(value) > 0;
-}
-
-function invalid(name: string, expected: string): MatrixClientManagerError {
-  return new MatrixClientManagerError('INVALID_OPTIONS', `expected \`${name}\` to be ${expected}`);
 }

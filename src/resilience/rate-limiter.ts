@@ -1,7 +1,9 @@
+import * as v from 'valibot';
 import { abortedError } from '../core/abort.js';
 import type { Clock, TimerHandle } from '../core/clock.js';
 import { priorities } from '../core/ports/request-gate.js';
 import type { Priority } from '../core/ports/request-gate.js';
+import { checkedAs, optionsOf, shown } from '../core/validation.js';
 
 /** A rate limit: `perSecond` requests on average, and up to `burst` at once after a pause. */
 export interface RateLimit {
@@ -10,6 +12,10 @@ export interface RateLimit {
   /** Requests that may be sent at once after a pause. @default perSecond */
   readonly burst?: number;
 }
+
+const positive = checkedAs<number>('a number above 0', (value) => Number.isFinite(value) && Number(value) > 0, shown);
+
+export const rateLimitSchema = optionsOf<RateLimit>({ perSecond: positive, burst: v.optional(positive) });
 
 interface QueuedRequest {
   readonly admit: () => void;

@@ -9,7 +9,7 @@ import {
   checkOptions,
   clock,
   functionOf,
-  isBetween,
+  durationMs,
   isName,
   logger,
   optionsOf,
@@ -83,10 +83,7 @@ export const fileOptions = {
 
 const schema = optionsOf<NormalizedSqliteOptions>({
   ...fileOptions,
-  flushIntervalMs: v.optional(
-    checkedAs<number>(`a number from 0 to ${MAX_FLUSH_INTERVAL_MS}`, (ms) => isBetween(ms, 0, MAX_FLUSH_INTERVAL_MS)),
-    0,
-  ),
+  flushIntervalMs: v.optional(durationMs(0, MAX_FLUSH_INTERVAL_MS), 0),
   onCorruption: v.optional(fileOptions.onCorruption, () => () => {}),
   logger: v.optional(logger, silentLogger),
   clock: v.optional(clock, systemClock),

@@ -72,6 +72,12 @@ const bad: [string, unknown, string?][] = [
   ...Object.keys(numbers)
     .filter((name) => !['idleTimeoutMs', 'maxClients', 'callbackTimeoutMs'].includes(name))
     .map((name): [string, unknown] => [name, Infinity]),
+  ...['admin', 'provisioner', 'credentials', 'storage', 'rateLimit', 'encryption', 'clock', 'logger', 'fetch'].map(
+    (name): [string, unknown] => [name, 'syt_secret'],
+  ),
+  ['admin', { ...admin, deviceID: 'syt_secret' }, 'admin.deviceID'],
+  ['rateLimit', { perSecond: 0 }, 'rateLimit.perSecond'],
+  ['adminRateLimit', { perSecond: 5, burst: null }, 'adminRateLimit.burst'],
   ['idleTimeout', 5],
   ['homeserverURL', 'https://x.org'],
   ['accessToken', 'syt_secret'],

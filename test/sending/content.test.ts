@@ -55,7 +55,7 @@ it.each([
 });
 
 it.each([
-  [{ text: 7 }, /`text` of sendMessage\(\) to be a string of Unicode text, got 7$/],
+  [{ text: 7 }, /`text` of sendMessage\(\) to be a string of Unicode text, got number$/],
   [{ text: null }, /`text` .*, got null$/],
   [{ text: 'Order shipped \ud83d' }, /`text` .*, got a string with an unpaired surrogate$/],
   [{ text: 'x', html: {} }, /`html` .*, got object$/],
