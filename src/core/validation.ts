@@ -1,7 +1,6 @@
 import * as v from 'valibot';
 import type { Clock } from './clock.js';
 import { invalidOptions, isManagerError } from './errors.js';
-import type { MatrixClientManagerError } from './errors.js';
 import { assertEventId, assertRoomId, assertUserId, describe } from './ids.js';
 import type { Logger } from './logger.js';
 import { isObject } from './raw-event.js';
@@ -71,23 +70,8 @@ function check<T>(name: string, ofOwner: string, schema: Schema<T>, value: unkno
   const [issue] = parsed.issues;
   const path = v.getDotPath(issue) ?? name;
   if (issue.type !== 'raw_check') throw invalidOptions(`expected \`${path}\`${ofOwner} to be ${issue.message}`);
-  throw unknownOption(path, ofOwner, issue.message);
-}
-
-function unknownOption(path: string, ofOwner: string, known: string): MatrixClientManagerError {
   const unknown = path.slice(0, MAX_SHOWN).toWellFormed();
-  return invalidOptions(`there is no option \`${unknown}\`${ofOwner}; the options are ${known}`);
-}
-
-/** Throws `INVALID_OPTIONS` for an unknown option of `owner`. For options that are not checked by a schema. */
-export function assertKnownOptions<T extends object>(
-  owner: string,
-  options: T,
-  names: readonly (keyof T & string)[],
-): void {
-  const known: readonly string[] = names;
-  const unknown = Object.keys(options).find((name) => !known.includes(name));
-  if (unknown !== undefined) throw unknownOption(unknown, ` of ${owner}`, names.join(', '));
+  throw invalidOptions(`there is no option \`${unknown}\`${ofOwner}; the options are ${issue.message}`);
 }
 
 /**

@@ -1,9 +1,9 @@
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { Agent, buildConnector, Client, fetch as undiciFetch } from 'undici';
 import type { RequestInit as UndiciRequestInit } from 'undici';
-import { assertKnownOptions } from '../core/validation.js';
-import { MatrixClientManagerError } from '../core/errors.js';
+import * as v from 'valibot';
 import { isError } from '../core/is-error.js';
+import { checkOptions, flag, optionsOf, unchecked, wholeNumber } from '../core/validation.js';
 import { libraryVersion } from '../core/version.js';
 import { MAX_ERROR_BYTES } from '../http/read-text.js';
 import type {
@@ -32,6 +32,21 @@ export interface UndiciTransportOptions {
   readonly tls?: Pick<SecureContextOptions, 'ca' | 'cert' | 'key' | 'passphrase'>;
 }
 
+type TlsOptions = NonNullable<UndiciTransportOptions['tls']>;
+
+type CheckedOptions = Required<Omit<UndiciTransportOptions, 'tls'>> & Pick<UndiciTransportOptions, 'tls'>;
+
+/** `tls` has no `rejectUnauthorized`, because verification cannot be turned off. */
+const optionsSchema = optionsOf<CheckedOptions>({
+  http2: v.optional(flag, true),
+  compression: v.optional(flag, false),
+  callConnections: v.optional(wholeNumber(1), 128),
+  connectTimeoutMs: v.optional(wholeNumber(1), 10_000),
+  tls: v.optional(
+    optionsOf<TlsOptions>({ ca: unchecked(), cert: unchecked(), key: unchecked(), passphrase: unchecked() }),
+  ),
+});
+
 /** Maximum number of concurrent requests on one HTTP/2 connection. The homeserver may allow fewer. */
 const MAX_STREAMS = 100;
 
@@ -45,8 +60,8 @@ const MAX_STREAMS = 100;
  * const manager = new MatrixClientManager({ homeserverUrl, admin, transport: undiciTransport() });
  */
 export function undiciTransport(options: UndiciTransportOptions = {}): Transport {
-  assertOptions(options);
-  return { open: () => new UndiciConnections(options) };
+  const checked = checkOptions('undiciTransport()', optionsSchema, options);
+  return { open: () => new UndiciConnections(checked) };
 }
 
 class UndiciConnections implements OpenTransport {
@@ -55,21 +70,11 @@ class UndiciConnections implements OpenTransport {
   /** Whether the newest connection uses HTTP/2, so that requests share it. */
   #usesHttp2 = false;
 
-  constructor({
-    http2 = true,
-    compression = false,
-    callConnections = 128,
-    connectTimeoutMs,
-    tls,
-  }: UndiciTransportOptions) {
-    const { ca, cert, key, passphrase } = tls ?? {};
+  constructor({ http2, compression, callConnections, connectTimeoutMs, tls }: CheckedOptions) {
     const connectSocket = buildConnector({
       allowH2: http2,
-      timeout: connectTimeoutMs ?? 10_000,
-      ...(ca !== undefined && { ca }),
-      ...(cert !== undefined && { cert }),
-      ...(key !== undefined && { key }),
-      ...(passphrase !== undefined && { passphrase }),
+      timeout: connectTimeoutMs,
+      ...tls,
       rejectUnauthorized: true, // overrides NODE_TLS_REJECT_UNAUTHORIZED
     });
     const connect: buildConnector.connector = (target, callback) =>
@@ -151,28 +156,4 @@ function decodeText(body: Buffer): string {
 
 function isTimeout(error: unknown): boolean {
   return isError(error) && error.name === 'TimeoutError';
-}
-
-function assertOptions(options: UndiciTransportOptions): void {
-  if (typeof options !== 'object' || options === null) throw invalid('options', 'an object');
-  const names = ['http2', 'compression', 'callConnections', 'connectTimeoutMs', 'tls'] as const;
-  assertKnownOptions('undiciTransport()', options, names);
-  for (const name of ['http2', 'compression'] as const) {
-    if (options[name] !== undefined && typeof options[name] !== 'boolean') throw invalid(name, 'true or false');
-  }
-  for (const name of ['callConnections', 'connectTimeoutMs'] as const) {
-    const value = options[name];
-    if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) {
-      throw invalid(name, 'a whole number of at least 1');
-    }
-  }
-  const { tls } = options;
-  if (tls !== undefined && (typeof tls !== 'object' || tls === null || 'rejectUnauthorized' in tls)) {
-    throw invalid('tls', 'an object with ca, cert, key or passphrase; verification cannot be turned off');
-  }
-  if (tls) assertKnownOptions('`tls` of undiciTransport()', tls, ['ca', 'cert', 'key', 'passphrase']);
-}
-
-function invalid(name: string, expected: string): MatrixClientManagerError {
-  return new MatrixClientManagerError('INVALID_OPTIONS', `expected \`${name}\` of undiciTransport to be ${expected}`);
 }
