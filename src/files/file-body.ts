@@ -1,11 +1,17 @@
 import { orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
-import { MatrixClientManagerError } from '../core/errors.js';
+import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isError } from '../core/is-error.js';
+import { checkedAs } from '../core/validation.js';
 
 /** The bytes of a file, in memory or as a stream. */
 export type FileBody = Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
+
+export const fileBody = checkedAs<FileBody>('a Uint8Array, a stream or an async iterable', (body) => {
+  const isIterable = typeof (body as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] === 'function';
+  return isIterable || body instanceof Uint8Array;
+});
 
 const CHUNK_BYTES = 65_536;
 
@@ -39,10 +45,6 @@ export async function sizedBody(
     if (size !== undefined && size !== body.byteLength) throw wrongSize(size, body.byteLength);
     if (body.byteLength > maxBytes) throw fileTooLarge(body.byteLength, maxBytes);
     return { size: body.byteLength, repeatable: true, chunks: () => chunksOf(body) };
-  }
-  if (typeof (body as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] !== 'function') {
-    const message = `expected \`file.body\` to be a Uint8Array, a stream or an async iterable, got ${describe(body)}`;
-    throw new MatrixClientManagerError('INVALID_OPTIONS', message);
   }
   const stream = readCallerStream(body as AsyncIterable<Uint8Array>, bounds);
   if (size !== undefined) return { size, repeatable: false, chunks: () => withExactSize(stream, size) };
@@ -82,7 +84,7 @@ async function* readCallerStream(
       throw timedOut;
     }
     const reason = isError(cause) ? cause.message : describe(cause);
-    throw new MatrixClientManagerError('INVALID_OPTIONS', `\`file.body\` could not be read: ${reason}`, { cause });
+    throw invalidOptions(`\`file.body\` could not be read: ${reason}`, { cause });
   } finally {
     await bounded(() => iterator?.return?.()).catch(() => {});
   }
@@ -90,11 +92,14 @@ async function* readCallerStream(
 
 /** Closes a stream, whether it was read or not, because an abandoned one keeps its file or connection open. Never throws. */
 export function closeBody(body: unknown): void {
-  const { destroy, cancel, return: end } = (body ?? {}) as Partial<Record<'destroy' | 'cancel' | 'return', unknown>>;
   // destroy() of a Node stream, cancel() of a web stream, return() of a generator. A locked web stream rejects cancel();
   // its reader closes it.
-  const close = [destroy, cancel, end].find((method) => typeof method === 'function') as (() => unknown) | undefined;
-  void (async () => close?.call(body))().catch(() => {});
+  const close = async (): Promise<void> => {
+    const { destroy, cancel, return: end } = (body ?? {}) as Partial<Record<'destroy' | 'cancel' | 'return', unknown>>;
+    const method = [destroy, cancel, end].find((each) => typeof each === 'function') as (() => unknown) | undefined;
+    await method?.call(body);
+  };
+  void close().catch(() => {});
 }
 
 /** Reads the whole stream into memory. Throws `FILE_TOO_LARGE` beyond `maxBytes`. */
@@ -135,5 +140,5 @@ async function* withExactSize(stream: AsyncIterable<Uint8Array>, size: number): 
 
 function wrongSize(size: number, bytes: number): MatrixClientManagerError {
   const message = `expected \`file.size\` to be the size of \`file.body\`, got ${size}, but read ${bytes} bytes`;
-  return new MatrixClientManagerError('INVALID_OPTIONS', message);
+  return invalidOptions(message);
 }

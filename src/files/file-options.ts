@@ -1,7 +1,8 @@
 import * as v from 'valibot';
-import { flag, name, object, optionsOf, roomId, signal, unchecked, userId, wholeNumber } from '../core/validation.js';
+import { flag, name, object, optionsOf, roomId, signal, userId, wholeNumber } from '../core/validation.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { OutgoingFile } from './attachments.js';
+import { fileBody } from './file-body.js';
 import { fileName, mimeType } from './file-labels.js';
 
 export interface SendFileOptions {
@@ -19,7 +20,7 @@ export const sendFileSchema = optionsOf<SendFileOptions>({
   userId,
   roomId,
   file: optionsOf<OutgoingFile>({
-    body: unchecked(),
+    body: fileBody,
     name: fileName,
     mimeType: v.optional(mimeType),
     size: v.optional(wholeNumber(0)),

@@ -136,6 +136,30 @@ describe('a file', () => {
     expect(fake.countRequests(UPLOAD)).toBeLessThan(2);
   });
 
+  it.each([5, null, 'secret text', {}, [1]])('whose body is %j is refused before any request', async (bad) => {
+    const { fake, send } = await setUp();
+    const before = fake.requests.length;
+    const error = await rejection(send({ body: bad }));
+    expect(error).toMatchObject({ code: 'INVALID_OPTIONS' });
+    expect(error.message).toMatch(/^expected `file.body` of sendFile\(\) to be a Uint8Array, a stream or/);
+    expect(error.message).not.toContain('secret');
+    expect(fake.requests.length).toBe(before);
+  });
+
+  it('whose body throws when it is read is refused with the cause', async () => {
+    const { send } = await setUp();
+    const cause = new Error('no such property');
+    const hostile = new Proxy(
+      {},
+      {
+        get: () => {
+          throw cause;
+        },
+      },
+    );
+    expect(await rejection(send({ body: hostile }))).toMatchObject({ code: 'INVALID_OPTIONS', cause });
+  });
+
   it.each<[string, string, (made: Awaited<ReturnType<typeof setUp>>) => object]>([
     ['is too large', 'FILE_TOO_LARGE', () => ({ size: 1_000_000_000 })],
     ['has a bad name', 'INVALID_OPTIONS', () => ({ name: '' })],
