@@ -1,4 +1,4 @@
-import { MatrixClientManagerError } from './errors.js';
+import { invalidOptions, MatrixClientManagerError } from './errors.js';
 
 const MAX_ID_BYTES = 255;
 
@@ -99,19 +99,13 @@ export function assertRoomId(roomId: unknown): asserts roomId is string {
   if (typeof roomId === 'string' && isOpaqueId('!', roomId)) return;
   const hint =
     typeof roomId === 'string' && roomId.startsWith('#') ? ' (resolve a room alias to its room id first)' : '';
-  throw new MatrixClientManagerError(
-    'INVALID_OPTIONS',
-    `expected \`roomId\` to be a room id like !abc:example.org, got ${describe(roomId)}${hint}`,
-  );
+  throw invalidOptions(`expected \`roomId\` to be a room id like !abc:example.org, got ${describe(roomId)}${hint}`);
 }
 
 /** Checks an event id. @see https://spec.matrix.org/v1.16/appendices/#event-ids */
 export function assertEventId(eventId: unknown): asserts eventId is string {
   if (typeof eventId === 'string' && isEventId(eventId)) return;
-  throw new MatrixClientManagerError(
-    'INVALID_OPTIONS',
-    `expected \`eventId\` to be an event id like $abc, got ${describe(eventId)}`,
-  );
+  throw invalidOptions(`expected \`eventId\` to be an event id like $abc, got ${describe(eventId)}`);
 }
 
 export function isEventId(text: string): boolean {

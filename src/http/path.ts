@@ -1,4 +1,4 @@
-import { MatrixClientManagerError } from '../core/errors.js';
+import { invalidOptions } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 
 /**
@@ -13,5 +13,5 @@ function segment(value: unknown): string {
   // URL parsers remove the segments `.` and `..`, even percent-encoded, and with `..` also the segment before it.
   if (typeof value === 'string' && !/^\.{0,2}$/.test(value) && value.isWellFormed()) return encodeURIComponent(value);
   const message = `expected an id that is valid in a URL path, got ${describe(value)}`;
-  throw new MatrixClientManagerError('INVALID_OPTIONS', message);
+  throw invalidOptions(message);
 }

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import type { Credentials } from '../core/credentials.js';
-import { MatrixClientManagerError } from '../core/errors.js';
+import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 
 /** Obtains new credentials for the same user and device. Rejects when that is not possible. */
 export type Renew = (expired: Credentials | undefined) => Promise<Credentials>;
@@ -73,5 +73,5 @@ function withUsableToken(credentials: Credentials): Credentials {
   if (/^[\x21-\x7e]+$/.test(credentials.accessToken)) return credentials;
   const { userId } = credentials;
   const message = `expected the access token of ${userId} to consist of visible ASCII characters, without spaces or line breaks`;
-  throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
+  throw invalidOptions(message, { userId });
 }

@@ -1,6 +1,6 @@
 import { callContained, catchRejection, containedClock, containedLogger } from '../core/contain.js';
 import type { Containment } from '../core/contain.js';
-import { MatrixClientManagerError } from '../core/errors.js';
+import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
 import { checkedFetch } from '../http/checked-fetch.js';
@@ -83,10 +83,10 @@ function openChecked(transport: Transport): OpenTransport {
     if (isObject(opened) && typeof opened.send === 'function') return opened as unknown as OpenTransport;
     if (opened !== undefined) catchRejection(opened, () => {});
   } catch (cause) {
-    throw new MatrixClientManagerError('INVALID_OPTIONS', '`transport.open()` failed', { cause });
+    throw invalidOptions('`transport.open()` failed', { cause });
   }
   const message = 'expected `transport.open()` to return an object with a method send()';
-  throw new MatrixClientManagerError('INVALID_OPTIONS', message);
+  throw invalidOptions(message);
 }
 
 function isHttpResponse(response: unknown): response is HttpResponse {
@@ -106,11 +106,11 @@ function containedUsers(users: (userId: string) => boolean): (userId: string) =>
     try {
       result = users(userId);
     } catch (cause) {
-      throw new MatrixClientManagerError('INVALID_OPTIONS', '`encryption.users` failed', { userId, cause });
+      throw invalidOptions('`encryption.users` failed', { userId, cause });
     }
     if (typeof result === 'boolean') return result;
     catchRejection(result, () => {});
     const message = `expected \`encryption.users\` to return a boolean, got ${describe(result)}`;
-    throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
+    throw invalidOptions(message, { userId });
   };
 }

@@ -1,7 +1,7 @@
 import { orAborted, throwIfAborted } from '../core/abort.js';
 import { assertUserId, newUserId, normalizeUsername } from '../core/ids.js';
 import type { Credentials } from '../core/credentials.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { invalidOptions, isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { runAllSteps } from '../core/every-step.js';
 import { isError } from '../core/is-error.js';
 import type { Logger } from '../core/logger.js';
@@ -137,8 +137,7 @@ export class Accounts {
     const deviceId = owner.deviceId ?? passed.deviceId;
     if (owner.userId !== userId || deviceId === undefined || (passed.deviceId ?? deviceId) !== deviceId) {
       const actualOwner = owner.userId === userId ? `device ${deviceId ?? '(none)'}` : owner.userId;
-      throw new MatrixClientManagerError(
-        'INVALID_OPTIONS',
+      throw invalidOptions(
         `expected \`accessToken\` to be one of ${userId}${passed.deviceId ? ` on device ${passed.deviceId}` : ' on a device'}, ` +
           `but it belongs to ${actualOwner}`,
         { userId },
@@ -377,10 +376,7 @@ export class Accounts {
   #requireProvisioner(operation: string): Provisioner {
     const { provisioner } = this.#options;
     if (provisioner) return provisioner;
-    throw new MatrixClientManagerError(
-      'INVALID_OPTIONS',
-      `${operation} needs an \`admin\` account or a \`provisioner\` in the manager's options`,
-    );
+    throw invalidOptions(`${operation} needs an \`admin\` account or a \`provisioner\` in the manager's options`);
   }
 }
 

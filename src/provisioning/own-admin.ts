@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { orAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
-import { MatrixClientManagerError } from '../core/errors.js';
+import { invalidOptions } from '../core/errors.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { whoami } from '../http/login.js';
 import { path } from '../http/path.js';
@@ -39,7 +39,7 @@ export class OwnAdmin {
     if (deviceId === undefined || deviceId === credentials.deviceId) return credentials;
     const { userId } = this;
     const message = `expected \`deviceId\` to be ${credentials.deviceId}, the device of the option \`admin\` (${userId})`;
-    throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
+    throw invalidOptions(message, { userId });
   }
 
   /** Whether the session belongs to that device; false for a session without a device. */
@@ -54,7 +54,7 @@ export class OwnAdmin {
   assertNotAdmin(userId: string, doing: string): void {
     if (userId !== this.userId) return;
     const message = `${userId} is the account of the option \`admin\`: to ${doing} it would lock this manager out`;
-    throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
+    throw invalidOptions(message, { userId });
   }
 
   /** Sets the admin's display name with the client-server API, which leaves the password unchanged. */
@@ -81,13 +81,13 @@ export class OwnAdmin {
     if (now.deviceId !== '') return now; // the token was renewed meanwhile, by a login that set the device
     if (owner.userId !== userId) {
       const message = `expected \`admin.accessToken\` to be one of ${userId}, but it belongs to ${owner.userId}`;
-      throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
+      throw invalidOptions(message, { userId });
     }
     if (!owner.deviceId) {
       const message =
         `the access token of \`admin\` belongs to no device, which a client of ${userId} needs: ` +
         'pass the token of a login, or the password';
-      throw new MatrixClientManagerError('INVALID_OPTIONS', message, { userId });
+      throw invalidOptions(message, { userId });
     }
     return session.noteDevice(now.accessToken, owner.deviceId);
   }
