@@ -1,12 +1,9 @@
 import * as v from 'valibot';
-import { throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
-import { openGate } from '../core/ports/request-gate.js';
 import type { Priority, RequestGate } from '../core/ports/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
-import type { RequestWatch, Telemetry } from '../core/telemetry.js';
-import { failureClass } from './failure-class.js';
+import type { Telemetry } from '../core/telemetry.js';
 import { wasNeverSent } from './network-failure.js';
 import { toRequestError } from './request-failure.js';
 import { RequestTimeout } from './request-timeout.js';
@@ -17,6 +14,7 @@ import type { RetryPolicy } from './retry.js';
 import { secretsOf } from './secrets.js';
 import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
+import { withGate } from './with-gate.js';
 import { withSession } from './with-session.js';
 import type { HttpResponse, OpenTransport, ConnectionPool } from '../core/ports/transport.js';
 
@@ -46,6 +44,11 @@ export interface HttpRequest extends RequestContext {
   readonly abortOnOutage?: boolean;
 }
 
+interface StatusAndBody<Schema extends v.GenericSchema> {
+  readonly status: number;
+  readonly body: v.InferOutput<Schema>;
+}
+
 export interface HomeserverHttpOptions {
   readonly homeserverUrl: string;
   readonly connections: OpenTransport;
@@ -60,7 +63,8 @@ export interface HomeserverHttpOptions {
   readonly telemetry?: Telemetry;
 }
 
-const MAX_RESPONSE_BYTES = 268_435_456;
+/** The default of `maxResponseBytes`. */
+export const MAX_RESPONSE_BYTES = 268_435_456;
 
 /**
  * Sends the library's JSON requests to the homeserver: applies the timeout, turns failures into error codes, and retries
@@ -93,10 +97,9 @@ export class HomeserverHttp {
   async requestWithStatus<Schema extends v.GenericSchema>(
     schema: Schema,
     request: HttpRequest,
-  ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
+  ): Promise<StatusAndBody<Schema>> {
     const { session, signal, operation, method, path } = request;
-    const send = (accessToken?: string): Promise<{ status: number; body: v.InferOutput<Schema> }> =>
-      this.#sendAndParse(schema, request, accessToken);
+    const send = (accessToken?: string): Promise<StatusAndBody<Schema>> => this.#sendOnce(schema, request, accessToken);
     const attempt = (): ReturnType<typeof send> => (session ? withSession(session, request, send) : send());
     return withRetries(attempt, { ...defaultRetryPolicy, ...request.retry }, this.#options.clock, signal, operation, {
       // After a rate limit or a refused connection the homeserver has done nothing. After a lost response it may have.
@@ -110,64 +113,43 @@ export class HomeserverHttp {
     if (parts > 0) this.#telemetry.malformed(parts);
   }
 
-  async #sendAndParse<Schema extends v.GenericSchema>(
+  #sendOnce<Schema extends v.GenericSchema>(
     schema: Schema,
     request: HttpRequest,
     accessToken: string | undefined,
-  ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
-    const watch = this.#telemetry.request(request.method, request.path);
-    try {
-      const response = await this.#sendWithTimeout(request, accessToken, watch);
-      const { status } = response;
-      if (status < 200 || status >= 300)
-        throw errorFromResponse(response, request, secretsOf(accessToken, request.body));
-      const body = parseBody(schema, response, request);
-      watch.ended('ok', status);
-      return { status, body };
-    } catch (error) {
-      watch.ended(failureClass(error), isManagerError(error) ? error.status : undefined);
-      throw error;
-    }
+  ): Promise<StatusAndBody<Schema>> {
+    const secrets = secretsOf(accessToken, request.body);
+    return withGate(this.#options, request, {
+      send: () => this.#sendInTime(request, accessToken, secrets),
+      read: (response) => {
+        const { status } = response;
+        if (status < 200 || status >= 300) throw errorFromResponse(response, request, secrets);
+        return { status, body: parseBody(schema, response, request) };
+      },
+    });
   }
 
-  async #sendWithTimeout(
+  async #sendInTime(
     request: HttpRequest,
     accessToken: string | undefined,
-    watch: RequestWatch,
+    secrets: readonly string[],
   ): Promise<HttpResponse> {
-    const { operation, signal, userId, roomId } = request;
-    throwIfAborted(signal, operation);
-    const gate = this.#options.gate ?? openGate;
-    await gate.enter(request);
-    throwIfAborted(signal, operation);
-    watch.sent();
-    const outcome = { userId, isSync: request.priority === 'sync', sentAt: this.#options.clock.now() };
-    const { timeoutMs = this.#options.requestTimeoutMs } = request;
+    const { operation, signal, userId, roomId, abortOnOutage, timeoutMs = this.#options.requestTimeoutMs } = request;
     const timeout = new RequestTimeout(this.#options.clock, timeoutMs);
     timeout.startDeadline();
-    let isOutage = false;
-    const ignoreOutage = request.abortOnOutage
-      ? gate.onceDown(() => {
-          isOutage = true;
-          timeout.end();
-        })
-      : undefined;
+    let outage: MatrixClientManagerError | undefined;
+    const onOutage = (): void => {
+      const message = `${operation} was ended because the homeserver is down`;
+      outage = new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', message, { userId, roomId });
+      timeout.end();
+    };
+    const ignoreOutage = abortOnOutage ? this.#options.gate?.onceDown(onOutage) : undefined;
     try {
-      const response = await timeout.run(signal, (ending) => this.#send(request, accessToken, ending));
-      gate.record({ ...outcome, failed: response.status >= 500 });
-      return response;
+      return await timeout.run(signal, (ending) => this.#send(request, accessToken, ending));
     } catch (error) {
-      if (isOutage && !signal?.aborted) {
-        const message = `${operation} was ended because the homeserver is down`;
-        throw new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', message, { userId, roomId });
-      }
-      if (!signal?.aborted) gate.record({ ...outcome, failed: true });
-      throw toRequestError(error, {
-        ...request,
-        homeserverUrl: this.homeserverUrl,
-        timeoutText: timeout.isOver ? `got no response within ${timeoutMs} ms` : undefined,
-        secrets: secretsOf(accessToken, request.body),
-      });
+      if (outage && !signal?.aborted) throw outage;
+      const timeoutText = timeout.isOver ? `got no response within ${timeoutMs} ms` : undefined;
+      throw toRequestError(error, { ...request, homeserverUrl: this.homeserverUrl, timeoutText, secrets });
     } finally {
       ignoreOutage?.();
     }

@@ -1,9 +1,5 @@
-import { throwIfAborted } from '../core/abort.js';
-import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
-import { openGate } from '../core/ports/request-gate.js';
-import type { RequestGate } from '../core/ports/request-gate.js';
 import { noTelemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
 import { fetchDownload } from './fetch-download.js';
@@ -15,6 +11,7 @@ import type { RequestContext } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import { secretsOf } from './secrets.js';
 import type { Session } from './session.js';
+import { withGate } from './with-gate.js';
 import { withSession } from './with-session.js';
 import { RequestTimeout } from './request-timeout.js';
 import type { HttpResponse, Fetch } from '../core/ports/transport.js';
@@ -62,7 +59,6 @@ export class MediaHttp {
   async request(request: MediaRequest): Promise<MediaResponse> {
     const { session, signal, operation, method, path, repeatable = true } = request;
     const { clock, telemetry = noTelemetry } = this.#options;
-    throwIfAborted(signal, operation);
     let hasStarted = false;
     const markStarted = (): void => {
       hasStarted = true;
@@ -70,14 +66,11 @@ export class MediaHttp {
     const mayRepeat = (): boolean => repeatable || !hasStarted;
     const makeBody = request.body;
     const body = makeBody && (() => notifyingStart(makeBody(), markStarted));
-    const send = (accessToken: string): Promise<MediaResponse> =>
-      this.#sendWithTelemetry({ ...request, ...(body && { body }) }, accessToken);
-    const replace = async (rejectedToken: string, cause: MatrixClientManagerError): Promise<Credentials> => {
-      const renewed = await session.replace(rejectedToken, cause);
-      if (!mayRepeat()) throw cause; // renewed all the same, for the next request
-      return renewed;
+    const send = async (accessToken: string, rejection?: MatrixClientManagerError): Promise<MediaResponse> => {
+      if (rejection && !mayRepeat()) throw rejection;
+      return this.#sendOnce({ ...request, ...(body && { body }) }, accessToken);
     };
-    const attempt = (): Promise<MediaResponse> => withSession(session, request, send, replace);
+    const attempt = (): Promise<MediaResponse> => withSession(session, request, send);
     const onRepeat = (): void => telemetry.requestRepeated(method, pathnameOf(path));
     try {
       return await withRetries(attempt, defaultRetryPolicy, clock, signal, operation, { mayRepeat, onRepeat });
@@ -86,80 +79,63 @@ export class MediaHttp {
     }
   }
 
-  async #sendWithTelemetry(request: MediaRequest, accessToken: string): Promise<MediaResponse> {
-    const { gate = openGate, telemetry = noTelemetry } = this.#options;
-    const { method, path, operation, userId, roomId, signal } = request;
-    const watch = telemetry.request(method, pathnameOf(path));
-    try {
-      await gate.enter({ operation, userId, roomId, signal });
-      watch.sent();
-      const { status, answer } = await this.#sendOnce(request, accessToken, gate);
-      watch.ended('ok', status);
-      return answer;
-    } catch (error) {
-      watch.ended(signal.aborted ? 'aborted' : failureClass(error), isManagerError(error) ? error.status : undefined);
-      throw error;
-    }
-  }
-
-  async #sendOnce(
-    request: MediaRequest,
-    accessToken: string,
-    gate: RequestGate,
-  ): Promise<{ status: number; answer: MediaResponse }> {
-    const { method, path, body, headers, userId, signal } = request;
+  #sendOnce(request: MediaRequest, accessToken: string): Promise<MediaResponse> {
+    const { method, operation, userId, roomId, signal } = request;
     const { clock, requestTimeoutMs } = this.#options;
     const secrets = secretsOf(accessToken, undefined);
     const timeout = new RequestTimeout(clock, requestTimeoutMs);
-    const combinedSignal = AbortSignal.any([signal, timeout.signal]);
-    const outcome = { userId, isSync: false, sentAt: clock.now() };
-    const url = this.#baseUrl + path;
     /** Where the request was sent last. A download may be redirected to another host, whose failures do not count. */
     let hop = { origin: this.#baseUrl, isForeign: false };
     const toError = (error: unknown): MatrixClientManagerError => {
       const timeoutText = timeout.isOver ? `timed out: no data was transferred for ${requestTimeoutMs} ms` : undefined;
       return toRequestError(error, { ...request, homeserverUrl: hop.origin, timeoutText, secrets });
     };
-    const fetchOnce = async (): Promise<Response> => {
-      timeout.reset();
-      if (body) {
-        const sent = {
-          method,
-          headers: { ...headers, authorization: `Bearer ${accessToken}` },
-          signal: combinedSignal,
+    const gated = { operation, userId, roomId, signal, method, path: pathnameOf(request.path) };
+    return withGate(this.#options, gated, {
+      send: async (record) => {
+        const onHop = (origin: string, isForeign: boolean): void => {
+          if (isForeign) record(false);
+          hop = { origin: isForeign ? origin : this.#baseUrl, isForeign };
+          timeout.reset();
         };
-        return fetchUpload(this.#fetch, url, sent, timeout.watchWriting(body()));
-      }
-      const onHop = (origin: string, isForeign: boolean): void => {
-        if (isForeign && !hop.isForeign) gate.record({ ...outcome, failed: false });
-        hop = { origin: isForeign ? origin : this.#baseUrl, isForeign };
-        timeout.reset();
-      };
-      return fetchDownload(this.#fetch, url, { headers: headers ?? {}, accessToken, signal: combinedSignal }, onHop);
-    };
-    const send = async (): Promise<{ response: Response; errorResponse?: HttpResponse }> => {
-      const response = await fetchOnce();
-      if (response.ok) return { response };
-      timeout.startDeadline();
-      return { response, errorResponse: await readErrorResponse(response) };
-    };
-    const { response, errorResponse } = await timeout.run(signal, send).catch((error: unknown) => {
-      const failure = toError(error);
+        try {
+          return await timeout.run(signal, () => this.#send(request, accessToken, timeout, onHop));
+        } catch (error) {
+          throw toError(error);
+        }
+      },
+      read: ({ response, errorResponse }) => {
+        if (!errorResponse) {
+          const body = mappingErrors(timeout.watchReading(bodyOf(response)), toError);
+          return { headers: response.headers, body, cancel: () => timeout.end() };
+        }
+        timeout.end(); // otherwise the rest of the file would still be uploaded
+        throw hop.isForeign
+          ? otherHostError(errorResponse, request, hop.origin)
+          : errorFromResponse(errorResponse, request, secrets);
+      },
       // Other codes come from the request body, which is not the homeserver's fault.
-      if (isManagerError(failure, 'NETWORK', 'TIMEOUT') && !hop.isForeign) gate.record({ ...outcome, failed: true });
-      throw failure;
+      isFault: (error) => isManagerError(error, 'NETWORK', 'TIMEOUT'),
     });
+  }
+
+  async #send(
+    { method, path, headers = {}, body, signal: callerSignal }: MediaRequest,
+    accessToken: string,
+    timeout: RequestTimeout,
+    onHop: (origin: string, isForeign: boolean) => void,
+  ): Promise<{ status: number; response: Response; errorResponse?: HttpResponse }> {
+    const signal = AbortSignal.any([callerSignal, timeout.signal]);
+    const url = this.#baseUrl + path;
+    timeout.reset();
+    const sent = { method, headers: { ...headers, authorization: `Bearer ${accessToken}` }, signal };
+    const response = body
+      ? await fetchUpload(this.#fetch, url, sent, timeout.watchWriting(body()))
+      : await fetchDownload(this.#fetch, url, { headers, accessToken, signal }, onHop);
     const { status } = response;
-    if (!hop.isForeign) gate.record({ ...outcome, failed: status >= 500 });
-    if (errorResponse) {
-      timeout.end(); // otherwise the rest of the file would still be uploaded
-      throw hop.isForeign
-        ? otherHostError(errorResponse, request, hop.origin)
-        : errorFromResponse(errorResponse, request, secrets);
-    }
-    const responseBody = timeout.watchReading(bodyOf(response));
-    const cancel = (): void => timeout.end();
-    return { status, answer: { headers: response.headers, body: mappingErrors(responseBody, toError), cancel } };
+    if (response.ok) return { status, response };
+    timeout.startDeadline();
+    return { status, response, errorResponse: await readErrorResponse(response) };
   }
 }
 

@@ -4,6 +4,8 @@ import type { Clock, TimerHandle } from '../core/clock.js';
 /** Ends a request in time: `timeoutMs` after its start, or after no chunk of a body has been transferred for as long. */
 export class RequestTimeout {
   readonly #controller = new AbortController();
+  /** Fires when the time is over, and with `end()`. */
+  readonly signal = this.#controller.signal;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   #timer: TimerHandle;
@@ -15,11 +17,6 @@ export class RequestTimeout {
   constructor(clock: Clock, timeoutMs: number) {
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
-  }
-
-  /** Fires when the time is over, and with `end()`. */
-  get signal(): AbortSignal {
-    return this.#controller.signal;
   }
 
   /** Whether the request has timed out. */

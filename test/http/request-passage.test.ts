@@ -221,14 +221,14 @@ describe('a request of the SDK', () => {
     expect(error).toMatchObject({ code: 'NETWORK', userId });
     expect(error.message).toBe('a request of the client failed: the connection to http://hs broke (ECONNRESET)');
     const outcome = { userId, isSync: false, sentAt: clock.now(), failed: true };
-    const lost = [['begun', 'PUT', '/x'], ['sent'], ['recorded', outcome], ['ended', 'transient']];
+    const lost = [['begun', 'PUT', '/x'], ['sent'], ['recorded', outcome], ['ended', 'transient', undefined]];
     expect(told).toEqual(lost);
     const ending = fetch('http://hs/x', put);
     ending.catch(() => {});
     await clock.advance(0);
     stop.abort();
     await expect(ending).rejects.toMatchObject({ name: 'AbortError' });
-    expect(told).toEqual([...lost, ['begun', 'PUT', '/x'], ['sent'], ['ended', 'aborted']]);
+    expect(told).toEqual([...lost, ['begun', 'PUT', '/x'], ['sent'], ['ended', 'aborted', undefined]]);
   });
 
   it('ends with the time limit', async () => {
@@ -262,7 +262,7 @@ describe('a request of the SDK', () => {
     expect(requests).toEqual([]);
     expect(told).toEqual([
       ['begun', 'PUT', '/x'],
-      ['ended', 'aborted'],
+      ['ended', 'aborted', undefined],
     ]);
   });
 

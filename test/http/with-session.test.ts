@@ -66,16 +66,18 @@ describe('a request with a session', () => {
     expect(tokens).toEqual(['token-2']);
   });
 
-  it('replaces the token as its sender says, which may refuse it', async () => {
+  it('tells its sender the second time why the first token was rejected', async () => {
     const error = rejected();
-    const { tokens, send, session } = setUp(error);
-    const asked: unknown[] = [];
-    const replace = async (rejectedToken: string, cause: MatrixClientManagerError): Promise<Credentials> => {
-      asked.push(rejectedToken, cause);
-      throw cause;
-    };
-    await expect(withSession(session, { operation: 'sending' }, send, replace)).rejects.toBe(error);
-    expect([asked, tokens]).toEqual([['token-1', error], ['token-1']]);
+    const { send, session } = setUp(error);
+    const told: unknown[] = [];
+    await withSession(session, { operation: 'sending' }, (accessToken, rejection) => {
+      told.push([accessToken, rejection]);
+      return send(accessToken);
+    });
+    expect(told).toEqual([
+      ['token-1', undefined],
+      ['token-2', error],
+    ]);
   });
 });
 

@@ -1,0 +1,62 @@
+import { throwIfAborted } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
+import { isManagerError } from '../core/errors.js';
+import { openGate } from '../core/ports/request-gate.js';
+import type { AdmissionRequest, RequestGate, RequestOutcome } from '../core/ports/request-gate.js';
+import { noTelemetry } from '../core/telemetry.js';
+import type { Telemetry } from '../core/telemetry.js';
+import { failureClass } from './failure-class.js';
+
+interface GatedRequest extends AdmissionRequest {
+  readonly method: string;
+  /** Without origin and query. */
+  readonly path: string;
+}
+
+interface Exchange<Answer extends { readonly status: number }, Result> {
+  /**
+   * Resolves with the homeserver's response, whatever its status. Rejects if there is none.
+   * @param record - records the outcome at the gate before there is a response. Has no effect the second time
+   */
+  readonly send: (record: (failed: boolean) => void) => Promise<Answer>;
+  /** Returns the result for the caller, or throws the error for a response that is not a success. */
+  readonly read: (answer: Answer) => Result;
+  /** Whether a rejection of `send` counts as a failure of the homeserver. @default unless the request was ended on purpose */
+  readonly isFault?: (error: unknown) => boolean;
+}
+
+/** Sends one request when the gate admits it. Tells the gate and the telemetry how it ended. */
+export async function withGate<Answer extends { readonly status: number }, Result>(
+  options: { readonly clock: Clock; readonly gate?: RequestGate; readonly telemetry?: Telemetry },
+  { method, path, ...request }: GatedRequest,
+  { send, read, isFault = wasNotEndedOnPurpose }: Exchange<Answer, Result>,
+): Promise<Result> {
+  const { clock, gate = openGate, telemetry = noTelemetry } = options;
+  const { operation, userId, priority, signal } = request;
+  const watch = telemetry.request(method, path);
+  let unrecorded: Omit<RequestOutcome, 'failed'> | undefined;
+  const record = (failed: boolean): void => {
+    if (unrecorded) gate.record({ ...unrecorded, failed });
+    unrecorded = undefined;
+  };
+  try {
+    throwIfAborted(signal, operation);
+    await gate.enter(request);
+    throwIfAborted(signal, operation);
+    watch.sent();
+    unrecorded = { userId, isSync: priority === 'sync', sentAt: clock.now() };
+    const answer = await send(record);
+    record(answer.status >= 500);
+    const result = read(answer);
+    watch.ended('ok', answer.status);
+    return result;
+  } catch (error) {
+    if (isFault(error)) record(true);
+    watch.ended(signal?.aborted ? 'aborted' : failureClass(error), isManagerError(error) ? error.status : undefined);
+    throw error;
+  }
+}
+
+function wasNotEndedOnPurpose(error: unknown): boolean {
+  return !['aborted', 'unavailable'].includes(failureClass(error));
+}
