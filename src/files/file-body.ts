@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.js';
 import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isError } from '../core/is-error.js';
-import { checkedAs } from '../core/validation.js';
+import { checkedAs, withoutContent } from '../core/validation.js';
 
 /** The bytes of a file, in memory or as a stream. */
 export type FileBody = Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
@@ -74,7 +74,7 @@ async function* readCallerStream(
         iterator = undefined;
         return;
       }
-      if (!(value instanceof Uint8Array)) throw new TypeError(`expected chunks of bytes, got ${describe(value)}`);
+      if (!(value instanceof Uint8Array)) throw new TypeError(`expected chunks of bytes, got ${withoutContent(value)}`);
       yield value;
     }
   } catch (cause) {

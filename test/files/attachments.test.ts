@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { MatrixClientManager } from '../../src/index.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
 import type { FakeHomeserverOptions } from '../../src/testing/index.js';
+import { allTextOf } from '../support/all-text-of.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';
 
@@ -144,6 +145,14 @@ describe('a file', () => {
     expect(error.message).toMatch(/^expected `file.body` of sendFile\(\) to be a Uint8Array, a stream or/);
     expect(error.message).not.toContain('secret');
     expect(fake.requests.length).toBe(before);
+  });
+
+  it('whose stream yields text is refused with an error that does not contain the text', async () => {
+    const { send } = await setUp();
+    const error = await rejection(send({ body: Readable.from(['secret text']) }));
+    expect(error).toMatchObject({ code: 'INVALID_OPTIONS' });
+    expect(error.message).toContain('expected chunks of bytes');
+    expect(allTextOf(error)).not.toContain('secret text');
   });
 
   it('whose body throws when it is read is refused with the cause', async () => {

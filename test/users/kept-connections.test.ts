@@ -109,6 +109,17 @@ describe('a connection', () => {
     expect(recorder.bodies()).toEqual(['to both', 'to both', 'to one']);
   });
 
+  it.each([{ types: 'message' }, { types: ['*'] }, { rooms: ['#alias:hs.test'] }, { backlog: 1 }, { typo: 1 }])(
+    'is not opened with the options %j, and no client is started',
+    async (options) => {
+      const { manager, userId } = await setUp();
+      const opening = manager.connect({ userId, callback: () => {}, ...(options as object) });
+      const error = await opening.then(String, (failure: unknown) => failure);
+      expect(error).toMatchObject({ code: 'INVALID_OPTIONS' });
+      expect(manager.clientInfo(userId)).toBeUndefined();
+    },
+  );
+
   it('is not evicted under maxClients; a start waits for its end, bounded by its signal', async () => {
     const { manager, clock, userId, bob } = await setUp({ maxClients: 1 });
     const connection = await manager.connect({ userId });
