@@ -42,6 +42,13 @@ describe('the source', () => {
     expect(loadedBy('users/user-session.ts', files)).toContain('matrix-js-sdk');
   });
 
+  test('connects the concepts in manager/compose.ts: the public methods reach no http, storage or resilience', () => {
+    const facade = imports.filter(({ from }) => from === 'manager/matrix-client-manager.ts');
+    expect(facade.map(({ to }) => to)).toContain('manager/compose.ts');
+    expect(facade.filter(({ to }) => /^(http|storage|resilience|telemetry)\//.test(to))).toEqual([]);
+    expect(imports.filter(({ to }) => to === 'manager/compose.ts')).toHaveLength(1);
+  });
+
   test('has no ring of imports', () => {
     expect(findCycles(imports).filter((ring) => !ringsSoFar.has(ring))).toEqual([]);
   });

@@ -8,5 +8,3 @@ export interface CallOptions {
 }
 
 export const callSchema = optionsOf<CallOptions>({ signal: v.optional(signal) });
-
-export { checkOptions as readCallOptions } from './validation.js';

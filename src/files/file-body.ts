@@ -102,6 +102,16 @@ export function closeBody(body: unknown): void {
   void close().catch(() => {});
 }
 
+/** Runs `send` with the options of the caller. If it fails, even because of these options, closes the file's body. */
+export async function closingBodyOnFailure<T>(options: unknown, send: () => Promise<T>): Promise<T> {
+  try {
+    return await send();
+  } catch (error) {
+    closeBody((options as { readonly file?: { readonly body?: unknown } } | null | undefined)?.file?.body);
+    throw error;
+  }
+}
+
 /** Reads the whole stream into memory. Throws `FILE_TOO_LARGE` beyond `maxBytes`. */
 export async function collect(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];

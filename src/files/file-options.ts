@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { flag, name, object, optionsOf, roomId, signal, userId, wholeNumber } from '../core/validation.js';
+import { toContentPart } from '../core/event-content.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { OutgoingFile } from './attachments.js';
 import { fileBody } from './file-body.js';
@@ -24,7 +25,12 @@ export const sendFileSchema = optionsOf<SendFileOptions>({
     name: fileName,
     mimeType: v.optional(mimeType),
     size: v.optional(wholeNumber(0)),
-    info: v.optional(object<EventContent>()),
+    info: v.optional(
+      v.pipe(
+        object<EventContent>(),
+        v.transform((info) => toContentPart(info, 'file.info')),
+      ),
+    ),
   }),
   msgtype: v.optional(name),
   txnId: v.optional(name),

@@ -1,9 +1,18 @@
 import { createHash } from 'node:crypto';
 import type { ClientEvent } from '../core/client-event.js';
+import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
+import { jsonCopy } from '../core/json-copy.js';
 import { jsonText } from '../core/json-depth.js';
+import type { ManagerLifecycle } from '../core/lifecycle.js';
+import type { Logger } from '../core/logger.js';
+import type { Claim } from '../core/ports/claim.js';
 import type { StoredDeadLetter, StoredError } from '../storage/dead-letter.js';
+import { storageLimits } from '../storage/storage-limits.js';
+import type { Storage } from '../storage/storage.js';
+import type { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
+import type { EventHub } from './event-hub.js';
 
 /** An event for which a callback failed `callbackAttempts` times, as `deadLetters` lists it. */
 export interface DeadLetter {
@@ -38,6 +47,53 @@ export function toStoredDeadLetter(
   };
 }
 
-export function toDeadLetter(stored: StoredDeadLetter): DeadLetter {
+function toDeadLetter(stored: StoredDeadLetter): DeadLetter {
   return { ...stored, event: JSON.parse(stored.event) as ClientEvent };
+}
+
+export interface DeadLettersOptions {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly telemetry: Pick<ManagerTelemetry, 'deadLetter'>;
+  readonly events: EventHub;
+  readonly lifecycle: ManagerLifecycle;
+  /** Calls the callbacks that failed for the event once more. Resolves to whether they succeeded. */
+  readonly redeliver: (event: ClientEvent, signal: AbortSignal) => Promise<boolean>;
+}
+
+/** The stored events for which callbacks failed. */
+export class DeadLetters {
+  readonly #options: DeadLettersOptions;
+
+  constructor(options: DeadLettersOptions) {
+    this.#options = options;
+  }
+
+  async store(event: ClientEvent, error: unknown, attempts: number, claim: Claim | undefined): Promise<void> {
+    const { storage, clock, logger, telemetry, events } = this.#options;
+    const { userId } = event;
+    const letter = toStoredDeadLetter(event, error, attempts, clock.now());
+    await storage.addDeadLetter(userId, letter, claim).catch((err: unknown) => {
+      logger.error({ userId, err }, 'storing a dead letter failed; it is retried');
+      throw err;
+    });
+    telemetry.deadLetter();
+    events.emit('deadLetter', { userId, event: jsonCopy(event), error });
+  }
+
+  /** The user's dead letters, oldest first. */
+  async list(userId: string): Promise<DeadLetter[]> {
+    const limit = storageLimits.deadLetters;
+    return (await this.#options.storage.listDeadLetters(userId, { limit })).map(toDeadLetter);
+  }
+
+  /** Resolves to true after success, and deletes the dead letter; to false if a callback failed or the id is unknown. */
+  async retry(userId: string, id: string): Promise<boolean> {
+    const { storage, lifecycle, redeliver } = this.#options;
+    const letter = (await this.list(userId)).find((each) => each.id === id);
+    if (!letter) return false;
+    if (!(await lifecycle.rejectWhenClosed(redeliver(letter.event, lifecycle.signal)))) return false;
+    return storage.deleteDeadLetter(userId, id);
+  }
 }

@@ -1,5 +1,10 @@
+import { isError } from '../core/is-error.js';
 import type { HomeserverState } from '../resilience/circuit-breaker.js';
 import type { ManagerStats } from './manager-stats.js';
+import type { Parts } from './parts.js';
+
+/** A health check sends no request if the homeserver has answered any request within this time, in milliseconds. */
+const RECENT_ANSWER_MS = 35_000;
 
 export interface Health {
   readonly status: 'ok' | 'degraded' | 'down';
@@ -7,8 +12,26 @@ export interface Health {
   readonly reasons: readonly string[];
 }
 
+/** Checks the manager's health. Makes a request only if the homeserver has answered no other one recently. */
+export async function checkHealth({
+  settings: { clock },
+  gate,
+  gauges,
+  probe,
+}: Pick<Parts, 'settings' | 'gate' | 'gauges' | 'probe'>): Promise<Health> {
+  const { lastAnswerAt = -Infinity, state } = gate;
+  if (state.state === 'up' && clock.now() - lastAnswerAt > RECENT_ANSWER_MS) {
+    try {
+      await probe.run();
+    } catch (error) {
+      return { status: 'down', reasons: [isError(error) ? error.message : String(error)] };
+    }
+  }
+  return health(gauges(), gate.state, clock.now());
+}
+
 /** The manager's health, from the state of the homeserver and of the clients. */
-export function health(
+function health(
   {
     clients,
     stalledRooms,

@@ -1,8 +1,7 @@
 import { invalidOptions } from '../core/errors.js';
+import { toContentPart } from '../core/event-content.js';
 import { describe, isEventId } from '../core/ids.js';
-import { isObject } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
-import { toSendableJson } from '../core/sendable-json.js';
 
 /** The message to send: either `text` or `content`. */
 export interface MessageBody {
@@ -13,9 +12,6 @@ export interface MessageBody {
   /** Any event content, instead of `text`: replies, reactions, media. */
   readonly content?: EventContent | undefined;
 }
-
-/** Homeservers accept events of up to 65,536 bytes; the rest is left for the other fields of the event. */
-const MAX_CONTENT_BYTES = 60_000;
 
 /**
  * The event content to send, copied from the caller's. Throws `INVALID_OPTIONS` for a content that no homeserver
@@ -30,13 +26,6 @@ export function toContent({ text, html, content }: MessageBody, type = 'm.room.m
   const built = toContentPart(content === undefined ? textContent(text, html) : content, 'content');
   if (type === 'm.room.redaction') checkRedaction(built);
   return built;
-}
-
-/** A checked copy of an event content, or of an object in one. Throws `INVALID_OPTIONS`. */
-export function toContentPart(part: EventContent, name: string): EventContent {
-  const copy = toSendableJson(part, name, { maxBytes: MAX_CONTENT_BYTES });
-  if (!isObject(copy)) throw invalidOptions(`expected \`${name}\` to be an object, got ${describe(copy)}`);
-  return copy;
 }
 
 function textContent(text: string | undefined, html: string | undefined): EventContent {

@@ -1,11 +1,11 @@
 import { delay, orAborted, throwIfAborted } from '../core/abort.js';
+import { toContentPart } from '../core/event-content.js';
 import type { EventContent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { OutgoingSend, QueuedSend as StoredSend, SendState } from '../storage/queued-send.js';
 import type { StoredError } from '../storage/dead-letter.js';
 import type { Storage } from '../storage/storage.js';
-import { toContentPart } from './content.js';
 import { SendGivenUpError, toStoredError } from './send-failures.js';
 import { OPERATION, RETRY_DELAYS, SendRetrier } from './send-retrier.js';
 import type { SendRetrierOptions } from './send-retrier.js';
@@ -110,12 +110,17 @@ export class Outbox {
     }
   }
 
-  /** Sends the queued messages of an earlier process. Resolves when all are sent, refused or given up. */
+  /** Sends the queued messages of an earlier process. Never rejects; resolves when all are sent, refused or given up. */
   async resume(): Promise<void> {
     const { logger } = this.#options;
-    const queued = await this.#listUnsent();
-    if (queued.length > 0) logger.info({ messages: queued.length }, 'sending durable messages of an earlier process');
-    await Promise.all(queued.map((send) => this.#resumeSend(send)));
+    try {
+      const queued = await this.#listUnsent();
+      if (queued.length > 0) logger.info({ messages: queued.length }, 'sending durable messages of an earlier process');
+      await Promise.all(queued.map((send) => this.#resumeSend(send)));
+    } catch (error) {
+      if (!this.#closing.signal.aborted)
+        logger.error({ err: error }, 'reading the durable messages of an earlier process failed');
+    }
   }
 
   /** The queued messages that this process did not accept. Repeats the read until the storage answers. */

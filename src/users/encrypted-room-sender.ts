@@ -1,25 +1,19 @@
 import { MatrixClientManagerError } from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
-import { needsDecryption } from '../core/raw-event.js';
-import type { RawEvent } from '../core/raw-event.js';
 import type { Session } from '../http/session.js';
 import type { MessageSender, OutgoingMessage } from '../sending/message-sender.js';
-import type { TypingNotifier } from '../ephemeral/typing-notifier.js';
+import type { EphemeralSender } from '../ephemeral/ephemeral-sender.js';
 import type { Encryption } from './encryption.js';
-import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { UserSession } from './user-session.js';
 import type { CallerSession, UserSessions } from './user-sessions.js';
 
 export interface EncryptedRoomSenderOptions {
   readonly users: UserSessions;
   readonly sender: MessageSender;
-  readonly typing: TypingNotifier;
+  readonly ephemeral: EphemeralSender;
   readonly encryption: Encryption | undefined;
-  readonly lifecycle: ManagerLifecycle;
-  readonly logger: Logger;
 }
 
-/** Sends messages, encrypted if the room is encrypted, and decrypts the events of pages. */
+/** Sends messages, encrypted if the room is encrypted. */
 export class EncryptedRoomSender {
   readonly #options: EncryptedRoomSenderOptions;
 
@@ -29,22 +23,18 @@ export class EncryptedRoomSender {
 
   /** Sends one message, encrypted if the room is, and ends the user's typing notification in the room. */
   async send(outgoing: OutgoingMessage): Promise<{ eventId: string }> {
-    const { users, sender, typing, lifecycle, logger } = this.#options;
+    const { users, sender, ephemeral } = this.#options;
     const { userId, roomId, signal } = outgoing;
     return users.runAs(
       userId,
       async (caller) => {
         const { session, userSession } = caller;
-        const isEncrypted = await this.isEncrypted(caller, userId, roomId, signal);
+        const isEncrypted = await this.isEncrypted(caller, roomId, signal);
         const sent = isEncrypted
           ? await this.#sendEncrypted(session, userSession, outgoing)
           : await sender.send(session, outgoing);
         userSession?.messageSent(roomId, sent.eventId);
-        if (typing.isTyping(userId, roomId)) {
-          await typing.set(session, roomId, false, 0, lifecycle.signal).catch((error: unknown) => {
-            logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
-          });
-        }
+        await ephemeral.endTyping(session, roomId);
         return sent;
       },
       signal,
@@ -54,10 +44,10 @@ export class EncryptedRoomSender {
   /** Whether the room is encrypted. Rejects with `ENCRYPTION_UNAVAILABLE` if it is and the user has no encryption. */
   async isEncrypted(
     { session, userSession }: CallerSession,
-    userId: string,
     roomId: string,
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
+    const { userId } = session;
     const askHomeserver = (): Promise<boolean> => this.#options.sender.isEncrypted(session, roomId, signal);
     const isEncrypted = await (userSession ? userSession.isEncrypted(roomId, askHomeserver) : askHomeserver());
     if (!isEncrypted || this.#options.encryption?.isFor(userId)) return isEncrypted;
@@ -66,28 +56,6 @@ export class EncryptedRoomSender {
       `sending to ${roomId} failed: the room is encrypted, and encryption is not enabled for ${userId}; nothing was sent`,
       { userId, roomId },
     );
-  }
-
-  /**
-   * Returns a function that decrypts the events of a page; undefined if the user has no encryption. The function starts
-   * the user's client if there is an encrypted event.
-   */
-  pageDecryption(
-    userId: string | undefined,
-    roomId: string,
-    signal: AbortSignal | undefined,
-  ): ((events: readonly RawEvent[]) => Promise<RawEvent[]>) | undefined {
-    const { users, encryption: encryptionSettings } = this.#options;
-    if (userId === undefined || !encryptionSettings?.isFor(userId)) return undefined;
-    return async (events) => {
-      if (!events.some(needsDecryption)) return [...events];
-      return users.withLease(
-        userId,
-        ({ encryption }) =>
-          Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event)),
-        signal,
-      );
-    };
   }
 
   /** Sends to an encrypted room. Starts the user's client if `userSession` is undefined. */

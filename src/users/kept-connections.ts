@@ -2,7 +2,7 @@ import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientRegistry } from './client-registry.js';
 import type { ClientState, StopReason } from './client-state.js';
 import type { Clock, TimerHandle } from '../core/clock.js';
-import { isManagerError } from '../core/errors.js';
+import { invalidOptions, isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { retryDelayMs } from '../http/retry.js';
@@ -53,6 +53,11 @@ export class KeptConnections {
    * then.
    */
   async open({ userId, callback, signal, ...filter }: ConnectOptions): Promise<OpenConnection> {
+    if (!callback && (filter.types ?? filter.rooms ?? filter.backlog) !== undefined) {
+      const message =
+        '`types`, `rooms` and `backlog` of connect() select events for its `callback`: pass a `callback` too';
+      throw invalidOptions(message);
+    }
     const { registry, callbacks, logger } = this.#options;
     // A new function per connection: the registry would merge two registrations of the same function into one.
     const removeCallback = callback && callbacks.add(userId, (...args) => callback(...args), filter);

@@ -1,13 +1,12 @@
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { ClientRegistry } from './client-registry.js';
 import type { StartCredentials } from './client-registry.js';
-import type { ClientCounts, StopReason } from './client-state.js';
+import type { ClientCounts, ClientInfo, StopReason } from './client-state.js';
 import { activityPolicy } from './connection-policy.js';
 import { orAborted, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
+import { invalidOptions, isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
-import { isManagerError } from '../core/errors.js';
-import { assertUserId } from '../core/ids.js';
 import { singleProcessClaims } from '../core/ports/claim.js';
 import type { TakeClaim } from '../core/ports/claim.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
@@ -26,6 +25,7 @@ import type { UserEventSink } from './user-events.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { UserSession, UserSessionOptions } from './user-session.js';
 import { loadUserSession } from './load-user-session.js';
+import type { StartClientOptions } from './start-client-options.js';
 import type { UserSettings } from './user-settings.js';
 
 export interface UserSessionsOptions {
@@ -36,6 +36,8 @@ export interface UserSessionsOptions {
   readonly answersOtherRequests: AnswersOtherRequests;
   readonly telemetry: ManagerTelemetry;
   readonly accounts: Accounts;
+  /** The session of the option `admin`. */
+  readonly adminSession: Session | undefined;
   readonly callbacks: CallbackRegistry;
   readonly encryption: Encryption | undefined;
   readonly events: UserEventSink;
@@ -88,6 +90,16 @@ export class UserSessions {
     this.connections = new KeptConnections({ ...settings, registry: this.registry, callbacks: options.callbacks });
   }
 
+  /** Registers the callbacks, and starts the user's client. */
+  async start({ userId, accessToken, deviceId, callbacks = [], signal }: StartClientOptions): Promise<ClientInfo> {
+    const { callbacks: registered, lifecycle } = this.#options;
+    for (const callback of callbacks) {
+      if (!registered.has(userId, callback)) registered.add(userId, callback);
+    }
+    await lifecycle.rejectWhenClosed(this.registry.start(userId, { accessToken, deviceId }, signal));
+    return this.registry.info(userId) as ClientInfo;
+  }
+
   /**
    * Runs `use` with the user's client, which is started if needed. The client is not stopped as idle or evicted until
    * `use` has ended, even if `signal` has ended the caller's wait before.
@@ -110,19 +122,41 @@ export class UserSessions {
 
   /**
    * Runs `use` as the user. With their client, if it runs or the user has callbacks: it is started then. Otherwise with
-   * their session alone, since a client without callbacks would deliver nothing.
+   * their session alone, since a client without callbacks would deliver nothing. The signal that `use` gets is also
+   * aborted by the shutdown.
    */
-  async runAs<T>(userId: string, use: (caller: CallerSession) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async runAs<T>(
+    userId: string,
+    use: (caller: CallerSession, signal: AbortSignal) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
     const { accounts, callbacks, lifecycle } = this.#options;
+    const untilClosed = lifecycle.withShutdownSignal(signal);
     if (this.registry.has(userId) || callbacks.count(userId) > 0) {
       return this.withLease(
         userId,
-        (userSession) => withFailureReport(userSession, use({ session: userSession.session, userSession })),
+        (userSession) =>
+          withFailureReport(userSession, use({ session: userSession.session, userSession }, untilClosed)),
         signal,
       );
     }
     const session = await lifecycle.rejectWhenClosed(accounts.sessionOf(userId, signal), signal);
-    return lifecycle.rejectWhenClosed(use({ session }), signal);
+    return lifecycle.rejectWhenClosed(use({ session }, untilClosed), signal);
+  }
+
+  /**
+   * Runs `use` with the session to read as the user, and with their client if it runs. Starts no client. Without a
+   * `userId` the admin reads. The signal that `use` gets is also aborted by the shutdown.
+   */
+  async readAs<T>(
+    userId: string | undefined,
+    use: (reader: CallerSession, signal: AbortSignal) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const { lifecycle } = this.#options;
+    const untilClosed = lifecycle.withShutdownSignal(signal);
+    const reader = await lifecycle.rejectWhenClosed(this.#readerFor(userId, untilClosed), signal);
+    return lifecycle.rejectWhenClosed(use(reader, untilClosed), signal);
   }
 
   /** Call this when a callback was registered for the user, or their last one was removed. */
@@ -130,17 +164,6 @@ export class UserSessions {
     const userSession = this.#sessions.get(userId);
     if (this.#options.callbacks.count(userId) > 0) userSession?.callbackAdded();
     else userSession?.lastCallbackRemoved();
-  }
-
-  /** The session to read as the user; with their client if it runs. Does not start a client. */
-  async readerFor(userId: string, signal: AbortSignal): Promise<CallerSession> {
-    assertUserId(userId);
-    const userSession = this.registry.get(userId);
-    if (userSession) {
-      this.registry.touch(userId);
-      return { session: userSession.session, userSession };
-    }
-    return { session: await this.#options.accounts.sessionOf(userId, signal) };
   }
 
   /** Stops the user's client; open connections do not restart it. Resolves to whether there was a client. */
@@ -205,6 +228,19 @@ export class UserSessions {
     void done.then(() => {
       if (this.#workAfterStops.get(userId) === done) this.#workAfterStops.delete(userId);
     });
+  }
+
+  async #readerFor(userId: string | undefined, signal: AbortSignal): Promise<CallerSession> {
+    const { accounts, adminSession } = this.#options;
+    if (userId === undefined) {
+      if (adminSession) return { session: adminSession };
+      const message = 'expected `userId`: without it the account of the option `admin` reads, and the manager has none';
+      throw invalidOptions(message);
+    }
+    const userSession = this.registry.get(userId);
+    if (!userSession) return { session: await accounts.sessionOf(userId, signal) };
+    this.registry.touch(userId);
+    return { session: userSession.session, userSession };
   }
 
   async #create(
@@ -324,7 +360,7 @@ export class UserSessions {
 }
 
 /** Waits for `request`. Reports its failure to the user's session, which drops what it holds of a refused room. */
-export async function withFailureReport<T>(userSession: UserSession | undefined, request: Promise<T>): Promise<T> {
+async function withFailureReport<T>(userSession: UserSession | undefined, request: Promise<T>): Promise<T> {
   try {
     return await request;
   } catch (error) {

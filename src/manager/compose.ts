@@ -1,0 +1,202 @@
+import { CallbackRegistry } from '../callbacks/callback-registry.js';
+import { jsonCopy } from '../core/json-copy.js';
+import { ManagerLifecycle } from '../core/lifecycle.js';
+import type { Logger } from '../core/logger.js';
+import { EphemeralSender } from '../ephemeral/ephemeral-sender.js';
+import { Attachments } from '../files/attachments.js';
+import { FileOperations } from '../files/file-operations.js';
+import type { AnswersOtherRequests } from '../http/failing-time.js';
+import { HomeserverHttp } from '../http/homeserver-http.js';
+import { MediaHttp } from '../http/media-http.js';
+import { ServerVersions } from '../http/server-versions.js';
+import { readVersions } from '../http/versions.js';
+import { PageReader } from '../messages/page-reader.js';
+import { Accounts } from '../provisioning/accounts.js';
+import { AdminApi } from '../provisioning/admin-api.js';
+import { ApplicationCredentials } from '../provisioning/application-credentials.js';
+import { ownAdmin, SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
+import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
+import { HomeserverGate } from '../resilience/homeserver-gate.js';
+import { HomeserverProbe } from '../resilience/homeserver-probe.js';
+import { MessageSender } from '../sending/message-sender.js';
+import type { OutgoingMessage } from '../sending/message-sender.js';
+import { Outbox } from '../sending/outbox.js';
+import { Sending } from '../sending/sending.js';
+import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
+import { EncryptedRoomSender } from '../users/encrypted-room-sender.js';
+import { Encryption } from '../users/encryption.js';
+import { EncryptionOperations } from '../users/encryption-operations.js';
+import { UserSessions } from '../users/user-sessions.js';
+import type { CallerSession } from '../users/user-sessions.js';
+import { containedSettings } from './contained-settings.js';
+import { DeadLetters } from './dead-letters.js';
+import { EventHub } from './event-hub.js';
+import { forgetUser } from './forget-user.js';
+import { readGauges } from './gauges.js';
+import { readOptions } from './options.js';
+import type { MatrixClientManagerOptions } from './options.js';
+import type { Parts } from './parts.js';
+
+/**
+ * Makes the parts of a manager and connects them; the only place that knows them all. Checks the options; throws
+ * `INVALID_OPTIONS`. The outbox begins at once to send the durable messages of an earlier process.
+ */
+export function compose(options: MatrixClientManagerOptions): Parts {
+  const settings = containedSettings(readOptions(options));
+  const { admin, clock, logger, storage, serverName, credentials, requestTimeoutMs } = settings;
+  const lifecycle = new ManagerLifecycle();
+  const { signal } = lifecycle;
+  const events = new EventHub(logger);
+  const telemetry = new ManagerTelemetry({ ...settings, serverAddress: new URL(settings.homeserverUrl).host });
+
+  const transport = settings.transport.open();
+  const httpOptions = { ...settings, connections: transport, telemetry };
+  const ungated = new HomeserverHttp(httpOptions);
+  const gate = new HomeserverGate({
+    clock,
+    rateLimit: settings.rateLimit,
+    adminRateLimit: settings.adminRateLimit,
+    probe: () => readVersions(ungated, requestTimeoutMs, signal),
+    onStateChanged: (state) => {
+      telemetry.homeserver(state.state);
+      logger.warn({ ...state }, state.state === 'up' ? 'the homeserver is back' : 'the homeserver is down');
+      events.emit('homeserverStateChanged', state);
+    },
+  });
+  const gated = { ...httpOptions, gate };
+  const http = new HomeserverHttp(gated);
+  const probe = new HomeserverProbe(gate, () => readVersions(http, requestTimeoutMs, signal));
+  const answersOtherRequests: AnswersOtherRequests = (since, error) => probe.answersOtherRequests(since, error);
+  const versions = new ServerVersions(http, clock, requestTimeoutMs, signal);
+
+  const adminHttp = admin && new SynapseAdminHttp(http, ownAdmin(http, admin, signal), settings.adminConcurrency);
+  const provisioner =
+    settings.provisioner ?? (adminHttp && new SynapseAdminProvisioner({ connection: adminHttp, clock }));
+  const accounts = new Accounts({
+    http,
+    storage,
+    provisioner,
+    application: credentials && new ApplicationCredentials({ source: credentials, clock, logger, signal }),
+    admin: adminHttp?.account,
+    serverName,
+    deviceName: settings.deviceName,
+    isDeactivated: async (userId) => (await adminHttp?.isDeactivated(userId)) ?? false,
+    onChanged: (changed) => events.emit('credentialsChanged', { userId: changed.userId, credentials: changed }),
+    logger,
+    signal,
+  });
+
+  const deadLetters = new DeadLetters({
+    storage,
+    clock,
+    logger,
+    telemetry,
+    events,
+    lifecycle,
+    redeliver: (...redelivery) => callbacks.redeliver(...redelivery),
+  });
+  const callbacks: CallbackRegistry = new CallbackRegistry({
+    clock,
+    attempts: settings.callbackAttempts,
+    retryDelayMs: settings.callbackRetryDelayMs,
+    timeoutMs: settings.callbackTimeoutMs,
+    onError: (event, error, attempt) => {
+      logger.warn({ userId: event.userId, roomId: event.roomId, err: error, attempt }, 'a callback failed');
+      events.emit('callbackError', { userId: event.userId, event: jsonCopy(event), error, attempt });
+    },
+    telemetry,
+    onAdded: (userId) => users.callbacksChanged(userId),
+    onLastRemoved: (userId) => users.callbacksChanged(userId),
+    onDeadLetter: (...failed) => deadLetters.store(...failed),
+  });
+
+  const authenticate = accounts.authenticate.bind(accounts);
+  const encryption =
+    settings.encryption && new Encryption(settings.encryption, { ...settings, telemetry, authenticate });
+  if (encryption && options.storage === undefined && !credentials) warnOfNewDevices(logger);
+  const users: UserSessions = new UserSessions({
+    settings,
+    http,
+    versions,
+    gate,
+    answersOtherRequests,
+    telemetry,
+    accounts,
+    adminSession: adminHttp?.session,
+    callbacks,
+    encryption,
+    events,
+    lifecycle,
+  });
+  const encryptionOperations = new EncryptionOperations({ users, encryption, lifecycle });
+
+  const ephemeral = new EphemeralSender({ http, clock, logger, lifecycle });
+  const sender = new MessageSender(http, telemetry);
+  const roomSender = new EncryptedRoomSender({ users, sender, ephemeral, encryption });
+  const sendOnce = (outgoing: OutgoingMessage): Promise<{ eventId: string }> => roomSender.send(outgoing);
+  const outbox = new Outbox({
+    storage,
+    sender,
+    sendOnce,
+    sendTimeoutMs: settings.sendTimeoutMs,
+    answersOtherRequests,
+    onFailed: (failed) => events.emit('sendFailed', failed),
+    clock,
+    logger,
+  });
+  const sending = new Sending({ sender, outbox, sendOnce, lifecycle });
+  const files = new FileOperations<CallerSession>({
+    attachments: new Attachments(http, new MediaHttp(gated), versions, { clock, timeoutMs: requestTimeoutMs }),
+    maxFileBytes: settings.maxFileBytes,
+    lifecycle,
+    isEncrypted: (...room) => roomSender.isEncrypted(...room),
+    sendMessage: (message) => sending.send(message),
+  });
+  const pages = new PageReader(http, (...page) => encryptionOperations.pageDecryption(...page));
+
+  const forget = (userId: string, logOut: boolean): Promise<void> =>
+    forgetUser({ accounts, callbacks, encryption, logger, outbox, users }, userId, logOut);
+  const adminApi =
+    adminHttp &&
+    provisioner &&
+    new AdminApi(adminHttp, provisioner, serverName, {
+      closed: signal,
+      onDeactivated: (userId) => forget(userId, false),
+    });
+  const measured = { adminHttp, callbacks, encryption, gate, outbox, sender, users };
+  const gauges: Parts['gauges'] = () => readGauges(measured);
+  return {
+    settings,
+    lifecycle,
+    events,
+    telemetry,
+    gauges,
+    unregisterGauges: telemetry.registerGauges(gauges),
+    transport,
+    gate,
+    probe,
+    adminHttp,
+    adminApi,
+    accounts,
+    forgetUser: forget,
+    callbacks,
+    deadLetters,
+    encryption,
+    encryptionOperations,
+    users,
+    sender,
+    sending,
+    outbox,
+    outboxResumed: outbox.resume(),
+    pages,
+    files,
+    ephemeral,
+  };
+}
+
+function warnOfNewDevices(logger: Logger): void {
+  logger.warn(
+    {},
+    'encryption without a persistent storage: after a restart each user gets a new device, which cannot decrypt older messages',
+  );
+}
