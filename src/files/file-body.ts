@@ -90,26 +90,24 @@ async function* readCallerStream(
   }
 }
 
-/** Closes a stream, whether it was read or not, because an abandoned one keeps its file or connection open. Never throws. */
-export function closeBody(body: unknown): void {
-  // destroy() of a Node stream, cancel() of a web stream, return() of a generator. A locked web stream rejects cancel();
-  // its reader closes it.
-  const close = async (): Promise<void> => {
-    const { destroy, cancel, return: end } = (body ?? {}) as Partial<Record<'destroy' | 'cancel' | 'return', unknown>>;
-    const method = [destroy, cancel, end].find((each) => typeof each === 'function') as (() => unknown) | undefined;
-    await method?.call(body);
-  };
-  void close().catch(() => {});
-}
-
 /** Runs `send` with the options of the caller. If it fails, even because of these options, closes the file's body. */
 export async function closingBodyOnFailure<T>(options: unknown, send: () => Promise<T>): Promise<T> {
   try {
     return await send();
   } catch (error) {
-    closeBody((options as { readonly file?: { readonly body?: unknown } } | null | undefined)?.file?.body);
+    void closeBodyOf(options).catch(() => {}); // not awaited: the caller's code may hang
     throw error;
   }
+}
+
+/** Closes the stream, whether it was read or not, because an abandoned one keeps its file or connection open. */
+async function closeBodyOf(options: unknown): Promise<void> {
+  const body: unknown = (options as { readonly file?: { readonly body?: unknown } } | null | undefined)?.file?.body;
+  // destroy() of a Node stream, cancel() of a web stream, return() of a generator. A locked web stream rejects cancel();
+  // its reader closes it.
+  const { destroy, cancel, return: end } = (body ?? {}) as Partial<Record<'destroy' | 'cancel' | 'return', unknown>>;
+  const close = [destroy, cancel, end].find((method) => typeof method === 'function') as (() => unknown) | undefined;
+  await close?.call(body);
 }
 
 /** Reads the whole stream into memory. Throws `FILE_TOO_LARGE` beyond `maxBytes`. */

@@ -33,6 +33,15 @@ async function setUp(options: FakeHomeserverOptions = {}) {
   return { clock, fake, manager, userId, body, send, messages };
 }
 
+function throwing(error: Error): PropertyDescriptor {
+  return {
+    enumerable: true,
+    get: () => {
+      throw error;
+    },
+  };
+}
+
 async function* streamOf(body: Uint8Array): AsyncGenerator<Uint8Array> {
   yield body;
 }
@@ -145,6 +154,16 @@ describe('a file', () => {
     expect(error.message).toMatch(/^expected `file.body` of sendFile\(\) to be a Uint8Array, a stream or/);
     expect(error.message).not.toContain('secret');
     expect(fake.requests.length).toBe(before);
+  });
+
+  it.each([
+    ['file', (cause: Error) => Object.defineProperty({}, 'file', throwing(cause))],
+    ['body', (cause: Error) => ({ file: Object.defineProperty({ name: 'f' }, 'body', throwing(cause)) })],
+  ])('whose option `%s` throws when it is read is refused with the cause', async (_name, options) => {
+    const { manager, userId } = await setUp();
+    const cause = new Error('no such row');
+    const sending = manager.sendFile(Object.assign(options(cause), { userId, roomId: '!r:x' }) as never);
+    expect(await rejection(sending)).toMatchObject({ code: 'INVALID_OPTIONS', cause });
   });
 
   it('whose stream yields text is refused with an error that does not contain the text', async () => {
