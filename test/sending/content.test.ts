@@ -33,6 +33,11 @@ it.each([[[1]], ['text'], [null], [{ toJSON: () => 'text' }]])('refuses %j as a 
   expect(() => toContent({ content: content as unknown as EventContent })).toThrow(invalid(/to be an object/));
 });
 
+it('prints no text of a message that is passed as the content', () => {
+  const content = 'secret text' as unknown as EventContent;
+  expect(() => toContent({ content })).toThrow(invalid(/^expected `content` to be an object, got a string of 11 char/));
+});
+
 it('refuses 60,000 bytes and more', () => {
   expect(() => toContent({ text: 'x'.repeat(60_000) })).toThrow(invalid(/at most 60000 bytes/));
 });
