@@ -70,6 +70,11 @@ describe('the source', () => {
     expect(bound.flatMap(ambientUses)).toEqual([]);
   });
 
+  test('makes the error for an invalid argument in one place', () => {
+    const makesOne = /MatrixClientManagerError\(\s*'INVALID_OPTIONS'/;
+    expect(files.filter(({ text }) => makesOne.test(text)).map(({ path }) => path)).toEqual(['core/errors.ts']);
+  });
+
   test('reaches into no object by a key that may come from the network: those belong into a Map', () => {
     expect(files.flatMap(unverifiedAccesses)).toEqual([]);
     const careless = {

@@ -31,6 +31,10 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
     // Not those of memory, which take seconds, nor those through a manager.
     tests: ['test/http/!(media-http|proxy-pages).test.ts', 'test/resilience/response-size.test.ts'],
   },
+  arguments: {
+    mutate: ['src/core/{validation,event-content,event-types}.ts'],
+    tests: ['test/core/validation.test.ts', 'test/sending/content.test.ts', 'test/callbacks/callback.test.ts'],
+  },
   callbacks: {
     mutate: ['src/callbacks/*.ts'],
     tests: ['test/callbacks/*.test.ts'],

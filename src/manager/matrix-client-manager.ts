@@ -4,7 +4,7 @@ import { callSchema } from '../core/call-options.js';
 import type { CallOptions } from '../core/call-options.js';
 import { invalidOptions } from '../core/errors.js';
 import { assertUserId } from '../core/ids.js';
-import { checkOptions } from '../core/validation.js';
+import { checkArgument, checkOptions, functionOf } from '../core/validation.js';
 import type { Schema } from '../core/validation.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
 import { resetIdentitySchema } from '../encryption/identity/reset-identity-options.js';
@@ -144,7 +144,7 @@ export class MatrixClientManager implements AsyncDisposable {
     options: CallOptions = {},
   ): Promise<T> {
     const { users } = this.#partsFor(userId);
-    if (typeof use !== 'function') throw invalidOptions('expected `use` to be a function');
+    checkArgument('use', functionOf(), use);
     const { signal } = checkOptions('withClient()', callSchema, options);
     return users.withLease(userId, async (userSession) => use(await userSession.sdkClient()), signal);
   }
