@@ -61,7 +61,7 @@ export function checkListener(events: readonly string[], event: string, listener
 function check<T>(name: string, ofOwner: string, schema: Schema<T>, value: unknown): T {
   let parsed: v.SafeParseResult<Schema<T>>;
   try {
-    parsed = v.safeParse(schema, value, { abortEarly: true, abortPipeEarly: true });
+    parsed = v.safeParse(schema, value, { abortEarly: true });
   } catch (error) {
     if (isManagerError(error)) throw error;
     throw invalidOptions(`\`${name}\`${ofOwner} cannot be read: reading it throws`, { cause: error });
@@ -185,7 +185,6 @@ function isBetween(value: unknown, min: number, max: number): boolean {
 
 /** Describes a value for an error. For values that are no secret, even if they stand in the wrong place. */
 export function shown(value: unknown): string {
-  if (typeof value === 'string') return value.isWellFormed() ? describe(value) : withoutContent(value);
   return typeof value === 'number' ? String(value) : describe(value);
 }
 

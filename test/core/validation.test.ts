@@ -4,14 +4,17 @@ import {
   checkArgument,
   checkListener,
   checkOptions,
+  durationMs,
   flag,
   functionOf,
   listOf,
   name,
+  nullAsAbsent,
   oneOf,
   optionsOf,
   userId,
   wholeNumber,
+  wholeNumberOrInfinity,
   withMethods,
 } from '../../src/core/validation.js';
 import { allTextOf } from '../support/all-text-of.js';
@@ -189,6 +192,46 @@ describe('checked options', () => {
   });
 });
 
+describe('a number', () => {
+  it.each([
+    [() => wholeNumber(1, 5), [1, 5], [0, 6, 1.5, '1', NaN, Infinity, null, true, 2n], 'a whole number from 1 to 5'],
+    [() => wholeNumber(0), [0, 2 ** 53 - 1], [-1, 2 ** 53, Infinity], 'a whole number of at least 0'],
+    [
+      () => wholeNumberOrInfinity(1),
+      [1, Infinity],
+      [0, -Infinity, 1.5, NaN, '1'],
+      'a whole number of at least 1, or Infinity',
+    ],
+    [() => durationMs(0), [0, 0.5, Infinity], [-1, NaN, '1', null, new Date(5)], 'a number of at least 0'],
+    [() => durationMs(1, 9), [1, 9], [0, 9.5, Infinity, '5'], 'a number from 1 to 9'],
+  ])('%#: is within its limits', async (schemaOf, good, bad, expected) => {
+    const schema = schemaOf();
+    for (const value of good) expect(checkArgument('x', schema, value)).toBe(value);
+    for (const value of bad) {
+      const { message } = await rejection(() => checkArgument('x', schema, value));
+      expect(message).toContain(`expected \`x\` to be ${expected}, got `);
+    }
+  });
+
+  it('is shown where another one is expected', async () => {
+    expect((await rejection(() => checkArgument('x', durationMs(0), -5))).message).toMatch(/got -5$/);
+    expect((await rejection(() => checkArgument('x', durationMs(0), 'half \ud83d'))).message.isWellFormed()).toBe(true);
+  });
+
+  it('may be null where that counts as absent', async () => {
+    for (const [value, read] of [
+      [null, undefined],
+      [undefined, undefined],
+      [5, 5],
+    ]) {
+      expect(checkArgument('x', nullAsAbsent(wholeNumber(1)), value)).toBe(read);
+    }
+    expect(await rejection(() => checkArgument('x', nullAsAbsent(wholeNumber(1)), 0))).toMatchObject({
+      code: 'INVALID_OPTIONS',
+    });
+  });
+});
+
 describe('a checked argument', () => {
   it('is returned, or refused by its name', async () => {
     expect(checkArgument('mode', oneOf('a', 'b'), 'a')).toBe('a');
@@ -201,7 +244,11 @@ describe('a checked argument', () => {
     expect(() => checkListener(['a', 'b'], 'b', () => {})).not.toThrow();
     const unknown = await rejection(() => checkListener(['a', 'b'], 'c', () => {}));
     expect(unknown).toMatchObject({ code: 'INVALID_OPTIONS', message: 'there is no event "c"; the events are a, b' });
-    expect(await rejection(() => checkListener(['a'], 'a', {}))).toMatchObject({ code: 'INVALID_OPTIONS' });
+    const none = await rejection(() => checkListener(['a'], 'a', {}));
+    expect(none).toMatchObject({
+      code: 'INVALID_OPTIONS',
+      message: 'expected `listener` to be a function, got object',
+    });
   });
 });
 
