@@ -11,7 +11,7 @@ const userId = '@alice:hs';
 const looking = { operation: 'looking', userId, method: 'GET', path: '/look' };
 const read = (answer: { status: number }): string => `read ${answer.status}`;
 const answering = (status: number) => ({ send: async () => ({ status }), read });
-const failing = (error: unknown) => ({ send: () => Promise.reject(error), read });
+const failing = (reason: unknown) => ({ send: () => Promise.reject(reason), read });
 
 /** What a request tells a gate and the telemetry, in order. */
 function setUp(gate: Partial<RequestGate> = {}) {
