@@ -33,6 +33,7 @@ export class RequestTimeout {
     this.#reject = reject;
     const removeListener = signal && onAbort(signal, () => this.end(signal.reason));
     try {
+      signal?.throwIfAborted();
       work(this.signal).then(resolve, reject);
       return await promise;
     } finally {

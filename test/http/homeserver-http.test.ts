@@ -57,6 +57,11 @@ describe('a request', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  it('that is to end with an outage is sent as well where nobody watches for one', async () => {
+    const { http } = setUp(json({ done: true }));
+    expect(await http.request(done, { ...get, abortOnOutage: true })).toEqual({ done: true });
+  });
+
   it('goes below the path of the homeserver URL', async () => {
     const script = new ScriptedFetch(json({ done: true }));
     const options = { connections: script.connections, clock: new ManualClock(), requestTimeoutMs: 1 };

@@ -117,6 +117,18 @@ describe('work with a timeout', () => {
     expect([seen[0]?.reason, timeout.isOver, clock.pendingTimers]).toEqual([reason, false, 0]);
   });
 
+  it('is not begun for a caller that has left', async () => {
+    const { clock, timeout } = setUp();
+    timeout.startDeadline();
+    const reason = new Error('left');
+    let begun = false;
+    const work = async (): Promise<void> => {
+      begun = true;
+    };
+    await expect(timeout.run(AbortSignal.abort(reason), work)).rejects.toBe(reason);
+    expect([begun, clock.pendingTimers]).toEqual([false, 0]);
+  });
+
   it('no longer hears its caller once it has settled', async () => {
     const { timeout } = setUp();
     const leaving = new AbortController();
