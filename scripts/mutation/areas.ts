@@ -47,7 +47,7 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
   sending: {
     mutate: ['src/sending/*.ts'],
     // Not those through a manager: durable-sends.
-    tests: ['test/sending/{content,message-sender,outbox}.test.ts'],
+    tests: ['test/sending/{content,outbox,send-event,send-queue}.test.ts'],
   },
   files: {
     mutate: ['src/files/*.ts'],

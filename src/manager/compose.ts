@@ -18,12 +18,11 @@ import { ownAdmin, SynapseAdminHttp } from '../provisioning/synapse-admin-http.j
 import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
 import { HomeserverProbe } from '../resilience/homeserver-probe.js';
-import { MessageSender } from '../sending/message-sender.js';
-import type { OutgoingMessage } from '../sending/message-sender.js';
 import { Outbox } from '../sending/outbox.js';
+import { RoomSender } from '../sending/room-sender.js';
+import { SendQueue } from '../sending/send-queue.js';
 import { Sending } from '../sending/sending.js';
 import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
-import { EncryptedRoomSender } from '../users/encrypted-room-sender.js';
 import { Encryption } from '../users/encryption.js';
 import { EncryptionOperations } from '../users/encryption-operations.js';
 import { UserSessions } from '../users/user-sessions.js';
@@ -131,20 +130,24 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   const encryptionOperations = new EncryptionOperations({ users, encryption, lifecycle });
 
   const ephemeral = new EphemeralSender({ http, clock, logger, lifecycle });
-  const sender = new MessageSender(http, telemetry);
-  const roomSender = new EncryptedRoomSender({ users, sender, ephemeral, encryption });
-  const sendOnce = (outgoing: OutgoingMessage): Promise<{ eventId: string }> => roomSender.send(outgoing);
+  const sendQueue = new SendQueue(telemetry);
+  const roomSender = new RoomSender({
+    http,
+    users,
+    hasEncryption: (userId) => encryption?.isFor(userId) ?? false,
+    onSent: (session, roomId) => ephemeral.endTyping(session, roomId),
+  });
   const outbox = new Outbox({
     storage,
-    sender,
-    sendOnce,
+    queue: sendQueue,
+    sendOnce: (outgoing) => roomSender.send(outgoing),
     sendTimeoutMs: settings.sendTimeoutMs,
     answersOtherRequests,
     onFailed: (failed) => events.emit('sendFailed', failed),
     clock,
     logger,
   });
-  const sending = new Sending({ sender, outbox, sendOnce, lifecycle });
+  const sending = new Sending({ queue: sendQueue, outbox, roomSender, lifecycle });
   const files = new FileOperations<CallerSession>({
     attachments: new Attachments(http, new MediaHttp(gated), versions, { clock, timeoutMs: requestTimeoutMs }),
     maxFileBytes: settings.maxFileBytes,
@@ -163,7 +166,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
       closed: signal,
       onDeactivated: (userId) => forget(userId, false),
     });
-  const measured = { adminHttp, callbacks, encryption, gate, outbox, sender, users };
+  const measured = { adminHttp, callbacks, encryption, gate, outbox, sendQueue, users };
   const gauges: Parts['gauges'] = () => readGauges(measured);
   return {
     settings,
@@ -184,7 +187,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     encryption,
     encryptionOperations,
     users,
-    sender,
+    sendQueue,
     sending,
     outbox,
     outboxResumed: outbox.resume(),

@@ -4,12 +4,12 @@ import type { Parts } from './parts.js';
 
 export type MeasuredParts = Pick<
   Parts,
-  'adminHttp' | 'callbacks' | 'encryption' | 'gate' | 'outbox' | 'sender' | 'users'
+  'adminHttp' | 'callbacks' | 'encryption' | 'gate' | 'outbox' | 'sendQueue' | 'users'
 >;
 
 /** The current values of the manager's gauges. */
 export function readGauges(parts: MeasuredParts): Gauges & Pick<ManagerStats, 'clients'> {
-  const { adminHttp, callbacks, encryption, gate, outbox, sender, users } = parts;
+  const { adminHttp, callbacks, encryption, gate, outbox, sendQueue, users } = parts;
   const admin = adminHttp?.load ?? { running: 0, waiting: 0 };
   const { requests, clients } = gate.waiting;
   return {
@@ -20,7 +20,7 @@ export function readGauges(parts: MeasuredParts): Gauges & Pick<ManagerStats, 'c
     homeserver: gate.state.state,
     openDevices: encryption?.openDevices ?? 0,
     queues: {
-      send: sender.queued,
+      send: sendQueue.queued,
       outbox: outbox.queued,
       rateLimiter: requests,
       starts: users.registry.queuedStarts,

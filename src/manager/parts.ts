@@ -9,8 +9,8 @@ import type { AdminApi } from '../provisioning/admin-api.js';
 import type { SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
 import type { HomeserverGate } from '../resilience/homeserver-gate.js';
 import type { HomeserverProbe } from '../resilience/homeserver-probe.js';
-import type { MessageSender } from '../sending/message-sender.js';
 import type { Outbox } from '../sending/outbox.js';
+import type { SendQueue } from '../sending/send-queue.js';
 import type { Sending } from '../sending/sending.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import type { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
@@ -46,7 +46,7 @@ export interface Parts {
   readonly encryption: Encryption | undefined;
   readonly encryptionOperations: EncryptionOperations;
   readonly users: UserSessions;
-  readonly sender: MessageSender;
+  readonly sendQueue: SendQueue;
   readonly sending: Sending;
   readonly outbox: Outbox;
   /** Resolves when the durable messages of an earlier process are sent, refused or given up. */

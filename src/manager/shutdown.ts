@@ -5,11 +5,11 @@ import type { Parts } from './parts.js';
 
 /** Ends all parts of a manager, in this order. Call it once, after `lifecycle.beginShutdown()`. */
 export async function shutDown(parts: Parts): Promise<void> {
-  const { accounts, callbacks, encryption, events, gate, lifecycle, sender, settings, users } = parts;
+  const { accounts, callbacks, encryption, events, gate, lifecycle, sendQueue, settings, users } = parts;
   const { clock, logger, stopTimeoutMs, storage } = settings;
   const clientsTimeoutMs = stopTimeoutMs + 60_000;
   const waitForLoginsAndSends = (): Promise<unknown> =>
-    Promise.all([accounts.settled(), parts.outboxResumed, sender.settled()]);
+    Promise.all([accounts.settled(), parts.outboxResumed, sendQueue.settled()]);
   await runEndSteps(
     [
       { doing: 'finishing sends', run: () => finishSends(parts), timeoutMs: stopTimeoutMs + 1_000 },
@@ -31,10 +31,13 @@ export async function shutDown(parts: Parts): Promise<void> {
 }
 
 /** Waits up to `stopTimeoutMs` for sends in progress. Durable sends are aborted; the next process sends them. */
-async function finishSends({ outbox, sender, settings }: Parts): Promise<void> {
+async function finishSends({ outbox, sendQueue, settings }: Parts): Promise<void> {
   const { clock, stopTimeoutMs } = settings;
   const timeout = new AbortController();
   outbox.close();
-  await Promise.race([sender.settled(), delay(clock, stopTimeoutMs, timeout.signal, 'shutting down').catch(() => {})]);
+  await Promise.race([
+    sendQueue.settled(),
+    delay(clock, stopTimeoutMs, timeout.signal, 'shutting down').catch(() => {}),
+  ]);
   timeout.abort();
 }

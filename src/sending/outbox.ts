@@ -8,8 +8,9 @@ import type { StoredError } from '../storage/dead-letter.js';
 import type { Storage } from '../storage/storage.js';
 import { SendGivenUpError, toStoredError } from './send-failures.js';
 import { OPERATION, RETRY_DELAYS, SendRetrier } from './send-retrier.js';
-import type { SendRetrierOptions } from './send-retrier.js';
-import type { MessageSender, OutgoingMessage } from './message-sender.js';
+import type { DurableMessage, SendRetrierOptions } from './send-retrier.js';
+import type { OutgoingMessage } from './outgoing-message.js';
+import type { SendQueue } from './send-queue.js';
 
 /** A message accepted with `durable: true`, and its state. */
 export interface OutboxEntry {
@@ -32,7 +33,7 @@ export interface OutboxEntry {
 
 export interface OutboxOptions extends SendRetrierOptions {
   readonly storage: Storage;
-  readonly sender: MessageSender;
+  readonly queue: SendQueue;
   /** Called after a message was refused or given up, and stored as failed. */
   readonly onFailed: (failed: FailedSend) => void;
 }
@@ -174,7 +175,7 @@ export class Outbox {
     try {
       await this.#runInTurn({ userId, roomId, txnId }, async (signal) => {
         const content = await this.#parseContent(send);
-        return this.#sendAndComplete({ userId, roomId, txnId, type, content }, signal, true);
+        return this.#sendAndComplete({ userId, roomId, txnId, type, content, isResumed: true }, signal);
       });
     } catch {
       // The failure was logged; or the message was discarded; or this process is closing.
@@ -207,7 +208,7 @@ export class Outbox {
     };
     this.#queued++;
     try {
-      return await orAborted(this.#options.sender.inOrder(userId, roomId, sendInTurn), signal, OPERATION);
+      return await orAborted(this.#options.queue.run(userId, roomId, sendInTurn), signal, OPERATION);
     } finally {
       this.#queued--;
       controllers.delete(controller);
@@ -215,16 +216,12 @@ export class Outbox {
     }
   }
 
-  async #sendAndComplete(
-    outgoing: OutgoingMessage,
-    signal: AbortSignal,
-    isResumed = false,
-  ): Promise<{ eventId: string }> {
+  async #sendAndComplete(outgoing: DurableMessage, signal: AbortSignal): Promise<{ eventId: string }> {
     const { storage, logger } = this.#options;
     const { userId, roomId, txnId } = outgoing;
     let sent: { eventId: string };
     try {
-      sent = await this.#retrier.send({ ...outgoing, signal }, isResumed);
+      sent = await this.#retrier.send({ ...outgoing, signal });
     } catch (error) {
       if (error instanceof SendGivenUpError) this.#givenUp.add(keyOf(userId, txnId));
       if (!signal.aborted) await this.#fail(outgoing, error as Error);

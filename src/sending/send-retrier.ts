@@ -7,7 +7,7 @@ import { FailingTime } from '../http/failing-time.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { retryDelayMs } from '../http/retry.js';
-import type { OutgoingMessage } from './message-sender.js';
+import type { OutgoingMessage } from './outgoing-message.js';
 import { SendGivenUpError, isRefusal } from './send-failures.js';
 
 export interface SendRetrierOptions {
@@ -18,6 +18,11 @@ export interface SendRetrierOptions {
   readonly answersOtherRequests: AnswersOtherRequests;
   readonly clock: Clock;
   readonly logger: Logger;
+}
+
+export interface DurableMessage extends OutgoingMessage {
+  /** Whether an earlier process accepted the message. */
+  readonly isResumed?: boolean;
 }
 
 /** A message that is being sent, or waits for its next attempt. */
@@ -55,15 +60,12 @@ export class SendRetrier {
   }
 
   /**
-   * Repeats until the homeserver accepts or refuses the message. A message of an earlier process (`isResumed`) also
-   * waits until the user's session is known; a new message then rejects, because the caller made a mistake. Rejects
+   * Repeats until the homeserver accepts or refuses the message. A message of an earlier process also waits until the
+   * user's session is known; a new message then rejects, because the caller made a mistake. Rejects
    * with {@link SendGivenUpError} after the message has failed for `sendTimeoutMs` while the homeserver was up, and
    * with `ABORTED` when the signal is aborted.
    */
-  async send(
-    outgoing: OutgoingMessage & { readonly signal: AbortSignal },
-    isResumed = false,
-  ): Promise<{ eventId: string }> {
+  async send(outgoing: DurableMessage & { readonly signal: AbortSignal }): Promise<{ eventId: string }> {
     const { sendOnce, clock, sendTimeoutMs } = this.#options;
     const { userId, signal } = outgoing;
     const failing = new FailingTime(clock, (since, error) => this.#answersOtherRequests(userId, since, error));
@@ -77,7 +79,7 @@ export class SendRetrier {
           return sent;
         } catch (error) {
           throwIfAborted(signal, OPERATION);
-          if (isRefusal(error) || (!isResumed && isManagerError(error, 'CLIENT_NOT_STARTED'))) throw error;
+          if (isRefusal(error) || (!outgoing.isResumed && isManagerError(error, 'CLIENT_NOT_STARTED'))) throw error;
           await failing.failed(error);
           throwIfAborted(signal, OPERATION);
           if (failing.ms >= sendTimeoutMs && isManagerError(error)) throw new SendGivenUpError(error, failing.ms);

@@ -1,19 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import { toContent } from './content.js';
-import type { MessageSender, OutgoingMessage } from './message-sender.js';
 import type { Outbox } from './outbox.js';
+import type { OutgoingMessage } from './outgoing-message.js';
+import type { RoomSender } from './room-sender.js';
 import type { SendMessageOptions } from './send-message-options.js';
+import type { SendQueue } from './send-queue.js';
 
 export interface SendingOptions {
-  readonly sender: MessageSender;
+  readonly queue: SendQueue;
   readonly outbox: Outbox;
-  /** Makes one attempt to send a message as its user. */
-  readonly sendOnce: (outgoing: OutgoingMessage) => Promise<{ eventId: string }>;
+  readonly roomSender: RoomSender;
   readonly lifecycle: ManagerLifecycle;
 }
 
-/** Sends messages in the order of the calls: durable ones through the outbox, others directly. */
+/**
+ * Sends messages: in the order of the calls, durable ones stored before they are sent, encrypted where the room is.
+ */
 export class Sending {
   readonly #options: SendingOptions;
 
@@ -23,12 +26,12 @@ export class Sending {
 
   /** Takes the message's place in the order of its room synchronously. */
   async send(message: SendMessageOptions): Promise<{ eventId: string }> {
-    const { sender, outbox, sendOnce, lifecycle } = this.#options;
+    const { queue, outbox, roomSender, lifecycle } = this.#options;
     const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, durable, signal } = message;
     const outgoing: OutgoingMessage = { userId, roomId, type, txnId, content: toContent(message, type), signal };
     if (durable) return lifecycle.rejectWhenClosed(outbox.send(outgoing), signal);
     const untilClosed = lifecycle.withShutdownSignal(signal);
-    const attempt = (): Promise<{ eventId: string }> => sendOnce({ ...outgoing, signal: untilClosed });
-    return lifecycle.rejectWhenClosed(sender.inOrder(userId, roomId, attempt, untilClosed), signal);
+    const attempt = (): Promise<{ eventId: string }> => roomSender.send({ ...outgoing, signal: untilClosed });
+    return lifecycle.rejectWhenClosed(queue.run(userId, roomId, attempt, untilClosed), signal);
   }
 }

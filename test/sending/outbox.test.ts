@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
-import { MessageSender } from '../../src/sending/message-sender.js';
-import type { OutgoingMessage } from '../../src/sending/message-sender.js';
 import { Outbox } from '../../src/sending/outbox.js';
 import type { FailedSend, OutboxOptions } from '../../src/sending/outbox.js';
+import type { OutgoingMessage } from '../../src/sending/outgoing-message.js';
+import { SendQueue } from '../../src/sending/send-queue.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
 import type { Storage } from '../../src/storage/storage.js';
 import { MemoryLogger } from '../../src/testing/memory-logger.js';
@@ -16,14 +16,14 @@ const problem = (code: ConstructorParameters<typeof MatrixClientManagerError>[0]
 const down = (): Error => problem('HOMESERVER_UNAVAILABLE', 500);
 
 function setUp({ sendOnce, ...options }: Partial<OutboxOptions> = {}) {
-  const { http, clock } = httpOnScript([]);
+  const { clock } = httpOnScript([]);
   const logger = new MemoryLogger();
   const storage = options.storage ?? memoryStorage();
   const posted: (OutgoingMessage & { at: number })[] = [];
   const failed: FailedSend[] = [];
   const startedAt = clock.now();
   const outbox = new Outbox({
-    sender: new MessageSender(http),
+    queue: new SendQueue(),
     sendTimeoutMs: 600_000,
     answersOtherRequests: async () => true,
     onFailed: (failure) => failed.push(failure),

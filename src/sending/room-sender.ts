@@ -1,0 +1,96 @@
+import { MatrixClientManagerError } from '../core/errors.js';
+import type { EventContent } from '../core/raw-event.js';
+import type { HomeserverHttp } from '../http/homeserver-http.js';
+import type { Session } from '../http/session.js';
+import type { OutgoingMessage } from './outgoing-message.js';
+import { fetchIsEncrypted, sendEvent } from './send-event.js';
+
+/** What a send needs of the user's client. */
+export interface SendingClient {
+  readonly session: Session;
+  readonly encryption:
+    | { encrypts(type: string): boolean; encrypt(message: OutgoingMessage): Promise<EventContent> }
+    | undefined;
+  /** Whether the room is encrypted. Calls `askHomeserver` if the client does not know. */
+  isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean>;
+  messageSent(roomId: string, eventId: string): void;
+}
+
+/** The session to send with, and the user's client if it runs. */
+export interface SendingCaller {
+  readonly session: Session;
+  readonly userSession?: SendingClient;
+}
+
+/** Runs work as one of the users. */
+export interface SendingUsers {
+  runAs<T>(userId: string, use: (caller: SendingCaller) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /** Starts the user's client if needed. */
+  withLease<T>(userId: string, use: (client: SendingClient) => Promise<T>, signal?: AbortSignal): Promise<T>;
+}
+
+export interface RoomSenderOptions {
+  readonly http: HomeserverHttp;
+  readonly users: SendingUsers;
+  readonly hasEncryption: (userId: string) => boolean;
+  /** Called after each message. */
+  readonly onSent: (session: Session, roomId: string) => Promise<void>;
+}
+
+/** Sends messages, encrypted if the room is encrypted. */
+export class RoomSender {
+  readonly #options: RoomSenderOptions;
+
+  constructor(options: RoomSenderOptions) {
+    this.#options = options;
+  }
+
+  /** Makes one attempt to send a message as its user. */
+  async send(outgoing: OutgoingMessage): Promise<{ eventId: string }> {
+    const { http, users, onSent } = this.#options;
+    const { userId, roomId, signal } = outgoing;
+    const sendAs = async (caller: SendingCaller): Promise<{ eventId: string }> => {
+      const isEncrypted = await this.isEncrypted(caller, roomId, signal);
+      const sent = await (isEncrypted
+        ? this.#sendEncrypted(caller, outgoing)
+        : sendEvent(http, caller.session, outgoing));
+      caller.userSession?.messageSent(roomId, sent.eventId);
+      await onSent(caller.session, roomId);
+      return sent;
+    };
+    return users.runAs(userId, sendAs, signal);
+  }
+
+  /** Whether the room is encrypted. Rejects with `ENCRYPTION_UNAVAILABLE` if it is and the user has no encryption. */
+  async isEncrypted(
+    { session, userSession }: SendingCaller,
+    roomId: string,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    const { http, hasEncryption } = this.#options;
+    const { userId } = session;
+    const askHomeserver = (): Promise<boolean> => fetchIsEncrypted(http, session, roomId, signal);
+    const isEncrypted = await (userSession ? userSession.isEncrypted(roomId, askHomeserver) : askHomeserver());
+    if (!isEncrypted || hasEncryption(userId)) return isEncrypted;
+    throw new MatrixClientManagerError(
+      'ENCRYPTION_UNAVAILABLE',
+      `sending to ${roomId} failed: the room is encrypted, and encryption is not enabled for ${userId}; nothing was sent`,
+      { userId, roomId },
+    );
+  }
+
+  /** Sends to an encrypted room. Starts the user's client if it does not run. */
+  async #sendEncrypted(
+    { session, userSession }: SendingCaller,
+    outgoing: OutgoingMessage,
+  ): Promise<{ eventId: string }> {
+    const { http, users } = this.#options;
+    const sendWith = async (client: SendingClient): Promise<{ eventId: string }> => {
+      const { encryption } = client;
+      if (!encryption?.encrypts(outgoing.type)) return sendEvent(http, session, outgoing);
+      const content = await encryption.encrypt(outgoing);
+      return sendEvent(http, client.session, { ...outgoing, type: 'm.room.encrypted', content });
+    };
+    return userSession ? sendWith(userSession) : users.withLease(outgoing.userId, sendWith, outgoing.signal);
+  }
+}

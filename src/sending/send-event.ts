@@ -1,0 +1,58 @@
+import * as v from 'valibot';
+import { isManagerError } from '../core/errors.js';
+import type { HomeserverHttp } from '../http/homeserver-http.js';
+import { path } from '../http/path.js';
+import type { Session } from '../http/session.js';
+import type { OutgoingMessage } from './outgoing-message.js';
+
+const sentSchema = v.object({ event_id: v.string() });
+
+/**
+ * Sends one event. Repeated with the same `txnId` and device, the request returns the event id of the first one.
+ * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
+ */
+export async function sendEvent(
+  http: HomeserverHttp,
+  session: Session,
+  outgoing: OutgoingMessage,
+): Promise<{ eventId: string }> {
+  const { roomId, type, content, txnId, signal } = outgoing;
+  const sent = await http.request(sentSchema, {
+    operation: `sending to ${roomId}`,
+    userId: session.userId,
+    roomId,
+    method: 'PUT',
+    path: path`/_matrix/client/v3/rooms/${roomId}/send/${type}/${txnId}`,
+    body: content,
+    session,
+    repeatable: true,
+    priority: 'send',
+    signal,
+  });
+  return { eventId: sent.event_id };
+}
+
+/** Asks the homeserver whether the room is encrypted. */
+export async function fetchIsEncrypted(
+  http: HomeserverHttp,
+  session: Session,
+  roomId: string,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  try {
+    await http.request(v.unknown(), {
+      operation: `sending to ${roomId}`,
+      userId: session.userId,
+      roomId,
+      method: 'GET',
+      path: path`/_matrix/client/v3/rooms/${roomId}/state/m.room.encryption/`,
+      session,
+      repeatable: true,
+      signal,
+    });
+    return true;
+  } catch (error) {
+    if (isManagerError(error, 'NOT_FOUND')) return false;
+    throw error;
+  }
+}
