@@ -99,8 +99,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     answerWith(errorResponseForSdk(received), errorFromResponse(received, context, secrets));
 
   return async (input, init = {}) => {
-    if (stopSignal.aborted) throw stopSignal.reason; // the SDK recognises a stop by this reason, and would try again after any other error
-    const signal = init.signal ? AbortSignal.any([init.signal, stopSignal]) : stopSignal;
+    const signal = init.signal ? AbortSignal.any([stopSignal, init.signal]) : stopSignal;
     const { method = 'GET' } = init;
     const request = { ...context, signal, method, path: urlOf(input).pathname };
     /** The last error response. The stages get its error, and the SDK the response. */
@@ -123,7 +122,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
       if (method !== 'GET') return await attempt();
       return await withRetries(attempt, defaultRetryPolicy, clock, signal, OPERATION, { onRepeat });
     } catch (error) {
-      if (signal.aborted) throw signal.reason;
+      if (signal.aborted) throw signal.reason; // the SDK recognises a stop by this reason, and would try again after any other error
       // The SDK would take a 4xx of a proxy for a permanent refusal. It tries again only after a failed fetch.
       if (refusal && refusal.error === error && !isManagerError(error, 'INVALID_RESPONSE')) return refusal.response;
       throw error;

@@ -92,6 +92,8 @@ describe('a request of the SDK', () => {
     for (const init of [put, { headers }, {}, { method: 'PUT', headers: { accept: 'application/json' } }]) {
       await expect(viaSdk('http://hs/x', init)).rejects.toThrow('stopped');
     }
+    const both = { ...put, signal: AbortSignal.abort(new Error('not wanted')) };
+    await expect(viaSdk('http://hs/x', both)).rejects.toThrow('stopped');
     expect([sent.length, fetched.length, outcomes.length]).toEqual([0, 0, 0]);
   });
 
