@@ -11,10 +11,6 @@ export class ManagerLifecycle {
     return this.#inFlight.signal;
   }
 
-  get isClosing(): boolean {
-    return this.#closing;
-  }
-
   beginShutdown(): void {
     this.#closing = true;
   }

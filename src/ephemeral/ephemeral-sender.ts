@@ -4,7 +4,6 @@ import type { Logger } from '../core/logger.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
 import { ReceiptSender } from './receipt-sender.js';
-import type { IsNotAfter } from './receipt-sender.js';
 import type { SendReadReceiptOptions } from './send-read-receipt-options.js';
 import type { SendTypingOptions } from './send-typing-options.js';
 import { TypingNotifier } from './typing-notifier.js';
@@ -16,10 +15,16 @@ export interface EphemeralSenderOptions {
   readonly lifecycle: ManagerLifecycle;
 }
 
+/** What a read receipt needs of the user's client. */
+export interface ReceiptClient {
+  /** Whether event `a` equals `b` or precedes it in the room; undefined if unknown. */
+  isNotAfter(roomId: string, a: string, b: string): boolean | undefined;
+}
+
 /** The session to send with, and the user's client if it runs. */
 export interface EphemeralCaller {
   readonly session: Session;
-  readonly userSession?: { timeline(roomId: string): { readonly isNotAfter: IsNotAfter } | undefined };
+  readonly userSession?: ReceiptClient;
 }
 
 /** Sends typing notifications and read receipts. */
@@ -57,8 +62,7 @@ export class EphemeralSender {
     { roomId, eventId, private: isPrivate = false }: SendReadReceiptOptions,
     signal: AbortSignal,
   ): Promise<void> {
-    const timeline = userSession?.timeline(roomId);
     const receipt = { roomId, eventId, isPrivate, signal };
-    return this.#receipts.send(session, receipt, (a, b) => timeline?.isNotAfter(a, b));
+    return this.#receipts.send(session, receipt, (a, b) => userSession?.isNotAfter(roomId, a, b));
   }
 }

@@ -26,12 +26,7 @@ export interface DeadLetter {
   readonly attempts: number;
 }
 
-export function toStoredDeadLetter(
-  event: ClientEvent,
-  error: unknown,
-  attempts: number,
-  failedAt: number,
-): StoredDeadLetter {
+function toStoredDeadLetter(event: ClientEvent, error: unknown, attempts: number, failedAt: number): StoredDeadLetter {
   const json = jsonText(event);
   const id =
     'eventId' in event && event.type !== 'receipt'

@@ -5,13 +5,17 @@ import type { MessagePage, PageRequest } from './message-fetcher.js';
 import type { GetRoomMessagesOptions } from './page-options.js';
 import type { RoomTimeline } from './room-timeline.js';
 
+/** What a page needs of the user's client. */
+export interface PageClient {
+  /** The room's newest events without a gap up to now; undefined while the client may be behind. */
+  currentTimeline(roomId: string): RoomTimeline | undefined;
+  requestFailed(error: unknown): void;
+}
+
 /** The session to read with, and the user's client if it runs. */
 export interface PageCaller {
   readonly session: Session;
-  readonly userSession?: {
-    currentTimeline(roomId: string): RoomTimeline | undefined;
-    requestFailed(error: unknown): void;
-  };
+  readonly userSession?: PageClient;
 }
 
 /** Returns a function that decrypts the events of a page of the room; undefined if the user has no encryption. */

@@ -5,12 +5,18 @@ import type { Session } from '../http/session.js';
 import type { OutgoingMessage } from './outgoing-message.js';
 import { fetchIsEncrypted, sendEvent } from './send-event.js';
 
+/** Encrypts a user's messages. */
+export interface MessageEncryption {
+  /** Whether events of this type are encrypted in an encrypted room. */
+  encrypts(type: string): boolean;
+  /** Resolves to the content to send as `m.room.encrypted`. */
+  encrypt(message: OutgoingMessage): Promise<EventContent>;
+}
+
 /** What a send needs of the user's client. */
 export interface SendingClient {
   readonly session: Session;
-  readonly encryption:
-    | { encrypts(type: string): boolean; encrypt(message: OutgoingMessage): Promise<EventContent> }
-    | undefined;
+  readonly encryption: MessageEncryption | undefined;
   /** Whether the room is encrypted. Calls `askHomeserver` if the client does not know. */
   isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean>;
   messageSent(roomId: string, eventId: string): void;

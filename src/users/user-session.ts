@@ -19,8 +19,11 @@ import type { AnswersOtherRequests } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
+import type { ReceiptClient } from '../ephemeral/ephemeral-sender.js';
 import { readMessages } from '../messages/history-api.js';
+import type { PageClient } from '../messages/page-reader.js';
 import type { RoomTimeline } from '../messages/room-timeline.js';
+import type { SendingClient } from '../sending/room-sender.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import { eventDecryption } from './event-decryption.js';
 import type { UserSettings } from './user-settings.js';
@@ -52,7 +55,7 @@ const STORE_TIMEOUT_MS = 30_000;
  *
  * This file is a little long because the registry, the pages and the sends all call one object per user.
  */
-export class UserSession implements ManagedClient {
+export class UserSession implements ManagedClient, PageClient, ReceiptClient, SendingClient {
   readonly session: Session;
   readonly deviceId: string;
   readonly encryption: UserEncryption | undefined;
@@ -161,9 +164,9 @@ export class UserSession implements ManagedClient {
     return this.#options.callbacks.overdueOf(this.#options.credentials.userId);
   }
 
-  /** The room's newest events that were received by sync. */
-  timeline(roomId: string): RoomTimeline | undefined {
-    return this.#timelines.get(roomId);
+  /** Whether event `a` equals `b` or precedes it, among the room's newest events; undefined if unknown. */
+  isNotAfter(roomId: string, a: string, b: string): boolean | undefined {
+    return this.#timelines.get(roomId)?.isNotAfter(a, b);
   }
 
   /**

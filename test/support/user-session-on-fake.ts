@@ -1,5 +1,7 @@
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
-import { toStoredDeadLetter } from '../../src/manager/dead-letters.js';
+import { ManagerLifecycle } from '../../src/core/lifecycle.js';
+import { DeadLetters } from '../../src/manager/dead-letters.js';
+import { EventHub } from '../../src/manager/event-hub.js';
 import { singleProcessClaims } from '../../src/core/ports/claim.js';
 import type { Claim } from '../../src/core/ports/claim.js';
 import type { MatrixClientManagerError } from '../../src/core/errors.js';
@@ -30,14 +32,22 @@ export async function userSessionOnFake({
   const connections = fetchTransport(fake.fetch).open();
   const http = new HomeserverHttp({ homeserverUrl: fake.baseUrl, connections, clock, requestTimeoutMs: 30_000 });
   const closed = new AbortController();
+  const deadLetters = new DeadLetters({
+    storage,
+    clock,
+    logger,
+    telemetry: { deadLetter: () => {} },
+    events: new EventHub(logger),
+    lifecycle: new ManagerLifecycle(),
+    redeliver: async () => false,
+  });
   const callbacks = new CallbackRegistry({
     clock,
     attempts: 1,
     retryDelayMs: 1,
     timeoutMs: Infinity,
     onError: () => {},
-    onDeadLetter: (event, error, attempts, owner) =>
-      storage.addDeadLetter(event.userId, toStoredDeadLetter(event, error, attempts, clock.now()), owner),
+    onDeadLetter: (event, error, attempts, owner) => deadLetters.store(event, error, attempts, owner),
   });
   const recorder = new Recorder();
   callbacks.add(alice.userId, recorder.callback, { types: ['message'] });

@@ -20,6 +20,7 @@ import { RoomKeyMetrics } from './room-key-metrics.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
 import { skipEmptySyncChanges } from './sync-changes.js';
+import type { MessageEncryption } from '../../sending/room-sender.js';
 import { UnreadableEvents } from '../../encryption/unreadable-events.js';
 
 export interface UserEncryptionOptions extends DeviceId {
@@ -46,7 +47,7 @@ const unencryptedTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.red
 const SIGNING_TIMEOUT_MS = 10_000;
 
 /** End-to-end encryption of one user's client, from loading its keys until it is closed. */
-export class UserEncryption {
+export class UserEncryption implements MessageEncryption {
   readonly #options: UserEncryptionOptions;
   readonly #ended = new AbortController();
   #store: DeviceStore | undefined;
