@@ -20,7 +20,8 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
   'encryption-store': {
     mutate: ['src/encryption/store/**/*.ts', 'src/encryption/crypto-store-options.ts'],
     tests: [
-      'test/encryption/store/{crypto-store,counter-file,device-store}.test.ts',
+      'test/encryption/store/{crypto-store,device-commits,device-store,memory-keys}.test.ts',
+      'test/encryption/store/sqlite/*.test.ts',
       'test/encryption/store/indexed-db/*.test.ts',
       'test/encryption/{crypto-store-options,forget-user}.test.ts',
       'test/sdk/crypto/{machine-guard,open-crypto}.test.ts',

@@ -29,7 +29,7 @@ export interface CryptoStoreOptions {
   readonly counterPath?: string;
   /** Called when the file was damaged and moved aside. Must not throw. */
   readonly onCorruption?: (info: CorruptionInfo) => void;
-  /** Called after each commit of keys with whether it was stored, and its duration in milliseconds. */
+  /** Called after each commit of keys with whether it was stored, and its duration in milliseconds. Must not throw. */
   readonly onCommit?: (stored: boolean, durationMs: number) => void;
   /** @default silentLogger */
   readonly logger?: Logger;

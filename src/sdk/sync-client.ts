@@ -355,7 +355,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
           }
           matrixClient.removeAllListeners();
         },
-        () => encryption?.close(),
+        () => this.#withStepTimeout(encryption?.close(), 'the release of its keys'),
       ],
       `stopping ${this.#userId}`,
     );

@@ -1,5 +1,5 @@
 /**
- * A homeserver in memory, a clock that tests advance, and contract suites for storages and homeservers.
+ * A homeserver in memory, a clock that tests advance, and contract suites for storages, key stores and homeservers.
  *
  * @module matrix-client-manager/testing
  */
@@ -27,9 +27,15 @@ export { MemoryUserEngine } from './memory-user-engine.js';
 export { MemoryClaims } from './memory-claims.js';
 export type { Claim } from '../core/ports/claim.js';
 
-// Contract suites, for other storages, other homeservers and other engines
+// Encryption keys in memory
+export { MemoryKeys } from '../encryption/store/memory-keys.js';
+export type { DeviceHandle, KeyChange, KeyStore } from '../core/ports/key-store.js';
+
+// Contract suites, for other storages, key stores, homeservers and engines
 export { storageContract } from './contracts/storage-contract.js';
 export type { ContractApi, OpenedStorage } from './contracts/storage-contract.js';
+export { keyStoreContract } from './contracts/key-store-contract.js';
+export type { OpenedKeyStore } from './contracts/key-store-contract.js';
 export { homeserverContract } from './contracts/homeserver-contract.js';
 export type { TestApi } from './contracts/homeserver/test-api.js';
 export type { HomeserverTarget } from './contracts/homeserver/target.js';

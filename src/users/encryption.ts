@@ -71,11 +71,11 @@ export class Encryption {
   /** Deletes the keys of all devices of the user. Call it after their client has stopped. */
   async forgetUser(userId: string): Promise<void> {
     const store = await this.#openStore();
-    for (const deviceId of store.devicesOf(userId)) store.forgetDevice(userId, deviceId);
+    for (const deviceId of await store.devicesOf(userId)) await store.forgetDevice(userId, deviceId);
   }
 
   async rotateSecret(secret: string | Uint8Array): Promise<void> {
-    (await this.#openStore()).rotateSecret(secret);
+    await (await this.#openStore()).rotateSecret(secret);
   }
 
   async close(): Promise<void> {

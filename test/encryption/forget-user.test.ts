@@ -19,7 +19,7 @@ it('forgetUser deletes the keys of the user, and of nobody else', async () => {
   await manager.admin.deactivateUser(alice);
   await manager.shutdown();
   const store = await CryptoStore.open({ path: deployment.cryptoPath, secret });
-  expect(store.devicesOf(alice)).toEqual([]);
-  expect(store.devicesOf(bob)).toHaveLength(1);
+  expect(await store.devicesOf(alice)).toEqual([]);
+  expect(await store.devicesOf(bob)).toHaveLength(1);
   await store.close();
 });

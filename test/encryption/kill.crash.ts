@@ -108,7 +108,7 @@ async function changeIn(store: CryptoStore, userId: string): Promise<number> {
   const [account, sessions, gone] = await Promise.all(
     ['account', 'sessions', 'gone'].map((name) => contentOf(db, name)),
   );
-  keys.close();
+  await keys.close();
   const n = (account?.['account'] as { n: number } | undefined)?.n ?? 0;
   if (n > 0) {
     expect(account).toEqual({ account: { n, pickle: 'x'.repeat((n * 97) % 3_000) } });

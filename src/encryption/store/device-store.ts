@@ -1,6 +1,6 @@
 import { MatrixClientManagerError } from '../../core/errors.js';
-import type { DeviceId } from './device-keys.js';
-import type { Commit, Databases } from './indexed-db/databases.js';
+import type { DeviceId, KeyChange } from '../../core/ports/key-store.js';
+import type { Databases } from './indexed-db/databases.js';
 
 export interface DeviceStoreOptions extends DeviceId {
   /** The key that the SDK encrypts its records with, 32 bytes. */
@@ -8,13 +8,14 @@ export interface DeviceStoreOptions extends DeviceId {
   /** Number of commits to the device's databases so far. */
   readonly commits: number;
   readonly restorePending: boolean;
-  /** Stores `restorePending`. Throws `STORAGE`. */
-  readonly setRestorePending: (pending: boolean) => void;
-  /** Stores all changes in one transaction, or throws. @returns the number of commits, this one included */
-  readonly commit: (changes: readonly Parameters<Commit>[]) => number;
+  /** Stores `restorePending`. Rejects with `STORAGE`. */
+  readonly setRestorePending: (pending: boolean) => Promise<void>;
+  /** Like `DeviceHandle.commit()`. */
+  readonly commit: (changes: readonly KeyChange[]) => Promise<number>;
   /** Called once when a change could not be stored: the SDK's memory then differs from the disk. */
   readonly onFailure: (error: MatrixClientManagerError) => void;
-  readonly onClose: () => void;
+  /** Called once. Resolves when others may open the device. */
+  readonly onClose: () => Promise<void>;
 }
 
 /**
@@ -34,8 +35,10 @@ export class DeviceStore {
   #restorePending: boolean;
   #failure: MatrixClientManagerError | undefined;
   /** Changes since `hold()`, which `release()` stores together. */
-  #heldChanges: Parameters<Commit>[] | undefined;
-  #closed = false;
+  #heldChanges: KeyChange[] | undefined;
+  /** The last commit, until it has ended. The earlier ones end before it. */
+  #lastCommit: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(options: DeviceStoreOptions) {
     this.#options = options;
@@ -67,15 +70,16 @@ export class DeviceStore {
     return this.#failure;
   }
 
-  /** Whether the device still has to read the key backup. Setting it throws if it cannot be stored. */
+  /** Whether the device still has to read the key backup. */
   get restorePending(): boolean {
     return this.#restorePending;
   }
 
-  set restorePending(pending: boolean) {
-    if (this.#closed) throw this.#closedError();
+  /** Resolves when the change is stored. */
+  async setRestorePending(pending: boolean): Promise<void> {
+    if (this.#closing) throw this.#closedError();
     if (pending === this.#restorePending) return;
-    this.#options.setRestorePending(pending);
+    await this.#options.setRestorePending(pending);
     this.#restorePending = pending;
   }
 
@@ -83,12 +87,15 @@ export class DeviceStore {
     this.#databases = databases;
   }
 
-  /** Stores one change of the SDK, or throws. After `hold()` the change waits for `release()`. */
-  commit(...change: Parameters<Commit>): void {
-    if (this.#closed) throw this.#closedError();
-    if (this.#failure) throw this.#failure;
-    if (this.#heldChanges) this.#heldChanges.push(change);
-    else this.#write([change]);
+  /**
+   * Stores one change of the SDK. Throws if changes are refused. Returns undefined after `hold()`: the change then waits
+   * for `release()`.
+   */
+  commit(...change: KeyChange): Promise<void> | undefined {
+    this.#assertUsable();
+    if (!this.#heldChanges) return this.#store([change]);
+    this.#heldChanges.push(change);
+    return undefined;
   }
 
   /** Collects further changes until `release()`. Until then nothing that depends on them may leave the process. */
@@ -96,46 +103,72 @@ export class DeviceStore {
     this.#heldChanges ??= [];
   }
 
-  /** Stores the collected changes in one transaction, or throws. */
-  release(): void {
+  /** Stores the collected changes in one transaction. Resolves when all changes up to now are durable. */
+  async release(): Promise<void> {
     const held = this.#heldChanges ?? [];
     this.#heldChanges = undefined;
-    if (this.#closed) throw this.#closedError();
-    if (this.#failure) throw this.#failure;
-    if (held.length > 0) this.#write(mergeChanges(held));
+    this.#assertUsable();
+    if (held.length > 0) await this.#store(held);
+    else await this.durable();
   }
 
-  /** Releases the keys in memory and refuses further changes. Stop the client first. Idempotent. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+  /**
+   * Resolves when all changes up to now are durable, except for those that are held. Undefined if they already are.
+   * Nothing that depends on the changes may leave the process before. Rejects if a change could not be stored, and after
+   * `close()`, which drops what is held.
+   */
+  durable(): Promise<void> | undefined {
+    const refusal = this.#failure ?? (this.#closing && this.#closedError());
+    return refusal ? Promise.reject(refusal) : this.#lastCommit;
+  }
+
+  /**
+   * Erases the keys in memory and refuses further changes immediately. Resolves when the running commits have ended and
+   * the device may be opened again. Stop the client first. Idempotent.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#databases?.close();
     this.storageKey.fill(0);
-    this.#options.onClose();
+    await this.#options.onClose();
   }
 
-  #write(changes: readonly Parameters<Commit>[]): void {
-    try {
-      this.#commits = this.#options.commit(changes);
-    } catch (error) {
-      this.#failure = error as MatrixClientManagerError;
-      this.#options.onFailure(this.#failure);
-      throw error;
+  #store(changes: readonly KeyChange[]): Promise<void> {
+    const commit = this.#options.commit(changes).then(
+      (commits) => {
+        this.#commits = commits;
+      },
+      (error: unknown) => {
+        throw this.#fail(error as MatrixClientManagerError);
+      },
+    );
+    this.#lastCommit = commit;
+    const end = (): void => {
+      if (this.#lastCommit === commit) this.#lastCommit = undefined;
+    };
+    commit.then(end, end);
+    return commit;
+  }
+
+  #fail(error: MatrixClientManagerError): MatrixClientManagerError {
+    if (!this.#failure) {
+      this.#failure = error;
+      this.#options.onFailure(error);
     }
+    return this.#failure;
+  }
+
+  #assertUsable(): void {
+    if (this.#closing) throw this.#closedError();
+    if (this.#failure) throw this.#failure;
   }
 
   #closedError(): MatrixClientManagerError {
     const { userId } = this;
     return new MatrixClientManagerError('ABORTED', `the crypto store of ${userId} is closed`, { userId });
   }
-}
-
-/** Keeps only the last change of each record. Changes of a schema are not merged. */
-function mergeChanges(changes: readonly Parameters<Commit>[]): readonly Parameters<Commit>[] {
-  if (changes.some(([, { schema }]) => schema)) return changes;
-  const byName = Map.groupBy(changes, ([name]) => name);
-  return [...byName].map(([name, all]) => {
-    const records = all.flatMap(([, change]) => change.records);
-    return [name, { records: [...new Map(records.map((one) => [`${one.store}/${one.key}`, one])).values()] }];
-  });
 }

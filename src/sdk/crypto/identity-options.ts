@@ -15,7 +15,7 @@ export interface IdentityOptions extends IdentitySettings {
   readonly clock: Clock;
   readonly logger: Logger;
   /** Whether the device still has to read the key backup. Stored, because a restore may be interrupted by a crash. */
-  readonly device: { restorePending: boolean };
+  readonly device: { readonly restorePending: boolean; setRestorePending(pending: boolean): Promise<void> };
   /** Called when the cross-signing keys are set up. The key backup is set up after that. */
   readonly onIdentityReady?: () => void;
   /** Called with the number of keys that a restore from the key backup has read so far. */

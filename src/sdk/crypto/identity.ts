@@ -196,7 +196,7 @@ export class Identity {
     if (isKeyStored) {
       await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage(); // rejects if the key does not match the backup
       await this.#forgetUploadedKeys();
-      this.#options.device.restorePending = true;
+      await this.#options.device.setRestorePending(true);
       await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage();
       await this.#crypto.checkKeyBackupAndEnable();
       await this.#restore();
@@ -219,7 +219,7 @@ export class Identity {
       },
     });
     this.#restored = { imported, total };
-    this.#options.device.restorePending = false;
+    await this.#options.device.setRestorePending(false);
   }
 
   /** Unlocks secret storage, or creates a new one if the old one holds no secret that is still in use. */
@@ -257,7 +257,7 @@ export class Identity {
   async #createBackup(): Promise<void> {
     await this.#forgetUploadedKeys();
     await this.#crypto.resetKeyBackup();
-    this.#options.device.restorePending = false;
+    await this.#options.device.setRestorePending(false);
     this.#backupVersion = await currentBackupVersion(this.#matrixClient);
   }
 

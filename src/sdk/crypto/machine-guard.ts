@@ -2,6 +2,7 @@ import type { Clock, TimerHandle } from '../../core/clock.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
 import { nextEventLoopTurn } from '../../core/event-loop.js';
 import type { Logger } from '../../core/logger.js';
+import type { DeviceStore } from '../../encryption/store/device-store.js';
 import type { ReceiveSyncChanges } from './sync-parts.js';
 import { receiveInParts } from './sync-parts.js';
 
@@ -13,8 +14,8 @@ interface GuardOptions {
   readonly callTimeoutMs: number;
   /** Called once, when a call does not settle in time. The client has to be restarted. */
   readonly onFault: (error: MatrixClientManagerError) => void;
-  /** Stores the machine's keys. `release()` throws if they cannot be stored. */
-  readonly store: { hold(): void; release(): void };
+  /** Stores the machine's keys. */
+  readonly store: Pick<DeviceStore, 'hold' | 'release' | 'durable'>;
 }
 
 type Method = (...args: unknown[]) => unknown;
@@ -38,13 +39,15 @@ const atomic = new Set(['receiveSyncChanges', 'receiveSyncChangesMsc4186']);
 const unwrapped = new Set(['constructor', 'close', 'free', '__destroy_into_raw']);
 
 /**
- * Wraps the methods of the SDK's OlmMachine. Stores all changes of a sync in one transaction, reports calls that never
+ * Wraps the methods of the SDK's OlmMachine. Gives a result to the SDK when all changes that it may depend on are
+ * durable, also those of other calls. Stores all changes of a sync in one transaction, reports calls that never
  * settle (as after a panic), and waits for running calls before the machine is closed. The SDK would otherwise throw an
  * uncaught "null pointer passed to rust".
  */
 export class MachineGuard {
   readonly #options: GuardOptions;
-  readonly #running = new Set<Promise<unknown>>();
+  /** Resolve when a call has been answered. */
+  readonly #running = new Set<Promise<void>>();
   readonly #timers = new Set<TimerHandle>();
   /** Number of running atomic calls. */
   #atomicCalls = 0;
@@ -98,15 +101,15 @@ export class MachineGuard {
     try {
       return await call();
     } finally {
-      if (--this.#atomicCalls === 0) this.#storeChanges();
+      if (--this.#atomicCalls === 0) await this.#storeChanges();
     }
   }
 
-  #storeChanges(): void {
+  async #storeChanges(): Promise<void> {
     const answers = this.#deferredResults;
     this.#deferredResults = [];
     try {
-      this.#options.store.release();
+      await this.#options.store.release();
     } catch (error) {
       for (const answer of answers) answer(error);
       throw error;
@@ -115,29 +118,35 @@ export class MachineGuard {
   }
 
   #watch(name: string, result: Promise<unknown>): Promise<unknown> {
-    const { clock, callTimeoutMs } = this.#options;
-    this.#running.add(result);
+    const { clock, callTimeoutMs, store } = this.#options;
+    const ended = Promise.withResolvers<void>();
+    this.#running.add(ended.promise);
     return new Promise((resolve, reject) => {
-      const timer = clock.setTimeout(() => {
+      const end = (): void => {
+        clock.clearTimeout(timer);
         this.#timers.delete(timer);
-        this.#running.delete(result);
+        this.#running.delete(ended.promise);
+        ended.resolve();
+      };
+      const timer = clock.setTimeout(() => {
+        end();
         const error = this.#reportFault(name);
         if (rejectable.has(name)) reject(error);
       }, callTimeoutMs);
       this.#timers.add(timer);
-      const end = (): void => {
-        clock.clearTimeout(timer);
-        this.#timers.delete(timer);
-        this.#running.delete(result);
-      };
       result.then(
         (value) => {
-          end();
           const answer = (failure?: unknown): void => {
+            end();
             if (failure === undefined) resolve(value);
             else if (rejectable.has(name)) reject(failure);
           };
-          if (this.#atomicCalls > 0) this.#deferredResults.push(answer);
+          if (this.#atomicCalls > 0) {
+            this.#deferredResults.push(answer);
+            return;
+          }
+          const durable = store.durable();
+          if (durable) durable.then(() => answer(), answer);
           else answer();
         },
         (error: unknown) => {

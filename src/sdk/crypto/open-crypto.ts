@@ -11,7 +11,7 @@ import type { CryptoBackend } from './crypto-backend.js';
 import { replaceBackupUploads } from './backup-uploads.js';
 import { replaceRequestRetries } from './crypto-requests.js';
 import { containPanics } from './crypto-wasm.js';
-import { damagedError } from '../../encryption/store/device-keys.js';
+import { damagedError } from '../../encryption/store/key-failures.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { handleLiveEvent } from './live-verification.js';
 import { MachineGuard } from './machine-guard.js';

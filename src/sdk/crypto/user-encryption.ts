@@ -4,11 +4,11 @@ import { orAborted, orTimeout } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import type { DeviceId } from '../../core/ports/key-store.js';
 import type { EventContent, RawEvent } from '../../core/raw-event.js';
 import type { Telemetry } from '../../core/telemetry.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoStore } from '../../encryption/store/crypto-store.js';
-import type { DeviceId } from '../../encryption/store/device-keys.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { encryptionFailure } from '../../encryption/encryption-failure.js';
 import { EventDecryptor } from './event-decryptor.js';
@@ -251,9 +251,9 @@ export class UserEncryption implements MessageEncryption {
     await this.#crypto?.settle();
   }
 
-  /** Releases the keys. Call it after the client was stopped. Idempotent. */
-  close(): void {
-    this.#store?.close();
+  /** Releases the keys. Resolves when the device may be opened again. Call it after the client was stopped. Idempotent. */
+  async close(): Promise<void> {
+    await this.#store?.close();
   }
 
   get #backend(): ReturnType<typeof cryptoBackend> {

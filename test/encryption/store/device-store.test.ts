@@ -1,18 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { MatrixClientManagerError } from '../../../src/core/errors.js';
+import { nextEventLoopTurn } from '../../../src/core/event-loop.js';
+import type { KeyChange } from '../../../src/core/ports/key-store.js';
 import { DeviceStore } from '../../../src/encryption/store/device-store.js';
 import type { DeviceStoreOptions } from '../../../src/encryption/store/device-store.js';
 
-type Change = Parameters<DeviceStore['commit']>;
-
-const put = (key: string, value: unknown): Change => [
+const put = (key: string, value: unknown): KeyChange => [
   'keys',
   { records: [{ store: 'sessions', key, present: { value } }] },
 ];
-const schema: Change = ['keys', { schema: { version: 2, stores: [] }, records: [] }];
 
 function setUp(options: Partial<DeviceStoreOptions> = {}) {
-  const committed: (readonly Change[])[] = [];
+  const committed: (readonly KeyChange[])[] = [];
   const failures: MatrixClientManagerError[] = [];
   const pending: boolean[] = [];
   let closed = 0;
@@ -22,13 +21,13 @@ function setUp(options: Partial<DeviceStoreOptions> = {}) {
     storageKey: new Uint8Array(32).fill(7),
     commits: 3,
     restorePending: false,
-    setRestorePending: (value) => pending.push(value),
-    commit: (changes) => {
+    setRestorePending: async (value) => void pending.push(value),
+    commit: async (changes) => {
       committed.push(changes);
       return 3 + committed.length;
     },
     onFailure: (error) => failures.push(error),
-    onClose: () => closed++,
+    onClose: async () => void closed++,
     ...options,
   });
   const databases = { prefix: 'random', opened: 0, closed: 0, close: () => void databases.closed++ };
@@ -51,103 +50,110 @@ describe('the store of a device', () => {
     expect(store.isUsed).toBe(true);
   });
 
-  it('stores each change at once, and counts it', () => {
+  it('stores each change at once, and counts it', async () => {
     const { store, committed } = setUp();
-    store.commit(...put('a', 1));
-    store.commit(...put('b', 2));
+    await store.commit(...put('a', 1));
+    await store.commit(...put('b', 2));
     expect(committed).toEqual([[put('a', 1)], [put('b', 2)]]);
     expect(store.commits).toBe(5);
   });
 
-  it('stores what was held back as one change, with the last value of each record', () => {
+  it('stores what was held back together', async () => {
     const { store, committed } = setUp();
     store.hold();
-    store.commit(...put('a', 1));
-    store.commit(...put('b', 1));
+    expect(store.commit(...put('a', 1))).toBeUndefined();
     store.hold();
-    store.commit(...put('a', 2));
-    store.commit('backup', { records: [{ store: 'sessions', key: 'a', present: { value: 9 } }] });
-    expect(committed).toEqual([]);
-    store.release();
-    const [a, b] = [
-      { store: 'sessions', key: 'a', present: { value: 2 } },
-      { store: 'sessions', key: 'b', present: { value: 1 } },
-    ];
-    expect(committed).toEqual([
-      [
-        ['keys', { records: [a, b] }],
-        ['backup', { records: [{ store: 'sessions', key: 'a', present: { value: 9 } }] }],
-      ],
-    ]);
-    store.commit(...put('c', 1));
+    expect(store.commit(...put('b', 2))).toBeUndefined();
+    expect([committed, store.durable()]).toEqual([[], undefined]);
+    await store.release();
+    expect(committed).toEqual([[put('a', 1), put('b', 2)]]);
+    await store.commit(...put('c', 1));
     expect(committed).toHaveLength(2);
   });
 
-  it('leaves changes as they are where one of them is of the schema', () => {
+  it('stores nothing where nothing was held back', async () => {
     const { store, committed } = setUp();
+    await store.release();
     store.hold();
-    store.commit(...put('a', 1));
-    store.commit(...schema);
-    store.commit(...put('a', 2));
-    store.release();
-    expect(committed).toEqual([[put('a', 1), schema, put('a', 2)]]);
-  });
-
-  it('stores nothing where nothing was held back', () => {
-    const { store, committed } = setUp();
-    store.release();
-    store.hold();
-    store.release();
+    await store.release();
     expect(committed).toEqual([]);
   });
 
-  it('takes no further change after one that could not be stored, and tells once', () => {
+  it('is durable when the last change is stored, also where a hold after it brought none', async () => {
+    const writes = [Promise.withResolvers<number>(), Promise.withResolvers<number>()];
+    const [first, second] = writes;
+    const { store } = setUp({ commit: () => writes.shift()?.promise ?? Promise.resolve(0) });
+    const ended: string[] = [];
+    const note = (name: string, end: Promise<void> | undefined): void => void end?.then(() => ended.push(name));
+    note('first', store.commit(...put('a', 1)));
+    note('durable after the first', store.durable());
+    note('second', store.commit(...put('b', 1)));
+    note('durable after the second', store.durable());
+    store.hold();
+    note('release', store.release());
+    await nextEventLoopTurn();
+    expect(ended).toEqual([]);
+    first?.resolve(4);
+    await nextEventLoopTurn();
+    expect([ended, store.commits]).toEqual([['first', 'durable after the first'], 4]);
+    second?.resolve(5);
+    await nextEventLoopTurn();
+    expect(ended.slice(2).toSorted()).toEqual(['durable after the second', 'release', 'second']);
+    expect([store.durable(), store.commits]).toEqual([undefined, 5]);
+  });
+
+  it('takes no further change after one that could not be stored, and tells once', async () => {
     const full = new MatrixClientManagerError('STORAGE', 'the disk is full');
     let calls = 0;
     const { store, failures } = setUp({
-      commit: () => {
+      commit: async () => {
         calls++;
         throw full;
       },
     });
     expect(store.failure).toBeUndefined();
-    expect(() => store.commit(...put('a', 1))).toThrow(full);
-    expect(() => store.commit(...put('b', 1))).toThrow(full);
+    for (const commit of [store.commit(...put('a', 1)), store.commit(...put('b', 1))]) {
+      await expect(commit).rejects.toBe(full);
+    }
+    expect(() => store.commit(...put('c', 1))).toThrow(full);
     store.hold();
-    expect(() => store.release()).toThrow(full);
-    expect([calls, failures, store.failure, store.commits]).toEqual([1, [full], full, 3]);
+    await expect(store.release()).rejects.toBe(full);
+    await expect(store.durable()).rejects.toBe(full);
+    expect([calls, failures, store.failure, store.commits]).toEqual([2, [full], full, 3]);
   });
 
-  it('notes that a backup is to be restored only where that changes', () => {
+  it('notes that a backup is to be restored only where that changes', async () => {
     const { store, pending } = setUp();
-    store.restorePending = false;
-    store.restorePending = true;
-    store.restorePending = true;
+    await store.setRestorePending(false);
+    await store.setRestorePending(true);
+    await store.setRestorePending(true);
     expect([pending, store.restorePending]).toEqual([[true], true]);
   });
 
-  it('keeps what it knew of a backup where the change could not be stored', () => {
+  it('keeps what it knew of a backup where the change could not be stored', async () => {
     const { store } = setUp({
-      setRestorePending: () => {
+      setRestorePending: async () => {
         throw new MatrixClientManagerError('STORAGE', 'the disk is full');
       },
     });
-    expect(() => (store.restorePending = true)).toThrow('the disk is full');
+    await expect(store.setRestorePending(true)).rejects.toThrow('the disk is full');
     expect(store.restorePending).toBe(false);
   });
 
-  it('refuses everything once it is closed, and has erased its key', () => {
+  it('refuses everything once it is closed, and has erased its key', async () => {
     const { store, committed, pending, databases, connect, closed } = setUp();
     connect();
     store.hold();
-    store.commit(...put('a', 1));
-    store.close();
-    store.close();
-    expect([databases.closed, closed(), [...store.storageKey]]).toEqual([1, 1, Array.from({ length: 32 }, () => 0)]);
+    void store.commit(...put('a', 1));
+    const closing = store.close();
+    expect([databases.closed, [...store.storageKey]]).toEqual([1, Array.from({ length: 32 }, () => 0)]);
+    await Promise.all([closing, store.close()]);
+    expect([databases.closed, closed()]).toEqual([1, 1]);
     const refused = expect.objectContaining({ code: 'ABORTED', userId: '@alice:hs.test' }) as Error;
     expect(() => store.commit(...put('b', 1))).toThrow(refused);
-    expect(() => store.release()).toThrow(refused);
-    expect(() => (store.restorePending = true)).toThrow(refused);
+    await expect(store.durable()).rejects.toEqual(refused); // what was held back is lost
+    await expect(store.release()).rejects.toEqual(refused);
+    await expect(store.setRestorePending(true)).rejects.toEqual(refused);
     expect([committed, pending]).toEqual([[], []]);
   });
 });

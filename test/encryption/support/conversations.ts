@@ -69,7 +69,7 @@ export async function run(
       requests.abort();
       await settle();
       client.stopClient();
-      keys.close();
+      await keys.close();
     },
   };
 }

@@ -31,7 +31,7 @@ class Application {
     return new Identity({
       matrixClient,
       clock: systemClock,
-      device: { restorePending: false },
+      device: deviceInMemory(),
       authenticate: (makeRequest) => makeRequest(null),
       logger: this.logger,
       crossSigning: true,
@@ -276,7 +276,7 @@ export function identities(
     const phone = await newDevice(world.target, bob);
     const clock = new ManualClock();
     const answers = [null, new Promise<string>(() => {})];
-    const device = { restorePending: false };
+    const device = deviceInMemory();
     const recoveryKey = (): ReturnType<IdentityOptions['recoveryKey']> =>
       answers.length > 0 ? answers.shift() : app.key;
     const { client: matrixClient } = phone.running;
@@ -346,7 +346,7 @@ export function identities(
       return Promise.reject(new TypeError('cut short'));
     };
     const phone = await newDevice({ baseUrl, serverName, admin, fetch }, bob);
-    const device = { restorePending: false };
+    const device = deviceInMemory();
     const first = app.identity(phone.running.client, { device });
     expect(await first.setUp(signal)).toBe(false);
     expect(device.restorePending).toBe(true);
@@ -560,4 +560,14 @@ export function interruptedSetUps(
     }
     expect(steps).toBeGreaterThan(9);
   });
+}
+
+function deviceInMemory(): IdentityOptions['device'] {
+  const device = {
+    restorePending: false,
+    setRestorePending: async (pending: boolean): Promise<void> => {
+      device.restorePending = pending;
+    },
+  };
+  return device;
 }

@@ -1,13 +1,14 @@
 import { copyFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import * as sdk from '@matrix-org/matrix-sdk-crypto-wasm';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { systemClock } from '../../../src/core/clock.js';
 import { silentLogger } from '../../../src/core/logger.js';
 import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
 import type { DeviceStore } from '../../../src/encryption/store/device-store.js';
 import { MachineGuard } from '../../../src/sdk/crypto/machine-guard.js';
 import { nextEventLoopTurn } from '../../../src/core/event-loop.js';
+import { ManualClock } from '../../../src/testing/manual-clock.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
 import { olmMachineOn } from '../../encryption/support/olm-machine.js';
 
@@ -15,10 +16,18 @@ const secret = new Uint8Array(32).fill(7);
 const roomId = '!r:x';
 const [alice, bob] = ['@alice:x', '@bob:x'];
 
-function guard(machine: object, store: { hold(): void; release(): void }): MachineGuard {
-  const onFault = (): void => {};
-  const options = { userId: bob, clock: systemClock, logger: silentLogger, callTimeoutMs: 30_000 };
-  return new MachineGuard(machine, { ...options, onFault, store });
+type GuardedStore = Pick<DeviceStore, 'hold' | 'release' | 'durable'>;
+
+function guard(machine: object, store: GuardedStore, settings: object = {}): MachineGuard {
+  const options = {
+    onFault: () => {},
+    userId: bob,
+    clock: systemClock,
+    logger: silentLogger,
+    callTimeoutMs: 30_000,
+    ...settings,
+  };
+  return new MachineGuard(machine, { ...options, store });
 }
 
 describe('a room key that comes in the first message between two devices', () => {
@@ -67,56 +76,116 @@ describe('a room key that is shared again later on', () => {
   });
 });
 
-describe('a call that ends while a sync is taken in', () => {
-  class Machine {
-    readonly sync = Promise.withResolvers<string[]>();
-    receiveSyncChanges(_toDeviceEvents: string, _deviceLists: object): Promise<string[]> {
-      return this.sync.promise;
-    }
-    async encryptRoomEvent(): Promise<string> {
-      return 'sealed';
-    }
-    async shareRoomKey(): Promise<string> {
-      return 'shared';
-    }
-    close(): void {}
+class Machine {
+  readonly sync = Promise.withResolvers<string[]>();
+  receiveSyncChanges(_toDeviceEvents: string, _deviceLists: object): Promise<string[]> {
+    return this.sync.promise;
   }
+  async encryptRoomEvent(): Promise<string> {
+    return 'sealed';
+  }
+  async shareRoomKey(): Promise<string> {
+    return 'shared';
+  }
+  close(): void {}
+}
 
-  function start(release: () => void) {
-    const machine = new Machine();
-    const said: string[] = [];
-    guard(machine, { hold: () => said.push('hold'), release });
-    const note = (name: string, call: Promise<string | string[]>): void => {
-      call.then(
-        (answer) => said.push(`${name}: ${String(answer)}`),
-        (error: unknown) => said.push(`${name}: ${String(error)}`),
-      );
-    };
+/** A guarded machine. `said` has what the store was asked and what the calls answered. */
+function startMachine(store: Partial<GuardedStore>, settings?: object) {
+  const machine = new Machine();
+  const said: string[] = [];
+  const hold = (): void => void said.push('hold');
+  const guarded = guard(machine, { hold, release: async () => {}, durable: () => undefined, ...store }, settings);
+  const note = (name: string, call: Promise<string | string[]>): void => {
+    call.then(
+      (answer) => said.push(`${name}: ${String(answer)}`),
+      (error: unknown) => said.push(`${name}: ${String(error)}`),
+    );
+  };
+  return { machine, said, note, guarded };
+}
+
+describe('a call that ends while a sync is taken in', () => {
+  function start(release: (said: string[]) => Promise<void>) {
+    const started = startMachine({ release: () => release(started.said) });
+    const { machine, note } = started;
     note('sync', machine.receiveSyncChanges('[]', {}));
     note('encrypt', machine.encryptRoomEvent());
     note('share', machine.shareRoomKey());
-    return { machine, said };
+    return started;
   }
 
   it('answers when what it may rest on is stored', async () => {
-    const { machine, said } = start(() => said.push('release'));
+    const stored = Promise.withResolvers<void>();
+    const { machine, said } = start((said) => {
+      said.push('release');
+      return stored.promise;
+    });
     await nextEventLoopTurn();
     expect(said).toEqual(['hold']);
     machine.sync.resolve(['taken in']);
     await nextEventLoopTurn();
-    expect(said.slice(0, 2)).toEqual(['hold', 'release']);
+    expect(said).toEqual(['hold', 'release']);
+    stored.resolve();
+    await nextEventLoopTurn();
     expect(said.slice(2).toSorted()).toEqual(['encrypt: sealed', 'share: shared', 'sync: taken in']);
     await machine.encryptRoomEvent();
     expect(said).toHaveLength(5);
   });
 
   it('gives nothing out that could not be stored', async () => {
-    const { machine, said } = start(() => {
-      throw new Error('disk full');
-    });
+    const { machine, said } = start(() => Promise.reject(new Error('disk full')));
     machine.sync.resolve(['taken in']);
     await nextEventLoopTurn();
     expect(said.toSorted()).toEqual(['encrypt: Error: disk full', 'hold', 'sync: Error: disk full']);
+  });
+});
+
+describe('a call that ends while changes of another one are being stored', () => {
+  it('answers when they are stored', async () => {
+    const stored = Promise.withResolvers<void>();
+    const { machine, said, note } = startMachine({ durable: () => stored.promise });
+    note('encrypt', machine.encryptRoomEvent());
+    note('share', machine.shareRoomKey());
+    await nextEventLoopTurn();
+    expect(said).toEqual([]);
+    stored.resolve();
+    await nextEventLoopTurn();
+    expect(said.toSorted()).toEqual(['encrypt: sealed', 'share: shared']);
+  });
+
+  it('gives nothing out where they could not be stored', async () => {
+    const { machine, said, note } = startMachine({ durable: () => Promise.reject(new Error('disk full')) });
+    note('encrypt', machine.encryptRoomEvent());
+    note('share', machine.shareRoomKey());
+    await nextEventLoopTurn();
+    expect(said).toEqual(['encrypt: Error: disk full']);
+  });
+
+  it('is reported where they take too long, as a call that does not end', async () => {
+    const clock = new ManualClock();
+    const faults: unknown[] = [];
+    const onFault = (error: unknown): void => void faults.push(error);
+    const durable = (): Promise<void> => new Promise(() => {});
+    const { machine, said, note } = startMachine({ durable }, { clock, callTimeoutMs: 1_000, onFault });
+    note('encrypt', machine.encryptRoomEvent());
+    await clock.advance(1_000);
+    expect(said).toEqual([expect.stringContaining('did not finish encryptRoomEvent')]);
+    expect([faults.length, clock.pendingTimers]).toEqual([1, 0]);
+  });
+
+  it('is waited for before the machine is closed', async () => {
+    const clock = new ManualClock();
+    const stored = Promise.withResolvers<void>();
+    const { machine, said, note, guarded } = startMachine({ durable: () => stored.promise }, { clock });
+    note('encrypt', machine.encryptRoomEvent());
+    void guarded.settle(5_000, () => []).then(() => said.push('settled'));
+    await nextEventLoopTurn();
+    await nextEventLoopTurn();
+    expect(said).toEqual([]);
+    stored.resolve();
+    await vi.waitUntil(() => said.length === 2);
+    expect(said).toEqual(['encrypt: sealed', 'settled']);
   });
 });
 

@@ -79,14 +79,14 @@ describe('openCrypto()', () => {
     const matrixClient = clientWith();
     await (await encrypt({ matrixClient, store: first })).settle();
     matrixClient.stopClient();
-    first.close();
+    await first.close();
 
     const second = await store.openUser(device);
     await expect(encrypt({ matrixClient: clientWith({}, '@a:x', 'OTHER'), store: second })).rejects.toMatchObject({
       code: 'ENCRYPTION_DEVICE_MISMATCH',
       userId: '@a:x',
     });
-    second.close();
+    await second.close();
 
     const third = await store.openUser(device);
     third.storageKey.fill(3);
@@ -94,7 +94,7 @@ describe('openCrypto()', () => {
       code: 'ENCRYPTION_STORE_DAMAGED',
       userId: '@a:x',
     });
-    third.close();
+    await third.close();
   });
 
   it('gives up after startTimeoutMs, and ends what opens later', async () => {
@@ -131,7 +131,7 @@ describe('openCrypto()', () => {
       for (const { id = '', type } of queries) await machine.markRequestAsSent(id, type, answer);
       await settle();
       matrixClient.stopClient();
-      keys.close();
+      await keys.close();
     }
     expect(asked).toEqual([true, false, true]);
   });
@@ -145,7 +145,7 @@ describe('openCrypto()', () => {
       matrixClient.http.abort();
       await settle();
       expect(() => matrixClient.stopClient()).not.toThrow();
-      keys.close();
+      await keys.close();
     }
     // An unhandled rejection would fail the run.
     await new Promise((resolve) => setImmediate(resolve));

@@ -1,19 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import type { DatabaseChange, KeyChange, StoredDatabase } from '../../../core/ports/key-store.js';
 import type { InstalledGlobals } from './globals.js';
 import { indexedDbOfApplication, installGlobals } from './globals.js';
 import type { Factory, OpenRequest, RawDatabase, RawStore } from './raw-database.js';
 import { indexedDbClasses, IDBFactory } from './raw-database.js';
-import type { DatabaseChange, DatabaseSchema } from './tracked-database.js';
 import { TrackedDatabase } from './tracked-database.js';
-
-/** A database as of its last commit. */
-export interface StoredDatabase {
-  /** The database's name without the device's prefix. */
-  readonly name: string;
-  readonly schema: DatabaseSchema;
-  /** Records by object store. */
-  readonly records: ReadonlyMap<string, readonly { readonly key: string; readonly value: unknown }[]>;
-}
 
 /** The databases of one device, in memory for as long as its client runs. */
 export interface Databases {
@@ -25,8 +16,8 @@ export interface Databases {
   close(): void;
 }
 
-/** Called with each change before its transaction completes. The transaction is aborted if this throws. */
-export type Commit = (databaseName: string, change: DatabaseChange) => void;
+/** Called with each change before its transaction completes, like the `commit` of {@link TrackedDatabase}. */
+export type Commit = (...change: KeyChange) => Promise<void> | undefined;
 
 interface OpenDevice {
   readonly commit: Commit;
@@ -150,10 +141,10 @@ function trackDatabase(name: string, raw: RawDatabase): void {
   const device = openDeviceOf(name);
   const ownName = name.slice(name.indexOf(SEPARATOR) + SEPARATOR.length);
   const restored = restoring.get(name);
-  const commit = (change: DatabaseChange): void => {
+  const commit = (change: DatabaseChange): Promise<void> | undefined => {
     const device = openDeviceOf(name); // looked up for each change, because a closed device is removed
     if (!device) throw new DOMException(`the crypto store of the database ${name} is closed`, 'InvalidStateError');
-    device.commit(ownName, change);
+    return device.commit(ownName, change);
   };
   const database = new TrackedDatabase(raw, commit, restored !== undefined);
   device?.tracked.set(name, database);

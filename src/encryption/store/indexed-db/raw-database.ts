@@ -88,8 +88,12 @@ export interface RawTransaction {
   readonly mode: 'readonly' | 'readwrite' | 'versionchange';
   /** Names of the stores that it may change. No other writing transaction uses them at the same time. */
   readonly _scope: ReadonlySet<string>;
+  /** Other transactions on its stores wait while it is in the list of transactions and not `finished`. */
+  _state: 'active' | 'inactive' | 'committing' | 'finished';
   /** Called with `complete` after the last request succeeded, before any listener runs. */
   dispatchEvent(event: { readonly type: string }): boolean;
-  /** Rolls back all changes of the transaction, then dispatches `abort`. */
+  /** Sets the state, and removes one entry of it from the list of transactions in a later turn of the event loop. */
+  _markFinished(): void;
+  /** Rolls back all changes of the transaction, calls `_markFinished()`, then dispatches `abort`. */
   _abort(errorName: string): void;
 }

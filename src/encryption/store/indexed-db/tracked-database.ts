@@ -1,49 +1,26 @@
+import type { DatabaseChange, DatabaseSchema, RecordChange } from '../../../core/ports/key-store.js';
 import type { RawDatabase, RawRecord, RawStore, RawTransaction } from './raw-database.js';
 
-/** The schema of a database, sufficient to create it again. */
-export interface DatabaseSchema {
-  readonly version: number;
-  readonly stores: readonly {
-    readonly name: string;
-    readonly keyPath: string | string[] | null;
-    readonly indexes: readonly {
-      readonly name: string;
-      readonly keyPath: string | string[];
-      readonly multiEntry: boolean;
-      readonly unique: boolean;
-    }[];
-  }[];
-}
-
-export interface RecordChange {
-  readonly store: string;
-  readonly key: string;
-  /** The record's present value; absent if the record was deleted. */
-  readonly present?: { readonly value: unknown };
-}
-
-/** The changes of one transaction. With a `schema`, `records` is the whole content of the database. */
-export interface DatabaseChange {
-  readonly schema?: DatabaseSchema;
-  readonly records: readonly RecordChange[];
-}
+/** Stores a change. Throws if it refuses the change. Returns undefined if the transaction may complete at once. */
+type CommitChange = (change: DatabaseChange) => Promise<void> | undefined;
 
 /**
- * Passes the changes of each transaction to `commit` before the transaction completes. If `commit` throws, the
- * transaction is aborted, so that memory and disk stay equal.
+ * Passes the changes of each transaction to `commit`, and completes the transaction when they are stored. Until then other
+ * transactions on the same object stores wait. If `commit` throws or rejects, the transaction is aborted, so that memory
+ * and disk stay equal.
  *
  * Wraps methods of this database's own objects only, because an application may use the same prototypes.
  */
 export class TrackedDatabase {
   readonly #raw: RawDatabase;
-  readonly #commit: (change: DatabaseChange) => void;
+  readonly #commit: CommitChange;
   /** Keys whose records may differ from the last commit. A rolled-back change leaves its key here. */
   readonly #changed = new Map<RawStore, Set<string>>();
   #watching = false;
   #isStored: boolean;
 
   /** @param isStored - whether any version of the database is on disk */
-  constructor(raw: RawDatabase, commit: (change: DatabaseChange) => void, isStored: boolean) {
+  constructor(raw: RawDatabase, commit: CommitChange, isStored: boolean) {
     this.#raw = raw;
     this.#commit = commit;
     this.#isStored = isStored;
@@ -102,35 +79,48 @@ export class TrackedDatabase {
     const dispatchEvent = transaction.dispatchEvent.bind(transaction);
     transaction.dispatchEvent = (event) => {
       if (event.type !== 'complete' || !this.#watching) return dispatchEvent(event);
+      let stored: Promise<void> | undefined;
       try {
-        this.#commitChanges(transaction);
+        stored = this.#commitChanges(transaction);
       } catch {
         transaction._abort('QuotaExceededError'); // `commit` has reported the error
         return true;
       }
-      return dispatchEvent(event);
+      if (!stored) return dispatchEvent(event);
+      // It was already marked as finished, so it will be removed from the list once. With a second entry it stays there.
+      transaction._state = 'committing';
+      Array.prototype.push.call(this.#raw.transactions, transaction);
+      stored.then(
+        () => {
+          transaction._markFinished();
+          dispatchEvent(event);
+        },
+        () => transaction._abort('QuotaExceededError'),
+      );
+      return true;
     };
   }
 
-  #commitChanges({ mode, _scope: scope }: RawTransaction): void {
+  /** Also forgets the changed keys, except where `commit` throws and the transaction is taken back. */
+  #commitChanges({ mode, _scope: scope }: RawTransaction): Promise<void> | undefined {
     const stores = [...this.#raw.rawObjectStores.values()];
     if (mode === 'versionchange' || !this.#isStored) {
       const records = stores.flatMap((store) => allRecords(store));
       // The SDK creates a database in many versions. Without a record there is nothing to lose in a crash.
-      if (records.length > 0 || this.#isStored) {
-        this.#commit({ schema: this.#schema(stores), records });
-        this.#isStored = true;
-      }
+      const isNeeded = records.length > 0 || this.#isStored;
+      const stored = isNeeded ? this.#commit({ schema: this.#schema(stores), records }) : undefined;
+      this.#isStored = isNeeded;
       this.#changed.clear();
-      return;
+      return stored;
     }
     const touched = stores.filter((store) => scope.has(store.name) && this.#changed.has(store));
     const records = touched.flatMap((store) =>
       [...(this.#changed.get(store) ?? [])].map((key) => changeOf(store, key)),
     );
-    if (records.length === 0) return;
-    this.#commit({ records });
+    if (records.length === 0) return undefined;
+    const stored = this.#commit({ records });
     for (const store of touched) this.#changed.delete(store);
+    return stored;
   }
 
   #schema(stores: readonly RawStore[]): DatabaseSchema {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { databasesReachable, openDatabases } from '../../../../src/encryption/store/indexed-db/databases.js';
-import type { DatabaseChange, DatabaseSchema } from '../../../../src/encryption/store/indexed-db/tracked-database.js';
+import type { DatabaseChange, DatabaseSchema } from '../../../../src/core/ports/key-store.js';
 import { contentOf, openDb, put } from '../../support/indexed-db.js';
 
 const schema: DatabaseSchema = {

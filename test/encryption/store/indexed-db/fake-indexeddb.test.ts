@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { nextEventLoopTurn } from '../../../../src/core/event-loop.js';
 import { indexedDbClasses, IDBFactory } from '../../../../src/encryption/store/indexed-db/raw-database.js';
 import type { RawDatabase, RawTransaction } from '../../../../src/encryption/store/indexed-db/raw-database.js';
 import type { Db } from '../../support/indexed-db.js';
@@ -122,6 +123,44 @@ describe('fake-indexeddb, inside', () => {
     tx.objectStore('keys').put(1, 'a');
     await expect(completed(tx)).rejects.toMatchObject({ name: 'QuotaExceededError' });
     expect([...(raw.rawObjectStores.get('keys')?.records.values() ?? [])]).toEqual([]);
+  });
+});
+
+describe('a transaction of fake-indexeddb that is about to tell that it is complete', () => {
+  it('holds back others on its stores while it is in the list and not finished', async () => {
+    const { raw, db } = await database();
+    const ends: (() => void)[] = [];
+    raw.transactions.push = (...added) => {
+      for (const transaction of added) {
+        const dispatch = transaction.dispatchEvent.bind(transaction);
+        transaction.dispatchEvent = (event) => {
+          if (event.type !== 'complete' || ends.length > 0) return dispatch(event);
+          transaction._state = 'committing';
+          Array.prototype.push.call(raw.transactions, transaction);
+          ends.push(() => {
+            transaction._markFinished();
+            dispatch(event);
+          });
+          return true;
+        };
+      }
+      return Array.prototype.push.apply(raw.transactions, added);
+    };
+    const first = db.transaction('keys', 'readwrite');
+    first.objectStore('keys').put(1, 'a');
+    const second = db.transaction('keys');
+    const heard: string[] = [];
+    const ended = [first, second].map((tx, n) => completed(tx).then(() => heard.push(`${n}`)));
+    await expect.poll(() => ends.length).toBe(1);
+    for (let turn = 0; turn < 10; turn++) await nextEventLoopTurn();
+    expect([heard, raw.transactions.filter((transaction) => transaction === (first as unknown)).length]).toEqual([
+      [],
+      1,
+    ]);
+    ends[0]?.();
+    await Promise.all(ended);
+    expect(heard).toEqual(['0', '1']);
+    await expect.poll(() => raw.transactions.length).toBe(0);
   });
 });
 

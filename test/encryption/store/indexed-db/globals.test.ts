@@ -33,7 +33,7 @@ describe('the globals of IndexedDB', () => {
     const bob = await two.openUser({ userId: '@a:x', deviceId: 'D' });
     expect(present()).toEqual(names);
     expect(Object.keys(globalThis)).not.toContain('indexedDB');
-    alice.close();
+    await alice.close();
     expect(present()).toEqual(names);
     await put(await openDb(bob.cryptoDatabasePrefix, upgrade), 'keys', { a: 1 });
     await two.close();
@@ -52,7 +52,7 @@ describe('the globals of IndexedDB', () => {
     await put(await openDb(keys.cryptoDatabasePrefix, upgrade), 'keys', { ours: 1 });
     await put(await openDb('app', upgrade), 'keys', { during: 1 });
     expect(keys.commits).toBe(1);
-    keys.close();
+    await keys.close();
     expect(scope['indexedDB']).toBe(indexedDB);
     expect(await contentOf(await openDb('app', upgrade), 'keys')).toEqual({ mine: 1, during: 1 });
   });
@@ -70,7 +70,7 @@ describe('the globals of IndexedDB', () => {
     expect('IDBCursor' in scope).toBe(false);
     Reflect.deleteProperty(globalThis, 'IDBKeyRange');
     Reflect.deleteProperty(globalThis, 'indexedDB');
-    (await store.openUser({ userId: '@a:x', deviceId: 'D' })).close();
+    await (await store.openUser({ userId: '@a:x', deviceId: 'D' })).close();
   });
 
   it.each(['IDBCursor', 'indexedDB'])(
@@ -94,9 +94,9 @@ describe('the globals of IndexedDB', () => {
     const closed = await store.openUser({ userId: '@a:x', deviceId: 'D' });
     const open = await store.openUser({ userId: '@b:x', deviceId: 'D' });
     const { cryptoDatabasePrefix } = closed;
-    closed.close();
+    await closed.close();
     await expect(openDb(cryptoDatabasePrefix, upgrade)).rejects.toMatchObject({ name: 'InvalidStateError' });
-    open.close();
+    await open.close();
   });
 
   it('delete no database of a device', async () => {

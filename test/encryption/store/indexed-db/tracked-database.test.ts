@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { nextEventLoopTurn } from '../../../../src/core/event-loop.js';
 import { IDBFactory } from '../../../../src/encryption/store/indexed-db/raw-database.js';
 import type { RawDatabase } from '../../../../src/encryption/store/indexed-db/raw-database.js';
 import { TrackedDatabase } from '../../../../src/encryption/store/indexed-db/tracked-database.js';
-import type { DatabaseChange } from '../../../../src/encryption/store/indexed-db/tracked-database.js';
+import type { DatabaseChange } from '../../../../src/core/ports/key-store.js';
 import type { Db } from '../../support/indexed-db.js';
 import { completed, contentOf, put, resultOf } from '../../support/indexed-db.js';
 
@@ -12,10 +13,11 @@ type CreateStore = (name: string, options?: object) => ReturnType<Db['createObje
 async function setUp({ isStored = false, watch = true } = {}) {
   const factory = new IDBFactory();
   const commits: DatabaseChange[] = [];
-  const disk = { isFull: false };
-  const commit = (change: DatabaseChange): void => {
+  const disk: { isFull: boolean; writes?: (() => Promise<void>) | undefined } = { isFull: false };
+  const commit = (change: DatabaseChange): Promise<void> | undefined => {
     if (disk.isFull) throw new Error('disk full');
     commits.push(change);
+    return disk.writes?.();
   };
   let tracked: TrackedDatabase | undefined;
   let raw: RawDatabase | undefined;
@@ -37,7 +39,7 @@ async function setUp({ isStored = false, watch = true } = {}) {
     create('rooms').createIndex('by_kind', 'kind', { unique: true, multiEntry: false });
   });
   if (!tracked) throw new Error('no upgrade');
-  return { db, open, tracked, commits, disk };
+  return { db, open, tracked, commits, disk, raw: () => raw };
 }
 
 const keys = (key: string, value?: unknown): object =>
@@ -104,6 +106,63 @@ describe('a new database', () => {
       name: 'AbortError',
     });
     expect(commits).toEqual([]);
+  });
+});
+
+describe('a transaction whose change takes time to store', () => {
+  const isPending = async (promise: Promise<void>): Promise<boolean> => {
+    for (let turn = 0; turn < 5; turn++) await nextEventLoopTurn();
+    return (await Promise.race([promise, Promise.resolve('pending')])) === 'pending';
+  };
+
+  it('is complete when it is stored, and until then only others on its object stores wait', async () => {
+    const { db, commits, disk, raw } = await setUp();
+    await put(db, 'keys', { a: 1 });
+    commits.length = 0;
+    const first = Promise.withResolvers<void>();
+    const writes = [first.promise];
+    disk.writes = () => writes.shift() ?? Promise.resolve();
+    const one = put(db, 'keys', { a: 2 });
+    const two = put(db, 'keys', { a: 3 });
+    expect([await isPending(one), await isPending(two)]).toEqual([true, true]);
+    const read = contentOf(db, 'keys');
+    await put(db, 'rooms', { r: { kind: 1 } });
+    expect(await isPending(read.then(() => {}))).toBe(true);
+    expect(commits.map(({ records }) => records[0]?.key)).toEqual(['a', 'r']);
+    first.resolve();
+    await Promise.all([one, two]);
+    expect(await read).toEqual({ a: 3 });
+    expect(commits[2]).toEqual({ records: [keys('a', 3)] });
+    await expect.poll(() => raw()?.transactions.length).toBe(0);
+  });
+
+  it('is aborted where it cannot be stored, and memory is as before', async () => {
+    const { db, commits, disk, raw } = await setUp();
+    await put(db, 'keys', { a: 1 });
+    const first = Promise.withResolvers<void>();
+    const writes = [first.promise];
+    disk.writes = () => writes.shift() ?? Promise.resolve();
+    const one = put(db, 'keys', { a: 2, b: 2 });
+    const two = put(db, 'keys', { c: 3 });
+    expect(await isPending(two)).toBe(true);
+    first.reject(new Error('the connection is lost'));
+    await expect(one).rejects.toMatchObject({ name: 'QuotaExceededError' });
+    await two;
+    expect(await contentOf(db, 'keys')).toEqual({ a: 1, c: 3 });
+    expect(commits.at(-1)?.records).toHaveLength(3); // a and b as they are again, and c
+    expect(commits.at(-1)?.records).toEqual(expect.arrayContaining([keys('a', 1), keys('b'), keys('c', 3)]));
+    await expect.poll(() => raw()?.transactions.length).toBe(0);
+  });
+
+  it('also when it changes the version: the database is open when the new schema is stored', async () => {
+    const { db, open, disk } = await setUp({ isStored: true });
+    db.close();
+    const write = Promise.withResolvers<void>();
+    disk.writes = () => write.promise;
+    const opening = open(2, (create) => void create('sessions')).then(() => {});
+    expect(await isPending(opening)).toBe(true);
+    write.resolve();
+    await opening;
   });
 });
 

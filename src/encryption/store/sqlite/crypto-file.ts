@@ -1,6 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import type { Layout } from '../../storage/sqlite/layout.js';
-import { Statements } from '../../storage/sqlite/statements.js';
+import type { Layout } from '../../../storage/sqlite/layout.js';
+import { Statements } from '../../../storage/sqlite/statements.js';
 
 /** Each device has the SDK's `databases`, which have `records`. All columns but ids and counts are encrypted. */
 export const cryptoLayout: Layout = {

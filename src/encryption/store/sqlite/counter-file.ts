@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
-import { storageError } from '../../storage/sqlite/sqlite-errors.js';
+import { storageError } from '../../../storage/sqlite/sqlite-errors.js';
 
 const ID_BYTES = 16;
 const COUNT_BYTES = 8;

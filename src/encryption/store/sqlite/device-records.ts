@@ -1,20 +1,20 @@
-import { hkdfSync, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
-import { MatrixClientManagerError } from '../../core/errors.js';
-import { nextEventLoopTurn } from '../../core/event-loop.js';
-import { Vault } from '../../storage/sqlite/vault.js';
+import { nextEventLoopTurn } from '../../../core/event-loop.js';
+import type {
+  DatabaseChange,
+  DatabaseSchema,
+  DeviceId,
+  KeyChange,
+  StoredDatabase,
+} from '../../../core/ports/key-store.js';
+import { Vault } from '../../../storage/sqlite/vault.js';
+import { damagedError } from '../key-failures.js';
 import type { CryptoFile, SealedRow } from './crypto-file.js';
-import type { StoredDatabase } from './indexed-db/databases.js';
-import type { DatabaseChange, DatabaseSchema } from './indexed-db/tracked-database.js';
 
 const KEY_BYTES = 32;
 /** Number of records that are decrypted in one turn of the event loop; takes about 5 ms. */
 const RECORDS_PER_TURN = 500;
-
-export interface DeviceId {
-  readonly userId: string;
-  readonly deviceId: string;
-}
 
 /** Creates the 32 random bytes that encrypt a device's records, and their encrypted form for the file. */
 export function createDeviceKey(vault: Vault, device: DeviceId): { key: Buffer; sealedKey: Buffer } {
@@ -69,7 +69,7 @@ export class DeviceRecords {
   }
 
   /** Writes the changes in order, inside the caller's transaction. @returns the device's number of commits */
-  write(changes: readonly (readonly [name: string, change: DatabaseChange])[]): number {
+  write(changes: readonly KeyChange[]): number {
     for (const [name, change] of changes) this.#writeChange(name, change);
     return this.#file.countCommit(this.#row);
   }
@@ -105,22 +105,4 @@ export class DeviceRecords {
     if (!content) throw damagedError(this.#device, 'a stored record was altered');
     return deserialize(content);
   }
-}
-
-/** The key that the SDK encrypts its records with, before the store encrypts them again. */
-export function sdkStorageKey(key: Uint8Array): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', key, '', 'matrix-sdk-crypto storage key', KEY_BYTES));
-}
-
-export function damagedError(
-  { userId, deviceId }: DeviceId,
-  reason: string,
-  cause?: unknown,
-): MatrixClientManagerError {
-  return new MatrixClientManagerError(
-    'ENCRYPTION_STORE_DAMAGED',
-    `the keys of ${userId} on device ${deviceId} cannot be used: ${reason}. ` +
-      'Log in as a new device and restore from the key backup',
-    { userId, cause },
-  );
 }

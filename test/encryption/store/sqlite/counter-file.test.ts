@@ -1,8 +1,8 @@
 import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CounterFile } from '../../../src/encryption/store/counter-file.js';
-import { temporaryFolder } from '../../storage/temporary-folder.js';
+import { CounterFile } from '../../../../src/encryption/store/sqlite/counter-file.js';
+import { temporaryFolder } from '../../../storage/temporary-folder.js';
 
 const slotBytes = 32;
 const newPath = (): string => join(temporaryFolder(), 'counters');

@@ -1,0 +1,105 @@
+/** A user's device, whose keys are stored together. */
+export interface DeviceId {
+  readonly userId: string;
+  readonly deviceId: string;
+}
+
+/** The schema of one of the crypto library's databases, sufficient to create it again. */
+export interface DatabaseSchema {
+  readonly version: number;
+  readonly stores: readonly {
+    readonly name: string;
+    readonly keyPath: string | string[] | null;
+    readonly indexes: readonly {
+      readonly name: string;
+      readonly keyPath: string | string[];
+      readonly multiEntry: boolean;
+      readonly unique: boolean;
+    }[];
+  }[];
+}
+
+export interface RecordChange {
+  readonly store: string;
+  readonly key: string;
+  /** The record's present value, which can be cloned; absent if the record was deleted. Must not be modified. */
+  readonly present?: { readonly value: unknown };
+}
+
+/** A change of one database. With a `schema`, `records` is the whole content of the database. */
+export interface DatabaseChange {
+  readonly schema?: DatabaseSchema;
+  readonly records: readonly RecordChange[];
+}
+
+/** A change of the database with that name. */
+export type KeyChange = readonly [databaseName: string, change: DatabaseChange];
+
+/** A database as of its last commit. */
+export interface StoredDatabase {
+  readonly name: string;
+  readonly schema: DatabaseSchema;
+  /** Records by object store. */
+  readonly records: ReadonlyMap<string, readonly { readonly key: string; readonly value: unknown }[]>;
+}
+
+export interface OpenDeviceOptions extends DeviceId {
+  /**
+   * Whether the device may start with new keys although the store has keys of another device of the user. Set it only
+   * for a device that a login has just created, so that no keys of it are published.
+   * @default false
+   */
+  readonly newDevice?: boolean;
+  /** The last number of commits that the caller has stored elsewhere. A lower number is a rollback. */
+  readonly knownCommits?: number;
+}
+
+/** The keys of one device, held until `release()`. */
+export interface DeviceHandle extends DeviceId {
+  /** 32 random bytes that belong to the device for ever, as secret as its keys. */
+  readonly key: Uint8Array;
+  /** Number of commits before the device was opened. 0 if the device has no keys yet. */
+  readonly commits: number;
+  /** Whether the device still had to read the key backup when it was opened. */
+  readonly restorePending: boolean;
+  /** The content of the device's databases when it was opened. */
+  readonly databases: readonly StoredDatabase[];
+  /**
+   * Stores the changes in one transaction, and resolves to the device's number of commits when they are durable. Commits
+   * take effect in the order of the calls. Those that wait for another commit may be stored together. After a failed
+   * commit the store may have any part of the waiting ones, so every later commit rejects with the same error.
+   */
+  commit(changes: readonly KeyChange[]): Promise<number>;
+  /** Stores whether the device still has to read the key backup. Rejects with `STORAGE` if that cannot be stored. */
+  setRestorePending(pending: boolean): Promise<void>;
+  /** Waits for running commits, then lets others open the device. Every later call of another method rejects. Idempotent. */
+  release(): Promise<void>;
+}
+
+/**
+ * Stores the encryption keys of devices. A device that used older keys again would break its encryption, so a store
+ * reports lost and older keys, and lets one holder at a time change a device's keys. No call waits without a bound. The
+ * contract suite in `matrix-client-manager/testing` checks implementations.
+ */
+export interface KeyStore extends AsyncDisposable {
+  /** Ids of the user's devices that the store has keys of, oldest first. */
+  devicesOf(userId: string): Promise<string[]>;
+  /**
+   * Loads the keys of a user's device. Rejects with `ENCRYPTION_STORE_IN_USE` while a device of the user is held,
+   * `ENCRYPTION_DEVICE_MISMATCH` if the store has only keys of another device, `ENCRYPTION_STORE_ROLLED_BACK` if the keys
+   * are lost or older than before, `ENCRYPTION_STORE_DAMAGED` if they cannot be read.
+   */
+  openDevice(options: OpenDeviceOptions): Promise<DeviceHandle>;
+  /**
+   * Deletes the keys of a device that is not held. Its id cannot get new keys in this store: other devices do not trust
+   * a device that changes its keys. Resolves to whether the store had keys of it.
+   */
+  forgetDevice(userId: string, deviceId: string): Promise<boolean>;
+  /**
+   * Encrypts all device keys with a new secret, completely or not at all. Held devices stay usable. After that the store
+   * opens only with the new secret. Rejects with `INVALID_OPTIONS` for an invalid secret.
+   */
+  rotateSecret(secret: string | Uint8Array): Promise<void>;
+  /** Waits for running commits and releases all devices. Every later call of another method rejects. Idempotent. */
+  close(): Promise<void>;
+}

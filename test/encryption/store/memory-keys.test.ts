@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { nextEventLoopTurn } from '../../../src/core/event-loop.js';
+import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import { MemoryKeys } from '../../../src/encryption/store/memory-keys.js';
+import { keyStoreContract } from '../../../src/testing/contracts/key-store-contract.js';
+import type { Db } from '../support/indexed-db.js';
+import { contentOf, openDb, put } from '../support/indexed-db.js';
+
+describe('MemoryKeys', () => {
+  keyStoreContract({ describe, it, expect }, async (secret) => {
+    const data = new MemoryKeys();
+    return {
+      keys: await data.open(secret),
+      open: (secret) => data.open(secret),
+      kill: () => {
+        data.kill();
+        return data.open(secret);
+      },
+    };
+  });
+});
+
+describe('a client on another key store', () => {
+  it('waits for its commits, which are shared by what is changed meanwhile, and continues from them', async () => {
+    const secret = new Uint8Array(32).fill(7);
+    const data = new MemoryKeys();
+    const device = { userId: '@alice:x', deviceId: 'DEVICE' };
+    const createStores = (db: Db): void => {
+      for (const name of ['keys', 'rooms', 'users']) db.createObjectStore(name);
+    };
+    const store = await CryptoStore.on(await data.open(secret));
+    const keys = await store.openUser(device);
+    const db = await openDb(keys.cryptoDatabasePrefix, createStores);
+    await put(db, 'keys', { first: 1 });
+    const before = keys.commits;
+    await Promise.all(['keys', 'rooms', 'users'].map((name) => put(db, name, { a: name })));
+    expect(keys.commits - before).toBe(2);
+    const ends: string[] = [];
+    const late = put(db, 'keys', { late: 1 }).then(() => ends.push('stored'));
+    for (let turn = 0; keys.durable() === undefined && turn < 1_000; turn++) await nextEventLoopTurn();
+    await Promise.all([keys.close().then(() => ends.push('closed')), late]);
+    expect(ends).toEqual(['stored', 'closed']);
+    await store.close();
+
+    await using later = await CryptoStore.on(await data.open(secret));
+    const again = await openDb((await later.openUser(device)).cryptoDatabasePrefix, createStores);
+    expect(await contentOf(again, 'keys')).toEqual({ first: 1, a: 'keys', late: 1 });
+    expect(await contentOf(again, 'users')).toEqual({ a: 'users' });
+  });
+});
