@@ -5,7 +5,7 @@ import type { Step } from './room-progress.js';
 
 /** A batch whose events are being handled. Neighbouring handled batches are merged into one. */
 export interface TrackedBatch {
-  nextBatch: string;
+  position: string;
   rooms: Map<string, string | null> | undefined;
   accountData: string | undefined;
   /** Room positions that apply once this batch and all before it are handled. Unordered. */
@@ -56,9 +56,9 @@ export class BatchLedger {
     this.#journalSize = journaled;
   }
 
-  add({ nextBatch, resume }: EventBatch): TrackedBatch {
+  add({ position, resume }: EventBatch): TrackedBatch {
     const tracked: TrackedBatch = {
-      nextBatch,
+      position,
       rooms: resume && new Map(resume.rooms),
       accountData: resume?.accountData,
       roomSteps: [],
@@ -189,7 +189,7 @@ export class BatchLedger {
     if (run.next) run.next.previous = undefined;
     else this.#newest = undefined;
     run.isCovered = true;
-    this.#pendingSince = run.nextBatch;
+    this.#pendingSince = run.position;
     for (const step of run.roomSteps) {
       step.handled = true;
       this.#changedRooms.add(step.roomId);
@@ -202,7 +202,7 @@ export class BatchLedger {
     earlier.next = later.next;
     if (later.next) later.next.previous = earlier;
     else this.#newest = earlier;
-    earlier.nextBatch = later.nextBatch;
+    earlier.position = later.position;
     earlier.rooms = mergeRooms(earlier.rooms, later.rooms);
     earlier.accountData = later.accountData ?? earlier.accountData;
     earlier.roomSteps = appendToLarger(earlier.roomSteps, later.roomSteps);

@@ -1,6 +1,7 @@
 import { delay } from '../core/abort.js';
 import type { ClientEvent, Provenance } from '../core/client-event.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
+import { isFromStart } from '../core/ports/event-source.js';
 import type { EventBatch, InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { isObject, needsDecryption } from '../core/raw-event.js';
@@ -78,8 +79,8 @@ export class Delivery {
   /** Joined rooms of which events were received, with the id of the first one; undefined if a gap is before it. */
   readonly #receivedRooms = new Map<string, string | undefined>();
   readonly #stopping = new AbortController();
-  /** Whether the user has had a sync before. Without one, the events of the first sync are backlog. */
-  #hasEarlierSync: boolean;
+  /** Whether the user has had a batch before. Without one, the events of the first batch are backlog. */
+  #hasEarlierBatch: boolean;
   /** See {@link hasDeferredEvents}. */
   #hasDeferredEvents = false;
   /** See {@link hasDeferredBacklog}. */
@@ -106,7 +107,7 @@ export class Delivery {
     this.#ledger = new BatchLedger(journal.length);
     this.#typing = new TypingLists(options.userId);
     this.#positions = new Map(lastDelivered);
-    this.#hasEarlierSync = since !== undefined || this.#positions.size > 0;
+    this.#hasEarlierBatch = since !== undefined || this.#positions.size > 0;
     this.#journaledIds = new Set(journal.map(({ eventId }) => eventId));
   }
 
@@ -121,14 +122,14 @@ export class Delivery {
     if (this.#stopping.signal.aborted) return;
     const newRooms = this.#takeNewRooms(batch, false);
     const tracked = this.#ledger.add(batch);
-    const isBacklog = batch.since === undefined && !this.#hasEarlierSync;
+    const isFirst = isFromStart(batch) && !this.#hasEarlierBatch;
     this.#unhandledBatches++;
     const arrivedAt = this.#options.clock.now();
-    const deliveries = batch.rooms.map((room) => this.#acceptRoom(tracked, batch, room, isBacklog, arrivedAt));
-    deliveries.push(...batch.invites.map((invite) => this.#acceptInvite(tracked, batch, invite, isBacklog)));
-    this.#hasEarlierSync = true;
+    const deliveries = batch.rooms.map((room) => this.#acceptRoom(tracked, batch, room, isFirst, arrivedAt));
+    deliveries.push(...batch.invites.map((invite) => this.#acceptInvite(tracked, batch, invite, isFirst)));
+    this.#hasEarlierBatch = true;
     void this.#completeAfter(tracked, deliveries);
-    if (isBacklog || batch.isBackfilledRooms) {
+    if (isFirst || batch.scope === 'late-rooms') {
       await nextEventLoopTurn();
       if (!tracked.isComplete) this.#storeBacklogEnd(batch, newRooms);
       await this.#commits;
@@ -208,18 +209,18 @@ export class Delivery {
   /** Delivers nothing of a batch; stores where the backlog of new rooms ends, so that later events are not backlog. */
   async #deferBatch(batch: EventBatch): Promise<void> {
     if (this.#isFinished) return;
-    const { since, nextBatch, rooms, invites, resume, isBackfilledRooms } = batch;
+    const { position, scope, rooms, invites, resume } = batch;
     const newRooms = this.#takeNewRooms(batch, true);
-    if (since === undefined && !this.#hasEarlierSync) {
-      this.#hasEarlierSync = true;
+    if (isFromStart(batch) && !this.#hasEarlierBatch) {
+      this.#hasEarlierBatch = true;
       this.#hasDeferredBacklog = true;
-      for (const [roomId, position] of backlogEnds(rooms)) this.#positions.set(roomId, position);
+      for (const [roomId, end] of backlogEnds(rooms)) this.#positions.set(roomId, end);
       const lastDelivered = new Map(this.#positions);
-      this.#commits = this.#commits.then(() => this.#commit({ since: nextBatch, ...resume, lastDelivered }));
-    } else if (isBackfilledRooms) {
+      this.#commits = this.#commits.then(() => this.#commit({ since: position, ...resume, lastDelivered }));
+    } else if (scope === 'late-rooms') {
       this.#hasDeferredBacklog = true;
       const ends = backlogEnds(newRooms);
-      for (const [roomId, position] of ends) this.#positions.set(roomId, position);
+      for (const [roomId, end] of ends) this.#positions.set(roomId, end);
       if (ends.length > 0 || resume) {
         const lastDelivered = new Map(ends);
         this.#commits = this.#commits.then(() => this.#commit({ ...resume, lastDelivered }));
@@ -254,33 +255,32 @@ export class Delivery {
   }
 
   /** Stores `clientSince`: the client continues from there, while deferred events are fetched from `since`. */
-  #storeClientPosition({ nextBatch, rooms, invites, resume }: EventBatch): void {
+  #storeClientPosition({ position, rooms, invites, resume }: EventBatch): void {
     // Earlier batches are still being handled. Their older room state is stored later and would overwrite this one.
     if (this.#unhandledBatches > 0) this.#hasUnstoredRooms = true;
     const hasChanges = resume !== undefined || invites.length > 0 || rooms.some(({ timeline }) => timeline.length > 0);
     if (this.#hasUnstoredRooms || !hasChanges) return;
-    this.#commits = this.#commits.then(() => this.#commit({ clientSince: nextBatch, ...resume }));
+    this.#commits = this.#commits.then(() => this.#commit({ clientSince: position, ...resume }));
   }
 
   /**
    * Stores where the backlog ends, for a batch that is not handled at once because a callback asked for the backlog.
    */
-  #storeBacklogEnd({ isPartialInitialSync, nextBatch, resume }: EventBatch, newRooms: readonly RoomBatch[]): void {
+  #storeBacklogEnd({ scope, position, resume }: EventBatch, newRooms: readonly RoomBatch[]): void {
     const ends = backlogEnds(newRooms);
-    if (ends.length === 0 && !isPartialInitialSync) return;
-    // After a crash the rooms still to be loaded count as backlog up to this sync position, so it is stored now.
+    const hasLateRooms = scope === 'first-rooms';
+    if (ends.length === 0 && !hasLateRooms) return;
+    // After a crash the rooms still to be loaded count as backlog up to this position, so it is stored now.
     const { accountData } = resume ?? {};
-    const partialSyncChange = isPartialInitialSync
-      ? { since: nextBatch, ...(accountData !== undefined && { accountData }) }
-      : {};
-    this.#commits = this.#commits.then(() => this.#commit({ ...partialSyncChange, lastDelivered: new Map(ends) }));
+    const positionChange = hasLateRooms ? { since: position, ...(accountData !== undefined && { accountData }) } : {};
+    this.#commits = this.#commits.then(() => this.#commit({ ...positionChange, lastDelivered: new Map(ends) }));
   }
 
   async #acceptRoom(
     tracked: TrackedBatch,
     batch: EventBatch,
     room: RoomBatch,
-    isBacklog: boolean,
+    isFirst: boolean,
     arrivedAt: number,
   ): Promise<boolean> {
     // The room's queue delays later batches only while a gap is filled or a key is awaited. Callbacks run outside of
@@ -289,8 +289,8 @@ export class Delivery {
     const { roomId } = room;
     const isPlanned = await this.#roomQueues.run(roomId, async () => {
       // After a stop a gap may be unfilled: plan nothing, so that the room's position does not move past it.
-      const isRoomBacklog = isBacklog || (batch.isBackfilledRooms === true && !this.#positions.has(roomId));
-      const plan = this.#stopping.signal.aborted ? undefined : await this.#planEvents(batch, room, isRoomBacklog);
+      const isBacklog = isFirst || (batch.scope === 'late-rooms' && !this.#positions.has(roomId));
+      const plan = this.#stopping.signal.aborted ? undefined : await this.#planEvents(batch, room, isBacklog);
       if (!plan) return false;
       const hasLeft = room.membership === 'leave';
       if (room.isGone) this.#reportGoneRoom(roomId);
@@ -308,7 +308,7 @@ export class Delivery {
         const event = toTimelineEvent(this.#options.userId, roomId, readable, provenance);
         deliveries.push(this.#deliver(step, event));
       }
-      const provenance = isBacklog || batch.isBackfilledRooms ? 'backlog' : provenanceOf(batch);
+      const provenance = isFirst || batch.scope === 'late-rooms' ? 'backlog' : ofNewEvents(room, batch);
       for (const event of toEphemeralEvents(this.#options.userId, room, provenance)) {
         const changed = event.type === 'typing' ? this.#typing.withoutOwnUser(event) : event;
         if (changed) deliveries.push(this.#dispatch(changed, async () => {}));
@@ -323,9 +323,9 @@ export class Delivery {
     tracked: TrackedBatch,
     batch: EventBatch,
     invite: InviteBatch,
-    isBacklog: boolean,
+    isFirst: boolean,
   ): Promise<boolean> {
-    const event = toInvite(this.#options.userId, invite, isBacklog ? 'backlog' : provenanceOf(batch));
+    const event = toInvite(this.#options.userId, invite, isFirst ? 'backlog' : ofNewEvents(invite, batch));
     if (!event) return true;
     const memberEvent = invite.state.find(({ type, sender }) => type === 'm.room.member' && sender === event.sender);
     // Most invitations have no event id, but the journal needs an id.
@@ -342,14 +342,12 @@ export class Delivery {
       if (position) return event.event_id === position.eventId ? 'known' : 'none';
       return isOwnJoin(event, this.#options.userId) ? 'first' : 'none';
     };
-    const provenance = provenanceOf(batch);
+    const provenance = ofNewEvents(room, batch);
     const edgeIndex = timeline.findLastIndex((event) => edge(event) !== 'none');
     if (edgeIndex >= 0) {
       // In a room that was just joined, events before the join are backlog; the join itself is new.
       const firstNew = position ? edgeIndex + 1 : edgeIndex;
-      const deliversBacklog = position
-        ? position.history && (batch.since === undefined || batch.isBackfilledRooms)
-        : true;
+      const deliversBacklog = position ? position.history && batch.scope !== 'changes' : true;
       return [
         ...withProvenance('backlog', deliversBacklog ? timeline.slice(0, firstNew) : []),
         ...withProvenance(provenance, timeline.slice(firstNew)),
@@ -358,7 +356,7 @@ export class Delivery {
     const received = withProvenance(provenance, timeline);
     if (!room.limited || prevBatch === undefined) return received;
     const neighbours = { before: position?.eventId, after: timeline[0]?.event_id };
-    const gap = { roomId, from: prevBatch, to: batch.isBackfilledRooms ? undefined : batch.since, edge, ...neighbours };
+    const gap = { roomId, from: prevBatch, to: room.gapStart, edge, ...neighbours };
     const missed = await this.#gaps.fetchMissing(gap, this.#stopping.signal);
     return missed && [...withProvenance('gap-fill', missed), ...received];
   }
@@ -490,8 +488,10 @@ function withProvenance(provenance: Provenance, events: readonly RawEvent[]): Pl
   return events.map((raw) => ({ raw, provenance }));
 }
 
-function provenanceOf(batch: EventBatch): Provenance {
-  return batch.catchUp || batch.isBackfilledRooms ? 'gap-fill' : 'live';
+/** The provenance of events that are newer than a delivered one; also in a room that the source calls backlog. */
+function ofNewEvents({ provenance }: RoomBatch | InviteBatch, { scope }: EventBatch): Provenance {
+  if (provenance !== 'backlog') return provenance;
+  return scope === 'late-rooms' ? 'gap-fill' : 'live';
 }
 
 /** Whether the user joined the room with this event. Profile changes are `join` events, too, but are no joins. */

@@ -87,7 +87,11 @@ function toReceipts(
 }
 
 /** Converts an invitation to the event that callbacks get; undefined if it lacks the user's own membership event. */
-export function toInvite(userId: string, invite: InviteBatch, provenance: Provenance): InviteEvent | undefined {
+export function toInvite(
+  userId: string,
+  invite: Pick<InviteBatch, 'roomId' | 'state'>,
+  provenance: Provenance,
+): InviteEvent | undefined {
   const own = invite.state.find((event) => event.type === 'm.room.member' && event.state_key === userId);
   if (!own) return undefined;
   const name = invite.state.find((event) => event.type === 'm.room.name')?.content.name;

@@ -61,6 +61,12 @@ export class DeletedRoomCheck {
 }
 
 function leaveBatch(roomId: string): RoomBatch {
-  const nothing = { timeline: [], ephemeral: [], limited: false, prevBatch: undefined };
+  const nothing = {
+    provenance: 'gap-fill' as const,
+    timeline: [],
+    ephemeral: [],
+    limited: false,
+    prevBatch: undefined,
+  };
   return { roomId, membership: 'leave', ...nothing, isGone: true };
 }

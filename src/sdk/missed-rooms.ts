@@ -2,27 +2,28 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import type { EventBatch, RoomBatch } from '../core/ports/event-source.js';
 
 /**
- * A batch in which every room of the client has a gap before `position`, so that delivery reads its missed events from
+ * A batch in which every room of the client has a gap from `since` to `position`, so that delivery reads its missed events from
  * `/messages`. Invitations have no gap.
  */
 export function gapsOfAllRooms(
   matrixClient: MatrixClient,
   position: string,
+  since: string,
 ): { batch: EventBatch; roomIds: ReadonlySet<string> } {
   const rooms = matrixClient.getRooms();
   const gaps = (membership: RoomBatch['membership']): RoomBatch[] =>
     rooms
       .filter((room) => room.getMyMembership() === membership)
       .map(({ roomId }) => {
-        return { roomId, membership, timeline: [], limited: true, prevBatch: position, ephemeral: [] };
+        const gap = { limited: true, prevBatch: position, gapStart: since };
+        return { roomId, membership, provenance: 'gap-fill', timeline: [], ...gap, ephemeral: [] };
       });
   const invites = rooms
     .filter((room) => room.getMyMembership() === 'invite')
-    .map(({ roomId }) => ({ roomId, state: [] }));
+    .map(({ roomId }) => ({ roomId, provenance: 'gap-fill' as const, state: [] }));
   const batch = {
-    since: position,
-    nextBatch: position,
-    catchUp: true,
+    position,
+    scope: 'changes' as const,
     rooms: [...gaps('join'), ...gaps('leave')],
     invites,
   };

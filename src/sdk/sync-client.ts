@@ -10,7 +10,7 @@ import type { EventBatch, EventSink, EventSource } from '../core/ports/event-sou
 import type { UserEngine } from '../core/ports/user-engine.js';
 import { isObject } from '../core/raw-event.js';
 import { noTelemetry } from '../core/telemetry.js';
-import type { SyncKind, SyncSize, SyncWatch, Telemetry } from '../core/telemetry.js';
+import type { SyncSize, SyncWatch, Telemetry } from '../core/telemetry.js';
 import type { UserEncryption } from './crypto/user-encryption.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { Logger } from '../core/logger.js';
@@ -413,23 +413,23 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   /** Makes batches for delivery only. Their resume data is the SDK's current state, which belongs to `position`. */
   #missedBatches(position: string): MissedBatches {
     const matrixClient = this.#matrixClient;
-    const toBatch = (batch: EventBatch, stateChanged: ReadonlySet<string>, since: string | undefined): EventBatch => {
+    const toBatch = (batch: EventBatch, stateChanged: ReadonlySet<string>): EventBatch => {
       const held = this.#feed.heldAccountData();
       const resume = resumeData(matrixClient, batch, stateChanged, true, this.#storedWithMissingRooms, held);
-      return { ...batch, since, nextBatch: position, ...(resume && { resume }) };
+      return { ...batch, position, ...(resume && { resume }) };
     };
     return {
-      fromSync: ({ batch, stateChanged }, since) => toBatch(batch, stateChanged, since),
+      fromSync: ({ batch, stateChanged }) => toBatch(batch, stateChanged),
       withGaps: (since = position) => {
-        const { batch, roomIds } = gapsOfAllRooms(matrixClient, position);
-        return toBatch(batch, roomIds, since);
+        const { batch, roomIds } = gapsOfAllRooms(matrixClient, position, since);
+        return toBatch(batch, roomIds);
       },
     };
   }
 
   #prepareForSdk(result: SyncResult): ISyncResponse {
     const { sync, durationMs } = result;
-    const { malformed, batch } = sync;
+    const { malformed, batch, kind } = sync;
     const response = sync.response as unknown as ISyncResponse;
     const { logger } = this.#options;
     if (malformed > 0) {
@@ -438,13 +438,13 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     }
     const { account_data: accountData } = response;
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
-    this.#keepDeviceKeyCounts(response, batch.isBackfilledRooms === true);
+    this.#keepDeviceKeyCounts(response, batch.scope === 'late-rooms');
     for (const roomId of dropRenewedRooms(this.#matrixClient, response)) this.#options.encryption?.forgetRoom(roomId);
     this.#feed.prune(response);
     dropKnownEvents(this.#matrixClient, response);
     this.#wasPruned = !this.#feed.isMaterialized;
     this.#pending = result;
-    this.#traceSync = this.#telemetry.sync(this.#userId, kindOf(batch), durationMs);
+    this.#traceSync = this.#telemetry.sync(this.#userId, kind, durationMs);
     return response;
   }
 
@@ -503,11 +503,6 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     if (this.#phase === 'running') this.#options.onFatal(error);
     else this.#firstSync.reject(error);
   }
-}
-
-function kindOf({ since, catchUp, isBackfilledRooms }: EventBatch): SyncKind {
-  if (catchUp) return 'catch-up';
-  return since === undefined || isBackfilledRooms ? 'initial' : 'live';
 }
 
 function sizeOf({ rooms, invites }: EventBatch): SyncSize {

@@ -126,10 +126,10 @@ export class FastStart {
     const window = await this.#tryFirstWindow();
     if (!window) return undefined;
     this.#hasMissingRooms = !window.isComplete;
-    const { sections, liveSync } = await this.#addLiveSync(window, position.batch.nextBatch, false);
+    const { sections, liveSync } = await this.#addLiveSync(window, position.batch.position, false);
     const hasMissingRooms = this.#hasMissingRooms;
     const parsed = this.#parse({ ...position.response, rooms: roomsBody(sections) }, undefined, false);
-    const first = { ...parsed, batch: { ...parsed.batch, ...(hasMissingRooms && { isPartialInitialSync: true }) } };
+    const first = { ...parsed, batch: { ...parsed.batch, ...(hasMissingRooms && { scope: 'first-rooms' as const }) } };
     return [{ sync: first, hasMissingRooms }, ...(liveSync ? [{ sync: liveSync, hasMissingRooms }] : [])];
   }
 
@@ -145,7 +145,7 @@ export class FastStart {
       const chunks = liveSync ? [{ sync: liveSync, hasMissingRooms }] : [];
       if (sections.join.size > 0) {
         const parsed = this.#parse({ next_batch: since, rooms: roomsBody(sections) }, undefined, false);
-        const backfill = { ...parsed, batch: { ...parsed.batch, since, isBackfilledRooms: true } };
+        const backfill = { ...parsed, batch: { ...parsed.batch, scope: 'late-rooms' as const } };
         chunks.unshift({ sync: backfill, hasMissingRooms });
       }
       if (chunks.length > 0) return chunks;

@@ -38,8 +38,7 @@ const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
 /** Makes the batches of missed events for delivery. */
 export interface MissedBatches {
-  /** @param since - the position that the sync started from */
-  fromSync(sync: ParsedSync, since: string | undefined): EventBatch;
+  fromSync(sync: ParsedSync): EventBatch;
   /** A batch in which every room has a gap since `since`, so that delivery reads each room from `/messages`. */
   withGaps(since: string | undefined): EventBatch;
 }
@@ -119,7 +118,7 @@ export class MissedSync {
       const since = withBacklog || this.#positionRejected ? undefined : stored;
       const sync = await this.#sync(since);
       this.#reset();
-      await sink.take(batches.fromSync(sync, since));
+      await sink.take(batches.fromSync(sync));
     } catch (error) {
       if (signal.aborted) throw error;
       await this.#failingTime?.failed(error);

@@ -178,7 +178,7 @@ export class SyncPoll {
         this.#suspectPosition = undefined;
         if (since === undefined) this.#lostPosition = undefined; // the new position may equal the lost one
         else this.#positionLosses = 0;
-        this.#noteProgress(immediate || result.sync.batch.nextBatch !== since, startedAt);
+        this.#noteProgress(immediate || result.sync.batch.position !== since, startedAt);
         return result;
       } catch (error) {
         if (signal.aborted) throw error;

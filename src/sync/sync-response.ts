@@ -1,6 +1,8 @@
+import type { Provenance } from '../core/client-event.js';
 import type { EventBatch, InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 import { isObject, isRawEvent } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
+import type { SyncKind } from '../core/telemetry.js';
 import { cleanReceipts } from './receipts.js';
 import { isBareEvent, isRoomId, ResponseParts } from './response-parts.js';
 import type { BareEvent, JsonObject } from './response-parts.js';
@@ -35,6 +37,7 @@ export interface SyncBody extends JsonObject {
 export interface ParsedSync {
   /** The events for delivery. Each `content` is a shallow copy, because the SDK prunes redacted events in place. */
   readonly batch: EventBatch;
+  readonly kind: SyncKind;
   /** The response for the SDK: the parts that it reads, without events that it cannot process. */
   readonly response: SyncBody;
   /** Rooms for which the response has state events. */
@@ -70,11 +73,16 @@ const FALLBACK_KEYS = 'device_unused_fallback_key_types';
  */
 export function readSyncResponse(data: unknown, { since, catchUp, timelineLimit }: ReadOptions): ParsedSync {
   if (!isObject(data)) throw new MalformedSync('the body is not an object');
-  const { next_batch: nextBatch } = data;
-  if (typeof nextBatch !== 'string' || nextBatch === '') throw new MalformedSync('next_batch is not a string');
+  const { next_batch: position } = data;
+  if (typeof position !== 'string' || position === '') throw new MalformedSync('next_batch is not a string');
   const parts = new ResponseParts();
+  const [kind, provenance] = catchUp
+    ? (['catch-up', 'gap-fill'] as const)
+    : since === undefined
+      ? (['initial', 'backlog'] as const)
+      : (['live', 'live'] as const);
   const sections = parts.object(data, 'rooms') ?? {};
-  const reader = new RoomReader(parts, timelineLimit, since === undefined);
+  const reader = new RoomReader(parts, timelineLimit, since, provenance);
   const read = <T>(name: string, room: (roomId: string, room: JsonObject) => T): [string, T][] =>
     parts.objects(sections, name, isRoomId).map(([roomId, section]) => [roomId, room(roomId, section)]);
   const join = read('join', (roomId, room) => reader.room(roomId, 'join', room));
@@ -87,15 +95,15 @@ export function readSyncResponse(data: unknown, { since, catchUp, timelineLimit 
     ...(invite.length > 0 && { invite: responses(invite) }),
     ...(knock.length > 0 && { knock: responses(knock) }),
   };
-  const response = { next_batch: nextBatch, rooms, ...readGlobalSections(parts, data) };
+  const response = { next_batch: position, rooms, ...readGlobalSections(parts, data) };
   return {
     batch: {
-      since,
-      nextBatch,
+      position,
+      scope: since === undefined ? 'all-rooms' : 'changes',
       rooms: [...join, ...leave].map(([, { batch }]) => batch),
       invites: invite.map(([, { batch }]) => batch),
-      catchUp,
     },
+    kind,
     response: response as unknown as SyncBody, // every part was checked above
     stateChanged: reader.stateChanged,
     malformed: parts.malformed,
@@ -135,12 +143,14 @@ class RoomReader {
   readonly #parts: ResponseParts;
   readonly #internedTexts = new Map<string, string>();
   readonly #timelineLimit: number;
-  readonly #isInitial: boolean;
+  readonly #since: string | undefined;
+  readonly #provenance: Provenance;
 
-  constructor(parts: ResponseParts, timelineLimit: number, initial: boolean) {
+  constructor(parts: ResponseParts, timelineLimit: number, since: string | undefined, provenance: Provenance) {
     this.#parts = parts;
     this.#timelineLimit = timelineLimit;
-    this.#isInitial = initial;
+    this.#since = since;
+    this.#provenance = provenance;
   }
 
   room(roomId: string, membership: 'join' | 'leave', room: JsonObject): ParsedRoom<RoomBatch> {
@@ -158,11 +168,13 @@ class RoomReader {
       batch: {
         roomId,
         membership,
+        provenance: this.#provenance,
         timeline: events.map((event) => this.#copyForDelivery(event)),
         // Synapse may omit the flag (synapse#16463).
         limited: (limited ?? events.length > 0) === true || events.length >= this.#timelineLimit,
         // If an initial timeline is complete, Synapse's prev_batch is the position after it, not before it.
-        prevBatch: typeof prevBatch === 'string' && !(this.#isInitial && !limited) ? prevBatch : undefined,
+        prevBatch: typeof prevBatch === 'string' && (this.#since !== undefined || limited) ? prevBatch : undefined,
+        gapStart: this.#since,
         ephemeral,
       },
       response: {
@@ -183,7 +195,10 @@ class RoomReader {
 
   invite(roomId: string, room: JsonObject): ParsedRoom<InviteBatch> {
     const state = this.#parts.events(this.#parts.object(room, 'invite_state'), isStrippedEvent);
-    return { batch: { roomId, state }, response: { invite_state: { events: this.#parts.forSdk(state) } } };
+    return {
+      batch: { roomId, provenance: this.#provenance, state },
+      response: { invite_state: { events: this.#parts.forSdk(state) } },
+    };
   }
 
   knock(room: JsonObject): ParsedRoom<undefined> {

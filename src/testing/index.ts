@@ -20,7 +20,9 @@ export { ManualClock } from './manual-clock.js';
 export { MemoryLogger } from './memory-logger.js';
 export type { LogEntry } from './memory-logger.js';
 
-// A user's client in memory
+// A user's events and client in memory
+export { MemoryEventLog } from './memory-event-source.js';
+export type { MemoryEventSource } from './memory-event-source.js';
 export { MemoryUserEngine } from './memory-user-engine.js';
 
 // Claims of users in memory
@@ -41,6 +43,9 @@ export type { TestApi } from './contracts/homeserver/test-api.js';
 export type { HomeserverTarget } from './contracts/homeserver/target.js';
 export { claimContract } from './contracts/claim-contract.js';
 export type { ClaimsUnderTest } from './contracts/claim-contract.js';
+export { eventSourceContract } from './contracts/event-source-contract.js';
+export type { EventSourceWorld, OpenedEventSource } from './contracts/event-source-contract.js';
+export type { EventBatch, EventSource, InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 export { userEngineContract } from './contracts/user-engine-contract.js';
 export type { UserEngineUnderTest } from './contracts/user-engine-contract.js';
 export type { UserEngine } from '../core/ports/user-engine.js';

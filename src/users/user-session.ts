@@ -9,6 +9,7 @@ import { delay, onAbort, orTimeout, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Claim } from '../core/ports/claim.js';
+import { isFromStart } from '../core/ports/event-source.js';
 import type { EventBatch } from '../core/ports/event-source.js';
 import { runAllSteps } from '../core/every-step.js';
 import type { Telemetry } from '../core/telemetry.js';
@@ -106,7 +107,7 @@ export class UserSession implements ManagedClient, PageClient, ReceiptClient, Se
       missed: {
         begin: () => this.#restartDelivery(),
         take: (batch) => {
-          if (batch.since === undefined) this.#hasUndeliveredBacklog = false;
+          if (isFromStart(batch)) this.#hasUndeliveredBacklog = false;
           return this.#delivery.accept(batch);
         },
       },
@@ -294,7 +295,7 @@ export class UserSession implements ManagedClient, PageClient, ReceiptClient, Se
   async #accept(batch: EventBatch): Promise<void> {
     for (const room of batch.rooms) {
       // Live events of a backfilled room may have been appended before: the timeline begins anew.
-      if (batch.isBackfilledRooms) this.#timelines.delete(room.roomId);
+      if (batch.scope === 'late-rooms') this.#timelines.delete(room.roomId);
       this.#timelines.append(room);
     }
     await this.#delivery.accept(batch);

@@ -3,7 +3,7 @@ import type { ClientEvent } from '../../src/core/client-event.js';
 import type { EventBatch, InviteBatch } from '../../src/core/ports/event-source.js';
 import type { Decrypt, DeliveryOptions } from '../../src/delivery/delivery.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
-import { batch, event, join, Life, memoryStorage, room, roomId, turn, userId } from './harness.js';
+import { batch, event, join, late, Life, memoryStorage, missed, room, roomId, turn, userId } from './harness.js';
 
 const storage = memoryStorage;
 const first = batch(undefined, 's1', room(['old']));
@@ -19,16 +19,15 @@ async function given(batches: readonly EventBatch[], options: Partial<DeliveryOp
 describe('typing notifications and receipts', () => {
   const typing = (...userIds: string[]) => ({ type: 'm.typing', content: { user_ids: userIds } });
   const receipt = { type: 'm.receipt', content: { $a: { 'm.read': { '@alice:x': { ts: 1 } } } } };
-  const told = (since: string | undefined, change: Partial<EventBatch> = {}) =>
-    given([{ ...batch(since, 's9', room([], { ephemeral: [typing('@alice:x'), receipt] })), ...change }]);
+  const quiet = room([], { ephemeral: [typing('@alice:x'), receipt] });
 
   it('come as what their batch is', async () => {
-    const provenances = async (...args: Parameters<typeof told>) =>
-      (await told(...args)).map(({ type, provenance }) => `${type} ${provenance}`);
-    expect(await provenances('s1')).toEqual(['typing live', 'receipt live']);
-    expect(await provenances('s1', { catchUp: true })).toEqual(['typing gap-fill', 'receipt gap-fill']);
-    expect(await provenances(undefined)).toEqual(['typing backlog', 'receipt backlog']);
-    expect(await provenances('s1', { isBackfilledRooms: true })).toEqual(['typing backlog', 'receipt backlog']);
+    const provenances = async (one: EventBatch) =>
+      (await given([one])).map(({ type, provenance }) => `${type} ${provenance}`);
+    expect(await provenances(batch('s1', 's9', quiet))).toEqual(['typing live', 'receipt live']);
+    expect(await provenances(missed(batch('s1', 's9', quiet)))).toEqual(['typing gap-fill', 'receipt gap-fill']);
+    expect(await provenances(batch(undefined, 's9', quiet))).toEqual(['typing backlog', 'receipt backlog']);
+    expect(await provenances(late('s9', quiet))).toEqual(['typing backlog', 'receipt backlog']);
   });
 
   it('tell of a typing list only where it has changed, and of every receipt', async () => {
@@ -53,7 +52,7 @@ describe('invitations', () => {
     (...state: InviteBatch['state'][number][]) =>
     (since: string | undefined, next: string) => ({
       ...batch(since, next),
-      invites: [{ roomId: '!new:x', state }],
+      invites: [{ roomId: '!new:x', provenance: 'live' as const, state }],
     });
 
   it('come as history with the first batch, and as news with others', async () => {

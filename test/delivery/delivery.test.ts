@@ -71,7 +71,7 @@ describe('where a killed process resumes', () => {
     const member = { type: 'm.room.member', sender: '@alice:x', state_key: userId, content: { membership: 'invite' } };
     const inviting = {
       ...batch('s1', 's2', room(['slow'])),
-      invites: [{ roomId: '!new:x', state: [member] }],
+      invites: [{ roomId: '!new:x', provenance: 'live' as const, state: [member] }],
     };
     const invited: string[] = [];
     const dispatch = (hold: boolean) => (event: { type: string }) => {

@@ -30,11 +30,38 @@ export const join = (name: string): RawEvent =>
 /** What a sync brings of {@link roomId}, or of another room. */
 export function room(names: readonly (string | RawEvent)[], change: Partial<RoomBatch> = {}): RoomBatch {
   const timeline = names.map((name) => (typeof name === 'string' ? event(name) : name));
-  return { roomId, membership: 'join', timeline, limited: false, prevBatch: 'prev', ephemeral: [], ...change };
+  const shape = {
+    roomId,
+    membership: 'join',
+    provenance: 'live',
+    timeline,
+    limited: false,
+    prevBatch: 'prev',
+  } as const;
+  return { ...shape, ephemeral: [], ...change };
 }
 
-export function batch(since: string | undefined, nextBatch: string, ...rooms: RoomBatch[]): EventBatch {
-  return { since, nextBatch, rooms, invites: [], catchUp: false };
+/** What a source brings after a position, or without one. */
+export function batch(since: string | undefined, position: string, ...rooms: RoomBatch[]): EventBatch {
+  if (since !== undefined)
+    return { position, scope: 'changes', rooms: rooms.map((each) => ({ gapStart: since, ...each })), invites: [] };
+  return {
+    position,
+    scope: 'all-rooms',
+    rooms: rooms.map((each) => ({ ...each, provenance: 'backlog' })),
+    invites: [],
+  };
+}
+
+/** A batch of what was missed before the source ran. */
+export function missed({ rooms, invites, ...rest }: EventBatch): EventBatch {
+  const asMissed = <T>(each: T) => ({ ...each, provenance: 'gap-fill' as const });
+  return { ...rest, rooms: rooms.map(asMissed), invites: invites.map(asMissed) };
+}
+
+/** A batch of rooms that the first one left out, as they are at `position`. */
+export function late(position: string, ...rooms: RoomBatch[]): EventBatch {
+  return { ...batch(undefined, position, ...rooms), scope: 'late-rooms' };
 }
 
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

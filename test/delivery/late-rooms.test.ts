@@ -1,20 +1,14 @@
 import { expect, it } from 'vitest';
 import type { EventBatch, RoomBatch } from '../../src/core/ports/event-source.js';
-import { batch, Life, memoryStorage, room, roomId, userId } from './harness.js';
+import { batch, late, Life, memoryStorage, missed, room, roomId, userId } from './harness.js';
 
 const other = '!other:x';
 const resume = { rooms: new Map<string, string | null>(), accountData: 'growing' };
 
 /** A first batch that has some of the rooms only. */
 const part = (nextBatch: string, ...rooms: RoomBatch[]): EventBatch => {
-  return { ...batch(undefined, nextBatch, ...rooms), isPartialInitialSync: true, resume };
+  return { ...batch(undefined, nextBatch, ...rooms), scope: 'first-rooms', resume };
 };
-
-/** Rooms that a first batch has left out. */
-const late = (at: string, ...rooms: RoomBatch[]): EventBatch => ({
-  ...batch(at, at, ...rooms),
-  isBackfilledRooms: true,
-});
 
 it('takes rooms that come late for history, and what comes after them for news', async () => {
   const life = await Life.begin(memoryStorage());
@@ -39,7 +33,7 @@ it('stores where the first rooms were before their history is handled, so that t
   expect(stored.lastDelivered.get(roomId)).toEqual({ eventId: '$a', history: true });
 
   const next = await Life.begin(storage);
-  const news = { ...batch('s1', 's2', room(['c'])), catchUp: true };
+  const news = missed(batch('s1', 's2', room(['c'])));
   await next.take(late('s1', room(['a']), room(['b'], { roomId: other })), news);
   expect(next.dispatched.toSorted()).toEqual(['backlog a', 'backlog b', 'gap-fill c']);
 });
@@ -68,7 +62,7 @@ it.each([
     expect((await storage.loadCheckpoint(userId)).lastDelivered.has(other)).toBe(false);
 
     const next = await Life.begin(storage);
-    await next.take({ ...batch('s1', 's2', live), catchUp: true });
+    await next.take(missed(batch('s1', 's2', live)));
     expect(next.dispatched).toEqual(['gap-fill n0', 'gap-fill n1']);
   },
 );
@@ -79,7 +73,7 @@ it('stores no backlog end of a backfilled room whose live events came without ca
   const live = batch('s1', 's2', room(['n0'], { roomId: other, isAwaitingBackfill: true }));
   await unheard.take(part('s1', room(['a'])), live, late('s2', room(['x', 'n0'], { roomId: other })));
   const next = await Life.begin(storage);
-  await next.take({ ...live, catchUp: true });
+  await next.take(missed(live));
   expect(next.dispatched).toEqual(['gap-fill n0']);
 });
 

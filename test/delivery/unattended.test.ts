@@ -1,15 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { EventBatch, InviteBatch } from '../../src/core/ports/event-source.js';
+import type { EventBatch, InviteBatch, RoomBatch } from '../../src/core/ports/event-source.js';
 import type { CheckpointChange } from '../../src/storage/checkpoint.js';
-import { batch, event, Life, memoryStorage, room, roomId, turn, userId } from './harness.js';
+import { batch, event, late, Life, memoryStorage, room, roomId, turn, userId } from './harness.js';
 
 const other = '!other:x';
 const resume = { rooms: new Map([[roomId, 'state']]), accountData: 'data' };
-const invite: InviteBatch = { roomId: other, state: [] };
-const late = (...rooms: EventBatch['rooms']): EventBatch => ({
-  ...batch('s1', 's1', ...rooms),
-  isBackfilledRooms: true,
-});
+const invite: InviteBatch = { roomId: other, provenance: 'live', state: [] };
+const lateRooms = (...rooms: RoomBatch[]): EventBatch => late('s1', ...rooms);
 
 /** A user with nobody there to take events, until `listen` is called. */
 async function setUp() {
@@ -103,11 +100,11 @@ describe('while nobody is there to take events', () => {
   it('rooms that come late are history, of which only those that are new end anywhere', async () => {
     const { life, changes, misses, listen } = await setUp();
     await life.take(batch(undefined, 's1', room(['a'])));
-    await life.take({ ...late(room(['z']), room(['b'], { roomId: other })), resume });
+    await life.take({ ...lateRooms(room(['z']), room(['b'], { roomId: other })), resume });
     expect(misses()).toEqual({ news: false, history: true });
     const position = { eventId: '$b', history: true };
     expect(changes[1]).toEqual({ ...resume, lastDelivered: new Map([[other, position]]) });
-    await life.take(late(room(['b'], { roomId: other })));
+    await life.take(lateRooms(room(['b'], { roomId: other })));
     expect(changes).toHaveLength(2); // nothing in it was new
     listen();
     await life.take(batch('s1', 's2', room(['c'], { roomId: other })));
@@ -115,9 +112,9 @@ describe('while nobody is there to take events', () => {
   });
 
   it.each([
-    [{ ...late(room(['b'])) }, 1],
-    [{ ...late(), resume }, 1],
-    [late(), 0],
+    [{ ...lateRooms(room(['b'])) }, 1],
+    [{ ...lateRooms(), resume }, 1],
+    [lateRooms(), 0],
   ])('a late batch is stored only where it brings something (%#)', async (lateBatch, writes) => {
     const { life, changes, misses } = await setUp();
     await life.take(lateBatch);

@@ -16,7 +16,7 @@ const create = (n: number): RawEvent => event(n, { type: 'm.room.create', state_
 
 function timelineOf(events: readonly RawEvent[], prevBatch?: string): RoomTimeline {
   const timeline = new RoomTimeline(100);
-  const batch = { roomId: room, membership: 'join', limited: false, ephemeral: [] } as const;
+  const batch = { roomId: room, membership: 'join', provenance: 'live', limited: false, ephemeral: [] } as const;
   timeline.append({ ...batch, timeline: events, prevBatch });
   return timeline;
 }

@@ -8,7 +8,16 @@ function batch(eventIds: readonly string[], more: Partial<RoomBatch> = {}): Room
   const timeline = eventIds.map((id) => {
     return { event_id: id, type: 'm.room.message', sender: '@alice:hs.test', origin_server_ts: 1, content: {} };
   });
-  return { roomId, membership: 'join', timeline, limited: false, prevBatch: 't1', ephemeral: [], ...more };
+  return {
+    roomId,
+    membership: 'join',
+    provenance: 'live',
+    timeline,
+    limited: false,
+    prevBatch: 't1',
+    ephemeral: [],
+    ...more,
+  };
 }
 
 describe('the timelines of a user', () => {

@@ -2,36 +2,24 @@ import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
 import { ManagerLifecycle } from '../../src/core/lifecycle.js';
 import { DeadLetters } from '../../src/manager/dead-letters.js';
 import { EventHub } from '../../src/manager/event-hub.js';
+import type { MatrixClientManagerError } from '../../src/core/errors.js';
 import { singleProcessClaims } from '../../src/core/ports/claim.js';
 import type { Claim } from '../../src/core/ports/claim.js';
-import type { MatrixClientManagerError } from '../../src/core/errors.js';
-import type { Storage } from '../../src/storage/storage.js';
-import { openGate } from '../../src/core/ports/request-gate.js';
 import { noTelemetry } from '../../src/core/telemetry.js';
-import { delay } from '../../src/core/abort.js';
-import { fetchTransport } from '../../src/http/fetch-transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
-import { ServerVersions } from '../../src/http/server-versions.js';
-import { Session } from '../../src/http/session.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
-import { FakeHomeserver, ManualClock, MemoryLogger } from '../../src/testing/index.js';
+import type { Storage } from '../../src/storage/storage.js';
 import { UserSession } from '../../src/users/user-session.js';
-import type { UserSessionOptions } from '../../src/users/user-session.js';
 import { Recorder } from './recorder.js';
+import { userOnFake } from './sync-client-on-fake.js';
 
-/** The session of a user on a fake homeserver, without a manager. Another user says something in their room. */
+/** The session of a user on a fake homeserver, without a manager. */
 export async function userSessionOnFake({
   claim,
   storage = memoryStorage(),
 }: { claim?: Claim; storage?: Storage } = {}) {
-  const clock = new ManualClock();
-  const fake = new FakeHomeserver({ clock });
-  const logger = new MemoryLogger();
-  const [alice, bob] = [fake.createUser({ username: 'alice' }), fake.createUser({ username: 'bob' })];
-  const roomId = fake.createRoom({ creator: alice.userId, members: [bob.userId] });
-  const connections = fetchTransport(fake.fetch).open();
-  const http = new HomeserverHttp({ homeserverUrl: fake.baseUrl, connections, clock, requestTimeoutMs: 30_000 });
-  const closed = new AbortController();
+  const user = userOnFake();
+  const { clock, userId } = user;
+  const { logger } = user.settings;
   const deadLetters = new DeadLetters({
     storage,
     clock,
@@ -50,37 +38,23 @@ export async function userSessionOnFake({
     onDeadLetter: (event, error, attempts, owner) => deadLetters.store(event, error, attempts, owner),
   });
   const recorder = new Recorder();
-  callbacks.add(alice.userId, recorder.callback, { types: ['message'] });
-  const settings: UserSessionOptions['settings'] = {
-    clock,
-    logger,
-    storage,
-    slidingSync: true,
-    timelineLimit: 100,
-    pollTimeoutMs: 30_000,
-    startTimeoutMs: 60_000,
-    requestTimeoutMs: 30_000,
-    maxResponseBytes: 2 ** 28,
-    sweepIntervalMs: 60_000,
-    maxHeapBytes: Infinity,
-    maxClients: Infinity,
-    startConcurrency: 1,
-    gapFillLimit: 1_000,
-    gapFillTimeoutMs: 600_000,
-    idleTimeoutMs: Infinity,
-    stopTimeoutMs: 5_000,
-  };
+  callbacks.add(userId, recorder.callback, { types: ['message'] });
   const fatal: MatrixClientManagerError[] = [];
   const session = new UserSession({
-    credentials: alice,
-    session: new Session(alice.userId, alice),
-    claim: claim ?? (await singleProcessClaims()(alice.userId)),
-    stored: await settings.storage.loadCheckpoint(alice.userId),
-    settings,
-    http,
-    versions: new ServerVersions(http, clock, 30_000, closed.signal),
-    gate: { ...openGate, up: async () => false, pause: (delayMs, signal) => delay(clock, delayMs, signal, 'sync') },
-    answersOtherRequests: () => true,
+    ...user.parts,
+    claim: claim ?? (await singleProcessClaims()(userId)),
+    stored: await storage.loadCheckpoint(userId),
+    settings: {
+      ...user.settings,
+      storage,
+      sweepIntervalMs: 60_000,
+      maxHeapBytes: Infinity,
+      maxClients: Infinity,
+      startConcurrency: 1,
+      gapFillLimit: 1_000,
+      idleTimeoutMs: Infinity,
+      stopTimeoutMs: 5_000,
+    },
     telemetry: noTelemetry,
     callbacks,
     hooks: { onConnection: () => {}, onFatal: (error) => fatal.push(error) },
@@ -88,18 +62,11 @@ export async function userSessionOnFake({
     onGap: () => {},
   });
   return {
+    ...user,
     session,
-    clock,
-    fake,
     callbacks,
-    userId: alice.userId,
     /** The errors that ended the session. */
     fatal,
     recorder,
-    say: (text: string): void => void fake.sendMessage(roomId, bob.userId, text),
-    [Symbol.asyncDispose]: async (): Promise<void> => {
-      closed.abort();
-      await fake.close();
-    },
   };
 }

@@ -1,16 +1,24 @@
+import type { Provenance } from '../client-event.js';
 import type { EventContent, RawEvent } from '../raw-event.js';
 
-/** The events of one room for one user, from one sync response or one application service transaction. */
+/** The events of one room for one user. */
 export interface RoomBatch {
   readonly roomId: string;
   readonly membership: 'join' | 'leave';
+  /**
+   * What the source knows of the events: `live`, missed before the source ran (`gap-fill`), or from before the user's
+   * first batch (`backlog`). A `backlog` room may still have events that are newer than one that was delivered.
+   */
+  readonly provenance: Provenance;
   /** Oldest first. */
   readonly timeline: readonly RawEvent[];
   /** Whether events are missing between the previous batch and `timeline`. */
   readonly limited: boolean;
   /** A `/messages` token for the events before `timeline`. */
   readonly prevBatch: string | undefined;
-  /** Whether the fast start has not loaded the room yet. `timeline` holds only new events; the backlog follows later. */
+  /** A `/messages` token at which the missing events begin. If absent, they begin after the last delivered event. */
+  readonly gapStart?: string | undefined;
+  /** Whether `timeline` holds only new events of a room whose backlog follows later, in a batch of `late-rooms`. */
   readonly isAwaitingBackfill?: true;
   /** Whether the user is no longer in the room, although the homeserver has sent no leave event. */
   readonly isGone?: true;
@@ -21,6 +29,7 @@ export interface RoomBatch {
 /** A received invitation. */
 export interface InviteBatch {
   readonly roomId: string;
+  readonly provenance: Provenance;
   /** Stripped state events. Malformed ones (without type, sender or content) are omitted. */
   readonly state: readonly {
     readonly type: string;
@@ -32,25 +41,29 @@ export interface InviteBatch {
   }[];
 }
 
-/** The events that one user received with one sync response. */
+/**
+ * The rooms of a batch. `all-rooms`: every room, as it is now, because the source began without a position. `first-rooms`:
+ * the same of some rooms only; `late-rooms`: of rooms that were missing there. `changes`: what is new since a position.
+ */
+export type BatchScope = 'all-rooms' | 'first-rooms' | 'late-rooms' | 'changes';
+
+/** The next events of one user. */
 export interface EventBatch {
-  /** The sync token before the batch. Undefined for the first batch ever, whose events are the backlog. */
-  readonly since: string | undefined;
-  /** The sync token after the batch. */
-  readonly nextBatch: string;
+  /** The source's position after the batch, which only the source can read. It resumes from there. */
+  readonly position: string;
+  readonly scope: BatchScope;
   readonly rooms: readonly RoomBatch[];
   readonly invites: readonly InviteBatch[];
-  /** Whether the batch contains events from a time when the source was not running. */
-  readonly catchUp: boolean;
-  /** Whether a first batch has only some of the user's rooms. Later batches bring the others. */
-  readonly isPartialInitialSync?: boolean;
-  /** Whether the batch brings rooms that the first batch omitted, in their state at `since`. */
-  readonly isBackfilledRooms?: boolean;
-  /** The data that the source needs to resume from `nextBatch`, as far as it has changed. Stored together with the token. */
+  /** The data that the source needs to resume from `position`, as far as it has changed. Stored together with it. */
   readonly resume?: ResumeData;
 }
 
-/** Data that a source stores with a sync token and gets back when it resumes from that token. Opaque to other code. */
+/** Whether the source began without a position: if nothing was delivered before, the batch is the user's first. */
+export function isFromStart({ scope }: EventBatch): boolean {
+  return scope === 'all-rooms' || scope === 'first-rooms';
+}
+
+/** Data that a source stores with a position and gets back when it resumes from there. Opaque to other code. */
 export interface ResumeData {
   /** Room id to the room's state, or to null to delete the stored state. */
   readonly rooms: ReadonlyMap<string, string | null>;
