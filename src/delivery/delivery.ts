@@ -313,7 +313,7 @@ export class Delivery {
         const changed = event.type === 'typing' ? this.#typing.withoutOwnUser(event) : event;
         if (changed) deliveries.push(this.#dispatch(changed, async () => {}));
       }
-      this.#updatePosition(tracked, room, backlogMark, hasLeft || hasBacklog);
+      this.#updatePosition(tracked, batch, room, backlogMark, hasLeft || hasBacklog);
       return true;
     });
     return isPlanned && (await Promise.all(deliveries)).every(Boolean);
@@ -353,6 +353,8 @@ export class Delivery {
         ...withProvenance(provenance, timeline.slice(firstNew)),
       ];
     }
+    // The source has left out the events that are newer than its position, so only older ones remain.
+    if (isOlderThan(position, room, batch)) return withProvenance('backlog', position?.history ? timeline : []);
     const received = withProvenance(provenance, timeline);
     if (!room.limited || prevBatch === undefined) return received;
     const neighbours = { before: position?.eventId, after: timeline[0]?.event_id };
@@ -399,18 +401,20 @@ export class Delivery {
 
   #updatePosition(
     tracked: TrackedBatch,
+    batch: EventBatch,
     room: RoomBatch,
     backlogMark: Pick<DeliveredPosition, 'history'>,
     movesWithBatch: boolean,
   ): void {
     const { roomId, membership, timeline } = room;
-    const last = timeline.at(-1);
+    const stored = this.#positions.get(roomId);
+    const last = isOlderThan(stored, room, batch) ? stored?.eventId : timeline.at(-1)?.event_id;
     if (membership === 'leave') {
       this.#gaps.forget(roomId);
       this.#positions.delete(roomId); // events until the user rejoins are not delivered
       this.#ledger.addPosition(tracked, roomId, null);
     } else if (last) {
-      const position = { eventId: last.event_id, ...backlogMark };
+      const position = { eventId: last, ...backlogMark };
       this.#positions.set(roomId, position);
       if (movesWithBatch) this.#ledger.addPosition(tracked, roomId, position);
     }
@@ -492,6 +496,16 @@ function withProvenance(provenance: Provenance, events: readonly RawEvent[]): Pl
 function ofNewEvents({ provenance }: RoomBatch | InviteBatch, { scope }: EventBatch): Provenance {
   if (provenance !== 'backlog') return provenance;
   return scope === 'late-rooms' ? 'gap-fill' : 'live';
+}
+
+/** Whether a late room has only events from before its position, which was reached before the room was loaded. */
+function isOlderThan(
+  position: DeliveredPosition | undefined,
+  { membership, timeline }: RoomBatch,
+  { scope }: EventBatch,
+): boolean {
+  if (scope !== 'late-rooms' || membership === 'leave' || !position || timeline.length === 0) return false;
+  return !timeline.some(({ event_id: id }) => id === position.eventId);
 }
 
 /** Whether the user joined the room with this event. Profile changes are `join` events, too, but are no joins. */

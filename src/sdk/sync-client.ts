@@ -29,7 +29,7 @@ import { DeletedRoomCheck } from './deleted-room-check.js';
 import { MissedSync } from '../sync/missed-sync.js';
 import { gapsOfAllRooms } from './missed-rooms.js';
 import type { MissedBatches, MissedSink } from '../sync/missed-sync.js';
-import { initialLimit, syncLimit } from '../sync/sync-query.js';
+import { initialLimit, syncLimit, uncachedFilter } from '../sync/sync-query.js';
 import { SyncRequests } from '../sync/sync-requests.js';
 import type { SyncQuery } from '../sync/sync-requests.js';
 import { SyncPoll } from '../sync/sync-poll.js';
@@ -402,7 +402,9 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
         const canCheck = this.#phase === 'running' && !this.#fastStart.hasMissingRooms && !this.#poll.hasQueuedResult;
         const suspects = canCheck ? await this.#deletedRooms.findSuspects(signal) : new Set<string>();
         if (suspects.size === 0) return await this.#poll.next(query, signal);
-        const result = await this.#poll.next({ ...query, timeout: 0 }, signal);
+        // A cached response would lack the newest events, such as the user's own leave.
+        const filter = uncachedFilter(String(query.filter));
+        const result = await this.#poll.next({ ...query, filter, timeout: 0 }, signal);
         return { ...result, sync: this.#deletedRooms.remove(result.sync, suspects) };
       } catch (error) {
         if (!signal.aborted || this.#pollAbort.signal.aborted) throw error;

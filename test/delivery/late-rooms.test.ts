@@ -1,5 +1,6 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { EventBatch, RoomBatch } from '../../src/core/ports/event-source.js';
+import type { Storage } from '../../src/storage/storage.js';
 import { batch, late, Life, memoryStorage, missed, room, roomId, userId } from './harness.js';
 
 const other = '!other:x';
@@ -87,4 +88,42 @@ it('stores as the backlog end of a backfilled room the event before the first th
   );
   await unheard.take(late('s3', room(['w', 'x', 'n0', 'n1'], { roomId: other })));
   expect((await storage.loadCheckpoint(userId)).lastDelivered.get(other)).toEqual({ eventId: '$x', history: true });
+});
+
+describe('a late room whose events were handled before it was loaded', () => {
+  const live = room(['n0'], { roomId: other, isAwaitingBackfill: true });
+  const window = room(['x', 'y'], { roomId: other, limited: true });
+
+  async function killedLife(): Promise<Storage> {
+    const storage = memoryStorage();
+    const killed = await Life.begin(storage, { hold: ['a'] });
+    await killed.take(part('s1', room(['a'])), batch('s1', 's2', live));
+    expect((await storage.loadCheckpoint(userId)).lastDelivered.get(other)).toEqual({ eventId: '$n0', history: true });
+    return storage;
+  }
+
+  it('gives its older events as backlog after a kill, once, and fills no gap before them', async () => {
+    const storage = await killedLife();
+    const next = await Life.begin(storage, { history: ['z'] });
+    await next.take(
+      late('s1', window),
+      missed(batch('s1', 's2', live)),
+      batch('s2', 's3', room(['n1'], { roomId: other })),
+    );
+    expect(next.dispatched).toEqual(['backlog x', 'backlog y', 'live n1']);
+    expect([next.requests, next.gaps]).toEqual([[], []]);
+    await next.delivery.finish();
+    expect((await storage.loadCheckpoint(userId)).lastDelivered.get(other)).toEqual({ eventId: '$n1' });
+  });
+
+  it('keeps its position, also if nothing newer comes', async () => {
+    const storage = await killedLife();
+    const next = await Life.begin(storage);
+    await next.take(late('s1', window));
+    await next.delivery.finish();
+    expect((await storage.loadCheckpoint(userId)).lastDelivered.get(other)).toEqual({ eventId: '$n0' });
+    const again = await Life.begin(storage);
+    await again.take(late('s1', window), batch('s1', 's2', room(['n1'], { roomId: other })));
+    expect(again.dispatched).toEqual(['live n1']);
+  });
 });
