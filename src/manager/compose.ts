@@ -1,4 +1,5 @@
 import { CallbackRegistry } from '../callbacks/callback-registry.js';
+import type { Context } from '../core/context.js';
 import { jsonCopy } from '../core/json-copy.js';
 import { ManagerLifecycle } from '../core/lifecycle.js';
 import type { Logger } from '../core/logger.js';
@@ -7,6 +8,7 @@ import { Attachments } from '../files/attachments.js';
 import { FileOperations } from '../files/file-operations.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
 import { MediaHttp } from '../http/media-http.js';
 import { ServerVersions } from '../http/server-versions.js';
 import { readVersions } from '../http/versions.js';
@@ -48,6 +50,9 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   const events = new EventHub(logger);
   const telemetry = new ManagerTelemetry({ ...settings, serverAddress: new URL(settings.homeserverUrl).host });
 
+  const { startTimeoutMs, maxResponseBytes } = settings;
+  const limits = Object.freeze({ requestTimeoutMs, startTimeoutMs, maxResponseBytes });
+  const context: Context = Object.freeze({ clock, logger, telemetry, limits });
   const transport = settings.transport.open();
   const httpOptions = { ...settings, connections: transport, telemetry };
   const ungated = new HomeserverHttp(httpOptions);
@@ -67,6 +72,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   const probe = new HomeserverProbe(gate, () => readVersions(http, requestTimeoutMs, signal));
   const answersOtherRequests: AnswersOtherRequests = (since, error) => probe.answersOtherRequests(since, error);
   const versions = new ServerVersions(http, clock, requestTimeoutMs, signal);
+  const homeserver: HomeserverContext = Object.freeze({ ...context, http, versions, gate, answersOtherRequests });
 
   const adminHttp = admin && new SynapseAdminHttp(http, ownAdmin(http, admin, signal), settings.adminConcurrency);
   const provisioner =
@@ -114,11 +120,8 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     settings.encryption && new Encryption(settings.encryption, { ...settings, telemetry, authenticate });
   if (encryption && options.storage === undefined && !credentials) warnOfNewDevices(logger);
   const users: UserSessions = new UserSessions({
+    ...homeserver,
     settings,
-    http,
-    versions,
-    gate,
-    answersOtherRequests,
     telemetry,
     accounts,
     adminSession: adminHttp?.session,

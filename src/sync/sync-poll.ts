@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import type { RequestGate } from '../core/ports/request-gate.js';
+import type { ClientGate } from '../core/ports/request-gate.js';
 import type { Telemetry } from '../core/telemetry.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { invalidResponse } from '../http/response-error.js';
@@ -16,14 +16,6 @@ import { initialLimit, syncLimit, uncachedFilter } from './sync-query.js';
 import { SYNC_PATH } from './sync-requests.js';
 import type { SyncQuery, SyncRequests } from './sync-requests.js';
 import { MalformedSync, readSyncResponse } from './sync-response.js';
-
-/** The state of the homeserver, as far as a client needs it. */
-export interface ClientGate extends RequestGate {
-  /** Resolves when the homeserver is up; to true if it was down. Waiting clients are let through gradually. */
-  up(signal: AbortSignal): Promise<boolean>;
-  /** Resolves after `delayMs` milliseconds, or earlier if the homeserver goes down. */
-  pause(delayMs: number, signal: AbortSignal): Promise<void>;
-}
 
 /** The part of the client's encryption that the poll uses. */
 export interface PollEncryption {

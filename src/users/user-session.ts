@@ -4,7 +4,7 @@ import type { ClientHooks } from './client-registry.js';
 import type { ManagedClient } from './client-slot.js';
 import { knownRoomsOf, resumePosition } from '../sdk/room-snapshots.js';
 import { SyncClient } from '../sdk/sync-client.js';
-import type { ClientGate } from '../sync/sync-poll.js';
+import type { ClientGate } from '../core/ports/request-gate.js';
 import { delay, onAbort, orTimeout, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';

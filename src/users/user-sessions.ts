@@ -15,7 +15,7 @@ import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
 import type { Accounts } from '../provisioning/accounts.js';
-import type { HomeserverGate } from '../resilience/homeserver-gate.js';
+import type { ClientGate } from '../core/ports/request-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import type { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
 import { KeptConnections } from './kept-connections.js';
@@ -32,7 +32,7 @@ export interface UserSessionsOptions {
   readonly settings: UserSettings;
   readonly http: HomeserverHttp;
   readonly versions: ServerVersions;
-  readonly gate: HomeserverGate;
+  readonly gate: ClientGate;
   readonly answersOtherRequests: AnswersOtherRequests;
   readonly telemetry: ManagerTelemetry;
   readonly accounts: Accounts;
