@@ -1,12 +1,9 @@
-import { delay } from '../../src/core/abort.js';
-import { openGate } from '../../src/core/ports/request-gate.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
-import { ServerVersions } from '../../src/http/server-versions.js';
 import { Session } from '../../src/http/session.js';
 import { SyncClient } from '../../src/sdk/sync-client.js';
 import type { StoredCheckpoint } from '../../src/storage/checkpoint.js';
-import { FakeHomeserver, ManualClock, MemoryLogger } from '../../src/testing/index.js';
+import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
+import { testHomeserver } from './context.js';
 
 /** A user on a fake homeserver with which another user shares a room, and what the user's clients are made of. */
 export function userOnFake() {
@@ -15,29 +12,24 @@ export function userOnFake() {
   const [alice, bob] = [fake.createUser({ username: 'alice' }), fake.createUser({ username: 'bob' })];
   const roomId = fake.createRoom({ creator: alice.userId, members: [bob.userId] });
   const connections = fetchTransport(fake.fetch).open();
-  const http = new HomeserverHttp({ homeserverUrl: fake.baseUrl, connections, clock, requestTimeoutMs: 30_000 });
   const closed = new AbortController();
+  const context = testHomeserver({ homeserverUrl: fake.baseUrl, connections, clock, signal: closed.signal });
+  const { http, versions, gate, answersOtherRequests, logger, limits } = context;
   const parts = {
     credentials: alice,
     session: new Session(alice.userId, alice),
     http,
-    versions: new ServerVersions(http, clock, 30_000, closed.signal),
-    gate: {
-      ...openGate,
-      up: async () => false,
-      pause: (delayMs: number, signal: AbortSignal) => delay(clock, delayMs, signal, 'sync'),
-    },
-    answersOtherRequests: () => true,
+    versions,
+    gate,
+    answersOtherRequests,
   };
   const settings = {
     clock,
-    logger: new MemoryLogger(),
+    logger,
     slidingSync: true,
     timelineLimit: 100,
     pollTimeoutMs: 30_000,
-    startTimeoutMs: 60_000,
-    requestTimeoutMs: 30_000,
-    maxResponseBytes: 2 ** 28,
+    ...limits,
     gapFillTimeoutMs: 600_000,
   };
   return {
