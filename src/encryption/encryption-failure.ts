@@ -1,23 +1,30 @@
 import { abortedError } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { ErrorCode } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
 
-interface MessageContext {
+interface FailureContext {
   readonly userId: string;
-  readonly roomId: string;
+  readonly roomId?: string;
+  /** The code of other errors. @default 'REJECTED' if the homeserver refused a request, else 'CLIENT_FAILED' */
+  readonly code?: ErrorCode;
 }
 
 /**
- * Converts an error of encrypting a message, which makes requests: to the code of a homeserver or network failure, to
- * `ABORTED` if the client was stopped, else to `ENCRYPTION_FAILED`. Only `ENCRYPTION_FAILED` is not retryable.
+ * Converts an error of the SDK's encryption, which makes requests: to the code of a homeserver or network failure, to
+ * `ABORTED` if the client was stopped, else to `code`. The message consists of `operation`, the reason and `outcome`.
  */
-export function encryptionFailure(error: unknown, context: MessageContext): MatrixClientManagerError {
-  const operation = `encrypting for ${context.roomId}`;
-  const { name, message: reason } = isError(error) ? error : { message: String(error) };
+export function encryptionFailure(
+  error: unknown,
+  operation: string,
+  { code, ...context }: FailureContext,
+  outcome = '',
+): MatrixClientManagerError {
   if (isManagerError(error)) return error;
+  const { name, message: reason } = isError(error) ? error : { message: String(error) };
   if (name === 'AbortError') return abortedError(operation, error);
   const { httpStatus: status, errcode, data } = (error ?? {}) as SdkError;
-  const message = `${operation} failed: ${reason}; nothing was sent`;
+  const message = `${operation} failed: ${reason}${outcome}`;
   const details = { ...context, status, errcode, cause: error };
   if (status === 429) {
     return new MatrixClientManagerError('RATE_LIMITED', message, { ...details, retryAfterMs: data?.retry_after_ms });
@@ -26,7 +33,8 @@ export function encryptionFailure(error: unknown, context: MessageContext): Matr
     return new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', message, details);
   }
   // The SDK wraps a network failure in an error that keeps only its message.
-  return new MatrixClientManagerError(name === 'ConnectionError' ? 'NETWORK' : 'ENCRYPTION_FAILED', message, details);
+  if (name === 'ConnectionError') return new MatrixClientManagerError('NETWORK', message, details);
+  return new MatrixClientManagerError(code ?? (status === undefined ? 'CLIENT_FAILED' : 'REJECTED'), message, details);
 }
 
 /** The members of the SDK's `MatrixError` that are read here. */

@@ -1,8 +1,10 @@
+import { orAborted } from '../core/abort.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 import { assertUserId } from '../core/ids.js';
 import { needsDecryption } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
+import { encryptionFailure } from '../encryption/encryption-failure.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
 import type { ResetIdentityOptions } from '../encryption/identity/reset-identity-options.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
@@ -79,8 +81,14 @@ export class EncryptionOperations {
   ): Promise<T> {
     this.#options.lifecycle.assertOpen();
     assertUserId(userId);
-    const useIfThere = ({ encryption }: UserSession): Promise<T> => {
-      if (encryption) return use(encryption);
+    const operation = `a call on the encryption of ${userId}`;
+    const useIfThere = async ({ encryption }: UserSession): Promise<T> => {
+      if (encryption) {
+        const result = use(encryption).catch((error: unknown) => {
+          throw encryptionFailure(error, operation, { userId });
+        });
+        return orAborted(result, encryption.ended, operation);
+      }
       const message = `${userId} has no encryption: see the options \`encryption\` and \`encryption.users\``;
       throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
     };

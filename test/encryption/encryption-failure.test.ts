@@ -4,7 +4,8 @@ import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { encryptionFailure } from '../../src/encryption/encryption-failure.js';
 import { failureClass } from '../../src/http/failure-class.js';
 
-const subject = { userId: '@a:x', roomId: '!r:x' };
+const failureOf = (error: unknown): MatrixClientManagerError =>
+  encryptionFailure(error, 'encrypting', { userId: '@a:x', roomId: '!r:x', code: 'ENCRYPTION_FAILED' });
 
 describe('a message that could not be encrypted', () => {
   const broken = new MatrixClientManagerError('NETWORK', 'the connection broke');
@@ -17,11 +18,11 @@ describe('a message that could not be encrypted', () => {
     ['the crypto library did not', new Error('unconfigured room'), 'ENCRYPTION_FAILED', 'permanent'],
     ['nobody knows', undefined, 'ENCRYPTION_FAILED', 'permanent'],
   ])('because %s says so, for a durable one to be tried again', (_why, error, code, kind) => {
-    const failure = encryptionFailure(error, subject);
+    const failure = failureOf(error);
     expect([failure.code, failureClass(failure)]).toEqual([code, kind]);
   });
 
   it('says how long a rate limit lasts', () => {
-    expect(encryptionFailure(new MatrixError({ retry_after_ms: 7 }, 429), subject)).toMatchObject({ retryAfterMs: 7 });
+    expect(failureOf(new MatrixError({ retry_after_ms: 7 }, 429))).toMatchObject({ retryAfterMs: 7 });
   });
 });

@@ -1,4 +1,4 @@
-import { orTimeout } from '../../core/abort.js';
+import { abortedError, orTimeout } from '../../core/abort.js';
 import type { Clock, TimerHandle } from '../../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
 import { isError } from '../../core/is-error.js';
@@ -84,9 +84,10 @@ export function missingSecretError(userId: string, what: string): MatrixClientMa
   return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
 }
 
-/** Converts an error of the homeserver or the SDK to `ENCRYPTION_SETUP_FAILED`. */
+/** Converts an error of the homeserver or the SDK to `ENCRYPTION_SETUP_FAILED`; to `ABORTED` if the client was stopped. */
 export function setUpFailure(userId: string, error: unknown): MatrixClientManagerError {
   if (isManagerError(error)) return error;
+  if (isError(error) && error.name === 'AbortError') return abortedError(`${OPERATION} of ${userId}`, error);
   const { errcode, httpStatus: status } = error as { errcode?: string; httpStatus?: number };
   const message = `${OPERATION} of ${userId} failed: ${isError(error) ? error.message : String(error)}`;
   return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId, errcode, status });

@@ -220,15 +220,16 @@ export class UserEncryption implements MessageEncryption {
   async encrypt({ roomId, type, content, signal }: ClearMessage): Promise<EventContent> {
     const ended = signal ? AbortSignal.any([signal, this.#ended.signal]) : this.#ended.signal;
     const { userId } = this.#options;
-    await orAborted(this.#signingAttempted, ended, `encrypting for ${roomId}`);
+    const operation = `encrypting for ${roomId}`;
+    await orAborted(this.#signingAttempted, ended, operation);
     const room = await this.#waitForRoom(roomId, ended);
-    await orAborted(this.#deviceLists, ended, `encrypting for ${roomId}`);
+    await orAborted(this.#deviceLists, ended, operation);
     const event = new MatrixEvent({ type, content, room_id: roomId, sender: userId });
     try {
-      await orAborted(this.#backend.encryptEvent(event, room), ended, `encrypting for ${roomId}`);
+      await orAborted(this.#backend.encryptEvent(event, room), ended, operation);
     } catch (error) {
       if (this.#failure) throw this.#failure;
-      throw encryptionFailure(error, { userId, roomId });
+      throw encryptionFailure(error, operation, { userId, roomId, code: 'ENCRYPTION_FAILED' }, '; nothing was sent');
     }
     return event.getWireContent();
   }
@@ -246,7 +247,7 @@ export class UserEncryption implements MessageEncryption {
 
   /** Await it after the client's requests were aborted and before `stopClient()`. Idempotent. */
   async settle(): Promise<void> {
-    this.#ended.abort();
+    this.#ended.abort(this.#failure);
     this.#roomKeyMetrics?.close();
     await this.#crypto?.settle();
   }
