@@ -10,7 +10,7 @@ interface GuardOptions {
   readonly userId: string;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** How long one call may take, in milliseconds. No call waits for the network. */
+  /** How long one call may take, and then the storing of its changes, in milliseconds. No call waits for the network. */
   readonly callTimeoutMs: number;
   /** Called once, when a call does not settle in time. The client has to be restarted. */
   readonly onFault: (error: MatrixClientManagerError) => void;
@@ -19,6 +19,13 @@ interface GuardOptions {
 }
 
 type Method = (...args: unknown[]) => unknown;
+
+/** Changes that are held until no atomic call runs, and then stored together. */
+interface HeldChanges {
+  /** Number of atomic calls that run. */
+  calls: number;
+  readonly stored: PromiseWithResolvers<void>;
+}
 
 /**
  * Methods whose rejections the SDK handles. It does not await other methods everywhere, and an unhandled rejection
@@ -49,10 +56,8 @@ export class MachineGuard {
   /** Resolve when a call has been answered. */
   readonly #running = new Set<Promise<void>>();
   readonly #timers = new Set<TimerHandle>();
-  /** Number of running atomic calls. */
-  #atomicCalls = 0;
-  /** Settle the calls that ended during an atomic call: their results may depend on changes that are not stored yet. */
-  #deferredResults: ((failure?: unknown) => void)[] = [];
+  /** Calls that end during an atomic call wait for it: their results may depend on changes that are not stored yet. */
+  #held: HeldChanges | undefined;
   #ignoresCalls = false;
   #hasFaulted = false;
 
@@ -90,70 +95,78 @@ export class MachineGuard {
 
   #call(name: string, call: () => unknown): unknown {
     if (this.#ignoresCalls) return new Promise(() => {});
-    const result = atomic.has(name) ? this.#callAtomically(call) : call();
-    return result instanceof Promise ? this.#watch(name, result) : result;
+    const held = atomic.has(name) ? this.#hold() : undefined;
+    const result = call();
+    return result instanceof Promise ? this.#answer(name, result, held) : result;
   }
 
-  /** Runs the call, and stores its changes before it settles. */
-  async #callAtomically(call: () => unknown): Promise<unknown> {
-    const { store } = this.#options;
-    if (this.#atomicCalls++ === 0) store.hold();
-    try {
-      return await call();
-    } finally {
-      if (--this.#atomicCalls === 0) await this.#storeChanges();
+  #hold(): HeldChanges {
+    if (!this.#held) {
+      this.#options.store.hold();
+      this.#held = { calls: 0, stored: Promise.withResolvers() };
+      this.#held.stored.promise.catch(() => {}); // no call may wait for it
     }
+    this.#held.calls++;
+    return this.#held;
   }
 
-  async #storeChanges(): Promise<void> {
-    const answers = this.#deferredResults;
-    this.#deferredResults = [];
-    try {
-      await this.#options.store.release();
-    } catch (error) {
-      for (const answer of answers) answer(error);
-      throw error;
-    }
-    for (const answer of answers) answer();
-  }
-
-  #watch(name: string, result: Promise<unknown>): Promise<unknown> {
-    const { clock, callTimeoutMs, store } = this.#options;
+  /** Settles as `result` does, once all changes that it may depend on are stored. */
+  async #answer(name: string, result: Promise<unknown>, held: HeldChanges | undefined): Promise<unknown> {
     const ended = Promise.withResolvers<void>();
     this.#running.add(ended.promise);
+    let outcome: PromiseSettledResult<unknown>;
+    try {
+      outcome = await this.#storedOutcome(name, result, held);
+    } catch (failure) {
+      if (rejectable.has(name)) throw failure;
+      return new Promise(() => {});
+    } finally {
+      this.#running.delete(ended.promise);
+      ended.resolve();
+    }
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
+  }
+
+  /** Rejects if the call takes too long, or if changes cannot be stored. */
+  async #storedOutcome(
+    name: string,
+    result: Promise<unknown>,
+    held: HeldChanges | undefined,
+  ): Promise<PromiseSettledResult<unknown>> {
+    const { store } = this.#options;
+    let outcome: PromiseSettledResult<unknown>;
+    try {
+      [outcome] = await this.#inTime(name, Promise.allSettled([result]));
+    } catch (fault) {
+      held?.stored.reject(fault); // its changes are incomplete and must not be stored
+      throw fault;
+    }
+    if (held && --held.calls === 0) {
+      this.#held = undefined;
+      held.stored.resolve(this.#inTime(name, store.release()));
+    }
+    if (!held && outcome.status === 'rejected') return outcome; // the SDK may not wait for it
+    const changes = held ?? this.#held;
+    const durable = changes ? changes.stored.promise : store.durable();
+    if (durable) await (changes ? durable : this.#inTime(name, durable));
+    return outcome;
+  }
+
+  /** Settles as `work` does. After `callTimeoutMs` it reports a fault and rejects. */
+  #inTime<T>(name: string, work: Promise<T>): Promise<T> {
+    const { clock, callTimeoutMs } = this.#options;
     return new Promise((resolve, reject) => {
-      const end = (): void => {
+      const endTimer = (): void => {
         clock.clearTimeout(timer);
         this.#timers.delete(timer);
-        this.#running.delete(ended.promise);
-        ended.resolve();
       };
       const timer = clock.setTimeout(() => {
-        end();
-        const error = this.#reportFault(name);
-        if (rejectable.has(name)) reject(error);
+        endTimer();
+        reject(this.#reportFault(name));
       }, callTimeoutMs);
       this.#timers.add(timer);
-      result.then(
-        (value) => {
-          const answer = (failure?: unknown): void => {
-            end();
-            if (failure === undefined) resolve(value);
-            else if (rejectable.has(name)) reject(failure);
-          };
-          if (this.#atomicCalls > 0) {
-            this.#deferredResults.push(answer);
-            return;
-          }
-          const durable = store.durable();
-          if (durable) durable.then(() => answer(), answer);
-          else answer();
-        },
-        (error: unknown) => {
-          end();
-          reject(error);
-        },
-      );
+      work.then(resolve, reject).finally(endTimer);
     });
   }
 

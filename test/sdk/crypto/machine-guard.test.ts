@@ -87,6 +87,10 @@ class Machine {
   async shareRoomKey(): Promise<string> {
     return 'shared';
   }
+  slow = Promise.withResolvers<string>();
+  getDevice(): Promise<string> {
+    return this.slow.promise;
+  }
   close(): void {}
 }
 
@@ -186,6 +190,68 @@ describe('a call that ends while changes of another one are being stored', () =>
     stored.resolve();
     await vi.waitUntil(() => said.length === 2);
     expect(said).toEqual(['encrypt: sealed', 'settled']);
+  });
+});
+
+describe('the time of a call', () => {
+  function startTimed(store: Partial<GuardedStore>) {
+    const clock = new ManualClock();
+    const faults: unknown[] = [];
+    const onFault = (error: unknown): void => void faults.push(error);
+    return { clock, faults, ...startMachine(store, { clock, callTimeoutMs: 1_000, onFault }) };
+  }
+
+  it('does not include the wait for a sync that is taken in, nor for the changes to be stored', async () => {
+    const stored = Promise.withResolvers<void>();
+    const { clock, faults, machine, said, note } = startTimed({ release: () => stored.promise });
+    note('sync', machine.receiveSyncChanges('[]', {}));
+    note('encrypt', machine.encryptRoomEvent()); // done at once
+    await clock.advance(900);
+    machine.sync.resolve(['taken in']);
+    await clock.advance(900);
+    expect([faults, said.includes('encrypt: sealed')]).toEqual([[], false]);
+    stored.resolve();
+    await clock.advance(0);
+    expect(said.slice(1).toSorted()).toEqual(['encrypt: sealed', 'sync: taken in']);
+    expect([faults, clock.pendingTimers]).toEqual([[], 0]);
+  });
+
+  it('begins anew for the changes of other calls', async () => {
+    const stored = Promise.withResolvers<void>();
+    const { clock, faults, machine, said, note } = startTimed({ durable: () => stored.promise });
+    machine.slow = Promise.withResolvers();
+    note('slow', machine.getDevice());
+    await clock.advance(900);
+    machine.slow.resolve('found');
+    await clock.advance(900);
+    expect([faults, said]).toEqual([[], []]);
+    stored.resolve();
+    await clock.advance(0);
+    expect([said, clock.pendingTimers]).toEqual([['slow: found'], 0]);
+  });
+
+  it('is over for a sync whose changes are not stored', async () => {
+    const { clock, faults, machine, said, note } = startTimed({ release: () => new Promise(() => {}) });
+    note('sync', machine.receiveSyncChanges('[]', {}));
+    note('encrypt', machine.encryptRoomEvent());
+    machine.sync.resolve(['taken in']);
+    await clock.advance(1_000);
+    const fault = expect.stringContaining('did not finish receiveSyncChanges') as string;
+    expect(said.toSorted()).toEqual([`encrypt: ${String(faults[0])}`, 'hold', `sync: ${String(faults[0])}`]);
+    expect(String(faults)).toEqual(fault);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('is over for a sync that is not taken in, of which nothing is stored', async () => {
+    const release = vi.fn(async () => {});
+    const { clock, faults, machine, said, note } = startTimed({ release });
+    note('sync', machine.receiveSyncChanges('[]', {}));
+    note('encrypt', machine.encryptRoomEvent());
+    await clock.advance(1_000);
+    expect([faults.length, said.length, release.mock.calls]).toEqual([1, 3, []]);
+    machine.sync.resolve(['too late']);
+    await clock.advance(1_000);
+    expect([said.length, release.mock.calls, clock.pendingTimers]).toEqual([3, [], 0]);
   });
 });
 
