@@ -35,8 +35,10 @@ export class DeletedRoomCheck {
     const rooms = this.#client.getRooms().filter((room) => room.getMyMembership() === 'join');
     if (rooms.length === 0) return new Set();
     try {
-      const joined = new Set(await this.#requests.joinedRooms());
-      return new Set(rooms.map(({ roomId }) => roomId).filter((roomId) => !joined.has(roomId)));
+      const joined = await this.#requests.joinedRooms();
+      if (!joined) return new Set(); // an incomplete list proves nothing
+      const joinedIds = new Set(joined);
+      return new Set(rooms.map(({ roomId }) => roomId).filter((roomId) => !joinedIds.has(roomId)));
     } catch (error) {
       if (signal.aborted) throw error;
       this.#logger.debug(

@@ -51,14 +51,15 @@ export class SyncRequests {
   }
 
   /**
-   * Resolves to undefined if the response has no list of rooms.
+   * Resolves to undefined if the response has no list, or one with malformed ids: a joined room may then be absent.
    * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3joined_rooms
    */
   async joinedRooms(): Promise<string[] | undefined> {
     const { joined_rooms: rooms } = await this.#send(joinedRoomsSchema, 'GET', '/_matrix/client/v3/joined_rooms', {});
     const roomIds = rooms?.filter((roomId) => typeof roomId === 'string').filter(isRoomId);
-    this.#options.http.countMalformed(rooms && roomIds ? rooms.length - roomIds.length : 1);
-    return roomIds;
+    const malformed = rooms && roomIds ? rooms.length - roomIds.length : 1;
+    this.#options.http.countMalformed(malformed);
+    return malformed === 0 ? roomIds : undefined;
   }
 
   #send<Schema extends v.GenericSchema>(

@@ -67,3 +67,19 @@ it('a room that the user leaves right after the resume ends with the leave, and 
   expect(gaps).toEqual([]);
   await got.first((event) => event.type === 'membership' && event.membership === 'leave');
 });
+
+it.each([{}, { joined_rooms: null }, { joined_rooms: 'x' }, { joined_rooms: [null, 1, 'constructor'] }])(
+  'takes no room for deleted if /joined_rooms returns %j',
+  async (body) => {
+    const { fake, manager, clock, soon, storage, user, deleted, kept, gaps, roomsOfSdk, got } = await setUp();
+    await soon(manager.stopClient(alice));
+    fake.faults.rewrite({ endpoint: '/joined_rooms', times: 1 }, () => body);
+    await soon(manager.startClient(user));
+    await clock.advance(60_000);
+    expect(gaps).toEqual([]);
+    expect(roomsOfSdk()?.toSorted()).toEqual([deleted, kept].toSorted());
+    expect([...(await storage.loadCheckpoint(alice)).rooms.keys()].toSorted()).toEqual([deleted, kept].toSorted());
+    fake.sendMessage(deleted, bob, 'not deleted');
+    await got.message('not deleted');
+  },
+);
