@@ -26,8 +26,8 @@ interface RoomStep extends Step {
   readonly roomId: string;
 }
 
-/** An event that was given to callbacks. */
-export interface EventStep extends RoomStep {
+/** An event of a batch, from its planning until it is handled. */
+export interface TrackedEvent extends RoomStep {
   readonly eventId: string;
 }
 
@@ -46,7 +46,7 @@ export class BatchLedger {
   #newest: TrackedBatch | undefined;
   readonly #rooms = new Map<string, RoomProgress>();
   readonly #changedRooms = new Set<string>();
-  #handledEvents: EventStep[] = [];
+  #handledEvents: TrackedEvent[] = [];
   #journalSize: number;
   /** The sync position reached but not stored yet. It is stored with the next change, or by the stop. */
   #pendingSince: string | undefined;
@@ -93,7 +93,7 @@ export class BatchLedger {
     eventId: string,
     movesPosition: boolean,
     backlogMark: Pick<DeliveredPosition, 'history'> = {},
-  ): EventStep {
+  ): TrackedEvent {
     const step = {
       batch,
       roomId,
@@ -113,7 +113,7 @@ export class BatchLedger {
   }
 
   /** @param isJournaled - whether the stored journal already has the event */
-  markHandled(step: EventStep, isJournaled = false): void {
+  markHandled(step: TrackedEvent, isJournaled = false): void {
     if (step.handled) return;
     step.handled = true;
     this.#changedRooms.add(step.roomId);
@@ -242,6 +242,6 @@ function mergeRooms(earlier: TrackedBatch['rooms'], later: TrackedBatch['rooms']
   return later;
 }
 
-function toJournalEntry({ roomId, eventId }: EventStep): JournalEntry {
+function toJournalEntry({ roomId, eventId }: TrackedEvent): JournalEntry {
   return { roomId, eventId };
 }

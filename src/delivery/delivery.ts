@@ -10,7 +10,7 @@ import { RecentIds } from '../core/recent-ids.js';
 import { backoffMs } from '../http/retry.js';
 import type { CheckpointChange, DeliveredPosition, StoredCheckpoint } from '../storage/checkpoint.js';
 import { BatchLedger } from './batch-ledger.js';
-import type { EventStep, TrackedBatch } from './batch-ledger.js';
+import type { TrackedBatch, TrackedEvent } from './batch-ledger.js';
 import type { Edge } from './fill-gap.js';
 import { GapFiller } from './gap-filler.js';
 import type { GapFillerOptions } from './gap-filler.js';
@@ -25,7 +25,7 @@ export interface Checkpoint {
 }
 
 export interface DeliveryOptions extends GapFillerOptions {
-  /** The checkpoint from which the event source was started. */
+  /** The stored checkpoint at which this delivery begins. */
   readonly stored: StoredCheckpoint;
   readonly checkpoint: Checkpoint;
   /**
@@ -34,7 +34,11 @@ export interface DeliveryOptions extends GapFillerOptions {
    * handled. Begin the room's next event after that.
    */
   readonly dispatch: (event: ClientEvent, signal: AbortSignal, record: () => Promise<void>) => Promise<boolean>;
-  /** Whether the user has callbacks. While they have none, no position moves. @default always true */
+  /**
+   * Whether the user has callbacks. Without callbacks no event is delivered. Then only the end of the backlog and
+   * `clientSince` are stored, so that later callbacks get the missed events.
+   * @default always true
+   */
   readonly hasCallbacks?: (() => boolean) | undefined;
   /** Decrypts an event, or marks it as unreadable. Undefined if `signal` ended the wait for its key. @default none */
   readonly decrypt?: Decrypt | undefined;
@@ -268,11 +272,13 @@ export class Delivery {
    */
   #storeBacklogEnd({ scope, position, resume }: EventBatch, newRooms: readonly RoomBatch[]): void {
     const ends = backlogEnds(newRooms);
-    const hasLateRooms = scope === 'first-rooms';
-    if (ends.length === 0 && !hasLateRooms) return;
+    const moreRoomsFollow = scope === 'first-rooms';
+    if (ends.length === 0 && !moreRoomsFollow) return;
     // After a crash the rooms still to be loaded count as backlog up to this position, so it is stored now.
     const { accountData } = resume ?? {};
-    const positionChange = hasLateRooms ? { since: position, ...(accountData !== undefined && { accountData }) } : {};
+    const positionChange = moreRoomsFollow
+      ? { since: position, ...(accountData !== undefined && { accountData }) }
+      : {};
     this.#commits = this.#commits.then(() => this.#commit({ ...positionChange, lastDelivered: new Map(ends) }));
   }
 
@@ -357,8 +363,8 @@ export class Delivery {
     if (isOlderThan(position, room, batch)) return withProvenance('backlog', position?.history ? timeline : []);
     const received = withProvenance(provenance, timeline);
     if (!room.limited || prevBatch === undefined) return received;
-    const neighbours = { before: position?.eventId, after: timeline[0]?.event_id };
-    const gap = { roomId, from: prevBatch, to: room.gapStart, edge, ...neighbours };
+    const neighbours = { lastEventBefore: position?.eventId, firstEventAfter: timeline[0]?.event_id };
+    const gap = { roomId, newerToken: prevBatch, olderToken: room.gapStart, edge, ...neighbours };
     const missed = await this.#gaps.fetchMissing(gap, this.#stopping.signal);
     return missed && [...withProvenance('gap-fill', missed), ...received];
   }
@@ -375,7 +381,7 @@ export class Delivery {
     return decrypt(roomId, raw, provenance, arrivedAt, this.#stopping.signal);
   }
 
-  async #deliver(step: EventStep, event: ClientEvent): Promise<boolean> {
+  async #deliver(step: TrackedEvent, event: ClientEvent): Promise<boolean> {
     if (this.#journaledIds.delete(step.eventId)) {
       this.#ledger.markHandled(step, true);
       return true;

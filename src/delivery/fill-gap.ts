@@ -9,12 +9,13 @@ const PAGE_SIZE = 100;
  */
 export type Edge = 'none' | 'first' | 'known';
 
+/** A gap to read from `/messages`, which returns the newest event first. */
 export interface GapRequest {
   readonly roomId: string;
-  /** Pagination token at the newer end of the gap. */
-  readonly from: string;
-  /** Pagination token at the older end of the gap, if known. */
-  readonly to: string | undefined;
+  /** Pagination token at the newer end of the gap, where reading begins. */
+  readonly newerToken: string;
+  /** Pagination token at the older end of the gap, if known. Reading ends there. */
+  readonly olderToken: string | undefined;
   /** Tells whether the event is the older end of the gap; events before that are not missing. */
   readonly edge: (event: RawEvent) => Edge;
   /** Maximum number of events. If more are missing, the newest are returned. */
@@ -35,13 +36,19 @@ export interface FilledGap {
  * @see https://spec.matrix.org/v1.16/client-server-api/#syncing
  */
 export async function fillGap(read: HistoryReader, request: GapRequest): Promise<FilledGap> {
-  const { roomId, to, edge, limit, signal } = request;
+  const { roomId, olderToken, edge, limit, signal } = request;
   const newestFirst: RawEvent[] = [];
   const result = (complete: boolean): FilledGap => ({ events: newestFirst.slice(0, limit).toReversed(), complete });
   const seenTokens = new Set<string>();
-  let from: string | undefined = request.from;
+  let from: string | undefined = request.newerToken;
   while (from !== undefined) {
-    const page = await read({ roomId, from, to, limit: Math.min(PAGE_SIZE, limit + 1 - newestFirst.length), signal });
+    const page = await read({
+      roomId,
+      from,
+      to: olderToken,
+      limit: Math.min(PAGE_SIZE, limit + 1 - newestFirst.length),
+      signal,
+    });
     for (const event of page.events) {
       const eventEdge = edge(event);
       if (eventEdge === 'known') return result(true);

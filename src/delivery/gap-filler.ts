@@ -13,7 +13,10 @@ import { backoffMs } from '../http/retry.js';
 import { fillGap } from './fill-gap.js';
 import type { GapRequest } from './fill-gap.js';
 
-/** Events that a sync left out and that could not be fetched. */
+/**
+ * Events that a sync left out and that could not be fetched. `from` and `to` are event ids in the order of the room,
+ * unlike the tokens of `/messages`.
+ */
 export interface Gap {
   readonly userId: string;
   readonly roomId: string;
@@ -48,10 +51,10 @@ export interface GapFillerOptions {
   readonly telemetry?: Telemetry;
 }
 
-/** A gap found in a sync response, with the event ids before and after it, if there are any. */
-export interface TimelineGap extends Omit<GapRequest, 'limit' | 'signal'> {
-  readonly before: string | undefined;
-  readonly after: string | undefined;
+/** A gap found in a sync response, with the ids of the events at both sides of it, if they are known. */
+export interface GapToFill extends Omit<GapRequest, 'limit' | 'signal'> {
+  readonly lastEventBefore: string | undefined;
+  readonly firstEventAfter: string | undefined;
 }
 
 const RETRY = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
@@ -77,10 +80,10 @@ export class GapFiller {
   }
 
   /** Returns the missing events, oldest first; empty if they were given up, undefined if `signal` fired before. */
-  async fetchMissing(gap: TimelineGap, signal: AbortSignal): Promise<RawEvent[] | undefined> {
+  async fetchMissing(gap: GapToFill, signal: AbortSignal): Promise<RawEvent[] | undefined> {
     const { userId, readHistory, gapFillLimit, gapFillTimeoutMs = Infinity, onGap, clock, logger } = this.#options;
     const { telemetry = noTelemetry, answersOtherRequests = () => true } = this.#options;
-    const { roomId, before, after } = gap;
+    const { roomId, lastEventBefore, firstEventAfter } = gap;
     const startedAt = clock.now();
     const failingTime = new FailingTime(clock, answersOtherRequests);
     for (let failures = 1; !signal.aborted; failures++) {
@@ -88,7 +91,8 @@ export class GapFiller {
         const { events, complete } = await fillGap(readHistory, { ...gap, limit: gapFillLimit, signal });
         this.#stalledRooms.delete(roomId);
         telemetry.gap(userId, roomId, events.length, complete, clock.now() - startedAt);
-        if (!complete) onGap({ userId, roomId, from: before, to: events[0]?.event_id ?? after, reason: 'limit' });
+        if (!complete)
+          onGap({ userId, roomId, from: lastEventBefore, to: events[0]?.event_id ?? firstEventAfter, reason: 'limit' });
         return events;
       } catch (error) {
         if (signal.aborted) break;
@@ -103,7 +107,7 @@ export class GapFiller {
               'filling a gap took too long, going on without its events',
             );
           telemetry.gap(userId, roomId, 0, false, clock.now() - startedAt);
-          onGap({ userId, roomId, from: before, to: after, reason: 'error', error });
+          onGap({ userId, roomId, from: lastEventBefore, to: firstEventAfter, reason: 'error', error });
           return [];
         }
         this.#stalledRooms.add(roomId);

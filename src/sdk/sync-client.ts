@@ -70,7 +70,7 @@ export interface SyncClientOptions {
   readonly timelineOf: (roomId: string) => KnownTimeline | undefined;
   /** The device's encryption, loaded but not opened. @default none: the client cannot decrypt */
   readonly encryption?: UserEncryption | undefined;
-  /** Receives the events that {@link SyncClient.catchUp} requests. @default none: `catchUp` does nothing */
+  /** Receives the events that {@link SyncClient.fetchMissedEvents} requests. @default none: it does nothing */
   readonly missed?: MissedSink;
   /** @default none */
   readonly telemetry?: Telemetry;
@@ -261,7 +261,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
    * Requests the events that arrived while the user had no callbacks; they go to the option `missed`.
    * @param backlog - also request the backlog of the first sync
    */
-  catchUp(backlog: boolean): void {
+  fetchMissedEvents(backlog: boolean): void {
     this.#missedSync?.request(backlog);
   }
 

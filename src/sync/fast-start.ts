@@ -135,11 +135,11 @@ export class FastStart {
 
   /**
    * Loads more rooms and the live events. Returns at least one chunk.
-   * @param catchUp - whether `since` is a position from before the client's start
+   * @param isCatchUp - whether the user missed the live events; their provenance is then `gap-fill`
    */
-  async loadMoreRooms(since: string, catchUp: boolean): Promise<SyncChunk[]> {
+  async loadMoreRooms(since: string, isCatchUp: boolean): Promise<SyncChunk[]> {
     for (;;) {
-      const { sections, liveSync } = await this.#addLiveSync(await this.#nextWindow(), since, catchUp);
+      const { sections, liveSync } = await this.#addLiveSync(await this.#nextWindow(), since, isCatchUp);
       this.#failures = Math.min(this.#failures, LOAD_ATTEMPTS - 1); // after a postponement, a single failure postpones again
       const hasMissingRooms = this.#hasMissingRooms;
       const chunks = liveSync ? [{ sync: liveSync, hasMissingRooms }] : [];
@@ -254,10 +254,10 @@ export class FastStart {
    * Makes a plain sync from `since`, and removes the events of that sync from the window. If the sync has events of rooms
    * that are not loaded, these rooms are queued first and no sync is returned. Notes the window's rooms as loaded.
    */
-  async #addLiveSync({ sections, isComplete }: RoomWindow, since: string, catchUp: boolean): Promise<WindowWithSync> {
+  async #addLiveSync({ sections, isComplete }: RoomWindow, since: string, isCatchUp: boolean): Promise<WindowWithSync> {
     const filter = syncFilter(syncLimit(this.#options.timelineLimit));
     const data = await this.#sync(filter, since);
-    const liveSync = this.#parse(data, since, catchUp);
+    const liveSync = this.#parse(data, since, isCatchUp);
     const complete = completeRooms(liveSync);
     const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
       membership === 'join' &&
@@ -288,9 +288,9 @@ export class FastStart {
     return requests.sync(query, timeoutMs);
   }
 
-  #parse(data: unknown, since: string | undefined, catchUp: boolean): ParsedSync {
+  #parse(data: unknown, since: string | undefined, isCatchUp: boolean): ParsedSync {
     const limit = since === undefined ? initialLimit : syncLimit;
-    return readSyncResponse(data, { since, catchUp, timelineLimit: limit(this.#options.timelineLimit) });
+    return readSyncResponse(data, { since, isCatchUp, timelineLimit: limit(this.#options.timelineLimit) });
   }
 
   #disableSlidingSync(error: unknown): void {

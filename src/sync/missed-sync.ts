@@ -171,6 +171,6 @@ export class MissedSync {
     const filter = uncachedFilter(syncFilter(limit));
     const query = { filter, since, timeout: 0, set_presence: 'offline' };
     const data = await requests.sync(query, since === undefined ? startTimeoutMs : requestTimeoutMs);
-    return readSyncResponse(data, { since, catchUp: true, timelineLimit: limit });
+    return readSyncResponse(data, { since, isCatchUp: true, timelineLimit: limit });
   }
 }

@@ -95,8 +95,8 @@ export class SyncPoll {
   #hasRested = false;
   /** Number of syncs in a row that did not change the position. */
   #unchangedCount = 0;
-  /** Whether a sync has succeeded since the start. Later syncs may repeat the position and are not a catch-up. */
-  #caughtUp = false;
+  /** Whether a sync has succeeded since the start. A later sync from the same position is not a catch-up. */
+  #hasSynced = false;
   /** Of the first sync. Its attempts may share a response: a slow homeserver then has it ready for the second one. */
   #nonce = randomUUID();
   /** Earliest time of the next sync, in milliseconds since the Unix epoch. */
@@ -163,7 +163,7 @@ export class SyncPoll {
         const immediate = retrying || rested || fastStart.isRoomLoadDue || !query.timeout;
         const result = await this.#sync(query, since, immediate, signal);
         this.#hasRested = false;
-        this.#caughtUp = true;
+        this.#hasSynced = true;
         this.#lastSyncAt = clock.now();
         this.#setConnected(true);
         this.#fatalFailures.reset();
@@ -265,11 +265,12 @@ export class SyncPoll {
   ): Promise<SyncResult> {
     const { clock, fastStart, resumesFrom, userId } = this.#options;
     const startedAt = clock.now();
-    const catchUp = since === undefined ? this.#lostPosition !== undefined : since === resumesFrom && !this.#caughtUp;
+    const isCatchUp =
+      since === undefined ? this.#lostPosition !== undefined : since === resumesFrom && !this.#hasSynced;
     try {
-      const roomChunks = await this.#tryFastStart(since, catchUp);
+      const roomChunks = await this.#tryFastStart(since, isCatchUp);
       if (since === undefined && !roomChunks) fastStart.finish();
-      const chunks = roomChunks ?? [await this.#plainSync(query, since, immediate, catchUp, signal)];
+      const chunks = roomChunks ?? [await this.#plainSync(query, since, immediate, isCatchUp, signal)];
       const durationMs = clock.now() - startedAt;
       const [first, ...others] = chunks.map((chunk) => ({ ...chunk, durationMs })) as [SyncResult, ...SyncResult[]];
       this.#queuedResults.push(...others);
@@ -281,18 +282,18 @@ export class SyncPoll {
     }
   }
 
-  async #tryFastStart(since: string | undefined, catchUp: boolean): Promise<SyncChunk[] | undefined> {
+  async #tryFastStart(since: string | undefined, isCatchUp: boolean): Promise<SyncChunk[] | undefined> {
     const { fastStart, hasDeliveredBefore } = this.#options;
-    if (since !== undefined) return fastStart.isRoomLoadDue ? this.#loadMoreRooms(since, catchUp) : undefined;
+    if (since !== undefined) return fastStart.isRoomLoadDue ? this.#loadMoreRooms(since, isCatchUp) : undefined;
     // After earlier deliveries, every room may have missed events, so all rooms are needed.
-    return !catchUp && !hasDeliveredBefore ? fastStart.loadFirstRooms() : undefined;
+    return !isCatchUp && !hasDeliveredBefore ? fastStart.loadFirstRooms() : undefined;
   }
 
   /** Undefined if loading rooms is postponed, so that a plain sync is made instead. */
-  async #loadMoreRooms(since: string, catchUp: boolean): Promise<SyncChunk[] | undefined> {
+  async #loadMoreRooms(since: string, isCatchUp: boolean): Promise<SyncChunk[] | undefined> {
     const { fastStart } = this.#options;
     try {
-      return await fastStart.loadMoreRooms(since, catchUp);
+      return await fastStart.loadMoreRooms(since, isCatchUp);
     } catch (error) {
       if (!fastStart.postpone(error)) throw error;
       return undefined;
@@ -303,18 +304,18 @@ export class SyncPoll {
     query: SyncQuery,
     since: string | undefined,
     immediate: boolean,
-    catchUp: boolean,
+    isCatchUp: boolean,
     signal: AbortSignal,
   ): Promise<SyncChunk> {
     const { fastStart, requests, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
     // After a failure the homeserver must answer immediately, so that a restored connection is noticed early.
     const timeout = since === undefined || immediate ? 0 : Number(query.timeout);
     const timeoutMs = since === undefined ? startTimeoutMs : timeout + requestTimeoutMs;
-    const isFirst = since === undefined || !this.#caughtUp;
+    const isFirst = since === undefined || !this.#hasSynced;
     const filter = isFirst ? uncachedFilter(String(query.filter), this.#nonce) : query.filter;
     const data = await requests.sync({ ...query, filter, since, timeout }, timeoutMs, signal);
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
-    const sync = readSyncResponse(data, { since, catchUp, timelineLimit: limit });
+    const sync = readSyncResponse(data, { since, isCatchUp, timelineLimit: limit });
     return fastStart.hasMissingRooms
       ? { sync: fastStart.markMissingRooms(sync), hasMissingRooms: true }
       : { sync, hasMissingRooms: false };

@@ -49,8 +49,11 @@ export interface ParsedSync {
 export interface ReadOptions {
   /** The `since` of the request. */
   readonly since: string | undefined;
-  /** Whether `since` is a position from before the client was started. */
-  readonly catchUp: boolean;
+  /**
+   * Whether the response has events that the user missed: their provenance is then `gap-fill`. True for the first sync
+   * after a resume, for the sync after a lost position, and for the sync for missed events.
+   */
+  readonly isCatchUp: boolean;
   /** The timeline limit of the request. A timeline of this length counts as limited even if the flag is not set. */
   readonly timelineLimit: number;
 }
@@ -71,12 +74,12 @@ const FALLBACK_KEYS = 'device_unused_fallback_key_types';
  * left out and counted, and the other parts are kept. Throws {@link MalformedSync} if `next_batch` is missing.
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync
  */
-export function readSyncResponse(data: unknown, { since, catchUp, timelineLimit }: ReadOptions): ParsedSync {
+export function readSyncResponse(data: unknown, { since, isCatchUp, timelineLimit }: ReadOptions): ParsedSync {
   if (!isObject(data)) throw new MalformedSync('the body is not an object');
   const { next_batch: position } = data;
   if (typeof position !== 'string' || position === '') throw new MalformedSync('next_batch is not a string');
   const parts = new ResponseParts();
-  const [kind, provenance] = catchUp
+  const [kind, provenance] = isCatchUp
     ? (['catch-up', 'gap-fill'] as const)
     : since === undefined
       ? (['initial', 'backlog'] as const)

@@ -132,7 +132,7 @@ export class UserSession implements ManagedClient, PageClient, ReceiptClient, Se
     const { hasDeferredEvents, hasDeferredBacklog } = this.#delivery;
     const withBacklog =
       (this.#hasUndeliveredBacklog || hasDeferredBacklog) && callbacks.wantsBacklog(credentials.userId);
-    if (hasDeferredEvents || withBacklog) this.#sync.catchUp(withBacklog);
+    if (hasDeferredEvents || withBacklog) this.#sync.fetchMissedEvents(withBacklog);
   }
 
   /** Call this when the user's last callback was removed. */

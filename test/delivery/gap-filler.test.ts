@@ -29,8 +29,11 @@ function setUp(readHistory: HistoryReader, change: Partial<GapFillerOptions> = {
   });
   const stop = new AbortController();
   const fill = (limits: { before?: string; after?: string } = {}) => {
-    const ends = { before: limits.before, after: limits.after };
-    return gaps.fetchMissing({ roomId, from: 'prev', to: 's1', edge: () => 'none', ...ends }, stop.signal);
+    const ends = { lastEventBefore: limits.before, firstEventAfter: limits.after };
+    return gaps.fetchMissing(
+      { roomId, newerToken: 'prev', olderToken: 's1', edge: () => 'none', ...ends },
+      stop.signal,
+    );
   };
   return { clock, told, measured, logger, gaps, stop, fill };
 }
