@@ -51,8 +51,8 @@ const schema = optionsOf<NormalizedCryptoStoreOptions>({
   counterPath: v.optional(cryptoFileOptions.counterPath),
   onCorruption: v.optional(fileOptions.onCorruption, () => () => {}),
   onCommit: v.optional(functionOf<(stored: boolean, durationMs: number) => void>(), () => () => {}),
-  logger: v.optional(logger, silentLogger),
-  clock: v.optional(clock, systemClock),
+  logger: v.nullish(logger, silentLogger),
+  clock: v.nullish(clock, systemClock),
 });
 
 /** Checks the options and fills in the defaults. Throws `INVALID_OPTIONS`. No message contains the secret. */

@@ -52,7 +52,7 @@ export const encryptionSchema = v.pipe(
     counterPath: v.optional(cryptoFileOptions.counterPath),
     onCorruption: v.optional(cryptoFileOptions.onCorruption),
     users: v.optional(functionOf<EncryptionSettings['users']>(), () => () => true),
-    decryptionTimeoutMs: v.optional(wholeNumber(0), 30_000),
+    decryptionTimeoutMs: v.nullish(wholeNumber(0), 30_000),
     onRecoveryKey: v.optional(functionOf<IdentitySettings['onRecoveryKey']>()),
     recoveryKey: v.optional(functionOf<IdentitySettings['recoveryKey']>()),
     crossSigning: v.optional(flag),

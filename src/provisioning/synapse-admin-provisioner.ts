@@ -45,10 +45,10 @@ export interface SynapseAdminProvisionerOptions {
 const optionsSchema = optionsOf<Required<SynapseAdminProvisionerOptions>>({
   homeserverUrl: homeserverUrlSchema,
   admin: adminSchema,
-  adminConcurrency: v.optional(wholeNumber(1), 4),
-  requestTimeoutMs: v.optional(wholeNumber(1), 30_000),
+  adminConcurrency: v.nullish(wholeNumber(1), 4),
+  requestTimeoutMs: v.nullish(wholeNumber(1), 30_000),
   fetch: v.optional(functionOf<Fetch>(), () => globalFetch),
-  clock: v.optional(clock, systemClock),
+  clock: v.nullish(clock, systemClock),
 });
 
 /** How many times an operation is repeated after a race with another process that provisions the same user. */

@@ -83,10 +83,10 @@ export const fileOptions = {
 
 const schema = optionsOf<NormalizedSqliteOptions>({
   ...fileOptions,
-  flushIntervalMs: v.optional(durationMs(0, MAX_FLUSH_INTERVAL_MS), 0),
+  flushIntervalMs: v.nullish(durationMs(0, MAX_FLUSH_INTERVAL_MS), 0),
   onCorruption: v.optional(fileOptions.onCorruption, () => () => {}),
-  logger: v.optional(logger, silentLogger),
-  clock: v.optional(clock, systemClock),
+  logger: v.nullish(logger, silentLogger),
+  clock: v.nullish(clock, systemClock),
 });
 
 /** Checks the options and adds the defaults. Throws `INVALID_OPTIONS`, with a message that never contains the secret. */

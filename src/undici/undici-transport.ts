@@ -40,8 +40,8 @@ type CheckedOptions = Required<Omit<UndiciTransportOptions, 'tls'>> & Pick<Undic
 const optionsSchema = optionsOf<CheckedOptions>({
   http2: v.optional(flag, true),
   compression: v.optional(flag, false),
-  callConnections: v.optional(wholeNumber(1), 128),
-  connectTimeoutMs: v.optional(wholeNumber(1), 10_000),
+  callConnections: v.nullish(wholeNumber(1), 128),
+  connectTimeoutMs: v.nullish(wholeNumber(1), 10_000),
   tls: v.optional(
     optionsOf<TlsOptions>({ ca: unchecked(), cert: unchecked(), key: unchecked(), passphrase: unchecked() }),
   ),

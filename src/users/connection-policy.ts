@@ -1,5 +1,4 @@
-import * as v from 'valibot';
-import { checkOptions, durationMs, optionsOf } from '../core/validation.js';
+import { checkOptions, durationMs, nullAsAbsent, optionsOf } from '../core/validation.js';
 
 /** A user's activity, as a {@link ConnectionPolicy} gets it. Times are in milliseconds since the Unix epoch. */
 export interface UserActivity {
@@ -51,9 +50,9 @@ const EXPECT_FOR_MS = 4_500_000;
 
 const activityPolicySchema = optionsOf<ActivityPolicyOptions>({
   idleTimeoutMs: durationMs(1),
-  restAfterMs: v.optional(durationMs(0)),
-  restPollIntervalMs: v.optional(durationMs(1)),
-  wakeAheadMs: v.optional(durationMs(0)),
+  restAfterMs: nullAsAbsent(durationMs(0)),
+  restPollIntervalMs: nullAsAbsent(durationMs(1)),
+  wakeAheadMs: nullAsAbsent(durationMs(0)),
 });
 
 /**
