@@ -127,7 +127,7 @@ export type { RequestStats, TelemetryStats } from './telemetry/telemetry-stats.j
 export type { KeyBackupFailure, KeyRequestResult, RequestResult, RoomKeyEvent, SyncKind } from './core/telemetry.js';
 
 // Homeserver state and rate limits
-export type { HomeserverState } from './resilience/circuit-breaker.js';
+export type { HomeserverState } from './resilience/outage-detector.js';
 export type { RateLimit } from './resilience/rate-limiter.js';
 
 // Event content

@@ -15,7 +15,7 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
   },
   resilience: {
     mutate: ['src/resilience/*.ts'],
-    tests: ['test/resilience/{circuit-breaker,homeserver-gate,rate-limiter}.test.ts'],
+    tests: ['test/resilience/{outage-detector,homeserver-gate,rate-limiter}.test.ts'],
   },
   'encryption-store': {
     mutate: ['src/encryption/store/**/*.ts', 'src/encryption/crypto-store-options.ts'],

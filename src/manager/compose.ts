@@ -19,7 +19,7 @@ import { ApplicationCredentials } from '../provisioning/application-credentials.
 import { ownAdmin, SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
-import { HomeserverProbe } from '../resilience/homeserver-probe.js';
+import { HomeserverCheck } from '../resilience/homeserver-check.js';
 import { Outbox } from '../sending/outbox.js';
 import { RoomSender } from '../sending/room-sender.js';
 import { SendQueue } from '../sending/send-queue.js';
@@ -69,8 +69,9 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   });
   const gated = { ...httpOptions, gate };
   const http = new HomeserverHttp(gated);
-  const probe = new HomeserverProbe(gate, () => readVersions(http, requestTimeoutMs, signal));
-  const answersOtherRequests: AnswersOtherRequests = (since, error) => probe.answersOtherRequests(since, error);
+  const homeserverCheck = new HomeserverCheck(gate, () => readVersions(http, requestTimeoutMs, signal));
+  const answersOtherRequests: AnswersOtherRequests = (since, error) =>
+    homeserverCheck.answersOtherRequests(since, error);
   const versions = new ServerVersions(http, clock, requestTimeoutMs, signal);
   const homeserver: HomeserverContext = Object.freeze({ ...context, http, versions, gate, answersOtherRequests });
 
@@ -180,7 +181,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     unregisterGauges: telemetry.registerGauges(gauges),
     transport,
     gate,
-    probe,
+    homeserverCheck,
     adminHttp,
     adminApi,
     accounts,

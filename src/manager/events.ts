@@ -2,7 +2,7 @@ import type { UserEvents } from '../users/user-events.js';
 import type { Credentials } from '../core/credentials.js';
 import type { ClientEvent } from '../core/client-event.js';
 import type { FailedSend } from '../sending/outbox.js';
-import type { HomeserverState } from '../resilience/circuit-breaker.js';
+import type { HomeserverState } from '../resilience/outage-detector.js';
 
 /** The events of {@link MatrixClientManager.on}, by name. */
 export interface ManagerEvents extends UserEvents {

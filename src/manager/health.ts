@@ -1,5 +1,5 @@
 import { isError } from '../core/is-error.js';
-import type { HomeserverState } from '../resilience/circuit-breaker.js';
+import type { HomeserverState } from '../resilience/outage-detector.js';
 import type { ManagerStats } from './manager-stats.js';
 import type { Parts } from './parts.js';
 
@@ -17,12 +17,12 @@ export async function checkHealth({
   settings: { clock },
   gate,
   gauges,
-  probe,
-}: Pick<Parts, 'settings' | 'gate' | 'gauges' | 'probe'>): Promise<Health> {
+  homeserverCheck,
+}: Pick<Parts, 'settings' | 'gate' | 'gauges' | 'homeserverCheck'>): Promise<Health> {
   const { lastAnswerAt = -Infinity, state } = gate;
   if (state.state === 'up' && clock.now() - lastAnswerAt > RECENT_ANSWER_MS) {
     try {
-      await probe.run();
+      await homeserverCheck.request();
     } catch (error) {
       return { status: 'down', reasons: [isError(error) ? error.message : String(error)] };
     }

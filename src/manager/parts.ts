@@ -8,7 +8,7 @@ import type { Accounts } from '../provisioning/accounts.js';
 import type { AdminApi } from '../provisioning/admin-api.js';
 import type { SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
 import type { HomeserverGate } from '../resilience/homeserver-gate.js';
-import type { HomeserverProbe } from '../resilience/homeserver-probe.js';
+import type { HomeserverCheck } from '../resilience/homeserver-check.js';
 import type { Outbox } from '../sending/outbox.js';
 import type { SendQueue } from '../sending/send-queue.js';
 import type { Sending } from '../sending/sending.js';
@@ -34,7 +34,7 @@ export interface Parts {
   readonly unregisterGauges: () => void;
   readonly transport: OpenTransport;
   readonly gate: HomeserverGate;
-  readonly probe: HomeserverProbe;
+  readonly homeserverCheck: HomeserverCheck;
   /** Undefined without the option `admin`, as is `adminApi`. */
   readonly adminHttp: SynapseAdminHttp | undefined;
   readonly adminApi: AdminApi | undefined;

@@ -3,8 +3,8 @@ import { abortedError, delay } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { AdmissionRequest, RequestGate, RequestOutcome } from '../core/ports/request-gate.js';
-import { CircuitBreaker } from './circuit-breaker.js';
-import type { HomeserverState } from './circuit-breaker.js';
+import { OutageDetector } from './outage-detector.js';
+import type { HomeserverState } from './outage-detector.js';
 import { RateLimiter } from './rate-limiter.js';
 import type { RateLimit } from './rate-limiter.js';
 
@@ -29,7 +29,7 @@ const RAMP = 0.6;
 /** Admits all requests to the homeserver: tracks whether it is up, and applies rate limits by priority. */
 export class HomeserverGate implements RequestGate {
   readonly #options: HomeserverGateOptions;
-  readonly #breaker: CircuitBreaker;
+  readonly #outageDetector: OutageDetector;
   readonly #limiter: RateLimiter | undefined;
   readonly #adminLimiter: RateLimiter | undefined;
   readonly #downListeners = new Set<() => void>();
@@ -41,7 +41,7 @@ export class HomeserverGate implements RequestGate {
     this.#options = options;
     this.#limiter = rateLimit && new RateLimiter(rateLimit, clock);
     this.#adminLimiter = adminRateLimit && new RateLimiter(adminRateLimit, clock);
-    this.#breaker = new CircuitBreaker({
+    this.#outageDetector = new OutageDetector({
       clock,
       probe,
       random,
@@ -55,7 +55,7 @@ export class HomeserverGate implements RequestGate {
   }
 
   get state(): HomeserverState {
-    return this.#breaker.state;
+    return this.#outageDetector.state;
   }
 
   /** The number of requests that wait for a rate limit, and of clients that wait for the homeserver. */
@@ -76,7 +76,7 @@ export class HomeserverGate implements RequestGate {
 
   record(outcome: RequestOutcome): void {
     if (!outcome.failed) this.#lastAnswerAt = this.#options.clock.now();
-    this.#breaker.record(outcome);
+    this.#outageDetector.record(outcome);
   }
 
   onceDown(listener: () => void): () => void {
@@ -88,9 +88,9 @@ export class HomeserverGate implements RequestGate {
    * Resolves when the homeserver is up. The result is true if the call had to wait. After an outage, waiting callers are
    * released one after the other.
    */
-  async up(signal: AbortSignal): Promise<boolean> {
-    const hasWaited = this.#breaker.state.state === 'down';
-    while (this.#breaker.state.state === 'down') {
+  async waitUntilUp(signal: AbortSignal): Promise<boolean> {
+    const hasWaited = this.#outageDetector.state.state === 'down';
+    while (this.#outageDetector.state.state === 'down') {
       const spreadMs = await this.#waitForRecovery(signal);
       // Few clients reconnect first, and more later, so that a homeserver that fails again gets few requests.
       const delayMs = Math.round(spreadMs * random() ** RAMP);
@@ -99,9 +99,9 @@ export class HomeserverGate implements RequestGate {
     return hasWaited;
   }
 
-  /** Waits `delayMs`, but returns early when the homeserver goes down. Then call {@link up}. */
-  async pause(delayMs: number, signal: AbortSignal): Promise<void> {
-    if (this.#breaker.state.state === 'down') return;
+  /** Waits `delayMs`, but returns early when the homeserver goes down. Then call {@link waitUntilUp}. */
+  async delayUntilDown(delayMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#outageDetector.state.state === 'down') return;
     const outage = new AbortController();
     const removeListener = this.onceDown(() => outage.abort());
     try {
@@ -120,11 +120,11 @@ export class HomeserverGate implements RequestGate {
 
   /** Stops probing. */
   close(): void {
-    this.#breaker.close();
+    this.#outageDetector.stop();
   }
 
   #assertUp({ operation, userId, roomId }: AdmissionRequest): void {
-    const state = this.#breaker.state;
+    const state = this.#outageDetector.state;
     if (state.state === 'up') return;
     const retryAfterMs = Math.max(0, state.retryAt - this.#options.clock.now());
     throw new MatrixClientManagerError(

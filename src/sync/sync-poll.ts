@@ -154,7 +154,7 @@ export class SyncPoll {
       const mayRest = !retrying && !isStarting() && !fastStart.isRoomLoadDue;
       const rested = mayRest && (await this.#pauseWhileResting(signal));
       // Failures before or during an outage do not count after it.
-      if (!isStarting() && (await gate.up(signal))) failures = 0;
+      if (!isStarting() && (await gate.waitUntilUp(signal))) failures = 0;
       const waitMs = this.#nextSyncAt - clock.now();
       if (this.#unchangedCount > 0 && waitMs > 0) await delay(clock, waitMs, signal, 'sync');
       const startedAt = clock.now();
@@ -210,7 +210,7 @@ export class SyncPoll {
   async #handleFailure(error: unknown, failures: number, signal: AbortSignal): Promise<void> {
     const { clock, gate, logger, telemetry, userId, isStarting, onFailure } = this.#options;
     const kind = failureClass(error);
-    if (kind === 'unavailable' && !isStarting()) return; // gate.up() waits for it
+    if (kind === 'unavailable' && !isStarting()) return; // gate.waitUntilUp() waits for it
     const isLastAttempt = isStarting() && failures >= START_ATTEMPTS;
     const isFinal = !isRetryable(kind) && (isStarting() || this.#fatalFailures.isFatal(error));
     if (isFinal || isLastAttempt) {
@@ -221,7 +221,7 @@ export class SyncPoll {
     const delayMs = retryDelayMs(error, failures, BACKOFF);
     logger.warn({ userId, err: error, failures, delayMs }, 'sync failed, trying again');
     if (isStarting()) await delay(clock, delayMs, signal, 'sync');
-    else await gate.pause(delayMs, signal);
+    else await gate.delayUntilDown(delayMs, signal);
     telemetry.requestRepeated('GET', SYNC_PATH);
   }
 

@@ -33,7 +33,9 @@ function setUp(rateLimit?: RateLimit, adminRateLimit?: RateLimit) {
   const wait = (count: number): { times: number[]; all: Promise<unknown> } => {
     const times: number[] = [];
     const { signal } = new AbortController();
-    const all = Promise.all(Array.from({ length: count }, () => gate.up(signal).then(() => times.push(clock.now()))));
+    const all = Promise.all(
+      Array.from({ length: count }, () => gate.waitUntilUp(signal).then(() => times.push(clock.now()))),
+    );
     return { times, all };
   };
   return { clock, gate, states, end, goDown, comeUp, wait };
@@ -117,11 +119,11 @@ describe('the gate', () => {
     const { clock, goDown, gate } = setUp();
     goDown();
     const controller = new AbortController();
-    const waiting = rejection(gate.up(controller.signal));
+    const waiting = rejection(gate.waitUntilUp(controller.signal));
     controller.abort();
     expect(await waiting).toMatchObject({ code: 'ABORTED' });
     expect(gate.waiting.clients).toBe(0);
-    expect(await rejection(gate.up(controller.signal))).toMatchObject({ code: 'ABORTED' });
+    expect(await rejection(gate.waitUntilUp(controller.signal))).toMatchObject({ code: 'ABORTED' });
     gate.close();
     expect(clock.pendingTimers).toBe(0);
   });
@@ -155,17 +157,17 @@ describe('the gate', () => {
   it('ends a pause when the homeserver goes down, and says whether being up had to be waited for', async () => {
     const { clock, gate, goDown, comeUp } = setUp();
     const { signal } = new AbortController();
-    expect(await gate.up(signal)).toBe(false);
-    const paused = gate.pause(600_000, signal);
+    expect(await gate.waitUntilUp(signal)).toBe(false);
+    const paused = gate.delayUntilDown(600_000, signal);
     goDown();
     await paused;
-    await gate.pause(600_000, signal); // down already
-    const up = gate.up(signal);
+    await gate.delayUntilDown(600_000, signal); // down already
+    const up = gate.waitUntilUp(signal);
     comeUp();
     await clock.advance(3_000);
     expect(await up).toBe(true);
     const controller = new AbortController();
-    const stopped = rejection(gate.pause(600_000, controller.signal));
+    const stopped = rejection(gate.delayUntilDown(600_000, controller.signal));
     controller.abort();
     expect(await stopped).toMatchObject({ code: 'ABORTED' });
     expect(clock.pendingTimers).toBe(0);
@@ -189,7 +191,7 @@ describe('the gate', () => {
     const { clock, gate, goDown, comeUp } = setUp();
     const { signal } = new AbortController();
     goDown();
-    const up = gate.up(signal);
+    const up = gate.waitUntilUp(signal);
     comeUp();
     await clock.advance(3_000);
     await up;

@@ -50,8 +50,8 @@ export function testHomeserver<C extends Clock = ManualClock, L extends Logger =
   const { clock, telemetry, limits } = context;
   const gate: ClientGate = {
     ...openGate,
-    up: async () => false,
-    pause: (delayMs, until) => delay(clock, delayMs, until, 'sync'),
+    waitUntilUp: async () => false,
+    delayUntilDown: (delayMs, until) => delay(clock, delayMs, until, 'sync'),
     ...options.gate,
   };
   const http = new HomeserverHttp({ homeserverUrl, connections, clock, telemetry, gate, ...limits });

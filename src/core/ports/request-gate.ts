@@ -41,10 +41,10 @@ export interface RequestGate {
 
 /** The state of the homeserver, as far as a client needs it. */
 export interface ClientGate extends RequestGate {
-  /** Resolves when the homeserver is up; to true if it was down. Waiting clients are let through gradually. */
-  up(signal: AbortSignal): Promise<boolean>;
+  /** Resolves when the homeserver is up; to true if the call had to wait. Waiting clients are let through gradually. */
+  waitUntilUp(signal: AbortSignal): Promise<boolean>;
   /** Resolves after `delayMs` milliseconds, or earlier if the homeserver goes down. */
-  pause(delayMs: number, signal: AbortSignal): Promise<void>;
+  delayUntilDown(delayMs: number, signal: AbortSignal): Promise<void>;
 }
 
 /** A gate that admits every request immediately. */

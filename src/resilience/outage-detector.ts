@@ -14,7 +14,7 @@ export type HomeserverState =
       readonly retryAt: number;
     };
 
-export interface CircuitBreakerOptions {
+export interface OutageDetectorOptions {
   readonly clock: Clock;
   /** Sends one cheap request. Resolves when the homeserver responds, rejects when it does not. */
   readonly probe: () => Promise<unknown>;
@@ -55,12 +55,13 @@ interface Outcome extends RequestOutcome {
 }
 
 /**
- * Opens when most requests fail, across all users. While open, it sends one probe at a time until the homeserver responds.
+ * Detects an outage of the homeserver from the outcomes of all users' requests: most recent requests fail, or several in
+ * a row fail. During an outage it sends one probe at a time until the homeserver responds.
  *
  * cockatiel's circuit breaker is not used because tests could not control its clock.
  */
-export class CircuitBreaker {
-  readonly #options: CircuitBreakerOptions;
+export class OutageDetector {
+  readonly #options: OutageDetectorOptions;
   /** The last outcomes, oldest first. */
   readonly #outcomes: Outcome[] = [];
   /** Time of the last request of each active user, oldest first. */
@@ -71,9 +72,9 @@ export class CircuitBreaker {
   #pauseMs = FIRST_PAUSE_MS;
   #timer: TimerHandle;
   #isProbing = false;
-  #closed = false;
+  #stopped = false;
 
-  constructor(options: CircuitBreakerOptions) {
+  constructor(options: OutageDetectorOptions) {
     this.#options = options;
   }
 
@@ -97,13 +98,13 @@ export class CircuitBreaker {
     if (this.#outcomes.length > MAX_OUTCOMES) this.#outcomes.shift();
     const failures = outcome.failed ? this.#findOutage(at) : undefined;
     if (!failures) return;
-    if (failures.some(({ isSync }) => isSync)) this.#open();
-    else void this.#openIfProbeFails();
+    if (failures.some(({ isSync }) => isSync)) this.#goDown();
+    else void this.#goDownIfProbeFails();
   }
 
   /** Stops probing. */
-  close(): void {
-    this.#closed = true;
+  stop(): void {
+    this.#stopped = true;
     this.#options.clock.clearTimeout(this.#timer);
   }
 
@@ -132,10 +133,10 @@ export class CircuitBreaker {
   }
 
   /**
-   * Opens only if a probe fails. Used when calls fail but no sync does: then a single endpoint (such as login) may be
+   * Assumes an outage only if a probe fails. Used when calls fail but no sync does: then a single endpoint (such as login) may be
    * broken on a homeserver that otherwise works.
    */
-  async #openIfProbeFails(): Promise<void> {
+  async #goDownIfProbeFails(): Promise<void> {
     if (this.#isProbing) return;
     this.#isProbing = true;
     const hasResponded = await this.#options.probe().then(
@@ -143,12 +144,12 @@ export class CircuitBreaker {
       (error: unknown) => isHealthyAnswer(error),
     );
     this.#isProbing = false;
-    if (this.#closed || this.#state.state === 'down') return;
+    if (this.#stopped || this.#state.state === 'down') return;
     if (hasResponded) this.#outcomes.length = 0;
-    else this.#open();
+    else this.#goDown();
   }
 
-  #open(): void {
+  #goDown(): void {
     const { clock } = this.#options;
     const isFlapping = clock.now() - (this.#recoveredAt ?? -Infinity) < STABLE_MS;
     this.#pauseMs = isFlapping ? FLAPPING_PAUSE_MS : FIRST_PAUSE_MS;
@@ -158,7 +159,7 @@ export class CircuitBreaker {
 
   /** @param retryAfterMs - the delay that the homeserver asked for */
   #scheduleProbe(retryAfterMs = 0): void {
-    if (this.#closed) return;
+    if (this.#stopped) return;
     const { clock, random } = this.#options;
     const jitter = 1 + random() / 4;
     const pauseMs = Math.max(Math.round(this.#pauseMs * jitter), Math.min(MAX_RETRY_AFTER_MS, retryAfterMs));
@@ -173,7 +174,7 @@ export class CircuitBreaker {
     } catch (error) {
       if (!isHealthyAnswer(error)) return this.#scheduleProbe(isManagerError(error) ? error.retryAfterMs : undefined);
     }
-    if (this.#closed) return;
+    if (this.#stopped) return;
     this.#recoveredAt = this.#options.clock.now();
     this.#setState({ state: 'up' });
   }
