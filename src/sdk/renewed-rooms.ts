@@ -7,7 +7,7 @@ type JoinedRoom = NonNullable<ISyncResponse['rooms']>['join'][string];
  * would merge that state into the state that it has. Members who have left meanwhile would stay in it, and the SDK would
  * go on encrypting for them. Returns the ids of the removed rooms.
  */
-export function dropRenewedRooms(client: MatrixClient, response: ISyncResponse): string[] {
+export function removeRoomsWithFullState(client: MatrixClient, response: ISyncResponse): string[] {
   const renewed = Object.entries(response.rooms?.join ?? {}).filter(([roomId, section]) => {
     const room = client.getRoom(roomId);
     return room !== null && !isOnlyInvited(room) && hasFullState(section);

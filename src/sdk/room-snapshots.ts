@@ -13,41 +13,42 @@ interface RoomSnapshot {
 
 interface StoredAccountData {
   readonly events: unknown[];
-  /** Whether rooms are missing, because the client was stopped before it had loaded all of them. */
+  /** Stored form of `hasUnloadedRooms`: the client was stopped before it had loaded all rooms. */
   readonly growing?: true;
 }
 
 /**
- * The resume data to store with a batch: the rooms whose state has changed, and the account data if it has changed.
- * @param hasMissingRooms - whether rooms are missing after the batch
+ * The resume data to store with a batch.
+ * @param storesAccountData - whether to include the account data; it also records whether rooms are unloaded
+ * @param hasUnloadedRooms - whether rooms are not loaded after the batch
  * @param heldAccountData - account data that was not passed to the SDK
  */
 export function resumeData(
   client: MatrixClient,
   batch: EventBatch,
-  stateChanged: ReadonlySet<string>,
-  accountDataChanged: boolean,
-  hasMissingRooms: boolean,
+  roomsToStore: ReadonlySet<string>,
+  storesAccountData: boolean,
+  hasUnloadedRooms: boolean,
   heldAccountData: readonly unknown[],
 ): ResumeData | undefined {
   const rooms = new Map<string, string | null>();
   for (const { roomId, membership } of batch.rooms) {
     if (membership === 'leave') rooms.set(roomId, null);
-    else if (stateChanged.has(roomId)) rooms.set(roomId, snapshot(client.getRoom(roomId), 'join'));
+    else if (roomsToStore.has(roomId)) rooms.set(roomId, snapshot(client.getRoom(roomId), 'join'));
   }
   for (const { roomId } of batch.invites) rooms.set(roomId, snapshot(client.getRoom(roomId), 'invite'));
-  if (rooms.size === 0 && !accountDataChanged) return undefined;
-  return { rooms, ...(accountDataChanged && { accountData: accountData(client, hasMissingRooms, heldAccountData) }) };
+  if (rooms.size === 0 && !storesAccountData) return undefined;
+  return { rooms, ...(storesAccountData && { accountData: accountData(client, hasUnloadedRooms, heldAccountData) }) };
 }
 
 /**
- * The position to resume the client from. That is the position of its stored rooms, unless rooms are still missing: their
+ * The position to resume the client from. That is the position of its stored rooms, unless rooms are not loaded yet: their
  * backlog ends at `since`, and only a sync from there tells which of their events are newer.
  */
 export function resumePosition(stored: StoredCheckpoint): string | undefined {
   const { since, clientSince } = stored;
   if (since === undefined || clientSince === undefined) return since;
-  return knownRoomsOf(stored) ? since : clientSince;
+  return loadedRoomsIfPartial(stored) ? since : clientSince;
 }
 
 /** The saved sync for the SDK's store; undefined if there is no position to resume from. */
@@ -79,8 +80,8 @@ export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
   };
 }
 
-/** The stored rooms, if the client was stopped before it had loaded all rooms; undefined otherwise. */
-export function knownRoomsOf(stored: StoredCheckpoint): Iterable<string> | undefined {
+/** Ids of the stored rooms if the client was stopped before it had loaded all rooms; undefined otherwise. */
+export function loadedRoomsIfPartial(stored: StoredCheckpoint): Iterable<string> | undefined {
   return accountDataOf(stored)?.growing ? stored.rooms.keys() : undefined;
 }
 
@@ -107,10 +108,10 @@ function snapshot(room: Room | null, membership: RoomSnapshot['membership']): st
   return JSON.stringify({ membership, state, summary: withHeroes } satisfies RoomSnapshot);
 }
 
-function accountData(client: MatrixClient, hasMissingRooms: boolean, held: readonly unknown[]): string {
+function accountData(client: MatrixClient, hasUnloadedRooms: boolean, held: readonly unknown[]): string {
   const known = [...client.store.accountData.values()].map((event) => event.event).filter((event) => isObject(event));
   return JSON.stringify({
     events: [...known, ...held],
-    ...(hasMissingRooms && { growing: true }),
+    ...(hasUnloadedRooms && { growing: true }),
   } satisfies StoredAccountData);
 }

@@ -23,12 +23,12 @@ import { clientFailure } from '../sync/client-failure.js';
 import { FastStart } from '../sync/fast-start.js';
 import { interceptSdkRequests } from './intercepted-requests.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
-import { dropRenewedRooms } from './renewed-rooms.js';
-import { knownRoomsOf, resumeData, resumePosition, savedSync } from './room-snapshots.js';
+import { removeRoomsWithFullState } from './renewed-rooms.js';
+import { loadedRoomsIfPartial, resumeData, resumePosition, savedSync } from './room-snapshots.js';
 import { DeletedRoomCheck } from './deleted-room-check.js';
-import { MissedSync } from '../sync/missed-sync.js';
-import { gapsOfAllRooms } from './missed-rooms.js';
-import type { MissedBatches, MissedSink } from '../sync/missed-sync.js';
+import { MissedEventsSync } from '../sync/missed-sync.js';
+import { gapsOfAllRooms } from './gaps-of-all-rooms.js';
+import type { MissedBatches, MissedEventsSink } from '../sync/missed-sync.js';
 import { initialLimit, syncLimit, uncachedFilter } from '../sync/sync-query.js';
 import { SyncRequests } from '../sync/sync-requests.js';
 import type { SyncQuery } from '../sync/sync-requests.js';
@@ -71,7 +71,7 @@ export interface SyncClientOptions {
   /** The device's encryption, loaded but not opened. @default none: the client cannot decrypt */
   readonly encryption?: UserEncryption | undefined;
   /** Receives the events that {@link SyncClient.fetchMissedEvents} requests. @default none: it does nothing */
-  readonly missed?: MissedSink;
+  readonly missed?: MissedEventsSink;
   /** @default none */
   readonly telemetry?: Telemetry;
   /** Called when the connection to the homeserver is lost and when it is back. */
@@ -116,13 +116,13 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   #hasPolled = false;
   readonly #poll: SyncPoll;
   readonly #fastStart: FastStart;
-  readonly #missedSync: MissedSync | undefined;
+  readonly #missedEventsSync: MissedEventsSync | undefined;
   readonly #deletedRooms: DeletedRoomCheck;
   readonly #feed: SdkFeed;
   /** The result that the SDK is processing. */
   #pending: SyncResult | undefined;
   /** Whether the stored position was saved before all rooms were loaded. */
-  #storedWithMissingRooms: boolean;
+  #storedWithUnloadedRooms: boolean;
   #accountDataChanged = false;
   /** Whether parts of the pending result were held back from the SDK. */
   #wasPruned = false;
@@ -171,8 +171,8 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     const { signal } = this.#pollAbort;
     const abortOnOutage = (): boolean => this.#phase === 'running';
     const requests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, abortOnOutage });
-    const knownRooms = knownRoomsOf(stored);
-    this.#storedWithMissingRooms = knownRooms !== undefined;
+    const loadedRooms = loadedRoomsIfPartial(stored);
+    this.#storedWithUnloadedRooms = loadedRooms !== undefined;
     const fastStart = new FastStart({
       ...options,
       userId: this.#userId,
@@ -180,13 +180,14 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
       // The second sync of a fast start confirms the to-device messages of the first. The SDK does not have them yet, so
       // a crash in between would lose them. A new device has none.
       versions: options.slidingSync && options.encryption?.isNew !== false ? options.versions : undefined,
-      knownRooms,
+      loadedRooms,
       signal,
     });
     this.#fastStart = fastStart;
     this.#deletedRooms = new DeletedRoomCheck(this.#matrixClient, requests, logger, stored.since !== undefined);
     const { missed } = options;
-    this.#missedSync = missed && new MissedSync({ ...options, userId: this.#userId, requests, signal, sink: missed });
+    this.#missedEventsSync =
+      missed && new MissedEventsSync({ ...options, userId: this.#userId, requests, signal, sink: missed });
     const { onPositionLost, encryption, gate, timelineLimit, startTimeoutMs, requestTimeoutMs } = options;
     this.#poll = new SyncPoll({
       userId: this.#userId,
@@ -239,7 +240,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
 
   /** Whether rooms or missed events are absent because loading them has failed. */
   get isIncomplete(): boolean {
-    return this.#fastStart.isRoomLoadFailing || this.#missedSync?.isFailing === true;
+    return this.#fastStart.isRoomLoadFailing || this.#missedEventsSync?.isFailing === true;
   }
 
   async sdkClient(): Promise<MatrixClient> {
@@ -262,7 +263,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
    * @param backlog - also request the backlog of the first sync
    */
   fetchMissedEvents(backlog: boolean): void {
-    this.#missedSync?.request(backlog);
+    this.#missedEventsSync?.request(backlog);
   }
 
   /** Checks for deleted rooms before the next poll; call it when the homeserver has refused a request for a room. */
@@ -389,18 +390,18 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   /** Fetches missed events and checks for deleted rooms if needed, then resolves with the next sync. */
   async #next(query: SyncQuery): Promise<SyncResult> {
     const { since } = query;
-    const missedSync = this.#missedSync;
+    const missedEventsSync = this.#missedEventsSync;
     if (since === undefined) return this.#poll.next(query);
     for (;;) {
-      const missingRooms = !this.#fastStart.hasMissingRooms
+      const unloadedRooms = !this.#fastStart.hasUnloadedRooms
         ? 'none'
         : this.#fastStart.isRoomLoadDue
           ? 'due'
           : 'postponed';
-      await missedSync?.run(missingRooms, this.#missedBatches(String(since)));
-      const signal = missedSync?.signal ?? this.#pollAbort.signal;
+      await missedEventsSync?.run(unloadedRooms, this.#missedBatches(String(since)));
+      const signal = missedEventsSync?.signal ?? this.#pollAbort.signal;
       try {
-        const canCheck = this.#phase === 'running' && !this.#fastStart.hasMissingRooms && !this.#poll.hasQueuedResult;
+        const canCheck = this.#phase === 'running' && !this.#fastStart.hasUnloadedRooms && !this.#poll.hasQueuedResult;
         const suspects = canCheck ? await this.#deletedRooms.findSuspects(signal) : new Set<string>();
         if (suspects.size === 0) return await this.#poll.next(query, signal);
         // A cached response would lack the newest events, such as the user's own leave.
@@ -416,13 +417,13 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   /** Makes batches for delivery only. Their resume data is the SDK's current state, which belongs to `position`. */
   #missedBatches(position: string): MissedBatches {
     const matrixClient = this.#matrixClient;
-    const toBatch = (batch: EventBatch, stateChanged: ReadonlySet<string>): EventBatch => {
+    const toBatch = (batch: EventBatch, roomsToStore: ReadonlySet<string>): EventBatch => {
       const held = this.#feed.heldAccountData();
-      const resume = resumeData(matrixClient, batch, stateChanged, true, this.#storedWithMissingRooms, held);
+      const resume = resumeData(matrixClient, batch, roomsToStore, true, this.#storedWithUnloadedRooms, held);
       return { ...batch, position, ...(resume && { resume }) };
     };
     return {
-      fromSync: ({ batch, stateChanged }) => toBatch(batch, stateChanged),
+      fromSync: ({ batch, roomsToStore }) => toBatch(batch, roomsToStore),
       withGaps: (since = position) => {
         const { batch, roomIds } = gapsOfAllRooms(matrixClient, position, since);
         return toBatch(batch, roomIds);
@@ -442,7 +443,8 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     const { account_data: accountData } = response;
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
     this.#keepDeviceKeyCounts(response, batch.scope === 'late-rooms');
-    for (const roomId of dropRenewedRooms(this.#matrixClient, response)) this.#options.encryption?.forgetRoom(roomId);
+    for (const roomId of removeRoomsWithFullState(this.#matrixClient, response))
+      this.#options.encryption?.forgetRoom(roomId);
     this.#feed.prune(response);
     dropKnownEvents(this.#matrixClient, response);
     this.#wasPruned = !this.#feed.isMaterialized;
@@ -458,28 +460,28 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     this.#pending = undefined;
     const isPending = (pending?.sync.response as unknown) === data;
     if (!pending || !isPending || this.#phase === 'closing') return;
-    const { sync, hasMissingRooms } = pending;
+    const { sync, hasUnloadedRooms } = pending;
     const { encryption } = this.#options;
     // The keys of this sync are not stored, so its position must not be stored either; the next start repeats the sync.
     if (encryption?.failure) return this.#fail(encryption.failure);
     encryption?.synced(Boolean(data.device_lists?.changed?.length));
     const roomIds = sync.batch.rooms.map(({ roomId }) => roomId);
     trimTimelines(this.#matrixClient, roomIds, this.#options.timelineLimit);
-    this.#feed.trimState(sync.stateChanged);
+    this.#feed.trimState(sync.roomsToStore);
     try {
-      const storeAccountData = this.#accountDataChanged || hasMissingRooms !== this.#storedWithMissingRooms;
-      this.#storedWithMissingRooms = hasMissingRooms;
+      const storeAccountData = this.#accountDataChanged || hasUnloadedRooms !== this.#storedWithUnloadedRooms;
+      this.#storedWithUnloadedRooms = hasUnloadedRooms;
       const held = storeAccountData ? this.#feed.heldAccountData() : [];
       const resume = resumeData(
         this.#matrixClient,
         sync.batch,
-        sync.stateChanged,
+        sync.roomsToStore,
         storeAccountData,
-        hasMissingRooms,
+        hasUnloadedRooms,
         held,
       );
       const deliver = async (): Promise<void> => {
-        if (!this.#missedSync?.isUnderWay) await this.#sink({ ...sync.batch, ...(resume && { resume }) });
+        if (!this.#missedEventsSync?.isUnderWay) await this.#sink({ ...sync.batch, ...(resume && { resume }) });
       };
       const delivered = traceSync ? traceSync(sizeOf(sync.batch), deliver) : deliver();
       // The application has asked for the client after parts of this sync were held back.

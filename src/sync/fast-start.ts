@@ -4,7 +4,7 @@ import { isManagerError } from '../core/errors.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { ServerVersions } from '../http/server-versions.js';
-import { withoutLiveEvents, noSections, completeRooms } from './room-sections.js';
+import { withoutLiveEvents, noSections, roomsWithFullState } from './room-sections.js';
 import type { RoomSections } from './room-sections.js';
 import { SLIDING_SYNC_FEATURE, SlidingSync } from './sliding-sync.js';
 import { initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
@@ -31,14 +31,14 @@ export interface FastStartOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
-  /** The loaded rooms, if the client was stopped before it had all rooms; undefined otherwise. */
-  readonly knownRooms: Iterable<string> | undefined;
+  /** Ids of the loaded rooms if the client was stopped before it had loaded all; undefined otherwise. */
+  readonly loadedRooms: Iterable<string> | undefined;
 }
 
 interface RoomWindow {
   readonly sections: RoomSections;
-  /** Whether no room is missing once these are loaded. */
-  readonly isComplete: boolean;
+  /** Whether all rooms are loaded once these are. */
+  readonly isLast: boolean;
 }
 
 interface WindowWithSync {
@@ -50,8 +50,8 @@ interface WindowWithSync {
 /** One sync for the client to process. Chunks are processed in the order in which they are returned. */
 export interface SyncChunk {
   readonly sync: ParsedSync;
-  /** Whether rooms are still missing after this chunk. */
-  readonly hasMissingRooms: boolean;
+  /** Whether rooms are still to be loaded after this chunk. */
+  readonly hasUnloadedRooms: boolean;
 }
 
 /**
@@ -70,15 +70,16 @@ export interface SyncChunk {
 export class FastStart {
   readonly #options: FastStartOptions;
   readonly #slidingSync: SlidingSync;
-  readonly #knownRooms: Set<string>;
+  /** Only kept while other rooms are not loaded. */
+  readonly #loadedRooms: Set<string>;
   /** Rooms that sliding sync was asked for and did not return. */
   readonly #unavailableRooms = new Set<string>();
   /** Rooms to load, after {@link #priorityRooms}. */
   #queuedRooms: string[] = [];
   /** Rooms to load first, because they have live events. */
   #priorityRooms: string[] = [];
-  #hasMissingRooms: boolean;
-  /** Whether the next window is preceded by a sync from the stored position, as after a restart with missing rooms. */
+  #hasUnloadedRooms: boolean;
+  /** Whether the next window is preceded by a sync from the stored position, as after a restart with unloaded rooms. */
   #syncsFirst: boolean;
   #slidingSyncFailed = false;
   /** Failed attempts to load rooms, and the earliest time of the next one in milliseconds since the Unix epoch. */
@@ -86,33 +87,33 @@ export class FastStart {
   #nextLoadAt = 0;
 
   constructor(options: FastStartOptions) {
-    const { requests, userId, timelineLimit, knownRooms } = options;
+    const { requests, userId, timelineLimit, loadedRooms } = options;
     this.#options = options;
     this.#slidingSync = new SlidingSync(requests, userId, initialLimit(timelineLimit));
-    this.#knownRooms = new Set(knownRooms);
-    this.#hasMissingRooms = knownRooms !== undefined;
-    this.#syncsFirst = this.#hasMissingRooms;
+    this.#loadedRooms = new Set(loadedRooms);
+    this.#hasUnloadedRooms = loadedRooms !== undefined;
+    this.#syncsFirst = this.#hasUnloadedRooms;
   }
 
   /** Whether some of the user's rooms are not loaded. */
-  get hasMissingRooms(): boolean {
-    return this.#hasMissingRooms;
+  get hasUnloadedRooms(): boolean {
+    return this.#hasUnloadedRooms;
   }
 
-  /** Whether rooms are missing and loading them has failed repeatedly. */
+  /** Whether rooms are not loaded and loading them has failed repeatedly. */
   get isRoomLoadFailing(): boolean {
-    return this.#hasMissingRooms && this.#failures >= LOAD_ATTEMPTS;
+    return this.#hasUnloadedRooms && this.#failures >= LOAD_ATTEMPTS;
   }
 
-  /** Whether rooms are missing and may be loaded now. */
+  /** Whether rooms are not loaded and may be loaded now. */
   get isRoomLoadDue(): boolean {
-    return this.#hasMissingRooms && this.#options.clock.now() >= this.#nextLoadAt;
+    return this.#hasUnloadedRooms && this.#options.clock.now() >= this.#nextLoadAt;
   }
 
   /** Notes that all rooms are loaded. */
   finish(): void {
-    this.#hasMissingRooms = false;
-    this.#knownRooms.clear();
+    this.#hasUnloadedRooms = false;
+    this.#loadedRooms.clear();
     this.#unavailableRooms.clear();
     this.#queuedRooms = [];
     this.#priorityRooms = [];
@@ -125,12 +126,12 @@ export class FastStart {
     const position = this.#parse(data, undefined, false);
     const window = await this.#tryFirstWindow();
     if (!window) return undefined;
-    this.#hasMissingRooms = !window.isComplete;
+    this.#hasUnloadedRooms = !window.isLast;
     const { sections, liveSync } = await this.#addLiveSync(window, position.batch.position, false);
-    const hasMissingRooms = this.#hasMissingRooms;
+    const hasUnloadedRooms = this.#hasUnloadedRooms;
     const parsed = this.#parse({ ...position.response, rooms: roomsBody(sections) }, undefined, false);
-    const first = { ...parsed, batch: { ...parsed.batch, ...(hasMissingRooms && { scope: 'first-rooms' as const }) } };
-    return [{ sync: first, hasMissingRooms }, ...(liveSync ? [{ sync: liveSync, hasMissingRooms }] : [])];
+    const first = { ...parsed, batch: { ...parsed.batch, ...(hasUnloadedRooms && { scope: 'first-rooms' as const }) } };
+    return [{ sync: first, hasUnloadedRooms }, ...(liveSync ? [{ sync: liveSync, hasUnloadedRooms }] : [])];
   }
 
   /**
@@ -141,12 +142,12 @@ export class FastStart {
     for (;;) {
       const { sections, liveSync } = await this.#addLiveSync(await this.#nextWindow(), since, isCatchUp);
       this.#failures = Math.min(this.#failures, LOAD_ATTEMPTS - 1); // after a postponement, a single failure postpones again
-      const hasMissingRooms = this.#hasMissingRooms;
-      const chunks = liveSync ? [{ sync: liveSync, hasMissingRooms }] : [];
+      const hasUnloadedRooms = this.#hasUnloadedRooms;
+      const chunks = liveSync ? [{ sync: liveSync, hasUnloadedRooms }] : [];
       if (sections.join.size > 0) {
         const parsed = this.#parse({ next_batch: since, rooms: roomsBody(sections) }, undefined, false);
         const backfill = { ...parsed, batch: { ...parsed.batch, scope: 'late-rooms' as const } };
-        chunks.unshift({ sync: backfill, hasMissingRooms });
+        chunks.unshift({ sync: backfill, hasUnloadedRooms });
       }
       if (chunks.length > 0) return chunks;
     }
@@ -164,22 +165,22 @@ export class FastStart {
 
   /** Marks the rooms of a plain sync that are not loaded. The sync has their live events, but not their full state. */
   markMissingRooms(sync: ParsedSync): ParsedSync {
-    const complete = completeRooms(sync);
+    const complete = roomsWithFullState(sync);
     const { batch } = sync;
-    const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
-      membership === 'join' && !this.#knownRooms.has(roomId) && !complete.has(roomId);
-    const missing = new Set(batch.rooms.filter(isMissing).map(({ roomId }) => roomId));
+    const isUnloaded = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
+      membership === 'join' && !this.#loadedRooms.has(roomId) && !complete.has(roomId);
+    const unloaded = new Set(batch.rooms.filter(isUnloaded).map(({ roomId }) => roomId));
     this.#syncsFirst = false;
-    this.#priorityRooms = [...new Set([...this.#priorityRooms, ...missing])].filter(
+    this.#priorityRooms = [...new Set([...this.#priorityRooms, ...unloaded])].filter(
       (roomId) => !this.#unavailableRooms.has(roomId),
     );
-    this.#updateKnownRooms(sync, complete);
+    this.#updateLoadedRooms(sync, complete);
     const rooms = batch.rooms.map((room) =>
-      missing.has(room.roomId) ? { ...room, isAwaitingBackfill: true as const } : room,
+      unloaded.has(room.roomId) ? { ...room, isAwaitingBackfill: true as const } : room,
     );
-    // A stored room counts as complete, so the state of a missing room must not be stored.
-    const stateChanged = new Set([...sync.stateChanged].filter((roomId) => !missing.has(roomId)));
-    return { ...sync, batch: { ...batch, rooms }, stateChanged };
+    // A stored room counts as loaded, so the state of an unloaded room must not be stored.
+    const roomsToStore = new Set([...sync.roomsToStore].filter((roomId) => !unloaded.has(roomId)));
+    return { ...sync, batch: { ...batch, rooms }, roomsToStore };
   }
 
   async #canUseSlidingSync(): Promise<boolean> {
@@ -200,15 +201,15 @@ export class FastStart {
     }
   }
 
-  /** The next missing rooms; those with live events come first. */
+  /** The next unloaded rooms; those with live events come first. */
   async #nextWindow(): Promise<RoomWindow> {
-    if (this.#syncsFirst) return { sections: noSections(), isComplete: false };
-    const canLoad = (roomId: string): boolean => !this.#knownRooms.has(roomId) && !this.#unavailableRooms.has(roomId);
+    if (this.#syncsFirst) return { sections: noSections(), isLast: false };
+    const canLoad = (roomId: string): boolean => !this.#loadedRooms.has(roomId) && !this.#unavailableRooms.has(roomId);
     if (![...this.#priorityRooms, ...this.#queuedRooms].some(canLoad)) {
       const joined = await this.#joinedRooms();
       if (!joined) return this.#loadAllRooms();
-      this.#queuedRooms = joined.filter((roomId) => !this.#knownRooms.has(roomId));
-      if (this.#queuedRooms.length === 0) return { sections: noSections(), isComplete: true };
+      this.#queuedRooms = joined.filter((roomId) => !this.#loadedRooms.has(roomId));
+      if (this.#queuedRooms.length === 0) return { sections: noSections(), isLast: true };
     }
     const next = new Set([...this.#priorityRooms, ...this.#queuedRooms.filter(canLoad)]);
     return this.#loadRooms([...next].slice(0, WINDOW_SIZE));
@@ -226,13 +227,13 @@ export class FastStart {
     }
   }
 
-  /** Loads these rooms by sliding sync; if it fails, loads all missing rooms by a plain sync. */
+  /** Loads these rooms by sliding sync; if it fails, loads all other rooms by a plain sync. */
   async #loadRooms(roomIds: readonly string[]): Promise<RoomWindow> {
     if (roomIds.length === 0 || !(await this.#canUseSlidingSync())) return this.#loadAllRooms();
     try {
       const sections = await this.#slidingSync.rooms(roomIds);
       for (const roomId of roomIds) if (!sections.join.has(roomId)) this.#unavailableRooms.add(roomId);
-      return { sections, isComplete: false };
+      return { sections, isLast: false };
     } catch (error) {
       if (this.#options.signal.aborted || isTemporary(error)) throw error;
       this.#disableSlidingSync(error);
@@ -240,43 +241,43 @@ export class FastStart {
     }
   }
 
-  /** Loads all missing rooms with one plain initial sync, which is slow. */
+  /** Loads all unloaded rooms with one plain initial sync, which is slow. */
   async #loadAllRooms(): Promise<RoomWindow> {
     const filter = syncFilter(initialLimit(this.#options.timelineLimit));
     const parsed = this.#parse(await this.#sync(filter), undefined, false);
-    const missing = Object.entries(parsed.response.rooms?.join ?? {}).filter(
-      ([roomId]) => !this.#knownRooms.has(roomId),
+    const unloaded = Object.entries(parsed.response.rooms?.join ?? {}).filter(
+      ([roomId]) => !this.#loadedRooms.has(roomId),
     );
-    return { sections: { ...noSections(), join: new Map<string, JoinedRoomBody>(missing) }, isComplete: true };
+    return { sections: { ...noSections(), join: new Map<string, JoinedRoomBody>(unloaded) }, isLast: true };
   }
 
   /**
    * Makes a plain sync from `since`, and removes the events of that sync from the window. If the sync has events of rooms
    * that are not loaded, these rooms are queued first and no sync is returned. Notes the window's rooms as loaded.
    */
-  async #addLiveSync({ sections, isComplete }: RoomWindow, since: string, isCatchUp: boolean): Promise<WindowWithSync> {
+  async #addLiveSync({ sections, isLast }: RoomWindow, since: string, isCatchUp: boolean): Promise<WindowWithSync> {
     const filter = syncFilter(syncLimit(this.#options.timelineLimit));
     const data = await this.#sync(filter, since);
     const liveSync = this.#parse(data, since, isCatchUp);
-    const complete = completeRooms(liveSync);
-    const isMissing = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
+    const complete = roomsWithFullState(liveSync);
+    const isUnloaded = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
       membership === 'join' &&
-      ![this.#knownRooms, this.#unavailableRooms, complete, sections.join].some((rooms) => rooms.has(roomId));
+      ![this.#loadedRooms, this.#unavailableRooms, complete, sections.join].some((rooms) => rooms.has(roomId));
     const backlog = withoutLiveEvents(sections, liveSync);
     this.#priorityRooms =
-      this.#hasMissingRooms && !isComplete ? liveSync.batch.rooms.filter(isMissing).map(({ roomId }) => roomId) : [];
+      this.#hasUnloadedRooms && !isLast ? liveSync.batch.rooms.filter(isUnloaded).map(({ roomId }) => roomId) : [];
     this.#syncsFirst = false;
-    for (const roomId of backlog.join.keys()) this.#knownRooms.add(roomId);
+    for (const roomId of backlog.join.keys()) this.#loadedRooms.add(roomId);
     if (this.#priorityRooms.length > 0) return { sections: backlog, liveSync: undefined };
-    this.#updateKnownRooms(liveSync, complete);
-    if (isComplete) this.finish();
+    this.#updateLoadedRooms(liveSync, complete);
+    if (isLast) this.finish();
     return { sections: backlog, liveSync };
   }
 
-  #updateKnownRooms({ batch }: ParsedSync, complete: ReadonlySet<string>): void {
-    for (const roomId of complete) this.#knownRooms.add(roomId);
+  #updateLoadedRooms({ batch }: ParsedSync, complete: ReadonlySet<string>): void {
+    for (const roomId of complete) this.#loadedRooms.add(roomId);
     for (const { roomId, membership } of batch.rooms) {
-      if (membership === 'leave') this.#knownRooms.delete(roomId);
+      if (membership === 'leave') this.#loadedRooms.delete(roomId);
     }
   }
 

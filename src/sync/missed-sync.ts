@@ -11,17 +11,18 @@ import type { SyncRequests } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
 import type { ParsedSync } from './sync-response.js';
 
-/** Receives the events that arrived while the user had no callbacks. */
-export interface MissedSink {
+/** Delivers the events that arrived while the user had no callbacks. */
+export interface MissedEventsSink {
   /** Restarts delivery at the stored position. Resolves to that position; undefined: there is none. */
   begin(): Promise<string | undefined>;
-  take(batch: EventBatch): Promise<void>;
+  /** Delivers a batch of missed events. */
+  accept(batch: EventBatch): Promise<void>;
 }
 
-export interface MissedSyncOptions {
+export interface MissedEventsSyncOptions {
   readonly userId: string;
   readonly requests: SyncRequests;
-  readonly sink: MissedSink;
+  readonly sink: MissedEventsSink;
   readonly timelineLimit: number;
   readonly startTimeoutMs: number;
   readonly requestTimeoutMs: number;
@@ -48,8 +49,8 @@ export interface MissedBatches {
  * two polls. The response goes to delivery only, because the SDK has already processed these events. If the homeserver
  * keeps failing to answer this sync, every room is read from `/messages` instead.
  */
-export class MissedSync {
-  readonly #options: MissedSyncOptions;
+export class MissedEventsSync {
+  readonly #options: MissedEventsSyncOptions;
   #missedWanted = false;
   /** Whether the backlog of the first sync is requested too. */
   #backlogWanted = false;
@@ -65,7 +66,7 @@ export class MissedSync {
   #failingTime: FailingTime | undefined;
   #signal: AbortSignal;
 
-  constructor(options: MissedSyncOptions) {
+  constructor(options: MissedEventsSyncOptions) {
     this.#options = options;
     this.#signal = AbortSignal.any([options.signal, this.#interrupt.signal]);
   }
@@ -95,17 +96,17 @@ export class MissedSync {
   /**
    * Fetches the missed events if they were requested. Call it before each poll: a failed attempt is repeated by a later
    * call.
-   * @param missingRooms - whether loading further rooms is due or postponed. While it is due, a requested backlog and the
-   *   missed events wait for it; while it is postponed, the missed events are fetched without the backlog.
+   * @param unloadedRooms - whether loading further rooms is due or postponed. While it is due, a requested backlog and
+   *   the missed events wait for it; while it is postponed, the missed events are fetched without the backlog.
    */
-  async run(missingRooms: 'none' | 'due' | 'postponed', batches: MissedBatches): Promise<void> {
+  async run(unloadedRooms: 'none' | 'due' | 'postponed', batches: MissedBatches): Promise<void> {
     const { clock, sink, signal, answersOtherRequests } = this.#options;
     if (this.#interrupt.signal.aborted) {
       this.#interrupt = new AbortController();
       this.#signal = AbortSignal.any([signal, this.#interrupt.signal]);
     }
-    const withBacklog = this.#backlogWanted && missingRooms === 'none';
-    const waits = this.#backlogWanted && missingRooms === 'due';
+    const withBacklog = this.#backlogWanted && unloadedRooms === 'none';
+    const waits = this.#backlogWanted && unloadedRooms === 'due';
     if (!(withBacklog || this.#missedWanted) || waits || clock.now() < this.#nextAttemptAt) return;
     const wanted = { missed: this.#missedWanted, backlog: this.#backlogWanted };
     this.#failingTime ??= new FailingTime(clock, answersOtherRequests);
@@ -118,7 +119,7 @@ export class MissedSync {
       const since = withBacklog || this.#positionRejected ? undefined : stored;
       const sync = await this.#sync(since);
       this.#reset();
-      await sink.take(batches.fromSync(sync));
+      await sink.accept(batches.fromSync(sync));
     } catch (error) {
       if (signal.aborted) throw error;
       await this.#failingTime?.failed(error);
@@ -147,7 +148,7 @@ export class MissedSync {
     logger.error({ userId, err: cause }, 'the sync for missed events kept failing; reading each room from /messages');
     this.#reset();
     this.#backlogWanted = false;
-    await sink.take(batch);
+    await sink.accept(batch);
   }
 
   #scheduleRetry(cause: unknown): void {

@@ -13,8 +13,8 @@ export function noSections(): RoomSections {
   return { join: new Map(), invite: new Map() };
 }
 
-/** Rooms whose full state is in the sync, because the user has just joined them. */
-export function completeRooms({ response }: ParsedSync): Set<string> {
+/** Joined rooms whose full state is in the sync, as after a join: their `m.room.create` is in it. */
+export function roomsWithFullState({ response }: ParsedSync): Set<string> {
   const whole = Object.entries(response.rooms.join ?? {}).filter(([, room]) =>
     [room.timeline, room.state, room['org.matrix.msc4222.state_after']].some((part) =>
       part?.events?.some(isCreationEvent),
@@ -30,7 +30,7 @@ export function completeRooms({ response }: ParsedSync): Set<string> {
 export function withoutLiveEvents(sections: RoomSections, liveSync: ParsedSync): RoomSections {
   const { rooms, invites } = liveSync.batch;
   const liveRooms = new Map(rooms.map((room) => [room.roomId, room]));
-  const replaced = new Set([...completeRooms(liveSync), ...invites.map(({ roomId }) => roomId)]);
+  const replaced = new Set([...roomsWithFullState(liveSync), ...invites.map(({ roomId }) => roomId)]);
   const remaining = noSections();
   for (const [roomId, section] of sections.join) {
     const liveRoom = liveRooms.get(roomId);

@@ -104,15 +104,15 @@ export class SlidingSync {
     this.#timelineLimit = timelineLimit;
   }
 
-  /** Loads all invitations and the `count` most recently active rooms. `isComplete`: the user has no other rooms. */
-  async mostRecent(count: number): Promise<{ sections: RoomSections; isComplete: boolean }> {
+  /** Loads all invitations and the `count` most recently active rooms. `isLast`: the user has no other rooms. */
+  async mostRecent(count: number): Promise<{ sections: RoomSections; isLast: boolean }> {
     const lists = {
       rooms: { ...this.#roomConfig(), ranges: [[0, count - 1]] },
       invites: { required_state: [], timeline_limit: 0, ranges: [[0, MAX_INVITES]], filters: { is_invite: true } },
     };
     const response = await this.#request({ lists });
     const total = response.count('rooms');
-    return { sections: await this.#sections(response), isComplete: total <= count && response.rooms.size >= total };
+    return { sections: await this.#sections(response), isLast: total <= count && response.rooms.size >= total };
   }
 
   /** Loads the given rooms; rooms that the user has not joined are left out. */

@@ -316,9 +316,9 @@ export class SyncPoll {
     const data = await requests.sync({ ...query, filter, since, timeout }, timeoutMs, signal);
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
     const sync = readSyncResponse(data, { since, isCatchUp, timelineLimit: limit });
-    return fastStart.hasMissingRooms
-      ? { sync: fastStart.markMissingRooms(sync), hasMissingRooms: true }
-      : { sync, hasMissingRooms: false };
+    return fastStart.hasUnloadedRooms
+      ? { sync: fastStart.markMissingRooms(sync), hasUnloadedRooms: true }
+      : { sync, hasUnloadedRooms: false };
   }
 
   #setConnected(connected: boolean): void {

@@ -40,8 +40,8 @@ export interface ParsedSync {
   readonly kind: SyncKind;
   /** The response for the SDK: the parts that it reads, without events that it cannot process. */
   readonly response: SyncBody;
-  /** Rooms for which the response has state events. */
-  readonly stateChanged: ReadonlySet<string>;
+  /** Rooms whose state is stored with the batch. Unloaded rooms are left out, because a stored room counts as loaded. */
+  readonly roomsToStore: ReadonlySet<string>;
   /** Number of parts that were left out because they do not follow the specification. */
   readonly malformed: number;
 }
@@ -108,7 +108,7 @@ export function readSyncResponse(data: unknown, { since, isCatchUp, timelineLimi
     },
     kind,
     response: response as unknown as SyncBody, // every part was checked above
-    stateChanged: reader.stateChanged,
+    roomsToStore: reader.roomsToStore,
     malformed: parts.malformed,
   };
 }
@@ -142,7 +142,7 @@ function readGlobalSections(parts: ResponseParts, data: JsonObject): JsonObject 
 }
 
 class RoomReader {
-  readonly stateChanged = new Set<string>();
+  readonly roomsToStore = new Set<string>();
   readonly #parts: ResponseParts;
   readonly #internedTexts = new Map<string, string>();
   readonly #timelineLimit: number;
@@ -165,7 +165,7 @@ class RoomReader {
     const stateAfter = parts.object(room, STATE_AFTER);
     const [before, after] = [parts.events(state, isRawEvent), parts.events(stateAfter, isRawEvent)];
     const hasState = before.length + after.length > 0 || events.some((event) => event.state_key !== undefined);
-    if (hasState) this.stateChanged.add(roomId);
+    if (hasState) this.roomsToStore.add(roomId);
     const ephemeral = parts.events(parts.object(room, 'ephemeral'), isBareEvent);
     return {
       batch: {

@@ -2,7 +2,7 @@ import type { MatrixClient } from '../sdk/matrix-client.js';
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientHooks } from './client-registry.js';
 import type { ManagedClient } from './client-slot.js';
-import { knownRoomsOf, resumePosition } from '../sdk/room-snapshots.js';
+import { loadedRoomsIfPartial, resumePosition } from '../sdk/room-snapshots.js';
 import { SyncClient } from '../sdk/sync-client.js';
 import type { ClientGate } from '../core/ports/request-gate.js';
 import { delay, onAbort, orTimeout, throwIfAborted } from '../core/abort.js';
@@ -106,7 +106,7 @@ export class UserSession implements ManagedClient, PageClient, ReceiptClient, Se
       timelineOf: (roomId) => this.#timelines.get(roomId),
       missed: {
         begin: () => this.#restartDelivery(),
-        take: (batch) => {
+        accept: (batch) => {
           if (isFromStart(batch)) this.#hasUndeliveredBacklog = false;
           return this.#delivery.accept(batch);
         },
@@ -117,7 +117,8 @@ export class UserSession implements ManagedClient, PageClient, ReceiptClient, Se
     });
     this.#delivery = this.#createDelivery(stored);
     const hasBacklogMark = [...stored.lastDelivered.values()].some(({ history }) => history);
-    this.#hasUndeliveredBacklog = hasBacklogMark && stored.since !== undefined && knownRoomsOf(stored) === undefined;
+    this.#hasUndeliveredBacklog =
+      hasBacklogMark && stored.since !== undefined && loadedRoomsIfPartial(stored) === undefined;
     const needsBacklogFirst = this.#hasUndeliveredBacklog && rest.callbacks.wantsBacklog(userId);
     // The client resumes after events that were not delivered: callbackAdded() fetches those first.
     if (needsBacklogFirst || resumePosition(stored) !== stored.since) this.#delivery.deferAll();

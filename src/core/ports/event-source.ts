@@ -18,7 +18,7 @@ export interface RoomBatch {
   readonly prevBatch: string | undefined;
   /** A `/messages` token at which the missing events begin. If absent, they begin after the last delivered event. */
   readonly gapStart?: string | undefined;
-  /** Whether `timeline` holds only new events of a room whose backlog follows later, in a batch of `late-rooms`. */
+  /** Whether the room is not loaded: `timeline` has only new events, and the backlog follows in a `late-rooms` batch. */
   readonly isAwaitingBackfill?: true;
   /** Whether the user is no longer in the room, although the homeserver has sent no leave event. */
   readonly isGone?: true;
@@ -43,7 +43,7 @@ export interface InviteBatch {
 
 /**
  * The rooms of a batch. `all-rooms`: every room, as it is now, because the source began without a position. `first-rooms`:
- * the same of some rooms only; `late-rooms`: of rooms that were missing there. `changes`: what is new since a position.
+ * the same of some rooms only; `late-rooms`: of rooms that were loaded later. `changes`: what is new since a position.
  */
 export type BatchScope = 'all-rooms' | 'first-rooms' | 'late-rooms' | 'changes';
 
