@@ -49,31 +49,34 @@ export class SdkFeed {
     this.#onFailure = onFailure;
     containSdkFailures(client, onFailure);
     this.#setPushRules = client.setPushRules.bind(client);
-    if (saved) saved.accountData = this.#withoutPushRules(saved.accountData);
+    if (saved) saved.accountData = this.#holdPushRules(saved.accountData);
     const isSuppressed = (name: string): boolean =>
-      !this.isMaterialized && memberEvents.has(name) && !(encrypts && name === (RoomMemberEvent.Membership as string));
+      !this.isComplete && memberEvents.has(name) && !(encrypts && name === (RoomMemberEvent.Membership as string));
     Object.assign(client, { reEmitter: new SharedReEmitter(client, isSuppressed), setPushRules: () => {} });
     const getEventMapper = client.getEventMapper.bind(client);
     client.getEventMapper = (options) => {
-      if (this.isMaterialized) return getEventMapper(options);
+      if (this.isComplete) return getEventMapper(options);
       const map = getEventMapper({ ...options, preventReEmit: true });
       return (event) => Object.assign(freeListeners(map(event)), { reEmitter: undefined });
     };
   }
 
-  /** Whether the application has asked for the client. */
-  get isMaterialized(): boolean {
+  /** Whether the SDK gets complete responses, because the application has asked for its client. */
+  get isComplete(): boolean {
     return this.#timelineOf !== undefined;
   }
 
-  /** Removes from a response the parts that the SDK does not need; changes the response in place. */
-  prune(response: ISyncResponse): void {
-    if (this.isMaterialized) return;
+  /**
+   * Moves receipts and push rules from the response to memory, notes the unread counts, and removes messages. Changes the
+   * response in place. Does nothing once the feed is complete.
+   */
+  holdBack(response: ISyncResponse): void {
+    if (this.isComplete) return;
     const { account_data: accountData } = response;
-    if (accountData?.events) accountData.events = this.#withoutPushRules(accountData.events);
+    if (accountData?.events) accountData.events = this.#holdPushRules(accountData.events);
     const { join, leave }: Partial<NonNullable<ISyncResponse['rooms']>> = response.rooms ?? {};
     for (const [roomId, section] of Object.entries(join ?? {})) {
-      this.#hold(roomId, section);
+      this.#holdRoomData(roomId, section);
       removeMessages(section);
       if (this.#client.getRoom(roomId)?.getMyMembership() === 'join' && isEmpty(section)) delete join?.[roomId];
     }
@@ -83,9 +86,9 @@ export class SdkFeed {
     }
   }
 
-  /** Whether a response that {@link prune} has changed still has data for the SDK. */
+  /** Whether a response that {@link holdBack} has changed still has data for the SDK. */
   hasDataForSdk({ next_batch: _next, rooms, account_data: accountData, ...more }: ISyncResponse): boolean {
-    if (this.isMaterialized || this.#client.getCrypto()) return true;
+    if (this.isComplete || this.#client.getCrypto()) return true;
     const { presence, to_device: toDevice } = more as Partial<ISyncResponse>;
     if ([accountData, presence, toDevice].some((part) => part?.events?.length)) return true;
     return Object.values(rooms ?? {}).some((section) => Object.keys(section ?? {}).length > 0);
@@ -93,7 +96,7 @@ export class SdkFeed {
 
   /** Frees the rooms' state at the start of the timeline, which only pagination inside the SDK would need. */
   trimState(roomIds: Iterable<string>): void {
-    if (this.isMaterialized) return;
+    if (this.isComplete) return;
     for (const roomId of roomIds) {
       const room = this.#client.getRoom(roomId);
       if (!room) continue;
@@ -104,9 +107,9 @@ export class SdkFeed {
     }
   }
 
-  /** Passes everything held back to the SDK. From now on the SDK gets complete responses. */
-  materialize(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
-    if (this.isMaterialized) return;
+  /** Passes everything held back to the SDK, which gets complete responses from now on. Cannot be undone. */
+  passEverything(timelineOf: (roomId: string) => KnownTimeline | undefined): void {
+    if (this.isComplete) return;
     const client = this.#client;
     this.#timelineOf = timelineOf;
     client.setPushRules = this.#setPushRules;
@@ -174,7 +177,8 @@ export class SdkFeed {
     });
   }
 
-  #withoutPushRules<T extends object>(events: readonly T[]): T[] {
+  /** Stores the push rules; returns the other events. */
+  #holdPushRules<T extends object>(events: readonly T[]): T[] {
     return events.filter((event) => {
       if (!('type' in event) || event.type !== 'm.push_rules') return true;
       this.#pushRules = JSON.stringify(event);
@@ -182,7 +186,8 @@ export class SdkFeed {
     });
   }
 
-  #hold(roomId: string, section: JoinedRoom): void {
+  /** Moves the receipts of the section to memory, and notes its unread counts. */
+  #holdRoomData(roomId: string, section: JoinedRoom): void {
     const held = this.#heldRooms.get(roomId) ?? { receipts: new LatestReceipts() };
     this.#heldRooms.set(roomId, held);
     const ephemeral = section.ephemeral?.events ?? [];

@@ -125,7 +125,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   #storedWithUnloadedRooms: boolean;
   #accountDataChanged = false;
   /** Whether parts of the pending result were held back from the SDK. */
-  #wasPruned = false;
+  #wasHeldBack = false;
   #traceSync: SyncWatch | undefined;
   /** The counts of the device's one-time and fallback keys, as in the last sync response. */
   #deviceKeyCounts: object = {};
@@ -145,7 +145,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
       userId: credentials.userId,
       deviceId: credentials.deviceId,
       accessToken: credentials.accessToken,
-      store: new SyncStore(saved, (data) => this.#processed(data)),
+      store: new SyncStore(saved, (data) => this.#deliverPending(data)),
       fetchFn: sdkFetch({
         connections: options.http.connections,
         clock,
@@ -247,9 +247,12 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     return this.sdkClientIfMade();
   }
 
-  /** The SDK's client exists from the beginning. The first call passes everything to it that was held back. */
+  /**
+   * Returns the SDK's client, which exists from the beginning. The first call passes everything to it that was held back,
+   * and ends the saving of memory and CPU for this user: call it only for the application.
+   */
   sdkClientIfMade(): MatrixClient {
-    this.#feed.materialize(this.#options.timelineOf);
+    this.#feed.passEverything(this.#options.timelineOf);
     return this.#matrixClient;
   }
 
@@ -383,7 +386,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
       if (this.#phase !== 'running' || !query.timeout || this.#feed.hasDataForSdk(response)) return response;
       since = response.next_batch;
       this.#matrixClient.store.setSyncToken(since);
-      await this.#processed(response);
+      await this.#deliverPending(response);
     }
   }
 
@@ -445,16 +448,19 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     this.#keepDeviceKeyCounts(response, batch.scope === 'late-rooms');
     for (const roomId of removeRoomsWithFullState(this.#matrixClient, response))
       this.#options.encryption?.forgetRoom(roomId);
-    this.#feed.prune(response);
+    this.#feed.holdBack(response);
     dropKnownEvents(this.#matrixClient, response);
-    this.#wasPruned = !this.#feed.isMaterialized;
+    this.#wasHeldBack = !this.#feed.isComplete;
     this.#pending = result;
     this.#traceSync = this.#telemetry.sync(this.#userId, kind, durationMs);
     return response;
   }
 
-  /** Called when the SDK has processed the pending result, or when the result has no data for the SDK. */
-  async #processed(data: ISyncResponse): Promise<void> {
+  /**
+   * Delivers the pending batch with its resume data, once the SDK has processed it or if it has no data for the SDK.
+   * Then ends a start. The SDK's next sync waits for this.
+   */
+  async #deliverPending(data: ISyncResponse): Promise<void> {
     const pending = this.#pending;
     const traceSync = this.#traceSync;
     this.#pending = undefined;
@@ -481,11 +487,11 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
         held,
       );
       const deliver = async (): Promise<void> => {
-        if (!this.#missedEventsSync?.isUnderWay) await this.#sink({ ...sync.batch, ...(resume && { resume }) });
+        if (!this.#missedEventsSync?.blocksDelivery) await this.#sink({ ...sync.batch, ...(resume && { resume }) });
       };
       const delivered = traceSync ? traceSync(sizeOf(sync.batch), deliver) : deliver();
       // The application has asked for the client after parts of this sync were held back.
-      if (this.#wasPruned && this.#feed.isMaterialized) this.#feed.fillTimelines(roomIds);
+      if (this.#wasHeldBack && this.#feed.isComplete) this.#feed.fillTimelines(roomIds);
       await delivered;
     } catch (error) {
       this.#fail(clientFailure(error, this.#userId));

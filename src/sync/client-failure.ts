@@ -16,7 +16,8 @@ export class FatalFailureDetector {
     this.#rejections = 0;
   }
 
-  isFatal(error: unknown): boolean {
+  /** Records a failure that is not retryable. Call it once per failure. Returns whether the failure ends the client. */
+  recordFailure(error: unknown): boolean {
     if (isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED')) return ++this.#rejections >= MAX_SESSION_REJECTIONS;
     return !isManagerError(error) || error.status === undefined;
   }

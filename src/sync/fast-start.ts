@@ -110,8 +110,8 @@ export class FastStart {
     return this.#hasUnloadedRooms && this.#options.clock.now() >= this.#nextLoadAt;
   }
 
-  /** Notes that all rooms are loaded. */
-  finish(): void {
+  /** Call this when all rooms are loaded, also if one plain sync has returned them all. Forgets the queued rooms. */
+  markAllRoomsLoaded(): void {
     this.#hasUnloadedRooms = false;
     this.#loadedRooms.clear();
     this.#unavailableRooms.clear();
@@ -153,8 +153,8 @@ export class FastStart {
     }
   }
 
-  /** Called when loading rooms failed. Returns whether loading is postponed; if not, the caller handles the error. */
-  postpone(error: unknown): boolean {
+  /** Records a failed load. Returns whether loading is now postponed; if not, the caller handles the error. */
+  recordLoadFailure(error: unknown): boolean {
     const { clock, logger, userId, signal } = this.#options;
     if (signal.aborted || !isRetryable(failureClass(error)) || ++this.#failures < LOAD_ATTEMPTS) return false;
     const delayMs = retryDelayMs(error, this.#failures - LOAD_ATTEMPTS + 1, POSTPONE_BACKOFF);
@@ -163,8 +163,11 @@ export class FastStart {
     return true;
   }
 
-  /** Marks the rooms of a plain sync that are not loaded. The sync has their live events, but not their full state. */
-  markMissingRooms(sync: ParsedSync): ParsedSync {
+  /**
+   * Updates the loaded and queued rooms from a plain sync. Returns the sync with its unloaded rooms marked: it has their
+   * live events, but not their full state.
+   */
+  recordPlainSync(sync: ParsedSync): ParsedSync {
     const complete = roomsWithFullState(sync);
     const { batch } = sync;
     const isUnloaded = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
@@ -221,7 +224,7 @@ export class FastStart {
     try {
       return await requests.joinedRooms();
     } catch (error) {
-      if (signal.aborted || isTemporary(error)) throw error;
+      if (signal.aborted || shouldWaitForHomeserver(error)) throw error;
       logger.warn({ userId, err: error }, 'requesting the joined rooms failed; loading all rooms with one plain sync');
       return undefined;
     }
@@ -235,7 +238,7 @@ export class FastStart {
       for (const roomId of roomIds) if (!sections.join.has(roomId)) this.#unavailableRooms.add(roomId);
       return { sections, isLast: false };
     } catch (error) {
-      if (this.#options.signal.aborted || isTemporary(error)) throw error;
+      if (this.#options.signal.aborted || shouldWaitForHomeserver(error)) throw error;
       this.#disableSlidingSync(error);
       return this.#loadAllRooms();
     }
@@ -270,7 +273,7 @@ export class FastStart {
     for (const roomId of backlog.join.keys()) this.#loadedRooms.add(roomId);
     if (this.#priorityRooms.length > 0) return { sections: backlog, liveSync: undefined };
     this.#updateLoadedRooms(liveSync, complete);
-    if (isLast) this.finish();
+    if (isLast) this.markAllRoomsLoaded();
     return { sections: backlog, liveSync };
   }
 
@@ -305,8 +308,11 @@ function roomsBody({ join, invite }: RoomSections): object {
   return { join: Object.fromEntries(join), invite: Object.fromEntries(invite) };
 }
 
-/** Whether the request may succeed later: the homeserver is down or busy, or the access token has to be renewed. */
-function isTemporary(error: unknown): boolean {
+/**
+ * Whether to repeat the request later: the homeserver is down or busy, or the access token has to be renewed. After a
+ * time-out or an invalid response a plain sync is used instead, because sliding sync may never work there.
+ */
+function shouldWaitForHomeserver(error: unknown): boolean {
   if (!isManagerError(error) || error.code === 'INVALID_RESPONSE' || error.code === 'TIMEOUT') return false;
   const { status } = error;
   return status === undefined || status === 401 || status === 429 || [502, 503, 504].includes(status);

@@ -56,7 +56,7 @@ export class MissedEventsSync {
   #backlogWanted = false;
   /** Aborts the current poll, so that {@link run} is called soon. */
   #interrupt = new AbortController();
-  #underWay = false;
+  #blocksDelivery = false;
   #failures = 0;
   /** Whether the homeserver has rejected the stored position at least twice. */
   #positionRejected = false;
@@ -71,7 +71,7 @@ export class MissedEventsSync {
     this.#signal = AbortSignal.any([options.signal, this.#interrupt.signal]);
   }
 
-  /** Signal for polls: aborts them when missed events are requested. */
+  /** The signal for the next poll, aborted when missed events are requested. Read it again after each {@link run}. */
   get signal(): AbortSignal {
     return this.#signal;
   }
@@ -81,9 +81,12 @@ export class MissedEventsSync {
     return this.#failures > 0;
   }
 
-  /** Whether missed events are still being fetched. Until they arrive, batches of polls must not be delivered. */
-  get isUnderWay(): boolean {
-    return this.#underWay;
+  /**
+   * Whether polled batches must not be delivered, because older missed events are still to come. Stays true between two
+   * attempts.
+   */
+  get blocksDelivery(): boolean {
+    return this.#blocksDelivery;
   }
 
   /** @param backlog - also fetch the backlog of the first sync; this waits until all rooms are loaded */
@@ -114,7 +117,7 @@ export class MissedEventsSync {
     try {
       this.#missedWanted = false;
       if (withBacklog) this.#backlogWanted = false;
-      this.#underWay = true;
+      this.#blocksDelivery = true;
       stored = await sink.begin();
       const since = withBacklog || this.#positionRejected ? undefined : stored;
       const sync = await this.#sync(since);
@@ -135,7 +138,7 @@ export class MissedEventsSync {
   }
 
   #reset(): void {
-    this.#underWay = false;
+    this.#blocksDelivery = false;
     this.#failures = 0;
     this.#positionRejected = false;
     this.#rejections = 0;

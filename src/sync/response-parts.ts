@@ -50,8 +50,8 @@ export class ResponseParts {
     return section ? this.#keepValid(this.array(section, 'events') ?? [], isEvent) : [];
   }
 
-  /** The events that the SDK can process. The others still go to callbacks and pages. */
-  forSdk<T extends object>(events: readonly T[]): T[] {
+  /** Returns the events that the SDK can process. The others count as malformed, but callbacks and pages get them. */
+  keepFitForSdk<T extends object>(events: readonly T[]): T[] {
     return this.#keepValid(events, isFitForSdk);
   }
 

@@ -19,7 +19,7 @@ import { MalformedSync, readSyncResponse } from './sync-response.js';
 
 /** The part of the client's encryption that the poll uses. */
 export interface PollEncryption {
-  /** Set when keys could not be stored. The poll then stops, because another sync would tell the homeserver that it has them. */
+  /** Set when keys could not be stored. The poll then stops: another sync would confirm their receipt, and the homeserver deletes them. */
   readonly failure: MatrixClientManagerError | undefined;
   /** Called before a sync without a position, which does not list the devices that have changed. */
   forgetDeviceLists(): void;
@@ -52,7 +52,10 @@ export interface SyncPollOptions {
   readonly onConnection: (connected: boolean) => void;
   /** Called when the homeserver rejects the position; a fresh sync follows. */
   readonly onPositionLost: (error: MatrixClientManagerError) => void;
-  /** Called on a permanent failure; the pending {@link SyncPoll.next} then rejects only when its signal fires. */
+  /**
+   * Called when a sync fails permanently, or fails `START_ATTEMPTS` times during a start. {@link SyncPoll.next} then stays
+   * pending until its signal fires, and rejects.
+   */
   readonly onFailure: (error: MatrixClientManagerError) => void;
 }
 
@@ -68,8 +71,8 @@ const MAX_UNCHANGED_MS = 10_000;
 const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
 /**
- * Sends one `/sync` after the other. Decides when to send it and from which position, and retries after a failure
- * without a limit once the client is live.
+ * Makes the syncs that the SDK asks for: each call of {@link SyncPoll.next} returns one. Decides when to send a `/sync`
+ * and from which position, and retries after a failure; without a limit once the client is live.
  *
  * This file is a little long because the position, the pauses and the failures of the poll depend on each other.
  */
@@ -97,7 +100,10 @@ export class SyncPoll {
   #unchangedCount = 0;
   /** Whether a sync has succeeded since the start. A later sync from the same position is not a catch-up. */
   #hasSynced = false;
-  /** Of the first sync. Its attempts may share a response: a slow homeserver then has it ready for the second one. */
+  /**
+   * Makes the filter unique until a sync has succeeded, and for each sync without a position, so that no cached response
+   * is used. Attempts of the same sync share it: a slow homeserver then has the response ready for the second attempt.
+   */
   #nonce = randomUUID();
   /** Earliest time of the next sync, in milliseconds since the Unix epoch. */
   #nextSyncAt = 0;
@@ -134,7 +140,7 @@ export class SyncPoll {
   }
 
   /**
-   * Resolves with the next sync, however many attempts it takes. Rejects when the signal fires.
+   * Resolves with the next sync, after repeated attempts if needed. Rejects when the signal fires.
    * @param signal - must fire no later than the signal of the options; if it fires earlier, `next` may be called again
    */
   async next(query: SyncQuery, signal = this.#options.signal): Promise<SyncResult> {
@@ -212,7 +218,7 @@ export class SyncPoll {
     const kind = failureClass(error);
     if (kind === 'unavailable' && !isStarting()) return; // gate.waitUntilUp() waits for it
     const isLastAttempt = isStarting() && failures >= START_ATTEMPTS;
-    const isFinal = !isRetryable(kind) && (isStarting() || this.#fatalFailures.isFatal(error));
+    const isFinal = !isRetryable(kind) && (isStarting() || this.#fatalFailures.recordFailure(error));
     if (isFinal || isLastAttempt) {
       onFailure(clientFailure(error, userId));
       await whenAborted(signal);
@@ -269,7 +275,7 @@ export class SyncPoll {
       since === undefined ? this.#lostPosition !== undefined : since === resumesFrom && !this.#hasSynced;
     try {
       const roomChunks = await this.#tryFastStart(since, isCatchUp);
-      if (since === undefined && !roomChunks) fastStart.finish();
+      if (since === undefined && !roomChunks) fastStart.markAllRoomsLoaded();
       const chunks = roomChunks ?? [await this.#plainSync(query, since, immediate, isCatchUp, signal)];
       const durationMs = clock.now() - startedAt;
       const [first, ...others] = chunks.map((chunk) => ({ ...chunk, durationMs })) as [SyncResult, ...SyncResult[]];
@@ -295,7 +301,7 @@ export class SyncPoll {
     try {
       return await fastStart.loadMoreRooms(since, isCatchUp);
     } catch (error) {
-      if (!fastStart.postpone(error)) throw error;
+      if (!fastStart.recordLoadFailure(error)) throw error;
       return undefined;
     }
   }
@@ -317,7 +323,7 @@ export class SyncPoll {
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
     const sync = readSyncResponse(data, { since, isCatchUp, timelineLimit: limit });
     return fastStart.hasUnloadedRooms
-      ? { sync: fastStart.markMissingRooms(sync), hasUnloadedRooms: true }
+      ? { sync: fastStart.recordPlainSync(sync), hasUnloadedRooms: true }
       : { sync, hasUnloadedRooms: false };
   }
 

@@ -42,7 +42,7 @@ export interface ParsedSync {
   readonly response: SyncBody;
   /** Rooms whose state is stored with the batch. Unloaded rooms are left out, because a stored room counts as loaded. */
   readonly roomsToStore: ReadonlySet<string>;
-  /** Number of parts that were left out because they do not follow the specification. */
+  /** Number of parts that were left out of `batch`, of `response`, or of both. */
   readonly malformed: number;
 }
 
@@ -120,7 +120,7 @@ function responses(rooms: readonly (readonly [string, { readonly response: JsonO
 /** The parts outside rooms, which only the SDK reads. */
 function readGlobalSections(parts: ResponseParts, data: JsonObject): JsonObject {
   const bareEvents = (name: string, isEvent: typeof isBareEvent): JsonObject | undefined => {
-    const events = parts.forSdk(parts.events(parts.object(data, name), isEvent));
+    const events = parts.keepFitForSdk(parts.events(parts.object(data, name), isEvent));
     return events.length > 0 ? { [name]: { events } } : undefined;
   };
   const deviceLists = parts.object(data, 'device_lists');
@@ -182,15 +182,15 @@ class RoomReader {
       },
       response: {
         timeline: {
-          events: parts.forSdk(events),
+          events: parts.keepFitForSdk(events),
           ...(typeof limited === 'boolean' && { limited }),
           prev_batch: typeof prevBatch === 'string' ? prevBatch : null,
         },
-        ...(state && { state: { events: parts.forSdk(before) } }),
+        ...(state && { state: { events: parts.keepFitForSdk(before) } }),
         // If this part is present, the SDK does not read state from the timeline.
-        ...(stateAfter && { [STATE_AFTER]: { events: parts.forSdk(after) } }),
-        ephemeral: { events: parts.forSdk(ephemeral).map(cleanEphemeral) },
-        account_data: { events: parts.forSdk(parts.events(parts.object(room, 'account_data'), isBareEvent)) },
+        ...(stateAfter && { [STATE_AFTER]: { events: parts.keepFitForSdk(after) } }),
+        ephemeral: { events: parts.keepFitForSdk(ephemeral).map(cleanEphemeral) },
+        account_data: { events: parts.keepFitForSdk(parts.events(parts.object(room, 'account_data'), isBareEvent)) },
         ...this.#counts(room),
       },
     };
@@ -200,13 +200,13 @@ class RoomReader {
     const state = this.#parts.events(this.#parts.object(room, 'invite_state'), isStrippedEvent);
     return {
       batch: { roomId, provenance: this.#provenance, state },
-      response: { invite_state: { events: this.#parts.forSdk(state) } },
+      response: { invite_state: { events: this.#parts.keepFitForSdk(state) } },
     };
   }
 
   knock(room: JsonObject): ParsedRoom<undefined> {
     const state = this.#parts.events(this.#parts.object(room, 'knock_state'), isStrippedEvent);
-    return { batch: undefined, response: { knock_state: { events: this.#parts.forSdk(state) } } };
+    return { batch: undefined, response: { knock_state: { events: this.#parts.keepFitForSdk(state) } } };
   }
 
   /** The room summary and the unread counts. */

@@ -17,6 +17,9 @@ export interface UserEngine<SdkClient = unknown> {
   wake(): void;
   /** The matrix-js-sdk client; made by the first call if the engine runs without one. */
   sdkClient(): Promise<SdkClient>;
-  /** The matrix-js-sdk client, if the engine has one already. */
+  /**
+   * The matrix-js-sdk client; undefined only while the engine runs without one. Call this only for the application: from
+   * then on the client may need more memory and CPU.
+   */
   sdkClientIfMade(): SdkClient | undefined;
 }
