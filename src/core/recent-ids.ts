@@ -19,6 +19,10 @@ export class RecentIds {
     this.#ids.delete(id);
   }
 
+  [Symbol.iterator](): IterableIterator<string> {
+    return this.#ids.values();
+  }
+
   /** Adds `id`; returns whether it was new. */
   add(id: string): boolean {
     if (this.#ids.has(id)) return false;

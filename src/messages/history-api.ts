@@ -37,7 +37,7 @@ export async function readMessages(
 /** Asks for less of the room's member state, which pages do not use. */
 const LAZY_MEMBERS = JSON.stringify({ lazy_load_members: true });
 
-const contextSchema = v.object({ end: v.fallback(v.nullish(v.string()), undefined) });
+const contextSchema = v.object({ end: v.string() });
 
 /**
  * A pagination token for the event: reading backwards from it returns the event itself first, then older ones.
@@ -49,7 +49,7 @@ export async function fetchEventToken(
   roomId: string,
   eventId: string,
   signal: AbortSignal | undefined,
-): Promise<string | undefined> {
+): Promise<string> {
   const body = await http.request(contextSchema, {
     operation: `finding an event of ${roomId}`,
     userId: session.userId,
@@ -61,5 +61,5 @@ export async function fetchEventToken(
     repeatable: true,
     signal,
   });
-  return body.end ?? undefined;
+  return body.end;
 }

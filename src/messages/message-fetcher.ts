@@ -149,7 +149,7 @@ async function tokenOfCursorEvent(
   roomId: string,
   eventId: string,
   signal: AbortSignal | undefined,
-): Promise<string | undefined> {
+): Promise<string> {
   try {
     return await fetchEventToken(http, session, roomId, eventId, signal);
   } catch (error) {

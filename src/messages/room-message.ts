@@ -117,14 +117,20 @@ const keptKeys: ReadonlyMap<string, readonly string[]> = new Map([
   ['m.room.member', ['membership', 'join_authorised_via_users_server']],
   ['m.room.join_rules', ['join_rule', 'allow']],
   ['m.room.history_visibility', ['history_visibility']],
+  [
+    'm.room.power_levels',
+    ['ban', 'events', 'events_default', 'invite', 'kick', 'redact', 'state_default', 'users', 'users_default'],
+  ],
 ]);
 
 /** The content keys of a state event that survive a redaction. @see https://spec.matrix.org/v1.16/rooms/v11/#redactions */
 function keptContent(event: RawEvent): EventContent {
   if (event.type === 'm.room.create') return event.content;
-  return Object.fromEntries(
-    (keptKeys.get(event.type) ?? [])
-      .filter((key) => Object.hasOwn(event.content, key))
-      .map((key) => [key, event.content[key]]),
-  );
+  const kept = pick(event.content, keptKeys.get(event.type) ?? []);
+  const invite = event.type === 'm.room.member' ? event.content.third_party_invite : undefined;
+  return isObject(invite) && 'signed' in invite ? { ...kept, third_party_invite: pick(invite, ['signed']) } : kept;
+}
+
+function pick(content: EventContent, keys: readonly string[]): EventContent {
+  return Object.fromEntries(keys.filter((key) => Object.hasOwn(content, key)).map((key) => [key, content[key]]));
 }

@@ -158,8 +158,10 @@ export class Outbox {
 
   /** Aborts the sends of all the user's messages. The caller deletes them from the storage. */
   forget(userId: string): void {
+    const isOfUser = (key: string): boolean => key.startsWith(keyOf(userId, ''));
+    for (const key of [...this.#givenUp].filter(isOfUser)) this.#givenUp.delete(key);
     for (const [key, controllers] of this.#abortControllers) {
-      if (!key.startsWith(keyOf(userId, ''))) continue;
+      if (!isOfUser(key)) continue;
       for (const controller of controllers) controller.abort('the user was forgotten');
     }
   }

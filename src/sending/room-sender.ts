@@ -78,11 +78,7 @@ export class RoomSender {
     const askHomeserver = (): Promise<boolean> => fetchIsEncrypted(http, session, roomId, signal);
     const isEncrypted = await (userSession ? userSession.isEncrypted(roomId, askHomeserver) : askHomeserver());
     if (!isEncrypted || hasEncryption(userId)) return isEncrypted;
-    throw new MatrixClientManagerError(
-      'ENCRYPTION_UNAVAILABLE',
-      `sending to ${roomId} failed: the room is encrypted, and encryption is not enabled for ${userId}; nothing was sent`,
-      { userId, roomId },
-    );
+    throw noEncryption(userId, roomId);
   }
 
   /** Sends to an encrypted room. Starts the user's client if it does not run. */
@@ -93,10 +89,19 @@ export class RoomSender {
     const { http, users } = this.#options;
     const sendWith = async (client: SendingClient): Promise<{ eventId: string }> => {
       const { encryption } = client;
-      if (!encryption?.encrypts(outgoing.type)) return sendEvent(http, session, outgoing);
+      if (!encryption) throw noEncryption(outgoing.userId, outgoing.roomId);
+      if (!encryption.encrypts(outgoing.type)) return sendEvent(http, session, outgoing);
       const content = await encryption.encrypt(outgoing);
       return sendEvent(http, client.session, { ...outgoing, type: 'm.room.encrypted', content });
     };
     return userSession ? sendWith(userSession) : users.withLease(outgoing.userId, sendWith, outgoing.signal);
   }
+}
+
+function noEncryption(userId: string, roomId: string): MatrixClientManagerError {
+  return new MatrixClientManagerError(
+    'ENCRYPTION_UNAVAILABLE',
+    `sending to ${roomId} failed: the room is encrypted, and encryption is not enabled for ${userId}; nothing was sent`,
+    { userId, roomId },
+  );
 }

@@ -34,13 +34,13 @@ export class ActivityHistory {
     this.#users.set(userId, habit); // set again, so that the Map stays in the order of the last activity
     if (this.#users.size > MAX_USERS) this.#forgetOldest();
     habit.lastHour = hour;
-    habit.days = day - habit.firstDay + 1;
     const index = hour % 24;
     habit.hours[index] = Math.min(255, (habit.hours[index] ?? 0) + 1);
-    if (habit.days > MAX_DAYS) {
+    if (day - habit.firstDay >= MAX_DAYS) {
       for (let h = 0; h < 24; h++) habit.hours[h] = (habit.hours[h] ?? 0) >> 1;
       habit.firstDay = day - (MAX_DAYS >> 1) + 1;
     }
+    habit.days = day - habit.firstDay + 1;
   }
 
   /** The start of the next usual hour within 24 hours, in milliseconds since the Unix epoch; undefined if none. */

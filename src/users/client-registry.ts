@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
 import { throwErrors } from '../core/every-step.js';
-import { ActivityIndex } from './activity-index.js';
+import { EvictionOrder } from './eviction-order.js';
 import { ClientCapacity } from './client-capacity.js';
 import {
   asManagerError,
@@ -78,7 +78,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   /** Open connections per user, counted by {@link addConnection}. */
   readonly #connectionCounts = new Map<string, number>();
   /** Clients that may be stopped as idle or evicted: live, without a lease and without a connection. */
-  readonly #evictable = new ActivityIndex();
+  readonly #evictable = new EvictionOrder();
   readonly #startQueue: PQueue;
   readonly #capacity: ClientCapacity;
   /** Users whose client has failed, oldest first. Some of them may have been started again since. */
@@ -90,7 +90,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     this.#options = options;
     this.#startQueue = new PQueue({ concurrency: options.startConcurrency });
     this.#capacity = new ClientCapacity(options.maxClients, () => {
-      const userId = this.#evictable.oldest();
+      const userId = this.#evictable.first();
       return userId === undefined ? undefined : this.stop(userId, 'evicted');
     });
     this.#scheduler = new IdleScheduler(options, {
@@ -396,8 +396,8 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
         return failure;
       });
     this.#evictable.delete(userId);
-    this.#scheduler.cancelReviews(userId);
     this.#setPhase(slot, { state: 'stopping', stopped: stopResult, client });
+    this.#scheduler.cancelReviews(userId); // after the change of phase: it would wake a resting client, which then polls
     announced.resolve();
     return stopResult;
   }
@@ -458,7 +458,8 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   #allowIdle(slot: Slot<Client>): void {
     const isLive = slot.phase.state === 'live' || slot.phase.state === 'reconnecting';
     if (!isLive || slot.leases > 0 || this.#connectionCounts.has(slot.userId)) return;
-    this.#evictable.touch(slot.userId, slot.lastActivityAt);
+    if (slot.expectedSince === undefined) this.#evictable.addLast(slot.userId);
+    else this.#evictable.addInactive(slot.userId);
     this.#scheduler.scheduleReviews(slot.userId);
   }
 
@@ -481,7 +482,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
    */
   #evictForMemory(): void {
     for (let left = Math.ceil(this.#evictable.size / 10); left > 0; left--) {
-      const userId = this.#evictable.oldest();
+      const userId = this.#evictable.first();
       if (userId === undefined) return;
       this.#stopInBackground(userId, 'evicted');
     }

@@ -30,7 +30,7 @@ function setUp(...answers: (Response | object)[]) {
   );
   const fetch = (request: Partial<PageRequest> = {}, timeline?: RoomTimeline): Promise<MessagePage> =>
     fetchPage(http, session, timeline, { roomId: room, limit: 10, ...request });
-  const asked = (): object[] =>
+  const asked = (): { at: string }[] =>
     requests.map(({ url }) => {
       const { pathname, searchParams } = new URL(url);
       const query = Object.fromEntries(searchParams);
@@ -233,11 +233,16 @@ describe('a cursor into the timeline of another process', () => {
     expect(asked()).toMatchObject([{ at: 'context/$5' }, { from: 'at5', limit: '4' }]);
   });
 
-  it('is read from the newest on where the homeserver tells no token', async () => {
-    const { fetch, asked } = setUp({ event: {} }, { chunk: [event(4)] });
-    expect(idsOf(await fetch({ from: await cursor() }))).toEqual(['$4']);
-    expect(asked()[1]).not.toHaveProperty('from');
-  });
+  it.each([{ event: {} }, { event: {}, end: null }, { event: {}, end: 7 }])(
+    'is an error where the homeserver tells no token, as in %j, and no page of newer messages',
+    async (context) => {
+      const { clock, fetch, asked } = setUp(context, context, context, context, { chunk: [event(9)] });
+      const reading = rejection(fetch({ from: await cursor() }));
+      await clock.advance(60_000);
+      expect(await reading).toMatchObject({ code: 'INVALID_RESPONSE', userId: alice, roomId: room });
+      expect(asked().every(({ at }) => at === 'context/$5')).toBe(true);
+    },
+  );
 
   it('is asked for again after a failure, as the page is', async () => {
     const answers = [json({}, 502), { end: 'at5', event: {} }, json({}, 502), { chunk: [event(4)] }];

@@ -146,10 +146,35 @@ describe('a message that was taken back', () => {
     expect(shown(said, message('$9', { redacts: '$1' })).redacted).toBeUndefined();
   });
 
+  it('of an invitation by a third party keeps its signed part only', () => {
+    const content = { membership: 'invite', third_party_invite: { display_name: 'A', signed: { token: 't' } } };
+    const state = message('$1', {}, { type: 'm.room.member', content, state_key: '@a:x' });
+    expect(shown(state, redaction('$9', '$1')).content).toStrictEqual({
+      membership: 'invite',
+      third_party_invite: { signed: { token: 't' } },
+    });
+  });
+
+  const powerLevels = {
+    ban: 50,
+    events: { 'm.room.name': 50 },
+    events_default: 0,
+    invite: 0,
+    kick: 50,
+    redact: 50,
+    state_default: 50,
+    users: { '@a:x': 100 },
+    users_default: 0,
+    notifications: { room: 50 },
+  };
   it.each([
     ['m.room.member', { membership: 'join', join_authorised_via_users_server: '@x:x', displayname: 'A' }, 2],
     ['m.room.join_rules', { join_rule: 'restricted', allow: [], x: 1 }, 2],
     ['m.room.history_visibility', { history_visibility: 'shared', x: 1 }, 1],
+    ['m.room.power_levels', powerLevels, 9],
+    ['m.room.member', { membership: 'invite', third_party_invite: { signed: { token: 't' } }, displayname: 'A' }, 2],
+    ['m.room.member', { membership: 'invite', third_party_invite: { display_name: 'A' } }, 1],
+    ['m.room.member', { membership: 'invite', third_party_invite: null }, 1],
     ['m.room.create', { creator: '@a:x', x: 1 }, 2],
     ['m.room.name', { name: 'N' }, 0],
     ['m.room.member', { displayname: 'A' }, 0],

@@ -396,6 +396,16 @@ describe('a durable message that the homeserver fails on', () => {
     expect(outbox.givenUp).toBe(0);
   });
 
+  it('that is given up counts until its user is forgotten', async () => {
+    const { outbox, send, clock } = setUp({ sendTimeoutMs: 60_000, sendOnce: () => Promise.reject(down()) });
+    void send('one');
+    void send('other', { userId: `${alice}.net` });
+    await clock.advance(200_000);
+    expect(outbox.givenUp).toBe(2);
+    outbox.forget(alice);
+    expect(outbox.givenUp).toBe(1);
+  });
+
   it('does not count as given up when it is refused in the end', async () => {
     let answer = down();
     const { outbox, send, clock } = setUp({ sendTimeoutMs: 600_000, sendOnce: () => Promise.reject(answer) });

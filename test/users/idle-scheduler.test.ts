@@ -130,10 +130,23 @@ describe('activityPolicy with restAfterMs', () => {
     await manager.stopClient(alice.userId);
     expect(clock.pendingTimers).toBe(0);
     expect(fake.inFlight).toBe(0);
+    expect(fake.countRequests('/sync')).toBe(0); // a stop does not end the rest before
+  });
+
+  it('evicts a client that was started ahead of its user before those of active users', async () => {
+    const on = setUp({ sweepIntervalMs: 5 * MINUTE, maxClients: 2 }, 3);
+    const { manager, alice, bob, all } = on;
+    await comeEveryMorning(on, () => manager.startClient(bob)); // bob is active before alice's client is started
+    expect(manager.hasClient(alice.userId)).toBe(true);
+    await manager.startClient(all[2] ?? bob);
+    expect(manager.listClients().map(({ userId }) => userId)).toEqual([bob.userId, all[2]?.userId]);
   });
 
   /** The user is there from 8 to 9 on three mornings, and gone for the rest of the day. */
-  async function comeEveryMorning({ clock, manager, alice }: ReturnType<typeof setUp>): Promise<void> {
+  async function comeEveryMorning(
+    { clock, manager, alice }: ReturnType<typeof setUp>,
+    atQuarterToEight = async (): Promise<unknown> => undefined,
+  ): Promise<void> {
     for (let day = 0; day < 3; day++) {
       await manager.startClient(alice);
       for (let quarter = 0; quarter < 4; quarter++) {
@@ -142,6 +155,7 @@ describe('activityPolicy with restAfterMs', () => {
       }
       await clock.advance(22 * HOUR + 45 * MINUTE);
       expect(manager.hasClient(alice.userId)).toBe(false);
+      await atQuarterToEight();
       await clock.advance(15 * MINUTE);
     }
   }
@@ -225,6 +239,17 @@ describe('Habits', () => {
     expect(habits.likelyReturnAt('b', 0)).toBeUndefined();
     for (let day = 3; day < 40; day++) comes(day, 20);
     expect(habits.likelyReturnAt('a', 40 * DAY)).toBe(40 * DAY + 20 * HOUR);
+  });
+
+  it('knows the hour of a daily user on every day of two months', () => {
+    const habits = new ActivityHistory();
+    const unknownOn: number[] = [];
+    for (let day = 0; day < 60; day++) {
+      habits.note('a', day * DAY + 9 * HOUR);
+      const nextReturnAt = habits.likelyReturnAt('a', day * DAY + 12 * HOUR);
+      if (nextReturnAt !== (day + 1) * DAY + 9 * HOUR) unknownOn.push(day);
+    }
+    expect(unknownOn).toEqual([0, 1]);
   });
 
   it('tells nothing of somebody who comes at any time', () => {
