@@ -1,15 +1,14 @@
 import * as v from 'valibot';
 import { isManagerError } from '../core/errors.js';
 import type { EventContent } from '../core/raw-event.js';
-import type { HomeserverHttp } from '../http/homeserver-http.js';
-import type { MediaResponse, MediaHttp } from '../http/media-http.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
+import { MediaHttp } from '../http/media-http.js';
+import type { MediaResponse } from '../http/media-http.js';
 import { path } from '../http/path.js';
 import { invalidResponse } from '../http/response-error.js';
-import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
 import { damagedFile, decryptFile, encryptedFileSchema, encryptFile } from './encrypted-file.js';
 import type { EncryptedFile, FileEncryption } from './encrypted-file.js';
-import type { BodyBounds } from './file-body.js';
 import { collect, fileTooLarge, limitSize, sizedBody } from './file-body.js';
 import type { FileBody } from './file-body.js';
 
@@ -81,18 +80,13 @@ const MXC = /^mxc:\/\/(?!\.{1,2}\/)([\w.:[\]-]+)\/([\w-]+)$/;
 
 /** Uploads and downloads files; encrypts them for encrypted rooms. */
 export class Attachments {
-  readonly #http: HomeserverHttp;
+  readonly #context: HomeserverContext;
   readonly #media: MediaHttp;
-  readonly #versions: ServerVersions;
-  readonly #bounds: BodyBounds;
   #uploadLimit: number | undefined;
 
-  /** @param bounds - time-out of reads from the streams that are uploaded */
-  constructor(http: HomeserverHttp, media: MediaHttp, versions: ServerVersions, bounds: BodyBounds) {
-    this.#bounds = bounds;
-    this.#http = http;
-    this.#media = media;
-    this.#versions = versions;
+  constructor(context: HomeserverContext) {
+    this.#context = context;
+    this.#media = new MediaHttp(context);
   }
 
   /** Uploads the file; resolves to the content of its message. Throws `FILE_TOO_LARGE` before the upload starts. */
@@ -103,7 +97,7 @@ export class Attachments {
   ): Promise<{ content: EventContent; contentUri: string }> {
     const { encrypted, roomId, signal } = options;
     const maxBytes = Math.min(options.maxBytes, await this.#serverUploadLimit(session, signal));
-    const { size, repeatable, chunks } = await sizedBody(file.body, file.size, maxBytes, this.#bounds);
+    const { size, repeatable, chunks } = await sizedBody(file.body, file.size, maxBytes, this.#context);
     const mimeType = file.mimeType ?? OCTET_STREAM;
     let encryption: FileEncryption | undefined;
     const body = (): AsyncIterable<Uint8Array> => {
@@ -172,7 +166,7 @@ export class Attachments {
   }
 
   async #mediaPathPrefix(signal: AbortSignal): Promise<string> {
-    const { versions, unstable_features: flags } = await this.#versions.get(signal);
+    const { versions, unstable_features: flags } = await this.#context.versions.get(signal);
     const isAuthenticated =
       flags?.[AUTHENTICATED_MEDIA_FLAG] === true ||
       versions.some((version) => Number(/^v1\.(\d+)$/.exec(version)?.[1] ?? 0) >= AUTHENTICATED_MEDIA_MINOR);
@@ -183,7 +177,7 @@ export class Attachments {
   async #serverUploadLimit(session: Session, signal: AbortSignal): Promise<number> {
     if (this.#uploadLimit !== undefined) return this.#uploadLimit;
     try {
-      const config = await this.#http.request(configSchema, {
+      const config = await this.#context.http.request(configSchema, {
         operation: 'asking for the upload limit',
         userId: session.userId,
         method: 'GET',

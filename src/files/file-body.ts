@@ -1,5 +1,5 @@
 import { orTimeout } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
+import type { Context } from '../core/context.js';
 import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isError } from '../core/is-error.js';
@@ -23,13 +23,6 @@ export interface SizedBody {
   readonly chunks: () => AsyncIterable<Uint8Array>;
 }
 
-/** Time-out of one read from the caller's stream. */
-export interface BodyBounds {
-  readonly clock: Clock;
-  /** In milliseconds. */
-  readonly timeoutMs: number;
-}
-
 /**
  * The body with its size, which the upload request states. A stream without a size is read into memory.
  * Throws `FILE_TOO_LARGE` if the body is larger than `maxBytes`.
@@ -38,7 +31,7 @@ export async function sizedBody(
   body: FileBody,
   size: number | undefined,
   maxBytes: number,
-  bounds: BodyBounds,
+  context: Pick<Context, 'clock' | 'limits'>,
 ): Promise<SizedBody> {
   if (size !== undefined && size > maxBytes) throw fileTooLarge(size, maxBytes);
   if (body instanceof Uint8Array) {
@@ -46,7 +39,7 @@ export async function sizedBody(
     if (body.byteLength > maxBytes) throw fileTooLarge(body.byteLength, maxBytes);
     return { size: body.byteLength, repeatable: true, chunks: () => chunksOf(body) };
   }
-  const stream = readCallerStream(body as AsyncIterable<Uint8Array>, bounds);
+  const stream = readCallerStream(body as AsyncIterable<Uint8Array>, context);
   if (size !== undefined) return { size, repeatable: false, chunks: () => withExactSize(stream, size) };
   const whole = await collect(stream, maxBytes);
   return { size: whole.byteLength, repeatable: true, chunks: () => chunksOf(whole) };
@@ -54,12 +47,13 @@ export async function sizedBody(
 
 /**
  * Reads the caller's stream. Its failures become `INVALID_OPTIONS`, so that they are not taken for network failures. A
- * read that takes longer than `timeoutMs` throws `TIMEOUT`.
+ * read that takes longer than `requestTimeoutMs` throws `TIMEOUT`.
  */
 async function* readCallerStream(
   stream: AsyncIterable<Uint8Array>,
-  { clock, timeoutMs }: BodyBounds,
+  { clock, limits }: Pick<Context, 'clock' | 'limits'>,
 ): AsyncGenerator<Uint8Array> {
+  const { requestTimeoutMs: timeoutMs } = limits;
   const message = `\`file.body\` could not be read: it yielded no chunk within ${timeoutMs} ms`;
   const timedOut = new MatrixClientManagerError('TIMEOUT', message);
   const bounded = <T>(step: () => T | Promise<T>): Promise<T> =>

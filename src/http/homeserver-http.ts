@@ -1,9 +1,7 @@
 import * as v from 'valibot';
-import type { Clock } from '../core/clock.js';
+import type { Context, Limits } from '../core/context.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Priority, RequestGate } from '../core/ports/request-gate.js';
-import { noTelemetry } from '../core/telemetry.js';
-import type { Telemetry } from '../core/telemetry.js';
 import { wasNeverSent } from './network-failure.js';
 import { toRequestError } from './request-failure.js';
 import { RequestTimeout } from './request-timeout.js';
@@ -31,7 +29,7 @@ export interface HttpRequest extends RequestContext {
   /** Whether the request may be sent again although the homeserver may already have carried it out. */
   readonly repeatable: boolean;
   readonly signal?: AbortSignal | undefined;
-  /** Time for one attempt, body included, in milliseconds. */
+  /** Time for one attempt, body included, in milliseconds. @default the option requestTimeoutMs */
   readonly timeoutMs?: number;
   readonly retry?: Partial<RetryPolicy>;
   /** @default 'call' */
@@ -49,22 +47,17 @@ interface StatusAndBody<Schema extends v.GenericSchema> {
   readonly body: v.InferOutput<Schema>;
 }
 
+/** What of the context the requests need. */
+export interface HttpContext extends Pick<Context, 'clock' | 'telemetry'> {
+  readonly limits: Pick<Limits, 'requestTimeoutMs' | 'maxResponseBytes'>;
+}
+
 export interface HomeserverHttpOptions {
   readonly homeserverUrl: string;
   readonly connections: OpenTransport;
-  readonly clock: Clock;
-  /** Time for one attempt, in milliseconds. */
-  readonly requestTimeoutMs: number;
-  /** Maximum size of a response body, in bytes. @default 256 MiB */
-  readonly maxResponseBytes?: number;
-  /** Admits requests, and records how they end. @default admits every request */
-  readonly gate?: RequestGate;
-  /** @default none */
-  readonly telemetry?: Telemetry;
+  /** Admits requests, and records how they end. */
+  readonly gate: RequestGate;
 }
-
-/** The default of `maxResponseBytes`. */
-export const MAX_RESPONSE_BYTES = 268_435_456;
 
 /**
  * Sends the library's JSON requests to the homeserver: applies the timeout, turns failures into error codes, and retries
@@ -73,16 +66,17 @@ export const MAX_RESPONSE_BYTES = 268_435_456;
 export class HomeserverHttp {
   readonly homeserverUrl: string;
   readonly connections: OpenTransport;
+  /** Time for one attempt, in milliseconds, unless the request has another. */
+  readonly requestTimeoutMs: number;
   readonly #origin: string;
   readonly #basePath: string;
-  readonly #options: HomeserverHttpOptions;
-  readonly #telemetry: Telemetry;
+  readonly #context: HttpContext & { readonly gate: RequestGate };
 
-  constructor(options: HomeserverHttpOptions) {
-    this.#options = options;
-    this.#telemetry = options.telemetry ?? noTelemetry;
-    this.homeserverUrl = options.homeserverUrl.replace(/\/+$/, '');
-    this.connections = options.connections;
+  constructor(context: HttpContext, { homeserverUrl, connections, gate }: HomeserverHttpOptions) {
+    this.#context = { ...context, gate };
+    this.homeserverUrl = homeserverUrl.replace(/\/+$/, '');
+    this.connections = connections;
+    this.requestTimeoutMs = context.limits.requestTimeoutMs;
     const { origin, pathname } = new URL(this.homeserverUrl);
     this.#origin = origin;
     this.#basePath = pathname === '/' ? '' : pathname;
@@ -101,16 +95,16 @@ export class HomeserverHttp {
     const { session, signal, operation, method, path } = request;
     const send = (accessToken?: string): Promise<StatusAndBody<Schema>> => this.#sendOnce(schema, request, accessToken);
     const attempt = (): ReturnType<typeof send> => (session ? withSession(session, request, send) : send());
-    return withRetries(attempt, { ...defaultRetryPolicy, ...request.retry }, this.#options.clock, signal, operation, {
+    return withRetries(attempt, { ...defaultRetryPolicy, ...request.retry }, this.#context.clock, signal, operation, {
       // After a rate limit or a refused connection the homeserver has done nothing. After a lost response it may have.
       ...(!request.repeatable && { mayRepeat: wasNotCarriedOut }),
-      onRepeat: () => this.#telemetry.requestRepeated(method, path),
+      onRepeat: () => this.#context.telemetry.requestRepeated(method, path),
     });
   }
 
   /** Counts the malformed parts of a response that its parser skipped. */
   countMalformed(parts: number): void {
-    if (parts > 0) this.#telemetry.malformed(parts);
+    if (parts > 0) this.#context.telemetry.malformed(parts);
   }
 
   #sendOnce<Schema extends v.GenericSchema>(
@@ -118,24 +112,21 @@ export class HomeserverHttp {
     request: HttpRequest,
     accessToken: string | undefined,
   ): Promise<StatusAndBody<Schema>> {
-    const secrets = secretsOf(accessToken, request.body);
-    return withGate(this.#options, request, {
-      send: () => this.#sendInTime(request, accessToken, secrets),
+    return withGate(this.#context, request, {
+      send: () => this.#sendInTime(request, accessToken),
       read: (response) => {
         const { status } = response;
-        if (status < 200 || status >= 300) throw errorFromResponse(response, request, secrets);
+        if (status < 200 || status >= 300)
+          throw errorFromResponse(response, request, secretsOf(accessToken, request.body));
         return { status, body: parseBody(schema, response, request) };
       },
     });
   }
 
-  async #sendInTime(
-    request: HttpRequest,
-    accessToken: string | undefined,
-    secrets: readonly string[],
-  ): Promise<HttpResponse> {
-    const { operation, signal, userId, roomId, abortOnOutage, timeoutMs = this.#options.requestTimeoutMs } = request;
-    const timeout = new RequestTimeout(this.#options.clock, timeoutMs);
+  async #sendInTime(request: HttpRequest, accessToken: string | undefined): Promise<HttpResponse> {
+    const { operation, signal, userId, roomId, abortOnOutage, timeoutMs = this.requestTimeoutMs } = request;
+    const { clock, gate } = this.#context;
+    const timeout = new RequestTimeout(clock, timeoutMs);
     timeout.startDeadline();
     let outage: MatrixClientManagerError | undefined;
     const onOutage = (): void => {
@@ -143,12 +134,13 @@ export class HomeserverHttp {
       outage = new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', message, { userId, roomId });
       timeout.end();
     };
-    const ignoreOutage = abortOnOutage ? this.#options.gate?.onceDown(onOutage) : undefined;
+    const ignoreOutage = abortOnOutage ? gate.onceDown(onOutage) : undefined;
     try {
       return await timeout.run(signal, (ending) => this.#send(request, accessToken, ending));
     } catch (error) {
       if (outage && !signal?.aborted) throw outage;
       const timeoutText = timeout.isOver ? `got no response within ${timeoutMs} ms` : undefined;
+      const secrets = secretsOf(accessToken, request.body);
       throw toRequestError(error, { ...request, homeserverUrl: this.homeserverUrl, timeoutText, secrets });
     } finally {
       ignoreOutage?.();
@@ -167,7 +159,7 @@ export class HomeserverHttp {
       },
       body,
       lane: poolFor(request),
-      maxBytes: this.#options.maxResponseBytes ?? MAX_RESPONSE_BYTES,
+      maxBytes: this.#context.limits.maxResponseBytes,
       signal,
     });
   }

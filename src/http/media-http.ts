@@ -1,9 +1,8 @@
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
-import { noTelemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
 import { fetchDownload } from './fetch-download.js';
-import type { HomeserverHttpOptions } from './homeserver-http.js';
+import type { HomeserverContext } from './homeserver-context.js';
 import { readErrorResponse } from './read-text.js';
 import { toRequestError } from './request-failure.js';
 import { errorFromResponse } from './response-error.js';
@@ -42,14 +41,14 @@ export interface MediaResponse {
  * `requestTimeoutMs`. Every rejection is a {@link MatrixClientManagerError}.
  */
 export class MediaHttp {
-  readonly #options: HomeserverHttpOptions;
+  readonly #context: HomeserverContext;
   readonly #fetch: Fetch;
   readonly #baseUrl: string;
 
-  constructor(options: HomeserverHttpOptions) {
-    this.#options = options;
-    this.#fetch = options.connections.fetch;
-    this.#baseUrl = options.homeserverUrl.replace(/\/+$/, '');
+  constructor(context: HomeserverContext) {
+    this.#context = context;
+    this.#fetch = context.http.connections.fetch;
+    this.#baseUrl = context.http.homeserverUrl;
   }
 
   /**
@@ -58,7 +57,7 @@ export class MediaHttp {
    */
   async request(request: MediaRequest): Promise<MediaResponse> {
     const { session, signal, operation, method, path, repeatable = true } = request;
-    const { clock, telemetry = noTelemetry } = this.#options;
+    const { clock, telemetry } = this.#context;
     let hasStarted = false;
     const markStarted = (): void => {
       hasStarted = true;
@@ -81,17 +80,19 @@ export class MediaHttp {
 
   #sendOnce(request: MediaRequest, accessToken: string): Promise<MediaResponse> {
     const { method, operation, userId, roomId, signal } = request;
-    const { clock, requestTimeoutMs } = this.#options;
+    const { clock, limits } = this.#context;
     const secrets = secretsOf(accessToken, undefined);
-    const timeout = new RequestTimeout(clock, requestTimeoutMs);
+    const timeout = new RequestTimeout(clock, limits.requestTimeoutMs);
     /** Where the request was sent last. A download may be redirected to another host, whose failures do not count. */
     let hop = { origin: this.#baseUrl, isForeign: false };
     const toError = (error: unknown): MatrixClientManagerError => {
-      const timeoutText = timeout.isOver ? `timed out: no data was transferred for ${requestTimeoutMs} ms` : undefined;
+      const timeoutText = timeout.isOver
+        ? `timed out: no data was transferred for ${limits.requestTimeoutMs} ms`
+        : undefined;
       return toRequestError(error, { ...request, homeserverUrl: hop.origin, timeoutText, secrets });
     };
     const gated = { operation, userId, roomId, signal, method, path: pathnameOf(request.path) };
-    return withGate(this.#options, gated, {
+    return withGate(this.#context, gated, {
       send: async (record) => {
         const onHop = (origin: string, isForeign: boolean): void => {
           if (isForeign) record(false);

@@ -1,9 +1,7 @@
 import { isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
-import { noTelemetry } from '../core/telemetry.js';
 import { sameOriginFetch } from './fetch.js';
-import { MAX_RESPONSE_BYTES } from './homeserver-http.js';
-import type { HomeserverHttpOptions } from './homeserver-http.js';
+import type { HomeserverContext } from './homeserver-context.js';
 import { toRequestError } from './request-failure.js';
 import { errorFromResponse, invalidResponse, isJsonLike, isMatrixError } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
@@ -16,29 +14,23 @@ import { withSession } from './with-session.js';
 import { RequestTimeout } from './request-timeout.js';
 import type { HttpResponse, Fetch } from '../core/ports/transport.js';
 
-export interface SdkFetchOptions extends Omit<HomeserverHttpOptions, 'homeserverUrl' | 'requestTimeoutMs'> {
-  /** Provides the token of every authorised request. The token that the SDK sets is replaced. */
-  readonly session: Session;
-  /** Aborts every request when the client is stopped. */
-  readonly signal: AbortSignal;
-  /**
-   * Time for one attempt including a JSON body, in milliseconds. An upload ends when no data was transferred for this
-   * long. @default 30_000
-   */
-  readonly requestTimeoutMs?: number;
-}
+type SdkFetchContext = Pick<HomeserverContext, 'clock' | 'telemetry' | 'limits' | 'http' | 'gate'>;
 
 const OPERATION = 'a request of the client';
 
 /**
  * The fetch function of a user's matrix-js-sdk client. Sends the session's current token, renews a rejected one without
  * the SDK noticing, follows no redirect to another origin, and retries failed GETs. The SDK sends each request once.
+ * An upload ends when no data was transferred for `requestTimeoutMs`.
+ * @param session - provides the token of every authorised request. The token that the SDK sets is replaced
+ * @param stopSignal - aborts every request when the client is stopped
  */
-export function sdkFetch(options: SdkFetchOptions): Fetch {
-  const { connections, session, clock, signal: stopSignal, telemetry = noTelemetry } = options;
-  const { requestTimeoutMs = 30_000, maxResponseBytes = MAX_RESPONSE_BYTES } = options;
+export function sdkFetch(context: SdkFetchContext, session: Session, stopSignal: AbortSignal): Fetch {
+  const { clock, telemetry, limits } = context;
+  const { requestTimeoutMs, maxResponseBytes } = limits;
+  const { connections } = context.http;
   const fetch = sameOriginFetch(connections.fetch);
-  const context = { operation: OPERATION, userId: session.userId };
+  const client = { operation: OPERATION, userId: session.userId };
 
   const sendInTime = async (
     input: string | URL | Request,
@@ -55,7 +47,7 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     } catch (error) {
       const homeserverUrl = urlOf(input).origin;
       const timeoutText = timeout.isOver ? `got no response within ${requestTimeoutMs} ms` : undefined;
-      throw toRequestError(error, { ...context, homeserverUrl, signal, timeoutText, secrets });
+      throw toRequestError(error, { ...client, homeserverUrl, signal, timeoutText, secrets });
     }
   };
 
@@ -92,20 +84,20 @@ export function sdkFetch(options: SdkFetchOptions): Fetch {
     const { status, text } = received;
     if (status < 200 || status >= 300) return refusalWith(received, secrets);
     const isValid = STATUSES_WITHOUT_BODY.has(status) || isJsonLike(text);
-    return answerWith(toFetchResponse(received), isValid ? undefined : invalidResponse(context, 'no JSON', status));
+    return answerWith(toFetchResponse(received), isValid ? undefined : invalidResponse(client, 'no JSON', status));
   };
 
   const refusalWith = (received: HttpResponse, secrets: readonly string[]): Answer =>
-    answerWith(errorResponseForSdk(received), errorFromResponse(received, context, secrets));
+    answerWith(errorResponseForSdk(received), errorFromResponse(received, client, secrets));
 
   return async (input, init = {}) => {
     const signal = init.signal ? AbortSignal.any([stopSignal, init.signal]) : stopSignal;
     const { method = 'GET' } = init;
-    const request = { ...context, signal, method, path: urlOf(input).pathname };
+    const request = { ...client, signal, method, path: urlOf(input).pathname };
     /** The last error response. The stages get its error, and the SDK the response. */
     let refusal: Answer | undefined;
     const send = (accessToken?: string, rejection?: MatrixClientManagerError): Promise<Response> =>
-      withGate(options, request, {
+      withGate(context, request, {
         send: () => sendInTime(input, init, signal, accessToken),
         read: (answer) => {
           if (!answer.error) return answer.response;

@@ -1,5 +1,5 @@
 import { orAborted } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
+import type { Context } from '../core/context.js';
 import { readVersions } from './versions.js';
 import type { Versions } from './versions.js';
 import type { HomeserverHttp } from './homeserver-http.js';
@@ -13,12 +13,12 @@ const ATTEMPTS = 3;
 /** The versions that the homeserver supports. Requested once for all clients, and again after some hours or a failure. */
 export class ServerVersions {
   readonly #requestVersions: () => Promise<Versions>;
-  readonly #clock: Clock;
+  readonly #clock: Context['clock'];
   #cached: { readonly versions: Promise<Versions>; readonly requestedAt: number } | undefined;
 
   /** @param signal - aborts the request, for all callers */
-  constructor(http: HomeserverHttp, clock: Clock, requestTimeoutMs: number, signal: AbortSignal) {
-    this.#requestVersions = () => readVersions(http, requestTimeoutMs, signal, ATTEMPTS);
+  constructor({ clock }: Pick<Context, 'clock'>, http: HomeserverHttp, signal: AbortSignal) {
+    this.#requestVersions = () => readVersions(http, signal, ATTEMPTS);
     this.#clock = clock;
   }
 

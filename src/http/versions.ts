@@ -19,12 +19,7 @@ const MAX_TIMEOUT_MS = 5_000;
  * @param attempts - how often the request is sent at most
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientversions
  */
-export async function readVersions(
-  http: HomeserverHttp,
-  timeoutMs: number,
-  signal: AbortSignal,
-  attempts = 1,
-): Promise<Versions> {
+export async function readVersions(http: HomeserverHttp, signal: AbortSignal, attempts = 1): Promise<Versions> {
   return http.request(versionsSchema, {
     operation: 'looking for the homeserver',
     method: 'GET',
@@ -32,7 +27,7 @@ export async function readVersions(
     lane: 'admin', // so that hanging calls cannot occupy the connection that this request needs
     repeatable: true,
     retry: { attempts },
-    timeoutMs: Math.min(MAX_TIMEOUT_MS, timeoutMs),
+    timeoutMs: Math.min(MAX_TIMEOUT_MS, http.requestTimeoutMs),
     signal,
   });
 }

@@ -1,10 +1,7 @@
 import { throwIfAborted } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
+import type { Context } from '../core/context.js';
 import { isManagerError } from '../core/errors.js';
-import { openGate } from '../core/ports/request-gate.js';
 import type { AdmissionRequest, RequestGate, RequestOutcome } from '../core/ports/request-gate.js';
-import { noTelemetry } from '../core/telemetry.js';
-import type { Telemetry } from '../core/telemetry.js';
 import { failureClass } from './failure-class.js';
 
 interface GatedRequest extends AdmissionRequest {
@@ -27,11 +24,10 @@ interface Exchange<Answer extends { readonly status: number }, Result> {
 
 /** Sends one request when the gate admits it. Tells the gate and the telemetry how it ended. */
 export async function withGate<Answer extends { readonly status: number }, Result>(
-  options: { readonly clock: Clock; readonly gate?: RequestGate; readonly telemetry?: Telemetry },
+  { clock, gate, telemetry }: Pick<Context, 'clock' | 'telemetry'> & { readonly gate: RequestGate },
   { method, path, ...request }: GatedRequest,
   { send, read, isFault = wasNotEndedOnPurpose }: Exchange<Answer, Result>,
 ): Promise<Result> {
-  const { clock, gate = openGate, telemetry = noTelemetry } = options;
   const { operation, userId, priority, signal } = request;
   const watch = telemetry.request(method, path);
   let unrecorded: Omit<RequestOutcome, 'failed'> | undefined;

@@ -3,13 +3,13 @@ import type { Context } from '../core/context.js';
 import { jsonCopy } from '../core/json-copy.js';
 import { ManagerLifecycle } from '../core/lifecycle.js';
 import type { Logger } from '../core/logger.js';
+import { openGate } from '../core/ports/request-gate.js';
 import { EphemeralSender } from '../ephemeral/ephemeral-sender.js';
 import { Attachments } from '../files/attachments.js';
 import { FileOperations } from '../files/file-operations.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
-import { MediaHttp } from '../http/media-http.js';
 import { ServerVersions } from '../http/server-versions.js';
 import { readVersions } from '../http/versions.js';
 import { PageReader } from '../messages/page-reader.js';
@@ -54,25 +54,24 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   const limits = Object.freeze({ requestTimeoutMs, startTimeoutMs, maxResponseBytes });
   const context: Context = Object.freeze({ clock, logger, telemetry, limits });
   const transport = settings.transport.open();
-  const httpOptions = { ...settings, connections: transport, telemetry };
-  const ungated = new HomeserverHttp(httpOptions);
+  const { homeserverUrl } = settings;
+  const ungated = new HomeserverHttp(context, { homeserverUrl, connections: transport, gate: openGate });
   const gate = new HomeserverGate({
     clock,
     rateLimit: settings.rateLimit,
     adminRateLimit: settings.adminRateLimit,
-    probe: () => readVersions(ungated, requestTimeoutMs, signal),
+    probe: () => readVersions(ungated, signal),
     onStateChanged: (state) => {
       telemetry.homeserver(state.state);
       logger.warn({ ...state }, state.state === 'up' ? 'the homeserver is back' : 'the homeserver is down');
       events.emit('homeserverStateChanged', state);
     },
   });
-  const gated = { ...httpOptions, gate };
-  const http = new HomeserverHttp(gated);
-  const homeserverCheck = new HomeserverCheck(gate, () => readVersions(http, requestTimeoutMs, signal));
+  const http = new HomeserverHttp(context, { homeserverUrl, connections: transport, gate });
+  const homeserverCheck = new HomeserverCheck(gate, () => readVersions(http, signal));
   const answersOtherRequests: AnswersOtherRequests = (since, error) =>
     homeserverCheck.answersOtherRequests(since, error);
-  const versions = new ServerVersions(http, clock, requestTimeoutMs, signal);
+  const versions = new ServerVersions(context, http, signal);
   const homeserver: HomeserverContext = Object.freeze({ ...context, http, versions, gate, answersOtherRequests });
 
   const adminHttp = admin && new SynapseAdminHttp(http, ownAdmin(http, admin, signal), settings.adminConcurrency);
@@ -153,7 +152,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   });
   const sending = new Sending({ queue: sendQueue, outbox, roomSender, lifecycle });
   const files = new FileOperations<CallerSession>({
-    attachments: new Attachments(http, new MediaHttp(gated), versions, { clock, timeoutMs: requestTimeoutMs }),
+    attachments: new Attachments(homeserver),
     maxFileBytes: settings.maxFileBytes,
     lifecycle,
     isEncrypted: (...room) => roomSender.isEncrypted(...room),

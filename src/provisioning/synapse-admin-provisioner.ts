@@ -8,7 +8,9 @@ import { isObject } from '../core/raw-event.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { globalFetch } from '../http/fetch.js';
+import { openGate } from '../core/ports/request-gate.js';
 import type { Fetch } from '../core/ports/transport.js';
+import { noTelemetry } from '../core/telemetry.js';
 import { fetchTransport } from '../http/fetch-transport.js';
 import { homeserverUrlSchema } from '../http/homeserver-url.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
@@ -51,6 +53,7 @@ const optionsSchema = optionsOf<Required<SynapseAdminProvisionerOptions>>({
   clock: v.nullish(clock, systemClock),
 });
 
+const MAX_RESPONSE_BYTES = 2 ** 28;
 /** How many times an operation is repeated after a race with another process that provisions the same user. */
 const MAX_RACES = 12;
 const RACE_BACKOFF = { baseDelayMs: 20, maxDelayMs: 1_000 };
@@ -80,7 +83,9 @@ export class SynapseAdminProvisioner implements Provisioner {
     const { homeserverUrl, admin, adminConcurrency, requestTimeoutMs, fetch } = checked;
     this.#clock = checked.clock;
     const connections = fetchTransport(fetch).open();
-    const http = new HomeserverHttp({ homeserverUrl, connections, clock: this.#clock, requestTimeoutMs });
+    const limits = { requestTimeoutMs, maxResponseBytes: MAX_RESPONSE_BYTES };
+    const context = { clock: checked.clock, telemetry: noTelemetry, limits };
+    const http = new HomeserverHttp(context, { homeserverUrl, connections, gate: openGate });
     this.#admin = new SynapseAdminHttp(http, ownAdmin(http, admin), adminConcurrency);
   }
 

@@ -146,16 +146,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
       deviceId: credentials.deviceId,
       accessToken: credentials.accessToken,
       store: new SyncStore(saved, (data) => this.#deliverPending(data)),
-      fetchFn: sdkFetch({
-        connections: options.http.connections,
-        clock,
-        session,
-        signal: this.#requestsAbort.signal,
-        gate: options.gate,
-        requestTimeoutMs: options.requestTimeoutMs,
-        maxResponseBytes: options.maxResponseBytes,
-        telemetry,
-      }),
+      fetchFn: sdkFetch({ ...options, telemetry, limits: options }, session, this.#requestsAbort.signal),
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });

@@ -5,9 +5,6 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { EventContent } from '../../src/core/raw-event.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { globalFetch } from '../../src/http/fetch.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
-import { MediaHttp } from '../../src/http/media-http.js';
-import { ServerVersions } from '../../src/http/server-versions.js';
 import { Session } from '../../src/http/session.js';
 import type { Transport } from '../../src/core/ports/transport.js';
 import { Attachments } from '../../src/files/attachments.js';
@@ -16,6 +13,7 @@ import { ManualClock } from '../../src/testing/manual-clock.js';
 import { undiciTransport } from '../../src/undici/index.js';
 import { rejection } from '../support/rejection.js';
 import { TransportServer } from '../support/transport-server.js';
+import { testHomeserver } from '../support/context.js';
 
 const clear = randomBytes(100_000);
 const url = 'mxc://hs.test/file';
@@ -60,9 +58,7 @@ async function setUp(transport: Transport, answer: (response: ServerResponse) =>
   );
   const clock = new ManualClock();
   const options = { homeserverUrl: server.origin, connections, clock, requestTimeoutMs: 10_000 };
-  const http = new HomeserverHttp(options);
-  const versions = new ServerVersions(http, clock, 10_000, new AbortController().signal);
-  const attachments = new Attachments(http, new MediaHttp(options), versions, { clock, timeoutMs: 30_000 });
+  const attachments = new Attachments(testHomeserver(options));
   const credentials = { userId: '@a:x', deviceId: 'D', accessToken: 't' };
   const session = new Session('@a:x', credentials, async () => credentials);
   const download = (content: EventContent, { maxBytes = 1_000_000, thumbnail = false } = {}) =>

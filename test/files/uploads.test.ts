@@ -1,8 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
-import { MediaHttp } from '../../src/http/media-http.js';
-import { ServerVersions } from '../../src/http/server-versions.js';
 import { Attachments } from '../../src/files/attachments.js';
 import type { OutgoingFile } from '../../src/files/attachments.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
@@ -10,6 +7,7 @@ import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';
 import { json, matrixError } from '../support/scripted-fetch.js';
 import { alice, room, sessionOf } from '../messages/support/http-on-script.js';
+import { testHomeserver } from '../support/context.js';
 
 const contentUri = 'mxc://hs.test/uploaded';
 
@@ -36,10 +34,8 @@ function setUp({ config = () => json({}), upload = () => json({ content_uri: con
     return upload();
   }).open();
   const options = { homeserverUrl: 'https://hs.test', connections, clock, requestTimeoutMs: 10_000 };
-  const http = new HomeserverHttp(options);
   const { signal } = new AbortController();
-  const versions = new ServerVersions(http, clock, 10_000, signal);
-  const attachments = new Attachments(http, new MediaHttp(options), versions, { clock, timeoutMs: 10_000 });
+  const attachments = new Attachments(testHomeserver(options));
   const send = (
     file: Partial<OutgoingFile>,
     {

@@ -6,7 +6,6 @@ import { systemClock } from '../../src/core/clock.js';
 import type { Clock } from '../../src/core/clock.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { globalFetch } from '../../src/http/fetch.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { MediaHttp } from '../../src/http/media-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
@@ -15,6 +14,7 @@ import { ManualClock } from '../../src/testing/manual-clock.js';
 import { undiciTransport } from '../../src/undici/index.js';
 import { rejection } from '../support/rejection.js';
 import { TransportServer } from '../support/transport-server.js';
+import { testHomeserver } from '../support/context.js';
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -63,9 +63,9 @@ async function setUp(make: () => Transport, handler: Handler, clock: Clock) {
   const options = { homeserverUrl: server.origin, connections, clock, requestTimeoutMs: TIMEOUT_MS };
   const session = new Session('@a:hs', credentials);
   const { signal } = new AbortController();
-  const http = new HomeserverHttp(options);
-  const media = new MediaHttp(options);
-  const fetch = sdkFetch({ ...options, session, signal });
+  const http = testHomeserver(options).http;
+  const media = new MediaHttp(testHomeserver(options));
+  const fetch = sdkFetch(testHomeserver({ ...options }), session, signal);
   const url = `${server.origin}/x`;
   const headers = { authorization: 'Bearer x', accept: 'application/json' };
   const body = async function* (): AsyncGenerator<Uint8Array> {

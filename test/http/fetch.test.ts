@@ -1,12 +1,12 @@
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { globalFetch, sameOriginFetch } from '../../src/http/fetch.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { Method } from '../../src/http/homeserver-http.js';
 import { Session } from '../../src/http/session.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { rejection } from '../support/rejection.js';
 import { hang, json, ScriptedFetch } from '../support/scripted-fetch.js';
+import { testHomeserver } from '../support/context.js';
 
 const to = (location: string | null, status = 302): Response =>
   new Response(null, { status, headers: location === null ? {} : { Location: location } });
@@ -14,12 +14,12 @@ const to = (location: string | null, status = 302): Response =>
 function setUp(...answers: ConstructorParameters<typeof ScriptedFetch>) {
   const clock = new ManualClock();
   const script = new ScriptedFetch(...answers);
-  const http = new HomeserverHttp({
+  const http = testHomeserver({
     homeserverUrl: 'http://hs',
     connections: script.connections,
     clock,
     requestTimeoutMs: 10_000,
-  });
+  }).http;
   const session = new Session('@a:hs', { userId: '@a:hs', accessToken: 'syt_secret', deviceId: 'D' });
   const send = (method: Method = 'GET', path = '/old'): Promise<unknown> =>
     http.request(v.object({}), {

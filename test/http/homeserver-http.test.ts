@@ -2,7 +2,6 @@ import { getEventListeners } from 'node:events';
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
@@ -16,6 +15,7 @@ import {
   matrixError,
   ScriptedFetch,
 } from '../support/scripted-fetch.js';
+import { testHomeserver } from '../support/context.js';
 
 const done = v.object({ done: v.boolean() });
 const get: HttpRequest = {
@@ -32,12 +32,12 @@ const once = { retry: { attempts: 1 } };
 function setUp(...answers: ConstructorParameters<typeof ScriptedFetch>) {
   const clock = new ManualClock();
   const script = new ScriptedFetch(...answers);
-  const http = new HomeserverHttp({
+  const http = testHomeserver({
     homeserverUrl: 'http://hs',
     connections: script.connections,
     clock,
     requestTimeoutMs: 10_000,
-  });
+  }).http;
   return { clock, script, http, requests: script.requests };
 }
 
@@ -65,7 +65,7 @@ describe('a request', () => {
   it('goes below the path of the homeserver URL', async () => {
     const script = new ScriptedFetch(json({ done: true }));
     const options = { connections: script.connections, clock: new ManualClock(), requestTimeoutMs: 1 };
-    await new HomeserverHttp({ homeserverUrl: 'http://hs/matrix//', ...options }).request(done, get);
+    await testHomeserver({ homeserverUrl: 'http://hs/matrix//', ...options }).http.request(done, get);
     expect(script.requests[0]?.url).toBe('http://hs/matrix/look');
   });
 
@@ -117,7 +117,7 @@ describe('a request', () => {
     const { script, clock } = setUp();
     const answer = { status, headers: new Headers(), text: '{"done":true}' };
     const connections = { ...script.connections, send: async () => answer };
-    const http = new HomeserverHttp({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 1 });
+    const http = testHomeserver({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 1 }).http;
     const outcome = await http.request(done, { ...get, ...once }).then(
       () => 'succeeded',
       ({ code }: { code: string }) => code,
@@ -147,7 +147,7 @@ describe('a request', () => {
     for (const thrown of ['text', undefined, null, { an: 'object' }, new Error('odd')]) {
       const clock = new ManualClock();
       const connections = fetchTransport(() => Promise.reject(thrown)).open();
-      const http = new HomeserverHttp({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 1 });
+      const http = testHomeserver({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 1 }).http;
       expect(await rejection(http.request(done, { ...get, ...once }))).toMatchObject({ code: 'NETWORK' });
       expect(clock.pendingTimers).toBe(0);
     }

@@ -13,6 +13,7 @@ import { MediaHttp } from '../../src/http/media-http.js';
 import { Session } from '../../src/http/session.js';
 import type { Transport } from '../../src/core/ports/transport.js';
 import { undiciTransport } from '../../src/undici/index.js';
+import { testHomeserver } from '../support/context.js';
 
 const MIB = 1_048_576;
 setFlagsFromString('--expose-gc');
@@ -37,7 +38,9 @@ async function mediaOn(transport: Transport, onRequest: (token: string | undefin
     server.close();
   });
   const homeserverUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const media = new MediaHttp({ homeserverUrl, connections, clock: systemClock, requestTimeoutMs: 30_000 });
+  const media = new MediaHttp(
+    testHomeserver({ homeserverUrl, connections, clock: systemClock, requestTimeoutMs: 30_000 }),
+  );
   const upload = async (body: () => AsyncIterable<Uint8Array>, size: number, repeatable: boolean): Promise<string> => {
     const answer = await media.request({
       operation: 'uploading a file',

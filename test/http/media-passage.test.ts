@@ -11,6 +11,7 @@ import { advanceUntil } from '../support/advance-until.js';
 import { recordedTelemetry } from '../support/recorded-telemetry.js';
 import { rejection } from '../support/rejection.js';
 import { fetchFailed, hang, hangForEver, json, matrixError, ScriptedFetch } from '../support/scripted-fetch.js';
+import { testHomeserver } from '../support/context.js';
 
 const userId = '@alice:hs';
 const roomId = '!r:hs';
@@ -27,14 +28,16 @@ function setUp(
   const clock = new ManualClock();
   const script = new ScriptedFetch(...answers);
   const told: unknown[] = [];
-  const media = new MediaHttp({
-    homeserverUrl: 'http://hs/matrix//',
-    connections: { ...script.connections, ...own },
-    clock,
-    requestTimeoutMs: 10_000,
-    gate: { ...openGate, record: (outcome) => told.push(['recorded', outcome]), ...gate },
-    telemetry: recordedTelemetry(told),
-  });
+  const media = new MediaHttp(
+    testHomeserver({
+      homeserverUrl: 'http://hs/matrix//',
+      connections: { ...script.connections, ...own },
+      clock,
+      requestTimeoutMs: 10_000,
+      gate: { ...openGate, record: (outcome) => told.push(['recorded', outcome]), ...gate },
+      telemetry: recordedTelemetry(told),
+    }),
+  );
   const leaving = new AbortController();
   const renewal = { times: 0, of: async () => ({ ...credentials, accessToken: 'token-2' }) };
   const session = new Session(userId, credentials, () => {

@@ -15,6 +15,7 @@ import type { Clock } from '../../src/core/clock.js';
 import { allTextOf } from '../support/all-text-of.js';
 import { rejection } from '../support/rejection.js';
 import { certificate, TransportServer } from '../support/transport-server.js';
+import { testHomeserver } from '../support/context.js';
 
 const TOKEN = 'syt_very_secret';
 const TIMEOUT_MS = 30_000;
@@ -54,7 +55,9 @@ function mediaOn(transport: Transport, homeserverUrl: string, clock = impatient)
   opened.push({ [Symbol.asyncDispose]: () => connections.close() });
   const outcomes: RequestOutcome[] = [];
   const gate = { ...openGate, record: (outcome: RequestOutcome) => void outcomes.push(outcome) };
-  const media = new MediaHttp({ homeserverUrl, connections, clock, requestTimeoutMs: TIMEOUT_MS, gate });
+  const media = new MediaHttp(
+    testHomeserver({ homeserverUrl, connections, clock, requestTimeoutMs: TIMEOUT_MS, gate }),
+  );
   const state = { renewals: 0 };
   const credentials = { userId: '@a:hs', deviceId: 'D', accessToken: TOKEN };
   const session = new Session('@a:hs', credentials, async () => {

@@ -13,6 +13,7 @@ import type { Transport } from '../../src/core/ports/transport.js';
 import { undiciTransport } from '../../src/undici/index.js';
 import { rejection } from '../support/rejection.js';
 import { TransportServer } from '../support/transport-server.js';
+import { testHomeserver } from '../support/context.js';
 
 const SIZE = 300_000;
 const TIMEOUT_MS = 30_000;
@@ -69,7 +70,9 @@ async function setUp(transport: Transport, ...answers: Answer[]) {
   const outcomes: RequestOutcome[] = [];
   const gate = { ...openGate, record: (outcome: RequestOutcome) => void outcomes.push(outcome) };
   const homeserverUrl = server.origin;
-  const media = new MediaHttp({ homeserverUrl, connections, clock, requestTimeoutMs: TIMEOUT_MS, gate });
+  const media = new MediaHttp(
+    testHomeserver({ homeserverUrl, connections, clock, requestTimeoutMs: TIMEOUT_MS, gate }),
+  );
   const credentials = { userId: '@a:x', deviceId: 'D', accessToken: 't' };
   const session = new Session('@a:x', credentials, async () => credentials);
   const made = { times: 0 };

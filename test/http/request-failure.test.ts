@@ -3,13 +3,13 @@ import * as v from 'valibot';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import type { Fetch } from '../../src/core/ports/transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { MediaHttp } from '../../src/http/media-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { fetchFailed } from '../support/scripted-fetch.js';
+import { testHomeserver } from '../support/context.js';
 
 const userId = '@a:x';
 const token = 'a-token-of-alice';
@@ -19,21 +19,23 @@ const credentials = { userId, deviceId: 'D', accessToken: token };
 const senders = {
   HomeserverHttp: (fetch, clock, signal) => {
     const connections = fetchTransport(fetch).open();
-    const http = new HomeserverHttp({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 10_000 });
+    const http = testHomeserver({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 10_000 }).http;
     const session = new Session(userId, credentials, async () => credentials);
     const request = { operation: 'looking', method: 'GET', path: '/look', repeatable: true, userId, session } as const;
     return http.request(v.unknown(), { ...request, signal });
   },
   MediaHttp: (fetch, clock, signal) => {
     const connections = fetchTransport(fetch).open();
-    const media = new MediaHttp({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 10_000 });
+    const media = new MediaHttp(
+      testHomeserver({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 10_000 }),
+    );
     const session = new Session(userId, credentials, async () => credentials);
     return media.request({ operation: 'looking', method: 'GET', path: '/look', userId, session, signal });
   },
   'the fetch of the SDK': (fetch, clock, signal) => {
     const connections = fetchTransport(fetch).open();
     const session = new Session(userId, credentials, async () => credentials);
-    const send = sdkFetch({ connections, clock, session, signal, requestTimeoutMs: 10_000 });
+    const send = sdkFetch(testHomeserver({ connections, clock, requestTimeoutMs: 10_000 }), session, signal);
     return send('http://hs/look', { headers: { authorization: 'Bearer x', accept: 'application/json' } });
   },
 } satisfies Record<string, (fetch: Fetch, clock: ManualClock, signal: AbortSignal) => Promise<unknown>>;

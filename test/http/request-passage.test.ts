@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { openGate } from '../../src/core/ports/request-gate.js';
 import type { RequestGate } from '../../src/core/ports/request-gate.js';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
@@ -13,6 +12,7 @@ import { advanceUntil } from '../support/advance-until.js';
 import { recordedTelemetry } from '../support/recorded-telemetry.js';
 import { rejection } from '../support/rejection.js';
 import { fetchFailed, hang, json, matrixError, ScriptedFetch } from '../support/scripted-fetch.js';
+import { testHomeserver } from '../support/context.js';
 
 const userId = '@alice:hs';
 const get: HttpRequest = { operation: 'looking', method: 'GET', path: '/look', repeatable: true, userId };
@@ -47,10 +47,10 @@ function setUp(answers: ConstructorParameters<typeof ScriptedFetch>, gate: Parti
     } satisfies RequestGate,
     telemetry: recordedTelemetry(told),
   };
-  const http = new HomeserverHttp({ homeserverUrl: 'http://hs', ...options });
+  const http = testHomeserver({ homeserverUrl: 'http://hs', ...options }).http;
   const stop = new AbortController();
   const session = new Session(userId, { userId, accessToken: 'token-1', deviceId: 'D' });
-  const fetch = sdkFetch({ ...options, session, signal: stop.signal });
+  const fetch = sdkFetch(testHomeserver({ ...options }), session, stop.signal);
   return { clock, told, sent, listeners, http, fetch, stop, requests: script.requests };
 }
 

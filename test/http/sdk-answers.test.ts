@@ -2,12 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { openGate } from '../../src/core/ports/request-gate.js';
 import type { RequestOutcome } from '../../src/core/ports/request-gate.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
-import type { SdkFetchOptions } from '../../src/http/sdk-fetch.js';
+import type { Limits } from '../../src/core/context.js';
 import { Session } from '../../src/http/session.js';
-import type { HttpResponse, Fetch, TransportRequest } from '../../src/core/ports/transport.js';
+import type { HttpResponse, Fetch, OpenTransport, TransportRequest } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';
+import { testHomeserver } from '../support/context.js';
 
 const userId = '@alice:hs';
 const authorization = 'Bearer what-the-sdk-believes';
@@ -18,34 +19,36 @@ const put = { method: 'PUT', headers, body: '{}' };
 /** A transport that answers what it is told: by `send` what is read to its end, by `fetch` what flows. */
 function setUp(
   { answer, response }: { answer?: () => Partial<HttpResponse>; response?: () => Response },
-  options: Partial<SdkFetchOptions> = {},
+  options: Partial<Limits & { clock: ManualClock; connections: OpenTransport; session: Session }> = {},
 ) {
   const clock = new ManualClock();
   const sent: TransportRequest[] = [];
   const fetched: { readonly headers: Headers; readonly text: string }[] = [];
   const outcomes: RequestOutcome[] = [];
-  const session = new Session(userId, { userId, accessToken: 'token-1', deviceId: 'D' });
+  const { session = new Session(userId, { userId, accessToken: 'token-1', deviceId: 'D' }), ...context } = options;
   const fetch: Fetch = async (input, init) => {
     const request = new Request(input, init);
     fetched.push({ headers: request.headers, text: await request.text() });
     return response?.() ?? Response.json({});
   };
   const stop = new AbortController();
-  const viaSdk = sdkFetch({
-    connections: {
-      fetch,
-      send: async (request) => {
-        sent.push(request);
-        return { status: 200, headers: new Headers(), text: '{}', ...answer?.() };
+  const viaSdk = sdkFetch(
+    testHomeserver({
+      connections: {
+        fetch,
+        send: async (request) => {
+          sent.push(request);
+          return { status: 200, headers: new Headers(), text: '{}', ...answer?.() };
+        },
+        close: async () => {},
       },
-      close: async () => {},
-    },
-    clock,
+      clock,
+      gate: { ...openGate, record: (outcome) => void outcomes.push(outcome) },
+      ...context,
+    }),
     session,
-    signal: stop.signal,
-    gate: { ...openGate, record: (outcome) => void outcomes.push(outcome) },
-    ...options,
-  });
+    stop.signal,
+  );
   return { clock, sent, fetched, outcomes, viaSdk, stop };
 }
 

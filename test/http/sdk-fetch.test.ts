@@ -15,6 +15,7 @@ import {
   matrixError,
   ScriptedFetch,
 } from '../support/scripted-fetch.js';
+import { testHomeserver } from '../support/context.js';
 
 const userId = '@alice:hs';
 const headers = { authorization: 'Bearer what-the-sdk-believes' };
@@ -30,7 +31,7 @@ function setUp(answers: ConstructorParameters<typeof ScriptedFetch>, renew?: () 
     state.renewals++;
     return renew ? renew() : credentials('token-2');
   });
-  const fetch = sdkFetch({ connections: script.connections, clock, session, signal: stop.signal });
+  const fetch = sdkFetch(testHomeserver({ connections: script.connections, clock }), session, stop.signal);
   const tokens = (): (string | null)[] => script.requests.map(({ authorization }) => authorization);
   return { clock, script, stop, state, fetch, tokens };
 }
@@ -94,7 +95,7 @@ describe('the fetch of the SDK', () => {
     const { signal } = new AbortController();
     for (const method of ['GET', 'PUT']) {
       const { connections } = new ScriptedFetch(dead());
-      const fetch = sdkFetch({ connections, clock: new ManualClock(), session, signal });
+      const fetch = sdkFetch(testHomeserver({ connections, clock: new ManualClock() }), session, signal);
       expect(await rejection(fetch('http://hs/x', { headers, method }))).toMatchObject({
         code: 'UNKNOWN_TOKEN',
         userId,

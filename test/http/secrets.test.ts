@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
+import type { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { loginWithPassword, refreshSession, whoami } from '../../src/http/login.js';
 import { secretsOf } from '../../src/http/secrets.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
@@ -11,6 +11,7 @@ import { allTextOf } from '../support/all-text-of.js';
 import { rejection } from '../support/rejection.js';
 import { hang, json, matrixError, ScriptedFetch } from '../support/scripted-fetch.js';
 import type { SeenRequest } from '../support/scripted-fetch.js';
+import { testHomeserver } from '../support/context.js';
 
 const SECRETS = ['syt_access', 'syr_refresh', 'hunter2-and-more'] as const;
 const [accessToken, refreshToken, password] = SECRETS;
@@ -47,12 +48,12 @@ describe.each(Object.entries(answers))('%s', (_title, answer) => {
   const clock = new ManualClock();
   const setUp = (): HomeserverHttp => {
     const script = new ScriptedFetch(...Array.from({ length: 20 }, () => answer));
-    return new HomeserverHttp({
+    return testHomeserver({
       homeserverUrl: 'http://hs',
       connections: script.connections,
       clock,
       requestTimeoutMs: 10_000,
-    });
+    }).http;
   };
   const calls: Record<string, (http: HomeserverHttp) => Promise<unknown>> = {
     'a call with a token': (http) =>
@@ -80,7 +81,7 @@ describe.each(Object.entries(answers))('%s', (_title, answer) => {
     const script = new ScriptedFetch(...Array.from({ length: 20 }, () => answer));
     const stop = new AbortController();
     const session = new Session(userId, credentials);
-    const fetch = sdkFetch({ connections: script.connections, clock, session, signal: stop.signal });
+    const fetch = sdkFetch(testHomeserver({ connections: script.connections, clock }), session, stop.signal);
     const headers = { authorization: `Bearer ${accessToken}` };
     const requests = [fetch('http://hs/x', { headers }), fetch('http://hs/x', { headers, method: 'PUT', body: '{}' })];
     const outcomes = Promise.allSettled(requests);
@@ -105,12 +106,12 @@ describe('what is hidden', () => {
   it('is not every letter of a message, though a password be one letter', async () => {
     const script = new ScriptedFetch(matrixError(403, 'M_FORBIDDEN', 'Invalid username or password'));
     const clock = new ManualClock();
-    const http = new HomeserverHttp({
+    const http = testHomeserver({
       homeserverUrl: 'http://hs',
       connections: script.connections,
       clock,
       requestTimeoutMs: 10_000,
-    });
+    }).http;
     const login = { userId, password: 'a', deviceId: 'D', deviceName: 'x' };
     expect((await rejection(loginWithPassword(http, login))).message).toContain('Invalid username or password');
   });

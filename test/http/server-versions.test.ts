@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { ServerVersions } from '../../src/http/server-versions.js';
 import type { TransportRequest } from '../../src/core/ports/transport.js';
 import { readVersions } from '../../src/http/versions.js';
@@ -7,6 +6,7 @@ import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';
 import { hang, json, matrixError, ScriptedFetch } from '../support/scripted-fetch.js';
+import { testHomeserver } from '../support/context.js';
 
 const HOUR_MS = 3_600_000;
 const { signal } = new AbortController();
@@ -23,9 +23,9 @@ function setUp(answers: ConstructorParameters<typeof ScriptedFetch>, requestTime
       return inner.send(request);
     },
   };
-  const http = new HomeserverHttp({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs });
+  const http = testHomeserver({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs }).http;
   const stop = new AbortController();
-  const versions = new ServerVersions(http, clock, requestTimeoutMs, stop.signal);
+  const versions = new ServerVersions({ clock }, http, stop.signal);
   return { clock, http, versions, stop, sent, requests: script.requests };
 }
 
@@ -34,7 +34,7 @@ const speaks = (...versions: unknown[]): Response => json({ versions });
 describe('what the homeserver speaks', () => {
   it('is asked without a token, on connections that calls do not hold up', async () => {
     const { http, sent, requests } = setUp([speaks('v1.1')]);
-    expect(await readVersions(http, 30_000, signal)).toEqual({ versions: ['v1.1'] });
+    expect(await readVersions(http, signal)).toEqual({ versions: ['v1.1'] });
     expect(sent).toMatchObject([{ method: 'GET', path: '/_matrix/client/versions', lane: 'admin' }]);
     expect(requests[0]?.authorization).toBeNull();
   });
@@ -45,13 +45,13 @@ describe('what the homeserver speaks', () => {
       json({ versions: [], unstable_features: 'none' }),
       json({ versions: 'v1.1' }),
     ]);
-    expect(await readVersions(http, 30_000, signal)).toEqual({
+    expect(await readVersions(http, signal)).toEqual({
       versions: ['v1.1'],
       unstable_features: { 'org.matrix.a': true },
       more: 1,
     });
-    expect((await readVersions(http, 30_000, signal)).unstable_features).toBeUndefined();
-    const asking = readVersions(http, 30_000, signal);
+    expect((await readVersions(http, signal)).unstable_features).toBeUndefined();
+    const asking = readVersions(http, signal);
     expect(await rejection(asking)).toMatchObject({ code: 'INVALID_RESPONSE' });
   });
 
@@ -59,8 +59,8 @@ describe('what the homeserver speaks', () => {
     [30_000, 5_000],
     [1_000, 1_000],
   ])('is waited for up to five seconds (%i ms for others)', async (timeoutMs, limitMs) => {
-    const { http, clock } = setUp([hang]);
-    const failure = rejection(readVersions(http, timeoutMs, signal));
+    const { http, clock } = setUp([hang], timeoutMs);
+    const failure = rejection(readVersions(http, signal));
     await clock.advance(limitMs);
     expect(await failure).toMatchObject({
       code: 'TIMEOUT',
@@ -70,7 +70,7 @@ describe('what the homeserver speaks', () => {
 
   it('is asked once where nothing else is said', async () => {
     const { http, requests } = setUp([matrixError(500, 'M_UNKNOWN')]);
-    expect(await rejection(readVersions(http, 30_000, signal))).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE' });
+    expect(await rejection(readVersions(http, signal))).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE' });
     expect(requests).toHaveLength(1);
   });
 

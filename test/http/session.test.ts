@@ -4,7 +4,6 @@ import { describe, expect, it } from 'vitest';
 import type { Credentials } from '../../src/core/credentials.js';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { Session } from '../../src/http/session.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
@@ -13,6 +12,7 @@ import { allTextOf } from '../support/all-text-of.js';
 import { rejection } from '../support/rejection.js';
 import { fetchFailed, json, matrixError } from '../support/scripted-fetch.js';
 import type { Fetch } from '../../src/core/ports/transport.js';
+import { testHomeserver } from '../support/context.js';
 
 const userId = '@alice:hs';
 const credentials = (accessToken: string): Credentials => ({ userId, accessToken, deviceId: 'DEVICE' });
@@ -29,7 +29,7 @@ function setUp({ loggedIn = true } = {}) {
     return token === state.valid ? json({}) : matrixError(401, 'M_UNKNOWN_TOKEN', 'Invalid access token passed.');
   };
   const connections = fetchTransport(fetch).open();
-  const http = new HomeserverHttp({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 10_000 });
+  const http = testHomeserver({ homeserverUrl: 'http://hs', connections, clock, requestTimeoutMs: 10_000 }).http;
   const sessionWith = (renew?: (dead: Credentials | undefined) => Promise<Credentials>): Session =>
     new Session(userId, loggedIn ? credentials('token-1') : undefined, renew);
   const renewing = sessionWith(async () => {

@@ -5,7 +5,6 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import { globalFetch } from '../../src/http/fetch.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
@@ -15,6 +14,7 @@ import { undiciTransport } from '../../src/undici/index.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';
 import { TransportServer } from '../support/transport-server.js';
+import { testHomeserver } from '../support/context.js';
 
 type Handler = Parameters<typeof TransportServer.plain>[0];
 
@@ -48,13 +48,13 @@ describe.each(transports)('over %s', (_name, make) => {
   async function setUp(handler: Handler, { clock = new ManualClock() }: { clock?: ManualClock } = {}) {
     const server = await serve(handler);
     const connections = open();
-    const http = new HomeserverHttp({
+    const http = testHomeserver({
       homeserverUrl: server.origin,
       connections,
       clock,
       requestTimeoutMs: 10_000,
       maxResponseBytes: MAX_BYTES,
-    });
+    }).http;
     const session = new Session('@a:hs', credentials);
     const send = (more: Partial<HttpRequest> = {}): Promise<unknown> =>
       http.request(v.unknown(), {
@@ -327,7 +327,7 @@ describe.each(transports)('over %s', (_name, make) => {
       else
         response.writeHead(403, { 'Content-Type': 'application/json', 'X-Two': ['a', 'b'] }).end('{"errcode":"M_X"}');
     });
-    const fetch = sdkFetch({ connections, clock: systemClock, session, signal: new AbortController().signal });
+    const fetch = sdkFetch(testHomeserver({ connections, clock: systemClock }), session, new AbortController().signal);
     const headers = { authorization: 'Bearer x', accept: 'application/json' };
     const refused = await fetch(new URL('/x', server.origin), { headers });
     expect([refused.ok, refused.status, refused.headers.get('x-two')]).toEqual([false, 403, 'a, b']);
@@ -351,7 +351,7 @@ describe.each(transports)('an upload of the SDK over %s', (_name, make) => {
     opened.push(server, { [Symbol.asyncDispose]: () => connections.close() });
     const clock = new ManualClock();
     const session = new Session('@a:hs', credentials);
-    const fetch = sdkFetch({ connections, clock, session, signal: new AbortController().signal });
+    const fetch = sdkFetch(testHomeserver({ connections, clock }), session, new AbortController().signal);
     const headers = { authorization: 'Bearer x', accept: 'application/json' };
     const upload = (body: Blob | Buffer) => fetch(`${server.origin}/up`, { method: 'POST', headers, body });
     return { server, clock, upload };

@@ -59,12 +59,6 @@ describe('a request at the gate', () => {
     expect(recorded()).toEqual([['recorded', { userId, isSync: true, sentAt: outcome.sentAt + 7_000, failed: false }]]);
   });
 
-  it('needs neither gate nor telemetry', async () => {
-    const clock = new ManualClock();
-    expect(await withGate({ clock }, looking, answering(200))).toBe('read 200');
-    await expect(withGate({ clock }, looking, failing(new TypeError('a bug')))).rejects.toThrow('a bug');
-  });
-
   it.each([
     [500, true],
     [499, false],

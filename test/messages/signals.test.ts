@@ -1,12 +1,12 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { MatrixClientManager } from '../../src/index.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { Session } from '../../src/http/session.js';
 import { ReceiptSender } from '../../src/ephemeral/receipt-sender.js';
 import { TypingNotifier } from '../../src/ephemeral/typing-notifier.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
 import { json } from '../support/scripted-fetch.js';
+import { testHomeserver } from '../support/context.js';
 
 const open: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -172,7 +172,7 @@ describe('typing notifications and receipts of very many users and rooms', () =>
       requests++;
       return json({});
     }).open();
-    const http = new HomeserverHttp({ homeserverUrl: 'http://hs.test', connections, clock, requestTimeoutMs: 1_000 });
+    const http = testHomeserver({ homeserverUrl: 'http://hs.test', connections, clock, requestTimeoutMs: 1_000 }).http;
     const notifier = new TypingNotifier(http, clock, 20);
     const receipts = new ReceiptSender(http, 20);
     const session = new Session('@a:hs.test', { userId: '@a:hs.test', accessToken: 'x', deviceId: 'X' });

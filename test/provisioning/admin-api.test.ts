@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { MatrixClientManager } from '../../src/index.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { AdminApi } from '../../src/provisioning/admin-api.js';
 import { ownAdmin, SynapseAdminHttp } from '../../src/provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../../src/provisioning/synapse-admin-provisioner.js';
 import { managerOnFake, USERS } from '../support/manager-on-fake.js';
 import { rejection } from '../support/rejection.js';
+import { testHomeserver } from '../support/context.js';
 
 const alice = '@alice:hs.test';
 const nobody = '@nobody:hs.test';
@@ -359,7 +359,7 @@ describe('every call of manager.admin', () => {
       const { fake, clock } = managerOnFake();
       const connections = fetchTransport(fake.fetch).open();
       const options = { homeserverUrl: fake.baseUrl, connections, clock, requestTimeoutMs: 10_000 };
-      const http = new HomeserverHttp(options);
+      const http = testHomeserver(options).http;
       const closing = new AbortController();
       const connection = new SynapseAdminHttp(http, ownAdmin(http, fake.admin, closing.signal), 4);
       const provisioner = new SynapseAdminProvisioner({ connection, clock });

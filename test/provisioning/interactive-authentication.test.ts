@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { Accounts } from '../../src/provisioning/accounts.js';
 import type { AuthenticatedRequest } from '../../src/provisioning/interactive-authentication.js';
 import { ownAdmin } from '../../src/provisioning/synapse-admin-http.js';
@@ -11,6 +10,7 @@ import { memoryStorage } from '../../src/storage/memory-storage.js';
 import { FakeHomeserver, ManualClock, MemoryLogger } from '../../src/testing/index.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { USERS } from '../support/manager-on-fake.js';
+import { testHomeserver } from '../support/context.js';
 
 const alice = '@alice:hs.test';
 
@@ -20,7 +20,7 @@ async function setUp(own?: (fake: FakeHomeserver) => AdminAccount) {
   const fake = new FakeHomeserver({ clock });
   const { baseUrl: homeserverUrl, admin } = fake;
   const connections = fetchTransport(fake.fetch).open();
-  const http = new HomeserverHttp({ homeserverUrl, connections, clock, requestTimeoutMs: 30_000 });
+  const http = testHomeserver({ homeserverUrl, connections, clock, requestTimeoutMs: 30_000 }).http;
   const accounts = new Accounts({
     http,
     storage: memoryStorage(),

@@ -8,8 +8,9 @@ import * as v from 'valibot';
 import { systemClock } from '../../src/core/clock.js';
 import { globalFetch } from '../../src/http/fetch.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
-import { HomeserverHttp } from '../../src/http/homeserver-http.js';
+import type { HomeserverHttp } from '../../src/http/homeserver-http.js';
 import { rejection } from '../support/rejection.js';
+import { testHomeserver } from '../support/context.js';
 
 const MAX_BYTES = 10_000;
 const servers: (() => void)[] = [];
@@ -25,13 +26,13 @@ async function serve(listener: RequestListener): Promise<HomeserverHttp> {
     server.close();
     server.closeAllConnections();
   });
-  return new HomeserverHttp({
+  return testHomeserver({
     homeserverUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     connections: fetchTransport(globalFetch).open(),
     clock: systemClock,
     requestTimeoutMs: 10_000,
     maxResponseBytes: MAX_BYTES,
-  });
+  }).http;
 }
 
 const request = { operation: 'reading', method: 'GET', path: '/', repeatable: false } as const;

@@ -47,14 +47,14 @@ export function testHomeserver<C extends Clock = ManualClock, L extends Logger =
 ): HomeserverContext & { readonly clock: C; readonly logger: L } {
   const { connections, homeserverUrl = 'http://hs', signal = new AbortController().signal } = options;
   const context = testContext(options);
-  const { clock, telemetry, limits } = context;
+  const { clock } = context;
   const gate: ClientGate = {
     ...openGate,
     waitUntilUp: async () => false,
     delayUntilDown: (delayMs, until) => delay(clock, delayMs, until, 'sync'),
     ...options.gate,
   };
-  const http = new HomeserverHttp({ homeserverUrl, connections, clock, telemetry, gate, ...limits });
-  const versions = new ServerVersions(http, clock, limits.requestTimeoutMs, signal);
+  const http = new HomeserverHttp(context, { homeserverUrl, connections, gate });
+  const versions = new ServerVersions(context, http, signal);
   return { ...context, http, versions, gate, answersOtherRequests: options.answersOtherRequests ?? (() => true) };
 }

@@ -1,8 +1,9 @@
 import type { HttpRequest } from '../../../src/http/homeserver-http.js';
 import { HomeserverHttp } from '../../../src/http/homeserver-http.js';
+import { openGate } from '../../../src/core/ports/request-gate.js';
 import { Session } from '../../../src/http/session.js';
 import type { Telemetry } from '../../../src/core/telemetry.js';
-import { ManualClock } from '../../../src/testing/manual-clock.js';
+import { testContext } from '../../support/context.js';
 import { ScriptedFetch } from '../../support/scripted-fetch.js';
 
 export const alice = '@alice:hs.test';
@@ -24,14 +25,9 @@ class RecordingHttp extends HomeserverHttp {
 
 /** A homeserver that gives one answer after the other. */
 export function httpOnScript(answers: ConstructorParameters<typeof ScriptedFetch>, telemetry?: Telemetry) {
-  const clock = new ManualClock();
   const script = new ScriptedFetch(...answers);
-  const http = new RecordingHttp({
-    homeserverUrl: 'https://hs.test',
-    connections: script.connections,
-    clock,
-    requestTimeoutMs: 30_000,
-    ...(telemetry && { telemetry }),
-  });
-  return { clock, http, asked: http.asked, requests: script.requests, session: sessionOf() };
+  const context = testContext({ ...(telemetry && { telemetry }) });
+  const { connections } = script;
+  const http = new RecordingHttp(context, { homeserverUrl: 'https://hs.test', connections, gate: openGate });
+  return { ...context, http, asked: http.asked, requests: script.requests, session: sessionOf() };
 }
