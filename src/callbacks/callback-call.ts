@@ -10,17 +10,17 @@ export interface CallbackCallOptions {
   readonly timeoutMs: number;
   /** Called when the callback is still running after `timeoutMs`. */
   readonly onOverdue: () => void;
-  /** Called when an overdue callback has returned. */
-  readonly onReturned: () => void;
+  /** Called when the callback has returned, if it was overdue. */
+  readonly onOverdueReturned: () => void;
 }
 
 /**
- * One call of a callback. A running callback cannot be stopped: the call ends when the manager stops waiting for it.
+ * One call of a callback. A running callback cannot be stopped, so its wait may end earlier: an overdue callback still runs.
  */
 export class CallbackCall implements CallbackContext {
   readonly #options: CallbackCallOptions;
-  readonly #ended = Promise.withResolvers<void>();
-  #hasEnded = false;
+  readonly #waitEnded = Promise.withResolvers<void>();
+  #isWaitOver = false;
   /** Created when the callback reads its signal, since most callbacks do not. */
   #controller: AbortController | undefined;
   #abortReason: MatrixClientManagerError | undefined;
@@ -40,13 +40,14 @@ export class CallbackCall implements CallbackContext {
     return this.#controller.signal;
   }
 
-  /** Resolves when the call has ended. */
-  get ended(): Promise<void> {
-    return this.#ended.promise;
+  /** Resolves when the manager no longer waits for the callback: it has returned, is overdue or was interrupted. */
+  get waitEnded(): Promise<void> {
+    return this.#waitEnded.promise;
   }
 
-  get hasEnded(): boolean {
-    return this.#hasEnded;
+  /** Whether {@link waitEnded} has resolved. */
+  get isWaitOver(): boolean {
+    return this.#isWaitOver;
   }
 
   /** Whether the callback's signal was aborted. */
@@ -63,27 +64,27 @@ export class CallbackCall implements CallbackContext {
       const returned = callback();
       if (isThenable(returned)) await this.#orInterrupt(returned);
     } finally {
-      this.#hasEnded = true;
+      this.#isWaitOver = true;
       this.#rejectWait = undefined;
-      this.#ended.resolve();
+      this.#waitEnded.resolve();
     }
   }
 
-  /** Aborts the callback's signal. The call goes on, and its result counts. */
+  /** Aborts the callback's signal. The wait goes on, and the result counts. */
   abort(reason: MatrixClientManagerError): void {
-    if (this.#hasEnded || this.#abortReason) return;
+    if (this.#isWaitOver || this.#abortReason) return;
     this.#abortReason = reason;
     this.#controller?.abort(reason);
   }
 
-  /** Aborts the callback's signal and ends the call: {@link run} rejects with `reason`. */
+  /** Aborts the callback's signal and ends the wait: {@link run} rejects with `reason`. */
   interrupt(reason: MatrixClientManagerError): void {
     this.abort(reason);
     this.#rejectWait?.(reason);
   }
 
   #orInterrupt(returned: PromiseLike<unknown>): Promise<void> {
-    const { clock, timeoutMs, onOverdue, onReturned } = this.#options;
+    const { clock, timeoutMs, onOverdue, onOverdueReturned } = this.#options;
     return new Promise((resolve, reject) => {
       let isOverdue = false;
       const timer =
@@ -102,7 +103,7 @@ export class CallbackCall implements CallbackContext {
         .then(() => resolve(), reject)
         .finally(() => {
           clock.clearTimeout(timer);
-          if (isOverdue) onReturned();
+          if (isOverdue) onOverdueReturned();
         });
     });
   }

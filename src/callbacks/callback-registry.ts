@@ -9,7 +9,7 @@ import { CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback } from './callback.js';
 import { HandledEvents, deduplicationId } from './handled-events.js';
 import { RunningCalls } from './running-calls.js';
-import type { CallbackOwner, RunningCallsOptions } from './running-calls.js';
+import type { CallSource, RunningCallsOptions } from './running-calls.js';
 
 /** How many events that a callback failed on are kept, per callback. */
 const REMEMBERED_FAILURES = 2_000;
@@ -21,12 +21,12 @@ const REMEMBERED_EVENTS = 20_000;
 /** How many users without callbacks are kept. */
 const REMEMBERED_USERS = 1_000;
 
-interface Subscription extends CallbackOwner {
+interface Subscription extends CallSource {
   /** One filter per registration; empty while the callback is not registered. */
   readonly filters: Set<CallbackFilter>;
   readonly roomQueues: KeyedQueue;
-  /** Events that this callback has finished and other callbacks have not. After a stop they are delivered again. */
-  readonly handledIds: RecentIds;
+  /** Events that this callback has handled, or that became its dead letters, while other callbacks have not finished. */
+  readonly finishedIds: RecentIds;
   /** Events that became dead letters because this callback failed. */
   readonly failedIds: RecentIds;
 }
@@ -34,7 +34,7 @@ interface Subscription extends CallbackOwner {
 interface UserCallbacks {
   readonly subscriptions: Map<ClientCallback, Subscription>;
   /**
-   * Subscriptions of removed callbacks, too: a callback that is added again gets back its queues and handled events.
+   * Subscriptions of removed callbacks, too: a callback that is added again gets back its queues and finished events.
    */
   readonly everRegistered: WeakMap<ClientCallback, Subscription>;
 }
@@ -42,7 +42,7 @@ interface UserCallbacks {
 /** The longest pause between two attempts, in milliseconds. */
 const MAX_PAUSE_MS = 300_000;
 
-type Outcome = 'handled' | 'failed' | 'stopped' | 'unwanted';
+type Outcome = 'succeeded' | 'failed' | 'stopped' | 'unwanted';
 
 export interface CallbackRegistryOptions extends RunningCallsOptions {
   /** How often a failing callback is called with an event. */
@@ -74,7 +74,8 @@ export class CallbackRegistry {
   readonly #users = new Map<string, UserCallbacks>();
   /** Users whose last callback was removed, oldest first. */
   readonly #withoutCallbacks = new Set<string>();
-  readonly #handledEvents = new HandledEvents();
+  /** Events that all callbacks of the user have finished, also as dead letters. */
+  readonly #finishedByAll = new HandledEvents();
   readonly #runningCalls: RunningCalls;
   /** Whether {@link clear} was called. */
   #isCleared = false;
@@ -96,7 +97,7 @@ export class CallbackRegistry {
       overdueCalls: 0,
       filters: new Set(),
       roomQueues: new KeyedQueue(),
-      handledIds: new RecentIds(REMEMBERED_EVENTS),
+      finishedIds: new RecentIds(REMEMBERED_EVENTS),
       failedIds: new RecentIds(REMEMBERED_FAILURES),
     };
     everRegistered.set(callback, subscription);
@@ -118,7 +119,7 @@ export class CallbackRegistry {
     subscriptions.delete(callback);
     this.#runningCalls.forget(subscription);
     if (subscriptions.size === 0) {
-      this.#rememberWithoutCallbacks(userId);
+      this.#keepSubscriptionsOf(userId);
       this.#options.onLastRemoved?.(userId);
     }
     return true;
@@ -143,12 +144,12 @@ export class CallbackRegistry {
     return this.#subscriptions(userId).some(({ filters }) => [...filters].some((filter) => filter.wantsBacklog));
   }
 
-  /** How many calls are still running after `timeoutMs`. */
+  /** How many callbacks still run although the manager no longer waits for them. */
   get overdue(): number {
     return this.#runningCalls.overdue;
   }
 
-  /** How many of the user's calls are still running after `timeoutMs`. */
+  /** Like {@link overdue}, of one user. */
   overdueOf(userId: string): number {
     return this.#subscriptions(userId).reduce((sum, { overdueCalls }) => sum + overdueCalls, 0);
   }
@@ -160,7 +161,7 @@ export class CallbackRegistry {
       this.#runningCalls.forget(subscription);
     }
     this.#users.delete(userId);
-    this.#handledEvents.forget(userId);
+    this.#finishedByAll.forget(userId);
   }
 
   /** Removes every callback and ends the running calls with `MANAGER_CLOSED`. */
@@ -174,7 +175,7 @@ export class CallbackRegistry {
     this.#runningCalls.close();
   }
 
-  /** Aborts the signals of the user's running calls. The calls go on, and their results count. */
+  /** Aborts the signals of the user's running calls. The waits go on, and the results count. */
   abortCalls(userId: string): void {
     this.#runningCalls.abort(userId);
   }
@@ -206,8 +207,8 @@ export class CallbackRegistry {
     if (!finished.every(Boolean)) return false;
     const id = deduplicationId(event);
     if (id !== undefined) {
-      for (const { handledIds } of recipients) handledIds.delete(id);
-      this.#handledEvents.add(event.userId, id);
+      for (const { finishedIds } of recipients) finishedIds.delete(id);
+      this.#finishedByAll.add(event.userId, id);
     }
     return true;
   }
@@ -224,13 +225,15 @@ export class CallbackRegistry {
     );
     const outcomes = await Promise.all(
       (failedSubscriptions.length > 0 ? failedSubscriptions : subscriptions).map((subscription) =>
-        subscription.roomQueues.run(event.roomId, () => this.#attempt(subscription, event, signal)),
+        subscription.roomQueues.run(event.roomId, () => this.#callWithRetries(subscription, event, signal)),
       ),
     );
-    return outcomes.includes('handled') && outcomes.every((outcome) => outcome === 'handled' || outcome === 'unwanted');
+    return (
+      outcomes.includes('succeeded') && outcomes.every((outcome) => outcome === 'succeeded' || outcome === 'unwanted')
+    );
   }
 
-  /** Resolves when the user's calls that are running now have ended. */
+  /** Resolves when the manager no longer waits for the user's calls that run now. Overdue calls do not count. */
   whenIdle(userId: string): Promise<void> {
     return this.#runningCalls.whenEnded(userId);
   }
@@ -247,14 +250,20 @@ export class CallbackRegistry {
     claim: Claim | undefined,
   ): Promise<boolean> {
     const id = deduplicationId(event);
-    if (id !== undefined && (subscription.handledIds.has(id) || this.#handledEvents.has(event.userId, id))) return true;
-    const outcome = await this.#attempt(subscription, event, signal, claim);
-    if (id !== undefined && (outcome === 'handled' || outcome === 'failed')) subscription.handledIds.add(id);
+    if (id !== undefined && (subscription.finishedIds.has(id) || this.#finishedByAll.has(event.userId, id)))
+      return true;
+    const outcome = await this.#callWithRetries(subscription, event, signal, claim);
+    if (id !== undefined && (outcome === 'succeeded' || outcome === 'failed')) subscription.finishedIds.add(id);
     return outcome !== 'stopped'; // 'stopped': the next start delivers the event again
   }
 
-  /** Calls the callback with the event, up to `attempts` times, with pauses in between. */
-  async #attempt(subscription: Subscription, event: ClientEvent, signal: AbortSignal, claim?: Claim): Promise<Outcome> {
+  /** Calls the callback until it succeeds, up to `attempts` times. After the last failure stores a dead letter. */
+  async #callWithRetries(
+    subscription: Subscription,
+    event: ClientEvent,
+    signal: AbortSignal,
+    claim?: Claim,
+  ): Promise<Outcome> {
     const id = deduplicationId(event);
     for (let attempt = 1; ; attempt++) {
       if (signal.aborted) return 'stopped';
@@ -263,7 +272,7 @@ export class CallbackRegistry {
       try {
         await this.#runningCalls.run(call, subscription.callback, event, attempt);
         if (id !== undefined) subscription.failedIds.delete(id);
-        return 'handled';
+        return 'succeeded';
       } catch (error) {
         if (call.isAborted && !wants(subscription, event)) {
           // Removed while it ran. If it was the last callback, the event is kept for callbacks that are added later.
@@ -306,8 +315,11 @@ export class CallbackRegistry {
     return waited.catch(() => false);
   }
 
-  /** Keeps the user's handled events in case a callback is added again; drops the oldest beyond `REMEMBERED_USERS`. */
-  #rememberWithoutCallbacks(userId: string): void {
+  /**
+   * Keeps the subscriptions of a user without callbacks, because a callback that is added again continues with its queues
+   * and events. Beyond `REMEMBERED_USERS` users the oldest are dropped.
+   */
+  #keepSubscriptionsOf(userId: string): void {
     this.#withoutCallbacks.add(userId);
     if (this.#withoutCallbacks.size <= REMEMBERED_USERS) return;
     for (const oldest of this.#withoutCallbacks) {

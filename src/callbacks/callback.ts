@@ -7,8 +7,8 @@ import { checkOptions, flag, listOf, optionsOf, roomId } from '../core/validatio
 /** The second argument of a callback. */
 export interface CallbackContext {
   /**
-   * Aborted when the manager stops waiting for this call: after `callbackTimeoutMs`, or `stopTimeoutMs` after its
-   * client was stopped. End the work then, because the callback will be called with the event again.
+   * Aborted after `callbackTimeoutMs`, `stopTimeoutMs` after the client was stopped, and when the manager shuts down. End
+   * the work then: the event may be delivered again.
    */
   readonly signal: AbortSignal;
 }
@@ -28,7 +28,11 @@ export interface CallbackOptions {
   readonly types?: readonly string[] | undefined;
   /** The rooms whose events to deliver. @default all */
   readonly rooms?: readonly string[] | undefined;
-  /** Whether to deliver the events of the first sync on the user's device, too. @default false */
+  /**
+   * Whether to deliver older events, too: those that the first sync on the user's device returns, and those before the
+   * user's join in a room that the user joins later.
+   * @default false
+   */
   readonly backlog?: boolean | undefined;
 }
 

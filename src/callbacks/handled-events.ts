@@ -1,13 +1,14 @@
 import type { ClientEvent } from '../core/client-event.js';
 
-/** How many event ids are kept per user. Enough, because duplicates arrive within one sync. */
+/** How many event ids are kept per user. If a user has had more since, a restarted client may repeat an event. */
 const EVENTS_PER_USER = 1_000;
 /** How many event ids are kept for all users together: about 20 MB. */
 const EVENTS_OF_ALL = 200_000;
 
 /**
- * Recognises duplicates: keeps the ids of events that all callbacks of a user have finished. Beyond the limits it drops
- * a user's oldest ids, and all ids of the users whose last event is the oldest.
+ * Keeps the ids of events that all callbacks of a user have finished: a restarted client may deliver them again if storing
+ * that they were handled failed. Beyond the limits it drops a user's oldest ids, and all ids of the users whose last event
+ * is the oldest.
  */
 export class HandledEvents {
   /** In the order of the users' last events. */

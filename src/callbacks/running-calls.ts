@@ -16,8 +16,8 @@ export interface RunningCallsOptions {
   readonly telemetry?: Telemetry;
 }
 
-/** One registered callback of one user. */
-export interface CallbackOwner {
+/** The subscription whose callback is called. */
+export interface CallSource {
   readonly callback: ClientCallback;
   /** Empty while the callback is not registered. */
   readonly filters: { readonly size: number };
@@ -25,13 +25,13 @@ export interface CallbackOwner {
   overdueCalls: number;
 }
 
-/** The calls that are running now, and the overdue ones. */
+/** The calls that the manager waits for, and the number of overdue ones: callbacks that still run after the wait. */
 export class RunningCalls {
   readonly #options: RunningCallsOptions;
-  /** Calls that have not ended, per user. Overdue calls have ended: the manager no longer waits for them. */
+  /** The calls that the manager waits for, per user. Overdue ones are not among them. */
   readonly #calls = new Map<string, Set<CallbackCall>>();
   /** Registered callbacks with overdue calls. */
-  readonly #overdueOwners = new Set<CallbackOwner>();
+  readonly #overdueSources = new Set<CallSource>();
   readonly #currentCall = new AsyncLocalStorage<CallbackCall>();
 
   constructor(options: RunningCallsOptions) {
@@ -39,7 +39,7 @@ export class RunningCalls {
   }
 
   /** Creates a call without beginning it. */
-  prepare(owner: CallbackOwner, { userId, roomId }: ClientEvent): CallbackCall {
+  prepare(source: CallSource, { userId, roomId }: ClientEvent): CallbackCall {
     const { clock, timeoutMs } = this.#options;
     return new CallbackCall({
       userId,
@@ -47,12 +47,12 @@ export class RunningCalls {
       clock,
       timeoutMs,
       onOverdue: () => {
-        owner.overdueCalls++;
-        if (owner.filters.size > 0) this.#overdueOwners.add(owner);
+        source.overdueCalls++;
+        if (source.filters.size > 0) this.#overdueSources.add(source);
       },
-      onReturned: () => {
-        owner.overdueCalls--;
-        if (owner.overdueCalls === 0) this.#overdueOwners.delete(owner);
+      onOverdueReturned: () => {
+        source.overdueCalls--;
+        if (source.overdueCalls === 0) this.#overdueSources.delete(source);
       },
     });
   }
@@ -74,38 +74,38 @@ export class RunningCalls {
     }
   }
 
-  /** Resolves when the user's calls that are running now have ended. */
+  /** Resolves when the manager waits for none of the calls any more that it waits for now. Overdue calls do not count. */
   async whenEnded(userId: string): Promise<void> {
-    await Promise.all([...(this.#calls.get(userId) ?? [])].map(({ ended }) => ended));
+    await Promise.all([...(this.#calls.get(userId) ?? [])].map(({ waitEnded }) => waitEnded));
   }
 
-  /** Whether the code runs inside a call of the user that has not ended. */
+  /** Whether the code runs inside a call of the user that the manager waits for. */
   isInsideCallback(userId: string): boolean {
     const call = this.#currentCall.getStore();
-    return call !== undefined && !call.hasEnded && call.userId === userId;
+    return call !== undefined && !call.isWaitOver && call.userId === userId;
   }
 
   /** How many calls of registered callbacks are overdue. */
   get overdue(): number {
     let sum = 0;
-    for (const { overdueCalls } of this.#overdueOwners) sum += overdueCalls;
+    for (const { overdueCalls } of this.#overdueSources) sum += overdueCalls;
     return sum;
   }
 
   /** Call this when the callback was removed: its overdue calls are no longer counted. */
-  forget(owner: CallbackOwner): void {
-    this.#overdueOwners.delete(owner);
+  forget(source: CallSource): void {
+    this.#overdueSources.delete(source);
   }
 
-  /** Aborts the signals of the user's calls. The calls go on, and their results count. */
+  /** Aborts the signals of the user's calls. The waits go on, and the results count. */
   abort(userId: string): void {
     const reason = new MatrixClientManagerError('ABORTED', `the client of ${userId} was stopped`, { userId });
     for (const call of this.#calls.get(userId) ?? []) call.abort(reason);
   }
 
-  /** Aborts the signals of all calls and ends the calls with `MANAGER_CLOSED`. */
+  /** Aborts the signals of all calls and ends the waits with `MANAGER_CLOSED`. */
   close(): void {
-    this.#overdueOwners.clear();
+    this.#overdueSources.clear();
     const reason = new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
     for (const calls of this.#calls.values()) for (const call of calls) call.interrupt(reason);
   }

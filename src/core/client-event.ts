@@ -4,7 +4,8 @@ import type { Redacted } from './redacted.js';
 
 /**
  * How an event was received. `live`: from a sync. `gap-fill`: fetched later, because a sync had omitted it or the client
- * was not running. `backlog`: older than the client's first sync; delivered only to callbacks that request it.
+ * was not running. `backlog`: older than the client's first sync, or than the user's join in a room joined later; delivered
+ * only to callbacks that request it.
  */
 export type Provenance = 'live' | 'backlog' | 'gap-fill';
 

@@ -13,7 +13,7 @@ function setUp(timeoutMs = 1_000) {
     clock,
     timeoutMs,
     onOverdue: () => told.push('overdue'),
-    onReturned: () => told.push('returned'),
+    onOverdueReturned: () => told.push('returned'),
   });
   return { clock, told, call };
 }
@@ -31,10 +31,10 @@ describe('a call of a callback', () => {
   ])('ends at once when %s is returned', async (_, returned) => {
     const { clock, call } = setUp();
     const run = call.run(() => returned);
-    expect(call.hasEnded).toBe(true);
+    expect(call.isWaitOver).toBe(true);
     expect(clock.pendingTimers).toBe(0);
     await run;
-    await call.ended;
+    await call.waitEnded;
   });
 
   it('waits for anything that has a then(), as for a promise', async () => {
@@ -45,7 +45,7 @@ describe('a call of a callback', () => {
     });
     const run = call.run(() => thenable);
     await clock.advance(499);
-    expect(call.hasEnded).toBe(false);
+    expect(call.isWaitOver).toBe(false);
     await clock.advance(1);
     await run;
     expect(clock.pendingTimers).toBe(0);
@@ -69,7 +69,7 @@ describe('a call of a callback', () => {
     expect(told).toEqual([]);
     await clock.advance(1);
     expect(await run).toMatchObject({ code: 'TIMEOUT', userId: '@a:x', roomId: '!r:x' });
-    expect([told, call.isAborted, call.hasEnded]).toEqual([['overdue'], true, true]);
+    expect([told, call.isAborted, call.isWaitOver]).toEqual([['overdue'], true, true]);
     late.resolve();
     await clock.advance(0);
     expect(told).toEqual(['overdue', 'returned']);
@@ -90,7 +90,7 @@ describe('a call of a callback', () => {
     call.abort(reason('first'));
     call.abort(reason('second'));
     expect(signal.reason).toMatchObject({ message: 'first' });
-    expect([call.isAborted, call.hasEnded]).toEqual([true, false]);
+    expect([call.isAborted, call.isWaitOver]).toEqual([true, false]);
     callback.resolve();
     await run;
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RunningCalls } from '../../src/callbacks/running-calls.js';
-import type { CallbackOwner } from '../../src/callbacks/running-calls.js';
+import type { CallSource } from '../../src/callbacks/running-calls.js';
 import { ManualClock } from '../../src/testing/index.js';
 import { messageEvent } from './message-event.js';
 
@@ -11,9 +11,9 @@ function setUp() {
   const clock = new ManualClock();
   const calls = new RunningCalls({ clock, timeoutMs: 1_000 });
   const ends: PromiseWithResolvers<void>[] = [];
-  const owner = (): CallbackOwner => ({ callback: async () => {}, filters: { size: 1 }, overdueCalls: 0 });
+  const source = (): CallSource => ({ callback: async () => {}, filters: { size: 1 }, overdueCalls: 0 });
   /** A call that runs until its `ends` is resolved. */
-  const begin = (of: CallbackOwner, userId = alice) => {
+  const begin = (of: CallSource, userId = alice) => {
     const event = messageEvent({ userId });
     const call = calls.prepare(of, event);
     const end = Promise.withResolvers<void>();
@@ -21,14 +21,14 @@ function setUp() {
     const run = calls.run(call, () => end.promise, event, 1).catch((error: unknown) => error);
     return { call, run };
   };
-  return { clock, calls, ends, owner, begin };
+  return { clock, calls, ends, source, begin };
 }
 
 describe('running calls', () => {
   it('count as overdue from their time limit until each of them has returned', async () => {
-    const { clock, calls, ends, owner, begin } = setUp();
-    const of = owner();
-    const runs = [begin(of), begin(of), begin(owner())].map(({ run }) => run);
+    const { clock, calls, ends, source, begin } = setUp();
+    const of = source();
+    const runs = [begin(of), begin(of), begin(source())].map(({ run }) => run);
     expect(calls.overdue).toBe(0);
     await clock.advance(1_000);
     for (const error of await Promise.all(runs)) expect(error).toMatchObject({ code: 'TIMEOUT' });
@@ -44,16 +44,16 @@ describe('running calls', () => {
   });
 
   it('do not count as overdue where their callback was removed before', async () => {
-    const { clock, calls, owner, begin } = setUp();
-    const removed = { ...owner(), filters: { size: 0 } };
+    const { clock, calls, source, begin } = setUp();
+    const removed = { ...source(), filters: { size: 0 } };
     begin(removed);
     await clock.advance(1_000);
     expect(calls.overdue).toBe(0);
   });
 
   it('of one user are told to end, and not those of another', async () => {
-    const { calls, owner, begin } = setUp();
-    const [ofAlice, ofBob] = [begin(owner()).call, begin(owner(), bob).call];
+    const { calls, source, begin } = setUp();
+    const [ofAlice, ofBob] = [begin(source()).call, begin(source(), bob).call];
     calls.abort(alice);
     calls.abort('@nobody:hs.test');
     expect(ofAlice.signal.reason).toMatchObject({ code: 'ABORTED', userId: alice });
@@ -61,9 +61,9 @@ describe('running calls', () => {
   });
 
   it('are waited for, those of one user', async () => {
-    const { clock, calls, ends, owner, begin } = setUp();
-    begin(owner());
-    begin(owner(), bob);
+    const { clock, calls, ends, source, begin } = setUp();
+    begin(source());
+    begin(source(), bob);
     await calls.whenEnded('@nobody:hs.test');
     let ended = false;
     void calls.whenEnded(alice).then(() => (ended = true));
@@ -75,10 +75,10 @@ describe('running calls', () => {
   });
 
   it('end with MANAGER_CLOSED at the close, and none is overdue', async () => {
-    const { clock, calls, owner, begin } = setUp();
-    const overdue = begin(owner());
+    const { clock, calls, source, begin } = setUp();
+    const overdue = begin(source());
     await clock.advance(1_000);
-    const { call, run } = begin(owner());
+    const { call, run } = begin(source());
     calls.close();
     expect(await run).toMatchObject({ code: 'MANAGER_CLOSED' });
     expect(call.signal.aborted).toBe(true);
@@ -88,10 +88,10 @@ describe('running calls', () => {
   });
 
   it('give the callback a copy of the event', async () => {
-    const { calls, owner } = setUp();
+    const { calls, source } = setUp();
     const event = messageEvent();
     const change = (own: { content?: unknown }): void => void Object.assign(own.content as object, { body: 'changed' });
-    await calls.run(calls.prepare(owner(), event), change as never, event, 1);
+    await calls.run(calls.prepare(source(), event), change as never, event, 1);
     expect(event.content.body).toBe('hello');
   });
 });
