@@ -5,8 +5,9 @@ import type { Step } from './room-progress.js';
 
 /** A batch whose events are being handled. Neighbouring handled batches are merged into one. */
 export interface TrackedBatch {
-  position: string;
-  rooms: Map<string, string | null> | undefined;
+  syncPosition: string;
+  /** The source's resume data, stored together with `syncPosition`. */
+  roomStates: Map<string, string | null> | undefined;
   accountData: string | undefined;
   /** Room positions that apply once this batch and all before it are handled. Unordered. */
   roomSteps: RoomStep[];
@@ -58,8 +59,8 @@ export class BatchLedger {
 
   add({ position, resume }: EventBatch): TrackedBatch {
     const tracked: TrackedBatch = {
-      position,
-      rooms: resume && new Map(resume.rooms),
+      syncPosition: position,
+      roomStates: resume && new Map(resume.rooms),
       accountData: resume?.accountData,
       roomSteps: [],
       journaled: [],
@@ -85,21 +86,21 @@ export class BatchLedger {
   /**
    * Adds the next event of a room.
    * @param movesPosition - false if the room's position must not be set to this event
-   * @param backlogMark - fields that the event's position takes over from the room's previous position
+   * @param backlogPending - whether the backlog before the event was not delivered; stored with the position as `history`
    */
   addEvent(
     batch: TrackedBatch,
     roomId: string,
     eventId: string,
     movesPosition: boolean,
-    backlogMark: Pick<DeliveredPosition, 'history'> = {},
+    backlogPending = false,
   ): TrackedEvent {
     const step = {
       batch,
       roomId,
       eventId,
-      position: movesPosition ? { eventId, ...backlogMark } : undefined,
-      handled: false,
+      position: movesPosition ? deliveredPosition(eventId, backlogPending) : undefined,
+      isDone: false,
     };
     this.#room(roomId).push(step);
     return step;
@@ -107,15 +108,15 @@ export class BatchLedger {
 
   /** Adds a position that the room gets once the batch is handled; null deletes the room's position. */
   addPosition(batch: TrackedBatch, roomId: string, position: DeliveredPosition | null): void {
-    const step: RoomStep = { batch, roomId, position, handled: false };
+    const step: RoomStep = { batch, roomId, position, isDone: false };
     this.#room(roomId).push(step);
     batch.roomSteps.push(step);
   }
 
   /** @param isJournaled - whether the stored journal already has the event */
   markHandled(step: TrackedEvent, isJournaled = false): void {
-    if (step.handled) return;
-    step.handled = true;
+    if (step.isDone) return;
+    step.isDone = true;
     this.#changedRooms.add(step.roomId);
     if (isJournaled) mergedBatchOf(step.batch).journaled.push(toJournalEntry(step));
     else this.#handledEvents.push(step);
@@ -126,7 +127,7 @@ export class BatchLedger {
     const handledBatches = this.#takeHandledBatches();
     const add = this.#takeJournal();
     const lastDelivered = this.#takePositions();
-    const { rooms, accountData } = handledBatches ?? {};
+    const { roomStates: rooms, accountData } = handledBatches ?? {};
     let prune: readonly JournalEntry[] | 'all' = handledBatches?.journaled ?? [];
     if (lastDelivered.size + add.length + prune.length === 0 && !rooms) return undefined;
     this.#journalSize += add.length - prune.length;
@@ -189,9 +190,9 @@ export class BatchLedger {
     if (run.next) run.next.previous = undefined;
     else this.#newest = undefined;
     run.isCovered = true;
-    this.#pendingSince = run.position;
+    this.#pendingSince = run.syncPosition;
     for (const step of run.roomSteps) {
-      step.handled = true;
+      step.isDone = true;
       this.#changedRooms.add(step.roomId);
     }
     return run;
@@ -202,15 +203,15 @@ export class BatchLedger {
     earlier.next = later.next;
     if (later.next) later.next.previous = earlier;
     else this.#newest = earlier;
-    earlier.position = later.position;
-    earlier.rooms = mergeRooms(earlier.rooms, later.rooms);
+    earlier.syncPosition = later.syncPosition;
+    earlier.roomStates = mergeRooms(earlier.roomStates, later.roomStates);
     earlier.accountData = later.accountData ?? earlier.accountData;
     earlier.roomSteps = appendToLarger(earlier.roomSteps, later.roomSteps);
     earlier.journaled = appendToLarger(earlier.journaled, later.journaled);
     later.mergedInto = earlier;
     later.previous = undefined;
     later.next = undefined;
-    later.rooms = undefined;
+    later.roomStates = undefined;
     later.roomSteps = [];
     later.journaled = [];
   }
@@ -226,13 +227,21 @@ function mergedBatchOf(batch: TrackedBatch): TrackedBatch {
   return current;
 }
 
+/** @param backlogPending - whether the backlog before the event was not delivered */
+export function deliveredPosition(eventId: string, backlogPending: boolean): DeliveredPosition {
+  return { eventId, ...(backlogPending && { history: true as const }) };
+}
+
 function appendToLarger<T>(one: T[], other: T[]): T[] {
   const [small, large] = one.length < other.length ? [one, other] : [other, one];
   for (const item of small) large.push(item); // not push(...small): the number of arguments is limited
   return large;
 }
 
-function mergeRooms(earlier: TrackedBatch['rooms'], later: TrackedBatch['rooms']): TrackedBatch['rooms'] {
+function mergeRooms(
+  earlier: TrackedBatch['roomStates'],
+  later: TrackedBatch['roomStates'],
+): TrackedBatch['roomStates'] {
   if (!earlier || !later) return later ?? earlier;
   if (earlier.size >= later.size) {
     for (const [roomId, state] of later) earlier.set(roomId, state);

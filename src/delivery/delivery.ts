@@ -9,7 +9,7 @@ import type { RawEvent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
 import { backoffMs } from '../http/retry.js';
 import type { CheckpointChange, DeliveredPosition, StoredCheckpoint } from '../storage/checkpoint.js';
-import { BatchLedger } from './batch-ledger.js';
+import { BatchLedger, deliveredPosition } from './batch-ledger.js';
 import type { TrackedBatch, TrackedEvent } from './batch-ledger.js';
 import type { Edge } from './fill-gap.js';
 import { GapFiller } from './gap-filler.js';
@@ -78,8 +78,8 @@ export class Delivery {
   readonly #seenEventIds = new RecentIds(REMEMBERED_EVENTS);
   /** Events from the stored journal: handled before the start, but after the stored sync position. */
   readonly #journaledIds: Set<string>;
-  /** The newest event of each room that was planned for delivery. */
-  readonly #positions: Map<string, DeliveredPosition>;
+  /** Each room's position after all accepted batches. The ledger's follow once the events before them are handled. */
+  readonly #plannedPositions: Map<string, DeliveredPosition>;
   /** Joined rooms of which events were received, with the id of the first one; undefined if a gap is before it. */
   readonly #receivedRooms = new Map<string, string | undefined>();
   readonly #stopping = new AbortController();
@@ -89,20 +89,21 @@ export class Delivery {
   #hasDeferredEvents = false;
   /** See {@link hasDeferredBacklog}. */
   #hasDeferredBacklog = false;
-  /** Whether a deferred batch's room state was not stored. Then `clientSince` must not be stored any more. */
+  /** Whether a deferred batch's room state was left out. `clientSince` then stays: the stored rooms would not match it. */
   #hasUnstoredRooms = false;
   /** How many batches have unhandled events. */
   #unhandledBatches = 0;
   #eventsInFlight = 0;
   readonly #typing: TypingLists;
   #resumeSource: (() => void) | undefined;
-  /** The commits so far, one after the other. */
-  #commits: Promise<void> = Promise.resolve();
+  /** The last commit in the queue; each begins after the one before it. */
+  #lastCommit: Promise<void> = Promise.resolve();
   #commitScheduled = false;
   /** Resolve functions of `record()` calls that wait for the next commit. */
   readonly #commitWaiters: (() => void)[] = [];
   #isStorageFailing = false;
-  #isFinished = false;
+  /** Whether no further commit may begin. */
+  #commitsEnded = false;
 
   constructor(options: DeliveryOptions) {
     const { since, lastDelivered, journal } = options.stored;
@@ -110,21 +111,21 @@ export class Delivery {
     this.#gaps = new GapFiller(options);
     this.#ledger = new BatchLedger(journal.length);
     this.#typing = new TypingLists(options.userId);
-    this.#positions = new Map(lastDelivered);
-    this.#hasEarlierBatch = since !== undefined || this.#positions.size > 0;
+    this.#plannedPositions = new Map(lastDelivered);
+    this.#hasEarlierBatch = since !== undefined || this.#plannedPositions.size > 0;
     this.#journaledIds = new Set(journal.map(({ eventId }) => eventId));
   }
 
   /**
    * Queues the batch's events. Resolves immediately, or once callbacks catch up if more than `MAX_EVENTS_IN_FLIGHT` are
-   * being handled. For the first batch, and for backfilled rooms, resolves after the end of the backlog is stored:
+   * being handled. For the first batch, and for late rooms, resolves after the end of the backlog is stored:
    * events after it then count as new even after a crash.
    */
   async accept(batch: EventBatch): Promise<void> {
     const { hasCallbacks = () => true } = this.#options;
     if (this.#hasDeferredEvents || (!this.#stopping.signal.aborted && !hasCallbacks())) return this.#deferBatch(batch);
     if (this.#stopping.signal.aborted) return;
-    const newRooms = this.#takeNewRooms(batch, false);
+    const backlogRooms = this.#recordRooms(batch, false);
     const tracked = this.#ledger.add(batch);
     const isFirst = isFromStart(batch) && !this.#hasEarlierBatch;
     this.#unhandledBatches++;
@@ -135,8 +136,8 @@ export class Delivery {
     void this.#completeAfter(tracked, deliveries);
     if (isFirst || batch.scope === 'late-rooms') {
       await nextEventLoopTurn();
-      if (!tracked.isComplete) this.#storeBacklogEnd(batch, newRooms);
-      await this.#commits;
+      if (!tracked.isComplete) this.#storeBacklogEnd(batch, backlogRooms);
+      await this.#lastCommit;
     }
     if (this.#stopping.signal.aborted) return; // aborted during the commit: abort() has already resumed the source
     if (this.#eventsInFlight > MAX_EVENTS_IN_FLIGHT) {
@@ -149,7 +150,7 @@ export class Delivery {
     return this.#gaps.stalledRooms;
   }
 
-  /** Whether events were received without callbacks. From then on this delivery defers every batch. */
+  /** Whether events have to be fetched again for later callbacks. From then on this delivery delivers nothing more. */
   get hasDeferredEvents(): boolean {
     return this.#hasDeferredEvents;
   }
@@ -165,7 +166,8 @@ export class Delivery {
   }
 
   /**
-   * Call this when the last callback was removed. Events that no callback has begun with are kept for later callbacks.
+   * Call this when the last callback was removed. If events are unhandled, ends this delivery: for later callbacks, a sync
+   * from the stored position fetches them again.
    */
   deferUnhandled(): void {
     if (this.#unhandledBatches === 0) return;
@@ -185,14 +187,14 @@ export class Delivery {
     await nextEventLoopTurn(); // let the finished callbacks mark their events as handled
     await this.#scheduleCommit();
     await nextEventLoopTurn(); // let closing connections remove their callbacks
-    const pending = this.#isFinished ? undefined : this.#ledger.takePendingSince();
+    const pending = this.#commitsEnded ? undefined : this.#ledger.takePendingSince();
     if (pending) await this.#commit(pending);
-    this.#isFinished = true; // a callback that returns later must not move the position of the next client
+    this.#commitsEnded = true; // a callback that returns later must not move the position of the next client
   }
 
   /** Begins no further commit, even if a hanging storage recovers: the position belongs to the next client then. */
   stopCommitting(): void {
-    this.#isFinished = true;
+    this.#commitsEnded = true;
   }
 
   async #completeAfter(tracked: TrackedBatch, deliveries: Promise<boolean>[]): Promise<void> {
@@ -210,39 +212,40 @@ export class Delivery {
     }
   }
 
-  /** Delivers nothing of a batch; stores where the backlog of new rooms ends, so that later events are not backlog. */
+  /** Delivers nothing of a batch; stores where the backlog of its rooms ends, so that later events are not backlog. */
   async #deferBatch(batch: EventBatch): Promise<void> {
-    if (this.#isFinished) return;
+    if (this.#commitsEnded) return;
     const { position, scope, rooms, invites, resume } = batch;
-    const newRooms = this.#takeNewRooms(batch, true);
+    const backlogRooms = this.#recordRooms(batch, true);
     if (isFromStart(batch) && !this.#hasEarlierBatch) {
       this.#hasEarlierBatch = true;
       this.#hasDeferredBacklog = true;
-      for (const [roomId, end] of backlogEnds(rooms)) this.#positions.set(roomId, end);
-      const lastDelivered = new Map(this.#positions);
-      this.#commits = this.#commits.then(() => this.#commit({ since: position, ...resume, lastDelivered }));
+      for (const [roomId, end] of backlogEnds(rooms)) this.#plannedPositions.set(roomId, end);
+      const lastDelivered = new Map(this.#plannedPositions);
+      this.#lastCommit = this.#lastCommit.then(() => this.#commit({ since: position, ...resume, lastDelivered }));
     } else if (scope === 'late-rooms') {
       this.#hasDeferredBacklog = true;
-      const ends = backlogEnds(newRooms);
-      for (const [roomId, end] of ends) this.#positions.set(roomId, end);
+      const ends = backlogEnds(backlogRooms);
+      for (const [roomId, end] of ends) this.#plannedPositions.set(roomId, end);
       if (ends.length > 0 || resume) {
         const lastDelivered = new Map(ends);
-        this.#commits = this.#commits.then(() => this.#commit({ ...resume, lastDelivered }));
+        this.#lastCommit = this.#lastCommit.then(() => this.#commit({ ...resume, lastDelivered }));
       }
     } else if (rooms.length + invites.length > 0 || resume) {
       this.#hasDeferredEvents = true;
       this.#storeClientPosition(batch);
     }
-    await this.#commits;
+    await this.#lastCommit;
   }
 
   /**
-   * The rooms of the batch of which no event was received before. Events of the others may still have to be handled, so
-   * the end of their backlog is not the end of a batch of backfilled rooms.
-   * @param isDeferred - whether nothing of these others was delivered: then their events before the first received one
-   *   are returned too
+   * Records the rooms of the batch as received. Returns those whose last event ends their backlog: rooms without a
+   * position, of which no event was received before. In other rooms newer events may be unhandled, and a stored end would
+   * skip them.
+   * @param isDeferred - whether the earlier events were not delivered either: the older events of their rooms are then
+   *   returned, too
    */
-  #takeNewRooms({ rooms }: EventBatch, isDeferred: boolean): RoomBatch[] {
+  #recordRooms({ rooms }: EventBatch, isDeferred: boolean): RoomBatch[] {
     return rooms.flatMap((room) => {
       const { roomId, membership, timeline, limited } = room;
       const wasReceived = this.#receivedRooms.has(roomId);
@@ -251,7 +254,7 @@ export class Delivery {
       else if (!wasReceived && (limited || timeline.length > 0)) {
         this.#receivedRooms.set(roomId, limited ? undefined : timeline[0]?.event_id);
       }
-      if (this.#positions.has(roomId)) return [];
+      if (this.#plannedPositions.has(roomId)) return [];
       if (!wasReceived) return [room];
       const first = isDeferred ? timeline.findIndex(({ event_id: id }) => id === firstId) : -1;
       return first > 0 ? [{ ...room, timeline: timeline.slice(0, first) }] : [];
@@ -264,14 +267,14 @@ export class Delivery {
     if (this.#unhandledBatches > 0) this.#hasUnstoredRooms = true;
     const hasChanges = resume !== undefined || invites.length > 0 || rooms.some(({ timeline }) => timeline.length > 0);
     if (this.#hasUnstoredRooms || !hasChanges) return;
-    this.#commits = this.#commits.then(() => this.#commit({ clientSince: position, ...resume }));
+    this.#lastCommit = this.#lastCommit.then(() => this.#commit({ clientSince: position, ...resume }));
   }
 
   /**
    * Stores where the backlog ends, for a batch that is not handled at once because a callback asked for the backlog.
    */
-  #storeBacklogEnd({ scope, position, resume }: EventBatch, newRooms: readonly RoomBatch[]): void {
-    const ends = backlogEnds(newRooms);
+  #storeBacklogEnd({ scope, position, resume }: EventBatch, backlogRooms: readonly RoomBatch[]): void {
+    const ends = backlogEnds(backlogRooms);
     const moreRoomsFollow = scope === 'first-rooms';
     if (ends.length === 0 && !moreRoomsFollow) return;
     // After a crash the rooms still to be loaded count as backlog up to this position, so it is stored now.
@@ -279,7 +282,7 @@ export class Delivery {
     const positionChange = moreRoomsFollow
       ? { since: position, ...(accountData !== undefined && { accountData }) }
       : {};
-    this.#commits = this.#commits.then(() => this.#commit({ ...positionChange, lastDelivered: new Map(ends) }));
+    this.#lastCommit = this.#lastCommit.then(() => this.#commit({ ...positionChange, lastDelivered: new Map(ends) }));
   }
 
   async #acceptRoom(
@@ -295,31 +298,31 @@ export class Delivery {
     const { roomId } = room;
     const isPlanned = await this.#roomQueues.run(roomId, async () => {
       // After a stop a gap may be unfilled: plan nothing, so that the room's position does not move past it.
-      const isBacklog = isFirst || (batch.scope === 'late-rooms' && !this.#positions.has(roomId));
+      const isBacklog = isFirst || (batch.scope === 'late-rooms' && !this.#plannedPositions.has(roomId));
       const plan = this.#stopping.signal.aborted ? undefined : await this.#planEvents(batch, room, isBacklog);
       if (!plan) return false;
       const hasLeft = room.membership === 'leave';
       if (room.isGone) this.#reportGoneRoom(roomId);
       const hasBacklog = plan.some((event) => event.provenance === 'backlog');
-      // Keep the mark: the backlog before this position was not delivered, and a later callback may ask for it.
-      const position = this.#positions.get(roomId);
-      const hasPendingBacklog = position ? position.history : room.isAwaitingBackfill;
-      const backlogMark = !hasBacklog && hasPendingBacklog ? { history: true as const } : {};
+      // Undelivered backlog before this position stays pending, because a later callback may ask for it.
+      const position = this.#plannedPositions.get(roomId);
+      const wasPending = position ? position.history : room.isAwaitingBackfill;
+      const backlogPending = !hasBacklog && wasPending === true;
       for (const { raw, provenance } of plan) {
         const readable = needsDecryption(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;
         if (!readable) return false;
         const movesPosition = !hasLeft && provenance !== 'backlog';
         if (!this.#seenEventIds.add(readable.event_id)) continue;
-        const step = this.#ledger.addEvent(tracked, roomId, readable.event_id, movesPosition, backlogMark);
+        const step = this.#ledger.addEvent(tracked, roomId, readable.event_id, movesPosition, backlogPending);
         const event = toTimelineEvent(this.#options.userId, roomId, readable, provenance);
         deliveries.push(this.#deliver(step, event));
       }
-      const provenance = isFirst || batch.scope === 'late-rooms' ? 'backlog' : ofNewEvents(room, batch);
+      const provenance = isFirst || batch.scope === 'late-rooms' ? 'backlog' : provenanceOfNewEvents(room, batch);
       for (const event of toEphemeralEvents(this.#options.userId, room, provenance)) {
-        const changed = event.type === 'typing' ? this.#typing.withoutOwnUser(event) : event;
+        const changed = event.type === 'typing' ? this.#typing.takeChange(event) : event;
         if (changed) deliveries.push(this.#dispatch(changed, async () => {}));
       }
-      this.#updatePosition(tracked, batch, room, backlogMark, hasLeft || hasBacklog);
+      this.#updatePosition(tracked, batch, room, backlogPending, hasLeft || hasBacklog);
       return true;
     });
     return isPlanned && (await Promise.all(deliveries)).every(Boolean);
@@ -331,7 +334,7 @@ export class Delivery {
     invite: InviteBatch,
     isFirst: boolean,
   ): Promise<boolean> {
-    const event = toInvite(this.#options.userId, invite, isFirst ? 'backlog' : ofNewEvents(invite, batch));
+    const event = toInvite(this.#options.userId, invite, isFirst ? 'backlog' : provenanceOfNewEvents(invite, batch));
     if (!event) return true;
     const memberEvent = invite.state.find(({ type, sender }) => type === 'm.room.member' && sender === event.sender);
     // Most invitations have no event id, but the journal needs an id.
@@ -343,12 +346,12 @@ export class Delivery {
   async #planEvents(batch: EventBatch, room: RoomBatch, isBacklog: boolean): Promise<PlannedEvent[] | undefined> {
     const { roomId, timeline, prevBatch } = room;
     if (isBacklog) return withProvenance('backlog', timeline);
-    const position = this.#positions.get(roomId);
+    const position = this.#plannedPositions.get(roomId);
     const edge = (event: RawEvent): Edge => {
       if (position) return event.event_id === position.eventId ? 'known' : 'none';
       return isOwnJoin(event, this.#options.userId) ? 'first' : 'none';
     };
-    const provenance = ofNewEvents(room, batch);
+    const provenance = provenanceOfNewEvents(room, batch);
     const edgeIndex = timeline.findLastIndex((event) => edge(event) !== 'none');
     if (edgeIndex >= 0) {
       // In a room that was just joined, events before the join are backlog; the join itself is new.
@@ -360,7 +363,7 @@ export class Delivery {
       ];
     }
     // The source has left out the events that are newer than its position, so only older ones remain.
-    if (isOlderThan(position, room, batch)) return withProvenance('backlog', position?.history ? timeline : []);
+    if (hasOnlyOlderEvents(position, room, batch)) return withProvenance('backlog', position?.history ? timeline : []);
     const received = withProvenance(provenance, timeline);
     if (!room.limited || prevBatch === undefined) return received;
     const neighbours = { lastEventBefore: position?.eventId, firstEventAfter: timeline[0]?.event_id };
@@ -394,7 +397,7 @@ export class Delivery {
       return attempted;
     };
     if (!(await this.#dispatch(event, record))) return false;
-    if (step.handled) return true;
+    if (step.isDone) return true;
     this.#ledger.markHandled(step);
     setImmediate(() => void this.#scheduleCommit()); // deferred, so that it shares the commit of its batch
     return true;
@@ -402,26 +405,26 @@ export class Delivery {
 
   #reportGoneRoom(roomId: string): void {
     const { userId, onGap } = this.#options;
-    onGap({ userId, roomId, from: this.#positions.get(roomId)?.eventId, to: undefined, reason: 'gone' });
+    onGap({ userId, roomId, from: this.#plannedPositions.get(roomId)?.eventId, to: undefined, reason: 'gone' });
   }
 
   #updatePosition(
     tracked: TrackedBatch,
     batch: EventBatch,
     room: RoomBatch,
-    backlogMark: Pick<DeliveredPosition, 'history'>,
+    backlogPending: boolean,
     movesWithBatch: boolean,
   ): void {
     const { roomId, membership, timeline } = room;
-    const stored = this.#positions.get(roomId);
-    const last = isOlderThan(stored, room, batch) ? stored?.eventId : timeline.at(-1)?.event_id;
+    const stored = this.#plannedPositions.get(roomId);
+    const last = hasOnlyOlderEvents(stored, room, batch) ? stored?.eventId : timeline.at(-1)?.event_id;
     if (membership === 'leave') {
       this.#gaps.forget(roomId);
-      this.#positions.delete(roomId); // events until the user rejoins are not delivered
+      this.#plannedPositions.delete(roomId); // events until the user rejoins are not delivered
       this.#ledger.addPosition(tracked, roomId, null);
     } else if (last) {
-      const position = { eventId: last, ...backlogMark };
-      this.#positions.set(roomId, position);
+      const position = deliveredPosition(last, backlogPending);
+      this.#plannedPositions.set(roomId, position);
       if (movesWithBatch) this.#ledger.addPosition(tracked, roomId, position);
     }
   }
@@ -442,12 +445,12 @@ export class Delivery {
 
   /** Resolves when all events handled so far are stored. Changes during a running commit share the next one. */
   #scheduleCommit(): Promise<void> {
-    if (this.#isFinished || this.#isStorageFailing) this.#releaseCommitWaiters();
-    if (this.#commitScheduled || this.#isFinished) return this.#commits;
+    if (this.#commitsEnded || this.#isStorageFailing) this.#releaseCommitWaiters();
+    if (this.#commitScheduled || this.#commitsEnded) return this.#lastCommit;
     this.#commitScheduled = true;
-    this.#commits = this.#commits.then(async () => {
+    this.#lastCommit = this.#lastCommit.then(async () => {
       this.#commitScheduled = false;
-      const change = this.#isFinished ? undefined : this.#ledger.takeChange();
+      const change = this.#commitsEnded ? undefined : this.#ledger.takeChange();
       const waiters = this.#commitWaiters.splice(0);
       const onAttempted = (): void => {
         for (const resolve of waiters.splice(0)) resolve();
@@ -455,7 +458,7 @@ export class Delivery {
       if (change) await this.#commit(change, onAttempted);
       onAttempted();
     });
-    return this.#commits;
+    return this.#lastCommit;
   }
 
   #releaseCommitWaiters(): void {
@@ -479,7 +482,7 @@ export class Delivery {
           () => true,
         );
         if (await waited.catch(() => false)) continue;
-        this.#isFinished = true; // no later change may be stored without this one; its events are delivered again
+        this.#commitsEnded = true; // no later change may be stored without this one; its events are delivered again
         return;
       }
     }
@@ -499,13 +502,16 @@ function withProvenance(provenance: Provenance, events: readonly RawEvent[]): Pl
 }
 
 /** The provenance of events that are newer than a delivered one; also in a room that the source calls backlog. */
-function ofNewEvents({ provenance }: RoomBatch | InviteBatch, { scope }: EventBatch): Provenance {
+function provenanceOfNewEvents({ provenance }: RoomBatch | InviteBatch, { scope }: EventBatch): Provenance {
   if (provenance !== 'backlog') return provenance;
   return scope === 'late-rooms' ? 'gap-fill' : 'live';
 }
 
-/** Whether a late room has only events from before its position, which was reached before the room was loaded. */
-function isOlderThan(
+/**
+ * Whether a late room has only events from before its position. The source has removed the events that its live sync
+ * returned, so a timeline without the position's event has only older ones.
+ */
+function hasOnlyOlderEvents(
   position: DeliveredPosition | undefined,
   { membership, timeline }: RoomBatch,
   { scope }: EventBatch,

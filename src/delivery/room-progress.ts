@@ -1,13 +1,16 @@
 import type { DeliveredPosition } from '../storage/checkpoint.js';
 
-/** One event of a room that callbacks handle, or a position between two events. */
+/**
+ * An entry in a room's list: an event, done once it is handled, or a change of the position, done once its batch is. A
+ * position is reached when all entries up to it are done.
+ */
 export interface Step {
   /** The room's position after this step; null deletes the position, undefined leaves it unchanged. */
   readonly position: DeliveredPosition | null | undefined;
-  handled: boolean;
+  isDone: boolean;
 }
 
-/** Tracks one room's position: the last handled event before the first unhandled one. */
+/** Tracks one room's position: the last one before the first entry that is not done. */
 export class RoomProgress {
   #steps: Step[] = [];
   /**
@@ -26,7 +29,7 @@ export class RoomProgress {
   /** Returns the room's position if it has changed since the last call, else undefined. */
   takePosition(): DeliveredPosition | null | undefined {
     let reached: DeliveredPosition | null | undefined;
-    for (let next = this.#steps.at(this.#taken); next?.handled; next = this.#steps.at(this.#taken)) {
+    for (let next = this.#steps.at(this.#taken); next?.isDone; next = this.#steps.at(this.#taken)) {
       if (next.position !== undefined) reached = next.position;
       this.#taken++;
     }

@@ -13,8 +13,8 @@ export class TypingLists {
     this.#userId = userId;
   }
 
-  /** The event without the user's own id; undefined if the list is then the same as the room's last one. */
-  withoutOwnUser(event: TypingEvent): TypingEvent | undefined {
+  /** Records the room's list. Returns the event without the user's own id; undefined if the list has not changed. */
+  takeChange(event: TypingEvent): TypingEvent | undefined {
     const { roomId } = event;
     const userIds = event.userIds.filter((id) => id !== this.#userId);
     // Backlog lists are not kept as the room's last list, because most callbacks do not get them.

@@ -15,16 +15,16 @@ export interface EphemeralSenderOptions {
   readonly lifecycle: ManagerLifecycle;
 }
 
-/** What a read receipt needs of the user's client. */
-export interface ReceiptClient {
+/** Compares events in the timelines of the user's client. */
+export interface EventOrder {
   /** Whether event `a` equals `b` or precedes it in the room; undefined if unknown. */
   isNotAfter(roomId: string, a: string, b: string): boolean | undefined;
 }
 
-/** The session to send with, and the user's client if it runs. */
+/** The access token to send with, and the user's client if it runs. */
 export interface EphemeralCaller {
   readonly session: Session;
-  readonly userSession?: ReceiptClient;
+  readonly userSession?: EventOrder;
 }
 
 /** Sends typing notifications and read receipts. */
@@ -47,7 +47,7 @@ export class EphemeralSender {
     return this.#typing.set(session, roomId, typing, timeoutMs, signal);
   }
 
-  /** Ends the user's typing notification, if there is one. Its failure is logged: the user's message is sent. */
+  /** Ends the user's typing notification after a message, if there is one. A failure is only logged, because the message was sent before. */
   async endTyping(session: Session, roomId: string): Promise<void> {
     const { lifecycle, logger } = this.#options;
     const { userId } = session;

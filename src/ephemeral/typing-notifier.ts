@@ -22,7 +22,7 @@ interface TypingState {
 }
 
 /**
- * Sends typing notifications that change the state at the homeserver; applications may call this at every key press.
+ * Sends a typing notification only if it changes or renews the state, so applications may call it at every key press.
  * For each user and room, requests run one at a time, and a failed request is not repeated once there is a newer state.
  * The last state is therefore the one that the homeserver keeps.
  * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidtypinguserid
@@ -40,7 +40,10 @@ export class TypingNotifier {
     this.#states = new RecentMap(maxStates);
   }
 
-  /** Resolves when the homeserver has accepted the state, or a newer state replaces it. */
+  /**
+   * Resolves when the homeserver has accepted the state or a newer one replaces it; immediately if nothing has changed and
+   * the notification need not be renewed.
+   */
   async set(session: Session, roomId: string, typing: boolean, timeoutMs: number, signal?: AbortSignal): Promise<void> {
     const { userId } = session;
     const key = keyOf(userId, roomId);
@@ -87,7 +90,7 @@ export class TypingNotifier {
     }
   }
 
-  /** Whether the homeserver shows the user as typing in the room. */
+  /** Whether the last state that was set is typing and has not expired. Its request may still be in progress. */
   isTyping(userId: string, roomId: string): boolean {
     const state = this.#states.get(keyOf(userId, roomId));
     return state !== undefined && state.typing && this.#clock.now() < state.expiresAt;

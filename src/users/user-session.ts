@@ -20,7 +20,7 @@ import type { AnswersOtherRequests } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
-import type { ReceiptClient } from '../ephemeral/ephemeral-sender.js';
+import type { EventOrder } from '../ephemeral/ephemeral-sender.js';
 import { readMessages } from '../messages/history-api.js';
 import type { PageClient } from '../messages/page-reader.js';
 import type { RoomTimeline } from '../messages/room-timeline.js';
@@ -56,7 +56,7 @@ const STORE_TIMEOUT_MS = 30_000;
  *
  * This file is a little long because the registry, the pages and the sends all call one object per user.
  */
-export class UserSession implements ManagedClient, PageClient, ReceiptClient, SendingClient {
+export class UserSession implements ManagedClient, PageClient, EventOrder, SendingClient {
   readonly session: Session;
   readonly deviceId: string;
   readonly encryption: UserEncryption | undefined;

@@ -140,26 +140,26 @@ describe('what is stored of batches', () => {
 describe('the progress of a room', () => {
   it('is the last position with nothing unhandled before it, told once', () => {
     const progress = new RoomProgress();
-    const steps = ['$a', '$b', '$c'].map((eventId) => ({ position: { eventId }, handled: false }));
+    const steps = ['$a', '$b', '$c'].map((eventId) => ({ position: { eventId }, isDone: false }));
     for (const step of steps) progress.push(step);
     expect([progress.takePosition(), progress.isEmpty]).toEqual([undefined, false]);
-    Object.assign(steps[1] ?? {}, { handled: true });
+    Object.assign(steps[1] ?? {}, { isDone: true });
     expect(progress.takePosition()).toBeUndefined();
-    Object.assign(steps[0] ?? {}, { handled: true });
+    Object.assign(steps[0] ?? {}, { isDone: true });
     expect(progress.takePosition()).toEqual({ eventId: '$b' });
     expect([progress.takePosition(), progress.isEmpty]).toEqual([undefined, false]);
-    Object.assign(steps[2] ?? {}, { handled: true });
+    Object.assign(steps[2] ?? {}, { isDone: true });
     expect([progress.takePosition(), progress.isEmpty]).toEqual([{ eventId: '$c' }, true]);
   });
 
   it('passes over events where the room must not stand, and may be nowhere', () => {
     const progress = new RoomProgress();
-    progress.push({ position: { eventId: '$a' }, handled: true });
-    progress.push({ position: undefined, handled: true });
+    progress.push({ position: { eventId: '$a' }, isDone: true });
+    progress.push({ position: undefined, isDone: true });
     expect(progress.takePosition()).toEqual({ eventId: '$a' });
-    progress.push({ position: null, handled: true });
+    progress.push({ position: null, isDone: true });
     expect(progress.takePosition()).toBeNull();
-    progress.push({ position: undefined, handled: true });
+    progress.push({ position: undefined, isDone: true });
     expect(progress.takePosition()).toBeUndefined();
   });
 });

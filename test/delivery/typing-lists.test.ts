@@ -8,7 +8,7 @@ function told(...lists: readonly (readonly string[])[]): (readonly string[] | un
   const typing = new TypingLists(alice);
   return lists.map((userIds) => {
     const event = { type: 'typing', userId: alice, roomId: '!r:hs.test', provenance: 'live', userIds } as const;
-    return typing.withoutOwnUser(event)?.userIds;
+    return typing.takeChange(event)?.userIds;
   });
 }
 
@@ -34,9 +34,9 @@ it('tells each list of a history, without the user, and counts none of them as t
   const typing = new TypingLists(alice);
   const event = { type: 'typing', userId: alice, roomId: '!r:hs.test', userIds: [bob, alice] } as const;
   const old = { ...event, provenance: 'backlog' } as const;
-  expect([typing.withoutOwnUser(old), typing.withoutOwnUser(old)]).toEqual([
+  expect([typing.takeChange(old), typing.takeChange(old)]).toEqual([
     { ...old, userIds: [bob] },
     { ...old, userIds: [bob] },
   ]);
-  expect(typing.withoutOwnUser({ ...event, provenance: 'live' })?.userIds).toEqual([bob]);
+  expect(typing.takeChange({ ...event, provenance: 'live' })?.userIds).toEqual([bob]);
 });
