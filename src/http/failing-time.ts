@@ -14,14 +14,15 @@ export type AnswersOtherRequests = (since: number, error: unknown) => boolean | 
  */
 export class FailingTime {
   readonly #clock: Clock;
-  readonly #answersOtherRequests: AnswersOtherRequests;
+  readonly #countsAsFailing: AnswersOtherRequests;
   /** End of the time that was already examined, in milliseconds since the Unix epoch. */
   #countedTo: number;
   #ms = 0;
 
-  constructor(clock: Clock, answersOtherRequests: AnswersOtherRequests) {
+  /** @param countsAsFailing - whether the time before a failure counts */
+  constructor(clock: Clock, countsAsFailing: AnswersOtherRequests) {
     this.#clock = clock;
-    this.#answersOtherRequests = answersOtherRequests;
+    this.#countsAsFailing = countsAsFailing;
     this.#countedTo = clock.now();
   }
 
@@ -36,6 +37,6 @@ export class FailingTime {
     this.#countedTo = this.#clock.now();
     const hasStatus = isManagerError(error) && error.status !== undefined;
     if (!hasStatus && !isRetryable(failureClass(error))) return;
-    if (await this.#answersOtherRequests(since, error)) this.#ms += this.#countedTo - since;
+    if (await this.#countsAsFailing(since, error)) this.#ms += this.#countedTo - since;
   }
 }

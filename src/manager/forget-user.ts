@@ -22,19 +22,19 @@ export interface ForgetUserParts {
  */
 export async function forgetUser(parts: ForgetUserParts, userId: string, logOut: boolean): Promise<void> {
   const { accounts, callbacks, encryption, logger, outbox, users } = parts;
-  const erase = (): Promise<void> => accounts.erase(userId);
+  const deleteStoredData = (): Promise<void> => accounts.deleteStoredData(userId);
   try {
     await runAllSteps(
       [
         () => users.stop(userId),
-        () => accounts.forget(userId, logOut),
+        () => accounts.deleteCredentials(userId, logOut),
         // Stops a client that was started meanwhile. Without credentials no further one can start.
         () => users.stop(userId),
-        () => users.registry.forget(userId),
+        () => users.registry.deleteActivityHistory(userId),
         () => callbacks.forget(userId),
-        () => outbox.forget(userId),
-        () => encryption?.forgetUser(userId),
-        erase,
+        () => outbox.abortSendsOf(userId),
+        () => encryption?.deleteKeys(userId),
+        deleteStoredData,
       ],
       `forgetting ${userId}`,
     );
@@ -45,7 +45,7 @@ export async function forgetUser(parts: ForgetUserParts, userId: string, logOut:
     }
     throw error;
   } finally {
-    // If a callback of the user made this call, the stop ends later and may store a position; erase it then.
-    users.afterStop(userId, erase);
+    // If a callback of the user made this call, the stop ends later and may store a position; delete it then.
+    users.repeatAfterDeferredStop(userId, deleteStoredData);
   }
 }

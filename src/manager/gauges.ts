@@ -10,7 +10,7 @@ export type MeasuredParts = Pick<
 /** The current values of the manager's gauges. */
 export function readGauges(parts: MeasuredParts): Gauges & Pick<ManagerStats, 'clients'> {
   const { adminHttp, callbacks, encryption, gate, outbox, sendQueue, users } = parts;
-  const admin = adminHttp?.load ?? { running: 0, waiting: 0 };
+  const admin = adminHttp?.counts ?? { running: 0, waiting: 0 };
   const { requests, clients } = gate.waiting;
   return {
     ...users.gauges(),

@@ -1,6 +1,6 @@
 import { eventTypeList, EventTypes } from '../core/event-types.js';
 import type { RawEvent } from '../core/raw-event.js';
-import { editedBy } from './room-message.js';
+import { editTarget } from './room-message.js';
 import type { EditsAndRedactions } from './room-message.js';
 
 const kinds = ['message', 'reaction', 'redaction', 'membership', 'state'] as const;
@@ -19,7 +19,7 @@ export function eventTypeFilter(
     if (kind !== 'message' || !wanted.hasKind(kind)) return wanted.hasKind(kind);
     // An edit is applied to the message that it changes. A redacted edit is listed as a redacted message, because the
     // homeserver removes its relation, so that REST pages cannot recognise it as an edit.
-    return editedBy(event) === undefined || changes.redactions.has(event.event_id);
+    return editTarget(event) === undefined || changes.redactions.has(event.event_id);
   };
 }
 

@@ -42,16 +42,16 @@ export function changesOf(events: Iterable<RawEvent>): EditsAndRedactions {
   const edits = new Map<string, RawEvent[]>();
   const redactions = new Map<string, RawEvent>();
   for (const event of events) {
-    const edited = editedBy(event);
-    if (edited !== undefined) edits.set(edited, [...(edits.get(edited) ?? []), event]);
+    const target = editTarget(event);
+    if (target !== undefined) edits.set(target, [...(edits.get(target) ?? []), event]);
     const redacts = event.type === 'm.room.redaction' ? (event.content.redacts ?? event.redacts) : undefined;
     if (typeof redacts === 'string') redactions.set(redacts, event);
   }
   return { edits, redactions };
 }
 
-/** The id of the event that `event` edits; undefined if it is not an edit. */
-export function editedBy(event: RawEvent): string | undefined {
+/** The id of the event that this edit replaces; undefined if `event` is not an edit. */
+export function editTarget(event: RawEvent): string | undefined {
   const relation = event.content['m.relates_to'];
   if (!isObject(relation) || relation.rel_type !== 'm.replace') return undefined;
   return typeof relation.event_id === 'string' ? relation.event_id : undefined;
@@ -103,7 +103,7 @@ function isValidEdit(edit: RawEvent, event: RawEvent): edit is Edit {
     (isEncrypted(edit) || !isEncrypted(event)) &&
     event.state_key === undefined &&
     edit.state_key === undefined &&
-    editedBy(event) === undefined &&
+    editTarget(event) === undefined &&
     isObject(edit.content['m.new_content'])
   );
 }

@@ -181,7 +181,7 @@ export class Accounts {
    * the session out; a failed logout is logged, and the credentials are deleted nevertheless. Calls that still use the
    * session can no longer renew it.
    */
-  async forget(userId: string, logOut: boolean): Promise<void> {
+  async deleteCredentials(userId: string, logOut: boolean): Promise<void> {
     const { storage, application } = this.#options;
     const isOwnAdmin = this.#ownAdmin(userId) !== undefined;
     await this.#userQueue.run(userId, () =>
@@ -200,8 +200,8 @@ export class Accounts {
     );
   }
 
-  /** Deletes all stored data of a forgotten user, except credentials that were stored after `forget`. */
-  async erase(userId: string): Promise<void> {
+  /** Deletes all stored data of a forgotten user, except credentials that were stored after `deleteCredentials`. */
+  async deleteStoredData(userId: string): Promise<void> {
     const { storage } = this.#options;
     await this.#userQueue.run(userId, async () => {
       const newer = await storage.getCredentials(userId);

@@ -112,7 +112,7 @@ export class AdminApi {
   async listUsers(options: ListUsersOptions = {}): Promise<{ users: AdminUser[]; total: number; next?: string }> {
     const read = checkOptions('listUsers()', listUsersSchema, options);
     const { from, limit = 100, name, deactivated, signal: callerSignal } = read;
-    const { body } = await this.#pooled(usersSchema, callerSignal, {
+    const { body } = await this.#runLimited(usersSchema, callerSignal, {
       operation: 'listing users',
       method: 'GET',
       path: '/_synapse/admin/v2/users',
@@ -221,7 +221,7 @@ export class AdminApi {
   }
 
   async #resolveAlias(alias: string, callerSignal: AbortSignal | undefined): Promise<string> {
-    const { body } = await this.#pooled(v.object({ room_id: v.string() }), callerSignal, {
+    const { body } = await this.#runLimited(v.object({ room_id: v.string() }), callerSignal, {
       operation: `resolving ${alias}`,
       method: 'GET',
       path: path`/_matrix/client/v3/directory/room/${alias}`,
@@ -235,7 +235,7 @@ export class AdminApi {
     newUserId(username, this.#serverName);
     const { signal: callerSignal } = checkOptions('isUsernameAvailable()', callSchema, options);
     try {
-      const { body } = await this.#pooled(v.object({ available: v.boolean() }), callerSignal, {
+      const { body } = await this.#runLimited(v.object({ available: v.boolean() }), callerSignal, {
         operation: 'checking a username',
         method: 'GET',
         path: '/_synapse/admin/v1/username_available',
@@ -275,17 +275,18 @@ export class AdminApi {
     { method, at, doing, userId, body, callerSignal }: AdminCall,
   ): Promise<v.InferOutput<Schema>> {
     const operation = `${doing} ${userId}`;
-    return (await this.#pooled(schema, callerSignal, { operation, userId, method, path: at, body, repeatable: true }))
-      .body;
+    return (
+      await this.#runLimited(schema, callerSignal, { operation, userId, method, path: at, body, repeatable: true })
+    ).body;
   }
 
-  #pooled<Schema extends v.GenericSchema>(
+  #runLimited<Schema extends v.GenericSchema>(
     schema: Schema,
     callerSignal: AbortSignal | undefined,
     request: Parameters<SynapseAdminHttp['request']>[1],
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
     return this.#withSignal(callerSignal, (combined) =>
-      this.#admin.pooled(() => this.#admin.request(schema, { ...request, signal: combined }), combined),
+      this.#admin.runLimited(() => this.#admin.request(schema, { ...request, signal: combined }), combined),
     );
   }
 

@@ -76,18 +76,21 @@ function wrongPassword(error: MatrixClientManagerError): MatrixClientManagerErro
   return new MatrixClientManagerError(code, message, { errcode, status, userId, cause: error });
 }
 
-/** Sends Admin API requests with the admin's token; at most `adminConcurrency` calls run at once. */
+/**
+ * Sends Admin API requests with the admin's token. `request()` sends at once; `runLimited()` runs at most
+ * `adminConcurrency` tasks at a time. Wrap each request, or a sequence of requests, in it.
+ */
 export class SynapseAdminHttp {
   readonly #http: HomeserverHttp;
   /** The account whose session makes the calls. */
   readonly account: OwnAdmin;
-  readonly #pool: PQueue;
+  readonly #queue: PQueue;
 
-  /** @param adminConcurrency - how many calls may run at once */
+  /** @param adminConcurrency - how many tasks of `runLimited()` may run at once */
   constructor(http: HomeserverHttp, own: OwnAdmin, adminConcurrency: number) {
     this.#http = http;
     this.account = own;
-    this.#pool = new PQueue({ concurrency: adminConcurrency });
+    this.#queue = new PQueue({ concurrency: adminConcurrency });
   }
 
   get http(): HomeserverHttp {
@@ -99,15 +102,15 @@ export class SynapseAdminHttp {
     return this.account.session;
   }
 
-  /** Number of running and of queued calls. */
-  get load(): { readonly running: number; readonly waiting: number } {
-    return { running: this.#pool.pending, waiting: this.#pool.size };
+  /** Number of running and of queued tasks. */
+  get counts(): { readonly running: number; readonly waiting: number } {
+    return { running: this.#queue.pending, waiting: this.#queue.size };
   }
 
-  /** Runs `task` when fewer than `adminConcurrency` calls run. When `signal` is aborted, rejects at once with `ABORTED`. */
-  async pooled<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  /** Runs `task` when fewer than `adminConcurrency` tasks run. When `signal` is aborted, rejects at once with `ABORTED`. */
+  async runLimited<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
-      return await this.#pool.add(task, { ...(signal && { signal }) });
+      return await this.#queue.add(task, { ...(signal && { signal }) });
     } catch (error) {
       throwIfAborted(signal, 'an admin call');
       throw error;
@@ -119,12 +122,13 @@ export class SynapseAdminHttp {
     const at = path`/_synapse/admin/v2/users/${userId}`;
     const request = { operation: 'reading', userId, method: 'GET', path: at, repeatable: false } as const;
     try {
-      return Boolean((await this.pooled(() => this.request(deactivatedSchema, request))).body.deactivated);
+      return Boolean((await this.runLimited(() => this.request(deactivatedSchema, request))).body.deactivated);
     } catch {
       return false;
     }
   }
 
+  /** Sends at once. The caller limits the concurrency with {@link runLimited}. */
   async request<Schema extends v.GenericSchema>(
     schema: Schema,
     request: Omit<HttpRequest, 'session'>,

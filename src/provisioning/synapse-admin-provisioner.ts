@@ -91,7 +91,7 @@ export class SynapseAdminProvisioner implements Provisioner {
 
   async ensureUser(request: EnsureUserRequest): Promise<EnsuredUser> {
     const { account } = this.#admin;
-    if (request.userId !== account.userId) return this.#admin.pooled(() => this.#putUser(request), request.signal);
+    if (request.userId !== account.userId) return this.#admin.runLimited(() => this.#putUser(request), request.signal);
     if (request.displayName !== undefined) await account.setDisplayName(request.displayName);
     return { created: false };
   }
@@ -100,7 +100,7 @@ export class SynapseAdminProvisioner implements Provisioner {
     const { account } = this.#admin;
     if (request.userId === account.userId) return account.credentials(request.deviceId, request.signal);
     // Both requests run as one call of the pool, so that fewer accounts are between the two requests at a time.
-    return this.#admin.pooled(() => this.#openSession(request), request.signal);
+    return this.#admin.runLimited(() => this.#openSession(request), request.signal);
   }
 
   async closeSession(credentials: Credentials, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
@@ -135,7 +135,7 @@ export class SynapseAdminProvisioner implements Provisioner {
         repeatable: true,
         signal,
       });
-    await this.#admin.pooled(deactivate, signal);
+    await this.#admin.runLimited(deactivate, signal);
   }
 
   async #putUser(request: EnsureUserRequest): Promise<EnsuredUser> {

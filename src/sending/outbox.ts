@@ -156,8 +156,8 @@ export class Outbox {
     return deleted;
   }
 
-  /** Aborts the sends of all the user's messages. The caller deletes them from the storage. */
-  forget(userId: string): void {
+  /** Aborts the user's sends, and no longer counts those given up. The caller deletes the messages from the storage. */
+  abortSendsOf(userId: string): void {
     const isOfUser = (key: string): boolean => key.startsWith(keyOf(userId, ''));
     for (const key of [...this.#givenUp].filter(isOfUser)) this.#givenUp.delete(key);
     for (const [key, controllers] of this.#abortControllers) {

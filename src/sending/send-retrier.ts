@@ -68,7 +68,7 @@ export class SendRetrier {
   async send(outgoing: DurableMessage & { readonly signal: AbortSignal }): Promise<{ eventId: string }> {
     const { sendOnce, clock, sendTimeoutMs } = this.#options;
     const { userId, signal } = outgoing;
-    const failing = new FailingTime(clock, (since, error) => this.#answersOtherRequests(userId, since, error));
+    const failing = new FailingTime(clock, (since, error) => this.#countsAsFailing(userId, since, error));
     const pending: PendingSend = { failing, blockedSince: undefined };
     this.#pending.add(pending);
     try {
@@ -92,8 +92,11 @@ export class SendRetrier {
     }
   }
 
-  /** A rate limit that lets the user's other messages through is not a failure: the message waits for its turn. */
-  #answersOtherRequests(userId: string, since: number, error: unknown): boolean | Promise<boolean> {
+  /**
+   * Whether the time of this failure counts towards `sendTimeoutMs`. It does not during a rate limit in which the
+   * homeserver has accepted another message of the user: this message only waits for its turn.
+   */
+  #countsAsFailing(userId: string, since: number, error: unknown): boolean | Promise<boolean> {
     const isInTurn = isManagerError(error, 'RATE_LIMITED') && (this.#lastAcceptedAt.get(userId) ?? -1) >= since;
     return !isInTurn && this.#options.answersOtherRequests(since, error);
   }

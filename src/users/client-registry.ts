@@ -224,8 +224,8 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   }
 
   /** Deletes the record of the user's usual hours. Call it after their client has stopped. */
-  forget(userId: string): void {
-    this.#scheduler.forget(userId);
+  deleteActivityHistory(userId: string): void {
+    this.#scheduler.deleteActivityHistory(userId);
   }
 
   /** The user's client while it is live or reconnecting. */

@@ -69,7 +69,7 @@ export class Encryption {
   }
 
   /** Deletes the keys of all devices of the user. Call it after their client has stopped. */
-  async forgetUser(userId: string): Promise<void> {
+  async deleteKeys(userId: string): Promise<void> {
     const store = await this.#openStore();
     for (const deviceId of await store.devicesOf(userId)) await store.forgetDevice(userId, deviceId);
   }

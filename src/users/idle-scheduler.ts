@@ -92,7 +92,7 @@ export class IdleScheduler {
   }
 
   /** Deletes the record of the user's hours and a scheduled prewarm. Call it after their client has stopped. */
-  forget(userId: string): void {
+  deleteActivityHistory(userId: string): void {
     this.#activityHistory.forget(userId);
     this.#prewarmQueue.cancel(userId);
     this.#cancelSweepIfIdle();

@@ -216,9 +216,10 @@ export class UserSessions {
   }
 
   /**
-   * Runs `work` after a stop that was called from inside a callback of the user. Without such a stop it does not run.
+   * If a stop was called from inside a callback of the user, runs `work` when that stop has ended. Otherwise does
+   * nothing, because the caller has already done the work.
    */
-  afterStop(userId: string, work: () => Promise<void>): void {
+  repeatAfterDeferredStop(userId: string, work: () => Promise<void>): void {
     const deferredStop = this.#sessions.get(userId)?.deferredStop;
     if (!deferredStop) return;
     const done = deferredStop.then(work).catch((error: unknown) => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { decryption } from '../../src/core/decryption.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
-import { changesOf, editedBy, toRoomMessage } from '../../src/messages/room-message.js';
+import { changesOf, editTarget, toRoomMessage } from '../../src/messages/room-message.js';
 
 const encrypted = { [decryption]: { state: 'decrypted' } } as const;
 
@@ -113,8 +113,8 @@ describe('an edited message', () => {
   });
 
   it('is no edit where its relation names no event', () => {
-    expect(editedBy(message('$2', replacing(7)))).toBeUndefined();
-    expect(editedBy(message('$2', replacing('$1')))).toBe('$1');
+    expect(editTarget(message('$2', replacing(7)))).toBeUndefined();
+    expect(editTarget(message('$2', replacing('$1')))).toBe('$1');
   });
 
   it('shows no edit of state, nor of an edit', () => {
