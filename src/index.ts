@@ -124,7 +124,13 @@ export type { DiagnosticsChannelName, DiagnosticsMessages } from './telemetry/ch
 export type { Gauges, QueueName } from './telemetry/gauges.js';
 export type { DurationStats } from './telemetry/series.js';
 export type { RequestStats, TelemetryStats } from './telemetry/telemetry-stats.js';
-export type { KeyBackupFailure, KeyRequestResult, RequestResult, RoomKeyEvent, SyncKind } from './core/telemetry.js';
+export type {
+  KeyBackupFailure,
+  KeyRequestResult,
+  RequestResult,
+  RoomKeyEvent,
+  SyncKind,
+} from './core/diagnostic-messages.js';
 
 // Homeserver state and rate limits
 export type { HomeserverState } from './resilience/outage-detector.js';

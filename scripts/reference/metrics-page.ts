@@ -17,7 +17,7 @@ export function metricsPage(types: PublicTypes): string {
     code(name),
     kinds[kind],
     code(unit),
-    labels.map(code).join(', '),
+    Object.keys(labels).map(code).join(', '),
     prose(description),
   ]);
   return page(

@@ -3,8 +3,7 @@ import type { ClientEvent } from '../core/client-event.js';
 import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { jsonCopy } from '../core/json-copy.js';
-import { noTelemetry } from '../core/telemetry.js';
-import type { Telemetry } from '../core/telemetry.js';
+import type { Diagnostics } from '../core/diagnostics.js';
 import { CallbackCall } from './callback-call.js';
 import type { ClientCallback } from './callback.js';
 
@@ -12,8 +11,7 @@ export interface RunningCallsOptions {
   readonly clock: Clock;
   /** How long one call may take before it counts as failed, in milliseconds. */
   readonly timeoutMs: number;
-  /** @default none */
-  readonly telemetry?: Telemetry;
+  readonly diagnostics: Diagnostics;
 }
 
 /** The subscription whose callback is called. */
@@ -59,7 +57,7 @@ export class RunningCalls {
 
   /** Runs the call. Rejects with the callback's error, or with `TIMEOUT` when it is overdue. */
   async run(call: CallbackCall, callback: ClientCallback, event: ClientEvent, attempt: number): Promise<void> {
-    const { telemetry = noTelemetry } = this.#options;
+    const { diagnostics } = this.#options;
     const { userId } = event;
     const copy = jsonCopy(event); // a callback that changes its event affects neither other callbacks nor the timelines
     const calls = this.#calls.get(userId) ?? new Set();
@@ -67,7 +65,7 @@ export class RunningCalls {
     calls.add(call);
     try {
       const run = (): Promise<void> => this.#currentCall.run(call, () => call.run(() => callback(copy, call)));
-      await telemetry.callback(event, attempt, run);
+      await diagnostics.trace('callback', { event, attempt }, run);
     } finally {
       calls.delete(call);
       if (calls.size === 0) this.#calls.delete(userId);

@@ -1,12 +1,12 @@
 import type { Clock } from './clock.js';
+import type { Diagnostics } from './diagnostics.js';
 import type { Logger } from './logger.js';
-import type { Telemetry } from './telemetry.js';
 
 /** What most parts of a manager need. Made once per manager, and frozen. */
 export interface Context {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly telemetry: Telemetry;
+  readonly diagnostics: Diagnostics;
   readonly limits: Limits;
 }
 

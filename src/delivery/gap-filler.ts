@@ -4,8 +4,7 @@ import { isManagerError } from '../core/errors.js';
 import type { HistoryReader } from '../core/ports/history-reader.js';
 import type { Logger } from '../core/logger.js';
 import type { RawEvent } from '../core/raw-event.js';
-import { noTelemetry } from '../core/telemetry.js';
-import type { Telemetry } from '../core/telemetry.js';
+import type { Diagnostics } from '../core/diagnostics.js';
 import { FailingTime } from '../http/failing-time.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { failureClass } from '../http/failure-class.js';
@@ -47,8 +46,7 @@ export interface GapFillerOptions {
   readonly onGap: (gap: Gap) => void;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** @default none */
-  readonly telemetry?: Telemetry;
+  readonly diagnostics: Diagnostics;
 }
 
 /** A gap found in a sync response, with the ids of the events at both sides of it, if they are known. */
@@ -82,15 +80,17 @@ export class GapFiller {
   /** Returns the missing events, oldest first; empty if they were given up, undefined if `signal` fired before. */
   async fetchMissing(gap: GapToFill, signal: AbortSignal): Promise<RawEvent[] | undefined> {
     const { userId, readHistory, gapFillLimit, gapFillTimeoutMs = Infinity, onGap, clock, logger } = this.#options;
-    const { telemetry = noTelemetry, answersOtherRequests = () => true } = this.#options;
+    const { diagnostics, answersOtherRequests = () => true } = this.#options;
     const { roomId, lastEventBefore, firstEventAfter } = gap;
     const startedAt = clock.now();
+    const publishGap = (events: number, complete: boolean): void =>
+      diagnostics.publish('gap', { userId, roomId, events, complete, durationMs: clock.now() - startedAt });
     const failingTime = new FailingTime(clock, answersOtherRequests);
     for (let failures = 1; !signal.aborted; failures++) {
       try {
         const { events, complete } = await fillGap(readHistory, { ...gap, limit: gapFillLimit, signal });
         this.#stalledRooms.delete(roomId);
-        telemetry.gap(userId, roomId, events.length, complete, clock.now() - startedAt);
+        publishGap(events.length, complete);
         if (!complete)
           onGap({ userId, roomId, from: lastEventBefore, to: events[0]?.event_id ?? firstEventAfter, reason: 'limit' });
         return events;
@@ -106,7 +106,7 @@ export class GapFiller {
               { userId, roomId, err: error, failures },
               'filling a gap took too long, going on without its events',
             );
-          telemetry.gap(userId, roomId, 0, false, clock.now() - startedAt);
+          publishGap(0, false);
           onGap({ userId, roomId, from: lastEventBefore, to: firstEventAfter, reason: 'error', error });
           return [];
         }

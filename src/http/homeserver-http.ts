@@ -48,7 +48,7 @@ interface StatusAndBody<Schema extends v.GenericSchema> {
 }
 
 /** What of the context the requests need. */
-export interface HttpContext extends Pick<Context, 'clock' | 'telemetry'> {
+export interface HttpContext extends Pick<Context, 'clock' | 'diagnostics'> {
   readonly limits: Pick<Limits, 'requestTimeoutMs' | 'maxResponseBytes'>;
 }
 
@@ -98,13 +98,13 @@ export class HomeserverHttp {
     return withRetries(attempt, { ...defaultRetryPolicy, ...request.retry }, this.#context.clock, signal, operation, {
       // After a rate limit or a refused connection the homeserver has done nothing. After a lost response it may have.
       ...(!request.repeatable && { mayRepeat: wasNotCarriedOut }),
-      onRepeat: () => this.#context.telemetry.requestRepeated(method, path),
+      onRepeat: () => this.#context.diagnostics.publish('requestRepeated', { method, path }),
     });
   }
 
   /** Counts the malformed parts of a response that its parser skipped. */
   countMalformed(parts: number): void {
-    if (parts > 0) this.#context.telemetry.malformed(parts);
+    if (parts > 0) this.#context.diagnostics.publish('malformed', { parts });
   }
 
   #sendOnce<Schema extends v.GenericSchema>(

@@ -57,7 +57,7 @@ export class MediaHttp {
    */
   async request(request: MediaRequest): Promise<MediaResponse> {
     const { session, signal, operation, method, path, repeatable = true } = request;
-    const { clock, telemetry } = this.#context;
+    const { clock, diagnostics } = this.#context;
     let hasStarted = false;
     const markStarted = (): void => {
       hasStarted = true;
@@ -70,7 +70,7 @@ export class MediaHttp {
       return this.#sendOnce({ ...request, ...(body && { body }) }, accessToken);
     };
     const attempt = (): Promise<MediaResponse> => withSession(session, request, send);
-    const onRepeat = (): void => telemetry.requestRepeated(method, pathnameOf(path));
+    const onRepeat = (): void => diagnostics.publish('requestRepeated', { method, path: pathnameOf(path) });
     try {
       return await withRetries(attempt, defaultRetryPolicy, clock, signal, operation, { mayRepeat, onRepeat });
     } catch (error) {

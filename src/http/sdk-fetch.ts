@@ -14,7 +14,7 @@ import { withSession } from './with-session.js';
 import { RequestTimeout } from './request-timeout.js';
 import type { HttpResponse, Fetch } from '../core/ports/transport.js';
 
-type SdkFetchContext = Pick<HomeserverContext, 'clock' | 'telemetry' | 'limits' | 'http' | 'gate'>;
+type SdkFetchContext = Pick<HomeserverContext, 'clock' | 'diagnostics' | 'limits' | 'http' | 'gate'>;
 
 const OPERATION = 'a request of the client';
 
@@ -26,7 +26,7 @@ const OPERATION = 'a request of the client';
  * @param stopSignal - aborts every request when the client is stopped
  */
 export function sdkFetch(context: SdkFetchContext, session: Session, stopSignal: AbortSignal): Fetch {
-  const { clock, telemetry, limits } = context;
+  const { clock, diagnostics, limits } = context;
   const { requestTimeoutMs, maxResponseBytes } = limits;
   const { connections } = context.http;
   const fetch = sameOriginFetch(connections.fetch);
@@ -109,7 +109,7 @@ export function sdkFetch(context: SdkFetchContext, session: Session, stopSignal:
       });
     const isAuthorised = new Headers(init.headers).has('authorization');
     const attempt = (): Promise<Response> => (isAuthorised ? withSession(session, request, send) : send());
-    const onRepeat = (): void => telemetry.requestRepeated(method, request.path);
+    const onRepeat = (): void => diagnostics.publish('requestRepeated', { method, path: request.path });
     try {
       if (method !== 'GET') return await attempt();
       return await withRetries(attempt, defaultRetryPolicy, clock, signal, OPERATION, { onRepeat });

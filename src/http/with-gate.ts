@@ -1,5 +1,6 @@
 import { throwIfAborted } from '../core/abort.js';
 import type { Context } from '../core/context.js';
+import type { RequestResult } from '../core/diagnostic-messages.js';
 import { isManagerError } from '../core/errors.js';
 import type { AdmissionRequest, RequestGate, RequestOutcome } from '../core/ports/request-gate.js';
 import { failureClass } from './failure-class.js';
@@ -22,33 +23,37 @@ interface Exchange<Answer extends { readonly status: number }, Result> {
   readonly isFault?: (error: unknown) => boolean;
 }
 
-/** Sends one request when the gate admits it. Tells the gate and the telemetry how it ended. */
+/** Sends one request when the gate admits it. Tells the gate how it ended, and publishes it. */
 export async function withGate<Answer extends { readonly status: number }, Result>(
-  { clock, gate, telemetry }: Pick<Context, 'clock' | 'telemetry'> & { readonly gate: RequestGate },
+  { clock, gate, diagnostics }: Pick<Context, 'clock' | 'diagnostics'> & { readonly gate: RequestGate },
   { method, path, ...request }: GatedRequest,
   { send, read, isFault = wasNotEndedOnPurpose }: Exchange<Answer, Result>,
 ): Promise<Result> {
   const { operation, userId, priority, signal } = request;
-  const watch = telemetry.request(method, path);
+  let sentAt: number | undefined;
   let unrecorded: Omit<RequestOutcome, 'failed'> | undefined;
   const record = (failed: boolean): void => {
     if (unrecorded) gate.record({ ...unrecorded, failed });
     unrecorded = undefined;
   };
+  const ended = (result: RequestResult, status: number | undefined): void => {
+    const durationMs = sentAt === undefined ? undefined : clock.now() - sentAt;
+    diagnostics.publish('request', { method, path, result, status, durationMs });
+  };
   try {
     throwIfAborted(signal, operation);
     await gate.enter(request);
     throwIfAborted(signal, operation);
-    watch.sent();
-    unrecorded = { userId, isSync: priority === 'sync', sentAt: clock.now() };
+    sentAt = clock.now();
+    unrecorded = { userId, isSync: priority === 'sync', sentAt };
     const answer = await send(record);
     record(answer.status >= 500);
     const result = read(answer);
-    watch.ended('ok', answer.status);
+    ended('ok', answer.status);
     return result;
   } catch (error) {
     if (isFault(error)) record(true);
-    watch.ended(signal?.aborted ? 'aborted' : failureClass(error), isManagerError(error) ? error.status : undefined);
+    ended(signal?.aborted ? 'aborted' : failureClass(error), isManagerError(error) ? error.status : undefined);
     throw error;
   }
 }

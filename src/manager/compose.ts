@@ -1,5 +1,6 @@
 import { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { Context } from '../core/context.js';
+import { Diagnostics } from '../core/diagnostics.js';
 import { jsonCopy } from '../core/json-copy.js';
 import { ManagerLifecycle } from '../core/lifecycle.js';
 import type { Logger } from '../core/logger.js';
@@ -24,7 +25,7 @@ import { Outbox } from '../sending/outbox.js';
 import { RoomSender } from '../sending/room-sender.js';
 import { SendQueue } from '../sending/send-queue.js';
 import { Sending } from '../sending/sending.js';
-import { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
+import { Telemetry } from '../telemetry/telemetry.js';
 import { Encryption } from '../users/encryption.js';
 import { EncryptionOperations } from '../users/encryption-operations.js';
 import { UserSessions } from '../users/user-sessions.js';
@@ -48,11 +49,12 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   const lifecycle = new ManagerLifecycle();
   const { signal } = lifecycle;
   const events = new EventHub(logger);
-  const telemetry = new ManagerTelemetry({ ...settings, serverAddress: new URL(settings.homeserverUrl).host });
+  const diagnostics = new Diagnostics(clock);
+  const telemetry = new Telemetry(diagnostics, { ...settings, serverAddress: new URL(settings.homeserverUrl).host });
 
   const { startTimeoutMs, maxResponseBytes } = settings;
   const limits = Object.freeze({ requestTimeoutMs, startTimeoutMs, maxResponseBytes });
-  const context: Context = Object.freeze({ clock, logger, telemetry, limits });
+  const context: Context = Object.freeze({ clock, logger, diagnostics, limits });
   const transport = settings.transport.open();
   const { homeserverUrl } = settings;
   const ungated = new HomeserverHttp(context, { homeserverUrl, connections: transport, gate: openGate });
@@ -62,7 +64,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     adminRateLimit: settings.adminRateLimit,
     probe: () => readVersions(ungated, signal),
     onStateChanged: (state) => {
-      telemetry.homeserver(state.state);
+      diagnostics.publish('homeserver', { state: state.state });
       logger.warn({ ...state }, state.state === 'up' ? 'the homeserver is back' : 'the homeserver is down');
       events.emit('homeserverStateChanged', state);
     },
@@ -95,7 +97,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     storage,
     clock,
     logger,
-    telemetry,
+    diagnostics,
     events,
     lifecycle,
     redeliver: (...redelivery) => callbacks.redeliver(...redelivery),
@@ -109,7 +111,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
       logger.warn({ userId: event.userId, roomId: event.roomId, err: error, attempt }, 'a callback failed');
       events.emit('callbackError', { userId: event.userId, event: jsonCopy(event), error, attempt });
     },
-    telemetry,
+    diagnostics,
     onAdded: (userId) => users.callbacksChanged(userId),
     onLastRemoved: (userId) => users.callbacksChanged(userId),
     onDeadLetter: (...failed) => deadLetters.store(...failed),
@@ -117,12 +119,11 @@ export function compose(options: MatrixClientManagerOptions): Parts {
 
   const authenticate = accounts.authenticate.bind(accounts);
   const encryption =
-    settings.encryption && new Encryption(settings.encryption, { ...settings, telemetry, authenticate });
+    settings.encryption && new Encryption(settings.encryption, { ...settings, diagnostics, authenticate });
   if (encryption && options.storage === undefined && !credentials) warnOfNewDevices(logger);
   const users: UserSessions = new UserSessions({
     ...homeserver,
     settings,
-    telemetry,
     accounts,
     adminSession: adminHttp?.session,
     callbacks,
@@ -133,7 +134,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   const encryptionOperations = new EncryptionOperations({ users, encryption, lifecycle });
 
   const ephemeral = new EphemeralSender({ http, clock, logger, lifecycle });
-  const sendQueue = new SendQueue(telemetry);
+  const sendQueue = new SendQueue(context);
   const roomSender = new RoomSender({
     http,
     users,
@@ -175,9 +176,10 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     settings,
     lifecycle,
     events,
+    diagnostics,
     telemetry,
     gauges,
-    unregisterGauges: telemetry.registerGauges(gauges),
+    unregisterGauges: telemetry.observeGauges(gauges),
     transport,
     gate,
     homeserverCheck,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ClientEvent } from '../core/client-event.js';
 import type { Clock } from '../core/clock.js';
+import type { Diagnostics } from '../core/diagnostics.js';
 import { isManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
 import { jsonCopy } from '../core/json-copy.js';
@@ -11,7 +12,6 @@ import type { Claim } from '../core/ports/claim.js';
 import type { StoredDeadLetter, StoredError } from '../storage/dead-letter.js';
 import { storageLimits } from '../storage/storage-limits.js';
 import type { Storage } from '../storage/storage.js';
-import type { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
 import type { EventHub } from './event-hub.js';
 
 /** An event for which a callback failed `callbackAttempts` times, as `deadLetters` lists it. */
@@ -50,7 +50,7 @@ export interface DeadLettersOptions {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly telemetry: Pick<ManagerTelemetry, 'deadLetter'>;
+  readonly diagnostics: Diagnostics;
   readonly events: EventHub;
   readonly lifecycle: ManagerLifecycle;
   /** Calls the callbacks that failed for the event once more. Resolves to whether they succeeded. */
@@ -66,14 +66,14 @@ export class DeadLetters {
   }
 
   async store(event: ClientEvent, error: unknown, attempts: number, claim: Claim | undefined): Promise<void> {
-    const { storage, clock, logger, telemetry, events } = this.#options;
+    const { storage, clock, logger, diagnostics, events } = this.#options;
     const { userId } = event;
     const letter = toStoredDeadLetter(event, error, attempts, clock.now());
     await storage.addDeadLetter(userId, letter, claim).catch((err: unknown) => {
       logger.error({ userId, err }, 'storing a dead letter failed; it is retried');
       throw err;
     });
-    telemetry.deadLetter();
+    diagnostics.publish('deadLetter', { userId });
     events.emit('deadLetter', { userId, event: jsonCopy(event), error });
   }
 

@@ -79,8 +79,9 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
     const read = this.#read('provisionUser()', provisionUserSchema, options);
-    const { accounts, lifecycle, telemetry } = this.#parts;
-    return telemetry.provision(() => lifecycle.rejectWhenClosed(accounts.provision(read), read.signal));
+    const { accounts, diagnostics, lifecycle } = this.#parts;
+    const provision = (): Promise<ProvisionedUser> => lifecycle.rejectWhenClosed(accounts.provision(read), read.signal);
+    return diagnostics.trace('provision', {}, provision);
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
+import type { Diagnostics } from '../core/diagnostics.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { OpenTransport } from '../core/ports/transport.js';
 import type { EphemeralSender } from '../ephemeral/ephemeral-sender.js';
@@ -13,7 +14,7 @@ import type { Outbox } from '../sending/outbox.js';
 import type { SendQueue } from '../sending/send-queue.js';
 import type { Sending } from '../sending/sending.js';
 import type { Gauges } from '../telemetry/gauges.js';
-import type { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
+import type { Telemetry } from '../telemetry/telemetry.js';
 import type { Encryption } from '../users/encryption.js';
 import type { EncryptionOperations } from '../users/encryption-operations.js';
 import type { CallerSession, UserSessions } from '../users/user-sessions.js';
@@ -27,7 +28,8 @@ export interface Parts {
   readonly settings: Settings;
   readonly lifecycle: ManagerLifecycle;
   readonly events: EventHub;
-  readonly telemetry: ManagerTelemetry;
+  readonly diagnostics: Diagnostics;
+  readonly telemetry: Telemetry;
   /** Reads the current values of all gauges. */
   readonly gauges: () => Gauges & Pick<ManagerStats, 'clients'>;
   /** Ends the export of the gauges. */

@@ -10,7 +10,7 @@ import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { globalFetch } from '../http/fetch.js';
 import { openGate } from '../core/ports/request-gate.js';
 import type { Fetch } from '../core/ports/transport.js';
-import { noTelemetry } from '../core/telemetry.js';
+import { Diagnostics } from '../core/diagnostics.js';
 import { fetchTransport } from '../http/fetch-transport.js';
 import { homeserverUrlSchema } from '../http/homeserver-url.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
@@ -84,7 +84,7 @@ export class SynapseAdminProvisioner implements Provisioner {
     this.#clock = checked.clock;
     const connections = fetchTransport(fetch).open();
     const limits = { requestTimeoutMs, maxResponseBytes: MAX_RESPONSE_BYTES };
-    const context = { clock: checked.clock, telemetry: noTelemetry, limits };
+    const context = { clock: checked.clock, diagnostics: new Diagnostics(checked.clock), limits };
     const http = new HomeserverHttp(context, { homeserverUrl, connections, gate: openGate });
     this.#admin = new SynapseAdminHttp(http, ownAdmin(http, admin), adminConcurrency);
   }

@@ -9,8 +9,7 @@ import { runAllSteps } from '../core/every-step.js';
 import type { EventBatch, EventSink, EventSource } from '../core/ports/event-source.js';
 import type { UserEngine } from '../core/ports/user-engine.js';
 import { isObject } from '../core/raw-event.js';
-import { noTelemetry } from '../core/telemetry.js';
-import type { SyncSize, SyncWatch, Telemetry } from '../core/telemetry.js';
+import type { Diagnostics, Trace } from '../core/diagnostics.js';
 import type { UserEncryption } from './crypto/user-encryption.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { Logger } from '../core/logger.js';
@@ -72,8 +71,7 @@ export interface SyncClientOptions {
   readonly encryption?: UserEncryption | undefined;
   /** Receives the events that {@link SyncClient.fetchMissedEvents} requests. @default none: it does nothing */
   readonly missed?: MissedEventsSink;
-  /** @default none */
-  readonly telemetry?: Telemetry;
+  readonly diagnostics: Diagnostics;
   /** Called when the connection to the homeserver is lost and when it is back. */
   readonly onConnection: (connected: boolean) => void;
   /** Called when the homeserver rejects the position; the client continues with a sync without a position. */
@@ -101,7 +99,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   readonly #options: Omit<SyncClientOptions, 'stored'>;
   /** The position to resume from. */
   readonly #resumesFrom: string | undefined;
-  readonly #telemetry: Telemetry;
+  readonly #diagnostics: Diagnostics;
   readonly #userId: string;
   /** Aborts every request except the poll. */
   readonly #requestsAbort = new AbortController();
@@ -126,7 +124,8 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   #accountDataChanged = false;
   /** Whether parts of the pending result were held back from the SDK. */
   #wasHeldBack = false;
-  #traceSync: SyncWatch | undefined;
+  /** The trace of the pending result. */
+  #trace: Trace<'sync'> | undefined;
   /** The counts of the device's one-time and fallback keys, as in the last sync response. */
   #deviceKeyCounts: object = {};
 
@@ -134,9 +133,9 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     const { stored, ...rest } = options; // large, and needed only in the constructor
     this.#options = rest;
     this.#resumesFrom = resumePosition(stored);
-    const { credentials, session, clock, logger, telemetry = noTelemetry } = options;
+    const { credentials, session, clock, logger, diagnostics } = options;
     const saved = savedSync(stored);
-    this.#telemetry = telemetry;
+    this.#diagnostics = diagnostics;
     this.#userId = credentials.userId;
     this.#firstSync.promise.catch(() => {}); // start() may not await it any more
     silenceSdkRootLogger();
@@ -146,13 +145,13 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
       deviceId: credentials.deviceId,
       accessToken: credentials.accessToken,
       store: new SyncStore(saved, (data) => this.#deliverPending(data)),
-      fetchFn: sdkFetch({ ...options, telemetry, limits: options }, session, this.#requestsAbort.signal),
+      fetchFn: sdkFetch({ ...options, limits: options }, session, this.#requestsAbort.signal),
       logger: sdkLogger(logger, credentials.userId),
       disableVoip: true,
     });
     assertClientSurface(this.#matrixClient); // before parts of the client are replaced
     const onSdkFailure: OnSdkFailure = (error, roomId) => {
-      telemetry.malformed(1);
+      diagnostics.publish('malformed', { parts: 1 });
       logger.warn(
         { userId: this.#userId, roomId, err: error },
         'the SDK failed to process a part of a sync; skipping that part',
@@ -161,7 +160,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     this.#feed = new SdkFeed(this.#matrixClient, saved, onSdkFailure, options.encryption !== undefined);
     const { signal } = this.#pollAbort;
     const abortOnOutage = (): boolean => this.#phase === 'running';
-    const requests = new SyncRequests({ ...options, telemetry, userId: this.#userId, signal, abortOnOutage });
+    const requests = new SyncRequests({ ...options, userId: this.#userId, signal, abortOnOutage });
     const loadedRooms = loadedRoomsIfPartial(stored);
     this.#storedWithUnloadedRooms = loadedRooms !== undefined;
     const fastStart = new FastStart({
@@ -189,7 +188,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
       hasDeliveredBefore: stored.lastDelivered.size > 0,
       gate,
       encryption,
-      telemetry,
+      diagnostics,
       clock,
       logger,
       timelineLimit,
@@ -431,7 +430,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     const response = sync.response as unknown as ISyncResponse;
     const { logger } = this.#options;
     if (malformed > 0) {
-      this.#telemetry.malformed(malformed);
+      this.#diagnostics.publish('malformed', { parts: malformed });
       logger.warn({ userId: this.#userId, malformed }, 'left out malformed parts of a sync');
     }
     const { account_data: accountData } = response;
@@ -443,7 +442,8 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     dropKnownEvents(this.#matrixClient, response);
     this.#wasHeldBack = !this.#feed.isComplete;
     this.#pending = result;
-    this.#traceSync = this.#telemetry.sync(this.#userId, kind, durationMs);
+    this.#diagnostics.publish('syncReceived', { kind, durationMs });
+    this.#trace = this.#diagnostics.begin('sync', { userId: this.#userId, kind, waitMs: durationMs, ...sizeOf(batch) });
     return response;
   }
 
@@ -453,7 +453,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
    */
   async #deliverPending(data: ISyncResponse): Promise<void> {
     const pending = this.#pending;
-    const traceSync = this.#traceSync;
+    const trace = this.#trace;
     this.#pending = undefined;
     const isPending = (pending?.sync.response as unknown) === data;
     if (!pending || !isPending || this.#phase === 'closing') return;
@@ -480,7 +480,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
       const deliver = async (): Promise<void> => {
         if (!this.#missedEventsSync?.blocksDelivery) await this.#sink({ ...sync.batch, ...(resume && { resume }) });
       };
-      const delivered = traceSync ? traceSync(sizeOf(sync.batch), deliver) : deliver();
+      const delivered = trace ? trace.run(deliver) : deliver();
       // The application has asked for the client after parts of this sync were held back.
       if (this.#wasHeldBack && this.#feed.isComplete) this.#feed.fillTimelines(roomIds);
       await delivered;
@@ -507,7 +507,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   }
 }
 
-function sizeOf({ rooms, invites }: EventBatch): SyncSize {
+function sizeOf({ rooms, invites }: EventBatch): { readonly rooms: number; readonly events: number } {
   const events = rooms.reduce((sum, { timeline, ephemeral }) => sum + timeline.length + ephemeral.length, 0);
   return { rooms: rooms.length, events: events + invites.length };
 }

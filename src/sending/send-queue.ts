@@ -1,15 +1,15 @@
+import type { Context } from '../core/context.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
-import { noTelemetry } from '../core/telemetry.js';
-import type { Telemetry } from '../core/telemetry.js';
+import type { Diagnostics } from '../core/diagnostics.js';
 
 /** Runs the sends of each user to each room in the order of the calls. Queues of other rooms are independent. */
 export class SendQueue {
-  readonly #telemetry: Telemetry;
+  readonly #diagnostics: Diagnostics;
   readonly #roomQueues = new KeyedQueue();
   #queued = 0;
 
-  constructor(telemetry: Telemetry = noTelemetry) {
-    this.#telemetry = telemetry;
+  constructor({ diagnostics }: Pick<Context, 'diagnostics'>) {
+    this.#diagnostics = diagnostics;
   }
 
   /** How many messages are queued or being sent. */
@@ -24,7 +24,7 @@ export class SendQueue {
   async run<T>(userId: string, roomId: string, send: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     this.#queued++;
     try {
-      return await this.#telemetry.send(userId, roomId, () =>
+      return await this.#diagnostics.trace('send', { userId, roomId }, () =>
         this.#roomQueues.run(`${userId} ${roomId}`, send, signal, `sending to ${roomId}`),
       );
     } finally {

@@ -5,7 +5,7 @@ import { isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { ClientGate } from '../core/ports/request-gate.js';
-import type { Telemetry } from '../core/telemetry.js';
+import type { Diagnostics } from '../core/diagnostics.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { invalidResponse } from '../http/response-error.js';
 import { retryDelayMs } from '../http/retry.js';
@@ -38,7 +38,7 @@ export interface SyncPollOptions {
   readonly hasDeliveredBefore: boolean;
   readonly gate: ClientGate;
   readonly encryption?: PollEncryption | undefined;
-  readonly telemetry: Telemetry;
+  readonly diagnostics: Diagnostics;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly timelineLimit: number;
@@ -214,7 +214,7 @@ export class SyncPoll {
 
   /** Waits before the next attempt. On a permanent failure it reports the error and rejects when the signal fires. */
   async #handleFailure(error: unknown, failures: number, signal: AbortSignal): Promise<void> {
-    const { clock, gate, logger, telemetry, userId, isStarting, onFailure } = this.#options;
+    const { clock, gate, logger, diagnostics, userId, isStarting, onFailure } = this.#options;
     const kind = failureClass(error);
     if (kind === 'unavailable' && !isStarting()) return; // gate.waitUntilUp() waits for it
     const isLastAttempt = isStarting() && failures >= START_ATTEMPTS;
@@ -228,7 +228,7 @@ export class SyncPoll {
     logger.warn({ userId, err: error, failures, delayMs }, 'sync failed, trying again');
     if (isStarting()) await delay(clock, delayMs, signal, 'sync');
     else await gate.delayUntilDown(delayMs, signal);
-    telemetry.requestRepeated('GET', SYNC_PATH);
+    diagnostics.publish('requestRepeated', { method: 'GET', path: SYNC_PATH });
   }
 
   /** Pauses while the client rests; returns whether it paused. */

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { Telemetry } from '../core/telemetry.js';
+import type { Diagnostics } from '../core/diagnostics.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
 import { isRoomId } from './response-parts.js';
@@ -13,7 +13,7 @@ export interface SyncRequestsOptions {
   readonly userId: string;
   readonly session: Session;
   readonly http: HomeserverHttp;
-  readonly telemetry: Telemetry;
+  readonly diagnostics: Diagnostics;
   readonly requestTimeoutMs: number;
   /** Ends every request. */
   readonly signal: AbortSignal;
@@ -68,9 +68,9 @@ export class SyncRequests {
     path: string,
     more: { query?: SyncQuery; body?: unknown; timeoutMs?: number; signal?: AbortSignal },
   ): Promise<v.InferOutput<Schema>> {
-    const { userId, http, session, telemetry, requestTimeoutMs, signal, abortOnOutage } = this.#options;
+    const { userId, http, session, diagnostics, requestTimeoutMs, signal, abortOnOutage } = this.#options;
     // The loop outlives the call that started the client, so its requests do not belong to the trace of that call.
-    return telemetry.detached(() =>
+    return diagnostics.detached(() =>
       http.request(schema, {
         operation: `sync of ${userId}`,
         userId,

@@ -2,7 +2,7 @@ import type { Provenance } from '../core/client-event.js';
 import type { EventBatch, InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 import { isObject, isRawEvent } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
-import type { SyncKind } from '../core/telemetry.js';
+import type { SyncKind } from '../core/diagnostic-messages.js';
 import { cleanReceipts } from './receipts.js';
 import { isBareEvent, isRoomId, ResponseParts } from './response-parts.js';
 import type { BareEvent, JsonObject } from './response-parts.js';

@@ -1,6 +1,10 @@
 import { channel } from 'node:diagnostics_channel';
 import type { ClientEventType, Provenance } from '../core/client-event.js';
-import type { RequestResult, SyncKind } from '../core/telemetry.js';
+import type { RequestResult, SyncKind } from '../core/diagnostic-messages.js';
+import type { Diagnostics } from '../core/diagnostics.js';
+import { isManagerError } from '../core/errors.js';
+import { endpointOf } from './endpoint.js';
+import { errorType } from './spans.js';
 
 /**
  * The messages of the node:diagnostics_channel channels, by channel name. A message is published after the operation,
@@ -99,11 +103,59 @@ export const diagnosticsChannels = [
 /** Keeps a reference to each channel, because Node only holds channels weakly. */
 const channels = new Map(diagnosticsChannels.map((name) => [name, channel(name)]));
 
-/** Publishes the result of `message` if the channel has subscribers. Node reports an error of a subscriber as uncaught. */
-export function publish<Name extends DiagnosticsChannelName>(
-  name: Name,
-  message: () => DiagnosticsMessages[Name],
-): void {
+/**
+ * Publishes the manager's messages on the channels that have subscribers. Node reports an error of a subscriber as
+ * uncaught.
+ */
+export function publishOnChannels(diagnostics: Diagnostics): void {
+  diagnostics.subscribe('clientStart', ({ userId, result, durationMs, ...end }) =>
+    publish('matrix-client-manager:client.start', () => {
+      const start = { userId, resumed: result?.resumed ?? false, durationMs };
+      if (end.outcome === 'ok') return { ...start, outcome: 'live' };
+      return { ...start, outcome: 'failed', ...(isManagerError(end.error) && { errorCode: end.error.code }) };
+    }),
+  );
+  diagnostics.subscribe('clientStopped', (stop) => publish('matrix-client-manager:client.stop', () => ({ ...stop })));
+  diagnostics.subscribe('sync', ({ userId, kind, waitMs, durationMs, rooms, events, outcome }) => {
+    if (outcome === 'failed') return;
+    publish('matrix-client-manager:sync', () => ({
+      userId,
+      kind,
+      durationMs: waitMs,
+      processingMs: durationMs,
+      rooms,
+      events,
+    }));
+  });
+  diagnostics.subscribe('callback', ({ event, attempt, outcome, durationMs }) =>
+    publish('matrix-client-manager:callback', () => {
+      const { userId, roomId, type, provenance } = event;
+      const id = 'eventId' in event && { eventId: event.eventId };
+      const result = outcome === 'ok' ? 'handled' : 'failed';
+      return { userId, roomId, ...id, type, provenance, attempt, outcome: result, durationMs };
+    }),
+  );
+  diagnostics.subscribe('request', ({ method, path, status, result, durationMs = 0 }) =>
+    publish('matrix-client-manager:request', () => {
+      return { method, endpoint: endpointOf(path), path, status, result, durationMs };
+    }),
+  );
+  diagnostics.subscribe('checkpoint', ({ userId, outcome, durationMs }) =>
+    publish('matrix-client-manager:checkpoint', () => {
+      return { userId, outcome: outcome === 'ok' ? 'stored' : 'failed', durationMs };
+    }),
+  );
+  diagnostics.subscribe('gap', (gap) => publish('matrix-client-manager:gap', () => ({ ...gap })));
+  diagnostics.subscribe('send', ({ userId, roomId, durationMs, ...end }) =>
+    publish('matrix-client-manager:send', () => {
+      if (end.outcome === 'ok') return { userId, roomId, outcome: 'sent', durationMs };
+      return { userId, roomId, outcome: 'failed', durationMs, errorCode: errorType(end.error) };
+    }),
+  );
+}
+
+/** Publishes the result of `message` if the channel has subscribers. */
+function publish<Name extends DiagnosticsChannelName>(name: Name, message: () => DiagnosticsMessages[Name]): void {
   const found = channels.get(name);
   if (found?.hasSubscribers) found.publish(message());
 }

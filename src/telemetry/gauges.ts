@@ -48,66 +48,48 @@ export interface Gauges {
   readonly admin: { readonly running: number; readonly waiting: number };
 }
 
+type Instruments = typeof instruments;
+type GaugeName = {
+  [Name in keyof Instruments]: Instruments[Name]['kind'] extends 'gauge' | 'level' ? Name : never;
+}[keyof Instruments];
+
+/** The value of each observable gauge: one number, or a number for each value of its label. */
+function valuesOf(
+  now: Gauges & { readonly keysToBackUp: number },
+): Readonly<Record<GaugeName, number | Readonly<Record<string, number>>>> {
+  return {
+    ...now,
+    syncLag: now.syncLagMs / 1_000,
+    breaker: now.homeserver === 'up' ? 0 : 1,
+    adminPool: now.admin,
+  };
+}
+
 /** Registers observable gauges; `read` is called at each collection. Returns a function that unregisters them. */
 export function observeGauges(
   meter: Meter,
   common: Attributes,
-  read: () => Gauges & { readonly keysToBackUp: number },
+  read: () => Parameters<typeof valuesOf>[0],
 ): () => void {
-  const make = (description: { kind: string; name: string; unit: string; description: string }): Observable =>
-    description.kind === 'gauge'
-      ? meter.createObservableGauge(description.name, description)
-      : meter.createObservableUpDownCounter(description.name, description);
-  const clients = make(instruments.clients);
-  const resting = make(instruments.resting);
-  const leases = make(instruments.leases);
-  const openConnections = make(instruments.openConnections);
-  const stalledRooms = make(instruments.stalledRooms);
-  const incompleteClients = make(instruments.incompleteClients);
-  const syncLag = make(instruments.syncLag);
-  const stalledSends = make(instruments.stalledSends);
-  const givenUpSends = make(instruments.givenUpSends);
-  const overdueCallbacks = make(instruments.overdueCallbacks);
-  const breaker = make(instruments.breaker);
-  const queues = make(instruments.queues);
-  const adminPool = make(instruments.adminPool);
-  const openDevices = make(instruments.openDevices);
-  const keysToBackUp = make(instruments.keysToBackUp);
-  const all = [
-    clients,
-    resting,
-    leases,
-    openConnections,
-    stalledRooms,
-    incompleteClients,
-    syncLag,
-    stalledSends,
-    givenUpSends,
-    overdueCallbacks,
-    breaker,
-    queues,
-    adminPool,
-    openDevices,
-    keysToBackUp,
-  ];
+  const observables = new Map<GaugeName, Observable>();
+  for (const [key, { kind, name, unit, description }] of Object.entries(instruments)) {
+    if (kind === 'gauge') observables.set(key as GaugeName, meter.createObservableGauge(name, { unit, description }));
+    if (kind === 'level') {
+      observables.set(key as GaugeName, meter.createObservableUpDownCounter(name, { unit, description }));
+    }
+  }
   const callback: BatchObservableCallback = (result) => {
-    const now = read();
-    for (const [state, number] of Object.entries(now.clients)) result.observe(clients, number, { state, ...common });
-    result.observe(resting, now.resting, common);
-    result.observe(stalledRooms, now.stalledRooms, common);
-    result.observe(incompleteClients, now.incompleteClients, common);
-    result.observe(leases, now.leases, common);
-    result.observe(openConnections, now.openConnections, common);
-    result.observe(stalledSends, now.stalledSends, common);
-    result.observe(givenUpSends, now.givenUpSends, common);
-    result.observe(overdueCallbacks, now.overdueCallbacks, common);
-    result.observe(openDevices, now.openDevices, common);
-    result.observe(keysToBackUp, now.keysToBackUp, common);
-    result.observe(syncLag, now.syncLagMs / 1_000, common);
-    result.observe(breaker, now.homeserver === 'up' ? 0 : 1, common);
-    for (const [queue, length] of Object.entries(now.queues)) result.observe(queues, length, { queue, ...common });
-    for (const [state, number] of Object.entries(now.admin)) result.observe(adminPool, number, { state, ...common });
+    const values = valuesOf(read());
+    for (const [name, observable] of observables) {
+      const value = values[name];
+      const [label = ''] = Object.keys(instruments[name].labels);
+      if (typeof value === 'number') result.observe(observable, value, common);
+      else
+        for (const [of, number] of Object.entries(value))
+          result.observe(observable, number, { [label]: of, ...common });
+    }
   };
+  const all = [...observables.values()];
   meter.addBatchObservableCallback(callback, all);
   return () => meter.removeBatchObservableCallback(callback, all);
 }

@@ -1,14 +1,24 @@
+import { clientEventTypes } from '../core/client-event.js';
+import type { Provenance } from '../core/client-event.js';
+import type { DecryptionFailureReason } from '../core/decryption.js';
+import type { SyncKind } from '../core/diagnostic-messages.js';
+
 /** Kind of OpenTelemetry instrument. `gauge` and `level` are read at collection; a `level` can be summed across processes. */
 export type InstrumentKind = 'counter' | 'duration' | 'gauge' | 'level';
 
-export interface InstrumentDescription {
+/**
+ * The labels besides `server.address`, with the values that are exported as 0 from the start. Each label has a bounded
+ * set of values, and no value is an id.
+ */
+export type Labels = Readonly<Record<string, readonly string[]>>;
+
+export interface Instrument<Kind extends InstrumentKind, L extends Labels = Labels> {
+  readonly kind: Kind;
   readonly name: string;
-  readonly kind: InstrumentKind;
   /** UCUM unit; the counted things are in braces. Durations are in seconds, by the manager's clock. */
   readonly unit: string;
   readonly description: string;
-  /** Labels besides `server.address`. Each has a bounded set of values, and no value is an id. */
-  readonly labels: readonly string[];
+  readonly labels: L;
   /** Upper bounds of a duration's buckets, in seconds. */
   readonly buckets?: readonly number[];
 }
@@ -18,301 +28,227 @@ const SHORT = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 3
 /** Starts, syncs and sends, which can take minutes during an outage. */
 const LONG = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 
-/** All metrics of the library. This file is long because a test checks the documentation against this single list. */
+export const provenances: readonly Provenance[] = ['live', 'backlog', 'gap-fill'];
+const syncKinds: readonly SyncKind[] = ['initial', 'catch-up', 'live'];
+const decryptionResults: readonly ('decrypted' | DecryptionFailureReason)[] = [
+  'decrypted',
+  'missing-key',
+  'before-device',
+  'withheld',
+  'not-joined',
+  'untrusted-sender',
+  'unreadable',
+];
+
+const noLabels = {};
+
+function counter<const L extends Labels = typeof noLabels>(
+  name: string,
+  unit: string,
+  description: string,
+  labels = noLabels as L,
+): Instrument<'counter', L> {
+  return { kind: 'counter', name, unit, description, labels };
+}
+
+function duration<const L extends Labels>(
+  name: string,
+  description: string,
+  buckets: readonly number[],
+  labels: L,
+): Instrument<'duration', L> {
+  return { kind: 'duration', name, unit: 's', description, labels, buckets };
+}
+
+function level(name: string, unit: string, description: string, labels: Labels = noLabels): Instrument<'level'> {
+  return { kind: 'level', name, unit, description, labels };
+}
+
+function gauge(name: string, unit: string, description: string): Instrument<'gauge'> {
+  return { kind: 'gauge', name, unit, description, labels: noLabels };
+}
+
+/** All metrics of the library. The reference documentation is made from this list. */
 export const instruments = {
-  clients: {
-    name: 'matrix.client.count',
-    kind: 'level',
-    unit: '{client}',
-    description: 'Clients by state',
-    labels: ['state'],
-  },
-  resting: {
-    name: 'matrix.client.resting',
-    kind: 'level',
-    unit: '{client}',
-    description: 'Live clients that rest: they poll seldom, because their users are inactive',
-    labels: [],
-  },
-  stalledRooms: {
-    name: 'matrix.room.stalled',
-    kind: 'level',
-    unit: '{room}',
-    description: 'Rooms, in all clients, with missing events that the homeserver fails to return',
-    labels: [],
-  },
-  incompleteClients: {
-    name: 'matrix.client.incomplete',
-    kind: 'level',
-    unit: '{client}',
-    description: 'Clients with missing rooms or missed events that the homeserver fails to return',
-    labels: [],
-  },
-  leases: {
-    name: 'matrix.client.leases',
-    kind: 'level',
-    unit: '{lease}',
-    description: 'Running calls that keep a client from being stopped as idle or evicted',
-    labels: [],
-  },
-  openConnections: {
-    name: 'matrix.client.connections',
-    kind: 'level',
-    unit: '{connection}',
-    description: 'Connections opened by connect() and not closed yet',
-    labels: [],
-  },
-  starts: {
-    name: 'matrix.client.starts',
-    kind: 'counter',
-    unit: '{start}',
-    description: 'Starts of clients, by outcome (live, failed) and by whether they used a stored position (resumed)',
-    labels: ['outcome', 'resumed'],
-  },
-  startDuration: {
-    name: 'matrix.client.start.duration',
-    kind: 'duration',
-    unit: 's',
-    description: 'Time from the call until a client was live, including the wait in the start queue',
-    labels: ['resumed'],
-    buckets: LONG,
-  },
-  stops: {
-    name: 'matrix.client.stops',
-    kind: 'counter',
-    unit: '{stop}',
-    description: 'Stops of clients that were live, by reason',
-    labels: ['reason'],
-  },
-  syncDuration: {
-    name: 'matrix.sync.duration',
-    kind: 'duration',
-    unit: 's',
-    description:
-      'Time until a sync response, including the wait of the homeserver for new events; kind is initial, catch-up (the first sync after a pause) or live',
-    labels: ['kind'],
-    buckets: LONG,
-  },
-  syncProcessing: {
-    name: 'matrix.sync.processing.duration',
-    kind: 'duration',
-    unit: 's',
-    description: 'Time from a sync response until its events were handed to the callbacks',
-    labels: ['kind'],
-    buckets: SHORT,
-  },
-  syncLag: {
-    name: 'matrix.sync.lag',
-    kind: 'gauge',
-    unit: 's',
-    description:
-      'Longest time since the last sync response among clients that do not rest; up to the poll timeout is normal',
-    labels: [],
-  },
-  malformedParts: {
-    name: 'matrix.answer.malformed_parts',
-    kind: 'counter',
-    unit: '{part}',
-    description: 'Parts of responses that violate the specification and were left out',
-    labels: [],
-  },
-  events: {
-    name: 'matrix.event.count',
-    kind: 'counter',
-    unit: '{event}',
-    description: 'Events handed to the callbacks, by type and provenance',
-    labels: ['type', 'provenance'],
-  },
-  callbacks: {
-    name: 'matrix.callback.count',
-    kind: 'counter',
-    unit: '{call}',
-    description: 'Callback calls, by outcome (handled, failed)',
-    labels: ['outcome'],
-  },
-  callbackDuration: {
-    name: 'matrix.callback.duration',
-    kind: 'duration',
-    unit: 's',
-    description: 'Duration of a callback call',
-    labels: ['outcome'],
-    buckets: SHORT,
-  },
-  overdueCallbacks: {
-    name: 'matrix.callback.overdue',
-    kind: 'level',
-    unit: '{call}',
-    description: 'Callback calls that are still running after callbackTimeoutMs',
-    labels: [],
-  },
-  deadLetters: {
-    name: 'matrix.callback.dead_letters',
-    kind: 'counter',
-    unit: '{event}',
-    description: 'Events for which a callback failed callbackAttempts times',
-    labels: [],
-  },
-  decryptions: {
-    name: 'matrix.encryption.decryptions',
-    kind: 'counter',
-    unit: '{event}',
-    description: 'Encrypted events for callbacks, by result: decrypted, or the reason of the failed decryption',
-    labels: ['result'],
-  },
-  keyCommits: {
-    name: 'matrix.encryption.commits',
-    kind: 'counter',
-    unit: '{commit}',
-    description: 'Changes of encryption keys, by outcome (stored, failed)',
-    labels: ['outcome'],
-  },
-  keyCommitTime: {
-    name: 'matrix.encryption.commit.time',
-    kind: 'counter',
-    unit: 's',
-    description: 'Time spent storing keys, during which the event loop was blocked',
-    labels: [],
-  },
-  openDevices: {
-    name: 'matrix.encryption.devices',
-    kind: 'level',
-    unit: '{device}',
-    description: 'Devices whose keys are in memory',
-    labels: [],
-  },
-  roomKeys: {
-    name: 'matrix.encryption.room_keys',
-    kind: 'counter',
-    unit: '{key}',
-    description:
-      'Room keys on the devices of users, by event: made, received, withheld, stored in a key backup (backed-up), read from a key backup (restored)',
-    labels: ['event'],
-  },
-  keyRequests: {
-    name: 'matrix.encryption.key_requests',
-    kind: 'counter',
-    unit: '{request}',
-    description: 'Missing room keys that were requested from the key backup, by result (found, missing, failed)',
-    labels: ['result'],
-  },
-  keysToBackUp: {
-    name: 'matrix.encryption.backup.waiting',
-    kind: 'level',
-    unit: '{key}',
-    description: 'Room keys of running devices that are not in the key backup yet',
-    labels: [],
-  },
-  keyBackupFailures: {
-    name: 'matrix.encryption.backup.failures',
-    kind: 'counter',
-    unit: '{failure}',
-    description:
-      'Failed attempts to store keys in a key backup, by reason: upload is retried, with gone the backup no longer exists',
-    labels: ['reason'],
-  },
-  gaps: {
-    name: 'matrix.gap.count',
-    kind: 'counter',
-    unit: '{gap}',
-    description: 'Gaps in timelines, by outcome: filled, or not filled completely (open)',
-    labels: ['outcome'],
-  },
-  gapEvents: {
-    name: 'matrix.gap.events',
-    kind: 'counter',
-    unit: '{event}',
-    description: 'Events fetched to fill gaps',
-    labels: [],
-  },
-  checkpointDuration: {
-    name: 'matrix.checkpoint.duration',
-    kind: 'duration',
-    unit: 's',
-    description: 'Time to store a position, by outcome (stored, failed)',
-    labels: ['outcome'],
-    buckets: SHORT,
-  },
-  sendDuration: {
-    name: 'matrix.send.duration',
-    kind: 'duration',
-    unit: 's',
-    description:
-      'Time from the call until the homeserver accepted a message, including the wait in the queue (sent, failed)',
-    labels: ['outcome'],
-    buckets: LONG,
-  },
-  stalledSends: {
-    name: 'matrix.send.stalled',
-    kind: 'level',
-    unit: '{message}',
-    description: 'Durable sends that have been failing for a minute without an outage, and are still retried',
-    labels: [],
-  },
-  givenUpSends: {
-    name: 'matrix.send.given_up',
-    kind: 'level',
-    unit: '{message}',
-    description: 'Durable sends that were given up, and have not been sent again or discarded since',
-    labels: [],
-  },
-  provisionDuration: {
-    name: 'matrix.provision.duration',
-    kind: 'duration',
-    unit: 's',
-    description: 'Time to provision a user, by outcome (created, existing, failed)',
-    labels: ['outcome'],
-    buckets: LONG,
-  },
-  requests: {
-    name: 'matrix.request.count',
-    kind: 'counter',
-    unit: '{request}',
-    description:
-      'Requests to the homeserver, by endpoint template (other for unknown ones), status class (such as 2xx; none without a response) and result (ok, rate-limited, transient, unauthorised, aborted, permanent; unavailable if not sent because the homeserver is down)',
-    labels: ['method', 'endpoint', 'status', 'result'],
-  },
-  requestDuration: {
-    name: 'matrix.request.duration',
-    kind: 'duration',
-    unit: 's',
-    description: 'Time from sending a request until its response was read, including long polls',
-    labels: ['method', 'endpoint', 'result'],
-    buckets: LONG,
-  },
-  retries: {
-    name: 'matrix.request.retries',
-    kind: 'counter',
-    unit: '{request}',
-    description: 'Requests repeated after a failure',
-    labels: ['method', 'endpoint'],
-  },
-  breaker: {
-    name: 'matrix.breaker.state',
-    kind: 'gauge',
-    unit: '1',
-    description: 'Whether the manager considers the homeserver up (0) or down (1)',
-    labels: [],
-  },
-  outages: {
-    name: 'matrix.breaker.openings',
-    kind: 'counter',
-    unit: '{outage}',
-    description: 'Number of times the homeserver went down',
-    labels: [],
-  },
-  queues: {
-    name: 'matrix.queue.length',
-    kind: 'level',
-    unit: '{item}',
-    description:
-      'Queue lengths: send, outbox, rateLimiter, starts, admin (calls limited by adminConcurrency), homeserver (clients waiting while it is down)',
-    labels: ['queue'],
-  },
-  adminPool: {
-    name: 'matrix.admin.pool',
-    kind: 'level',
-    unit: '{call}',
-    description: 'Admin API calls, by state (running, waiting)',
-    labels: ['state'],
-  },
-} as const satisfies Record<string, InstrumentDescription>;
+  clients: level('matrix.client.count', '{client}', 'Clients by state', { state: [] }),
+  resting: level(
+    'matrix.client.resting',
+    '{client}',
+    'Live clients that rest: they poll seldom, because their users are inactive',
+  ),
+  stalledRooms: level(
+    'matrix.room.stalled',
+    '{room}',
+    'Rooms, in all clients, with missing events that the homeserver fails to return',
+  ),
+  incompleteClients: level(
+    'matrix.client.incomplete',
+    '{client}',
+    'Clients with missing rooms or missed events that the homeserver fails to return',
+  ),
+  leases: level(
+    'matrix.client.leases',
+    '{lease}',
+    'Running calls that keep a client from being stopped as idle or evicted',
+  ),
+  openConnections: level(
+    'matrix.client.connections',
+    '{connection}',
+    'Connections opened by connect() and not closed yet',
+  ),
+  starts: counter(
+    'matrix.client.starts',
+    '{start}',
+    'Starts of clients, by outcome (live, failed) and by whether they used a stored position (resumed)',
+    { outcome: ['live', 'failed'], resumed: ['true', 'false'] },
+  ),
+  startDuration: duration(
+    'matrix.client.start.duration',
+    'Time from the call until a client was live, including the wait in the start queue',
+    LONG,
+    { resumed: ['true', 'false'] },
+  ),
+  stops: counter('matrix.client.stops', '{stop}', 'Stops of clients that were live, by reason', {
+    reason: ['requested', 'idle', 'evicted', 'shutdown', 'loggedOut', 'failed'],
+  }),
+  syncDuration: duration(
+    'matrix.sync.duration',
+    'Time until a sync response, including the wait of the homeserver for new events; kind is initial, catch-up (the first sync after a pause) or live',
+    LONG,
+    { kind: syncKinds },
+  ),
+  syncProcessing: duration(
+    'matrix.sync.processing.duration',
+    'Time from a sync response until its events were handed to the callbacks',
+    SHORT,
+    { kind: syncKinds },
+  ),
+  syncLag: gauge(
+    'matrix.sync.lag',
+    's',
+    'Longest time since the last sync response among clients that do not rest; up to the poll timeout is normal',
+  ),
+  malformedParts: counter(
+    'matrix.answer.malformed_parts',
+    '{part}',
+    'Parts of responses that violate the specification and were left out',
+  ),
+  events: counter('matrix.event.count', '{event}', 'Events handed to the callbacks, by type and provenance', {
+    type: clientEventTypes,
+    provenance: provenances,
+  }),
+  callbacks: counter('matrix.callback.count', '{call}', 'Callback calls, by outcome (handled, failed)', {
+    outcome: ['handled', 'failed'],
+  }),
+  callbackDuration: duration('matrix.callback.duration', 'Duration of a callback call', SHORT, {
+    outcome: ['handled', 'failed'],
+  }),
+  overdueCallbacks: level(
+    'matrix.callback.overdue',
+    '{call}',
+    'Callback calls that are still running after callbackTimeoutMs',
+  ),
+  deadLetters: counter(
+    'matrix.callback.dead_letters',
+    '{event}',
+    'Events for which a callback failed callbackAttempts times',
+  ),
+  decryptions: counter(
+    'matrix.encryption.decryptions',
+    '{event}',
+    'Encrypted events for callbacks, by result: decrypted, or the reason of the failed decryption',
+    { result: decryptionResults },
+  ),
+  keyCommits: counter(
+    'matrix.encryption.commits',
+    '{commit}',
+    'Changes of encryption keys, by outcome (stored, failed)',
+    { outcome: ['stored', 'failed'] },
+  ),
+  keyCommitTime: counter(
+    'matrix.encryption.commit.time',
+    's',
+    'Time spent storing keys, during which the event loop was blocked',
+  ),
+  openDevices: level('matrix.encryption.devices', '{device}', 'Devices whose keys are in memory'),
+  roomKeys: counter(
+    'matrix.encryption.room_keys',
+    '{key}',
+    'Room keys on the devices of users, by event: made, received, withheld, stored in a key backup (backed-up), read from a key backup (restored)',
+    { event: ['made', 'received', 'withheld', 'backed-up', 'restored'] },
+  ),
+  keyRequests: counter(
+    'matrix.encryption.key_requests',
+    '{request}',
+    'Missing room keys that were requested from the key backup, by result (found, missing, failed)',
+    { result: ['found', 'missing', 'failed'] },
+  ),
+  keysToBackUp: level(
+    'matrix.encryption.backup.waiting',
+    '{key}',
+    'Room keys of running devices that are not in the key backup yet',
+  ),
+  keyBackupFailures: counter(
+    'matrix.encryption.backup.failures',
+    '{failure}',
+    'Failed attempts to store keys in a key backup, by reason: upload is retried, with gone the backup no longer exists',
+    { reason: ['upload', 'gone'] },
+  ),
+  gaps: counter('matrix.gap.count', '{gap}', 'Gaps in timelines, by outcome: filled, or not filled completely (open)', {
+    outcome: ['filled', 'open'],
+  }),
+  gapEvents: counter('matrix.gap.events', '{event}', 'Events fetched to fill gaps'),
+  checkpointDuration: duration(
+    'matrix.checkpoint.duration',
+    'Time to store a position, by outcome (stored, failed)',
+    SHORT,
+    { outcome: ['stored', 'failed'] },
+  ),
+  sendDuration: duration(
+    'matrix.send.duration',
+    'Time from the call until the homeserver accepted a message, including the wait in the queue (sent, failed)',
+    LONG,
+    { outcome: ['sent', 'failed'] },
+  ),
+  stalledSends: level(
+    'matrix.send.stalled',
+    '{message}',
+    'Durable sends that have been failing for a minute without an outage, and are still retried',
+  ),
+  givenUpSends: level(
+    'matrix.send.given_up',
+    '{message}',
+    'Durable sends that were given up, and have not been sent again or discarded since',
+  ),
+  provisionDuration: duration(
+    'matrix.provision.duration',
+    'Time to provision a user, by outcome (created, existing, failed)',
+    LONG,
+    { outcome: ['created', 'existing', 'failed'] },
+  ),
+  requests: counter(
+    'matrix.request.count',
+    '{request}',
+    'Requests to the homeserver, by endpoint template (other for unknown ones), status class (such as 2xx; none without a response) and result (ok, rate-limited, transient, unauthorised, aborted, permanent; unavailable if not sent because the homeserver is down)',
+    { method: [], endpoint: [], status: [], result: [] },
+  ),
+  requestDuration: duration(
+    'matrix.request.duration',
+    'Time from sending a request until its response was read, including long polls',
+    LONG,
+    { method: [], endpoint: [], result: [] },
+  ),
+  retries: counter('matrix.request.retries', '{request}', 'Requests repeated after a failure', {
+    method: ['GET'],
+    endpoint: ['/_matrix/client/v3/sync'],
+  }),
+  breaker: gauge('matrix.breaker.state', '1', 'Whether the manager considers the homeserver up (0) or down (1)'),
+  outages: counter('matrix.breaker.openings', '{outage}', 'Number of times the homeserver went down'),
+  queues: level(
+    'matrix.queue.length',
+    '{item}',
+    'Queue lengths: send, outbox, rateLimiter, starts, admin (calls limited by adminConcurrency), homeserver (clients waiting while it is down)',
+    { queue: [] },
+  ),
+  adminPool: level('matrix.admin.pool', '{call}', 'Admin API calls, by state (running, waiting)', { state: [] }),
+};

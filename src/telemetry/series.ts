@@ -1,6 +1,6 @@
 import type { Attributes, Counter, Histogram, Meter } from '@opentelemetry/api';
 import { ignoringErrors } from './contained.js';
-import type { InstrumentDescription } from './instruments.js';
+import type { Instrument, Labels } from './instruments.js';
 
 /** A counter of one label set. The `labels` object never changes, so that it can be reused for each measurement. */
 export class Count {
@@ -32,11 +32,11 @@ export interface DurationStats {
 
 /** The durations of one label set. */
 export class Durations {
-  count = 0;
-  totalMs = 0;
-  maxMs = 0;
   readonly labels: Attributes;
   readonly #histogram: Histogram;
+  #count = 0;
+  #totalMs = 0;
+  #maxMs = 0;
 
   constructor(histogram: Histogram, labels: Attributes) {
     this.#histogram = histogram;
@@ -44,28 +44,29 @@ export class Durations {
   }
 
   record(durationMs: number): void {
-    this.count++;
-    this.totalMs += durationMs;
-    this.maxMs = Math.max(this.maxMs, durationMs);
+    this.#count++;
+    this.#totalMs += durationMs;
+    this.#maxMs = Math.max(this.#maxMs, durationMs);
     ignoringErrors(() => this.#histogram.record(durationMs / 1_000, this.labels), undefined);
   }
 
-  get stats(): DurationStats {
-    return { count: this.count, totalMs: this.totalMs, maxMs: this.maxMs };
+  get value(): DurationStats {
+    return { count: this.#count, totalMs: this.#totalMs, maxMs: this.#maxMs };
   }
 }
 
-/** The label sets of one metric. Each is made at its first use. */
-export class Series<Cell> {
+/** The label sets of one metric: those of its known label values, and others from their first use on. */
+export class Series<L extends Labels, Cell extends { readonly value: unknown }> {
   readonly #labels: readonly string[];
   readonly #common: Attributes;
   readonly #make: (labels: Attributes) => Cell;
   readonly #cells = new Map<string, Cell>();
 
-  constructor(labels: readonly string[], common: Attributes, make: (labels: Attributes) => Cell) {
-    this.#labels = labels;
+  constructor(labels: L, common: Attributes, make: (labels: Attributes) => Cell) {
+    this.#labels = Object.keys(labels);
     this.#common = common;
     this.#make = make;
+    for (const values of combinations(Object.values(labels))) this.at(...values);
   }
 
   /** The counter or histogram for these label values, in the order of the metric's labels. */
@@ -79,29 +80,48 @@ export class Series<Cell> {
     return cell;
   }
 
+  /** Of a metric with one label: the current value for each value of the label. */
+  get values(): Record<L[keyof L][number], Cell['value']> {
+    const values = [...this.#cells].map(([label, { value }]) => [label, value]);
+    return Object.fromEntries(values) as Record<L[keyof L][number], Cell['value']>;
+  }
+
   [Symbol.iterator](): Iterator<Cell> {
     return this.#cells.values();
   }
 }
 
-export function counterSeries(meter: Meter, described: InstrumentDescription, common: Attributes): Series<Count> {
-  const { name, description, unit, labels } = described;
-  const counter = meter.createCounter(name, { description, unit });
-  return new Series(labels, common, (attributes) => new Count(counter, attributes));
+function combinations(lists: readonly (readonly string[])[]): string[][] {
+  const [first, ...rest] = lists;
+  if (!first) return [[]];
+  return first.flatMap((value) => combinations(rest).map((values) => [value, ...values]));
 }
 
-export function durationSeries(meter: Meter, described: InstrumentDescription, common: Attributes): Series<Durations> {
-  const { name, description, unit, labels, buckets = [] } = described;
-  const advice = { explicitBucketBoundaries: [...buckets] };
-  const histogram = meter.createHistogram(name, { description, unit, advice });
-  return new Series(labels, common, (attributes) => new Durations(histogram, attributes));
-}
+/** Makes the series of one manager's metrics. */
+export class SeriesMaker {
+  readonly #meter: Meter;
+  readonly #common: Attributes;
 
-export function fromNames<Name extends string, T>(names: readonly Name[], value: (name: Name) => T): Record<Name, T> {
-  return Object.fromEntries(names.map((name) => [name, value(name)])) as Record<Name, T>;
-}
+  /** @param common - labels of all metrics */
+  constructor(meter: Meter, common: Attributes) {
+    this.#meter = meter;
+    this.#common = common;
+  }
 
-/** Makes the label sets of a metric with one label, for all its values. */
-export function eachName<Name extends string, Cell>(names: readonly Name[], series: Series<Cell>): Record<Name, Cell> {
-  return fromNames(names, (name) => series.at(name));
+  counter<L extends Labels>({ name, description, unit, labels }: Instrument<'counter', L>): Series<L, Count> {
+    const counter = this.#meter.createCounter(name, { description, unit });
+    return new Series(labels, this.#common, (attributes) => new Count(counter, attributes));
+  }
+
+  duration<L extends Labels>({
+    name,
+    description,
+    unit,
+    labels,
+    buckets = [],
+  }: Instrument<'duration', L>): Series<L, Durations> {
+    const advice = { explicitBucketBoundaries: [...buckets] };
+    const histogram = this.#meter.createHistogram(name, { description, unit, advice });
+    return new Series(labels, this.#common, (attributes) => new Durations(histogram, attributes));
+  }
 }

@@ -1,68 +1,62 @@
 import { context, ROOT_CONTEXT, SpanStatusCode, trace } from '@opentelemetry/api';
-import type { Attributes, Span, Tracer, TracerProvider } from '@opentelemetry/api';
+import type { Attributes } from '@opentelemetry/api';
+import type { TracedWork, TraceName } from '../core/diagnostic-messages.js';
+import type { SpanSource } from '../core/diagnostics.js';
 import { isManagerError } from '../core/errors.js';
 import { ignoringErrors, safeSpanStarter } from './contained.js';
 
-/**
- * The library's traces. A failed span has the code of the error, not its message, which may contain a user or room id.
- * Without a registered tracer, the spans are no-ops.
- */
-export class Spans {
-  readonly #startSpan: Tracer['startSpan'];
-
-  constructor(provider: TracerProvider = trace.getTracerProvider()) {
-    this.#startSpan = safeSpanStarter(provider);
-  }
-
-  /** Runs `work` in a span. Spans that `work` starts are its children. */
-  run<T>(name: string, attributes: Attributes, work: () => T | Promise<T>): Promise<T> {
-    const span = this.#startSpan(name, { attributes });
-    return context.with(trace.setSpan(context.active(), span), () => endSpanAfter(span, work));
-  }
-
-  /** Starts a child of the active span. End it with {@link endSpan}. */
-  begin(name: string): Span {
-    return this.#startSpan(name);
-  }
-
-  /** Starts a span without a parent. End it with {@link runAndEnd}. */
-  beginRoot(name: string, attributes: Attributes): Span {
-    return this.#startSpan(name, { attributes, root: true });
-  }
-
-  /** Runs `work` in `span`, and ends the span. */
-  runAndEnd<T>(span: Span, work: () => Promise<T>): Promise<T> {
-    return context.with(trace.setSpan(ROOT_CONTEXT, span), () => endSpanAfter(span, work));
-  }
-
-  /** Runs `run` outside of the active span. */
-  detached<T>(run: () => T): T {
-    return context.with(ROOT_CONTEXT, run);
-  }
+interface SpanDescription<Name extends TraceName> {
+  readonly name: string;
+  /** Whether the span has no parent. */
+  readonly root?: boolean;
+  /** The attributes of the span. @param common - attributes that most spans have */
+  readonly attributes: (message: TracedWork[Name]['message'], common: Attributes) => Attributes;
+  /** Attributes that are known at the end of the work. */
+  readonly endAttributes?: (result: TracedWork[Name]['result']) => Attributes;
 }
 
-export function endSpan(span: Span, errorCode?: string): void {
-  ignoringErrors(() => {
-    if (errorCode !== undefined) {
-      span.setStatus({ code: SpanStatusCode.ERROR });
-      span.setAttribute('error.type', errorCode);
-    }
-    span.end();
-  }, undefined);
+/** The spans, by the name of the traced work. Other traced work gets none. */
+const descriptions: { readonly [Name in TraceName]?: SpanDescription<Name> } = {
+  clientStart: { name: 'matrix.client.start', attributes: () => ({}), endAttributes: ({ resumed }) => ({ resumed }) },
+  sync: { name: 'matrix.sync', root: true, attributes: ({ kind }, common) => ({ kind, ...common }) },
+  callback: {
+    name: 'matrix.callback',
+    attributes: ({ event: { type, provenance } }, common) => ({ type, provenance, ...common }),
+  },
+  send: { name: 'matrix.send', attributes: (_message, common) => common },
+  provision: { name: 'matrix.provision', attributes: (_message, common) => common },
+};
+
+/**
+ * The library's spans. A failed span has the code of the error, not its message, which may contain a user or room id.
+ * Without a registered tracer, the spans are no-ops.
+ */
+export function openTelemetrySpans(common: Attributes, provider = trace.getTracerProvider()): SpanSource {
+  const startSpan = safeSpanStarter(provider);
+  return {
+    begin(name, message) {
+      const description = descriptions[name];
+      if (!description) return undefined;
+      const root = description.root === true;
+      const span = startSpan(description.name, { attributes: description.attributes(message, common), root });
+      return {
+        run: (work) => context.with(trace.setSpan(root ? ROOT_CONTEXT : context.active(), span), work),
+        end: (end) =>
+          ignoringErrors(() => {
+            if (description.endAttributes && end.result) span.setAttributes(description.endAttributes(end.result));
+            if (end.outcome === 'failed') {
+              span.setStatus({ code: SpanStatusCode.ERROR });
+              span.setAttribute('error.type', errorType(end.error));
+            }
+            span.end();
+          }, undefined),
+      };
+    },
+    detached: (run) => context.with(ROOT_CONTEXT, run),
+  };
 }
 
 /** Code of the error; spans and metrics contain no error message. */
 export function errorType(error: unknown): string {
   return isManagerError(error) ? error.code : '_OTHER';
-}
-
-async function endSpanAfter<T>(span: Span, work: () => T | Promise<T>): Promise<T> {
-  try {
-    const result = await work();
-    endSpan(span);
-    return result;
-  } catch (error) {
-    endSpan(span, errorType(error));
-    throw error;
-  }
 }

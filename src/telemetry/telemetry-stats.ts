@@ -1,6 +1,12 @@
 import type { ClientEventType, Provenance } from '../core/client-event.js';
 import type { DecryptionFailureReason } from '../core/decryption.js';
-import type { KeyBackupFailure, KeyRequestResult, RequestResult, RoomKeyEvent, SyncKind } from '../core/telemetry.js';
+import type {
+  KeyBackupFailure,
+  KeyRequestResult,
+  RequestResult,
+  RoomKeyEvent,
+  SyncKind,
+} from '../core/diagnostic-messages.js';
 import type { DurationStats } from './series.js';
 
 /** Requests to one endpoint with the same method, status class and result. */

@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import type { Telemetry } from '../core/telemetry.js';
+import type { Diagnostics } from '../core/diagnostics.js';
 import type { CryptoStore } from '../encryption/store/crypto-store.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
 import type { AuthUploadDeviceSigningKeys } from '../encryption/identity/identity-options.js';
@@ -13,7 +13,7 @@ export interface EncryptionContext {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly startTimeoutMs: number;
-  readonly telemetry: Telemetry;
+  readonly diagnostics: Diagnostics;
   /** Makes a request for which the homeserver may require user-interactive authentication. */
   readonly authenticate: Accounts['authenticate'];
 }
@@ -96,13 +96,13 @@ export class Encryption {
   async #createStore(): Promise<CryptoStore> {
     const { CryptoStore } = await import('../encryption/store/crypto-store.js');
     const { path, secret, counterPath, onCorruption } = this.#settings;
-    const { clock, logger, telemetry } = this.#context;
+    const { clock, logger, diagnostics } = this.#context;
     const store = await CryptoStore.open({
       path,
       secret,
       clock,
       logger,
-      onCommit: (stored, durationMs) => telemetry.keyCommit(stored, durationMs),
+      onCommit: (stored, durationMs) => diagnostics.publish('keyCommit', { stored, durationMs }),
       ...(counterPath !== undefined && { counterPath }),
       ...(onCorruption && { onCorruption }),
     });

@@ -3,13 +3,13 @@ import { decryption } from '../core/decryption.js';
 import type { Decrypt } from '../delivery/delivery.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { Credentials } from '../core/credentials.js';
-import type { Telemetry } from '../core/telemetry.js';
+import type { Diagnostics } from '../core/diagnostics.js';
 import type { UserSettings } from './user-settings.js';
 
 export interface EventDecryptionContext {
   readonly credentials: Credentials;
   readonly settings: UserSettings;
-  readonly telemetry: Telemetry;
+  readonly diagnostics: Diagnostics;
 }
 
 /**
@@ -17,7 +17,7 @@ export interface EventDecryptionContext {
  */
 export function eventDecryption(
   encryption: UserEncryption,
-  { credentials, settings, telemetry }: EventDecryptionContext,
+  { credentials, settings, diagnostics }: EventDecryptionContext,
 ): Decrypt {
   const { userId } = credentials;
   const { decryptionTimeoutMs = 0 } = settings.encryption ?? {};
@@ -26,7 +26,7 @@ export function eventDecryption(
     try {
       const event = await encryption.decrypt(roomId, raw, wait);
       const result = event[decryption];
-      if (result) telemetry.decryption(result);
+      if (result) diagnostics.publish('decryption', result);
       return event;
     } catch (error) {
       // The client is stopping. The event is delivered again by the next client.

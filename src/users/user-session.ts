@@ -12,7 +12,7 @@ import type { Claim } from '../core/ports/claim.js';
 import { isFromStart } from '../core/ports/event-source.js';
 import type { EventBatch } from '../core/ports/event-source.js';
 import { runAllSteps } from '../core/every-step.js';
-import type { Telemetry } from '../core/telemetry.js';
+import type { Diagnostics } from '../core/diagnostics.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { Gap } from '../delivery/delivery.js';
 import { Delivery } from '../delivery/delivery.js';
@@ -40,7 +40,7 @@ export interface UserSessionOptions {
   readonly versions: ServerVersions;
   readonly gate: ClientGate;
   readonly answersOtherRequests: AnswersOtherRequests;
-  readonly telemetry: Telemetry;
+  readonly diagnostics: Diagnostics;
   readonly callbacks: CallbackRegistry;
   readonly hooks: ClientHooks;
   /** The device's keys; undefined if the user has no encryption. */
@@ -82,7 +82,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
 
   constructor(options: UserSessionOptions) {
     const { stored, ...rest } = options; // not kept: `stored` is large and only needed here
-    const { credentials, session, settings, http, versions, gate, telemetry, hooks } = rest;
+    const { credentials, session, settings, http, versions, gate, diagnostics, hooks } = rest;
     const { userId, deviceId } = credentials;
     const { logger } = settings;
     this.#options = rest;
@@ -101,7 +101,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
       versions,
       gate,
       answersOtherRequests: rest.answersOtherRequests,
-      telemetry,
+      diagnostics,
       encryption: rest.encryption,
       timelineOf: (roomId) => this.#timelines.get(roomId),
       missed: {
@@ -303,7 +303,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   }
 
   #createDelivery(stored: StoredCheckpoint): Delivery {
-    const { claim, credentials, session, settings, http, telemetry, callbacks, encryption, onGap } = this.#options;
+    const { claim, credentials, session, settings, http, diagnostics, callbacks, encryption, onGap } = this.#options;
     const { answersOtherRequests } = this.#options;
     const { userId } = credentials;
     const { storage, clock, logger, gapFillLimit, gapFillTimeoutMs } = settings;
@@ -314,7 +314,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
         commit: async (change) => {
           try {
             this.#assertOwner();
-            await telemetry.checkpoint(userId, () => storage.commit(userId, change, claim));
+            await diagnostics.trace('checkpoint', { userId }, () => storage.commit(userId, change, claim));
           } catch (error) {
             this.#endIfOwnedElsewhere(error);
             throw error;
@@ -325,7 +325,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
       dispatch: async (event, signal, record) => {
         try {
           this.#assertOwner();
-          telemetry.event(event.type, event.provenance);
+          diagnostics.publish('event', event);
           return await callbacks.dispatch(event, signal, record, claim);
         } catch (error) {
           if (this.#endIfOwnedElsewhere(error)) return false;
@@ -341,7 +341,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
         this.requestFailed(gap.error);
         onGap(gap);
       },
-      telemetry,
+      diagnostics,
       clock,
       logger,
     });

@@ -1,10 +1,11 @@
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { ClientRegistry } from './client-registry.js';
 import type { StartCredentials } from './client-registry.js';
-import type { ClientCounts, ClientInfo, StopReason } from './client-state.js';
+import type { ClientCounts, ClientInfo, ClientState, StopReason } from './client-state.js';
 import { activityPolicy } from './connection-policy.js';
 import { orAborted, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
+import type { Diagnostics, Trace } from '../core/diagnostics.js';
 import { invalidOptions, isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { singleProcessClaims } from '../core/ports/claim.js';
@@ -17,7 +18,6 @@ import type { Session } from '../http/session.js';
 import type { Accounts } from '../provisioning/accounts.js';
 import type { ClientGate } from '../core/ports/request-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
-import type { ManagerTelemetry } from '../telemetry/manager-telemetry.js';
 import { KeptConnections } from './kept-connections.js';
 import type { Encryption } from './encryption.js';
 import { isLostDevice } from './encryption.js';
@@ -34,7 +34,7 @@ export interface UserSessionsOptions {
   readonly versions: ServerVersions;
   readonly gate: ClientGate;
   readonly answersOtherRequests: AnswersOtherRequests;
-  readonly telemetry: ManagerTelemetry;
+  readonly diagnostics: Diagnostics;
   readonly accounts: Accounts;
   /** The session of the option `admin`. */
   readonly adminSession: Session | undefined;
@@ -63,13 +63,15 @@ export class UserSessions {
   readonly #options: UserSessionsOptions;
   readonly #sessions = new Map<string, UserSession>();
   readonly #takeClaim: TakeClaim;
+  /** The traces of starts that have not ended. */
+  readonly #starts = new Map<string, Trace<'clientStart'>>();
   /** Work that runs after a stop that was called from inside a callback. */
   readonly #workAfterStops = new Map<string, Promise<void>>();
 
   constructor(options: UserSessionsOptions) {
     this.#options = options;
     this.#takeClaim = options.takeClaim ?? singleProcessClaims();
-    const { settings, telemetry, events } = options;
+    const { settings, events } = options;
     const { logger } = settings;
     const fallbackPolicy = activityPolicy({ idleTimeoutMs: settings.idleTimeoutMs });
     this.registry = new ClientRegistry({
@@ -79,8 +81,7 @@ export class UserSessions {
       create: (userId, startCredentials, hooks, signal) => this.#create(userId, startCredentials, hooks, signal),
       onStateChanged: (userId, from, to) => {
         logger.debug({ userId, from, to }, 'client state changed');
-        const resumed = this.#sessions.get(userId)?.resumed ?? false;
-        telemetry.clientChanged(userId, from, to, resumed, this.registry.info(userId)?.error?.code);
+        this.#traceStart(userId, from, to);
         events.emit('clientStateChanged', { userId, from, to });
         this.connections.clientChanged(userId, to, this.registry.info(userId)?.error);
       },
@@ -275,7 +276,7 @@ export class UserSessions {
     hooks: UserSessionOptions['hooks'],
     signal: AbortSignal,
   ): Promise<UserSession> {
-    const { settings, http, versions, gate, telemetry, accounts, callbacks, events } = this.#options;
+    const { settings, http, versions, gate, diagnostics, accounts, callbacks, events } = this.#options;
     const { answersOtherRequests } = this.#options;
     const { userId } = credentials;
     const operation = `starting ${userId}`;
@@ -288,7 +289,7 @@ export class UserSessions {
       versions,
       gate,
       answersOtherRequests,
-      telemetry,
+      diagnostics,
       callbacks,
       credentials,
       session: accounts.session(credentials),
@@ -338,9 +339,18 @@ export class UserSessions {
     return credentials;
   }
 
+  #traceStart(userId: string, from: ClientState, to: ClientState): void {
+    if (to === 'starting') this.#starts.set(userId, this.#options.diagnostics.begin('clientStart', { userId }));
+    if (from !== 'starting') return;
+    const result = { resumed: this.#sessions.get(userId)?.resumed ?? false };
+    const { error } = this.registry.info(userId) ?? {};
+    this.#starts.get(userId)?.end(to === 'failed' ? { outcome: 'failed', error, result } : { outcome: 'ok', result });
+    this.#starts.delete(userId);
+  }
+
   #onStopped(userId: string, reason: StopReason, error: MatrixClientManagerError | undefined): void {
-    const { settings, telemetry, events } = this.#options;
-    telemetry.clientStopped(userId, reason);
+    const { settings, diagnostics, events } = this.#options;
+    diagnostics.publish('clientStopped', { userId, reason });
     this.#removeSession(userId);
     const hasStopFailed = error && reason !== 'failed' && reason !== 'loggedOut';
     const level = hasStopFailed ? 'error' : 'info';

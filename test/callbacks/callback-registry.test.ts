@@ -3,6 +3,7 @@ import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
 import type { CallbackContext } from '../../src/callbacks/callback.js';
 import type { ClientEvent } from '../../src/core/client-event.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
+import { testContext } from '../support/context.js';
 import { messageEvent } from './message-event.js';
 
 const alice = '@alice:hs.test';
@@ -15,7 +16,7 @@ function setUp({ attempts = 3, retryDelayMs = 1_000, timeoutMs = 300_000 } = {})
   const told: string[] = [];
   let storing = Promise.resolve();
   const registry = new CallbackRegistry({
-    clock,
+    ...testContext({ clock }),
     attempts,
     retryDelayMs,
     timeoutMs,

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
 import type { ClientEvent, TypingEvent } from '../../src/core/client-event.js';
 import { ManualClock } from '../../src/testing/index.js';
+import { testContext } from '../support/context.js';
 import { messageEvent } from './message-event.js';
 
 const alice = '@alice:hs.test';
@@ -11,7 +12,7 @@ function setUp({ attempts = 1 } = {}) {
   const deadLetters: string[] = [];
   let storingFails = 0;
   const registry = new CallbackRegistry({
-    clock,
+    ...testContext({ clock }),
     attempts,
     retryDelayMs: 1_000,
     timeoutMs: 60_000,

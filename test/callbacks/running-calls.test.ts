@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { RunningCalls } from '../../src/callbacks/running-calls.js';
 import type { CallSource } from '../../src/callbacks/running-calls.js';
 import { ManualClock } from '../../src/testing/index.js';
+import { testContext } from '../support/context.js';
 import { messageEvent } from './message-event.js';
 
 const alice = '@alice:hs.test';
@@ -9,7 +10,7 @@ const bob = '@bob:hs.test';
 
 function setUp() {
   const clock = new ManualClock();
-  const calls = new RunningCalls({ clock, timeoutMs: 1_000 });
+  const calls = new RunningCalls({ ...testContext({ clock }), timeoutMs: 1_000 });
   const ends: PromiseWithResolvers<void>[] = [];
   const source = (): CallSource => ({ callback: async () => {}, filters: { size: 1 }, overdueCalls: 0 });
   /** A call that runs until its `ends` is resolved. */

@@ -3,7 +3,7 @@ import { MatrixClientManagerError } from '../../src/core/errors.js';
 import type { HistoryReader } from '../../src/core/ports/history-reader.js';
 import { silentLogger } from '../../src/core/logger.js';
 import type { Logger } from '../../src/core/logger.js';
-import { noTelemetry } from '../../src/core/telemetry.js';
+import { Diagnostics } from '../../src/core/diagnostics.js';
 import { GapFiller } from '../../src/delivery/gap-filler.js';
 import type { Gap, GapFillerOptions } from '../../src/delivery/gap-filler.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
@@ -16,6 +16,8 @@ function setUp(readHistory: HistoryReader, change: Partial<GapFillerOptions> = {
   const clock = new ManualClock();
   const told: Gap[] = [];
   const measured: unknown[][] = [];
+  const diagnostics = new Diagnostics(clock);
+  diagnostics.subscribe('gap', (gap) => measured.push(Object.values(gap)));
   const logger = { ...silentLogger, warn: vi.fn<Logger['warn']>(), error: vi.fn<Logger['error']>() };
   const gaps = new GapFiller({
     userId,
@@ -24,7 +26,7 @@ function setUp(readHistory: HistoryReader, change: Partial<GapFillerOptions> = {
     onGap: (gap) => told.push(gap),
     clock,
     logger,
-    telemetry: { ...noTelemetry, gap: (...values) => measured.push(values) },
+    diagnostics,
     ...change,
   });
   const stop = new AbortController();
@@ -56,11 +58,6 @@ describe('a gap that the homeserver tells', () => {
     await fill({ before: '$before', after: '$after' });
     expect(told).toEqual([{ userId, roomId, from: '$before', to: '$b', reason: 'limit' }]);
     expect(measured).toEqual([[userId, roomId, 2, false, 0]]);
-  });
-
-  it('needs no telemetry', async () => {
-    const { fill } = setUp(async () => ({ events: [event('a')], end: undefined }), { telemetry: undefined as never });
-    expect(await fill()).toHaveLength(1);
   });
 });
 

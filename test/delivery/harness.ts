@@ -1,5 +1,6 @@
 import type { ClientEvent } from '../../src/core/client-event.js';
 import { systemClock } from '../../src/core/clock.js';
+import { Diagnostics } from '../../src/core/diagnostics.js';
 import type { EventBatch, RoomBatch } from '../../src/core/ports/event-source.js';
 import type { HistoryRequest } from '../../src/core/ports/history-reader.js';
 import { silentLogger } from '../../src/core/logger.js';
@@ -113,6 +114,7 @@ export class Life {
         onGap: (gap) => life.gaps.push(gap),
         clock: systemClock,
         logger: silentLogger,
+        diagnostics: new Diagnostics(systemClock),
         ...rest,
       });
     }, hold);

@@ -8,7 +8,7 @@ import { Session } from '../../src/http/session.js';
 import type { OpenTransport, Fetch } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
-import { recordedTelemetry } from '../support/recorded-telemetry.js';
+import { recordedDiagnostics } from '../support/recorded-diagnostics.js';
 import { rejection } from '../support/rejection.js';
 import { fetchFailed, hang, hangForEver, json, matrixError, ScriptedFetch } from '../support/scripted-fetch.js';
 import { testHomeserver } from '../support/context.js';
@@ -19,7 +19,7 @@ const credentials = { userId, accessToken: 'token-1', deviceId: 'D' };
 const dead = (): Response => matrixError(401, 'M_UNKNOWN_TOKEN');
 const away = (to: string): Response => new Response(null, { status: 307, headers: { location: to } });
 
-/** What a request tells a gate and the telemetry, in order. */
+/** What a request tells a gate and the diagnostics, in order. */
 function setUp(
   answers: ConstructorParameters<typeof ScriptedFetch>,
   gate: Partial<RequestGate> = {},
@@ -35,7 +35,7 @@ function setUp(
       clock,
       requestTimeoutMs: 10_000,
       gate: { ...openGate, record: (outcome) => told.push(['recorded', outcome]), ...gate },
-      telemetry: recordedTelemetry(told),
+      diagnostics: recordedDiagnostics(told),
     }),
   );
   const leaving = new AbortController();
@@ -86,10 +86,8 @@ describe('a file', () => {
       { method: 'GET', url: 'http://hs/matrix/file?width=1', authorization: 'Bearer token-1', body: undefined },
     ]);
     expect(told).toEqual([
-      ['begun', 'GET', '/file'],
-      ['sent'],
       ['recorded', { ...outcome, failed: false }],
-      ['ended', 'ok', 200],
+      ['ended', 'GET /file', 'ok', 200],
     ]);
     expect(clock.pendingTimers).toBe(0);
   });
@@ -101,10 +99,8 @@ describe('a file', () => {
       { method: 'POST', url: 'http://hs/matrix/upload?filename=a', authorization: 'Bearer token-1', body: { a: 1 } },
     ]);
     expect(told).toEqual([
-      ['begun', 'POST', '/upload'],
-      ['sent'],
       ['recorded', { ...outcome, failed: false }],
-      ['ended', 'ok', 201],
+      ['ended', 'POST /upload', 'ok', 201],
     ]);
     expect(clock.pendingTimers).toBe(0);
   });
@@ -113,15 +109,11 @@ describe('a file', () => {
     const { download, told, outcome, clock } = setUp([matrixError(500, 'M_X'), new Response('bytes')]);
     await advanceUntil(clock, download());
     expect(told).toEqual([
-      ['begun', 'GET', '/file'],
-      ['sent'],
       ['recorded', { ...outcome, failed: true }],
-      ['ended', 'transient', 500],
+      ['ended', 'GET /file', 'transient', 500],
       ['repeated', 'GET', '/file'],
-      ['begun', 'GET', '/file'],
-      ['sent'],
       ['recorded', { ...outcome, sentAt: expect.any(Number), failed: false }],
-      ['ended', 'ok', 200],
+      ['ended', 'GET /file', 'ok', 200],
     ]);
   });
 
@@ -168,10 +160,7 @@ describe('a file', () => {
     });
     await expect(download()).rejects.toBe(down);
     expect(passengers).toEqual([{ operation: 'moving a file', userId, roomId, signal: leaving.signal }]);
-    expect(told).toEqual([
-      ['begun', 'GET', '/file'],
-      ['ended', 'unavailable', undefined],
-    ]);
+    expect(told).toEqual([['not sent', 'GET /file', 'unavailable', undefined]]);
     expect([requests.length, clock.pendingTimers]).toEqual([0, 0]);
   });
 
@@ -208,7 +197,7 @@ describe('a file whose caller leaves', () => {
       expect(all.requests).toHaveLength(1);
       all.leaving.abort();
       expect(await failure).toMatchObject({ code: 'ABORTED', message: 'moving a file was aborted' });
-      expect(all.told.slice(1)).toEqual([['sent'], ['ended', 'aborted', undefined]]);
+      expect(all.told).toEqual([['ended', expect.any(String), 'aborted', undefined]]);
       expect(all.requests[0]?.signal.aborted).toBe(true);
       expect(all.clock.pendingTimers).toBe(0);
     }
@@ -235,7 +224,7 @@ describe('a file whose caller leaves', () => {
     await clock.advance(0);
     leaving.abort();
     expect(await failure).toMatchObject({ code: 'ABORTED' });
-    expect(told.at(-1)).toEqual(['ended', 'unauthorised', 401]);
+    expect(told.at(-1)).toEqual(['ended', 'GET /file', 'unauthorised', 401]);
     const { download: other, leaving: left } = setUp([]);
     const unknown = new Session(userId, undefined, () => new Promise(() => {}));
     const waiting = rejection(other({ session: unknown }));
@@ -250,11 +239,9 @@ describe('a file that does not flow', () => {
     const error = await rejection(advanceUntil(all.clock, all[way]()));
     expect(error).toMatchObject({ code: 'TIMEOUT', userId, roomId });
     expect(error.message).toBe('moving a file timed out: no data was transferred for 10000 ms');
-    expect(all.told.slice(0, 4)).toEqual([
-      ['begun', expect.any(String), expect.any(String)],
-      ['sent'],
+    expect(all.told.slice(0, 2)).toEqual([
       ['recorded', { ...all.outcome, failed: true }],
-      ['ended', 'transient', undefined],
+      ['ended', expect.any(String), 'transient', undefined],
     ]);
     expect([all.requests.length, all.clock.pendingTimers]).toEqual([4, 0]);
   });

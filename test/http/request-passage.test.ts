@@ -9,7 +9,7 @@ import { Session } from '../../src/http/session.js';
 import type { TransportRequest } from '../../src/core/ports/transport.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
-import { recordedTelemetry } from '../support/recorded-telemetry.js';
+import { recordedDiagnostics } from '../support/recorded-diagnostics.js';
 import { rejection } from '../support/rejection.js';
 import { fetchFailed, hang, json, matrixError, ScriptedFetch } from '../support/scripted-fetch.js';
 import { testHomeserver } from '../support/context.js';
@@ -18,7 +18,7 @@ const userId = '@alice:hs';
 const get: HttpRequest = { operation: 'looking', method: 'GET', path: '/look', repeatable: true, userId };
 const once = { retry: { attempts: 1 } };
 
-/** What a request tells a gate, the telemetry and the transport, in order. */
+/** What a request tells a gate, the diagnostics and the transport, in order. */
 function setUp(answers: ConstructorParameters<typeof ScriptedFetch>, gate: Partial<RequestGate> = {}) {
   const clock = new ManualClock();
   const script = new ScriptedFetch(...answers);
@@ -45,7 +45,7 @@ function setUp(answers: ConstructorParameters<typeof ScriptedFetch>, gate: Parti
       },
       ...gate,
     } satisfies RequestGate,
-    telemetry: recordedTelemetry(told),
+    diagnostics: recordedDiagnostics(told),
   };
   const http = testHomeserver({ homeserverUrl: 'http://hs', ...options }).http;
   const stop = new AbortController();
@@ -83,15 +83,11 @@ describe('a request of the library', () => {
     const sentAt = clock.now();
     await advanceUntil(clock, http.request(v.object({}), { ...get, priority: 'sync' }));
     expect(told).toEqual([
-      ['begun', 'GET', '/look'],
-      ['sent'],
       ['recorded', { userId, isSync: true, sentAt, failed: true }],
-      ['ended', 'transient', 502],
+      ['ended', 'GET /look', 'transient', 502],
       ['repeated', 'GET', '/look'],
-      ['begun', 'GET', '/look'],
-      ['sent'],
       ['recorded', { userId, isSync: true, sentAt: expect.any(Number), failed: false }],
-      ['ended', 'ok', 201],
+      ['ended', 'GET /look', 'ok', 201],
     ]);
   });
 
@@ -109,24 +105,24 @@ describe('a request of the library', () => {
     const { http, told, clock } = setUp([fetchFailed('ECONNRESET'), hang]);
     await rejection(http.request(v.object({}), { ...get, ...once }));
     const outcome = { userId, isSync: false, sentAt: clock.now(), failed: true };
-    const lost = [['begun', 'GET', '/look'], ['sent'], ['recorded', outcome], ['ended', 'transient', undefined]];
+    const lost = [
+      ['recorded', outcome],
+      ['ended', 'GET /look', 'transient', undefined],
+    ];
     expect(told).toEqual(lost);
     const controller = new AbortController();
     const failure = rejection(http.request(v.object({}), { ...get, signal: controller.signal }));
     await clock.advance(0);
     controller.abort();
     await failure;
-    expect(told).toEqual([...lost, ['begun', 'GET', '/look'], ['sent'], ['ended', 'aborted', undefined]]);
+    expect(told).toEqual([...lost, ['ended', 'GET /look', 'aborted', undefined]]);
   });
 
   it('is not sent when the gate refuses it, or lets it pass after its caller has left', async () => {
     const down = new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'down');
     const refused = setUp([], { enter: () => Promise.reject(down) });
     await expect(refused.http.request(v.object({}), get)).rejects.toBe(down);
-    expect(refused.told).toEqual([
-      ['begun', 'GET', '/look'],
-      ['ended', 'unavailable', undefined],
-    ]);
+    expect(refused.told).toEqual([['not sent', 'GET /look', 'unavailable', undefined]]);
     const controller = new AbortController();
     const late = setUp([], { enter: async () => controller.abort() });
     const error = await rejection(late.http.request(v.object({}), { ...get, signal: controller.signal }));
@@ -151,7 +147,7 @@ describe('a request of the library', () => {
     const { http, told } = setUp([], { enter: async () => void entered++ });
     const error = await rejection(http.request(v.object({}), { ...get, signal: AbortSignal.abort() }));
     expect(error).toMatchObject({ code: 'ABORTED' });
-    expect([entered, told.length]).toEqual([0, 2]);
+    expect([entered, told.length]).toEqual([0, 1]);
   });
 
   it('that ends with an outage is given up when the homeserver goes down, others are not', async () => {
@@ -165,7 +161,7 @@ describe('a request of the library', () => {
     expect(error.message).toBe('looking was ended because the homeserver is down');
     expect(requests[0]?.signal.aborted).toBe(true);
     expect({ listeners: listeners.size, timers: clock.pendingTimers }).toEqual({ listeners: 0, timers: 0 });
-    expect(told.at(-1)).toEqual(['ended', 'unavailable', undefined]);
+    expect(told.at(-1)).toEqual(['ended', 'GET /look', 'unavailable', undefined]);
     const other = http.request(v.object({}), get);
     expect(listeners.size).toBe(0);
     await other;
@@ -202,15 +198,11 @@ describe('a request of the SDK', () => {
     const sentAt = clock.now();
     await advanceUntil(clock, fetch('http://hs/x?secret=1', { headers }));
     expect(told).toEqual([
-      ['begun', 'GET', '/x'],
-      ['sent'],
       ['recorded', { userId, isSync: false, sentAt, failed: true }],
-      ['ended', 'transient', 500],
+      ['ended', 'GET /x', 'transient', 500],
       ['repeated', 'GET', '/x'],
-      ['begun', 'GET', '/x'],
-      ['sent'],
       ['recorded', { userId, isSync: false, sentAt: expect.any(Number), failed: false }],
-      ['ended', 'ok', 201],
+      ['ended', 'GET /x', 'ok', 201],
     ]);
   });
 
@@ -221,14 +213,17 @@ describe('a request of the SDK', () => {
     expect(error).toMatchObject({ code: 'NETWORK', userId });
     expect(error.message).toBe('a request of the client failed: the connection to http://hs broke (ECONNRESET)');
     const outcome = { userId, isSync: false, sentAt: clock.now(), failed: true };
-    const lost = [['begun', 'PUT', '/x'], ['sent'], ['recorded', outcome], ['ended', 'transient', undefined]];
+    const lost = [
+      ['recorded', outcome],
+      ['ended', 'PUT /x', 'transient', undefined],
+    ];
     expect(told).toEqual(lost);
     const ending = fetch('http://hs/x', put);
     ending.catch(() => {});
     await clock.advance(0);
     stop.abort();
     await expect(ending).rejects.toMatchObject({ name: 'AbortError' });
-    expect(told).toEqual([...lost, ['begun', 'PUT', '/x'], ['sent'], ['ended', 'aborted', undefined]]);
+    expect(told).toEqual([...lost, ['ended', 'PUT /x', 'aborted', undefined]]);
   });
 
   it('ends with the time limit', async () => {
@@ -260,10 +255,7 @@ describe('a request of the SDK', () => {
     await expect(ending).rejects.toMatchObject({ name: 'AbortError' });
     expect(passengers).toEqual([{ operation: 'a request of the client', userId, signal: expect.any(AbortSignal) }]);
     expect(requests).toEqual([]);
-    expect(told).toEqual([
-      ['begun', 'PUT', '/x'],
-      ['ended', 'aborted', undefined],
-    ]);
+    expect(told).toEqual([['not sent', 'PUT /x', 'aborted', undefined]]);
   });
 
   it('that uploads may take as long as it needs, but not its answer', async () => {

@@ -4,7 +4,7 @@ import type { AdmissionRequest, RequestGate } from '../../src/core/ports/request
 import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { withGate } from '../../src/http/with-gate.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
-import { recordedTelemetry } from '../support/recorded-telemetry.js';
+import { recordedDiagnostics } from '../support/recorded-diagnostics.js';
 import { rejection } from '../support/rejection.js';
 
 const userId = '@alice:hs';
@@ -13,7 +13,7 @@ const read = (answer: { status: number }): string => `read ${answer.status}`;
 const answering = (status: number) => ({ send: async () => ({ status }), read });
 const failing = (reason: unknown) => ({ send: () => Promise.reject(reason), read });
 
-/** What a request tells a gate and the telemetry, in order. */
+/** What a request tells a gate and the diagnostics, in order. */
 function setUp(gate: Partial<RequestGate> = {}) {
   const clock = new ManualClock();
   const told: unknown[] = [];
@@ -26,7 +26,7 @@ function setUp(gate: Partial<RequestGate> = {}) {
       record: (outcome) => told.push(['recorded', outcome]),
       ...gate,
     } satisfies RequestGate,
-    telemetry: recordedTelemetry(told),
+    diagnostics: recordedDiagnostics(told),
   };
   const outcome = { userId, isSync: false, sentAt: clock.now() };
   const recorded = (): unknown[] => told.filter((entry) => Array.isArray(entry) && entry[0] === 'recorded');
@@ -38,10 +38,8 @@ describe('a request at the gate', () => {
     const { options, told, outcome } = setUp();
     expect(await withGate(options, looking, answering(201))).toBe('read 201');
     expect(told).toEqual([
-      ['begun', 'GET', '/look'],
-      ['sent'],
       ['recorded', { ...outcome, failed: false }],
-      ['ended', 'ok', 201],
+      ['ended', 'GET /look', 'ok', 201],
     ]);
   });
 
@@ -72,9 +70,9 @@ describe('a request at the gate', () => {
       },
     };
     await expect(withGate(options, looking, throwing)).rejects.toBe(refused);
-    expect(told.slice(2)).toEqual([
+    expect(told).toEqual([
       ['recorded', { ...outcome, failed }],
-      ['ended', 'permanent', status],
+      ['ended', 'GET /look', 'permanent', status],
     ]);
   });
 
@@ -83,9 +81,9 @@ describe('a request at the gate', () => {
       const { options, told, outcome } = setUp();
       await expect(withGate(options, looking, failing(error))).rejects.toBe(error);
       const result = error instanceof MatrixClientManagerError ? 'transient' : 'permanent';
-      expect(told.slice(2)).toEqual([
+      expect(told).toEqual([
         ['recorded', { ...outcome, failed: true }],
-        ['ended', result, undefined],
+        ['ended', 'GET /look', result, undefined],
       ]);
     }
   });
@@ -128,10 +126,7 @@ describe('a request at the gate', () => {
       const send = () => Promise.reject(new Error('sent'));
       await expect(withGate(options, looking, { send, read })).rejects.toBe(error);
       const result = error instanceof MatrixClientManagerError ? 'unavailable' : 'permanent';
-      expect(told).toEqual([
-        ['begun', 'GET', '/look'],
-        ['ended', result, undefined],
-      ]);
+      expect(told).toEqual([['not sent', 'GET /look', result, undefined]]);
     }
   });
 });
@@ -142,10 +137,7 @@ describe('a request at the gate whose caller leaves', () => {
     const error = await rejection(withGate(options, { ...looking, signal: AbortSignal.abort() }, answering(200)));
     expect(error).toMatchObject({ code: 'ABORTED', message: 'looking was aborted' });
     expect(entered).toEqual([]);
-    expect(told).toEqual([
-      ['begun', 'GET', '/look'],
-      ['ended', 'aborted', undefined],
-    ]);
+    expect(told).toEqual([['not sent', 'GET /look', 'aborted', undefined]]);
   });
 
   it('is not sent when it is admitted all the same', async () => {
@@ -153,10 +145,7 @@ describe('a request at the gate whose caller leaves', () => {
     const { options, told } = setUp({ enter: async () => leaving.abort() });
     const error = await rejection(withGate(options, { ...looking, signal: leaving.signal }, answering(200)));
     expect(error).toMatchObject({ code: 'ABORTED', message: 'looking was aborted' });
-    expect(told).toEqual([
-      ['begun', 'GET', '/look'],
-      ['ended', 'aborted', undefined],
-    ]);
+    expect(told).toEqual([['not sent', 'GET /look', 'aborted', undefined]]);
   });
 
   it('is told as aborted, whatever the gate or its sender say', async () => {
@@ -168,6 +157,6 @@ describe('a request at the gate whose caller leaves', () => {
     };
     const { options, told } = setUp({ enter });
     await expect(withGate(options, { ...looking, signal: leaving.signal }, answering(200))).rejects.toBe(reason);
-    expect(told.at(-1)).toEqual(['ended', 'aborted', undefined]);
+    expect(told.at(-1)).toEqual(['not sent', 'GET /look', 'aborted', undefined]);
   });
 });

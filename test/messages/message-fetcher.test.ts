@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import type { RawEvent } from '../../src/core/raw-event.js';
-import { noTelemetry } from '../../src/core/telemetry.js';
 import { fetchPage } from '../../src/messages/message-fetcher.js';
 import type { MessagePage, PageRequest } from '../../src/messages/message-fetcher.js';
 import { RoomTimeline } from '../../src/messages/room-timeline.js';
@@ -24,10 +23,10 @@ function timelineOf(events: readonly RawEvent[], prevBatch?: string): RoomTimeli
 /** Pages from a homeserver that gives these answers. */
 function setUp(...answers: (Response | object)[]) {
   const malformed: number[] = [];
-  const { clock, http, requests, session } = httpOnScript(
+  const { clock, diagnostics, http, requests, session } = httpOnScript(
     answers.map((answer) => (answer instanceof Response ? answer : json(answer))),
-    { ...noTelemetry, malformed: (parts) => void malformed.push(parts) },
   );
+  diagnostics.subscribe('malformed', ({ parts }) => malformed.push(parts));
   const fetch = (request: Partial<PageRequest> = {}, timeline?: RoomTimeline): Promise<MessagePage> =>
     fetchPage(http, session, timeline, { roomId: room, limit: 10, ...request });
   const asked = (): { at: string }[] =>

@@ -7,6 +7,7 @@ import { SendQueue } from '../../src/sending/send-queue.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
 import type { Storage } from '../../src/storage/storage.js';
 import { MemoryLogger } from '../../src/testing/memory-logger.js';
+import { testContext } from '../support/context.js';
 import { rejection } from '../support/rejection.js';
 import { alice, httpOnScript, room } from '../messages/support/http-on-script.js';
 
@@ -23,7 +24,7 @@ function setUp({ sendOnce, ...options }: Partial<OutboxOptions> = {}) {
   const failed: FailedSend[] = [];
   const startedAt = clock.now();
   const outbox = new Outbox({
-    queue: new SendQueue(),
+    queue: new SendQueue(testContext()),
     sendTimeoutMs: 600_000,
     answersOtherRequests: async () => true,
     onFailed: (failure) => failed.push(failure),

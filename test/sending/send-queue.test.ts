@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { noTelemetry } from '../../src/core/telemetry.js';
 import { SendQueue } from '../../src/sending/send-queue.js';
+import { testContext } from '../support/context.js';
 import { rejection } from '../support/rejection.js';
 import { alice, room } from '../messages/support/http-on-script.js';
 
@@ -19,7 +19,7 @@ describe('the queue of sends', () => {
   };
 
   it('runs one at a time per user and room, and counts those that run or wait', async () => {
-    const queue = new SendQueue();
+    const queue = new SendQueue(testContext());
     const [one, two, otherRoom, otherUser] = [held(), held(), held(), held()];
     const runs = Promise.allSettled([
       queue.run(alice, room, one.send),
@@ -40,7 +40,7 @@ describe('the queue of sends', () => {
   });
 
   it('is left at once by the signal, and what had not begun is not sent', async () => {
-    const queue = new SendQueue();
+    const queue = new SendQueue(testContext());
     const [one, two] = [held(), held()];
     const first = queue.run(alice, room, one.send);
     const controller = new AbortController();
@@ -57,7 +57,7 @@ describe('the queue of sends', () => {
   });
 
   it('is settled when nothing runs or waits', async () => {
-    const queue = new SendQueue();
+    const queue = new SendQueue(testContext());
     const { send, resolve } = held();
     void queue.run(alice, room, send);
     let settled = false;
@@ -69,16 +69,16 @@ describe('the queue of sends', () => {
     expect(settled).toBe(true);
   });
 
-  it('is told of by telemetry, by user and room', async () => {
-    const told: unknown[] = [];
-    const queue = new SendQueue({
-      ...noTelemetry,
-      send: (userId, roomId, run) => {
-        told.push([userId, roomId]);
-        return run();
-      },
-    });
+  it('is published as sent or failed, with user and room', async () => {
+    const context = testContext();
+    const ends: unknown[] = [];
+    context.diagnostics.subscribe('send', ({ userId, roomId, outcome }) => ends.push([userId, roomId, outcome]));
+    const queue = new SendQueue(context);
     expect(await queue.run(alice, room, async () => 'done')).toBe('done');
-    expect(told).toEqual([[alice, room]]);
+    await expect(queue.run(alice, room, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+    expect(ends).toEqual([
+      [alice, room, 'ok'],
+      [alice, room, 'failed'],
+    ]);
   });
 });

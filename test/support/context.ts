@@ -5,8 +5,7 @@ import type { Logger } from '../../src/core/logger.js';
 import { openGate } from '../../src/core/ports/request-gate.js';
 import type { ClientGate } from '../../src/core/ports/request-gate.js';
 import type { OpenTransport } from '../../src/core/ports/transport.js';
-import { noTelemetry } from '../../src/core/telemetry.js';
-import type { Telemetry } from '../../src/core/telemetry.js';
+import { Diagnostics } from '../../src/core/diagnostics.js';
 import type { AnswersOtherRequests } from '../../src/http/failing-time.js';
 import type { HomeserverContext } from '../../src/http/homeserver-context.js';
 import { HomeserverHttp } from '../../src/http/homeserver-http.js';
@@ -16,17 +15,18 @@ import { ManualClock, MemoryLogger } from '../../src/testing/index.js';
 export interface TestContextOptions<C extends Clock, L extends Logger> extends Partial<Limits> {
   readonly clock?: C;
   readonly logger?: L;
-  readonly telemetry?: Telemetry;
+  readonly diagnostics?: Diagnostics;
 }
 
 /** The context of the parts of a manager: a clock that stands still, a logger in memory, the default limits. */
 export function testContext<C extends Clock = ManualClock, L extends Logger = MemoryLogger>(
   options: TestContextOptions<C, L> = {},
 ): Context & { readonly clock: C; readonly logger: L } {
-  const { clock = new ManualClock(), logger = new MemoryLogger(), telemetry = noTelemetry } = options;
+  const { clock = new ManualClock(), logger = new MemoryLogger() } = options;
+  const { diagnostics = new Diagnostics(clock) } = options;
   const { requestTimeoutMs = 30_000, startTimeoutMs = 60_000, maxResponseBytes = 2 ** 28 } = options;
   const limits = { requestTimeoutMs, startTimeoutMs, maxResponseBytes };
-  return { clock: clock as C, logger: logger as L, telemetry, limits };
+  return { clock: clock as C, logger: logger as L, diagnostics, limits };
 }
 
 export interface TestHomeserverOptions<C extends Clock, L extends Logger> extends TestContextOptions<C, L> {

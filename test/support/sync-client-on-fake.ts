@@ -14,7 +14,7 @@ export function userOnFake() {
   const connections = fetchTransport(fake.fetch).open();
   const closed = new AbortController();
   const context = testHomeserver({ homeserverUrl: fake.baseUrl, connections, clock, signal: closed.signal });
-  const { http, versions, gate, answersOtherRequests, logger, limits } = context;
+  const { http, versions, gate, answersOtherRequests, logger, diagnostics, limits } = context;
   const parts = {
     credentials: alice,
     session: new Session(alice.userId, alice),
@@ -22,6 +22,7 @@ export function userOnFake() {
     versions,
     gate,
     answersOtherRequests,
+    diagnostics,
   };
   const settings = {
     clock,

@@ -5,7 +5,6 @@ import { EventHub } from '../../src/manager/event-hub.js';
 import type { MatrixClientManagerError } from '../../src/core/errors.js';
 import { singleProcessClaims } from '../../src/core/ports/claim.js';
 import type { Claim } from '../../src/core/ports/claim.js';
-import { noTelemetry } from '../../src/core/telemetry.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
 import type { Storage } from '../../src/storage/storage.js';
 import { UserSession } from '../../src/users/user-session.js';
@@ -20,17 +19,19 @@ export async function userSessionOnFake({
   const user = userOnFake();
   const { clock, userId } = user;
   const { logger } = user.settings;
+  const { diagnostics } = user.parts;
   const deadLetters = new DeadLetters({
     storage,
     clock,
     logger,
-    telemetry: { deadLetter: () => {} },
+    diagnostics,
     events: new EventHub(logger),
     lifecycle: new ManagerLifecycle(),
     redeliver: async () => false,
   });
   const callbacks = new CallbackRegistry({
     clock,
+    diagnostics,
     attempts: 1,
     retryDelayMs: 1,
     timeoutMs: Infinity,
@@ -55,7 +56,7 @@ export async function userSessionOnFake({
       idleTimeoutMs: Infinity,
       stopTimeoutMs: 5_000,
     },
-    telemetry: noTelemetry,
+    diagnostics,
     callbacks,
     hooks: { onConnection: () => {}, onFatal: (error) => fatal.push(error) },
     encryption: undefined,

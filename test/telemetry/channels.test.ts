@@ -1,8 +1,7 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { hasSubscribers, subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { afterEach, describe, expect, it } from 'vitest';
 import { diagnosticsChannels } from '../../src/index.js';
 import type { DiagnosticsChannelName, DiagnosticsMessages } from '../../src/index.js';
-import { publish } from '../../src/telemetry/channels.js';
 import { allTextOf } from '../support/all-text-of.js';
 import { eventfulLife } from './eventful-life.js';
 import { WatchedManager } from './watched-manager.js';
@@ -62,10 +61,11 @@ describe('the diagnostics channels', () => {
     expect(text).not.toMatch(/syt_|poison|hello/);
   });
 
-  it('make nothing while nobody listens', () => {
-    publish('matrix-client-manager:client.stop', () => {
-      throw new Error('made for nobody');
-    });
-    expect(diagnosticsChannels).toContain('matrix-client-manager:client.stop');
+  it('have subscribers of the application only', async () => {
+    const watch = new WatchedManager();
+    await eventfulLife(watch);
+    expect(diagnosticsChannels.filter((name) => hasSubscribers(name))).toEqual([]);
+    await watch.close();
+    expect(diagnosticsChannels.filter((name) => hasSubscribers(name))).toEqual([]);
   });
 });

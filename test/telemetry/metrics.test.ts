@@ -32,7 +32,7 @@ describe('the metrics of an eventful life', () => {
       for (const point of metrics.get(name) ?? []) {
         expect([name, ...Object.keys(point.labels).toSorted()]).toEqual([
           name,
-          ...['server.address', ...labels].toSorted(),
+          ...['server.address', ...Object.keys(labels)].toSorted(),
         ]);
       }
     }

@@ -6,6 +6,7 @@ import { activityPolicy, MatrixClientManagerError } from '../../src/index.js';
 import type { Connection, MatrixClientManagerOptions } from '../../src/index.js';
 import { KeptConnections } from '../../src/users/kept-connections.js';
 import { ManualClock, MemoryLogger, MemoryUserEngine } from '../../src/testing/index.js';
+import { testContext } from '../support/context.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 import { Recorder } from '../support/recorder.js';
 
@@ -278,7 +279,7 @@ describe('a connection whose client fails', () => {
       onStopped: (id, reason, error) => connections.clientStopped(id, reason, error),
     });
     const callbacks = new CallbackRegistry({
-      clock,
+      ...testContext({ clock }),
       attempts: 1,
       retryDelayMs: 1,
       timeoutMs: Infinity,

@@ -1,7 +1,8 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { nextEventLoopTurn } from '../../core/event-loop.js';
-import type { RoomKeyEvent, Telemetry } from '../../core/telemetry.js';
+import type { RoomKeyEvent } from '../../core/diagnostic-messages.js';
+import type { Diagnostics } from '../../core/diagnostics.js';
 import { isBackupGone } from './published-keys.js';
 
 interface RoomKey {
@@ -36,13 +37,13 @@ interface RustCryptoInternals {
 const KEYS_BACKUP = 6;
 
 /**
- * Reports to telemetry how many room keys one device creates, receives, restores and backs up. The keys that wait for
+ * Publishes how many room keys one device creates, receives, restores and backs up. The keys that wait for
  * the backup are counted once, when a backup is enabled. From then on the number is calculated, because the SDK reports
  * it only at times.
  */
 export class RoomKeyMetrics {
   readonly #crypto: RustCryptoInternals;
-  readonly #telemetry: Telemetry;
+  readonly #diagnostics: Diagnostics;
   readonly #ended: AbortSignal;
   readonly #ownKey: string;
   /** Ids of the sessions that are being imported from the backup. */
@@ -50,9 +51,9 @@ export class RoomKeyMetrics {
   #waiting = 0;
 
   /** @param ended - aborted just before the client is stopped: requests that end with it are not counted as failed */
-  constructor(matrixClient: MatrixClient, telemetry: Telemetry, ended: AbortSignal) {
+  constructor(matrixClient: MatrixClient, diagnostics: Diagnostics, ended: AbortSignal) {
     this.#crypto = matrixClient.getCrypto() as unknown as RustCryptoInternals;
-    this.#telemetry = telemetry;
+    this.#diagnostics = diagnostics;
     this.#ended = ended;
     this.#ownKey = this.#crypto.olmMachine.identityKeys.curve25519.toBase64();
     this.#watchKeys();
@@ -74,7 +75,7 @@ export class RoomKeyMetrics {
       return updated(keys);
     };
     crypto.onRoomKeysWithheld = (notices) => {
-      this.#telemetry.roomKeys('withheld', notices.length);
+      this.#diagnostics.publish('roomKeys', { event: 'withheld', count: notices.length });
       return withheld(notices);
     };
   }
@@ -84,7 +85,7 @@ export class RoomKeyMetrics {
     if (!isRestored && this.#crypto.backupManager.activeBackupVersion !== null) this.#setWaiting(this.#waiting + 1);
     const isOwn = senderKey.toBase64() === this.#ownKey;
     const event: RoomKeyEvent = isRestored ? 'restored' : isOwn ? 'made' : 'received';
-    this.#telemetry.roomKeys(event, 1);
+    this.#diagnostics.publish('roomKeys', { event, count: 1 });
   }
 
   /** Watches key requests. The SDK asks only the backup for keys: requests to other devices are switched off in it. */
@@ -105,11 +106,11 @@ export class RoomKeyMetrics {
     downloader.queryKeyBackup = async (...key) => {
       try {
         const found = await query(...key);
-        this.#telemetry.keyRequest('found');
+        this.#diagnostics.publish('keyRequest', { result: 'found' });
         return found;
       } catch (error) {
         const isMissing = (error as { code?: unknown }).code === 'MISSING_DECRYPTION_KEY';
-        if (!this.#ended.aborted) this.#telemetry.keyRequest(isMissing ? 'missing' : 'failed');
+        if (!this.#ended.aborted) this.#diagnostics.publish('keyRequest', { result: isMissing ? 'missing' : 'failed' });
         throw error;
       }
     };
@@ -146,18 +147,18 @@ export class RoomKeyMetrics {
   }
 
   #recordBackedUp(count: number): void {
-    this.#telemetry.roomKeys('backed-up', count);
+    this.#diagnostics.publish('roomKeys', { event: 'backed-up', count });
     this.#setWaiting(Math.max(0, this.#waiting - count));
   }
 
   #recordBackupFailure(error: unknown): void {
     if (this.#ended.aborted) return;
-    this.#telemetry.keyBackupFailed(isBackupGone(error) ? 'gone' : 'upload');
+    this.#diagnostics.publish('keyBackupFailed', { reason: isBackupGone(error) ? 'gone' : 'upload' });
   }
 
   #setWaiting(count: number): void {
     const waiting = this.#ended.aborted ? 0 : count;
-    if (waiting !== this.#waiting) this.#telemetry.keysToBackUp(waiting - this.#waiting);
+    if (waiting !== this.#waiting) this.#diagnostics.publish('keysToBackUp', { change: waiting - this.#waiting });
     this.#waiting = waiting;
   }
 }

@@ -6,7 +6,7 @@ import { MatrixClientManagerError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { DeviceId } from '../../core/ports/key-store.js';
 import type { EventContent, RawEvent } from '../../core/raw-event.js';
-import type { Telemetry } from '../../core/telemetry.js';
+import type { Diagnostics } from '../../core/diagnostics.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoStore } from '../../encryption/store/crypto-store.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
@@ -26,7 +26,7 @@ import { UnreadableEvents } from '../../encryption/unreadable-events.js';
 export interface UserEncryptionOptions extends DeviceId {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly telemetry: Telemetry;
+  readonly diagnostics: Diagnostics;
   /** Time for opening, in milliseconds. */
   readonly startTimeoutMs: number;
   readonly identity: IdentitySettings;
@@ -105,7 +105,7 @@ export class UserEncryption implements MessageEncryption {
     resumes: boolean,
     onFault: (error: MatrixClientManagerError) => void,
   ): Promise<void> {
-    const { clock, logger, telemetry, startTimeoutMs } = this.#options;
+    const { clock, logger, diagnostics, startTimeoutMs } = this.#options;
     this.#onFault = onFault;
     const opening = openCrypto({
       matrixClient,
@@ -119,7 +119,7 @@ export class UserEncryption implements MessageEncryption {
     this.#crypto = await orAborted(opening, this.#ended.signal, 'opening encryption');
     this.#matrixClient = matrixClient;
     skipEmptySyncChanges(matrixClient, clock);
-    this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, telemetry, this.#ended.signal);
+    this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, diagnostics, this.#ended.signal);
     const { promise, resolve } = Promise.withResolvers<void>();
     const { identity, authenticate } = this.#options;
     if (identity.crossSigning) this.#signingAttempted = promise;

@@ -2,7 +2,6 @@ import type { HttpRequest } from '../../../src/http/homeserver-http.js';
 import { HomeserverHttp } from '../../../src/http/homeserver-http.js';
 import { openGate } from '../../../src/core/ports/request-gate.js';
 import { Session } from '../../../src/http/session.js';
-import type { Telemetry } from '../../../src/core/telemetry.js';
 import { testContext } from '../../support/context.js';
 import { ScriptedFetch } from '../../support/scripted-fetch.js';
 
@@ -24,9 +23,9 @@ class RecordingHttp extends HomeserverHttp {
 }
 
 /** A homeserver that gives one answer after the other. */
-export function httpOnScript(answers: ConstructorParameters<typeof ScriptedFetch>, telemetry?: Telemetry) {
+export function httpOnScript(answers: ConstructorParameters<typeof ScriptedFetch>) {
   const script = new ScriptedFetch(...answers);
-  const context = testContext({ ...(telemetry && { telemetry }) });
+  const context = testContext();
   const { connections } = script;
   const http = new RecordingHttp(context, { homeserverUrl: 'https://hs.test', connections, gate: openGate });
   return { ...context, http, asked: http.asked, requests: script.requests, session: sessionOf() };

@@ -1,0 +1,43 @@
+import { metrics } from '@opentelemetry/api';
+import type { Attributes, Meter, MeterProvider, TracerProvider } from '@opentelemetry/api';
+import type { Diagnostics } from '../core/diagnostics.js';
+import { publishOnChannels } from './channels.js';
+import { safeMeter } from './contained.js';
+import { observeGauges } from './gauges.js';
+import type { Gauges } from './gauges.js';
+import { recordMetrics } from './metrics.js';
+import { SeriesMaker } from './series.js';
+import { openTelemetrySpans } from './spans.js';
+import type { TelemetryStats } from './telemetry-stats.js';
+
+export interface TelemetryOptions {
+  /** Host of the homeserver; a label of all metrics. */
+  readonly serverAddress: string;
+  /** @default the global one at construction */
+  readonly meterProvider?: MeterProvider | undefined;
+  /** @default the global one */
+  readonly tracerProvider?: TracerProvider | undefined;
+}
+
+/** Subscribes `stats()`, OpenTelemetry and the diagnostics channels to what one manager publishes. */
+export class Telemetry {
+  /** Reads counts and durations since the manager was made. */
+  readonly stats: () => TelemetryStats;
+  readonly #meter: Meter;
+  readonly #common: Attributes;
+
+  constructor(diagnostics: Diagnostics, options: TelemetryOptions) {
+    const { serverAddress, meterProvider = metrics.getMeterProvider(), tracerProvider } = options;
+    this.#common = { 'server.address': serverAddress };
+    this.#meter = safeMeter(meterProvider);
+    this.stats = recordMetrics(diagnostics, new SeriesMaker(this.#meter, this.#common));
+    diagnostics.makeSpansWith(openTelemetrySpans(this.#common, tracerProvider));
+    publishOnChannels(diagnostics);
+  }
+
+  /** Calls `read` at each collection of metrics. Returns a function that ends this. */
+  observeGauges(read: () => Gauges): () => void {
+    const keysToBackUp = (): number => this.stats().keyBackup.waiting;
+    return observeGauges(this.#meter, this.#common, () => ({ ...read(), keysToBackUp: keysToBackUp() }));
+  }
+}
