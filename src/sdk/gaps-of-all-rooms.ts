@@ -1,25 +1,22 @@
-import type { MatrixClient } from 'matrix-js-sdk';
-import type { EventBatch, RoomBatch } from '../core/ports/event-source.js';
+import type { MatrixClient, Room } from 'matrix-js-sdk';
+import type { RoomBatch } from '../core/ports/event-source.js';
+import type { RoomChanges } from '../sync/sync-response.js';
 
 /**
- * A batch in which every room of the client has a gap from `since` to `position`, so that delivery reads its missed events from
- * `/messages`. Invitations have no gap.
+ * A batch in which every room of the client has a gap from `since` to `position`, so that delivery reads its missed
+ * events from `/messages`. Invitations have no gap.
  */
-export function gapsOfAllRooms(
-  matrixClient: MatrixClient,
-  position: string,
-  since: string,
-): { batch: EventBatch; roomIds: ReadonlySet<string> } {
+export function gapsOfAllRooms(matrixClient: MatrixClient, position: string, since: string): RoomChanges {
   const rooms = matrixClient.getRooms();
   const gaps = (membership: RoomBatch['membership']): RoomBatch[] =>
     rooms
-      .filter((room) => room.getMyMembership() === membership)
+      .filter((room) => membershipOf(room) === membership)
       .map(({ roomId }) => {
         const gap = { limited: true, prevBatch: position, gapStart: since };
         return { roomId, membership, provenance: 'gap-fill', timeline: [], ...gap, ephemeral: [] };
       });
   const invites = rooms
-    .filter((room) => room.getMyMembership() === 'invite')
+    .filter((room) => membershipOf(room) === 'invite')
     .map(({ roomId }) => ({ roomId, provenance: 'gap-fill' as const, state: [] }));
   const batch = {
     position,
@@ -27,5 +24,11 @@ export function gapsOfAllRooms(
     rooms: [...gaps('join'), ...gaps('leave')],
     invites,
   };
-  return { batch, roomIds: new Set(rooms.map(({ roomId }) => roomId)) };
+  return { batch, roomsToStore: new Set(rooms.map(({ roomId }) => roomId)) };
+}
+
+/** The SDK takes a room for left while it has no membership event of the user, as before the room's state is loaded. */
+function membershipOf(room: Room): string {
+  const membership = room.getMyMembership();
+  return membership === 'leave' && !room.getMember(room.myUserId) ? 'join' : membership;
 }

@@ -27,7 +27,7 @@ import { loadedRoomsIfPartial, resumeData, resumePosition, savedSync } from './r
 import { DeletedRoomCheck } from './deleted-room-check.js';
 import { MissedEventsSync } from '../sync/missed-sync.js';
 import { gapsOfAllRooms } from './gaps-of-all-rooms.js';
-import type { MissedBatches, MissedEventsSink } from '../sync/missed-sync.js';
+import type { ClientRooms, MissedEventsSink } from '../sync/missed-sync.js';
 import { initialLimit, syncLimit, uncachedFilter } from '../sync/sync-query.js';
 import { SyncRequests } from '../sync/sync-requests.js';
 import type { SyncQuery } from '../sync/sync-requests.js';
@@ -171,13 +171,15 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
       // a crash in between would lose them. A new device has none.
       versions: options.slidingSync && options.encryption?.isNew !== false ? options.versions : undefined,
       loadedRooms,
+      // Meanwhile batches of polls are not delivered, because the missed events come before them.
+      mayLoadRooms: () => !this.#missedEventsSync?.blocksDelivery,
       signal,
     });
     this.#fastStart = fastStart;
     this.#deletedRooms = new DeletedRoomCheck(this.#matrixClient, requests, logger, stored.since !== undefined);
     const { missed } = options;
     this.#missedEventsSync =
-      missed && new MissedEventsSync({ ...options, userId: this.#userId, requests, signal, sink: missed });
+      missed && new MissedEventsSync({ ...options, userId: this.#userId, requests, fastStart, signal, sink: missed });
     const { onPositionLost, encryption, gate, timelineLimit, startTimeoutMs, requestTimeoutMs } = options;
     this.#poll = new SyncPoll({
       userId: this.#userId,
@@ -386,15 +388,14 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     const missedEventsSync = this.#missedEventsSync;
     if (since === undefined) return this.#poll.next(query);
     for (;;) {
-      const unloadedRooms = !this.#fastStart.hasUnloadedRooms
-        ? 'none'
-        : this.#fastStart.isRoomLoadDue
-          ? 'due'
-          : 'postponed';
-      await missedEventsSync?.run(unloadedRooms, this.#missedBatches(String(since)));
+      await missedEventsSync?.run(this.#clientRooms(String(since)));
       const signal = missedEventsSync?.signal ?? this.#pollAbort.signal;
       try {
-        const canCheck = this.#phase === 'running' && !this.#fastStart.hasUnloadedRooms && !this.#poll.hasQueuedResult;
+        const canCheck =
+          this.#phase === 'running' &&
+          !this.#fastStart.hasUnloadedRooms &&
+          !missedEventsSync?.blocksDelivery &&
+          !this.#poll.hasQueuedResult;
         const suspects = canCheck ? await this.#deletedRooms.findSuspects(signal) : new Set<string>();
         if (suspects.size === 0) return await this.#poll.next(query, signal);
         // A cached response would lack the newest events, such as the user's own leave.
@@ -407,20 +408,16 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     }
   }
 
-  /** Makes batches for delivery only. Their resume data is the SDK's current state, which belongs to `position`. */
-  #missedBatches(position: string): MissedBatches {
+  /** The SDK's current state, which belongs to `position`. */
+  #clientRooms(position: string): ClientRooms {
     const matrixClient = this.#matrixClient;
-    const toBatch = (batch: EventBatch, roomsToStore: ReadonlySet<string>): EventBatch => {
-      const held = this.#feed.heldAccountData();
-      const resume = resumeData(matrixClient, batch, roomsToStore, true, this.#storedWithUnloadedRooms, held);
-      return { ...batch, position, ...(resume && { resume }) };
-    };
     return {
-      fromSync: ({ batch, roomsToStore }) => toBatch(batch, roomsToStore),
-      withGaps: (since = position) => {
-        const { batch, roomIds } = gapsOfAllRooms(matrixClient, position, since);
-        return toBatch(batch, roomIds);
+      toBatch: ({ batch, roomsToStore }) => {
+        const held = this.#feed.heldAccountData();
+        const resume = resumeData(matrixClient, batch, roomsToStore, true, this.#storedWithUnloadedRooms, held);
+        return { ...batch, position, ...(resume && { resume }) };
       },
+      gapsSince: (since = position) => gapsOfAllRooms(matrixClient, position, since),
     };
   }
 

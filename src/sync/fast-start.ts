@@ -3,6 +3,7 @@ import type { Logger } from '../core/logger.js';
 import { isManagerError } from '../core/errors.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { retryDelayMs } from '../http/retry.js';
+import type { RoomBatch } from '../core/ports/event-source.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import { withoutLiveEvents, noSections, roomsWithFullState } from './room-sections.js';
 import type { RoomSections } from './room-sections.js';
@@ -10,7 +11,7 @@ import { SLIDING_SYNC_FEATURE, SlidingSync } from './sliding-sync.js';
 import { initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
 import type { SyncRequests } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
-import type { JoinedRoomBody, ParsedSync } from './sync-response.js';
+import type { JoinedRoomBody, ParsedSync, RoomChanges } from './sync-response.js';
 
 /** Number of rooms in the first window, and in each later one. */
 const FIRST_WINDOW_SIZE = 20;
@@ -33,6 +34,8 @@ export interface FastStartOptions {
   readonly signal: AbortSignal;
   /** Ids of the loaded rooms if the client was stopped before it had loaded all; undefined otherwise. */
   readonly loadedRooms: Iterable<string> | undefined;
+  /** Whether more rooms may be loaded now. */
+  readonly mayLoadRooms: () => boolean;
 }
 
 interface RoomWindow {
@@ -107,7 +110,8 @@ export class FastStart {
 
   /** Whether rooms are not loaded and may be loaded now. */
   get isRoomLoadDue(): boolean {
-    return this.#hasUnloadedRooms && this.#options.clock.now() >= this.#nextLoadAt;
+    const { clock, mayLoadRooms } = this.#options;
+    return this.#hasUnloadedRooms && mayLoadRooms() && clock.now() >= this.#nextLoadAt;
   }
 
   /** Call this when all rooms are loaded, also if one plain sync has returned them all. Forgets the queued rooms. */
@@ -163,27 +167,33 @@ export class FastStart {
     return true;
   }
 
-  /**
-   * Updates the loaded and queued rooms from a plain sync. Returns the sync with its unloaded rooms marked: it has their
-   * live events, but not their full state.
-   */
+  /** Updates the loaded and queued rooms from a plain sync. Returns the sync with its unloaded rooms marked. */
   recordPlainSync(sync: ParsedSync): ParsedSync {
-    const complete = roomsWithFullState(sync);
-    const { batch } = sync;
-    const isUnloaded = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
-      membership === 'join' && !this.#loadedRooms.has(roomId) && !complete.has(roomId);
-    const unloaded = new Set(batch.rooms.filter(isUnloaded).map(({ roomId }) => roomId));
+    if (!this.#hasUnloadedRooms) return sync;
+    const marked = this.markUnloadedRooms(sync);
+    const unloaded = marked.batch.rooms.filter((room) => room.isAwaitingBackfill).map(({ roomId }) => roomId);
     this.#syncsFirst = false;
     this.#priorityRooms = [...new Set([...this.#priorityRooms, ...unloaded])].filter(
       (roomId) => !this.#unavailableRooms.has(roomId),
     );
-    this.#updateLoadedRooms(sync, complete);
+    this.#updateLoadedRooms(sync);
+    return marked;
+  }
+
+  /** Marks the unloaded rooms: the changes have their live events, but neither their backlog nor their full state. */
+  markUnloadedRooms<Changes extends RoomChanges>(changes: Changes): Changes {
+    if (!this.#hasUnloadedRooms) return changes;
+    const { batch, roomsToStore } = changes;
+    const complete = roomsWithFullState(changes);
+    const isUnloaded = ({ roomId, membership }: RoomBatch): boolean =>
+      membership === 'join' && !this.#loadedRooms.has(roomId) && !complete.has(roomId);
+    const unloaded = new Set(batch.rooms.filter(isUnloaded).map(({ roomId }) => roomId));
     const rooms = batch.rooms.map((room) =>
       unloaded.has(room.roomId) ? { ...room, isAwaitingBackfill: true as const } : room,
     );
     // A stored room counts as loaded, so the state of an unloaded room must not be stored.
-    const roomsToStore = new Set([...sync.roomsToStore].filter((roomId) => !unloaded.has(roomId)));
-    return { ...sync, batch: { ...batch, rooms }, roomsToStore };
+    const stored = new Set([...roomsToStore].filter((roomId) => !unloaded.has(roomId)));
+    return { ...changes, batch: { ...batch, rooms }, roomsToStore: stored };
   }
 
   async #canUseSlidingSync(): Promise<boolean> {
@@ -262,24 +272,22 @@ export class FastStart {
     const filter = syncFilter(syncLimit(this.#options.timelineLimit));
     const data = await this.#sync(filter, since);
     const liveSync = this.#parse(data, since, isCatchUp);
-    const complete = roomsWithFullState(liveSync);
-    const isUnloaded = ({ roomId, membership }: { roomId: string; membership: string }): boolean =>
-      membership === 'join' &&
-      ![this.#loadedRooms, this.#unavailableRooms, complete, sections.join].some((rooms) => rooms.has(roomId));
     const backlog = withoutLiveEvents(sections, liveSync);
-    this.#priorityRooms =
-      this.#hasUnloadedRooms && !isLast ? liveSync.batch.rooms.filter(isUnloaded).map(({ roomId }) => roomId) : [];
-    this.#syncsFirst = false;
     for (const roomId of backlog.join.keys()) this.#loadedRooms.add(roomId);
-    if (this.#priorityRooms.length > 0) return { sections: backlog, liveSync: undefined };
-    this.#updateLoadedRooms(liveSync, complete);
+    this.#syncsFirst = false;
     if (isLast) this.markAllRoomsLoaded();
-    return { sections: backlog, liveSync };
+    const marked = this.markUnloadedRooms(liveSync);
+    this.#priorityRooms = marked.batch.rooms
+      .filter(({ roomId, isAwaitingBackfill }) => isAwaitingBackfill && !this.#unavailableRooms.has(roomId))
+      .map(({ roomId }) => roomId);
+    if (this.#priorityRooms.length > 0) return { sections: backlog, liveSync: undefined };
+    this.#updateLoadedRooms(liveSync);
+    return { sections: backlog, liveSync: marked };
   }
 
-  #updateLoadedRooms({ batch }: ParsedSync, complete: ReadonlySet<string>): void {
-    for (const roomId of complete) this.#loadedRooms.add(roomId);
-    for (const { roomId, membership } of batch.rooms) {
+  #updateLoadedRooms(sync: ParsedSync): void {
+    for (const roomId of roomsWithFullState(sync)) this.#loadedRooms.add(roomId);
+    for (const { roomId, membership } of sync.batch.rooms) {
       if (membership === 'leave') this.#loadedRooms.delete(roomId);
     }
   }

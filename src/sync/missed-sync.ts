@@ -6,15 +6,17 @@ import type { Logger } from '../core/logger.js';
 import { FailingTime } from '../http/failing-time.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { retryDelayMs } from '../http/retry.js';
+import type { StoredCheckpoint } from '../storage/checkpoint.js';
+import type { FastStart } from './fast-start.js';
 import { initialLimit, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
 import type { SyncRequests } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
-import type { ParsedSync } from './sync-response.js';
+import type { ParsedSync, RoomChanges } from './sync-response.js';
 
 /** Delivers the events that arrived while the user had no callbacks. */
 export interface MissedEventsSink {
-  /** Restarts delivery at the stored position. Resolves to that position; undefined: there is none. */
-  begin(): Promise<string | undefined>;
+  /** Restarts delivery at the stored checkpoint, and resolves to it. */
+  begin(): Promise<Pick<StoredCheckpoint, 'since' | 'lastDelivered'>>;
   /** Delivers a batch of missed events. */
   accept(batch: EventBatch): Promise<void>;
 }
@@ -22,6 +24,7 @@ export interface MissedEventsSink {
 export interface MissedEventsSyncOptions {
   readonly userId: string;
   readonly requests: SyncRequests;
+  readonly fastStart: FastStart;
   readonly sink: MissedEventsSink;
   readonly timelineLimit: number;
   readonly startTimeoutMs: number;
@@ -37,11 +40,12 @@ export interface MissedEventsSyncOptions {
 
 const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
-/** Makes the batches of missed events for delivery. */
-export interface MissedBatches {
-  fromSync(sync: ParsedSync): EventBatch;
+/** The client's state at its current position. */
+export interface ClientRooms {
+  /** Adds to the changes the data to resume from the current position, and makes that the batch's position. */
+  toBatch(changes: RoomChanges): EventBatch;
   /** A batch in which every room has a gap since `since`, so that delivery reads each room from `/messages`. */
-  withGaps(since: string | undefined): EventBatch;
+  gapsSince(since: string | undefined): RoomChanges;
 }
 
 /**
@@ -99,17 +103,17 @@ export class MissedEventsSync {
   /**
    * Fetches the missed events if they were requested. Call it before each poll: a failed attempt is repeated by a later
    * call.
-   * @param unloadedRooms - whether loading further rooms is due or postponed. While it is due, a requested backlog and
-   *   the missed events wait for it; while it is postponed, the missed events are fetched without the backlog.
+   * While further rooms are loaded, a requested backlog and the missed events wait for them. While loading them is
+   * postponed, the missed events are fetched without the backlog.
    */
-  async run(unloadedRooms: 'none' | 'due' | 'postponed', batches: MissedBatches): Promise<void> {
-    const { clock, sink, signal, answersOtherRequests } = this.#options;
+  async run(client: ClientRooms): Promise<void> {
+    const { clock, sink, fastStart, signal, answersOtherRequests } = this.#options;
     if (this.#interrupt.signal.aborted) {
       this.#interrupt = new AbortController();
       this.#signal = AbortSignal.any([signal, this.#interrupt.signal]);
     }
-    const withBacklog = this.#backlogWanted && unloadedRooms === 'none';
-    const waits = this.#backlogWanted && unloadedRooms === 'due';
+    const withBacklog = this.#backlogWanted && !fastStart.hasUnloadedRooms;
+    const waits = this.#backlogWanted && fastStart.isRoomLoadDue;
     if (!(withBacklog || this.#missedWanted) || waits || clock.now() < this.#nextAttemptAt) return;
     const wanted = { missed: this.#missedWanted, backlog: this.#backlogWanted };
     this.#failingTime ??= new FailingTime(clock, answersOtherRequests);
@@ -118,15 +122,18 @@ export class MissedEventsSync {
       this.#missedWanted = false;
       if (withBacklog) this.#backlogWanted = false;
       this.#blocksDelivery = true;
-      stored = await sink.begin();
-      const since = withBacklog || this.#positionRejected ? undefined : stored;
-      const sync = await this.#sync(since);
+      const { lastDelivered, ...checkpoint } = await sink.begin();
+      stored = checkpoint.since;
+      const gapStart = this.#positionRejected ? undefined : stored;
+      const sync = await this.#sync(withBacklog ? undefined : gapStart);
       this.#reset();
-      await sink.accept(batches.fromSync(sync));
+      // Without a position of the sync and of a room, what is new in the room begins at the stored position.
+      const rooms = sync.batch.rooms.map((room) => (lastDelivered.has(room.roomId) ? room : { ...room, gapStart }));
+      await this.#deliver(client, { ...sync, batch: { ...sync.batch, rooms } });
     } catch (error) {
       if (signal.aborted) throw error;
       await this.#failingTime?.failed(error);
-      if (this.#isTimedOut) return this.#giveUp(error, batches.withGaps(stored));
+      if (this.#isTimedOut) return this.#giveUp(error, client, stored);
       this.#missedWanted ||= wanted.missed;
       this.#backlogWanted ||= wanted.backlog;
       this.#scheduleRetry(error);
@@ -146,12 +153,16 @@ export class MissedEventsSync {
   }
 
   /** Reads each room from `/messages` instead, because live events wait for the missed events. */
-  async #giveUp(cause: unknown, batch: EventBatch): Promise<void> {
-    const { logger, userId, sink } = this.#options;
+  async #giveUp(cause: unknown, client: ClientRooms, since: string | undefined): Promise<void> {
+    const { logger, userId } = this.#options;
     logger.error({ userId, err: cause }, 'the sync for missed events kept failing; reading each room from /messages');
     this.#reset();
-    this.#backlogWanted = false;
-    await sink.accept(batch);
+    await this.#deliver(client, client.gapsSince(since));
+  }
+
+  async #deliver(client: ClientRooms, changes: RoomChanges): Promise<void> {
+    const { fastStart, sink } = this.#options;
+    await sink.accept(client.toBatch(fastStart.markUnloadedRooms(changes)));
   }
 
   #scheduleRetry(cause: unknown): void {

@@ -322,9 +322,7 @@ export class SyncPoll {
     const data = await requests.sync({ ...query, filter, since, timeout }, timeoutMs, signal);
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
     const sync = readSyncResponse(data, { since, isCatchUp, timelineLimit: limit });
-    return fastStart.hasUnloadedRooms
-      ? { sync: fastStart.recordPlainSync(sync), hasUnloadedRooms: true }
-      : { sync, hasUnloadedRooms: false };
+    return { sync: fastStart.recordPlainSync(sync), hasUnloadedRooms: fastStart.hasUnloadedRooms };
   }
 
   #setConnected(connected: boolean): void {

@@ -34,14 +34,19 @@ export interface SyncBody extends JsonObject {
   };
 }
 
-export interface ParsedSync {
+/** A batch, and what is needed to store it. */
+export interface RoomChanges {
   /** The events for delivery. Each `content` is a shallow copy, because the SDK prunes redacted events in place. */
   readonly batch: EventBatch;
-  readonly kind: SyncKind;
-  /** The response for the SDK: the parts that it reads, without events that it cannot process. */
-  readonly response: SyncBody;
   /** Rooms whose state is stored with the batch. Unloaded rooms are left out, because a stored room counts as loaded. */
   readonly roomsToStore: ReadonlySet<string>;
+  /** The response for the SDK: the parts that it reads, without events that it cannot process. */
+  readonly response?: SyncBody;
+}
+
+export interface ParsedSync extends RoomChanges {
+  readonly kind: SyncKind;
+  readonly response: SyncBody;
   /** Number of parts that were left out of `batch`, of `response`, or of both. */
   readonly malformed: number;
 }

@@ -347,8 +347,8 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     });
   }
 
-  /** Replaces the delivery by one that begins at the stored position. Resolves to that position. */
-  async #restartDelivery(): Promise<string | undefined> {
+  /** Replaces the delivery by one that begins at the stored checkpoint. Resolves to that checkpoint. */
+  async #restartDelivery(): Promise<StoredCheckpoint> {
     const { credentials, settings } = this.#options;
     const { hasDeferredBacklog } = this.#delivery;
     this.#delivery.abort();
@@ -358,7 +358,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     this.#assertOwner(); // what was loaded may be newer than this session
     this.#hasUndeliveredBacklog ||= hasDeferredBacklog;
     this.#delivery = this.#createDelivery(stored);
-    return stored.since;
+    return stored;
   }
 
   /** Throws `OWNED_ELSEWHERE` if the user belongs to another process now, and ends the client then. */

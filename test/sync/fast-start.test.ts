@@ -574,6 +574,34 @@ describe('a client that cannot take in its further rooms', () => {
     expect(page.messages.map(({ content }) => content.body)).toEqual(['two', 'one', 'history 0']);
   });
 
+  it('has a room that sliding sync does not return, and its history, after a kill too', async () => {
+    const { clock, fake, bob, alice, rooms, newManager } = setUp(90);
+    const [old = ''] = rooms;
+    let windows = 0;
+    const fetch: typeof globalThis.fetch = async (input, init) => {
+      const isWindow = new URL(input instanceof Request ? input.url : input).pathname === SLIDING;
+      if (isWindow && ++windows > 2) return Response.json({}, { status: 503 });
+      const response = await fake.fetch(input, init);
+      if (windows === 1) fake.sendMessage(old, alice.userId, 'news');
+      if (!isWindow) return response;
+      const body = (await response.json()) as { rooms: Record<string, unknown> };
+      delete body.rooms[old];
+      return Response.json(body);
+    };
+    const first = newManager({ fetch });
+    first.addCallback(bob.userId, () => {});
+    await first.startClient(bob);
+    await clock.advance(20_000);
+    await first.shutdown();
+    const second = newManager();
+    const all = new Recorder();
+    second.addCallback(bob.userId, all.callback, { backlog: true });
+    await second.startClient({ userId: bob.userId });
+    await clock.advance(10_000);
+    expect(all.bodies(old)).toContain('history 0');
+    expect(second.getClient(bob.userId)?.getRoom(old)?.name).toBe('Room 0');
+  });
+
   it.each(['goes on', 'is restarted'])(
     'loses none of their live events while nobody listens, and calls no backlog new: it %s',
     async (how) => {
