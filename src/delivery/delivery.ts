@@ -155,7 +155,7 @@ export class Delivery {
     return this.#hasDeferredEvents;
   }
 
-  /** Whether the backlog of the first sync was received without callbacks. */
+  /** Whether backlog of the first sync or of late rooms was received without callbacks. */
   get hasDeferredBacklog(): boolean {
     return this.#hasDeferredBacklog;
   }

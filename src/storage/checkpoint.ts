@@ -38,7 +38,7 @@ export interface DeliveredPosition {
   readonly eventId: string;
   /** A pagination token at the event, if one is known. */
   readonly token?: string;
-  /** Set while the backlog before the event may not have been delivered to all callbacks that request it. */
+  /** Set while the backlog before the event is pending: it may not have been delivered to all callbacks that request it. */
   readonly history?: true;
 }
 

@@ -67,9 +67,9 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   #delivery: Delivery;
   /**
    * Whether the backlog of an earlier first sync was not delivered, because no callback asked for it. False while that
-   * sync still lacks rooms.
+   * sync has not loaded all rooms.
    */
-  #hasUndeliveredBacklog: boolean;
+  #hasPendingBacklog: boolean;
   /** Aborted by {@link stop}: delivery is not restarted after that. */
   readonly #stopping = new AbortController();
   readonly #timelines: RoomTimelines;
@@ -107,7 +107,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
       missed: {
         begin: () => this.#restartDelivery(),
         accept: (batch) => {
-          if (isFromStart(batch)) this.#hasUndeliveredBacklog = false;
+          if (isFromStart(batch)) this.#hasPendingBacklog = false;
           return this.#delivery.accept(batch);
         },
       },
@@ -116,10 +116,10 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
       },
     });
     this.#delivery = this.#createDelivery(stored);
-    const hasBacklogMark = [...stored.lastDelivered.values()].some(({ history }) => history);
-    this.#hasUndeliveredBacklog =
-      hasBacklogMark && stored.since !== undefined && loadedRoomsIfPartial(stored) === undefined;
-    const needsBacklogFirst = this.#hasUndeliveredBacklog && rest.callbacks.wantsBacklog(userId);
+    const hasPendingPosition = [...stored.lastDelivered.values()].some(({ history }) => history);
+    this.#hasPendingBacklog =
+      hasPendingPosition && stored.since !== undefined && loadedRoomsIfPartial(stored) === undefined;
+    const needsBacklogFirst = this.#hasPendingBacklog && rest.callbacks.wantsBacklog(userId);
     // The client resumes after events that were not delivered: callbackAdded() fetches those first.
     if (needsBacklogFirst || resumePosition(stored) !== stored.since) this.#delivery.deferAll();
     this.#sync.connect((batch) => this.#accept(batch));
@@ -131,8 +131,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     const { callbacks, credentials } = this.#options;
     if (callbacks.count(credentials.userId) === 0) return;
     const { hasDeferredEvents, hasDeferredBacklog } = this.#delivery;
-    const withBacklog =
-      (this.#hasUndeliveredBacklog || hasDeferredBacklog) && callbacks.wantsBacklog(credentials.userId);
+    const withBacklog = (this.#hasPendingBacklog || hasDeferredBacklog) && callbacks.wantsBacklog(credentials.userId);
     if (hasDeferredEvents || withBacklog) this.#sync.fetchMissedEvents(withBacklog);
   }
 
@@ -356,7 +355,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     const stored = await settings.storage.loadCheckpoint(credentials.userId);
     throwIfAborted(this.#stopping.signal, 'resuming delivery');
     this.#assertOwner(); // what was loaded may be newer than this session
-    this.#hasUndeliveredBacklog ||= hasDeferredBacklog;
+    this.#hasPendingBacklog ||= hasDeferredBacklog;
     this.#delivery = this.#createDelivery(stored);
     return stored;
   }

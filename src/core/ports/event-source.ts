@@ -18,7 +18,7 @@ export interface RoomBatch {
   readonly prevBatch: string | undefined;
   /** A `/messages` token at which the missing events begin. If absent, they begin after the last delivered event. */
   readonly gapStart?: string | undefined;
-  /** Whether the room is not loaded: `timeline` has only new events, and the backlog follows in a `late-rooms` batch. */
+  /** Set while the room is not loaded: `timeline` has only new events, and the backlog follows in a `late-rooms` batch. */
   readonly isAwaitingBackfill?: true;
   /** Whether the user is no longer in the room, although the homeserver has sent no leave event. */
   readonly isGone?: true;
