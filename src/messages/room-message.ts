@@ -132,5 +132,5 @@ function keptContent(event: RawEvent): EventContent {
 }
 
 function pick(content: EventContent, keys: readonly string[]): EventContent {
-  return Object.fromEntries(keys.filter((key) => Object.hasOwn(content, key)).map((key) => [key, content[key]]));
+  return Object.fromEntries(Object.entries(content).filter(([key]) => keys.includes(key)));
 }

@@ -39,7 +39,6 @@ const verified: ReadonlySet<string> = new Set([
   'users/user-sessions.ts: clients[client.state]',
   'users/user-sessions.ts: settings.logger[level]',
   'files/attachments.ts: flags?.[AUTHENTICATED_MEDIA_FLAG]',
-  'messages/room-message.ts: event.content[key]',
   'messages/room-message.ts: event[decryption]',
   'resilience/rate-limiter.ts: this.#queues[priority]',
   'sdk/private-surface.ts: (value as Record<string, unknown>)[name]',
