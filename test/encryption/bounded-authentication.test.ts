@@ -1,5 +1,5 @@
-import { expect, it } from 'vitest';
-import { boundedAuthentication } from '../../src/encryption/identity/identity-failures.js';
+import { describe, expect, it } from 'vitest';
+import { boundedAuthentication, setUpFailure } from '../../src/encryption/identity/identity-failures.js';
 import type { AuthUploadDeviceSigningKeys } from '../../src/encryption/identity/identity-options.js';
 import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
@@ -44,8 +44,8 @@ it.each<[string, AuthUploadDeviceSigningKeys, string]>([
     },
     'took longer than 30000 ms',
   ],
-  ['returns nothing', (() => {}) as never, 'has not made the request'],
-  ['returns something else', (() => 7) as never, 'has not made the request'],
+  ['returns nothing', (() => {}) as never, 'has made no successful request'],
+  ['returns something else', (() => 7) as never, 'has made no successful request'],
 ])('an authenticate that %s fails the call with a code', async (_, authenticate, why) => {
   const { end, timers } = await endOf(authenticate);
   expect(end).toMatchObject({ ...failed, message: expect.stringContaining(why) });
@@ -78,6 +78,69 @@ it('makes no request once its time is over, since the keys would be replaced aft
   expect([requests, late]).toMatchObject([[], [failed]]);
 });
 
+describe('an authenticate that does not await its request', () => {
+  const slow =
+    (settle: (() => void) | undefined) =>
+    async (clock: ManualClock): Promise<void> => {
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, 1_000));
+      settle?.();
+    };
+  const refuse = (): void => {
+    throw new Error('401');
+  };
+
+  it('ends with the success of the request', async () => {
+    const authenticate: AuthUploadDeviceSigningKeys = async (makeRequest) => void makeRequest(null);
+    expect(await endOf(authenticate, slow(undefined))).toMatchObject({ end: 'done', requests: [null], timers: 0 });
+  });
+
+  it('leaves no unhandled rejection, which would end the process', async () => {
+    const authenticate: AuthUploadDeviceSigningKeys = async (makeRequest) => void makeRequest(null);
+    const { end, timers } = await endOf(authenticate, slow(refuse));
+    expect(end).toMatchObject({ ...failed, message: expect.stringContaining('has made no successful request') });
+    expect(timers).toBe(0);
+  });
+
+  it('has the requests that follow a refused one sent before the call ends', async () => {
+    let refusals = 1;
+    const refuseFirst = (): void => {
+      if (refusals-- > 0) refuse();
+    };
+    const authenticate: AuthUploadDeviceSigningKeys = async (makeRequest) =>
+      void makeRequest(null).catch(() => makeRequest({ session: 's' }));
+    const { end, requests } = await endOf(authenticate, slow(refuseFirst));
+    expect([end, requests]).toEqual(['done', [null, { session: 's' }]]);
+  });
+
+  it('fails with its own error only after the request has ended', async () => {
+    const settled: string[] = [];
+    const authenticate: AuthUploadDeviceSigningKeys = async (makeRequest) => {
+      void makeRequest(null);
+      throw new RangeError('no');
+    };
+    const clock = new ManualClock();
+    const bounded = boundedAuthentication({ userId: '@a:x', clock }, authenticate);
+    const call = bounded(async () => {
+      await slow(() => settled.push('request'))(clock);
+    }).catch(() => settled.push('call'));
+    await advanceUntil(clock, call, { stepMs: 100 });
+    expect(settled).toEqual(['request', 'call']);
+  });
+
+  it('leaves no unhandled rejection after its time is over', async () => {
+    const clock = new ManualClock();
+    const requests: unknown[] = [];
+    const late: AuthUploadDeviceSigningKeys = async (makeRequest) => {
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, 60_000));
+      void makeRequest(null);
+    };
+    const call = boundedAuthentication({ userId: '@a:x', clock }, late)(async (auth) => void requests.push(auth));
+    expect(await rejection(advanceUntil(clock, call, { stepMs: 1_000 }))).toMatchObject(failed);
+    await clock.advance(60_000);
+    expect(requests).toEqual([]);
+  });
+});
+
 it('has its full time beside what the homeserver takes for a request', async () => {
   const slow = (clock: ManualClock): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, 40_000));
   const authenticate: AuthUploadDeviceSigningKeys = async (makeRequest) => {
@@ -108,4 +171,16 @@ it('is bounded so in resetIdentity(), which can be called again', async () => {
   expect(await rejection(soon(hanging))).toMatchObject({ code: 'ENCRYPTION_SETUP_FAILED', userId: alice });
   expect(await soon(manager.resetIdentity(alice))).toMatchObject({ crossSigned: true });
   await soon(manager.shutdown());
+});
+
+it.each<[string, unknown]>([
+  ['undefined', undefined],
+  ['null', null],
+  ['an object without a prototype', Object.create(null)],
+  ['a symbol', Symbol('no')],
+  ['a string, which is not quoted', 'password'],
+])('an authenticate that rejects with %s fails the reset with ENCRYPTION_SETUP_FAILED', (_, thrown) => {
+  const failure = setUpFailure('@a:x', thrown);
+  expect(failure).toMatchObject({ ...failed, message: expect.stringContaining('a value that is not an Error') });
+  expect(failure.message).not.toContain('password');
 });

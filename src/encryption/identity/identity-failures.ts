@@ -7,6 +7,9 @@ import type { AuthUploadDeviceSigningKeys } from './identity-options.js';
 
 export const OPERATION = 'setting up encryption';
 
+/** Instead of the value, which may contain a secret. */
+const NOT_AN_ERROR = 'it threw a value that is not an Error';
+
 /** The time that a callback of the application has, in milliseconds. The user's messages wait for it. */
 const CALLBACK_TIMEOUT_MS = 30_000;
 
@@ -25,7 +28,7 @@ export async function callApplication<T>(
     return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
   };
   const call = (async () => callback())().catch((error: unknown) => {
-    const text = withoutSecrets(isError(error) ? error.message : 'it threw a value that is not an Error', secrets);
+    const text = withoutSecrets(isError(error) ? error.message : NOT_AN_ERROR, secrets);
     throw failure(`failed (${text})`);
   });
   return orTimeout(call, clock, CALLBACK_TIMEOUT_MS, () => failure(`took longer than ${CALLBACK_TIMEOUT_MS} ms`));
@@ -47,7 +50,8 @@ export function boundedAuthentication(
   return async (makeRequest) => {
     const { promise: timedOut, reject } = Promise.withResolvers<never>();
     const tooLong = `took longer than ${CALLBACK_TIMEOUT_MS} ms`;
-    let [isMade, isOver, requests] = [false, false, 0];
+    let [isMade, isOver] = [false, false];
+    const running = new Set<Promise<void>>();
     let timer: TimerHandle;
     const startTimer = (): void => {
       timer = clock.setTimeout(() => {
@@ -55,20 +59,28 @@ export function boundedAuthentication(
         reject(failure(tooLong));
       }, CALLBACK_TIMEOUT_MS);
     };
-    const request: typeof makeRequest = async (auth) => {
+    const send: typeof makeRequest = async (auth) => {
       if (isOver) throw failure(tooLong); // would replace the keys after the call was reported as failed
-      if (requests++ === 0) clock.clearTimeout(timer);
-      try {
-        await makeRequest(auth);
-        isMade = true;
-      } finally {
-        if (--requests === 0 && !isOver) startTimer();
-      }
+      if (running.size === 0) clock.clearTimeout(timer);
+      await makeRequest(auth);
+      isMade = true;
+    };
+    const request: typeof makeRequest = (auth) => {
+      const sent = send(auth);
+      running.add(sent);
+      const onSettled = (): void => {
+        running.delete(sent);
+        if (running.size === 0 && !isOver) startTimer();
+      };
+      sent.then(onSettled, onSettled); // also handles the rejection, because `authenticate` may not await the request
+      return sent;
     };
     startTimer();
     try {
-      await Promise.race([(async () => authenticate(request))(), timedOut]);
-      if (!isMade) throw failure('has not made the request');
+      await Promise.race([(async () => authenticate(request))(), timedOut]).finally(async () => {
+        while (running.size > 0) await Promise.allSettled(running); // would replace the keys after the call has ended
+      });
+      if (!isMade) throw failure('has made no successful request');
     } finally {
       isOver = true;
       clock.clearTimeout(timer);
@@ -84,11 +96,11 @@ export function missingSecretError(userId: string, what: string): MatrixClientMa
   return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId });
 }
 
-/** Converts an error of the homeserver or the SDK to `ENCRYPTION_SETUP_FAILED`; to `ABORTED` if the client was stopped. */
+/** Converts an error of the homeserver, the SDK or the application, of any type, to `ENCRYPTION_SETUP_FAILED`; to `ABORTED` if the client was stopped. */
 export function setUpFailure(userId: string, error: unknown): MatrixClientManagerError {
   if (isManagerError(error)) return error;
   if (isError(error) && error.name === 'AbortError') return abortedError(`${OPERATION} of ${userId}`, error);
-  const { errcode, httpStatus: status } = error as { errcode?: string; httpStatus?: number };
-  const message = `${OPERATION} of ${userId} failed: ${isError(error) ? error.message : String(error)}`;
+  const { errcode, httpStatus: status } = (error ?? {}) as { errcode?: string; httpStatus?: number };
+  const message = `${OPERATION} of ${userId} failed: ${isError(error) ? error.message : NOT_AN_ERROR}`;
   return new MatrixClientManagerError('ENCRYPTION_SETUP_FAILED', message, { userId, errcode, status });
 }
