@@ -4,12 +4,22 @@ import { RecentMap } from '../core/recent-map.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
+import type { SendReadReceiptOptions } from './send-read-receipt-options.js';
 
 /** Number of last receipts kept, by user, room and receipt type. Without the last one, a repeated receipt is sent again. */
 const MAX_SENT = 10_000;
 
-/** Whether event `a` equals `b` or precedes it in the room; undefined if unknown. */
-export type IsNotAfter = (a: string, b: string) => boolean | undefined;
+/** Compares events in the timelines of the user's client. */
+export interface EventOrder {
+  /** Whether event `a` equals `b` or precedes it in the room; undefined if unknown. */
+  isNotAfter(roomId: string, a: string, b: string): boolean | undefined;
+}
+
+/** The access token to send with, and the user's client if it runs. */
+export interface ReceiptCaller {
+  readonly session: Session;
+  readonly userSession?: EventOrder;
+}
 
 /**
  * Sends public and private read receipts, which only move forward. Other users do not see a private one.
@@ -26,21 +36,19 @@ export class ReceiptSender {
     this.#lastReceipts = new RecentMap(maxSent);
   }
 
-  /** @param isNotAfter - compares events in the timeline of the user's client */
   async send(
-    session: Session,
-    receipt: { roomId: string; eventId: string; isPrivate: boolean; signal?: AbortSignal | undefined },
-    isNotAfter: IsNotAfter,
+    { session, userSession }: ReceiptCaller,
+    { roomId, eventId, private: isPrivate = false }: Omit<SendReadReceiptOptions, 'userId' | 'signal'>,
+    signal: AbortSignal,
   ): Promise<void> {
     const { userId } = session;
-    const { roomId, eventId, isPrivate, signal } = receipt;
     const type = isPrivate ? 'm.read.private' : 'm.read';
     const key = `${type} ${roomId} ${userId}`;
     const operation = `sending a read receipt to ${roomId}`;
     const sendInTurn = async (): Promise<void> => {
       const last = this.#lastReceipts.get(key);
       // If the order is unknown, the receipt is sent: Synapse ignores one that would move backwards.
-      if (last !== undefined && (last === eventId || isNotAfter(eventId, last))) return;
+      if (last !== undefined && (last === eventId || userSession?.isNotAfter(roomId, eventId, last))) return;
       await this.#http.request(v.unknown(), {
         operation,
         userId,

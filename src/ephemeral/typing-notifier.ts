@@ -1,11 +1,11 @@
 import * as v from 'valibot';
-import type { Clock } from '../core/clock.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { RecentMap } from '../core/recent-map.js';
-import type { HomeserverHttp } from '../http/homeserver-http.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
 import { path } from '../http/path.js';
 import { defaultRetryPolicy, withRetries } from '../http/retry.js';
 import type { Session } from '../http/session.js';
+import type { SendTypingOptions } from './send-typing-options.js';
 
 /** A notification is renewed only in the last quarter of its time-out, so that it neither expires nor is sent too often. */
 const RENEW_IN_LAST = 1 / 4;
@@ -28,15 +28,20 @@ interface TypingState {
  * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidtypinguserid
  */
 export class TypingNotifier {
-  readonly #http: HomeserverHttp;
-  readonly #clock: Clock;
+  readonly #context: Pick<HomeserverContext, 'clock' | 'logger' | 'http'>;
+  readonly #shutdown: AbortSignal;
   readonly #queue = new KeyedQueue();
   /** State at the homeserver, or about to be sent, by user and room. */
   readonly #states: RecentMap<TypingState>;
 
-  constructor(http: HomeserverHttp, clock: Clock, maxStates = MAX_STATES) {
-    this.#http = http;
-    this.#clock = clock;
+  /** @param shutdown - ends the requests of {@link end} */
+  constructor(
+    context: Pick<HomeserverContext, 'clock' | 'logger' | 'http'>,
+    shutdown: AbortSignal,
+    maxStates = MAX_STATES,
+  ) {
+    this.#context = context;
+    this.#shutdown = shutdown;
     this.#states = new RecentMap(maxStates);
   }
 
@@ -44,10 +49,15 @@ export class TypingNotifier {
    * Resolves when the homeserver has accepted the state or a newer one replaces it; immediately if nothing has changed and
    * the notification need not be renewed.
    */
-  async set(session: Session, roomId: string, typing: boolean, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+  async set(
+    session: Session,
+    { roomId, typing, timeoutMs = 30_000 }: Omit<SendTypingOptions, 'userId' | 'signal'>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { http, clock } = this.#context;
     const { userId } = session;
     const key = keyOf(userId, roomId);
-    const now = this.#clock.now();
+    const now = clock.now();
     const before = this.#states.get(key);
     if (before && before.typing === typing && now < before.renewAt) return;
     if (!typing && before?.typing && now >= before.expiresAt) {
@@ -74,26 +84,31 @@ export class TypingNotifier {
       signal,
     } as const;
     const { signal: superseded } = state.superseded;
-    const waiting = signal ? AbortSignal.any([signal, superseded]) : superseded;
+    const waiting = AbortSignal.any([signal, superseded]);
     try {
+      // A running attempt is not aborted: the homeserver could receive the aborted request after the newer one.
+      const attempt = (): Promise<unknown> => http.request(v.unknown(), request);
       const send = async (): Promise<void> => {
-        // A running attempt is not aborted: the homeserver could receive the aborted request after the newer one.
-        const attempt = (): Promise<unknown> => this.#http.request(v.unknown(), request);
         const repetition = { mayRepeat: () => !superseded.aborted };
-        await withRetries(attempt, defaultRetryPolicy, this.#clock, waiting, operation, repetition);
+        await withRetries(attempt, defaultRetryPolicy, clock, waiting, operation, repetition);
       };
       await this.#queue.run(key, send, waiting, operation);
     } catch (error) {
-      if (superseded.aborted && !signal?.aborted) return;
+      if (superseded.aborted && !signal.aborted) return;
       if (this.#states.get(key) === state) this.#states.delete(key); // the state at the homeserver is unknown
       throw error;
     }
   }
 
-  /** Whether the last state that was set is typing and has not expired. Its request may still be in progress. */
-  isTyping(userId: string, roomId: string): boolean {
+  /** Ends the user's typing notification after a message, if there is one. A failure is only logged, because the message was sent before. */
+  async end(session: Session, roomId: string): Promise<void> {
+    const { clock, logger } = this.#context;
+    const { userId } = session;
     const state = this.#states.get(keyOf(userId, roomId));
-    return state !== undefined && state.typing && this.#clock.now() < state.expiresAt;
+    if (!state?.typing || clock.now() >= state.expiresAt) return;
+    await this.set(session, { roomId, typing: false }, this.#shutdown).catch((error: unknown) => {
+      logger.debug({ userId, roomId, err: error }, 'ending a typing notification failed');
+    });
   }
 }
 

@@ -5,7 +5,8 @@ import { jsonCopy } from '../core/json-copy.js';
 import { ManagerLifecycle } from '../core/lifecycle.js';
 import type { Logger } from '../core/logger.js';
 import { openGate } from '../core/ports/request-gate.js';
-import { EphemeralSender } from '../ephemeral/ephemeral-sender.js';
+import { ReceiptSender } from '../ephemeral/receipt-sender.js';
+import { TypingNotifier } from '../ephemeral/typing-notifier.js';
 import { Attachments } from '../files/attachments.js';
 import { FileOperations } from '../files/file-operations.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
@@ -133,23 +134,20 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   });
   const encryptionOperations = new EncryptionOperations({ users, encryption, lifecycle });
 
-  const ephemeral = new EphemeralSender({ http, clock, logger, lifecycle });
+  const typing = new TypingNotifier(homeserver, signal);
   const sendQueue = new SendQueue(context);
   const roomSender = new RoomSender({
     http,
     users,
     hasEncryption: (userId) => encryption?.isFor(userId) ?? false,
-    onSent: (session, roomId) => ephemeral.endTyping(session, roomId),
+    onSent: (session, roomId) => typing.end(session, roomId),
   });
-  const outbox = new Outbox({
+  const outbox = new Outbox(homeserver, {
     storage,
     queue: sendQueue,
     sendOnce: (outgoing) => roomSender.send(outgoing),
     sendTimeoutMs: settings.sendTimeoutMs,
-    answersOtherRequests,
     onFailed: (failed) => events.emit('sendFailed', failed),
-    clock,
-    logger,
   });
   const sending = new Sending({ queue: sendQueue, outbox, roomSender, lifecycle });
   const files = new FileOperations<CallerSession>({
@@ -198,7 +196,8 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     outboxResumed: outbox.resume(),
     pages,
     files,
-    ephemeral,
+    typing,
+    receipts: new ReceiptSender(http),
   };
 }
 

@@ -279,15 +279,15 @@ export class MatrixClientManager implements AsyncDisposable {
   /** Starts or ends the user's typing notification in the room. Makes no request if that would not change the state. */
   async sendTyping(options: SendTypingOptions): Promise<void> {
     const read = this.#read('sendTyping()', sendTypingSchema, options);
-    const { ephemeral, users } = this.#parts;
-    await users.runAs(read.userId, (caller, signal) => ephemeral.sendTyping(caller, read, signal), read.signal);
+    const { typing, users } = this.#parts;
+    await users.runAs(read.userId, ({ session }, signal) => typing.set(session, read, signal), read.signal);
   }
 
   /** Sends a read receipt for the event, public or private. Read receipts never move backwards. */
   async sendReadReceipt(options: SendReadReceiptOptions): Promise<void> {
     const read = this.#read('sendReadReceipt()', sendReadReceiptSchema, options);
-    const { ephemeral, users } = this.#parts;
-    await users.runAs(read.userId, (caller, signal) => ephemeral.sendReadReceipt(caller, read, signal), read.signal);
+    const { receipts, users } = this.#parts;
+    await users.runAs(read.userId, (caller, signal) => receipts.send(caller, read, signal), read.signal);
   }
 
   /** Events for which a callback failed `callbackAttempts` times, oldest first; at most 1,000. */

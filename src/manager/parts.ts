@@ -2,7 +2,8 @@ import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { Diagnostics } from '../core/diagnostics.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { OpenTransport } from '../core/ports/transport.js';
-import type { EphemeralSender } from '../ephemeral/ephemeral-sender.js';
+import type { ReceiptSender } from '../ephemeral/receipt-sender.js';
+import type { TypingNotifier } from '../ephemeral/typing-notifier.js';
 import type { FileOperations } from '../files/file-operations.js';
 import type { PageReader } from '../messages/page-reader.js';
 import type { Accounts } from '../provisioning/accounts.js';
@@ -55,5 +56,6 @@ export interface Parts {
   readonly outboxResumed: Promise<void>;
   readonly pages: PageReader;
   readonly files: FileOperations<CallerSession>;
-  readonly ephemeral: EphemeralSender;
+  readonly typing: TypingNotifier;
+  readonly receipts: ReceiptSender;
 }

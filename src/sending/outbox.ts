@@ -8,7 +8,7 @@ import type { StoredError } from '../storage/dead-letter.js';
 import type { Storage } from '../storage/storage.js';
 import { SendGivenUpError, toStoredError } from './send-failures.js';
 import { OPERATION, RETRY_DELAYS, SendRetrier } from './send-retrier.js';
-import type { DurableMessage, SendRetrierOptions } from './send-retrier.js';
+import type { DurableMessage, SendRetrierContext, SendRetrierOptions } from './send-retrier.js';
 import type { OutgoingMessage } from './outgoing-message.js';
 import type { SendQueue } from './send-queue.js';
 
@@ -51,6 +51,7 @@ const MAX_GIVEN_UP = 1_000;
 
 /** Messages that survive a crash: each is stored before it is sent, then sent by this process or the next. */
 export class Outbox {
+  readonly #context: SendRetrierContext;
   readonly #options: OutboxOptions;
   readonly #closing = new AbortController();
   /** Abort the running sends of a message, by user and txnId. Several calls may send the same message. */
@@ -59,9 +60,10 @@ export class Outbox {
   readonly #givenUp = new RecentIds(MAX_GIVEN_UP);
   #queued = 0;
 
-  constructor(options: OutboxOptions) {
+  constructor(context: SendRetrierContext, options: OutboxOptions) {
+    this.#context = context;
     this.#options = options;
-    this.#retrier = new SendRetrier(options);
+    this.#retrier = new SendRetrier(context, options);
   }
 
   /** How many messages are waiting or being sent. */
@@ -84,9 +86,9 @@ export class Outbox {
 
   /** Stores the message, then sends it in its turn. Rejects when it is refused or given up; it is then listed as failed. */
   async send(outgoing: OutgoingMessage): Promise<{ eventId: string }> {
-    const { storage, clock } = this.#options;
+    const { storage } = this.#options;
     const { userId, roomId, type, content, txnId } = outgoing;
-    const stored = { txnId, roomId, type, content: JSON.stringify(content), enqueuedAt: clock.now() };
+    const stored = { txnId, roomId, type, content: JSON.stringify(content), enqueuedAt: this.#context.clock.now() };
     const enqueue = async (): Promise<StoredSend> => {
       const { send } = await storage.enqueueSend(userId, stored);
       if (send.state !== 'failed') return send;
@@ -113,7 +115,7 @@ export class Outbox {
 
   /** Sends the queued messages of an earlier process. Never rejects; resolves when all are sent, refused or given up. */
   async resume(): Promise<void> {
-    const { logger } = this.#options;
+    const { logger } = this.#context;
     try {
       const queued = await this.#listUnsent();
       if (queued.length > 0) logger.info({ messages: queued.length }, 'sending durable messages of an earlier process');
@@ -126,7 +128,8 @@ export class Outbox {
 
   /** The queued messages that this process did not accept. Repeats the read until the storage answers. */
   async #listUnsent(): Promise<StoredSend[]> {
-    const { storage, clock, logger } = this.#options;
+    const { storage } = this.#options;
+    const { clock, logger } = this.#context;
     for (let failures = 1; ; failures++) {
       try {
         const queued = await storage.listSends({ state: 'queued' });
@@ -219,7 +222,8 @@ export class Outbox {
   }
 
   async #sendAndComplete(outgoing: DurableMessage, signal: AbortSignal): Promise<{ eventId: string }> {
-    const { storage, logger } = this.#options;
+    const { storage } = this.#options;
+    const { logger } = this.#context;
     const { userId, roomId, txnId } = outgoing;
     let sent: { eventId: string };
     try {
@@ -239,7 +243,8 @@ export class Outbox {
   }
 
   async #fail({ userId, roomId, txnId }: Omit<FailedSend, 'error'>, error: Error): Promise<void> {
-    const { storage, logger, onFailed } = this.#options;
+    const { storage, onFailed } = this.#options;
+    const { logger } = this.#context;
     const isListed = await storage.failSend(userId, txnId, toStoredError(error)).catch((err: unknown) => {
       logger.error(
         { userId, roomId, txnId, err },

@@ -1,11 +1,9 @@
 import { delay, throwIfAborted } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
 import { RecentMap } from '../core/recent-map.js';
 import { FailingTime } from '../http/failing-time.js';
-import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { OutgoingMessage } from './outgoing-message.js';
 import { SendGivenUpError, isRefusal } from './send-failures.js';
@@ -15,10 +13,9 @@ export interface SendRetrierOptions {
   readonly sendOnce: (outgoing: OutgoingMessage) => Promise<{ eventId: string }>;
   /** How long a message may fail while the homeserver answers other requests, in milliseconds. */
   readonly sendTimeoutMs: number;
-  readonly answersOtherRequests: AnswersOtherRequests;
-  readonly clock: Clock;
-  readonly logger: Logger;
 }
+
+export type SendRetrierContext = Pick<HomeserverContext, 'clock' | 'logger' | 'answersOtherRequests'>;
 
 export interface DurableMessage extends OutgoingMessage {
   /** Whether an earlier process accepted the message. */
@@ -42,18 +39,20 @@ const STALLED_MS = 60_000;
 
 /** Repeats the attempts to send durable messages, through outages and rate limits. */
 export class SendRetrier {
+  readonly #context: SendRetrierContext;
   readonly #options: SendRetrierOptions;
   readonly #pending = new Set<PendingSend>();
   /** When the homeserver last accepted a message of a user, in milliseconds since the Unix epoch. */
   readonly #lastAcceptedAt = new RecentMap<number>(MAX_USERS);
 
-  constructor(options: SendRetrierOptions) {
+  constructor(context: SendRetrierContext, options: SendRetrierOptions) {
+    this.#context = context;
     this.#options = options;
   }
 
   /** How many messages have been failing for a minute without an outage. */
   get stalled(): number {
-    const now = this.#options.clock.now();
+    const now = this.#context.clock.now();
     const isStalled = ({ failing, blockedSince = now }: PendingSend): boolean =>
       failing.ms >= STALLED_MS || now - blockedSince >= STALLED_MS;
     return [...this.#pending].filter(isStalled).length;
@@ -66,7 +65,8 @@ export class SendRetrier {
    * with `ABORTED` when the signal is aborted.
    */
   async send(outgoing: DurableMessage & { readonly signal: AbortSignal }): Promise<{ eventId: string }> {
-    const { sendOnce, clock, sendTimeoutMs } = this.#options;
+    const { sendOnce, sendTimeoutMs } = this.#options;
+    const { clock } = this.#context;
     const { userId, signal } = outgoing;
     const failing = new FailingTime(clock, (since, error) => this.#countsAsFailing(userId, since, error));
     const pending: PendingSend = { failing, blockedSince: undefined };
@@ -98,12 +98,12 @@ export class SendRetrier {
    */
   #countsAsFailing(userId: string, since: number, error: unknown): boolean | Promise<boolean> {
     const isInTurn = isManagerError(error, 'RATE_LIMITED') && (this.#lastAcceptedAt.get(userId) ?? -1) >= since;
-    return !isInTurn && this.#options.answersOtherRequests(since, error);
+    return !isInTurn && this.#context.answersOtherRequests(since, error);
   }
 
   /** Logs once when a message cannot be sent for a reason in this process, such as a missing session. */
   #noteBlocked(pending: PendingSend, { userId, roomId, txnId }: OutgoingMessage, error: unknown): void {
-    const { clock, logger } = this.#options;
+    const { clock, logger } = this.#context;
     const kind = failureClass(error);
     if (isRetryable(kind) || kind === 'unavailable') pending.blockedSince = undefined;
     else if (pending.blockedSince === undefined) {

@@ -20,7 +20,7 @@ import type { AnswersOtherRequests } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
-import type { EventOrder } from '../ephemeral/ephemeral-sender.js';
+import type { EventOrder } from '../ephemeral/receipt-sender.js';
 import { readMessages } from '../messages/history-api.js';
 import type { PageClient } from '../messages/page-reader.js';
 import type { RoomTimeline } from '../messages/room-timeline.js';

@@ -1,14 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { ReceiptSender } from '../../src/ephemeral/receipt-sender.js';
-import type { IsNotAfter } from '../../src/ephemeral/receipt-sender.js';
+import type { EventOrder } from '../../src/ephemeral/receipt-sender.js';
 import { json, matrixError } from '../support/scripted-fetch.js';
 import { rejection } from '../support/rejection.js';
 import { alice, httpOnScript, room, sessionOf } from '../messages/support/http-on-script.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const order = ['$1', '$2', '$3'];
-const byOrder: IsNotAfter = (a, b) =>
-  order.includes(a) && order.includes(b) ? order.indexOf(a) <= order.indexOf(b) : undefined;
+const userSession: EventOrder = {
+  isNotAfter: (_roomId, a, b) =>
+    order.includes(a) && order.includes(b) ? order.indexOf(a) <= order.indexOf(b) : undefined,
+};
 
 function setUp(answers: Parameters<typeof httpOnScript>[0] = [], maxSent?: number) {
   const script = [...answers, ...Array.from({ length: 10 }, () => () => json({}))];
@@ -19,12 +21,10 @@ function setUp(answers: Parameters<typeof httpOnScript>[0] = [], maxSent?: numbe
     {
       isPrivate = false,
       roomId = room,
-      signal,
+      signal = new AbortController().signal,
       from = session,
-    }: Partial<Parameters<ReceiptSender['send']>[1]> & {
-      from?: typeof session;
-    } = {},
-  ): Promise<void> => receipts.send(from, { roomId, eventId, isPrivate, signal }, byOrder);
+    }: { isPrivate?: boolean; roomId?: string; signal?: AbortSignal; from?: typeof session } = {},
+  ): Promise<void> => receipts.send({ session: from, userSession }, { roomId, eventId, private: isPrivate }, signal);
   return { send, requests, asked };
 }
 

@@ -1,22 +1,25 @@
 import { describe, expect, it } from 'vitest';
 import { TypingNotifier } from '../../src/ephemeral/typing-notifier.js';
-import { json, matrixError } from '../support/scripted-fetch.js';
+import { hang, json, matrixError } from '../support/scripted-fetch.js';
 import { rejection } from '../support/rejection.js';
 import { alice, httpOnScript, room, sessionOf } from '../messages/support/http-on-script.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const { signal: never } = new AbortController();
 const settle = async (): Promise<void> => {
   for (let n = 0; n < 20; n++) await turn();
 };
 
 function setUp(answers: Parameters<typeof httpOnScript>[0] = [], maxStanding?: number) {
   const script = [...answers, ...Array.from({ length: 10 }, () => () => json({}))];
-  const { http, clock, asked, requests, session } = httpOnScript(script);
-  const notifier = new TypingNotifier(http, clock, maxStanding);
-  const set = (typing: boolean, timeoutMs = 20_000, signal?: AbortSignal): Promise<void> =>
-    notifier.set(session, room, typing, timeoutMs, signal);
+  const context = httpOnScript(script);
+  const { clock, logger, asked, requests, session } = context;
+  const shutdown = new AbortController();
+  const notifier = new TypingNotifier(context, shutdown.signal, maxStanding);
+  const set = (typing: boolean, timeoutMs = 20_000, signal = never): Promise<void> =>
+    notifier.set(session, { roomId: room, typing, timeoutMs }, signal);
   const bodies = (): unknown[] => requests.map(({ body }) => body);
-  return { notifier, clock, asked, requests, session, set, bodies };
+  return { notifier, clock, logger, asked, requests, session, shutdown, set, bodies };
 }
 
 describe('a typing notification', () => {
@@ -71,41 +74,66 @@ describe('a typing notification', () => {
   it('is kept for each user and room', async () => {
     const { notifier, set, session, requests } = setUp();
     await set(true);
-    await notifier.set(session, '!other:hs.test', true, 20_000);
-    await notifier.set(sessionOf('@bob:hs.test'), room, true, 20_000);
+    await notifier.set(session, { roomId: '!other:hs.test', typing: true }, never);
+    await notifier.set(sessionOf('@bob:hs.test'), { roomId: room, typing: true }, never);
     expect(requests).toHaveLength(3);
   });
 
   it('is forgotten beyond the bound', async () => {
     const { notifier, set, session, requests } = setUp([], 1);
     await set(true);
-    await notifier.set(session, '!other:hs.test', true, 20_000);
+    await notifier.set(session, { roomId: '!other:hs.test', typing: true }, never);
     await set(true);
     expect(requests).toHaveLength(3);
   });
 });
 
-describe('isTyping()', () => {
-  it('is so from the call on until it ends or lapses', async () => {
-    const { notifier, set, clock } = setUp();
-    expect(notifier.isTyping(alice, room)).toBe(false);
+describe('the end of a typing notification with the message', () => {
+  it('is sent once, from the call that began it on until it ends or expires', async () => {
+    const { notifier, set, session, clock, bodies } = setUp();
+    const end = async (from = session): Promise<number> => {
+      await notifier.end(from, room);
+      return bodies().length;
+    };
+    expect(await end()).toBe(0);
     const sending = set(true);
-    expect(notifier.isTyping(alice, room)).toBe(true);
-    expect(notifier.isTyping('@bob:hs.test', room)).toBe(false);
-    await sending;
-    await clock.advance(19_999);
-    expect(notifier.isTyping(alice, room)).toBe(true);
-    await clock.advance(1);
-    expect(notifier.isTyping(alice, room)).toBe(false);
+    const ended = end();
+    await end(sessionOf('@bob:hs.test'));
+    await Promise.all([sending, ended]);
+    expect(bodies()).toEqual([{ typing: false }]); // the first one was superseded before it was sent
+    expect(await end()).toBe(1);
     await set(true);
-    await set(false);
-    expect(notifier.isTyping(alice, room)).toBe(false);
+    await clock.advance(19_999);
+    expect(await end()).toBe(3);
+    await set(true);
+    await clock.advance(20_000);
+    expect(await end()).toBe(4);
   });
 
-  it('is not so after a failure', async () => {
-    const { notifier, set } = setUp([matrixError(403, 'M_FORBIDDEN')]);
+  it('is not sent after a failure', async () => {
+    const { notifier, set, session, requests } = setUp([matrixError(403, 'M_FORBIDDEN')]);
     expect(await rejection(set(true))).toMatchObject({ code: 'FORBIDDEN' });
-    expect(notifier.isTyping(alice, room)).toBe(false);
+    await notifier.end(session, room);
+    expect(requests).toHaveLength(1);
+  });
+
+  it('is logged where it fails, because the message is sent', async () => {
+    const { notifier, set, session, logger } = setUp([json({}), matrixError(403, 'M_FORBIDDEN')]);
+    await set(true);
+    await notifier.end(session, room);
+    expect(logger.entries).toMatchObject([
+      { level: 'debug', context: { userId: alice, roomId: room, err: { code: 'FORBIDDEN' } } },
+    ]);
+  });
+
+  it('ends with the shutdown', async () => {
+    const { notifier, set, session, shutdown, logger } = setUp([json({}), hang]);
+    await set(true);
+    const ended = notifier.end(session, room);
+    await settle();
+    shutdown.abort();
+    await ended;
+    expect(logger.entries).toMatchObject([{ context: { err: { code: 'ABORTED' } } }]);
   });
 });
 
@@ -138,13 +166,12 @@ describe('a typing notification that fails', () => {
 
   it('and was superseded leaves what the newer one has set', async () => {
     const gate = Promise.withResolvers<Response>();
-    const { notifier, set, bodies } = setUp([() => gate.promise]);
+    const { set, bodies } = setUp([() => gate.promise]);
     const ended = set(false);
     await settle();
     const began = set(true);
     gate.resolve(matrixError(403, 'M_FORBIDDEN'));
     await Promise.all([ended, began]);
-    expect(notifier.isTyping(alice, room)).toBe(true);
     await set(true);
     expect(bodies()).toHaveLength(2);
   });

@@ -166,20 +166,20 @@ describe('a typing notification that is tried again', () => {
 
 describe('typing notifications and receipts of very many users and rooms', () => {
   it('are kept up to a bound, and sent once more beyond it', async () => {
-    const clock = new ManualClock();
     let requests = 0;
     const connections = fetchTransport(async () => {
       requests++;
       return json({});
     }).open();
-    const http = testHomeserver({ homeserverUrl: 'http://hs.test', connections, clock, requestTimeoutMs: 1_000 }).http;
-    const notifier = new TypingNotifier(http, clock, 20);
-    const receipts = new ReceiptSender(http, 20);
+    const context = testHomeserver({ connections, requestTimeoutMs: 1_000 });
+    const { signal } = new AbortController();
+    const notifier = new TypingNotifier(context, signal, 20);
+    const receipts = new ReceiptSender(context.http, 20);
     const session = new Session('@a:hs.test', { userId: '@a:hs.test', accessToken: 'x', deviceId: 'X' });
     const send = async (room: number): Promise<void> => {
-      await notifier.set(session, `!${room}:hs.test`, true, 600_000);
-      const receipt = { roomId: `!${room}:hs.test`, eventId: '$e', isPrivate: false };
-      await receipts.send(session, receipt, () => undefined);
+      const roomId = `!${room}:hs.test`;
+      await notifier.set(session, { roomId, typing: true, timeoutMs: 600_000 }, signal);
+      await receipts.send({ session }, { roomId, eventId: '$e' }, signal);
     };
     for (let room = 0; room <= 20; room++) await send(room);
     const before = requests;

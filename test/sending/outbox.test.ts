@@ -1,42 +1,46 @@
 import { describe, expect, it } from 'vitest';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
+import type { AnswersOtherRequests } from '../../src/http/failing-time.js';
 import { Outbox } from '../../src/sending/outbox.js';
 import type { FailedSend, OutboxOptions } from '../../src/sending/outbox.js';
 import type { OutgoingMessage } from '../../src/sending/outgoing-message.js';
 import { SendQueue } from '../../src/sending/send-queue.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
 import type { Storage } from '../../src/storage/storage.js';
-import { MemoryLogger } from '../../src/testing/memory-logger.js';
-import { testContext } from '../support/context.js';
 import { rejection } from '../support/rejection.js';
-import { alice, httpOnScript, room } from '../messages/support/http-on-script.js';
+import { testContext } from '../support/context.js';
+import { alice, room } from '../messages/support/http-on-script.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const problem = (code: ConstructorParameters<typeof MatrixClientManagerError>[0], status?: number) =>
   new MatrixClientManagerError(code, `no: ${code}`, { status, userId: alice, roomId: room });
 const down = (): Error => problem('HOMESERVER_UNAVAILABLE', 500);
 
-function setUp({ sendOnce, ...options }: Partial<OutboxOptions> = {}) {
-  const { clock } = httpOnScript([]);
-  const logger = new MemoryLogger();
+function setUp({
+  sendOnce,
+  answersOtherRequests = async () => true,
+  ...options
+}: Partial<OutboxOptions & { answersOtherRequests: AnswersOtherRequests }> = {}) {
+  const context = testContext();
+  const { clock, logger } = context;
   const storage = options.storage ?? memoryStorage();
   const posted: (OutgoingMessage & { at: number })[] = [];
   const failed: FailedSend[] = [];
   const startedAt = clock.now();
-  const outbox = new Outbox({
-    queue: new SendQueue(testContext()),
-    sendTimeoutMs: 600_000,
-    answersOtherRequests: async () => true,
-    onFailed: (failure) => failed.push(failure),
-    clock,
-    logger,
-    ...options,
-    storage,
-    sendOnce: async (outgoing) => {
-      posted.push({ ...outgoing, at: clock.now() - startedAt });
-      return sendOnce ? sendOnce(outgoing) : { eventId: `$${outgoing.txnId}` };
+  const outbox = new Outbox(
+    { ...context, answersOtherRequests },
+    {
+      queue: new SendQueue(context),
+      sendTimeoutMs: 600_000,
+      onFailed: (failure) => failed.push(failure),
+      ...options,
+      storage,
+      sendOnce: async (outgoing) => {
+        posted.push({ ...outgoing, at: clock.now() - startedAt });
+        return sendOnce ? sendOnce(outgoing) : { eventId: `$${outgoing.txnId}` };
+      },
     },
-  });
+  );
   const message = (txnId: string, more: Partial<OutgoingMessage> = {}): OutgoingMessage => {
     return { userId: alice, roomId: room, type: 'm.room.message', content: { body: txnId }, txnId, ...more };
   };
