@@ -33,7 +33,7 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
     tests: ['test/http/!(media-http|proxy-pages).test.ts', 'test/resilience/response-size.test.ts'],
   },
   arguments: {
-    mutate: ['src/core/{validation,event-content,event-types}.ts'],
+    mutate: ['src/core/{validation,content-part,event-types}.ts'],
     tests: ['test/core/validation.test.ts', 'test/sending/content.test.ts', 'test/callbacks/callback.test.ts'],
   },
   callbacks: {

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { flag, name, object, optionsOf, roomId, signal, userId, wholeNumber } from '../core/validation.js';
-import { toContentPart } from '../core/event-content.js';
+import { toContentPart } from '../core/content-part.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { OutgoingFile } from './attachments.js';
 import { fileBody } from './file-body.js';

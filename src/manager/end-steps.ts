@@ -1,7 +1,7 @@
 import { orTimeout } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
-import { runAllSteps } from '../core/every-step.js';
+import { runAllSteps } from '../core/run-all-steps.js';
 import type { Logger } from '../core/logger.js';
 
 /** One step of a shutdown. */

@@ -1,5 +1,5 @@
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
-import { runAllSteps } from '../core/every-step.js';
+import { runAllSteps } from '../core/run-all-steps.js';
 import { isManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { Outbox } from '../sending/outbox.js';

@@ -2,7 +2,7 @@ import { orAborted, throwIfAborted } from '../core/abort.js';
 import { assertUserId, newUserId, normalizeUsername } from '../core/ids.js';
 import type { Credentials } from '../core/credentials.js';
 import { invalidOptions, isManagerError, MatrixClientManagerError } from '../core/errors.js';
-import { runAllSteps } from '../core/every-step.js';
+import { runAllSteps } from '../core/run-all-steps.js';
 import { isError } from '../core/is-error.js';
 import type { Logger } from '../core/logger.js';
 import { KeyedQueue } from '../core/keyed-queue.js';

@@ -1,5 +1,5 @@
 import { invalidOptions } from '../core/errors.js';
-import { toContentPart } from '../core/event-content.js';
+import { toContentPart } from '../core/content-part.js';
 import { describe, isEventId } from '../core/ids.js';
 import type { EventContent } from '../core/raw-event.js';
 

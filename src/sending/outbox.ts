@@ -1,5 +1,5 @@
 import { delay, orAborted, throwIfAborted } from '../core/abort.js';
-import { toContentPart } from '../core/event-content.js';
+import { toContentPart } from '../core/content-part.js';
 import type { EventContent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
 import { retryDelayMs } from '../http/retry.js';

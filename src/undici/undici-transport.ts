@@ -14,7 +14,7 @@ import type {
   Transport,
   TransportRequest,
 } from '../core/ports/transport.js';
-import { decompress } from './decoded.js';
+import { decompress } from './decompress.js';
 import { Exchange } from './exchange.js';
 import { PlainHeaders } from './plain-headers.js';
 import { Pool } from './pool.js';

@@ -3,7 +3,7 @@ import { onAbort, orAborted, throwIfAborted, withDeadline } from '../core/abort.
 import type { Clock } from '../core/clock.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
-import { throwErrors } from '../core/every-step.js';
+import { throwErrors } from '../core/run-all-steps.js';
 import { EvictionOrder } from './eviction-order.js';
 import { ClientCapacity } from './client-capacity.js';
 import {

@@ -11,7 +11,7 @@ import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Claim } from '../core/ports/claim.js';
 import { isFromStart } from '../core/ports/event-source.js';
 import type { EventBatch } from '../core/ports/event-source.js';
-import { runAllSteps } from '../core/every-step.js';
+import { runAllSteps } from '../core/run-all-steps.js';
 import type { Diagnostics } from '../core/diagnostics.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { Gap } from '../delivery/delivery.js';

@@ -42,7 +42,7 @@ const verified: ReadonlySet<string> = new Set([
   'messages/room-message.ts: event[decryption]',
   'resilience/rate-limiter.ts: this.#queues[priority]',
   'sdk/private-surface.ts: (value as Record<string, unknown>)[name]',
-  'undici/decoded.ts: decoders[name as keyof typeof decoders]',
+  'undici/decompress.ts: decoders[name as keyof typeof decoders]',
   'undici/plain-headers.ts: this.#values[key]',
   'undici/undici-transport.ts: options[name]',
   'undici/undici-transport.ts: this.#pools[request.lane]',

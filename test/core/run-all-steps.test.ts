@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { runAllSteps } from '../../src/core/every-step.js';
+import { runAllSteps } from '../../src/core/run-all-steps.js';
 
 describe('runAllSteps', () => {
   const log: string[] = [];
