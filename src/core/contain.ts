@@ -61,7 +61,7 @@ export function containedLogger(logger: Logger): Logger {
 }
 
 /**
- * Wraps the application's clock. `now()` always returns a number. Timers fire once, asynchronously, and never after they
+ * Wraps the application's clock. `now()` always returns a whole number that is a valid `Date`. Timers fire once, asynchronously, and never after they
  * were cleared. If the application's clock throws, `now()` repeats its last time, and timers use the system clock.
  */
 export function containedClock(clock: Clock, logger: Logger): Clock {
@@ -71,7 +71,7 @@ export function containedClock(clock: Clock, logger: Logger): Clock {
     now: () => {
       try {
         const now: unknown = clock.now();
-        if (typeof now === 'number' && Number.isFinite(now)) last = now;
+        if (typeof now === 'number' && !Number.isNaN(new Date(now).getTime())) last = Math.trunc(now);
         else catchRejection(now, () => {});
       } catch (error) {
         failed('now', error);

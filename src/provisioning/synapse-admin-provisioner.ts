@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
 import { delay } from '../core/abort.js';
-import { checkOptions, clock, functionOf, optionsOf, wholeNumber } from '../core/validation.js';
+import { checkOptions, clock as clockSchema, functionOf, optionsOf, wholeNumber } from '../core/validation.js';
 import { systemClock } from '../core/clock.js';
 import type { Clock } from '../core/clock.js';
+import { containedClock } from '../core/contain.js';
 import { isObject } from '../core/raw-event.js';
+import { silentLogger } from '../core/logger.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { globalFetch } from '../http/fetch.js';
@@ -50,7 +52,7 @@ const optionsSchema = optionsOf<Required<SynapseAdminProvisionerOptions>>({
   adminConcurrency: v.nullish(wholeNumber(1), 4),
   requestTimeoutMs: v.nullish(wholeNumber(1), 30_000),
   fetch: v.optional(functionOf<Fetch>(), () => globalFetch),
-  clock: v.nullish(clock, systemClock),
+  clock: v.nullish(clockSchema, systemClock),
 });
 
 const MAX_RESPONSE_BYTES = 2 ** 28;
@@ -81,10 +83,11 @@ export class SynapseAdminProvisioner implements Provisioner {
     }
     const checked = checkOptions('SynapseAdminProvisioner', optionsSchema, options);
     const { homeserverUrl, admin, adminConcurrency, requestTimeoutMs, fetch } = checked;
-    this.#clock = checked.clock;
+    const clock = containedClock(checked.clock, silentLogger);
+    this.#clock = clock;
     const connections = fetchTransport(fetch).open();
     const limits = { requestTimeoutMs, maxResponseBytes: MAX_RESPONSE_BYTES };
-    const context = { clock: checked.clock, diagnostics: new Diagnostics(checked.clock), limits };
+    const context = { clock, diagnostics: new Diagnostics(clock), limits };
     const http = new HomeserverHttp(context, { homeserverUrl, connections, gate: openGate });
     this.#admin = new SynapseAdminHttp(http, ownAdmin(http, admin), adminConcurrency);
   }

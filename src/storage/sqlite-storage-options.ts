@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
-import { containedLogger } from '../core/contain.js';
+import { containedClock, containedLogger } from '../core/contain.js';
 import type { Logger } from '../core/logger.js';
 import { silentLogger } from '../core/logger.js';
 import {
@@ -92,5 +92,6 @@ const schema = optionsOf<NormalizedSqliteOptions>({
 /** Checks the options and adds the defaults. Throws `INVALID_OPTIONS`, with a message that never contains the secret. */
 export function normalizeSqliteOptions(options: SqliteStorageOptions): NormalizedSqliteOptions {
   const checked = checkOptions('sqliteStorage()', schema, options);
-  return { ...checked, logger: containedLogger(checked.logger) };
+  const containedLog = containedLogger(checked.logger);
+  return { ...checked, logger: containedLog, clock: containedClock(checked.clock, containedLog) };
 }

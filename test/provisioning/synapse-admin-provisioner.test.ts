@@ -89,6 +89,25 @@ describe('SynapseAdminProvisioner on its own', () => {
     expect({ timers: clock.pendingTimers, inFlight: fake.inFlight }).toEqual({ timers: 0, inFlight: 0 });
   });
 
+  it('ends with the signal where the clock of the application throws', async () => {
+    const { clock, fake } = setUp();
+    fake.faults.hang({});
+    const fail = (): never => {
+      throw new Error('the clock is broken');
+    };
+    const provisioner = new SynapseAdminProvisioner({
+      homeserverUrl: fake.baseUrl,
+      admin: fake.admin,
+      fetch: fake.fetch,
+      clock: { now: fail, setTimeout: (...timer) => clock.setTimeout(...timer), clearTimeout: fail },
+    });
+    const controller = new AbortController();
+    const failure = rejection(provisioner.ensureUser({ userId: alice, signal: controller.signal }));
+    await clock.advance(10);
+    controller.abort();
+    expect(await failure).toMatchObject({ code: 'ABORTED' });
+  });
+
   it.each([
     [{ homeserverUrl: 'hs.test' }, 'INVALID_OPTIONS', '`homeserverUrl`'],
     [{ homeserverUrl: undefined }, 'INVALID_OPTIONS', '`homeserverUrl`'],

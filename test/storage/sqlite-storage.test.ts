@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { sqliteStorage } from '../../src/storage/sqlite-storage.js';
 import { storageContract } from '../../src/testing/contracts/storage-contract.js';
+import type { Clock } from '../../src/core/clock.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { temporaryFolder } from './temporary-folder.js';
 
@@ -49,4 +50,21 @@ describe('sqliteStorage', () => {
     await expect(commit).resolves.toBe(undefined);
     expect(clock.pendingTimers).toBe(0);
   });
+
+  it.each<[string, Partial<Clock>]>([
+    ['setTimeout', { setTimeout: fail }],
+    ['clearTimeout', { clearTimeout: fail }],
+    ['now', { now: fail }],
+  ])('stores every acknowledged change once where clock.%s() throws', async (_, faulty) => {
+    const clock = Object.assign(new ManualClock(), faulty);
+    await using storage = sqliteStorage({ path: ':memory:', secret, flushIntervalMs: 60_000, clock });
+    const commit = storage.commit('@a:x', { since: 's1' });
+    await storage.setCredentials({ userId: '@b:x', accessToken: 't', deviceId: 'D' }); // flushes the commit too
+    await commit;
+    expect((await storage.loadCheckpoint('@a:x')).since).toBe('s1');
+  });
 });
+
+function fail(): never {
+  throw new Error('the clock of the application is broken');
+}

@@ -129,6 +129,31 @@ describe('a damaged record', () => {
   });
 });
 
+describe.each<[string, () => number]>([
+  ['throws', () => JSON.parse('no time')],
+  ['is not a number', () => undefined as never],
+  ['is beyond the range of dates', () => 1e300],
+  ['has a fraction', () => 1_700_000_000_000.5],
+])('a clock whose time %s', (_, now) => {
+  const clock = Object.assign(new ManualClock(), { now });
+
+  it('keeps no damaged record from being quarantined', async () => {
+    const path = join(temporaryFolder(), 'storage.sqlite');
+    await makeFile(path);
+    tamper(path, `UPDATE records SET sealed = zeroblob(99) WHERE ${record('credentials')}`);
+    await using storage = sqliteStorage({ path, secret, clock });
+    expect(await storage.getCredentials(alice)).toBe(undefined);
+  });
+
+  it('keeps no damaged file from being set aside', async () => {
+    const path = join(temporaryFolder(), 'storage.sqlite');
+    writeFileSync(path, 'not a database at all '.repeat(500));
+    const heard: CorruptionInfo[] = [];
+    await sqliteStorage({ path, secret, clock, onCorruption: (info) => heard.push(info) }).close();
+    expect(heard).toMatchObject([{ scope: 'file', path }]);
+  });
+});
+
 describe('a damaged file', () => {
   it.each([
     ['garbage', (path: string) => writeFileSync(path, 'not a database at all '.repeat(500))],
