@@ -121,7 +121,3 @@ export type TraceName = keyof TracedWork;
 export type TraceOutcome<Name extends TraceName> =
   | { readonly outcome: 'ok'; readonly result: TracedWork[Name]['result'] }
   | { readonly outcome: 'failed'; readonly error: unknown; readonly result?: TracedWork[Name]['result'] };
-
-/** What is published at the end of traced work. */
-export type TraceEnd<Name extends TraceName> = TracedWork[Name]['message'] &
-  TraceOutcome<Name> & { readonly durationMs: number };

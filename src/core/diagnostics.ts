@@ -1,8 +1,5 @@
 import type { Clock } from './clock.js';
-import type { DiagnosticMessages, TracedWork, TraceEnd, TraceName, TraceOutcome } from './diagnostic-messages.js';
-
-/** All that can be subscribed to, by name. A name of traced work stands for the end of the work. */
-export type PublishedMessages = DiagnosticMessages & { readonly [Name in TraceName]: TraceEnd<Name> };
+import type { DiagnosticMessages, TracedWork, TraceName, TraceOutcome } from './diagnostic-messages.js';
 
 /** A span of traced work. */
 export interface TraceSpan<Name extends TraceName> {
@@ -26,7 +23,14 @@ export interface Trace<Name extends TraceName> {
   end(outcome: TraceOutcome<Name>): void;
 }
 
-type Listener = (message: never) => void;
+/** Gets what was known when the work started, how it has ended, and its duration in milliseconds. */
+type TraceListener<Name extends TraceName> = (
+  message: TracedWork[Name]['message'],
+  end: TraceOutcome<Name>,
+  durationMs: number,
+) => void;
+
+type Listener = (...published: readonly never[]) => void;
 
 /**
  * What the parts of one manager publish about their work, for its metrics, traces and diagnostics channels. The work is
@@ -41,12 +45,16 @@ export class Diagnostics {
     this.#clock = clock;
   }
 
-  subscribe<Name extends keyof PublishedMessages>(
+  subscribe<Name extends keyof DiagnosticMessages>(
     name: Name,
-    listener: (message: PublishedMessages[Name]) => void,
+    listener: (message: DiagnosticMessages[Name]) => void,
   ): void {
-    const listeners = this.#listeners.get(name) ?? [];
-    this.#listeners.set(name, [...listeners, listener]);
+    this.#subscribe(name, listener);
+  }
+
+  /** Calls `listener` at each end of the work. */
+  subscribeToTrace<Name extends TraceName>(name: Name, listener: TraceListener<Name>): void {
+    this.#subscribe(name, listener);
   }
 
   /** Makes the spans of all traced work from now on. */
@@ -55,7 +63,7 @@ export class Diagnostics {
   }
 
   publish<Name extends keyof DiagnosticMessages>(name: Name, message: DiagnosticMessages[Name]): void {
-    this.#publish(name, message);
+    this.#publish(name, message, undefined, 0);
   }
 
   /** Runs `work`, measures it, and publishes how it has ended. A span is active during the work. */
@@ -73,7 +81,7 @@ export class Diagnostics {
     const span = this.#spans?.begin(name, message);
     const end = (outcome: TraceOutcome<Name>): void => {
       span?.end(outcome);
-      this.#publish(name, { ...message, ...outcome, durationMs: this.#clock.now() - startedAt });
+      this.#publish(name, message, outcome, this.#clock.now() - startedAt);
     };
     return {
       end,
@@ -95,10 +103,14 @@ export class Diagnostics {
     return this.#spans ? this.#spans.detached(run) : run();
   }
 
-  #publish(name: string, message: object): void {
+  #subscribe(name: string, listener: Listener): void {
+    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
+  }
+
+  #publish(name: string, message: object, end: TraceOutcome<TraceName> | undefined, durationMs: number): void {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        (listener as (message: object) => void)(message);
+        (listener as (...published: readonly unknown[]) => void)(message, end, durationMs);
       } catch {
         // diagnostics must not change the work
       }

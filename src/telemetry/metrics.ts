@@ -33,7 +33,7 @@ function clientMetrics(diagnostics: Diagnostics, series: SeriesMaker) {
   const starts = series.counter(instruments.starts);
   const startDuration = series.duration(instruments.startDuration);
   const stops = series.counter(instruments.stops);
-  diagnostics.subscribe('clientStart', ({ outcome, result, durationMs }) => {
+  diagnostics.subscribeToTrace('clientStart', (_start, { outcome, result }, durationMs) => {
     const resumed = String(result?.resumed ?? false);
     starts.at(outcome === 'ok' ? 'live' : 'failed', resumed).add();
     if (outcome === 'ok') startDuration.at(resumed).record(durationMs);
@@ -56,7 +56,7 @@ function syncMetrics(diagnostics: Diagnostics, series: SeriesMaker) {
   const gaps = series.counter(instruments.gaps);
   const gapEvents = series.counter(instruments.gapEvents).at();
   diagnostics.subscribe('syncReceived', ({ kind, durationMs }) => syncs.at(kind).record(durationMs));
-  diagnostics.subscribe('sync', ({ kind, outcome, durationMs }) => {
+  diagnostics.subscribeToTrace('sync', ({ kind }, { outcome }, durationMs) => {
     if (outcome === 'ok') processing.at(kind).record(durationMs);
   });
   diagnostics.subscribe('malformed', ({ parts }) => malformedParts.add(parts));
@@ -73,12 +73,15 @@ function syncMetrics(diagnostics: Diagnostics, series: SeriesMaker) {
 }
 
 function callbackMetrics(diagnostics: Diagnostics, series: SeriesMaker) {
-  const events = series.counter(instruments.events);
+  const eventSeries = series.counter(instruments.events);
+  const events = fromNames(clientEventTypes, (type) =>
+    fromNames(provenances, (provenance) => eventSeries.at(type, provenance)),
+  );
   const calls = series.counter(instruments.callbacks);
   const callDuration = series.duration(instruments.callbackDuration);
   const deadLetters = series.counter(instruments.deadLetters).at();
-  diagnostics.subscribe('event', ({ type, provenance }) => events.at(type, provenance).add());
-  diagnostics.subscribe('callback', ({ outcome, durationMs }) => {
+  diagnostics.subscribe('event', ({ type, provenance }) => events[type][provenance].add());
+  diagnostics.subscribeToTrace('callback', (_call, { outcome }, durationMs) => {
     const label = outcome === 'ok' ? 'handled' : 'failed';
     calls.at(label).add();
     callDuration.at(label).record(durationMs);
@@ -86,7 +89,7 @@ function callbackMetrics(diagnostics: Diagnostics, series: SeriesMaker) {
   diagnostics.subscribe('deadLetter', () => deadLetters.add());
   return () => ({
     events: fromNames(clientEventTypes, (type) =>
-      fromNames(provenances, (provenance) => events.at(type, provenance).value),
+      fromNames(provenances, (provenance) => events[type][provenance].value),
     ),
     callbacks: { ...callDuration.values, deadLetters: deadLetters.value },
   });
@@ -124,7 +127,7 @@ function encryptionMetrics(diagnostics: Diagnostics, series: SeriesMaker) {
 
 function checkpointMetrics(diagnostics: Diagnostics, series: SeriesMaker) {
   const checkpoints = series.duration(instruments.checkpointDuration);
-  diagnostics.subscribe('checkpoint', ({ outcome, durationMs }) => {
+  diagnostics.subscribeToTrace('checkpoint', (_checkpoint, { outcome }, durationMs) => {
     checkpoints.at(outcome === 'ok' ? 'stored' : 'failed').record(durationMs);
   });
   return () => ({ checkpoints: checkpoints.values });
@@ -133,12 +136,12 @@ function checkpointMetrics(diagnostics: Diagnostics, series: SeriesMaker) {
 function sendingMetrics(diagnostics: Diagnostics, series: SeriesMaker) {
   const sends = series.duration(instruments.sendDuration);
   const provisions = series.duration(instruments.provisionDuration);
-  diagnostics.subscribe('send', ({ outcome, durationMs }) => {
+  diagnostics.subscribeToTrace('send', (_send, { outcome }, durationMs) => {
     sends.at(outcome === 'ok' ? 'sent' : 'failed').record(durationMs);
   });
-  diagnostics.subscribe('provision', (end) => {
+  diagnostics.subscribeToTrace('provision', (_request, end, durationMs) => {
     const succeeded = end.outcome === 'ok' && (end.result.created ? 'created' : 'existing');
-    provisions.at(succeeded || 'failed').record(end.durationMs);
+    provisions.at(succeeded || 'failed').record(durationMs);
   });
   return () => ({ sends: sends.values, provisions: provisions.values });
 }

@@ -71,7 +71,7 @@ export class Series<L extends Labels, Cell extends { readonly value: unknown }> 
 
   /** The counter or histogram for these label values, in the order of the metric's labels. */
   at(...values: readonly string[]): Cell {
-    const key = values.join(' ');
+    const key = values.length === 1 ? String(values[0]) : values.join(' '); // most metrics have one label
     const known = this.#cells.get(key);
     if (known) return known;
     const own = Object.fromEntries(this.#labels.map((label, index) => [label, values[index]]));

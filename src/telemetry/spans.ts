@@ -9,8 +9,8 @@ interface SpanDescription<Name extends TraceName> {
   readonly name: string;
   /** Whether the span has no parent. */
   readonly root?: boolean;
-  /** The attributes of the span. @param common - attributes that most spans have */
-  readonly attributes: (message: TracedWork[Name]['message'], common: Attributes) => Attributes;
+  /** @param serverAddress - the value of an attribute that most spans have */
+  readonly attributes: (message: TracedWork[Name]['message'], serverAddress: string) => Attributes;
   /** Attributes that are known at the end of the work. */
   readonly endAttributes?: (result: TracedWork[Name]['result']) => Attributes;
 }
@@ -18,27 +18,36 @@ interface SpanDescription<Name extends TraceName> {
 /** The spans, by the name of the traced work. Other traced work gets none. */
 const descriptions: { readonly [Name in TraceName]?: SpanDescription<Name> } = {
   clientStart: { name: 'matrix.client.start', attributes: () => ({}), endAttributes: ({ resumed }) => ({ resumed }) },
-  sync: { name: 'matrix.sync', root: true, attributes: ({ kind }, common) => ({ kind, ...common }) },
+  sync: {
+    name: 'matrix.sync',
+    root: true,
+    attributes: ({ kind }, serverAddress) => ({ kind, 'server.address': serverAddress }),
+  },
   callback: {
     name: 'matrix.callback',
-    attributes: ({ event: { type, provenance } }, common) => ({ type, provenance, ...common }),
+    attributes: ({ event: { type, provenance } }, serverAddress) => {
+      return { type, provenance, 'server.address': serverAddress };
+    },
   },
-  send: { name: 'matrix.send', attributes: (_message, common) => common },
-  provision: { name: 'matrix.provision', attributes: (_message, common) => common },
+  send: { name: 'matrix.send', attributes: (_send, serverAddress) => ({ 'server.address': serverAddress }) },
+  provision: {
+    name: 'matrix.provision',
+    attributes: (_request, serverAddress) => ({ 'server.address': serverAddress }),
+  },
 };
 
 /**
  * The library's spans. A failed span has the code of the error, not its message, which may contain a user or room id.
  * Without a registered tracer, the spans are no-ops.
  */
-export function openTelemetrySpans(common: Attributes, provider = trace.getTracerProvider()): SpanSource {
+export function openTelemetrySpans(serverAddress: string, provider = trace.getTracerProvider()): SpanSource {
   const startSpan = safeSpanStarter(provider);
   return {
     begin(name, message) {
       const description = descriptions[name];
       if (!description) return undefined;
       const root = description.root === true;
-      const span = startSpan(description.name, { attributes: description.attributes(message, common), root });
+      const span = startSpan(description.name, { attributes: description.attributes(message, serverAddress), root });
       return {
         run: (work) => context.with(trace.setSpan(root ? ROOT_CONTEXT : context.active(), span), work),
         end: (end) =>

@@ -31,7 +31,7 @@ export class Telemetry {
     this.#common = { 'server.address': serverAddress };
     this.#meter = safeMeter(meterProvider);
     this.stats = recordMetrics(diagnostics, new SeriesMaker(this.#meter, this.#common));
-    diagnostics.makeSpansWith(openTelemetrySpans(this.#common, tracerProvider));
+    diagnostics.makeSpansWith(openTelemetrySpans(serverAddress, tracerProvider));
     publishOnChannels(diagnostics);
   }
 

@@ -9,7 +9,7 @@ function setUp() {
   const clock = new ManualClock();
   const diagnostics = new Diagnostics(clock);
   const sends: unknown[] = [];
-  diagnostics.subscribe('send', (end) => sends.push(end));
+  diagnostics.subscribeToTrace('send', (...end) => sends.push(end));
   return { clock, diagnostics, sends };
 }
 
@@ -21,7 +21,7 @@ it('publishes how traced work has ended, and how long it took', async () => {
   expect(sends).toEqual([]);
   sent.resolve('$event');
   expect(await traced).toBe('$event');
-  expect(sends).toEqual([{ ...work, outcome: 'ok', result: '$event', durationMs: 70 }]);
+  expect(sends).toEqual([[work, { outcome: 'ok', result: '$event' }, 70]]);
 });
 
 it.each([new Error('no'), undefined])(
@@ -33,17 +33,17 @@ it.each([new Error('no'), undefined])(
         throw error;
       }),
     ).rejects.toBe(error);
-    expect(sends).toEqual([{ ...work, outcome: 'failed', error, durationMs: 0 }]);
+    expect(sends).toEqual([[work, { outcome: 'failed', error }, 0]]);
   },
 );
 
 it('keeps errors of subscribers from the work and from other subscribers', async () => {
   const { diagnostics } = setUp();
   const ends: string[] = [];
-  diagnostics.subscribe('checkpoint', () => {
+  diagnostics.subscribeToTrace('checkpoint', () => {
     throw new Error('no');
   });
-  diagnostics.subscribe('checkpoint', ({ outcome }) => ends.push(outcome));
+  diagnostics.subscribeToTrace('checkpoint', (_checkpoint, { outcome }) => ends.push(outcome));
   await diagnostics.trace('checkpoint', work, async () => {});
   expect(ends).toEqual(['ok']);
 });
