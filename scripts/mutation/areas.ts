@@ -18,12 +18,12 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
     tests: ['test/resilience/{outage-detector,homeserver-gate,rate-limiter}.test.ts'],
   },
   'encryption-store': {
-    mutate: ['src/encryption/store/**/*.ts', 'src/encryption/crypto-store-options.ts'],
+    mutate: ['src/encryption/store/**/*.ts', 'src/encryption/encryption-options.ts'],
     tests: [
       'test/encryption/store/{crypto-store,device-commits,device-store,memory-keys}.test.ts',
       'test/encryption/store/sqlite/*.test.ts',
       'test/encryption/store/indexed-db/*.test.ts',
-      'test/encryption/{crypto-store-options,forget-user}.test.ts',
+      'test/encryption/{encryption-options,forget-user}.test.ts',
       'test/sdk/crypto/{machine-guard,open-crypto}.test.ts',
     ],
   },

@@ -1,15 +1,31 @@
 import * as v from 'valibot';
 import { invalidOptions } from '../core/errors.js';
-import { flag, functionOf, oneOf, optionsOf, wholeNumber } from '../core/validation.js';
-import { assertSeparateCounters, cryptoFileOptions } from './crypto-store-options.js';
-import type { CryptoStoreOptions } from './crypto-store-options.js';
+import { describe } from '../core/ids.js';
+import { checkedAs, flag, functionOf, isName, oneOf, optionsOf, wholeNumber } from '../core/validation.js';
+import { fileOptions } from '../storage/sqlite-storage-options.js';
+import type { CorruptionInfo } from '../storage/sqlite-storage-options.js';
 import type { IdentitySettings, TrustPolicy } from './identity/identity-options.js';
 
 /** End-to-end encryption: where keys are stored, which users have it, and how their devices are trusted. */
-export interface EncryptionOptions extends Pick<
-  CryptoStoreOptions,
-  'path' | 'secret' | 'counterPath' | 'onCorruption'
-> {
+export interface EncryptionOptions {
+  /**
+   * The file for the keys of all users. It is created (mode 0600) if missing, in an existing folder on a local disk.
+   * Never restore an older copy of it. `':memory:'` keeps all keys in memory, for tests.
+   */
+  readonly path: string;
+  /**
+   * Encrypts the key of each device: 32 random bytes, or a string of at least 16 characters. Only
+   * `rotateEncryptionSecret()` changes it.
+   */
+  readonly secret: string | Uint8Array;
+  /**
+   * The file that counts the changes of each device's keys, so that a restored older copy of the store is detected.
+   * Keep it on a volume that is not restored together with the store.
+   * @default `<path>.counters`
+   */
+  readonly counterPath?: string;
+  /** Called when the file was damaged and moved aside. Must not throw. */
+  readonly onCorruption?: (info: CorruptionInfo) => void;
   /** Whether a user's client has encryption. Must always return the same for a user. @default all users have it */
   readonly users?: (userId: string) => boolean;
   /**
@@ -33,10 +49,11 @@ export interface EncryptionOptions extends Pick<
   readonly decryptionTimeoutMs?: number;
 }
 
-export type EncryptionSettings = Required<
-  Pick<EncryptionOptions, 'path' | 'secret' | 'users' | 'decryptionTimeoutMs'>
-> &
-  Pick<EncryptionOptions, 'counterPath' | 'onCorruption'> & { readonly identity: IdentitySettings };
+/** The file for the keys. */
+export type KeyFileOptions = Pick<EncryptionOptions, 'path' | 'secret' | 'counterPath' | 'onCorruption'>;
+
+export type EncryptionSettings = KeyFileOptions &
+  Required<Pick<EncryptionOptions, 'users' | 'decryptionTimeoutMs'>> & { readonly identity: IdentitySettings };
 
 type IdentityOptions = Pick<
   EncryptionOptions,
@@ -48,9 +65,9 @@ type CheckedOptions = Omit<EncryptionSettings, 'identity'> & IdentityOptions;
 /** The schema of the option `encryption`, with the defaults. No message contains the secret. */
 export const encryptionSchema = v.pipe(
   optionsOf<CheckedOptions>({
-    ...cryptoFileOptions,
-    counterPath: v.optional(cryptoFileOptions.counterPath),
-    onCorruption: v.optional(cryptoFileOptions.onCorruption),
+    ...fileOptions,
+    counterPath: v.optional(checkedAs<string>('the path of a separate file', isName)),
+    onCorruption: v.optional(fileOptions.onCorruption),
     users: v.optional(functionOf<EncryptionSettings['users']>(), () => () => true),
     decryptionTimeoutMs: v.nullish(wholeNumber(0), 30_000),
     onRecoveryKey: v.optional(functionOf<IdentitySettings['onRecoveryKey']>()),
@@ -63,7 +80,12 @@ export const encryptionSchema = v.pipe(
 );
 
 function toSettings(options: CheckedOptions): EncryptionSettings {
-  assertSeparateCounters(options);
+  const { path, counterPath } = options;
+  if (counterPath === path) {
+    throw invalidOptions(
+      `expected \`encryption.counterPath\` to be the path of a separate file, got ${describe(path)}`,
+    );
+  }
   return { ...options, identity: toIdentity(options) };
 }
 

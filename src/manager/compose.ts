@@ -5,6 +5,8 @@ import { jsonCopy } from '../core/json-copy.js';
 import { ManagerLifecycle } from '../core/lifecycle.js';
 import type { Logger } from '../core/logger.js';
 import { openGate } from '../core/ports/request-gate.js';
+import type { KeyStore } from '../core/ports/key-store.js';
+import type { EncryptionSettings } from '../encryption/encryption-options.js';
 import { ReceiptSender } from '../ephemeral/receipt-sender.js';
 import { TypingNotifier } from '../ephemeral/typing-notifier.js';
 import { Attachments } from '../files/attachments.js';
@@ -119,8 +121,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   });
 
   const authenticate = accounts.authenticate.bind(accounts);
-  const encryption =
-    settings.encryption && new Encryption(settings.encryption, { ...settings, diagnostics, authenticate });
+  const encryption = settings.encryption && newEncryption(context, settings.encryption, authenticate);
   if (encryption && options.storage === undefined && !credentials) warnOfNewDevices(logger);
   const users: UserSessions = new UserSessions({
     ...homeserver,
@@ -199,6 +200,19 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     typing,
     receipts: new ReceiptSender(http),
   };
+}
+
+/** The only place that chooses the key store. */
+function newEncryption(
+  context: Context,
+  settings: EncryptionSettings,
+  authenticate: Accounts['authenticate'],
+): Encryption {
+  const openKeys = async (): Promise<KeyStore> => {
+    const { SqliteKeyStore } = await import('../encryption/store/sqlite/sqlite-key-store.js'); // dynamic: needs SQLite
+    return SqliteKeyStore.open(context, settings);
+  };
+  return new Encryption(context, { settings, openKeys, authenticate });
 }
 
 function warnOfNewDevices(logger: Logger): void {

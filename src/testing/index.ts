@@ -30,7 +30,7 @@ export { MemoryClaims } from './memory-claims.js';
 export type { Claim } from '../core/ports/claim.js';
 
 // Encryption keys in memory
-export { MemoryKeys } from '../encryption/store/memory-keys.js';
+export { MemoryKeys } from './memory-keys.js';
 export type { DeviceHandle, KeyChange, KeyStore } from '../core/ports/key-store.js';
 
 // Contract suites, for other storages, key stores, homeservers and engines

@@ -1,26 +1,17 @@
 import { whenAborted } from '../core/abort.js';
+import type { Context } from '../core/context.js';
 import { decryption } from '../core/decryption.js';
 import type { Decrypt } from '../delivery/delivery.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
-import type { Credentials } from '../core/credentials.js';
-import type { Diagnostics } from '../core/diagnostics.js';
-import type { UserSettings } from './user-settings.js';
-
-export interface EventDecryptionContext {
-  readonly credentials: Credentials;
-  readonly settings: UserSettings;
-  readonly diagnostics: Diagnostics;
-}
 
 /**
  * The decryption for delivery. It waits up to `decryptionTimeoutMs` for missing room keys, except for backlog events.
  */
 export function eventDecryption(
+  { logger, diagnostics }: Pick<Context, 'logger' | 'diagnostics'>,
   encryption: UserEncryption,
-  { credentials, settings, diagnostics }: EventDecryptionContext,
+  decryptionTimeoutMs = 0,
 ): Decrypt {
-  const { userId } = credentials;
-  const { decryptionTimeoutMs = 0 } = settings.encryption ?? {};
   return async (roomId, raw, provenance, arrivedAt, signal) => {
     const wait = provenance === 'backlog' ? undefined : { until: arrivedAt + decryptionTimeoutMs, signal };
     try {
@@ -30,10 +21,8 @@ export function eventDecryption(
       return event;
     } catch (error) {
       // The client is stopping. The event is delivered again by the next client.
-      settings.logger.debug(
-        { userId, roomId, err: error },
-        'decrypting an event was aborted by the stop of its client',
-      );
+      const { userId } = encryption;
+      logger.debug({ userId, roomId, err: error }, 'decrypting an event was aborted by the stop of its client');
       await whenAborted(signal);
       return undefined;
     }

@@ -331,7 +331,8 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
           throw error;
         }
       },
-      decrypt: encryption && eventDecryption(encryption, this.#options),
+      decrypt:
+        encryption && eventDecryption({ logger, diagnostics }, encryption, settings.encryption?.decryptionTimeoutMs),
       readHistory: (request) => readMessages(http, session, request),
       gapFillLimit,
       gapFillTimeoutMs,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { CryptoStore } from '../../src/encryption/store/crypto-store.js';
+import { openCryptoStore } from './support/crypto-store.js';
 import { FakeHomeserver } from '../../src/testing/index.js';
 import { Deployment } from './support/encrypted-chats.js';
 
@@ -18,8 +18,8 @@ it('forgetUser deletes the keys of the user, and of nobody else', async () => {
   await manager.startClient({ userId: alice });
   await manager.admin.deactivateUser(alice);
   await manager.shutdown();
-  const store = await CryptoStore.open({ path: deployment.cryptoPath, secret });
-  expect(await store.devicesOf(alice)).toEqual([]);
-  expect(await store.devicesOf(bob)).toHaveLength(1);
+  const store = await openCryptoStore({ path: deployment.cryptoPath, secret });
+  expect(await store.keys.devicesOf(alice)).toEqual([]);
+  expect(await store.keys.devicesOf(bob)).toHaveLength(1);
   await store.close();
 });

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { DecryptionSettings, RoomId, TrustRequirement } from '@matrix-org/matrix-sdk-crypto-wasm';
 import { describe, expect, it } from 'vitest';
-import { CryptoStore } from '../../src/encryption/store/crypto-store.js';
+import type { CryptoStore } from '../../src/encryption/store/crypto-store.js';
+import { openCryptoStore } from './support/crypto-store.js';
 import { runChild } from '../storage/children/run-child.js';
 import { temporaryFolder } from '../storage/temporary-folder.js';
 import { contentOf, openDb } from './support/indexed-db.js';
@@ -30,7 +31,7 @@ describe('a killed process', () => {
           const [kind, userId = '', n = ''] = line.split(' ');
           if (kind === 'complete') complete.set(userId, Number(n));
         }
-        await using store = await CryptoStore.open({ path, secret });
+        await using store = await openCryptoStore({ path, secret });
         for (const userId of users) {
           const found = await changeIn(store, userId);
           expect(found).toBeGreaterThanOrEqual(complete.get(userId) ?? 0);
@@ -61,7 +62,7 @@ describe('a killed process', () => {
       expect(identities.size).toBe(1);
       expectEachKeyUsedOnce(events.map(({ content }) => content));
       expect(events.length).toBeGreaterThan(0);
-      await using store = await CryptoStore.open({ path, secret });
+      await using store = await openCryptoStore({ path, secret });
       const keys = await store.openUser({ userId: '@a:x', deviceId: 'D' });
       const machine = await olmMachineOn(keys);
       expect(identities).toContain(machine.identityKeys.ed25519.toBase64());
@@ -87,7 +88,7 @@ describe('a killed process', () => {
         await after(Math.random() * 120);
         const told = (await child.kill()).find((line) => line.startsWith('identity'));
         if (told === undefined) untold.push(round);
-        await using store = await CryptoStore.open({ path, secret });
+        await using store = await openCryptoStore({ path, secret });
         const machine = await olmMachineOn(await store.openUser({ userId: '@a:x', deviceId: 'D' }));
         const identity = `identity ${machine.identityKeys.ed25519.toBase64()}`;
         expect(told ?? identity).toBe(identity);

@@ -19,8 +19,8 @@ it('encryption is loaded by those who use it, and by nobody else', async () => {
     const { MatrixClientManager } = await import('./src/index.ts');
     await new MatrixClientManager({ homeserverUrl: 'http://localhost', admin: { userId: '@a:x', accessToken: 't' } }).shutdown();
     const before = loaded.length;
-    const { CryptoStore } = await import('./src/encryption/store/crypto-store.ts');
-    await (await CryptoStore.open({ path: ':memory:', secret: new Uint8Array(32) })).close();
+    const { openCryptoStore } = await import('./test/encryption/support/crypto-store.ts');
+    await (await openCryptoStore({ path: ':memory:', secret: new Uint8Array(32) })).close();
     process.stdout.write(JSON.stringify({ before, after: loaded.some((url) => url.includes('fake-indexeddb')) }));`;
   const node = ['--no-warnings', '--import', 'tsx', '--input-type=module', '-e', script];
   const { stdout } = await promisify(execFile)(process.execPath, node, { cwd: root });

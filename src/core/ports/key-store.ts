@@ -43,17 +43,6 @@ export interface StoredDatabase {
   readonly records: ReadonlyMap<string, readonly { readonly key: string; readonly value: unknown }[]>;
 }
 
-export interface OpenDeviceOptions extends DeviceId {
-  /**
-   * Whether the device may start with new keys although the store has keys of another device of the user. Set it only
-   * for a device that a login has just created, so that no keys of it are published.
-   * @default false
-   */
-  readonly newDevice?: boolean;
-  /** The last number of commits that the caller has stored elsewhere. A lower number is a rollback. */
-  readonly knownCommits?: number;
-}
-
 /** The keys of one device, held until `release()`. */
 export interface DeviceHandle extends DeviceId {
   /** 32 random bytes that belong to the device for ever, as secret as its keys. */
@@ -85,11 +74,11 @@ export interface KeyStore extends AsyncDisposable {
   /** Ids of the user's devices that the store has keys of, oldest first. */
   devicesOf(userId: string): Promise<string[]>;
   /**
-   * Loads the keys of a user's device. Rejects with `ENCRYPTION_STORE_IN_USE` while a device of the user is held,
-   * `ENCRYPTION_DEVICE_MISMATCH` if the store has only keys of another device, `ENCRYPTION_STORE_ROLLED_BACK` if the keys
-   * are lost or older than before, `ENCRYPTION_STORE_DAMAGED` if they cannot be read.
+   * Loads the keys of a user's device, or creates its entry. Rejects with `ENCRYPTION_STORE_IN_USE` while a device of the
+   * user is held, `ENCRYPTION_STORE_ROLLED_BACK` if the keys are lost or older than before, `ENCRYPTION_STORE_DAMAGED` if
+   * they cannot be read.
    */
-  openDevice(options: OpenDeviceOptions): Promise<DeviceHandle>;
+  openDevice(device: DeviceId): Promise<DeviceHandle>;
   /**
    * Deletes the keys of a device that is not held. Its id cannot get new keys in this store: other devices do not trust
    * a device that changes its keys. Resolves to whether the store had keys of it.

@@ -1,15 +1,13 @@
-import { hkdfSync } from 'node:crypto';
-import { MatrixClientManagerError } from '../../core/errors.js';
-import type { Logger } from '../../core/logger.js';
-import { silentLogger } from '../../core/logger.js';
-import type { DeviceHandle, KeyStore, OpenDeviceOptions } from '../../core/ports/key-store.js';
+import type { Context } from '../../core/context.js';
+import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
+import type { DeviceHandle, DeviceId, KeyChange, KeyStore } from '../../core/ports/key-store.js';
 import { closedError } from '../../storage/storage-errors.js';
-import type { CryptoStoreOptions } from '../crypto-store-options.js';
 import { DeviceStore } from './device-store.js';
 import type * as DatabasesModule from './indexed-db/databases.js';
 
-/** `knownCommits` is the last value of {@link DeviceStore.commits} that the caller has stored elsewhere. */
-export interface OpenUserOptions extends OpenDeviceOptions {
+type CryptoContext = Pick<Context, 'clock' | 'logger' | 'diagnostics'>;
+
+export interface OpenUserOptions extends DeviceId {
   /** Called once when a change could not be stored. The client has to be stopped and opened again from the store. */
   readonly onFailure?: (error: MatrixClientManagerError) => void;
 }
@@ -22,28 +20,23 @@ export interface OpenUserOptions extends OpenDeviceOptions {
  * Reused message keys would break encryption, so a lost store or one restored from a copy is detected for each device.
  */
 export class CryptoStore implements AsyncDisposable {
-  readonly #keys: KeyStore;
-  readonly #logger: Logger;
+  readonly keys: KeyStore;
+  readonly #context: CryptoContext;
   readonly #indexedDb: typeof DatabasesModule;
   readonly #open = new Set<DeviceStore>();
   #closed = false;
 
-  private constructor(keys: KeyStore, logger: Logger, indexedDb: typeof DatabasesModule) {
-    this.#keys = keys;
-    this.#logger = logger;
+  private constructor(context: CryptoContext, keys: KeyStore, indexedDb: typeof DatabasesModule) {
+    this.#context = context;
+    this.keys = keys;
     this.#indexedDb = indexedDb;
   }
 
-  /** Opens the keys in an SQLite file. Rejects with what `SqliteKeyStore.open()` throws. */
-  static async open(options: CryptoStoreOptions): Promise<CryptoStore> {
-    const { SqliteKeyStore } = await import('./sqlite/sqlite-key-store.js'); // dynamic: the only part that needs SQLite
-    return CryptoStore.on(SqliteKeyStore.open(options), options.logger);
-  }
-
-  /** Takes over the key store: `close()` closes it. */
-  static async on(keys: KeyStore, logger: Logger = silentLogger): Promise<CryptoStore> {
-    const indexedDb = await import('./indexed-db/databases.js'); // optional, so not loaded without encryption
-    return new CryptoStore(keys, logger, indexedDb);
+  /** Opens a key store, which `close()` closes. Rejects with what `openKeys` throws. */
+  static async open(context: CryptoContext, openKeys: () => KeyStore | Promise<KeyStore>): Promise<CryptoStore> {
+    // Optional, so not loaded without encryption. Before the key store, which would stay locked if the import fails.
+    const indexedDb = await import('./indexed-db/databases.js');
+    return new CryptoStore(context, await openKeys(), indexedDb);
   }
 
   /** Number of devices whose keys are in memory. */
@@ -51,40 +44,23 @@ export class CryptoStore implements AsyncDisposable {
     return this.#open.size;
   }
 
-  /** Like {@link KeyStore.devicesOf}. */
-  devicesOf(userId: string): Promise<string[]> {
-    return this.#keys.devicesOf(userId);
-  }
-
   /**
    * Loads the keys of a user's device, for one client. Rejects like {@link KeyStore.openDevice}, and with `UNSUPPORTED`
    * if the process has another implementation of IndexedDB.
    */
-  async openUser(options: OpenUserOptions): Promise<DeviceStore> {
-    const handle = await this.#keys.openDevice(options);
+  async openUser({ userId, deviceId, onFailure }: OpenUserOptions): Promise<DeviceStore> {
     try {
-      return await this.#openStore(handle, options.onFailure);
+      return await this.#openStore(await this.keys.openDevice({ userId, deviceId }), onFailure);
     } catch (error) {
-      await handle.release();
-      throw error;
+      throw storageError(userId, 'be loaded', error);
     }
-  }
-
-  /** Like {@link KeyStore.forgetDevice}. */
-  forgetDevice(userId: string, deviceId: string): Promise<boolean> {
-    return this.#keys.forgetDevice(userId, deviceId);
-  }
-
-  /** Like {@link KeyStore.rotateSecret}. */
-  rotateSecret(secret: string | Uint8Array): Promise<void> {
-    return this.#keys.rotateSecret(secret);
   }
 
   /** Closes all open devices and the key store. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled([...this.#open].map((store) => store.close()));
-    await this.#keys.close(); // also where a device could not be released
+    await this.keys.close(); // also where a device could not be released
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -92,43 +68,49 @@ export class CryptoStore implements AsyncDisposable {
   }
 
   async #openStore(handle: DeviceHandle, onFailure: OpenUserOptions['onFailure']): Promise<DeviceStore> {
-    const { userId, deviceId } = handle;
+    const { userId } = handle;
     const store: DeviceStore = new DeviceStore({
-      userId,
-      deviceId,
-      storageKey: sdkStorageKey(handle.key),
-      commits: handle.commits,
-      restorePending: handle.restorePending,
-      setRestorePending: (pending) => handle.setRestorePending(pending),
-      commit: async (changes) => {
-        if (!this.#indexedDb.databasesReachable()) throw replacedError(userId);
-        return handle.commit(changes);
-      },
+      handle,
+      commit: (changes) => this.#commit(handle, changes),
       onFailure: (error) => {
-        this.#logger.error({ userId, err: error }, 'storing encryption keys failed; the client has to be restarted');
+        const message = 'storing encryption keys failed; the client has to be restarted';
+        this.#context.logger.error({ userId, err: error }, message);
         onFailure?.(error);
       },
-      onClose: async () => {
-        this.#open.delete(store);
-        await handle.release();
-      },
+      onClose: () => this.#open.delete(store),
     });
-    store.connect(await this.#indexedDb.openDatabases(handle.databases, (...change) => store.commit(...change)));
-    if (this.#closed) {
+    try {
+      store.connect(await this.#indexedDb.openDatabases(handle.databases, (...change) => store.commit(...change)));
+      if (this.#closed) throw closedError();
+    } catch (error) {
       await store.close();
-      throw closedError();
+      throw error;
     }
     this.#open.add(store);
     return store;
   }
+
+  async #commit(handle: DeviceHandle, changes: readonly KeyChange[]): Promise<number> {
+    const { clock, diagnostics } = this.#context;
+    const startedAt = clock.now();
+    try {
+      if (!this.#indexedDb.databasesReachable()) throw replacedError(handle.userId);
+      const commits = await handle.commit(changes);
+      diagnostics.publish('keyCommit', { stored: true, durationMs: clock.now() - startedAt });
+      return commits;
+    } catch (error) {
+      diagnostics.publish('keyCommit', { stored: false, durationMs: clock.now() - startedAt });
+      throw storageError(handle.userId, 'be stored', error);
+    }
+  }
 }
 
-/** The key that the SDK encrypts its records with, before the store encrypts them again. */
-function sdkStorageKey(key: Uint8Array): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', key, '', 'matrix-sdk-crypto storage key', 32));
+function storageError(userId: string, problem: string, cause: unknown): MatrixClientManagerError {
+  if (isManagerError(cause)) return cause;
+  return new MatrixClientManagerError('STORAGE', `the keys of ${userId} could not ${problem}`, { userId, cause });
 }
 
-function replacedError(userId: string) {
+function replacedError(userId: string): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'UNSUPPORTED',
     'globalThis.indexedDB or one of its classes was replaced while clients with encryption run: ' +

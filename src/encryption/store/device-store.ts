@@ -1,21 +1,16 @@
+import { hkdfSync } from 'node:crypto';
 import { MatrixClientManagerError } from '../../core/errors.js';
-import type { DeviceId, KeyChange } from '../../core/ports/key-store.js';
+import type { DeviceHandle, KeyChange } from '../../core/ports/key-store.js';
 import type { Databases } from './indexed-db/databases.js';
 
-export interface DeviceStoreOptions extends DeviceId {
-  /** The key that the SDK encrypts its records with, 32 bytes. */
-  readonly storageKey: Uint8Array;
-  /** Number of commits to the device's databases so far. */
-  readonly commits: number;
-  readonly restorePending: boolean;
-  /** Stores `restorePending`. Rejects with `STORAGE`. */
-  readonly setRestorePending: (pending: boolean) => Promise<void>;
-  /** Like `DeviceHandle.commit()`. */
-  readonly commit: (changes: readonly KeyChange[]) => Promise<number>;
+export interface DeviceStoreOptions {
+  readonly handle: Omit<DeviceHandle, 'databases'>;
+  /** Like `handle.commit()`. It resolves to the next value of {@link DeviceStore.commits}. */
+  readonly commit: DeviceHandle['commit'];
   /** Called once when a change could not be stored: the SDK's memory then differs from the disk. */
   readonly onFailure: (error: MatrixClientManagerError) => void;
-  /** Called once. Resolves when others may open the device. */
-  readonly onClose: () => Promise<void>;
+  /** Called once. */
+  readonly onClose: () => void;
 }
 
 /**
@@ -25,7 +20,7 @@ export interface DeviceStoreOptions extends DeviceId {
 export class DeviceStore {
   readonly userId: string;
   readonly deviceId: string;
-  /** The key that the SDK encrypts its records with, 32 bytes. */
+  /** The key that the SDK encrypts its records with, before the store encrypts them again. 32 bytes. */
   readonly storageKey: Uint8Array;
   /** Whether the store had no keys of the device, so that the SDK creates new ones. */
   readonly isNew: boolean;
@@ -41,13 +36,14 @@ export class DeviceStore {
   #closing: Promise<void> | undefined;
 
   constructor(options: DeviceStoreOptions) {
+    const { userId, deviceId, key, commits, restorePending } = options.handle;
     this.#options = options;
-    this.userId = options.userId;
-    this.deviceId = options.deviceId;
-    this.storageKey = options.storageKey;
-    this.isNew = options.commits === 0;
-    this.#commits = options.commits;
-    this.#restorePending = options.restorePending;
+    this.userId = userId;
+    this.deviceId = deviceId;
+    this.storageKey = new Uint8Array(hkdfSync('sha256', key, '', 'matrix-sdk-crypto storage key', 32));
+    this.isNew = commits === 0;
+    this.#commits = commits;
+    this.#restorePending = restorePending;
   }
 
   /** A random prefix, without the user's id. It differs each time the device is opened. */
@@ -79,7 +75,7 @@ export class DeviceStore {
   async setRestorePending(pending: boolean): Promise<void> {
     if (this.#closing) throw this.#closedError();
     if (pending === this.#restorePending) return;
-    await this.#options.setRestorePending(pending);
+    await this.#options.handle.setRestorePending(pending);
     this.#restorePending = pending;
   }
 
@@ -134,7 +130,9 @@ export class DeviceStore {
   async #close(): Promise<void> {
     this.#databases?.close();
     this.storageKey.fill(0);
-    await this.#options.onClose();
+    this.#options.onClose();
+    await Promise.allSettled([this.#lastCommit]);
+    await this.#options.handle.release();
   }
 
   #store(changes: readonly KeyChange[]): Promise<void> {

@@ -25,13 +25,3 @@ export function rolledBackError({ userId, deviceId }: DeviceId, found: number | 
     { userId },
   );
 }
-
-/** @param known - the device that the store has keys of */
-export function otherDeviceError({ userId, deviceId }: DeviceId, known: string) {
-  return new MatrixClientManagerError(
-    'ENCRYPTION_DEVICE_MISMATCH',
-    `the crypto store has keys of ${userId} on device ${known}, but the client is device ${deviceId}. ` +
-      `Use that device, or open this one as a new device and restore from the key backup`,
-    { userId },
-  );
-}

@@ -3,7 +3,7 @@ import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { safeGetRetryAfterMs } from 'matrix-js-sdk/lib/http-api/errors.js';
 import { delay } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
-import type { Logger } from '../../core/logger.js';
+import type { Context } from '../../core/context.js';
 import { backoffMs } from '../../http/retry.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import { isBackupGone } from './published-keys.js';
@@ -11,8 +11,6 @@ import { isBackupGone } from './published-keys.js';
 export interface BackupUploadsOptions {
   readonly userId: string;
   readonly crypto: CryptoBackend;
-  readonly clock: Clock;
-  readonly logger: Logger;
   /** Aborted just before the client is stopped. */
   readonly ended: AbortSignal;
 }
@@ -24,8 +22,10 @@ const BACKOFF = { baseDelayMs: 2_000, maxDelayMs: 300_000 };
  * Replaces the SDK's loop that uploads new room keys to the key backup. Like the SDK, it waits a little to upload keys
  * together. The SDK's timers outlive a stopped client, so they would keep its memory and the process alive.
  */
-export function replaceBackupUploads(options: BackupUploadsOptions): void {
-  const { userId, crypto, clock, logger, ended } = options;
+export function replaceBackupUploads(
+  { clock, logger }: Pick<Context, 'clock' | 'logger'>,
+  { userId, crypto, ended }: BackupUploadsOptions,
+): void {
   const { backupManager } = crypto;
   let running = false;
   /** Whether a new key arrived after the running loop last read the keys. */
@@ -40,7 +40,7 @@ export function replaceBackupUploads(options: BackupUploadsOptions): void {
         const { maxBackupLoopStartDelayMillis: maxDelayMs } = backupManager.constructor;
         await delay(clock, randomInt(maxDelayMs + 1), ended, OPERATION);
         hasNewKeys = false;
-        await uploadAll(options);
+        await uploadAll(clock, crypto, ended);
       }
     } catch (error) {
       if (!ended.aborted) logger.warn({ userId, err: error }, `${OPERATION} failed; it is retried with the next key`);
@@ -51,7 +51,7 @@ export function replaceBackupUploads(options: BackupUploadsOptions): void {
   Object.assign(backupManager, { backupKeysLoop });
 }
 
-async function uploadAll({ crypto, clock, ended }: BackupUploadsOptions): Promise<void> {
+async function uploadAll(clock: Clock, crypto: CryptoBackend, ended: AbortSignal): Promise<void> {
   const { backupManager, olmMachine } = crypto;
   for (let failures = 0; !ended.aborted && backupManager.activeBackupVersion !== null;) {
     const request = await olmMachine.backupRoomKeys();

@@ -40,6 +40,22 @@ interface OlmMachine {
 /** `RequestType.KeysUpload` of the SDK's WebAssembly. */
 export const KEYS_UPLOAD = 0;
 
+/** Number of the device's room keys that are not in its backup. */
+export async function countKeysToBackUp({ olmMachine }: Pick<CryptoBackend, 'olmMachine'>): Promise<number> {
+  const counts = await olmMachine.roomKeyCounts();
+  const { total, backedUp } = counts;
+  counts.free();
+  return total - backedUp;
+}
+
+/**
+ * Makes the SDK upload all keys to the next backup. It remembers which keys it has uploaded, and would leave them out
+ * even if that backup was deleted while the client was stopped.
+ */
+export function forgetUploadedKeys({ olmMachine }: CryptoBackend): Promise<void> {
+  return olmMachine.disableBackup();
+}
+
 /** The RustCrypto of a client whose encryption is open. */
 export function cryptoBackend(matrixClient: MatrixClient): CryptoBackend {
   return matrixClient.getCrypto() as unknown as CryptoBackend;

@@ -9,7 +9,6 @@ import { OPERATION } from '../../encryption/identity/identity-failures.js';
 export interface UpkeepOptions {
   readonly identity: Pick<Identity, 'setUp'>;
   readonly matrixClient: MatrixClient;
-  readonly clock: Clock;
   /** Ends the retries. Abort it before the client is stopped. */
   readonly signal: AbortSignal;
   /** Called after each attempt. */
@@ -23,13 +22,10 @@ const RETRIES = { baseDelayMs: 60_000, maxDelayMs: 3_600_000 };
  * Retries the set-up of a user's identity until it succeeds: the application may get the recovery key later, and the
  * homeserver may be down. Starts again when the backup is gone, because another client of the user may delete it.
  */
-export async function maintainIdentity({
-  identity,
-  matrixClient,
-  clock,
-  signal,
-  onAttempt,
-}: UpkeepOptions): Promise<void> {
+export async function maintainIdentity(
+  clock: Clock,
+  { identity, matrixClient, signal, onAttempt }: UpkeepOptions,
+): Promise<void> {
   for (let failures = 0; !signal.aborted;) {
     const isDone = await identity.setUp(signal);
     onAttempt();

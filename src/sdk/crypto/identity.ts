@@ -1,8 +1,10 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { orAborted } from '../../core/abort.js';
+import type { Context } from '../../core/context.js';
 import type { MatrixClientManagerError } from '../../core/errors.js';
-import { cryptoBackend } from './crypto-backend.js';
+import { countKeysToBackUp, cryptoBackend, forgetUploadedKeys } from './crypto-backend.js';
+import type { CryptoBackend } from './crypto-backend.js';
 import type { EncryptionStatus, UserVerification } from '../../encryption/encryption-status.js';
 import {
   boundedAuthentication,
@@ -11,13 +13,28 @@ import {
   OPERATION,
   setUpFailure,
 } from '../../encryption/identity/identity-failures.js';
-import type { AuthUploadDeviceSigningKeys, RestoreProgress } from '../../encryption/identity/identity-options.js';
-import type { IdentityOptions } from './identity-options.js';
+import type {
+  AuthUploadDeviceSigningKeys,
+  IdentitySettings,
+  RestoreProgress,
+} from '../../encryption/identity/identity-options.js';
+import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { backupSecret, crossSigningSecrets, RecoveryKeyNeeded, SecretStorageAccess } from './secret-storage.js';
 import type { SecretName } from './secret-storage.js';
 import { areKeysPublished, currentBackupVersion, authenticateFirstPublication } from './published-keys.js';
 import { applyTrust } from './trust-policy.js';
 import { signUser, verificationOf } from './verification.js';
+
+export interface IdentityOptions extends IdentitySettings {
+  /** Passes user-interactive authentication where the homeserver asks for it to publish cross-signing keys. */
+  readonly authenticate: AuthUploadDeviceSigningKeys;
+  /** Its encryption has to be open. It need not be started. */
+  readonly matrixClient: MatrixClient;
+  /** Stores whether the device still has to read the key backup, because a restore may be interrupted by a crash. */
+  readonly device: Pick<DeviceStore, 'restorePending' | 'setRestorePending'>;
+  /** Called when the cross-signing keys are set up. The key backup is set up after that. */
+  readonly onIdentityReady?: () => void;
+}
 
 /**
  * A user's cross-signing keys, secret storage and key backup. The first device creates them, a new device restores
@@ -26,9 +43,11 @@ import { signUser, verificationOf } from './verification.js';
  * Each step checks the present state first, so the next `setUp()` completes one that a crash interrupted.
  */
 export class Identity {
+  readonly #context: Pick<Context, 'clock' | 'logger'>;
   readonly #options: IdentityOptions;
   readonly #matrixClient: MatrixClient;
   readonly #crypto: CryptoApi;
+  readonly #backend: CryptoBackend;
   readonly #userId: string;
   readonly #deviceId: string;
   readonly #secrets: SecretStorageAccess;
@@ -39,8 +58,9 @@ export class Identity {
   #backupVersion: string | undefined;
   #restored: RestoreProgress | undefined;
 
-  constructor(options: IdentityOptions) {
-    const { matrixClient, trust, recoveryKey, clock } = options;
+  constructor(context: Pick<Context, 'clock' | 'logger'>, options: IdentityOptions) {
+    const { matrixClient, trust, recoveryKey } = options;
+    this.#context = context;
     this.#options = options;
     this.#matrixClient = matrixClient;
     this.#userId = matrixClient.getSafeUserId();
@@ -48,7 +68,8 @@ export class Identity {
     const crypto = matrixClient.getCrypto();
     if (!crypto) throw new Error('the encryption of the client is not open');
     this.#crypto = crypto;
-    const caller = { userId: this.#userId, clock };
+    this.#backend = cryptoBackend(matrixClient);
+    const caller = { userId: this.#userId, clock: context.clock };
     this.#secrets = new SecretStorageAccess(matrixClient, () =>
       callApplication(caller, 'recoveryKey', () => recoveryKey(this.#userId)),
     );
@@ -62,7 +83,8 @@ export class Identity {
    * @returns whether the set-up is complete
    */
   async setUp(signal: AbortSignal): Promise<boolean> {
-    const { crossSigning, keyBackup, logger } = this.#options;
+    const { crossSigning, keyBackup } = this.#options;
+    const { logger } = this.#context;
     if (!crossSigning && !keyBackup) return true;
     const [userId, before] = [this.#userId, this.#failure?.message];
     const neededBefore = this.#recoveryKeyNeeded;
@@ -91,7 +113,7 @@ export class Identity {
    * @param authenticate - passes the homeserver's user-interactive authentication. @default options.authenticate
    */
   async reset(signal: AbortSignal, authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
-    const of = { userId: this.#userId, clock: this.#options.clock };
+    const of = { userId: this.#userId, clock: this.#context.clock };
     const bounded = authenticate && boundedAuthentication(of, authenticate);
     try {
       await this.#runExclusively(async () => {
@@ -121,7 +143,7 @@ export class Identity {
       backup: {
         version: version ?? this.#backupVersion,
         enabled: version !== undefined,
-        remaining: version === undefined ? undefined : await this.#countKeysToUpload(),
+        remaining: version === undefined ? undefined : await countKeysToBackUp(this.#backend),
         ...(this.#restored && { restored: this.#restored }),
       },
       trust: this.#options.trust,
@@ -167,7 +189,7 @@ export class Identity {
       await this.#unlockOrCreateStorage();
       await this.#createCrossSigningKeys(authenticateFirstPublication(this.#matrixClient, this.#options.authenticate));
     } else {
-      await this.#lookUpOwnKeys(); // also drops private keys that do not match the published ones
+      await this.#crypto.userHasCrossSigningKeys(this.#userId, true); // also drops private keys that do not match the published ones
       const { privateKeysCachedLocally: privateKeys } = await this.#crypto.getCrossSigningStatus();
       if (!privateKeys.masterKey || !privateKeys.selfSigningKey || !privateKeys.userSigningKey) {
         if (!(await this.#secrets.has(...crossSigningSecrets)))
@@ -182,7 +204,7 @@ export class Identity {
   async #ensureSigned(): Promise<void> {
     if (await this.isSigned()) return;
     await this.#crypto.crossSignDevice(this.#deviceId);
-    await this.#lookUpOwnKeys();
+    await this.#crypto.userHasCrossSigningKeys(this.#userId, true);
   }
 
   async #ensureBackup(): Promise<void> {
@@ -195,7 +217,7 @@ export class Identity {
     const isKeyStored = this.#backupVersion !== undefined && (await this.#secrets.has(backupSecret));
     if (isKeyStored) {
       await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage(); // rejects if the key does not match the backup
-      await this.#forgetUploadedKeys();
+      await forgetUploadedKeys(this.#backend);
       await this.#options.device.setRestorePending(true);
       await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage();
       await this.#crypto.checkKeyBackupAndEnable();
@@ -215,7 +237,6 @@ export class Identity {
       progressCallback: (progress) => {
         if (!('total' in progress)) return;
         this.#restored = { imported: progress.successes, total: progress.total };
-        this.#options.onRestoreProgress?.(this.#restored);
       },
     });
     this.#restored = { imported, total };
@@ -236,9 +257,9 @@ export class Identity {
   async #createStorage(): Promise<void> {
     const newKey = await this.#crypto.createRecoveryKeyFromPassphrase();
     const { privateKey, encodedPrivateKey = '' } = newKey;
-    const { clock, onRecoveryKey } = this.#options;
+    const { clock } = this.#context;
     const [userId, secrets] = [this.#userId, [encodedPrivateKey, encodedPrivateKey.replaceAll(' ', '')]];
-    const storeKey = (): void | Promise<void> => onRecoveryKey(userId, encodedPrivateKey);
+    const storeKey = (): void | Promise<void> => this.#options.onRecoveryKey(userId, encodedPrivateKey);
     await callApplication({ userId, clock }, 'onRecoveryKey', storeKey, secrets);
     this.#secrets.useKey(privateKey);
     await this.#crypto.bootstrapSecretStorage({
@@ -255,35 +276,16 @@ export class Identity {
   }
 
   async #createBackup(): Promise<void> {
-    await this.#forgetUploadedKeys();
+    await forgetUploadedKeys(this.#backend);
     await this.#crypto.resetKeyBackup();
     await this.#options.device.setRestorePending(false);
     this.#backupVersion = await currentBackupVersion(this.#matrixClient);
-  }
-
-  /**
-   * Makes the SDK upload all keys to the next backup. It remembers which keys it has uploaded, and would leave them
-   * out even if that backup was deleted while the client was stopped.
-   */
-  #forgetUploadedKeys(): Promise<void> {
-    return cryptoBackend(this.#matrixClient).olmMachine.disableBackup();
-  }
-
-  async #lookUpOwnKeys(): Promise<void> {
-    await this.#crypto.userHasCrossSigningKeys(this.#userId, true);
   }
 
   /** Whether the device is cross-signed, as far as the SDK knows. Makes no request. */
   async isSigned(): Promise<boolean> {
     const status = await this.#crypto.getDeviceVerificationStatus(this.#userId, this.#deviceId);
     return status?.signedByOwner ?? false;
-  }
-
-  async #countKeysToUpload(): Promise<number> {
-    const counts = await cryptoBackend(this.#matrixClient).olmMachine.roomKeyCounts();
-    const { total, backedUp } = counts;
-    counts.free();
-    return total - backedUp;
   }
 
   /** Runs one step at a time. An abort ends the wait at once; a running step ends with the client's requests. */

@@ -1,15 +1,15 @@
-import type { Clock, TimerHandle } from '../../core/clock.js';
+import type { TimerHandle } from '../../core/clock.js';
+import type { Context } from '../../core/context.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
 import { nextEventLoopTurn } from '../../core/event-loop.js';
-import type { Logger } from '../../core/logger.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
 import type { ReceiveSyncChanges } from './sync-parts.js';
 import { receiveInParts } from './sync-parts.js';
 
+type GuardContext = Pick<Context, 'clock' | 'logger'>;
+
 interface GuardOptions {
   readonly userId: string;
-  readonly clock: Clock;
-  readonly logger: Logger;
   /** How long one call may take, and then the storing of its changes, in milliseconds. No call waits for the network. */
   readonly callTimeoutMs: number;
   /** Called once, when a call does not settle in time. The client has to be restarted. */
@@ -52,6 +52,7 @@ const unwrapped = new Set(['constructor', 'close', 'free', '__destroy_into_raw']
  * uncaught "null pointer passed to rust".
  */
 export class MachineGuard {
+  readonly #context: GuardContext;
   readonly #options: GuardOptions;
   /** Resolve when a call has been answered. */
   readonly #running = new Set<Promise<void>>();
@@ -61,7 +62,8 @@ export class MachineGuard {
   #ignoresCalls = false;
   #hasFaulted = false;
 
-  constructor(machine: object, options: GuardOptions) {
+  constructor(context: GuardContext, machine: object, options: GuardOptions) {
+    this.#context = context;
     this.#options = options;
     const methods = Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(machine) as object));
     const guarded: Record<string, Method> = {};
@@ -77,7 +79,7 @@ export class MachineGuard {
 
   /** Resolves when no call runs, or after `timeoutMs`. Later calls are not made, and never settle. */
   async settle(timeoutMs: number, alsoRunning: () => readonly Promise<unknown>[]): Promise<void> {
-    const { clock } = this.#options;
+    const { clock } = this.#context;
     const expired = new AbortController();
     const expiry = new Promise((resolve) => expired.signal.addEventListener('abort', resolve, { once: true }));
     const timer = clock.setTimeout(() => expired.abort(), timeoutMs);
@@ -155,7 +157,7 @@ export class MachineGuard {
 
   /** Settles as `work` does. After `callTimeoutMs` it reports a fault and rejects. */
   #inTime<T>(name: string, work: Promise<T>): Promise<T> {
-    const { clock, callTimeoutMs } = this.#options;
+    const { clock } = this.#context;
     return new Promise((resolve, reject) => {
       const endTimer = (): void => {
         clock.clearTimeout(timer);
@@ -164,21 +166,21 @@ export class MachineGuard {
       const timer = clock.setTimeout(() => {
         endTimer();
         reject(this.#reportFault(name));
-      }, callTimeoutMs);
+      }, this.#options.callTimeoutMs);
       this.#timers.add(timer);
       work.then(resolve, reject).finally(endTimer);
     });
   }
 
   #reportFault(name: string): MatrixClientManagerError {
-    const { userId, callTimeoutMs, logger, onFault } = this.#options;
+    const { userId, callTimeoutMs, onFault } = this.#options;
     const message =
       `the crypto library did not finish ${name} for ${userId} within ${callTimeoutMs} ms; ` +
       'the client has to be restarted';
     const error = new MatrixClientManagerError('CLIENT_FAILED', message, { userId });
     if (!this.#hasFaulted) {
       this.#hasFaulted = true;
-      logger.error({ userId, err: error }, 'a call of the crypto library does not settle');
+      this.#context.logger.error({ userId, err: error }, 'a call of the crypto library does not settle');
       onFault(error);
     }
     return error;
@@ -190,7 +192,7 @@ export class MachineGuard {
       close();
     } catch (error) {
       // A call that panicked never gives back its borrow of the machine, whose memory is then lost.
-      this.#options.logger.warn({ userId: this.#options.userId, err: error }, 'the crypto library cannot be closed');
+      this.#context.logger.warn({ userId: this.#options.userId, err: error }, 'the crypto library cannot be closed');
     }
   }
 }

@@ -1,10 +1,9 @@
 import type { MatrixClient, MatrixEvent } from 'matrix-js-sdk';
 import { orTimeout } from '../../core/abort.js';
-import type { Clock } from '../../core/clock.js';
+import type { Context } from '../../core/context.js';
 import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
 import { nextEventLoopTurn } from '../../core/event-loop.js';
 import { isError } from '../../core/is-error.js';
-import type { Logger } from '../../core/logger.js';
 import { assertCryptoSurface } from '../private-surface.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
@@ -22,10 +21,6 @@ export interface OpenCryptoOptions {
   readonly store: DeviceStore;
   /** Whether the client resumes from a sync position. Without one it has missed changes of device lists. */
   readonly resumes: boolean;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Time for opening, in milliseconds. */
-  readonly startTimeoutMs: number;
   /** Time for one call of the crypto library, in milliseconds. @default 30_000 */
   readonly callTimeoutMs?: number;
   /** Called once when the crypto library has failed permanently. The client has to be stopped and restarted. */
@@ -47,8 +42,9 @@ const SETTLE_TIMEOUT_MS = 5_000;
  * `ENCRYPTION_STORE_DAMAGED` if the SDK cannot use the stored keys; with `TIMEOUT`; or with the error of the store or
  * the homeserver. The caller closes the store.
  */
-export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCrypto> {
-  const { matrixClient, store, resumes, clock, logger, startTimeoutMs, onFault } = options;
+export async function openCrypto(context: Context, options: OpenCryptoOptions): Promise<ClientCrypto> {
+  const { matrixClient, store, resumes, callTimeoutMs = CALL_TIMEOUT_MS, onFault } = options;
+  const { clock, limits } = context;
   const { userId } = store;
   const wasNew = store.isNew;
   const publishedKeys = await keysOnHomeserver(matrixClient, store);
@@ -56,17 +52,16 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
   const { cryptoDatabasePrefix, storageKey } = store;
   await catchFirstBackupCheck();
   const init = (): Promise<void> => matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey });
-  const opening = containPanics(logger, init).then(() => {
+  const opening = containPanics(context.logger, init).then(() => {
     assertCryptoSurface(matrixClient);
     const crypto = cryptoBackend(matrixClient);
-    const { callTimeoutMs = CALL_TIMEOUT_MS } = options;
-    const guard = new MachineGuard(crypto.olmMachine, { userId, clock, logger, callTimeoutMs, onFault, store });
+    const guard = new MachineGuard(context, crypto.olmMachine, { userId, callTimeoutMs, onFault, store });
     let settled: Promise<void> | undefined;
     const backupCheck = (): Promise<unknown>[] =>
       [crypto.backupManager.keyBackupCheckInProgress].filter((check) => check !== null);
     const ended = new AbortController();
     replaceRequestRetries(ended.signal, crypto, clock);
-    replaceBackupUploads({ userId, crypto, clock, logger, ended: ended.signal });
+    replaceBackupUploads(context, { userId, crypto, ended: ended.signal });
     const settle = (): Promise<void> => {
       ended.abort();
       return (settled ??= guard.settle(SETTLE_TIMEOUT_MS, backupCheck));
@@ -74,7 +69,9 @@ export async function openCrypto(options: OpenCryptoOptions): Promise<ClientCryp
     return { crypto, settle };
   });
   try {
-    const opened = await orTimeout(opening, clock, startTimeoutMs, () => openTimeoutError(userId, startTimeoutMs));
+    const opened = await orTimeout(opening, clock, limits.startTimeoutMs, () => {
+      return openTimeoutError(userId, limits.startTimeoutMs);
+    });
     if (!store.isUsed) throw notUsedError(userId);
     catchUnawaitedSdkCalls(opened.crypto);
     if (!wasNew) await assertSameKeys(opened.crypto, store, publishedKeys);

@@ -1,12 +1,10 @@
 import { MatrixEvent } from 'matrix-js-sdk';
 import type { MatrixClient, Room } from 'matrix-js-sdk';
-import { orAborted, orTimeout } from '../../core/abort.js';
-import type { Clock } from '../../core/clock.js';
+import { abortedError, orAborted, orTimeout } from '../../core/abort.js';
+import type { Context } from '../../core/context.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
-import type { Logger } from '../../core/logger.js';
 import type { DeviceId } from '../../core/ports/key-store.js';
 import type { EventContent, RawEvent } from '../../core/raw-event.js';
-import type { Diagnostics } from '../../core/diagnostics.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoStore } from '../../encryption/store/crypto-store.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
@@ -24,11 +22,6 @@ import type { MessageEncryption } from '../../sending/room-sender.js';
 import { UnreadableEvents } from '../../encryption/unreadable-events.js';
 
 export interface UserEncryptionOptions extends DeviceId {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly diagnostics: Diagnostics;
-  /** Time for opening, in milliseconds. */
-  readonly startTimeoutMs: number;
   readonly identity: IdentitySettings;
   readonly authenticate: AuthUploadDeviceSigningKeys;
 }
@@ -48,9 +41,11 @@ const SIGNING_TIMEOUT_MS = 10_000;
 
 /** End-to-end encryption of one user's client, from loading its keys until it is closed. */
 export class UserEncryption implements MessageEncryption {
+  readonly userId: string;
+  readonly #context: Context;
   readonly #options: UserEncryptionOptions;
+  readonly #store: DeviceStore;
   readonly #ended = new AbortController();
-  #store: DeviceStore | undefined;
   #matrixClient: MatrixClient | undefined;
   #crypto: ClientCrypto | undefined;
   #decryptor: EventDecryptor | undefined;
@@ -67,27 +62,32 @@ export class UserEncryption implements MessageEncryption {
   /** Resolves when all device lists reported as changed so far have been fetched. */
   #deviceLists: Promise<unknown> = Promise.resolve();
 
-  private constructor(options: UserEncryptionOptions) {
+  private constructor(context: Context, store: DeviceStore, options: UserEncryptionOptions) {
+    this.userId = options.userId;
+    this.#context = context;
     this.#options = options;
-    this.#unreadable = new UnreadableEvents(options.userId, options.logger);
+    this.#store = store;
+    this.#unreadable = new UnreadableEvents(options.userId, context.logger);
   }
 
   /** Loads the keys of a device. Rejects like {@link CryptoStore.openUser}. {@link close} releases the keys. */
-  static async load(cryptoStore: CryptoStore, options: UserEncryptionOptions): Promise<UserEncryption> {
+  static async load(context: Context, keys: CryptoStore, options: UserEncryptionOptions): Promise<UserEncryption> {
     const { userId, deviceId } = options;
-    const encryption = new UserEncryption(options);
-    encryption.#store = await cryptoStore.openUser({
+    let encryption: UserEncryption | undefined;
+    const store = await keys.openUser({
       userId,
       deviceId,
-      newDevice: true, // openCrypto() checks whether the homeserver has other keys
-      onFailure: (error) => encryption.#fail(error),
+      onFailure: (error) => {
+        if (encryption) encryption.#fail(error);
+      },
     });
+    encryption = new UserEncryption(context, store, options);
     return encryption;
   }
 
   /** Whether the device has no keys yet, so that other devices cannot have sent it room keys. */
   get isNew(): boolean {
-    return this.#store?.isNew ?? false;
+    return this.#store.isNew;
   }
 
   /** Set when the keys in memory differ from those on disk. No sync position may be stored after that. */
@@ -105,36 +105,34 @@ export class UserEncryption implements MessageEncryption {
     resumes: boolean,
     onFault: (error: MatrixClientManagerError) => void,
   ): Promise<void> {
-    const { clock, logger, diagnostics, startTimeoutMs } = this.#options;
-    this.#onFault = onFault;
-    const opening = openCrypto({
-      matrixClient,
-      store: this.#store as DeviceStore,
-      resumes,
-      clock,
-      logger,
-      startTimeoutMs,
-      onFault: (error) => this.#fail(error),
-    });
-    this.#crypto = await orAborted(opening, this.#ended.signal, 'opening encryption');
-    this.#matrixClient = matrixClient;
-    skipEmptySyncChanges(matrixClient, clock);
-    this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, diagnostics, this.#ended.signal);
-    const { promise, resolve } = Promise.withResolvers<void>();
     const { identity, authenticate } = this.#options;
+    const context = this.#context;
+    const { signal: ended } = this.#ended;
+    this.#onFault = onFault;
+    const onCryptoFault = (error: MatrixClientManagerError): void => this.#fail(error);
+    const opening = openCrypto(context, { matrixClient, store: this.#store, resumes, onFault: onCryptoFault });
+    this.#crypto = await orAborted(opening, ended, 'opening encryption');
+    this.#matrixClient = matrixClient;
+    skipEmptySyncChanges(matrixClient, context.clock);
+    this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, context.diagnostics, ended);
+    const { promise, resolve } = Promise.withResolvers<void>();
     if (identity.crossSigning) this.#signingAttempted = promise;
-    const device = this.#store as DeviceStore;
-    const parts = { matrixClient, clock, logger, device, authenticate };
-    this.#identity = new Identity({ ...identity, ...parts, onIdentityReady: resolve });
-    const { signal } = this.#ended;
-    const upkeep = { identity: this.#identity, matrixClient, clock, signal, onAttempt: resolve };
-    this.#startUpkeep = () => void maintainIdentity(upkeep);
-    this.#decryptor = new EventDecryptor(matrixClient, clock, this.#ended.signal);
+    this.#identity = new Identity(context, {
+      ...identity,
+      matrixClient,
+      device: this.#store,
+      authenticate,
+      onIdentityReady: resolve,
+    });
+    const upkeep = { identity: this.#identity, matrixClient, signal: ended, onAttempt: resolve };
+    this.#startUpkeep = () => void maintainIdentity(context.clock, upkeep);
+    this.#decryptor = new EventDecryptor(matrixClient, context.clock, ended);
   }
 
   /** Resolves when the device's keys are published and signed, so that other devices send it keys. Never rejects. */
   async ready(): Promise<void> {
-    const { userId, logger } = this.#options;
+    const { userId } = this;
+    const { logger } = this.#context;
     const { olmMachine, outgoingRequestsManager } = this.#backend;
     const upload = async (): Promise<void> => {
       const requests = await olmMachine.outgoingRequests();
@@ -149,21 +147,21 @@ export class UserEncryption implements MessageEncryption {
 
   /** Resolves when the device is signed or the first attempt has ended. Many users send keys to signed devices only. */
   async #waitUntilSigned(): Promise<void> {
-    const { identity, clock, startTimeoutMs, userId } = this.#options;
-    if (!identity.crossSigning) return;
-    const timeoutMs = Math.min(SIGNING_TIMEOUT_MS, startTimeoutMs / 2);
-    const timeoutError = (): MatrixClientManagerError =>
-      new MatrixClientManagerError('TIMEOUT', `signing the device of ${userId} takes longer than ${timeoutMs} ms`, {
-        userId,
-      });
+    const { clock, limits } = this.#context;
+    if (!this.#options.identity.crossSigning) return;
+    const timeoutMs = Math.min(SIGNING_TIMEOUT_MS, limits.startTimeoutMs / 2);
     const signed = this.identity.isSigned().then((isSigned) => (isSigned ? undefined : this.#signingAttempted));
-    await orAborted(orTimeout(signed, clock, timeoutMs, timeoutError), this.#ended.signal, 'signing a device');
+    await orAborted(
+      orTimeout(signed, clock, timeoutMs, () => abortedError('signing a device')),
+      this.#ended.signal,
+      'signing a device',
+    );
   }
 
   /** Like the function {@link assertKnownDevice}. */
   async assertKnownDevice(): Promise<void> {
     if (!this.#matrixClient) throw this.#notOpenError();
-    const check = assertKnownDevice(this.#matrixClient, this.#store as DeviceStore);
+    const check = assertKnownDevice(this.#matrixClient, this.#store);
     await orAborted(check, this.#ended.signal, 'asking for the keys of a device');
   }
 
@@ -173,7 +171,7 @@ export class UserEncryption implements MessageEncryption {
       .markAllTrackedUsersAsDirty()
       .then(() => this.#backend.outgoingRequestsManager.doProcessOutgoingRequests())
       .catch((error: unknown) => {
-        this.#options.logger.warn({ userId: this.#options.userId, err: error }, 'fetching device lists again failed');
+        this.#context.logger.warn({ userId: this.userId, err: error }, 'fetching device lists again failed');
       });
   }
 
@@ -219,7 +217,7 @@ export class UserEncryption implements MessageEncryption {
    */
   async encrypt({ roomId, type, content, signal }: ClearMessage): Promise<EventContent> {
     const ended = signal ? AbortSignal.any([signal, this.#ended.signal]) : this.#ended.signal;
-    const { userId } = this.#options;
+    const { userId } = this;
     const operation = `encrypting for ${roomId}`;
     await orAborted(this.#signingAttempted, ended, operation);
     const room = await this.#waitForRoom(roomId, ended);
@@ -254,7 +252,7 @@ export class UserEncryption implements MessageEncryption {
 
   /** Releases the keys. Resolves when the device may be opened again. Call it after the client was stopped. Idempotent. */
   async close(): Promise<void> {
-    await this.#store?.close();
+    await this.#store.close();
   }
 
   get #backend(): ReturnType<typeof cryptoBackend> {
@@ -268,7 +266,9 @@ export class UserEncryption implements MessageEncryption {
       this.#backend.roomEncryptors[roomId] ? (this.#matrixClient?.getRoom(roomId) ?? undefined) : undefined;
     const known = findRoom();
     if (known) return known;
-    const { clock, startTimeoutMs, userId } = this.#options;
+    const { userId } = this;
+    const { clock } = this.#context;
+    const { startTimeoutMs } = this.#context.limits;
     const { promise, resolve, reject } = Promise.withResolvers<Room>();
     const look = (): void => {
       const room = findRoom();
@@ -293,7 +293,7 @@ export class UserEncryption implements MessageEncryption {
   }
 
   #notOpenError(): MatrixClientManagerError {
-    const { userId } = this.#options;
-    return new MatrixClientManagerError('CLIENT_FAILED', `the encryption of ${userId} is not open`, { userId });
+    const message = `the encryption of ${this.userId} is not open`;
+    return new MatrixClientManagerError('CLIENT_FAILED', message, { userId: this.userId });
   }
 }

@@ -1,10 +1,10 @@
 // Changes the keys of three devices of the crypto store at the first argument without end, and prints a line for each
 // change after it was complete. The second argument is the number that the changes start from.
-import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import { openCryptoStore } from '../support/crypto-store.js';
 import { print } from '../../storage/children/print.js';
 import { completed, openDb } from '../support/indexed-db.js';
 
-const store = await CryptoStore.open({ path: process.argv[2] ?? '', secret: new Uint8Array(32).fill(7) });
+const store = await openCryptoStore({ path: process.argv[2] ?? '', secret: new Uint8Array(32).fill(7) });
 
 async function run(userId: string): Promise<void> {
   const keys = await store.openUser({ userId, deviceId: 'D' });

@@ -1,11 +1,11 @@
 // Encrypts without end with the SDK's machine on the keys at the first argument, and prints each event when the SDK
 // has given it out: from then on it may have been sent. Rotates its session every few events.
 import { EncryptionSettings, RoomId, UserId } from '@matrix-org/matrix-sdk-crypto-wasm';
-import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import { openCryptoStore } from '../support/crypto-store.js';
 import { print } from '../../storage/children/print.js';
 import { olmMachineOn } from '../support/olm-machine.js';
 
-const store = await CryptoStore.open({ path: process.argv[2] ?? '', secret: new Uint8Array(32).fill(7) });
+const store = await openCryptoStore({ path: process.argv[2] ?? '', secret: new Uint8Array(32).fill(7) });
 const keys = await store.openUser({ userId: '@a:x', deviceId: 'D' });
 print('open');
 const machine = await olmMachineOn(keys);

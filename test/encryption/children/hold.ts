@@ -1,10 +1,10 @@
 // Opens the crypto store named by the first argument, says so or why not, and holds it until it is killed.
 import { isManagerError } from '../../../src/core/errors.js';
-import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import { openCryptoStore } from '../support/crypto-store.js';
 import { print } from '../../storage/children/print.js';
 
 try {
-  await CryptoStore.open({ path: process.argv[2] ?? '', secret: new Uint8Array(32).fill(7) });
+  await openCryptoStore({ path: process.argv[2] ?? '', secret: new Uint8Array(32).fill(7) });
   print('open');
   setInterval(() => {}, 1_000);
 } catch (error) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MatrixClientManagerError } from '../../../src/core/errors.js';
 import { nextEventLoopTurn } from '../../../src/core/event-loop.js';
-import type { KeyChange } from '../../../src/core/ports/key-store.js';
+import type { DeviceHandle, KeyChange } from '../../../src/core/ports/key-store.js';
 import { DeviceStore } from '../../../src/encryption/store/device-store.js';
 import type { DeviceStoreOptions } from '../../../src/encryption/store/device-store.js';
 
@@ -10,35 +10,45 @@ const put = (key: string, value: unknown): KeyChange => [
   { records: [{ store: 'sessions', key, present: { value } }] },
 ];
 
-function setUp(options: Partial<DeviceStoreOptions> = {}) {
+function setUp({
+  handle,
+  ...options
+}: Partial<Omit<DeviceStoreOptions, 'handle'>> & { handle?: Partial<DeviceHandle> } = {}) {
   const committed: (readonly KeyChange[])[] = [];
   const failures: MatrixClientManagerError[] = [];
   const pending: boolean[] = [];
   let closed = 0;
+  let released = 0;
+  const commit = async (changes: readonly KeyChange[]): Promise<number> => {
+    committed.push(changes);
+    return 3 + committed.length;
+  };
   const store = new DeviceStore({
-    userId: '@alice:hs.test',
-    deviceId: 'DEVICE',
-    storageKey: new Uint8Array(32).fill(7),
-    commits: 3,
-    restorePending: false,
-    setRestorePending: async (value) => void pending.push(value),
-    commit: async (changes) => {
-      committed.push(changes);
-      return 3 + committed.length;
+    handle: {
+      userId: '@alice:hs.test',
+      deviceId: 'DEVICE',
+      key: new Uint8Array(32).fill(7),
+      commits: 3,
+      restorePending: false,
+      setRestorePending: async (value) => void pending.push(value),
+      commit,
+      release: async () => void released++,
+      ...handle,
     },
+    commit,
     onFailure: (error) => failures.push(error),
-    onClose: async () => void closed++,
+    onClose: () => void closed++,
     ...options,
   });
   const databases = { prefix: 'random', opened: 0, closed: 0, close: () => void databases.closed++ };
   const connect = (): void => store.connect(databases);
-  return { store, committed, failures, pending, databases, connect, closed: () => closed };
+  return { store, committed, failures, pending, databases, connect, closed: () => [closed, released] };
 }
 
 describe('the store of a device', () => {
   it('is new where nothing was ever stored', () => {
-    expect(setUp({ commits: 0 }).store.isNew).toBe(true);
-    expect(setUp({ commits: 1 }).store.isNew).toBe(false);
+    expect(setUp({ handle: { commits: 0 } }).store.isNew).toBe(true);
+    expect(setUp({ handle: { commits: 1 } }).store.isNew).toBe(false);
   });
 
   it('is used when the SDK has opened a database in it', () => {
@@ -132,8 +142,10 @@ describe('the store of a device', () => {
 
   it('keeps what it knew of a backup where the change could not be stored', async () => {
     const { store } = setUp({
-      setRestorePending: async () => {
-        throw new MatrixClientManagerError('STORAGE', 'the disk is full');
+      handle: {
+        setRestorePending: async () => {
+          throw new MatrixClientManagerError('STORAGE', 'the disk is full');
+        },
       },
     });
     await expect(store.setRestorePending(true)).rejects.toThrow('the disk is full');
@@ -148,7 +160,7 @@ describe('the store of a device', () => {
     const closing = store.close();
     expect([databases.closed, [...store.storageKey]]).toEqual([1, Array.from({ length: 32 }, () => 0)]);
     await Promise.all([closing, store.close()]);
-    expect([databases.closed, closed()]).toEqual([1, 1]);
+    expect([databases.closed, ...closed()]).toEqual([1, 1, 1]);
     const refused = expect.objectContaining({ code: 'ABORTED', userId: '@alice:hs.test' }) as Error;
     expect(() => store.commit(...put('b', 1))).toThrow(refused);
     await expect(store.durable()).rejects.toEqual(refused); // what was held back is lost

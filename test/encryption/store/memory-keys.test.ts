@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { nextEventLoopTurn } from '../../../src/core/event-loop.js';
-import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
-import { MemoryKeys } from '../../../src/encryption/store/memory-keys.js';
+import { cryptoStoreOn } from '../support/crypto-store.js';
+import { MemoryKeys } from '../../../src/testing/memory-keys.js';
 import { keyStoreContract } from '../../../src/testing/contracts/key-store-contract.js';
 import type { Db } from '../support/indexed-db.js';
 import { contentOf, openDb, put } from '../support/indexed-db.js';
@@ -28,7 +28,7 @@ describe('a client on another key store', () => {
     const createStores = (db: Db): void => {
       for (const name of ['keys', 'rooms', 'users']) db.createObjectStore(name);
     };
-    const store = await CryptoStore.on(await data.open(secret));
+    const store = await cryptoStoreOn(await data.open(secret));
     const keys = await store.openUser(device);
     const db = await openDb(keys.cryptoDatabasePrefix, createStores);
     await put(db, 'keys', { first: 1 });
@@ -42,7 +42,7 @@ describe('a client on another key store', () => {
     expect(ends).toEqual(['stored', 'closed']);
     await store.close();
 
-    await using later = await CryptoStore.on(await data.open(secret));
+    await using later = await cryptoStoreOn(await data.open(secret));
     const again = await openDb((await later.openUser(device)).cryptoDatabasePrefix, createStores);
     expect(await contentOf(again, 'keys')).toEqual({ first: 1, a: 'keys', late: 1 });
     expect(await contentOf(again, 'users')).toEqual({ a: 'users' });

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import { openCryptoStore } from '../support/crypto-store.js';
 import { runChild } from '../../storage/children/run-child.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
 import { contentOf, openDb } from '../support/indexed-db.js';
@@ -10,15 +10,15 @@ const secret = new Uint8Array(32).fill(7);
 describe('a crypto store', () => {
   it('is held by one process, and by one store in it', async () => {
     const path = join(temporaryFolder(), 'crypto.sqlite');
-    const store = await CryptoStore.open({ path, secret });
-    await expect(CryptoStore.open({ path, secret })).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+    const store = await openCryptoStore({ path, secret });
+    await expect(openCryptoStore({ path, secret })).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
     expect(await runChild('../../encryption/children/hold.ts', [path]).end()).toEqual(['STORAGE_LOCKED']);
     await store.close();
     const child = runChild('../../encryption/children/hold.ts', [path]);
     await child.printed(1);
-    await expect(CryptoStore.open({ path, secret })).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+    await expect(openCryptoStore({ path, secret })).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
     await child.kill();
-    await (await CryptoStore.open({ path, secret })).close();
+    await (await openCryptoStore({ path, secret })).close();
   });
 
   it('on a full disk takes nothing more for the device, tells so once, and has what was complete', async () => {
@@ -32,7 +32,7 @@ describe('a crypto store', () => {
       `memory ${complete - 1}`,
       'refused',
     ]);
-    await using store = await CryptoStore.open({ path, secret });
+    await using store = await openCryptoStore({ path, secret });
     const keys = await store.openUser({ userId: '@a:x', deviceId: 'D' });
     const content = await contentOf(await openDb(keys.cryptoDatabasePrefix, () => {}), 'keys');
     expect(content['last']).toBe(complete - 1);

@@ -5,11 +5,13 @@ import type { expect as vitestExpect, it as vitestIt } from 'vitest';
 import { silentLogger } from '../../../src/core/logger.js';
 import { systemClock } from '../../../src/core/clock.js';
 import { silenceSdkRootLogger } from '../../../src/sdk/sdk-logger.js';
-import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import type { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import { openCryptoStore } from './crypto-store.js';
 import { openCrypto } from '../../../src/sdk/crypto/open-crypto.js';
 import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver-contract.js';
 import type { TestUser } from '../../../src/testing/contracts/homeserver/test-user.js';
 import { World } from '../../../src/testing/contracts/homeserver/world.js';
+import { testContext } from '../../support/context.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
 
 const secret = new Uint8Array(32).fill(7);
@@ -22,12 +24,7 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-export async function run(
-  target: HomeserverTarget,
-  store: CryptoStore,
-  user: TestUser,
-  newDevice = false,
-): Promise<Running> {
+export async function run(target: HomeserverTarget, store: CryptoStore, user: TestUser): Promise<Running> {
   const { userId, deviceId } = user;
   silenceSdkRootLogger();
   const requests = new AbortController();
@@ -46,14 +43,11 @@ export async function run(
     cryptoCallbacks: { getSecretStorageKey: async ({ keys }) => [Object.keys(keys)[0] ?? '', recoveryKey] },
   });
   Object.assign(client.matrixRTC, { start: () => {} }); // it has a logger of its own
-  const keys = await store.openUser({ userId, deviceId, newDevice });
-  const opening = openCrypto({
+  const keys = await store.openUser({ userId, deviceId });
+  const opening = openCrypto(testContext({ clock: systemClock, logger: silentLogger, startTimeoutMs: 30_000 }), {
     matrixClient: client,
     store: keys,
     resumes: false,
-    clock: systemClock,
-    logger: silentLogger,
-    startTimeoutMs: 30_000,
     onFault: (error) => {
       throw error;
     },
@@ -130,7 +124,7 @@ export function conversations(
     const empty = await openStore();
     await expect(run(world.target, empty, bob)).rejects.toMatchObject({ code: 'ENCRYPTION_STORE_ROLLED_BACK' });
     const phone = await bob.logInAgain();
-    b = await run(world.target, empty, phone, true);
+    b = await run(world.target, empty, phone);
     const restored = b.client.getCrypto();
     await restored?.userHasCrossSigningKeys(bob.userId, true);
     await restored?.bootstrapCrossSigning({});
@@ -151,7 +145,7 @@ export async function encryptedRoom(target: HomeserverTarget) {
 }
 
 export function openStore(): Promise<CryptoStore> {
-  return CryptoStore.open({ path: join(temporaryFolder(), 'crypto.sqlite'), secret });
+  return openCryptoStore({ path: join(temporaryFolder(), 'crypto.sqlite'), secret });
 }
 
 /** Without the up to ten seconds at random that the SDK waits before it stores keys in the backup. */

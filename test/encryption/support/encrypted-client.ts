@@ -1,9 +1,11 @@
 import { createClient } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
-import { silentLogger } from '../../../src/core/logger.js';
+import type { Clock } from '../../../src/core/clock.js';
+import type { Logger } from '../../../src/core/logger.js';
 import { openCrypto } from '../../../src/sdk/crypto/open-crypto.js';
 import type { ClientCrypto, OpenCryptoOptions } from '../../../src/sdk/crypto/open-crypto.js';
-import { ManualClock } from '../../../src/testing/manual-clock.js';
+import { testContext } from '../../support/context.js';
+import type { TestContextOptions } from '../../support/context.js';
 
 /** Answers by the end of the path; what is not named is 404. An answer of undefined never comes, a promise later. */
 export type Answers = Readonly<Record<string, object | undefined>>;
@@ -28,14 +30,21 @@ export function clientWith(answers: Answers = {}, userId = '@a:x', deviceId = 'D
 }
 
 /** {@link openCrypto} with everything that a test does not care for. */
-export function encrypt(
-  options: Pick<OpenCryptoOptions, 'matrixClient' | 'store'> & Partial<OpenCryptoOptions>,
-): Promise<ClientCrypto> {
-  return openCrypto({
+export function encrypt({
+  clock,
+  logger,
+  startTimeoutMs,
+  ...options
+}: Pick<OpenCryptoOptions, 'matrixClient' | 'store'> &
+  Partial<OpenCryptoOptions> &
+  TestContextOptions<Clock, Logger>): Promise<ClientCrypto> {
+  const context = testContext({
+    ...(clock && { clock }),
+    ...(logger && { logger }),
+    ...(startTimeoutMs && { startTimeoutMs }),
+  });
+  return openCrypto(context, {
     resumes: true,
-    clock: new ManualClock(),
-    logger: silentLogger,
-    startTimeoutMs: 60_000,
     onFault: (error) => {
       throw error;
     },

@@ -7,8 +7,9 @@ import type { expect as vitestExpect, it as vitestIt } from 'vitest';
 import type { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
 import { Identity } from '../../../src/sdk/crypto/identity.js';
 import { maintainIdentity } from '../../../src/sdk/crypto/identity-upkeep.js';
-import type { IdentityOptions } from '../../../src/sdk/crypto/identity-options.js';
+import type { IdentityOptions } from '../../../src/sdk/crypto/identity.js';
 import { systemClock } from '../../../src/core/clock.js';
+import type { Clock } from '../../../src/core/clock.js';
 import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver-contract.js';
 import type { TestUser } from '../../../src/testing/contracts/homeserver/test-user.js';
 import { World } from '../../../src/testing/contracts/homeserver/world.js';
@@ -26,24 +27,26 @@ class Application {
   readonly given: string[] = [];
   key: string | undefined;
 
-  identity(matrixClient: MatrixClient, settings: Partial<IdentityOptions> = {}): Identity {
+  identity(matrixClient: MatrixClient, settings: Partial<IdentityOptions & { clock: Clock }> = {}): Identity {
     backUpAtOnce(matrixClient.getCrypto());
-    return new Identity({
-      matrixClient,
-      clock: systemClock,
-      device: deviceInMemory(),
-      authenticate: (makeRequest) => makeRequest(null),
-      logger: this.logger,
-      crossSigning: true,
-      keyBackup: true,
-      trust: 'cross-signed',
-      onRecoveryKey: async (_userId, recoveryKey) => {
-        this.given.push(recoveryKey);
-        this.key = recoveryKey;
+    const { clock = systemClock, ...options } = settings;
+    return new Identity(
+      { clock, logger: this.logger },
+      {
+        matrixClient,
+        device: deviceInMemory(),
+        authenticate: (makeRequest) => makeRequest(null),
+        crossSigning: true,
+        keyBackup: true,
+        trust: 'cross-signed',
+        onRecoveryKey: async (_userId, recoveryKey) => {
+          this.given.push(recoveryKey);
+          this.key = recoveryKey;
+        },
+        recoveryKey: async () => this.key,
+        ...options,
       },
-      recoveryKey: async () => this.key,
-      ...settings,
-    });
+    );
   }
 
   /** Everything that was said, which must not hold a key. */
@@ -93,7 +96,7 @@ async function withHistory(expect: typeof vitestExpect, target: HomeserverTarget
 async function newDevice(target: HomeserverTarget, user: TestUser) {
   const store = await openStore();
   const device = await user.logInAgain();
-  return { store, device, running: await run(target, store, device, true) };
+  return { store, device, running: await run(target, store, device) };
 }
 
 async function closeAll(stores: readonly CryptoStore[], ...running: { stop(): Promise<void> }[]): Promise<void> {
@@ -284,7 +287,7 @@ export function identities(
     const attempts: (() => void)[] = [];
     const ended = new AbortController();
     const onAttempt = (): void => attempts.shift()?.();
-    const kept = maintainIdentity({ identity, matrixClient, clock, signal: ended.signal, onAttempt });
+    const kept = maintainIdentity(clock, { identity, matrixClient, signal: ended.signal, onAttempt });
     const attempt = (): Promise<void> => new Promise((resolve) => attempts.push(resolve));
     await attempt();
     expect(await identity.status()).toMatchObject({ recoveryKeyNeeded: true, crossSigned: false });

@@ -35,8 +35,8 @@ function backup(answers: (Error | undefined)[]) {
       },
     },
   };
-  const options = { userId: '@bob:hs.test', clock, logger, ended: ended.signal };
-  replaceBackupUploads({ ...options, crypto: crypto as unknown as CryptoBackend });
+  const options = { userId: '@bob:hs.test', ended: ended.signal };
+  replaceBackupUploads({ clock, logger }, { ...options, crypto: crypto as unknown as CryptoBackend });
   return { clock, logger, ended, backupManager, uploads, begunAt: clock.now() };
 }
 

@@ -3,8 +3,9 @@ import { expect, it } from 'vitest';
 import { systemClock } from '../../../src/core/clock.js';
 import { nextEventLoopTurn } from '../../../src/core/event-loop.js';
 import { silentLogger } from '../../../src/core/logger.js';
-import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
-import { MemoryKeys } from '../../../src/encryption/store/memory-keys.js';
+import type { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import { cryptoStoreOn } from '../../encryption/support/crypto-store.js';
+import { MemoryKeys } from '../../../src/testing/memory-keys.js';
 import { MachineGuard } from '../../../src/sdk/crypto/machine-guard.js';
 import { expectEachKeyUsedOnce } from '../../encryption/support/message-index.js';
 import { olmMachineOn } from '../../encryption/support/olm-machine.js';
@@ -23,7 +24,7 @@ it('what a device has given out while its commits are slow rests on stored keys,
   const data = new MemoryKeys();
   const given: Sealed[] = [];
   for (let life = 0; life < LIVES; life++) {
-    const store = await CryptoStore.on(await data.open(secret));
+    const store = await cryptoStoreOn(await data.open(secret));
     const keys = await store.openUser(device);
     const machine = await guardedMachine(keys);
     const before = given.length;
@@ -37,7 +38,7 @@ it('what a device has given out while its commits are slow rests on stored keys,
     await store.close();
   }
   expectEachKeyUsedOnce(given.map(({ content }) => content));
-  await using store = await CryptoStore.on(await data.open(secret));
+  await using store = await cryptoStoreOn(await data.open(secret));
   const machine = await guardedMachine(await store.openUser(device));
   for (const [n, { roomId, content }] of given.entries()) {
     const event = { type: 'm.room.encrypted', event_id: `$${n}`, sender: '@alice:x', origin_server_ts: n, content };
@@ -49,8 +50,11 @@ it('what a device has given out while its commits are slow rests on stored keys,
 
 async function guardedMachine(keys: Awaited<ReturnType<CryptoStore['openUser']>>): Promise<sdk.OlmMachine> {
   const machine = await olmMachineOn(keys);
-  const options = { userId: device.userId, clock: systemClock, logger: silentLogger, callTimeoutMs: 30_000 };
-  expect(new MachineGuard(machine, { ...options, onFault: () => {}, store: keys })).toBeInstanceOf(MachineGuard);
+  const context = { clock: systemClock, logger: silentLogger };
+  const options = { userId: device.userId, callTimeoutMs: 30_000 };
+  expect(new MachineGuard(context, machine, { ...options, onFault: () => {}, store: keys })).toBeInstanceOf(
+    MachineGuard,
+  );
   return machine;
 }
 

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import * as sdk from '@matrix-org/matrix-sdk-crypto-wasm';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { systemClock } from '../../../src/core/clock.js';
+import type { Clock } from '../../../src/core/clock.js';
 import { silentLogger } from '../../../src/core/logger.js';
-import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import { openCryptoStore } from '../../encryption/support/crypto-store.js';
 import type { DeviceStore } from '../../../src/encryption/store/device-store.js';
 import { MachineGuard } from '../../../src/sdk/crypto/machine-guard.js';
 import { nextEventLoopTurn } from '../../../src/core/event-loop.js';
@@ -18,16 +19,13 @@ const [alice, bob] = ['@alice:x', '@bob:x'];
 
 type GuardedStore = Pick<DeviceStore, 'hold' | 'release' | 'durable'>;
 
-function guard(machine: object, store: GuardedStore, settings: object = {}): MachineGuard {
-  const options = {
-    onFault: () => {},
-    userId: bob,
-    clock: systemClock,
-    logger: silentLogger,
-    callTimeoutMs: 30_000,
-    ...settings,
-  };
-  return new MachineGuard(machine, { ...options, store });
+function guard(
+  machine: object,
+  store: GuardedStore,
+  { clock = systemClock, ...settings }: { readonly clock?: Clock } & object = {},
+): MachineGuard {
+  const options = { onFault: () => {}, userId: bob, callTimeoutMs: 30_000, ...settings };
+  return new MachineGuard({ clock, logger: silentLogger }, machine, { ...options, store });
 }
 
 describe('a room key that comes in the first message between two devices', () => {
@@ -256,7 +254,7 @@ describe('the time of a call', () => {
 });
 
 async function open(path: string, userId: string, onCommit: () => void = () => {}) {
-  const store = await CryptoStore.open({ path, secret, onCommit });
+  const store = await openCryptoStore({ path, secret, onCommit });
   onTestFinished(() => store.close());
   return { store, keys: await store.openUser({ userId, deviceId: userId === bob ? 'B' : 'A' }) };
 }

@@ -6,7 +6,8 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import { describe, expect, it } from 'vitest';
 import type { MatrixClientManagerError } from '../../../src/core/errors.js';
 import { cryptoBackend } from '../../../src/sdk/crypto/crypto-backend.js';
-import { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import type { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
+import { openCryptoStore } from '../../encryption/support/crypto-store.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
 import { MemoryLogger } from '../../../src/testing/memory-logger.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
@@ -17,7 +18,7 @@ const secret = new Uint8Array(32).fill(7);
 const device = { userId: '@a:x', deviceId: 'D' };
 
 function openStore(path = ':memory:'): Promise<CryptoStore> {
-  return CryptoStore.open({ path, secret });
+  return openCryptoStore({ path, secret });
 }
 
 function machineOf(client: MatrixClient): OlmMachine {

@@ -1,5 +1,5 @@
-import type { Clock } from '../../../core/clock.js';
-import type { DeviceHandle, DeviceId, KeyChange, KeyStore, OpenDeviceOptions } from '../../../core/ports/key-store.js';
+import type { Context } from '../../../core/context.js';
+import type { DeviceHandle, DeviceId, KeyChange, KeyStore } from '../../../core/ports/key-store.js';
 import { checkArgument } from '../../../core/validation.js';
 import { fileOptions } from '../../../storage/sqlite-storage-options.js';
 import { createKeyring } from '../../../storage/sqlite/keyring.js';
@@ -8,11 +8,9 @@ import { inTransaction, openDatabase } from '../../../storage/sqlite/open-databa
 import { storageError } from '../../../storage/sqlite/sqlite-errors.js';
 import { Vault } from '../../../storage/sqlite/vault.js';
 import { closedError } from '../../../storage/storage-errors.js';
-import type { CryptoStoreOptions, NormalizedCryptoStoreOptions } from '../../crypto-store-options.js';
-import { normalizeCryptoStoreOptions } from '../../crypto-store-options.js';
-import { HeldDevice } from '../held-device.js';
-import { HeldUsers } from '../held-users.js';
-import { damagedError, otherDeviceError, rolledBackError } from '../key-failures.js';
+import type { KeyFileOptions } from '../../encryption-options.js';
+import { HeldDevices } from '../held-devices.js';
+import { damagedError, rolledBackError } from '../key-failures.js';
 import { CounterFile } from './counter-file.js';
 import { CryptoFile, cryptoLayout } from './crypto-file.js';
 import type { DeviceRow } from './crypto-file.js';
@@ -26,24 +24,15 @@ export class SqliteKeyStore implements KeyStore {
   readonly #opened: OpenDatabase;
   readonly #file: CryptoFile;
   readonly #counters: CounterFile;
-  readonly #clock: Clock;
-  readonly #onCommit: NormalizedCryptoStoreOptions['onCommit'];
-  readonly #users = new HeldUsers();
-  readonly #devices = new Set<HeldDevice>();
+  readonly #held = new HeldDevices();
   #vault: Vault;
   #closing: Promise<void> | undefined;
 
-  private constructor(
-    opened: OpenDatabase,
-    counters: CounterFile,
-    { clock, onCommit }: Pick<NormalizedCryptoStoreOptions, 'clock' | 'onCommit'>,
-  ) {
+  private constructor(opened: OpenDatabase, counters: CounterFile) {
     this.#opened = opened;
     this.#file = new CryptoFile(opened.database);
     this.#vault = opened.vault;
     this.#counters = counters;
-    this.#clock = clock;
-    this.#onCommit = onCommit;
   }
 
   /**
@@ -51,13 +40,17 @@ export class SqliteKeyStore implements KeyStore {
    * secret or path, `STORAGE` if it cannot be used. A damaged file is moved aside; opening its devices then rejects with
    * `ENCRYPTION_STORE_ROLLED_BACK`.
    */
-  static open(options: CryptoStoreOptions): SqliteKeyStore {
-    const normalized = normalizeCryptoStoreOptions(options);
-    const opened = openDatabase(normalized, cryptoLayout);
+  static open(
+    { clock, logger }: Pick<Context, 'clock' | 'logger'>,
+    { path, secret, counterPath, onCorruption = () => {} }: KeyFileOptions,
+  ): SqliteKeyStore {
+    const opened = openDatabase({ path, secret, onCorruption, clock, logger }, cryptoLayout);
     try {
       const inMemory = opened.path === ':memory:';
-      const counters = new CounterFile(normalized.counterPath ?? (inMemory ? undefined : `${opened.path}.counters`));
-      return new SqliteKeyStore(opened, counters, normalized);
+      return new SqliteKeyStore(
+        opened,
+        new CounterFile(counterPath ?? (inMemory ? undefined : `${opened.path}.counters`)),
+      );
     } catch (error) {
       opened.close();
       throw error;
@@ -68,43 +61,32 @@ export class SqliteKeyStore implements KeyStore {
     return this.#runOnFile(() => this.#file.devicesOf(userId)).map(({ device_id: deviceId }) => deviceId);
   }
 
-  async openDevice(options: OpenDeviceOptions): Promise<DeviceHandle> {
+  async openDevice(device: DeviceId): Promise<DeviceHandle> {
     this.#assertOpen();
-    const { userId, deviceId } = options;
-    const hold = this.#users.hold(options);
-    try {
-      const { row, key } = this.#findOrCreateDevice(options);
-      const records = new DeviceRecords(this.#file, row.id, { userId, deviceId }, key);
-      const databases = await records.load();
-      this.#assertOpen();
-      hold.isLoading = false;
-      const device: HeldDevice = new HeldDevice({
-        userId,
-        deviceId,
-        key,
-        commits: row.commits,
-        restorePending: row.restore_pending === 1,
-        databases,
-        write: async (changes) => this.#write(options, records, changes),
-        setRestorePending: async (pending) =>
-          this.#runOnFile(() => this.#file.setRestorePending(row.id, pending), 'write'),
-        onReleased: () => {
-          this.#devices.delete(device);
-          this.#users.letGo(userId, hold);
-        },
-      });
-      this.#devices.add(device);
-      return device;
-    } catch (error) {
-      this.#users.letGo(userId, hold);
-      if (this.#closing) throw closedError();
-      throw storageError('use', this.#opened.path, error);
-    }
+    return this.#held.hold(device, async () => {
+      try {
+        const { row, key } = this.#findOrCreateDevice(device);
+        const records = new DeviceRecords(this.#file, row.id, device, key);
+        const databases = await records.load();
+        this.#assertOpen();
+        return {
+          key,
+          commits: row.commits,
+          restorePending: row.restore_pending === 1,
+          databases,
+          write: async (changes) => this.#write(device, records, changes),
+          setRestorePending: async (pending) =>
+            this.#runOnFile(() => this.#file.setRestorePending(row.id, pending), 'write'),
+        };
+      } catch (error) {
+        throw this.#closing ? closedError() : storageError('use', this.#opened.path, error);
+      }
+    });
   }
 
   async forgetDevice(userId: string, deviceId: string): Promise<boolean> {
-    this.#users.assertFree({ userId, deviceId });
-    const row = this.#runOnFile(() => this.#file.devicesOf(userId)).find(({ device_id }) => device_id === deviceId);
+    this.#held.assertFree({ userId, deviceId });
+    const row = this.#runOnFile(() => this.#findDevice({ userId, deviceId }));
     if (!row) return false;
     this.#runOnFile(() => inTransaction(this.#opened.database, () => this.#file.deleteDevice(row.id)));
     return true;
@@ -138,7 +120,7 @@ export class SqliteKeyStore implements KeyStore {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#devices].map((device) => device.release()));
+    await this.#held.releaseAll();
     try {
       this.#counters.close();
     } finally {
@@ -147,29 +129,26 @@ export class SqliteKeyStore implements KeyStore {
   }
 
   #write({ userId, deviceId }: DeviceId, records: DeviceRecords, changes: readonly KeyChange[]): number {
-    const startedAt = this.#clock.now();
     try {
       const commits = inTransaction(this.#opened.database, () => records.write(changes));
       // After the transaction: a crash in between leaves a lower count, which is not reported as a rollback. Before
       // the SDK continues: no message is sent with keys whose rollback would not be detected.
       this.#counters.note(userId, deviceId, commits);
-      this.#onCommit(true, this.#clock.now() - startedAt);
       return commits;
     } catch (error) {
-      this.#onCommit(false, this.#clock.now() - startedAt);
       throw storageError('write', this.#opened.path, error);
     }
   }
 
+  #findDevice({ userId, deviceId }: DeviceId): DeviceRow | undefined {
+    return this.#file.devicesOf(userId).find(({ device_id }) => device_id === deviceId);
+  }
+
   /** Returns the device's checked row and its key, or creates them for a new device. */
-  #findOrCreateDevice({ userId, deviceId, newDevice = false, knownCommits = 0 }: OpenDeviceOptions): {
-    row: DeviceRow;
-    key: Buffer;
-  } {
-    const device = { userId, deviceId };
-    const rows = this.#file.devicesOf(userId);
-    const row = rows.find(({ device_id }) => device_id === deviceId);
-    const notedCommits = Math.max(knownCommits, this.#counters.get(userId, deviceId) ?? 0);
+  #findOrCreateDevice(device: DeviceId): { row: DeviceRow; key: Buffer } {
+    const { userId, deviceId } = device;
+    const row = this.#findDevice(device);
+    const notedCommits = this.#counters.get(userId, deviceId) ?? 0;
     if (notedCommits > (row?.commits ?? 0)) throw rolledBackError(device, row?.commits, notedCommits);
     if (row) {
       this.#counters.note(userId, deviceId, row.commits);
@@ -177,7 +156,6 @@ export class SqliteKeyStore implements KeyStore {
       if (!key) throw damagedError(device, 'the key that encrypts them was altered');
       return { row, key };
     }
-    if (rows.length > 0 && !newDevice) throw otherDeviceError(device, rows.at(-1)?.device_id ?? '');
     const { key, sealedKey } = createDeviceKey(this.#vault, device);
     const id = this.#file.addDevice(userId, deviceId, sealedKey);
     const newRow = { id, user_id: userId, device_id: deviceId, sealed_key: sealedKey, commits: 0, restore_pending: 0 };

@@ -1,7 +1,8 @@
 import { IDBFactory as ApplicationsFactory } from 'fake-indexeddb';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { MatrixClientManagerError } from '../../../../src/core/errors.js';
-import { CryptoStore } from '../../../../src/encryption/store/crypto-store.js';
+import type { CryptoStore } from '../../../../src/encryption/store/crypto-store.js';
+import { openCryptoStore } from '../../support/crypto-store.js';
 import { indexedDbClasses } from '../../../../src/encryption/store/indexed-db/raw-database.js';
 import type { Db } from '../../support/indexed-db.js';
 import { contentOf, openDb, put } from '../../support/indexed-db.js';
@@ -12,7 +13,7 @@ const scope = globalThis as Record<string, unknown>;
 const upgrade = (db: Db): void => void db.createObjectStore('keys');
 
 function openStore(): Promise<CryptoStore> {
-  return CryptoStore.open({ path: ':memory:', secret });
+  return openCryptoStore({ path: ':memory:', secret });
 }
 
 /** The globals that an application has which imports `fake-indexeddb/auto`. */

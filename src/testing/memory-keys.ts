@@ -1,21 +1,21 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
-import { invalidOptions, MatrixClientManagerError } from '../../core/errors.js';
-import { nextEventLoopTurn } from '../../core/event-loop.js';
+import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
+import { nextEventLoopTurn } from '../core/event-loop.js';
 import type {
   DatabaseSchema,
   DeviceHandle,
+  DeviceId,
   KeyChange,
   KeyStore,
-  OpenDeviceOptions,
   StoredDatabase,
-} from '../../core/ports/key-store.js';
-import { checkArgument } from '../../core/validation.js';
-import { fileOptions } from '../../storage/sqlite-storage-options.js';
-import { closedError } from '../../storage/storage-errors.js';
-import { HeldDevice } from './held-device.js';
-import { HeldUsers } from './held-users.js';
-import { otherDeviceError, rolledBackError } from './key-failures.js';
+} from '../core/ports/key-store.js';
+import { checkArgument } from '../core/validation.js';
+import { fileOptions } from '../storage/sqlite-storage-options.js';
+import { closedError } from '../storage/storage-errors.js';
+import { HeldDevices } from '../encryption/store/held-devices.js';
+import type { Holds } from '../encryption/store/held-devices.js';
+import { rolledBackError } from '../encryption/store/key-failures.js';
 
 interface MemoryDatabase {
   readonly schema: DatabaseSchema;
@@ -35,7 +35,7 @@ const KEY_BYTES = 32;
 /** What the stores on the same data share. */
 interface SharedState {
   secretHash: string | undefined;
-  users: HeldUsers;
+  holds: Holds;
   /** By user id, then by device id. */
   readonly devices: Map<string, Map<string, MemoryDevice>>;
   /** Numbers of commits by user and device id, also of forgotten devices. */
@@ -48,7 +48,7 @@ interface SharedState {
 export class MemoryKeys {
   readonly #state: SharedState = {
     secretHash: undefined,
-    users: new HeldUsers(),
+    holds: new Map(),
     devices: new Map(),
     commits: new Map(),
     kills: 0,
@@ -71,19 +71,20 @@ export class MemoryKeys {
   /** Ends the open stores as if their process was killed. What they have not stored yet is lost. */
   kill(): void {
     this.#state.kills++;
-    this.#state.users = new HeldUsers();
+    this.#state.holds = new Map();
   }
 }
 
 class MemoryKeyStore implements KeyStore {
   readonly #state: SharedState;
   readonly #kills: number;
-  readonly #devices = new Set<HeldDevice>();
+  readonly #held: HeldDevices;
   #closing: Promise<void> | undefined;
 
   constructor(state: SharedState) {
     this.#state = state;
     this.#kills = state.kills;
+    this.#held = new HeldDevices(state.holds);
   }
 
   async devicesOf(userId: string): Promise<string[]> {
@@ -91,52 +92,36 @@ class MemoryKeyStore implements KeyStore {
     return [...(this.#state.devices.get(userId)?.keys() ?? [])];
   }
 
-  async openDevice(options: OpenDeviceOptions): Promise<DeviceHandle> {
+  async openDevice(device: DeviceId): Promise<DeviceHandle> {
     this.#assertOpen();
-    const { userId, deviceId } = options;
-    const { users, commits } = this.#state;
-    const hold = users.hold(options);
-    try {
-      const found = this.#findOrCreate(options);
+    return this.#held.hold(device, async () => {
+      const found = this.#findOrCreate(device);
       await nextEventLoopTurn();
       this.#assertOpen();
-      hold.isLoading = false;
-      const { key, restorePending } = found;
-      const device: HeldDevice = new HeldDevice({
-        userId,
-        deviceId,
-        key,
+      return {
+        key: found.key,
         commits: found.commits,
-        restorePending,
+        restorePending: found.restorePending,
         databases: [...found.databases].map(([name, database]) => read(name, database)),
         write: async (changes) => {
           const databases = changed(found.databases, changes);
           await this.#writing();
           found.databases = databases;
           found.commits++;
-          commits.set(JSON.stringify([userId, deviceId]), found.commits);
+          this.#state.commits.set(idOf(device), found.commits);
           return found.commits;
         },
         setRestorePending: async (pending) => {
           await this.#writing();
           found.restorePending = pending;
         },
-        onReleased: () => {
-          this.#devices.delete(device);
-          users.letGo(userId, hold);
-        },
-      });
-      this.#devices.add(device);
-      return device;
-    } catch (error) {
-      users.letGo(userId, hold);
-      throw error;
-    }
+      };
+    });
   }
 
   async forgetDevice(userId: string, deviceId: string): Promise<boolean> {
     this.#assertOpen();
-    this.#state.users.assertFree({ userId, deviceId });
+    this.#held.assertFree({ userId, deviceId });
     return this.#state.devices.get(userId)?.delete(deviceId) ?? false;
   }
 
@@ -147,7 +132,7 @@ class MemoryKeyStore implements KeyStore {
   }
 
   close(): Promise<void> {
-    this.#closing ??= Promise.all([...this.#devices].map((device) => device.release())).then(() => {});
+    this.#closing ??= this.#held.releaseAll();
     return this.#closing;
   }
 
@@ -155,18 +140,17 @@ class MemoryKeyStore implements KeyStore {
     await this.close();
   }
 
-  #findOrCreate({ userId, deviceId, newDevice = false, knownCommits = 0 }: OpenDeviceOptions): MemoryDevice {
+  #findOrCreate(device: DeviceId): MemoryDevice {
+    const { userId, deviceId } = device;
     const devices = this.#state.devices.get(userId) ?? new Map<string, MemoryDevice>();
     const found = devices.get(deviceId);
-    const noted = Math.max(knownCommits, this.#state.commits.get(JSON.stringify([userId, deviceId])) ?? 0);
-    if (noted > (found?.commits ?? 0)) throw rolledBackError({ userId, deviceId }, found?.commits, noted);
+    const noted = this.#state.commits.get(idOf(device)) ?? 0;
+    if (noted > (found?.commits ?? 0)) throw rolledBackError(device, found?.commits, noted);
     if (found) return found;
-    const [other] = devices.keys();
-    if (other !== undefined && !newDevice) throw otherDeviceError({ userId, deviceId }, other);
     const key = randomBytes(KEY_BYTES);
-    const device: MemoryDevice = { key, commits: 0, restorePending: false, databases: new Map() };
-    this.#state.devices.set(userId, devices.set(deviceId, device));
-    return device;
+    const created: MemoryDevice = { key, commits: 0, restorePending: false, databases: new Map() };
+    this.#state.devices.set(userId, devices.set(deviceId, created));
+    return created;
   }
 
   /** Takes the time of a write. Rejects if the process was killed meanwhile. */
@@ -214,6 +198,10 @@ function read(name: string, { schema, records }: MemoryDatabase): StoredDatabase
     byStore.get(store)?.push({ key, value: deserialize(value) });
   }
   return { name, schema, records: byStore };
+}
+
+function idOf({ userId, deviceId }: DeviceId): string {
+  return JSON.stringify([userId, deviceId]);
 }
 
 function hashOf(secret: string | Uint8Array): string {
