@@ -262,7 +262,10 @@ export class MatrixClientManager implements AsyncDisposable {
     return users.readAs(read.userId, ({ session }, signal) => files.download(session, read, signal), read.signal);
   }
 
-  /** Messages sent with `durable: true`, oldest first: those in `state`, which is queued, failed, or recently sent. */
+  /**
+   * Messages sent with `durable: true`: those in `state`, which is queued, failed, or recently sent. Oldest first; failed
+   * and sent ones in the order in which they failed or were sent.
+   */
   async listSends(options: ListSendsOptions = {}): Promise<OutboxEntry[]> {
     const { userId, state = 'queued' } = this.#read('listSends()', listSendsSchema, options);
     return this.#parts.outbox.list(userId, state);

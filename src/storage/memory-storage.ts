@@ -128,7 +128,6 @@ class MemoryStorage implements Storage {
   }
 
   async deleteUser(userId: string): Promise<void> {
-    this.#find(userId);
     this.#users.delete(userId);
   }
 
@@ -141,7 +140,8 @@ class MemoryStorage implements Storage {
     const existing = sends?.get(txnId);
     if (!sends || !existing || !from.includes(existing.send.state)) return false;
     const send = to(existing.send);
-    sends.set(txnId, { sequence: existing.sequence, send });
+    sends.delete(txnId);
+    sends.set(txnId, { sequence: this.#sequence++, send }); // at the end, so that it is dropped last
     const settled = [...sends].filter(([, other]) => other.send.state === send.state);
     for (const [oldest] of settled.slice(0, -storageLimits.settledSends)) sends.delete(oldest);
     return true;

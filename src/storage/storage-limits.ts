@@ -3,7 +3,7 @@ export const storageLimits = {
   /** Handled events that are newer than the stored sync token. */
   journalEntries: 10_000,
   deadLetters: 1_000,
-  /** Sent and failed sends, each with their own limit. Queued sends are never deleted. */
+  /** Sent and failed sends, each with their own limit, by the time they settled. Queued sends are never deleted. */
   settledSends: 200,
 } as const;
 

@@ -36,7 +36,7 @@ export interface Storage extends AsyncDisposable {
 
   /** Appends a send to the queue, unless the user already has a send with that `txnId`, in any state. */
   enqueueSend(userId: string, send: OutgoingSend): Promise<EnqueueResult>;
-  /** Sends in the order of their enqueuing. @param filter.state - default `queued` @param filter.userId - default all users */
+  /** Queued sends as enqueued, failed and sent ones as settled, oldest first. @param filter.state - default `queued` @param filter.userId - default all users */
   listSends(filter?: { readonly userId?: string; readonly state?: SendState }): Promise<QueuedSend[]>;
   /** Marks a queued or failed send as sent. Resolves to false if there is no such send. */
   completeSend(userId: string, txnId: string, eventId: string): Promise<boolean>;

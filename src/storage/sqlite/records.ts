@@ -77,13 +77,6 @@ export class Records {
     this.#insert(userId, kind, key, '', 'DO NOTHING');
   }
 
-  /** Changes the kind and the value of a record. The record keeps its place in the order. */
-  change(record: StoredRecord, kind: RecordKind, value: string): void {
-    const { userId, key, seq } = record;
-    const sealed = this.#vault.seal({ userId, kind, index: this.#vault.index(userId, key) }, pack(key, value));
-    this.#statements.prepare('UPDATE records SET kind = ?, sealed = ? WHERE seq = ?').run(kind, sealed, seq);
-  }
-
   /** @returns whether the record existed */
   delete(userId: string, kind: RecordKind, key = ''): boolean {
     const statement = this.#statements.prepare('DELETE FROM records WHERE user_id = ? AND kind = ? AND idx = ?');

@@ -30,7 +30,8 @@ export function settleSend(records: Records, userId: string, txnId: string, sett
   const base = { txnId, roomId, type, enqueuedAt, userId };
   const settled: QueuedSend =
     settlement.state === 'sent' ? { ...base, ...settlement } : { ...base, content, ...settlement };
-  records.change(existing, settled.state, JSON.stringify(settled));
+  records.delete(userId, existing.kind, txnId);
+  records.put(userId, settled.state, txnId, JSON.stringify(settled)); // at the end, so that it is trimmed last
   records.trim(userId, settled.state, storageLimits.settledSends);
   return true;
 }

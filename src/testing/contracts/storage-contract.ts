@@ -338,8 +338,8 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       const failed = await kept.listSends({ userId: alice, state: 'failed' });
       const settled = { userId: alice, state: 'failed', error };
       expect(failed).toEqual([
-        { ...send('t1'), ...settled },
         { ...send('t2'), ...settled },
+        { ...send('t1'), ...settled },
       ]);
       expect((await kept.listSends()).map(({ txnId }) => txnId)).toEqual(['t3']);
       expect(await kept.completeSend(alice, 't1', '$late')).toBe(true);
@@ -358,6 +358,20 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
       expect(await storage.deleteSend(alice, 't1')).toBe(true);
       await storage.enqueueSend(alice, send('t1'));
       expect((await (await look()).listSends()).map(({ txnId }) => txnId)).toEqual(['t2', 't1']);
+    });
+
+    check('keeps a send that settles last, although it was enqueued first', async (storage, look) => {
+      const txnIds = Array.from({ length: storageLimits.settledSends }, (_, i) => `t${i}`);
+      const failure = { name: 'Error', message: 'refused' };
+      for (const txnId of ['old failed', 'old sent', ...txnIds]) await storage.enqueueSend(alice, send(txnId));
+      await Promise.all(txnIds.map((txnId) => storage.failSend(alice, txnId, failure)));
+      expect(await storage.failSend(alice, 'old failed', failure)).toBe(true);
+      const kept = await look();
+      const failed = (await kept.listSends({ state: 'failed' })).map(({ txnId }) => txnId);
+      expect(failed).toEqual([...txnIds.slice(1), 'old failed']);
+      await Promise.all([...failed, 'old sent'].map((txnId) => kept.completeSend(alice, txnId, '$event')));
+      const sent = (await kept.listSends({ state: 'sent' })).map(({ txnId }) => txnId);
+      expect(sent).toEqual([...txnIds.slice(2), 'old failed', 'old sent']);
     });
 
     check('deletes the oldest sent entries beyond its limit, and no queued or failed ones', async (storage, look) => {
