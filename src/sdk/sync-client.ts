@@ -73,7 +73,7 @@ export interface SyncClientOptions {
   readonly missed?: MissedEventsSink;
   readonly diagnostics: Diagnostics;
   /** Called when the connection to the homeserver is lost and when it is back. */
-  readonly onConnection: (connected: boolean) => void;
+  readonly onReachableChanged: (connected: boolean) => void;
   /** Called when the homeserver rejects the position; the client continues with a sync without a position. */
   readonly onPositionLost: (error: MatrixClientManagerError) => void;
   /** Called once when a running client fails permanently, for example because its session has ended. */
@@ -198,8 +198,8 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
       requestTimeoutMs,
       signal,
       isStarting: () => this.#phase === 'starting',
-      onConnection: (connected) => {
-        if (this.#phase !== 'closing') options.onConnection(connected);
+      onReachableChanged: (connected) => {
+        if (this.#phase !== 'closing') options.onReachableChanged(connected);
       },
       onPositionLost,
       onFailure: (error) => this.#fail(error),

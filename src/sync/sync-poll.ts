@@ -49,7 +49,7 @@ export interface SyncPollOptions {
   /** Whether the client is waiting for its first sync. */
   readonly isStarting: () => boolean;
   /** Called when the connection to the homeserver is lost and when it is back. */
-  readonly onConnection: (connected: boolean) => void;
+  readonly onReachableChanged: (connected: boolean) => void;
   /** Called when the homeserver rejects the position; a fresh sync follows. */
   readonly onPositionLost: (error: MatrixClientManagerError) => void;
   /**
@@ -328,6 +328,6 @@ export class SyncPoll {
   #setConnected(connected: boolean): void {
     if (connected === this.#connected || this.#options.signal.aborted) return;
     this.#connected = connected;
-    this.#options.onConnection(connected);
+    this.#options.onReachableChanged(connected);
   }
 }

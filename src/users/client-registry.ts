@@ -7,7 +7,7 @@ import { throwErrors } from '../core/run-all-steps.js';
 import { EvictionOrder } from './eviction-order.js';
 import { ClientCapacity } from './client-capacity.js';
 import {
-  asManagerError,
+  startFailedError,
   closedError,
   toClientInfo,
   isStartingOrRunning,
@@ -28,7 +28,7 @@ export interface StartCredentials {
 
 /** Callbacks through which a client reports changes to the registry. */
 export interface ClientHooks {
-  readonly onConnection: (connected: boolean) => void;
+  readonly onReachableChanged: (connected: boolean) => void;
   readonly onFatal: (error: MatrixClientManagerError) => void;
 }
 
@@ -137,7 +137,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
       }
       slot.leases++; // before the await: a client that just became live could otherwise be evicted at once
       this.#evictable.delete(userId);
-      this.#scheduler.cancelReviews(userId);
+      this.#scheduler.keepLive(userId);
       try {
         const { phase } = slot;
         const client = phase.state === 'starting' ? await this.#joinStart(phase, userId, signal) : phase.client;
@@ -156,7 +156,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   addConnection(userId: string): Disposable {
     this.#connectionCounts.set(userId, this.connectionCount(userId) + 1);
     this.#evictable.delete(userId);
-    this.#scheduler.cancelReviews(userId);
+    this.#scheduler.keepLive(userId);
     let released = false;
     return {
       [Symbol.dispose]: () => {
@@ -262,22 +262,23 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     return slot.phase.state === 'stopping' ? slot.phase.stopped : (slot as StartingOrRunningSlot<Client>);
   }
 
+  /** The start begins after the slot is in the map and the listeners have seen `starting`, else they could see `live` first. */
   #beginStart(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot<Client> {
     const now = this.#options.clock.now();
-    const announced = Promise.withResolvers<void>();
+    const stateReported = Promise.withResolvers<void>();
     const phase: StartingPhase<Client> = {
       state: 'starting',
-      started: announced.promise.then(() => this.#runStart(slot, phase, startCredentials)),
+      started: stateReported.promise.then(() => this.#runStart(slot, phase, startCredentials)),
       abort: new AbortController(),
       queued: false,
       callers: 0,
     };
-    const slot: Slot<Client> = { userId, since: now, lastActivityAt: now, expectedSince: undefined, leases: 0, phase };
+    const slot: Slot<Client> = { userId, since: now, lastActivityAt: now, prewarmedAt: undefined, leases: 0, phase };
     phase.started.catch(() => {}); // every caller may have aborted its wait: no unhandled rejection then
     const from = this.#slots.has(userId) ? 'failed' : 'stopped';
     this.#slots.set(userId, slot);
     this.#options.onStateChanged(userId, from, 'starting');
-    announced.resolve();
+    stateReported.resolve();
     return slot as StartingOrRunningSlot<Client>;
   }
 
@@ -313,7 +314,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     let fatal: MatrixClientManagerError | undefined;
     let created: Client | undefined;
     const hooks: ClientHooks = {
-      onConnection: (connected) => this.#onConnectionChanged(slot, connected),
+      onReachableChanged: (connected) => this.#onReachableChanged(slot, connected),
       onFatal: (error) => {
         fatal = error;
         this.#onFatalError(slot, error);
@@ -330,13 +331,13 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
         withDeadline({ clock, timeoutMs, signal }, timeoutError, createAndStart),
       );
       this.#setPhase(slot, { state: 'live', client });
-      this.#allowIdle(slot);
+      this.#trackIdleTime(slot);
       this.#options.onStarted(userId);
       if (fatal) this.#onFatalError(slot, fatal);
       this.#capacity.evictForWaiters();
       return client;
     } catch (error) {
-      const failure = this.#closed ? closedError() : asManagerError(error, userId);
+      const failure = this.#closed ? closedError() : startFailedError(error, userId);
       this.#capacity.release();
       if (created) this.#enterFailed(slot, failure);
       else this.#discardSlot(slot, failure);
@@ -378,8 +379,8 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     error?: MatrixClientManagerError,
   ): Promise<MatrixClientManagerError | undefined> {
     const { userId } = slot;
-    const announced = Promise.withResolvers<void>();
-    const stopResult = announced.promise
+    const stateReported = Promise.withResolvers<void>();
+    const stopResult = stateReported.promise
       .then(() => client.stop())
       .then(
         () => undefined,
@@ -396,9 +397,9 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
         return failure;
       });
     this.#evictable.delete(userId);
+    this.#scheduler.endReviews(userId);
     this.#setPhase(slot, { state: 'stopping', stopped: stopResult, client });
-    this.#scheduler.cancelReviews(userId); // after the change of phase: it would wake a resting client, which then polls
-    announced.resolve();
+    stateReported.resolve();
     return stopResult;
   }
 
@@ -428,7 +429,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     this.#slots.delete(slot.userId);
   }
 
-  #onConnectionChanged(slot: Slot<Client>, connected: boolean): void {
+  #onReachableChanged(slot: Slot<Client>, connected: boolean): void {
     const { phase } = slot;
     if (phase.state !== 'live' && phase.state !== 'reconnecting') return;
     this.#setPhase(slot, { state: connected ? 'live' : 'reconnecting', client: phase.client });
@@ -449,16 +450,19 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
 
   #recordActivity(slot: Slot<Client>): void {
     slot.lastActivityAt = this.#options.clock.now();
-    slot.expectedSince = undefined;
+    slot.prewarmedAt = undefined;
     this.#scheduler.recordActivity(slot.userId);
-    this.#allowIdle(slot);
+    this.#trackIdleTime(slot);
   }
 
-  /** Lets the client be evicted or stopped as idle, unless a lease or a connection protects it. */
-  #allowIdle(slot: Slot<Client>): void {
+  /**
+   * Moves the client to the end of the eviction order, or before all active ones if it was prewarmed, and lets the policy
+   * review it. Does nothing while a lease or a connection protects it.
+   */
+  #trackIdleTime(slot: Slot<Client>): void {
     const isLive = slot.phase.state === 'live' || slot.phase.state === 'reconnecting';
     if (!isLive || slot.leases > 0 || this.#connectionCounts.has(slot.userId)) return;
-    if (slot.expectedSince === undefined) this.#evictable.addLast(slot.userId);
+    if (slot.prewarmedAt === undefined) this.#evictable.addLast(slot.userId);
     else this.#evictable.addInactive(slot.userId);
     this.#scheduler.scheduleReviews(slot.userId);
   }
@@ -473,7 +477,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   #prewarm(userId: string): void {
     if (this.#closed || this.#slots.has(userId) || this.#capacity.isFull) return;
     const slot = this.#beginStart(userId, {});
-    slot.expectedSince = slot.lastActivityAt;
+    slot.prewarmedAt = slot.lastActivityAt;
     slot.lastActivityAt = 0; // a prewarm is no activity of the user
   }
 

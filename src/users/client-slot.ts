@@ -41,7 +41,7 @@ export interface Slot<Client> {
   since: number;
   lastActivityAt: number;
   /** When the client was prewarmed; undefined for other starts, and once the user is active. */
-  expectedSince: number | undefined;
+  prewarmedAt: number | undefined;
   leases: number;
 }
 
@@ -93,7 +93,8 @@ export function stopFailedError(cause: unknown, userId: string): MatrixClientMan
   return new MatrixClientManagerError('CLIENT_FAILED', message, { userId, cause });
 }
 
-export function asManagerError(error: unknown, userId: string): MatrixClientManagerError {
+/** The error with which a start rejects: `error` itself, or `CLIENT_FAILED` for one that is not of this library. */
+export function startFailedError(error: unknown, userId: string): MatrixClientManagerError {
   if (isManagerError(error)) return error;
   return new MatrixClientManagerError('CLIENT_FAILED', `starting ${userId} failed`, { userId, cause: error });
 }

@@ -14,15 +14,18 @@ export interface UserActivity {
 
 /**
  * How a user is connected. `live`: by long polls. `resting`: by one poll every `pollIntervalMs` (Infinity: no polls);
- * the client and its sync position are kept. `asleep`: without a client. `wakeAt` is when to start the client again
- * ahead of the user's activity. `reviewAt` is when to ask the policy again.
+ * the client and its sync position are kept. `asleep`: without a client. `wakeAt` is when to start a new client, ahead
+ * of the user's activity; it does not concern the end of a rest. `reviewAt` is when to ask the policy again.
  */
 export type ConnectionMode =
   | { readonly mode: 'live'; readonly reviewAt: number }
   | { readonly mode: 'resting'; readonly pollIntervalMs: number; readonly reviewAt: number }
   | { readonly mode: 'asleep'; readonly wakeAt?: number };
 
-/** Decides how a user is connected. Not asked while a call uses the user's client or a connection is open. */
+/**
+ * Decides whether a user's client polls continuously, polls at intervals, or is stopped. It concerns clients without an
+ * open `Connection` and without a running call; all other clients are `live`.
+ */
 export interface ConnectionPolicy {
   /** Called at `reviewAt`. Activity before that makes a resting client live at once, and the policy is asked again. */
   decide(user: UserActivity): ConnectionMode;
@@ -45,8 +48,11 @@ export interface ActivityPolicyOptions {
   readonly wakeAheadMs?: number;
 }
 
-/** How long a client that was started ahead of the usual hour stays up without activity, in milliseconds. */
-const EXPECT_FOR_MS = 4_500_000;
+/**
+ * How long a client that was started ahead of the usual hour stays up without activity, in milliseconds. Longer than the
+ * default of `wakeAheadMs` plus that hour, so that the client still runs at the end of the hour.
+ */
+const PREWARMED_CLIENT_MS = 4_500_000;
 
 const activityPolicySchema = optionsOf<ActivityPolicyOptions>({
   idleTimeoutMs: durationMs(1),
@@ -66,7 +72,7 @@ export function activityPolicy(options: ActivityPolicyOptions): ConnectionPolicy
   return {
     decide({ now, lastActivityAt, expectedSince, likelyReturnAt }) {
       const restsAt = lastActivityAt + restAfterMs;
-      const sleepsAt = Math.max(lastActivityAt + idleTimeoutMs, (expectedSince ?? -Infinity) + EXPECT_FOR_MS);
+      const sleepsAt = Math.max(lastActivityAt + idleTimeoutMs, (expectedSince ?? -Infinity) + PREWARMED_CLIENT_MS);
       if (now >= sleepsAt) {
         const wakes = likelyReturnAt !== undefined && wakeAheadMs > 0 && likelyReturnAt - wakeAheadMs > now;
         return { mode: 'asleep', ...(wakes && { wakeAt: likelyReturnAt - wakeAheadMs }) };

@@ -36,22 +36,24 @@ export interface Connection extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-export interface OpenConnectionOptions {
+export interface ManagedConnectionOptions {
   readonly userId: string;
   readonly state: ConnectionState;
   readonly logger: Logger;
-  readonly onClosed: () => void;
+  /** Removes the callback and the hold on the client. Called once, before the state becomes `closed`. */
+  readonly release: () => void;
 }
 
-export class OpenConnection implements Connection {
+/** A connection as the manager makes and updates it. */
+export class ManagedConnection implements Connection {
   readonly userId: string;
-  readonly #options: OpenConnectionOptions;
+  readonly #options: ManagedConnectionOptions;
   /** Wrapped in objects, so that a function that is added twice is called twice. */
   readonly #listeners = new Set<{ readonly listener: ConnectionEvents['stateChanged'] }>();
   #state: ConnectionState;
   #error: MatrixClientManagerError | undefined;
 
-  constructor(options: OpenConnectionOptions) {
+  constructor(options: ManagedConnectionOptions) {
     this.#options = options;
     this.userId = options.userId;
     this.#state = options.state;
@@ -83,7 +85,7 @@ export class OpenConnection implements Connection {
 
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
-    this.#options.onClosed();
+    this.#options.release();
     this.setState('closed');
     this.#listeners.clear();
   }

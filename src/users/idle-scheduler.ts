@@ -5,12 +5,12 @@ import { catchRejection } from '../core/contain.js';
 import { silentLogger } from '../core/logger.js';
 import type { Logger } from '../core/logger.js';
 import { ActivityHistory } from './activity-history.js';
-import { ReviewQueue } from './review-queue.js';
+import { DueTimes } from './due-times.js';
 
 /** How the scheduler reads a user's activity, and carries out the decisions of the policy. */
 export interface IdleActions {
   /** The user's activity; undefined if the user has no client. */
-  readonly activity: (userId: string) => { lastActivityAt: number; expectedSince: number | undefined } | undefined;
+  readonly activity: (userId: string) => { lastActivityAt: number; prewarmedAt: number | undefined } | undefined;
   readonly rest: (userId: string, pollIntervalMs: number) => void;
   readonly wake: (userId: string) => void;
   readonly stopIdle: (userId: string) => void;
@@ -37,17 +37,17 @@ export interface IdleSchedulerOptions {
 const defaultFallbackPolicy = activityPolicy({ idleTimeoutMs: 7_200_000 });
 
 /**
- * Carries out the connection policy. One timer runs every `sweepIntervalMs` and reviews the users that are due.
- * Activity does not move a scheduled review: a review that finds the user active schedules the next one. So activity is
- * cheap.
+ * Carries out the connection policy, starts clients ahead of usual hours, and stops clients above `maxHeapBytes`. One
+ * timer runs every `sweepIntervalMs` and reviews the users that are due. Activity does not move a scheduled review: a
+ * review that finds the user active schedules the next one. So activity is cheap.
  */
 export class IdleScheduler {
   readonly #options: IdleSchedulerOptions;
   readonly #actions: IdleActions;
   readonly #activityHistory = new ActivityHistory();
-  readonly #reviewQueue: ReviewQueue;
+  readonly #reviewQueue: DueTimes;
   /** Users without a client, by the time at which to start it ahead of their usual hour. */
-  readonly #prewarmQueue: ReviewQueue;
+  readonly #prewarmQueue: DueTimes;
   readonly #resting = new Set<string>();
   #sweepTimer: TimerHandle;
   /**
@@ -60,8 +60,8 @@ export class IdleScheduler {
   constructor(options: IdleSchedulerOptions, actions: IdleActions) {
     this.#options = options;
     this.#actions = actions;
-    this.#reviewQueue = new ReviewQueue(options.sweepIntervalMs);
-    this.#prewarmQueue = new ReviewQueue(options.sweepIntervalMs);
+    this.#reviewQueue = new DueTimes(options.sweepIntervalMs);
+    this.#prewarmQueue = new DueTimes(options.sweepIntervalMs);
   }
 
   isResting(userId: string): boolean {
@@ -84,10 +84,17 @@ export class IdleScheduler {
     this.#scheduleSweep();
   }
 
-  /** Ends the reviews of the user: their client is in use or has stopped. */
-  cancelReviews(userId: string): void {
+  /** Ends the reviews of the user, and ends a rest: a call or a connection needs the client. */
+  keepLive(userId: string): void {
+    const wasResting = this.#resting.has(userId);
+    this.endReviews(userId);
+    if (wasResting) this.#actions.wake(userId);
+  }
+
+  /** Ends the reviews of the user, whose client stops. */
+  endReviews(userId: string): void {
     this.#reviewQueue.cancel(userId);
-    if (this.#resting.delete(userId)) this.#actions.wake(userId);
+    this.#resting.delete(userId);
     this.#cancelSweepIfIdle();
   }
 
@@ -111,26 +118,26 @@ export class IdleScheduler {
     const { clock } = this.#options;
     const now = clock.now();
     const likelyReturnAt = this.#activityHistory.likelyReturnAt(userId, now);
-    const connection = this.#decide({
+    const decision = this.#decide({
       userId,
       now,
       lastActivityAt: activity.lastActivityAt,
-      ...(activity.expectedSince !== undefined && { expectedSince: activity.expectedSince }),
+      ...(activity.prewarmedAt !== undefined && { expectedSince: activity.prewarmedAt }),
       ...(likelyReturnAt !== undefined && { likelyReturnAt }),
     });
     if (this.#closed || !this.#actions.activity(userId)) return; // the policy itself has stopped the client
-    if (connection.mode === 'asleep') {
+    if (decision.mode === 'asleep') {
       this.#actions.stopIdle(userId);
-      if (connection.wakeAt !== undefined) this.#prewarmQueue.schedule(userId, connection.wakeAt);
+      if (decision.wakeAt !== undefined) this.#prewarmQueue.schedule(userId, decision.wakeAt);
       return;
     }
     // At least 1 ms: a `reviewAt` in the past would cause an endless loop.
-    this.#reviewQueue.schedule(userId, Math.max(connection.reviewAt, now + 1));
-    if (connection.mode === 'live') {
+    this.#reviewQueue.schedule(userId, Math.max(decision.reviewAt, now + 1));
+    if (decision.mode === 'live') {
       if (this.#resting.delete(userId)) this.#actions.wake(userId);
     } else {
       this.#resting.add(userId);
-      this.#actions.rest(userId, connection.pollIntervalMs);
+      this.#actions.rest(userId, decision.pollIntervalMs);
     }
   }
 

@@ -18,7 +18,7 @@ import type { Session } from '../http/session.js';
 import type { Accounts } from '../provisioning/accounts.js';
 import type { ClientGate } from '../core/ports/request-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
-import { KeptConnections } from './kept-connections.js';
+import { OpenConnections } from './open-connections.js';
 import type { Encryption } from './encryption.js';
 import { isLostDevice } from './encryption.js';
 import type { UserEventSink } from './user-events.js';
@@ -59,7 +59,7 @@ export interface CallerSession {
  */
 export class UserSessions {
   readonly registry: ClientRegistry<UserSession>;
-  readonly connections: KeptConnections;
+  readonly connections: OpenConnections;
   readonly #options: UserSessionsOptions;
   readonly #sessions = new Map<string, UserSession>();
   readonly #takeClaim: TakeClaim;
@@ -88,7 +88,7 @@ export class UserSessions {
       onStarted: (userId) => events.emit('clientStarted', { userId }),
       onStopped: (userId, reason, error) => this.#onStopped(userId, reason, error),
     });
-    this.connections = new KeptConnections({ ...settings, registry: this.registry, callbacks: options.callbacks });
+    this.connections = new OpenConnections({ ...settings, registry: this.registry, callbacks: options.callbacks });
   }
 
   /** Registers the callbacks, and starts the user's client. */

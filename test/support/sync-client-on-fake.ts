@@ -60,7 +60,7 @@ export function syncClientOf(
     slidingSync,
     stored,
     timelineOf: () => undefined,
-    onConnection: () => {},
+    onReachableChanged: () => {},
     onPositionLost: () => {},
     onFatal: () => {},
   });

@@ -58,7 +58,7 @@ export async function userSessionOnFake({
     },
     diagnostics,
     callbacks,
-    hooks: { onConnection: () => {}, onFatal: (error) => fatal.push(error) },
+    hooks: { onReachableChanged: () => {}, onFatal: (error) => fatal.push(error) },
     encryption: undefined,
     onGap: () => {},
   });

@@ -87,8 +87,8 @@ describe('starting and stopping', () => {
   it('goes through the states in order', async () => {
     const { registry, clients, log } = setUp();
     await registry.start('a');
-    clients[0]?.hooks.onConnection(false);
-    clients[0]?.hooks.onConnection(true);
+    clients[0]?.hooks.onReachableChanged(false);
+    clients[0]?.hooks.onReachableChanged(true);
     await registry.stop('a');
     expect(log).toEqual([
       'a stopped->starting',

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { ActivityHistory } from '../../src/users/activity-history.js';
-import { ReviewQueue } from '../../src/users/review-queue.js';
+import { DueTimes } from '../../src/users/due-times.js';
 import { activityPolicy, MatrixClientManager } from '../../src/index.js';
 import type { ActivityPolicyOptions, MatrixClientManagerOptions } from '../../src/index.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
@@ -214,9 +214,9 @@ describe('maxHeapBytes', () => {
   });
 });
 
-describe('ReviewQueue', () => {
+describe('DueTimes', () => {
   it('gives who is due, once, whatever the slots are', () => {
-    const queue = new ReviewQueue(100);
+    const queue = new DueTimes(100);
     queue.schedule('a', 150);
     queue.schedule('b', 190);
     queue.schedule('c', 1_000);

@@ -4,7 +4,7 @@ import { ClientRegistry } from '../../src/users/client-registry.js';
 import type { ClientHooks } from '../../src/users/client-registry.js';
 import { activityPolicy, MatrixClientManagerError } from '../../src/index.js';
 import type { Connection, MatrixClientManagerOptions } from '../../src/index.js';
-import { KeptConnections } from '../../src/users/kept-connections.js';
+import { OpenConnections } from '../../src/users/open-connections.js';
 import { ManualClock, MemoryLogger, MemoryUserEngine } from '../../src/testing/index.js';
 import { testContext } from '../support/context.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
@@ -286,7 +286,7 @@ describe('a connection whose client fails', () => {
       onError: () => {},
       onDeadLetter: async () => {},
     });
-    const connections = new KeptConnections({ registry, callbacks, clock, logger });
+    const connections = new OpenConnections({ registry, callbacks, clock, logger });
     const stop = async (): Promise<boolean> => registry.stop(userId).finally(() => connections.stopRequested(userId));
     const fail = async (error = fault): Promise<void> => {
       clients.at(-1)?.onFatal(error);

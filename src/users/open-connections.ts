@@ -6,11 +6,11 @@ import { invalidOptions, isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { retryDelayMs } from '../http/retry.js';
-import { OpenConnection } from './connection.js';
+import { ManagedConnection } from './connection.js';
 import type { ConnectionState } from './connection.js';
 import type { ConnectOptions } from './connect-options.js';
 
-export interface KeptConnectionsOptions {
+export interface OpenConnectionsOptions {
   readonly registry: ClientRegistry;
   readonly callbacks: CallbackRegistry;
   readonly clock: Clock;
@@ -24,7 +24,7 @@ const RECOVERED_AFTER_MS = 60_000;
 
 /** A user with open connections. */
 interface ConnectedUser {
-  readonly connections: Set<OpenConnection>;
+  readonly connections: Set<ManagedConnection>;
   /** Aborted when the user's last connection is closed. */
   readonly lastClosed: AbortController;
   state: ConnectionState;
@@ -40,11 +40,11 @@ interface ConnectedUser {
  * that was stopped or logged out is not restarted; when the application starts it again, the connection follows its
  * state.
  */
-export class KeptConnections {
-  readonly #options: KeptConnectionsOptions;
+export class OpenConnections {
+  readonly #options: OpenConnectionsOptions;
   readonly #users = new Map<string, ConnectedUser>();
 
-  constructor(options: KeptConnectionsOptions) {
+  constructor(options: OpenConnectionsOptions) {
     this.#options = options;
   }
 
@@ -52,7 +52,7 @@ export class KeptConnections {
    * Resolves when the user's client is live. Rejects as {@link ClientRegistry.start} does; the connection is closed
    * then.
    */
-  async open({ userId, callback, signal, ...filter }: ConnectOptions): Promise<OpenConnection> {
+  async open({ userId, callback, signal, ...filter }: ConnectOptions): Promise<ManagedConnection> {
     if (!callback && (filter.types ?? filter.rooms ?? filter.backlog) !== undefined) {
       const message =
         '`types`, `rooms` and `backlog` of connect() select events for its `callback`: pass a `callback` too';
@@ -63,11 +63,11 @@ export class KeptConnections {
     const removeCallback = callback && callbacks.add(userId, (...args) => callback(...args), filter);
     const registration = registry.addConnection(userId);
     const user = this.#connectedUser(userId);
-    const connection: OpenConnection = new OpenConnection({
+    const connection: ManagedConnection = new ManagedConnection({
       userId,
       state: user.state,
       logger,
-      onClosed: () => {
+      release: () => {
         removeCallback?.();
         user.connections.delete(connection);
         if (user.connections.size === 0) this.#removeUser(userId, user);
