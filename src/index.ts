@@ -41,13 +41,8 @@ export type {
 export type { CredentialsSource, CredentialsStore } from './provisioning/application-credentials.js';
 export type { ProvisionedUser, ProvisionUserOptions } from './provisioning/provision-user-options.js';
 export type { AdminAccount } from './provisioning/synapse-admin-http.js';
-export type {
-  AdminApi,
-  AdminDevice,
-  AdminUser,
-  DeactivateUserOptions,
-  ListUsersOptions,
-} from './provisioning/admin-api.js';
+export type { AdminDevice, AdminUser } from './provisioning/admin-answers.js';
+export type { AdminApi, DeactivateUserOptions, ListUsersOptions } from './provisioning/admin-api.js';
 export type { Credentials } from './core/credentials.js';
 export { normalizeUsername } from './core/ids.js';
 

@@ -78,7 +78,6 @@ export class TypingNotifier {
       path: path`/_matrix/client/v3/rooms/${roomId}/typing/${userId}`,
       body: typing ? { typing, timeout: timeoutMs } : { typing },
       session,
-      repeatable: true,
       retry: { attempts: 1 },
       priority: 'typing',
       signal,

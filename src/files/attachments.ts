@@ -6,6 +6,7 @@ import { MediaHttp } from '../http/media-http.js';
 import type { MediaResponse } from '../http/media-http.js';
 import { path } from '../http/path.js';
 import { invalidResponse } from '../http/response-error.js';
+import { optionalNumber, optionalText } from '../http/response-parts.js';
 import type { Session } from '../http/session.js';
 import { damagedFile, decryptFile, encryptedFileSchema, encryptFile } from './encrypted-file.js';
 import type { EncryptedFile, FileEncryption } from './encrypted-file.js';
@@ -59,15 +60,13 @@ interface DownloadOptions {
 }
 
 const uploadedSchema = v.object({ content_uri: v.pipe(v.string(), v.startsWith('mxc://')) });
-const configSchema = v.looseObject({ 'm.upload.size': v.fallback(v.nullish(v.number()), undefined) });
-/** A value of another type counts as absent, because senders can put any value there. */
-const text = v.fallback(v.optional(v.string()), undefined);
+const configSchema = v.looseObject({ 'm.upload.size': optionalNumber });
 const fileContentSchema = v.looseObject({
-  body: text,
-  filename: text,
-  url: text,
+  body: optionalText,
+  filename: optionalText,
+  url: optionalText,
   file: v.optional(v.unknown()), // null counts as absent
-  info: v.fallback(v.looseObject({ mimetype: text, size: v.fallback(v.optional(v.number()), undefined) }), {}),
+  info: v.fallback(v.looseObject({ mimetype: optionalText, size: optionalNumber }), {}),
 });
 
 const OCTET_STREAM = 'application/octet-stream';
@@ -183,7 +182,6 @@ export class Attachments {
         method: 'GET',
         path: `${await this.#mediaPathPrefix(signal)}/config`,
         session,
-        repeatable: true,
         signal,
       });
       return (this.#uploadLimit = config['m.upload.size'] ?? Infinity);

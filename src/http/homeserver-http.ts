@@ -26,8 +26,11 @@ export interface HttpRequest extends RequestContext {
   readonly body?: unknown;
   /** Session whose access token is sent. If the homeserver rejects the token, it is renewed once and the request resent. */
   readonly session?: Session;
-  /** Whether the request may be sent again although the homeserver may already have carried it out. */
-  readonly repeatable: boolean;
+  /**
+   * Whether the request may be sent again although the homeserver may already have carried it out.
+   * @default unless it is a POST
+   */
+  readonly repeatable?: boolean;
   readonly signal?: AbortSignal | undefined;
   /** Time for one attempt, body included, in milliseconds. @default the option requestTimeoutMs */
   readonly timeoutMs?: number;
@@ -92,12 +95,12 @@ export class HomeserverHttp {
     schema: Schema,
     request: HttpRequest,
   ): Promise<StatusAndBody<Schema>> {
-    const { session, signal, operation, method, path } = request;
+    const { session, signal, operation, method, path, repeatable = method !== 'POST' } = request;
     const send = (accessToken?: string): Promise<StatusAndBody<Schema>> => this.#sendOnce(schema, request, accessToken);
     const attempt = (): ReturnType<typeof send> => (session ? withSession(session, request, send) : send());
     return withRetries(attempt, { ...defaultRetryPolicy, ...request.retry }, this.#context.clock, signal, operation, {
       // After a rate limit or a refused connection the homeserver has done nothing. After a lost response it may have.
-      ...(!request.repeatable && { mayRepeat: wasNotCarriedOut }),
+      ...(!repeatable && { mayRepeat: wasNotCarriedOut }),
       onRepeat: () => this.#context.diagnostics.publish('requestRepeated', { method, path }),
     });
   }

@@ -1,15 +1,10 @@
 import * as v from 'valibot';
 import type { Credentials } from '../core/credentials.js';
 import type { HomeserverHttp } from './homeserver-http.js';
+import { optionalText } from './response-parts.js';
 import type { Session } from './session.js';
 
 const accessToken = v.pipe(v.string(), v.regex(/^[\x21-\x7e]+$/)); // must be valid in a header
-
-/** An optional string. A value of another type counts as absent. */
-const optionalText = v.pipe(
-  v.fallback(v.nullish(v.string()), undefined),
-  v.transform((text) => text ?? undefined),
-);
 
 const loginSchema = v.object({
   user_id: v.string(),
@@ -101,7 +96,6 @@ export async function whoami(
     method: 'GET',
     path: '/_matrix/client/v3/account/whoami',
     session,
-    repeatable: true,
     signal,
   });
   return { userId: body.user_id, deviceId: body.device_id };

@@ -25,7 +25,6 @@ export async function readVersions(http: HomeserverHttp, signal: AbortSignal, at
     method: 'GET',
     path: '/_matrix/client/versions',
     lane: 'admin', // so that hanging calls cannot occupy the connection that this request needs
-    repeatable: true,
     retry: { attempts },
     timeoutMs: Math.min(MAX_TIMEOUT_MS, http.requestTimeoutMs),
     signal,

@@ -61,8 +61,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   const transport = settings.transport.open();
   const { homeserverUrl } = settings;
   const ungated = new HomeserverHttp(context, { homeserverUrl, connections: transport, gate: openGate });
-  const gate = new HomeserverGate({
-    clock,
+  const gate = new HomeserverGate(context, {
     rateLimit: settings.rateLimit,
     adminRateLimit: settings.adminRateLimit,
     probe: () => readVersions(ungated, signal),
@@ -79,20 +78,17 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   const versions = new ServerVersions(context, http, signal);
   const homeserver: HomeserverContext = Object.freeze({ ...context, http, versions, gate, answersOtherRequests });
 
-  const adminHttp = admin && new SynapseAdminHttp(http, ownAdmin(http, admin, signal), settings.adminConcurrency);
-  const provisioner =
-    settings.provisioner ?? (adminHttp && new SynapseAdminProvisioner({ connection: adminHttp, clock }));
-  const accounts = new Accounts({
-    http,
+  const adminHttp = admin && new SynapseAdminHttp(homeserver, ownAdmin(http, admin, signal), settings.adminConcurrency);
+  const provisioner = settings.provisioner ?? (adminHttp && new SynapseAdminProvisioner(adminHttp));
+  const accounts = new Accounts(homeserver, {
     storage,
     provisioner,
-    application: credentials && new ApplicationCredentials({ source: credentials, clock, logger, signal }),
+    application: credentials && new ApplicationCredentials(context, credentials, signal),
     admin: adminHttp?.account,
     serverName,
     deviceName: settings.deviceName,
     isDeactivated: async (userId) => (await adminHttp?.isDeactivated(userId)) ?? false,
     onChanged: (changed) => events.emit('credentialsChanged', { userId: changed.userId, credentials: changed }),
-    logger,
     signal,
   });
 

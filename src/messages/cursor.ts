@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
 
@@ -43,10 +43,7 @@ export function decodeCursor(roomId: string, cursor: unknown): PagePosition {
 }
 
 function digest(roomId: string, body: string): Buffer {
-  return createHash('sha256')
-    .update(`matrix-client-manager cursor\0${roomId}\0${body}`)
-    .digest()
-    .subarray(0, DIGEST_BYTES);
+  return hash('sha256', `matrix-client-manager cursor\0${roomId}\0${body}`, 'buffer').subarray(0, DIGEST_BYTES);
 }
 
 export function invalidCursor(roomId: string, cause?: unknown): MatrixClientManagerError {

@@ -26,7 +26,6 @@ export async function readMessages(
     path: path`/_matrix/client/v3/rooms/${roomId}/messages`,
     query: { dir: 'b', from, to, limit, filter: LAZY_MEMBERS },
     session,
-    repeatable: true,
     signal,
   });
   const events = body.chunk.filter(isRawEvent);
@@ -58,7 +57,6 @@ export async function fetchEventToken(
     path: path`/_matrix/client/v3/rooms/${roomId}/context/${eventId}`,
     query: { limit: 0, filter: LAZY_MEMBERS },
     session,
-    repeatable: true,
     signal,
   });
   return body.end;

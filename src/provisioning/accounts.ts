@@ -4,11 +4,10 @@ import type { Credentials } from '../core/credentials.js';
 import { invalidOptions, isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { runAllSteps } from '../core/run-all-steps.js';
 import { isError } from '../core/is-error.js';
-import type { Logger } from '../core/logger.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { SingleFlight } from '../core/single-flight.js';
 import { failureClass } from '../http/failure-class.js';
-import type { HomeserverHttp } from '../http/homeserver-http.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
 import { refreshSession, whoami } from '../http/login.js';
 import { Session } from '../http/session.js';
 import type { Storage } from '../storage/storage.js';
@@ -21,7 +20,6 @@ import type { ProvisionedUser, ProvisionUserOptions } from './provision-user-opt
 import type { OpenSessionRequest, Provisioner } from './provisioner.js';
 
 export interface AccountsOptions {
-  readonly http: HomeserverHttp;
   readonly storage: Storage;
   readonly provisioner: Provisioner | undefined;
   /** The application's own store of credentials. */
@@ -35,7 +33,6 @@ export interface AccountsOptions {
   readonly isDeactivated?: ((userId: string) => Promise<boolean>) | undefined;
   /** Called with renewed credentials, or those of a new device, before they are used. */
   readonly onChanged?: ((credentials: Credentials) => void) | undefined;
-  readonly logger: Logger;
   /** Aborted when the manager shuts down. */
   readonly signal: AbortSignal;
 }
@@ -47,6 +44,7 @@ export interface AccountsOptions {
  * visible which operations may wait for each other.
  */
 export class Accounts {
+  readonly #context: Pick<HomeserverContext, 'http' | 'logger'>;
   readonly #options: AccountsOptions;
   readonly #provisionFlights = new SingleFlight<ProvisionedUser>();
   readonly #renewalFlights = new SingleFlight<Credentials>();
@@ -58,7 +56,8 @@ export class Accounts {
   /** Logouts running in the background. */
   readonly #pendingLogouts = new Set<Promise<void>>();
 
-  constructor(options: AccountsOptions) {
+  constructor(context: Pick<HomeserverContext, 'http' | 'logger'>, options: AccountsOptions) {
+    this.#context = context;
     this.#options = options;
   }
 
@@ -248,7 +247,7 @@ export class Accounts {
     const { userId, deviceId } = invalid;
     return this.#renewalFlights.run(JSON.stringify([userId, deviceId]), () =>
       this.#userQueue.run(userId, async () => {
-        const { logger, storage, isDeactivated, onChanged } = this.#options;
+        const { storage, isDeactivated, onChanged } = this.#options;
         const stored = await storage.getCredentials(userId);
         const { renewed, isKnownToApplication } = await this.#findReplacement(invalid, stored).catch(
           async (error: unknown) => {
@@ -260,7 +259,7 @@ export class Accounts {
         // If the user has a newer device, its credentials stay stored; the renewed ones are used by this session only.
         if (!stored || stored.deviceId === deviceId) await this.#store(renewed, isKnownToApplication);
         if (!isKnownToApplication) onChanged?.(renewed);
-        logger.info({ userId, deviceId }, 'access token renewed');
+        this.#context.logger.info({ userId, deviceId }, 'access token renewed');
         return renewed;
       }),
     );
@@ -271,7 +270,8 @@ export class Accounts {
     invalid: Credentials,
     stored: Credentials | undefined,
   ): Promise<{ renewed: Credentials; isKnownToApplication?: true }> {
-    const { http, provisioner, logger, signal } = this.#options;
+    const { http, logger } = this.#context;
+    const { provisioner, signal } = this.#options;
     const { userId, deviceId } = invalid;
     if (stored && (await this.#isValidReplacement(invalid, stored)))
       return { renewed: stored, isKnownToApplication: true };
@@ -322,13 +322,13 @@ export class Accounts {
 
   /** Logs a session out; a failure is logged. */
   async #logOut(credentials: Credentials): Promise<void> {
-    const { provisioner, logger, signal } = this.#options;
+    const { provisioner, signal } = this.#options;
     const { userId, deviceId } = credentials;
     try {
       if (!provisioner) return; // the application supplied the session, and may use it elsewhere
       await orAborted(provisioner.closeSession(credentials, { signal }), signal, `logging out ${userId}`);
     } catch (error) {
-      logger.warn({ userId, deviceId, err: error }, 'logging out failed; the session stays valid');
+      this.#context.logger.warn({ userId, deviceId, err: error }, 'logging out failed; the session stays valid');
     }
   }
 
@@ -364,7 +364,7 @@ export class Accounts {
     credentials: Credentials,
     signal: AbortSignal | undefined,
   ): Promise<{ userId: string; deviceId: string | undefined }> {
-    return whoami(this.#options.http, new Session(credentials.userId, credentials), signal);
+    return whoami(this.#context.http, new Session(credentials.userId, credentials), signal);
   }
 
   /** The account of the option `admin`, if it is this user. */

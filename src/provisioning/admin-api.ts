@@ -6,30 +6,12 @@ import type { CallOptions } from '../core/call-options.js';
 import { checkOptions, flag, optionsOf, signal, text, wholeNumber } from '../core/validation.js';
 import { assertRoomId, assertUserId, newUserId, serverNameOf } from '../core/ids.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { HttpRequest } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import { devicesSchema, deviceSchema, usersSchema, userSchema } from './admin-answers.js';
+import type { AdminDevice, AdminUser } from './admin-answers.js';
 import type { Provisioner } from './provisioner.js';
 import type { SynapseAdminHttp } from './synapse-admin-http.js';
-
-/** A user as returned by the Admin API. */
-export interface AdminUser {
-  readonly userId: string;
-  readonly displayName: string | undefined;
-  readonly avatarUrl: string | undefined;
-  readonly admin: boolean;
-  readonly deactivated: boolean;
-  readonly locked: boolean;
-  /** Milliseconds since the Unix epoch. */
-  readonly createdAt: number | undefined;
-}
-
-export interface AdminDevice {
-  readonly deviceId: string;
-  readonly displayName: string | undefined;
-  /** Milliseconds since the Unix epoch. */
-  readonly lastSeenAt: number | undefined;
-  readonly lastSeenIp: string | undefined;
-}
 
 export interface ListUsersOptions extends CallOptions {
   /** The `next` of the previous page. */
@@ -56,6 +38,7 @@ export interface DeactivateUserOptions extends CallOptions {
 }
 
 const deactivateSchema = optionsOf<DeactivateUserOptions>({ erase: v.optional(flag), signal: v.optional(signal) });
+const roomSchema = v.object({ room_id: v.string() });
 const displayNameSchema = optionsOf<{ displayName: string }>({ displayName: text });
 
 /**
@@ -70,8 +53,8 @@ export class AdminApi {
   readonly #admin: SynapseAdminHttp;
   readonly #provisioner: Provisioner;
   readonly #serverName: string;
-  readonly #closed: AbortSignal | undefined;
-  readonly #onDeactivated: ((userId: string) => Promise<void>) | undefined;
+  readonly #closed: AbortSignal;
+  readonly #onDeactivated: (userId: string) => Promise<void>;
 
   /**
    * @internal Use `manager.admin`.
@@ -82,7 +65,7 @@ export class AdminApi {
     admin: SynapseAdminHttp,
     provisioner: Provisioner,
     serverName: string,
-    manager: { readonly closed?: AbortSignal; readonly onDeactivated?: (userId: string) => Promise<void> } = {},
+    manager: { readonly closed: AbortSignal; readonly onDeactivated: (userId: string) => Promise<void> },
   ) {
     this.#admin = admin;
     this.#provisioner = provisioner;
@@ -99,9 +82,8 @@ export class AdminApi {
   }
 
   async #find(userId: string, callerSignal: AbortSignal | undefined): Promise<AdminUser | undefined> {
-    const at = path`/_synapse/admin/v2/users/${userId}`;
     try {
-      return toUser(await this.#call(userSchema, { method: 'GET', at, doing: 'reading', userId, callerSignal }));
+      return await this.#callUser(userId, 'reading', callerSignal);
     } catch (error) {
       if (isManagerError(error, 'NOT_FOUND')) return undefined;
       throw error;
@@ -112,16 +94,11 @@ export class AdminApi {
   async listUsers(options: ListUsersOptions = {}): Promise<{ users: AdminUser[]; total: number; next?: string }> {
     const read = checkOptions('listUsers()', listUsersSchema, options);
     const { from, limit = 100, name, deactivated, signal: callerSignal } = read;
-    const { body } = await this.#runLimited(usersSchema, callerSignal, {
-      operation: 'listing users',
-      method: 'GET',
-      path: '/_synapse/admin/v2/users',
-      query: { from, limit, name, deactivated, guests: false },
-      repeatable: true,
-    });
-    const { users, total, next_token: next } = body;
+    const query = { from, limit, name, deactivated, guests: false };
+    const request = { operation: 'listing users', method: 'GET', path: '/_synapse/admin/v2/users', query } as const;
+    const { users, total, next_token: next } = await this.#call(usersSchema, request, callerSignal);
     return {
-      users: this.#validEntries(userSchema, users).map(toUser),
+      users: this.#validEntries(userSchema, users),
       total: total ?? users.length,
       ...(next !== undefined && next !== null && { next: String(next) }),
     };
@@ -131,9 +108,7 @@ export class AdminApi {
     checkOptions('setDisplayName()', displayNameSchema, { displayName });
     const { signal: callerSignal } = checkOptions('setDisplayName()', callSchema, options);
     await this.#requireUser(userId, 'renaming', callerSignal);
-    const body = { displayname: displayName };
-    const at = path`/_synapse/admin/v2/users/${userId}`;
-    await this.#call(userSchema, { method: 'PUT', at, doing: 'renaming', userId, body, callerSignal });
+    await this.#callUser(userId, 'renaming', callerSignal, { displayname: displayName });
   }
 
   /**
@@ -148,8 +123,8 @@ export class AdminApi {
     const { erase = false, signal: callerSignal } = read;
     // After the deactivation the user is forgotten even if the caller's signal has ended the call.
     await this.#withSignal(callerSignal, async (combined) => {
-      await this.#provisioner.deactivateUser(userId, { erase, ...(combined && { signal: combined }) });
-      await this.#onDeactivated?.(userId);
+      await this.#provisioner.deactivateUser(userId, { erase, signal: combined });
+      await this.#onDeactivated(userId);
     });
   }
 
@@ -159,29 +134,20 @@ export class AdminApi {
     const user = await this.#requireUser(userId, 'reactivating', callerSignal);
     if (!user.deactivated) return user; // an active account keeps its password
     const body = { deactivated: false, password: randomBytes(32).toString('base64url'), logout_devices: false };
-    const at = path`/_synapse/admin/v2/users/${userId}`;
-    return toUser(
-      await this.#call(userSchema, { method: 'PUT', at, doing: 'reactivating', userId, body, callerSignal }),
-    );
+    return this.#callUser(userId, 'reactivating', callerSignal, body);
   }
 
   async listDevices(userId: string, options: CallOptions = {}): Promise<AdminDevice[]> {
     assertUserId(userId);
     const { signal: callerSignal } = checkOptions('listDevices()', callSchema, options);
-    const at = path`/_synapse/admin/v2/users/${userId}/devices`;
-    const { devices } = await this.#call(devicesSchema, {
-      method: 'GET',
-      at,
-      doing: 'listing the devices of',
+    const request = {
+      operation: `listing the devices of ${userId}`,
       userId,
-      callerSignal,
-    });
-    return this.#validEntries(deviceSchema, devices).map((device) => ({
-      deviceId: device.device_id,
-      displayName: device.display_name ?? undefined,
-      lastSeenAt: device.last_seen_ts ?? undefined,
-      lastSeenIp: device.last_seen_ip ?? undefined,
-    }));
+      method: 'GET',
+      path: path`/_synapse/admin/v2/users/${userId}/devices`,
+    } as const;
+    const { devices } = await this.#call(devicesSchema, request, callerSignal);
+    return this.#validEntries(deviceSchema, devices);
   }
 
   /**
@@ -195,8 +161,13 @@ export class AdminApi {
     if (userId === account.userId && (await this.#withSignal(callerSignal, () => account.isLoggedInOn(deviceId)))) {
       account.assertNotAdmin(userId, `delete device ${deviceId} of`);
     }
-    const at = path`/_synapse/admin/v2/users/${userId}/devices/${deviceId}`;
-    await this.#call(v.object({}), { method: 'DELETE', at, doing: 'deleting a device of', userId, callerSignal });
+    const request = {
+      operation: `deleting a device of ${userId}`,
+      userId,
+      method: 'DELETE',
+      path: path`/_synapse/admin/v2/users/${userId}/devices/${deviceId}`,
+    } as const;
+    await this.#call(v.object({}), request, callerSignal);
   }
 
   /**
@@ -207,12 +178,16 @@ export class AdminApi {
     assertUserId(userId);
     const { signal: callerSignal } = checkOptions('joinRoom()', callSchema, options);
     if (typeof roomIdOrAlias !== 'string' || !roomIdOrAlias.startsWith('#')) assertRoomId(roomIdOrAlias);
-    const at = path`/_synapse/admin/v1/join/${roomIdOrAlias}`;
+    const request = {
+      operation: `joining a room for ${userId}`,
+      userId,
+      method: 'POST',
+      path: path`/_synapse/admin/v1/join/${roomIdOrAlias}`,
+      body: { user_id: userId },
+      repeatable: true,
+    } as const;
     try {
-      const body = { user_id: userId };
-      const request = { method: 'POST', at, doing: 'joining a room for', userId, body, callerSignal } as const;
-      const joined = await this.#call(v.object({ room_id: v.string() }), request);
-      return joined.room_id;
+      return (await this.#call(roomSchema, request, callerSignal)).room_id;
     } catch (error) {
       // For a user who is already in the room, Synapse answers 403; only the error text identifies this case.
       if (!isManagerError(error, 'FORBIDDEN') || !/already in the room/i.test(error.message)) throw error;
@@ -221,13 +196,9 @@ export class AdminApi {
   }
 
   async #resolveAlias(alias: string, callerSignal: AbortSignal | undefined): Promise<string> {
-    const { body } = await this.#runLimited(v.object({ room_id: v.string() }), callerSignal, {
-      operation: `resolving ${alias}`,
-      method: 'GET',
-      path: path`/_matrix/client/v3/directory/room/${alias}`,
-      repeatable: true,
-    });
-    return body.room_id;
+    const at = path`/_matrix/client/v3/directory/room/${alias}`;
+    const request = { operation: `resolving ${alias}`, method: 'GET', path: at } as const;
+    return (await this.#call(roomSchema, request, callerSignal)).room_id;
   }
 
   /** Whether a new account may have the username. Rejects with `INVALID_USER_ID` for an invalid username. */
@@ -235,14 +206,9 @@ export class AdminApi {
     newUserId(username, this.#serverName);
     const { signal: callerSignal } = checkOptions('isUsernameAvailable()', callSchema, options);
     try {
-      const { body } = await this.#runLimited(v.object({ available: v.boolean() }), callerSignal, {
-        operation: 'checking a username',
-        method: 'GET',
-        path: '/_synapse/admin/v1/username_available',
-        query: { username },
-        repeatable: true,
-      });
-      return body.available;
+      const at = '/_synapse/admin/v1/username_available';
+      const request = { operation: 'checking a username', method: 'GET', path: at, query: { username } } as const;
+      return (await this.#call(v.object({ available: v.boolean() }), request, callerSignal)).available;
     } catch (error) {
       if (isManagerError(error, 'USER_EXISTS')) return false;
       throw error;
@@ -270,64 +236,34 @@ export class AdminApi {
     });
   }
 
-  async #call<Schema extends v.GenericSchema>(
-    schema: Schema,
-    { method, at, doing, userId, body, callerSignal }: AdminCall,
-  ): Promise<v.InferOutput<Schema>> {
+  /** Reads or, with a body, changes a user. */
+  #callUser(userId: string, doing: string, callerSignal: AbortSignal | undefined, body?: object): Promise<AdminUser> {
     const operation = `${doing} ${userId}`;
-    return (
-      await this.#runLimited(schema, callerSignal, { operation, userId, method, path: at, body, repeatable: true })
-    ).body;
+    const at = path`/_synapse/admin/v2/users/${userId}`;
+    return this.#call(userSchema, { operation, userId, method: body ? 'PUT' : 'GET', path: at, body }, callerSignal);
   }
 
-  #runLimited<Schema extends v.GenericSchema>(
+  #call<Schema extends v.GenericSchema>(
     schema: Schema,
+    request: Omit<HttpRequest, 'session' | 'signal'>,
     callerSignal: AbortSignal | undefined,
-    request: Parameters<SynapseAdminHttp['request']>[1],
-  ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
-    return this.#withSignal(callerSignal, (combined) =>
-      this.#admin.runLimited(() => this.#admin.request(schema, { ...request, signal: combined }), combined),
-    );
+  ): Promise<v.InferOutput<Schema>> {
+    return this.#withSignal(callerSignal, async (signal) => {
+      const send = () => this.#admin.request(schema, { ...request, signal });
+      return (await this.#admin.runLimited(send, signal)).body;
+    });
   }
 
   /** Runs `call`. Rejects at once with `ABORTED` when `callerSignal` is aborted, and with `MANAGER_CLOSED` at a shutdown. */
-  async #withSignal<T>(
-    callerSignal: AbortSignal | undefined,
-    call: (combined: AbortSignal | undefined) => Promise<T>,
-  ): Promise<T> {
+  async #withSignal<T>(callerSignal: AbortSignal | undefined, call: (combined: AbortSignal) => Promise<T>): Promise<T> {
     const closed = this.#closed;
-    const combined = callerSignal && closed ? AbortSignal.any([callerSignal, closed]) : (callerSignal ?? closed);
+    const combined = callerSignal ? AbortSignal.any([callerSignal, closed]) : closed;
     try {
       throwIfAborted(combined, 'the call');
       return await orAborted(call(combined), combined, 'the call');
     } catch (error) {
-      if (!closed?.aborted || !isManagerError(error, 'ABORTED')) throw error;
+      if (!closed.aborted || !isManagerError(error, 'ABORTED')) throw error;
       throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
     }
   }
-}
-
-/** One call of the Admin API about a user. */
-interface AdminCall {
-  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
-  readonly at: string;
-  /** Operation for error messages, such as `reading`. */
-  readonly doing: string;
-  readonly userId: string;
-  readonly body?: Record<string, unknown>;
-  readonly callerSignal: AbortSignal | undefined;
-}
-
-function toUser(user: v.InferOutput<typeof userSchema>): AdminUser {
-  return {
-    userId: user.name,
-    displayName: user.displayname ?? undefined,
-    avatarUrl: user.avatar_url ?? undefined,
-    admin: Boolean(user.admin),
-    deactivated: Boolean(user.deactivated),
-    locked: Boolean(user.locked),
-    // Synapse sends milliseconds in the list and seconds for a single user. In milliseconds, 1e12 is September 2001.
-    createdAt:
-      user.creation_ts == null ? undefined : user.creation_ts < 1e12 ? user.creation_ts * 1000 : user.creation_ts,
-  };
 }

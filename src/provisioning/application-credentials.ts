@@ -1,11 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import * as v from 'valibot';
 import { delay, orAborted, orTimeout } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
+import type { Context } from '../core/context.js';
 import type { Credentials } from '../core/credentials.js';
 import { invalidOptions, isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
-import type { Logger } from '../core/logger.js';
 import { checkedAs, withMethods } from '../core/validation.js';
 import { checkedCredentials } from './checked-credentials.js';
 
@@ -38,14 +37,6 @@ export const credentialsSchema = checkedAs<CredentialsSource>(
   (source) => typeof source === 'function' || v.is(storeSchema, source),
 );
 
-export interface ApplicationCredentialsOptions {
-  readonly source: CredentialsSource;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Aborted when the manager shuts down. */
-  readonly signal: AbortSignal;
-}
-
 /** Time-out of one call of the application's functions, in milliseconds. */
 const CALL_TIMEOUT_MS = 30_000;
 /** How many times a failing `set` or `delete` is called before the waiting operation continues or fails. */
@@ -55,7 +46,9 @@ const MAX_RETRY_DELAY_MS = 300_000;
 
 /** Calls the application's store of credentials. Handles functions that throw, reject, hang, or return invalid values. */
 export class ApplicationCredentials {
-  readonly #options: ApplicationCredentialsOptions;
+  readonly #context: Pick<Context, 'clock' | 'logger'>;
+  readonly #source: CredentialsSource;
+  readonly #signal: AbortSignal;
   /** Credentials that the application has not stored yet, by user. */
   readonly #unsaved = new Map<string, Credentials>();
   readonly #saveQueue = new KeyedQueue();
@@ -63,8 +56,11 @@ export class ApplicationCredentials {
   readonly #runningGet = new AsyncLocalStorage<{ readonly userId: string; done: boolean }>();
   #hasWarned = false;
 
-  constructor(options: ApplicationCredentialsOptions) {
-    this.#options = options;
+  /** @param signal - aborted when the manager shuts down */
+  constructor(context: Pick<Context, 'clock' | 'logger'>, source: CredentialsSource, signal: AbortSignal) {
+    this.#context = context;
+    this.#source = source;
+    this.#signal = signal;
   }
 
   /**
@@ -74,7 +70,7 @@ export class ApplicationCredentials {
    */
   async get(userId: string): Promise<Credentials | undefined> {
     this.assertNotInsideGet(userId);
-    const { source } = this.#options;
+    const source = this.#source;
     const asking = { userId, done: false };
     const ask = (): unknown => (typeof source === 'function' ? source(userId) : source.get(userId));
     const found = await this.#call(userId, 'credentials', () => this.#runningGet.run(asking, ask)).finally(
@@ -102,13 +98,14 @@ export class ApplicationCredentials {
    * `storage` has the credentials too, and attempts continue in the background.
    */
   async set(credentials: Credentials): Promise<void> {
-    const { source, logger, signal } = this.#options;
+    const source = this.#source;
+    const signal = this.#signal;
     if (typeof source === 'function') return this.#warnIfNotStored(credentials);
     const { userId } = credentials;
     this.#unsaved.set(userId, credentials);
     if (await this.#save(source, credentials, ATTEMPTS)) return;
     if (!signal.aborted)
-      logger.error(
+      this.#context.logger.error(
         { userId },
         'credentials.set() failed; it is retried in the background, and `storage` has the credentials',
       );
@@ -117,7 +114,7 @@ export class ApplicationCredentials {
 
   /** Has the application delete the user's credentials; does nothing for a function. Rejects after a few failed attempts. */
   async delete(userId: string): Promise<void> {
-    const { source } = this.#options;
+    const source = this.#source;
     this.#unsaved.delete(userId);
     if (typeof source === 'function') return;
     for (let failures = 1; ; failures++) {
@@ -136,7 +133,7 @@ export class ApplicationCredentials {
   /** Resolves to true if the application stored the credentials, or they are obsolete; to false after the last attempt. */
   async #save(source: CredentialsStore, credentials: Credentials, attempts: number, failed = 0): Promise<boolean> {
     const { userId } = credentials;
-    const { logger, signal } = this.#options;
+    const signal = this.#signal;
     for (let failures = failed; ;) {
       if (
         failures > 0 &&
@@ -156,14 +153,15 @@ export class ApplicationCredentials {
       } catch (error) {
         if (signal.aborted) return false;
         failures++;
-        logger.warn({ userId, err: error, failures }, 'credentials.set() failed');
+        this.#context.logger.warn({ userId, err: error, failures }, 'credentials.set() failed');
         if (failures >= attempts) return false;
       }
     }
   }
 
   async #call(userId: string, name: string, call: () => unknown): Promise<unknown> {
-    const { clock, signal } = this.#options;
+    const { clock } = this.#context;
+    const signal = this.#signal;
     const failed = (code: 'NETWORK' | 'TIMEOUT', why: string, cause?: unknown): MatrixClientManagerError =>
       new MatrixClientManagerError(code, `\`${name}\` ${why} for ${userId}`, { userId, cause });
     const called = (async () => call())().catch((error: unknown) => {
@@ -176,17 +174,18 @@ export class ApplicationCredentials {
   }
 
   #waitBeforeRetry(failures: number): Promise<void> {
-    const { clock, signal } = this.#options;
+    const { clock } = this.#context;
+    const signal = this.#signal;
     const delayMs = Math.min(MAX_RETRY_DELAY_MS, RETRY_DELAY_MS * 2 ** (failures - 1));
     return delay(clock, delayMs, signal, 'storing credentials');
   }
 
   /** Warns once: a refresh token is valid for one use, and a function does not receive the next one. */
   #warnIfNotStored({ userId, refreshToken }: Credentials): void {
-    const { source, logger } = this.#options;
+    const source = this.#source;
     if (this.#hasWarned || refreshToken === undefined || typeof source !== 'function') return;
     this.#hasWarned = true;
-    logger.warn(
+    this.#context.logger.warn(
       { userId },
       '`credentials` is a function, and a session has a refresh token: after a renewal the refresh token that the ' +
         'function returns is no longer valid. Pass { get, set, delete }, or store the credentials of each credentialsChanged event',

@@ -67,7 +67,6 @@ export class OwnAdmin {
       path: path`/_matrix/client/v3/profile/${userId}/displayname`,
       body: { displayname: displayName },
       session,
-      repeatable: true,
       signal: this.#signal,
     });
   }

@@ -1,10 +1,12 @@
 import PQueue from 'p-queue';
 import * as v from 'valibot';
 import { throwIfAborted } from '../core/abort.js';
+import type { Context } from '../core/context.js';
 import { optionsOf, name, unchecked, userId } from '../core/validation.js';
 import type { Schema } from '../core/validation.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
 import { loginWithPassword } from '../http/login.js';
 import { path } from '../http/path.js';
@@ -81,20 +83,18 @@ function wrongPassword(error: MatrixClientManagerError): MatrixClientManagerErro
  * `adminConcurrency` tasks at a time. Wrap each request, or a sequence of requests, in it.
  */
 export class SynapseAdminHttp {
-  readonly #http: HomeserverHttp;
+  readonly http: HomeserverHttp;
+  readonly clock: Context['clock'];
   /** The account whose session makes the calls. */
   readonly account: OwnAdmin;
   readonly #queue: PQueue;
 
   /** @param adminConcurrency - how many tasks of `runLimited()` may run at once */
-  constructor(http: HomeserverHttp, own: OwnAdmin, adminConcurrency: number) {
-    this.#http = http;
+  constructor({ http, clock }: Pick<HomeserverContext, 'http' | 'clock'>, own: OwnAdmin, adminConcurrency: number) {
+    this.http = http;
+    this.clock = clock;
     this.account = own;
     this.#queue = new PQueue({ concurrency: adminConcurrency });
-  }
-
-  get http(): HomeserverHttp {
-    return this.#http;
   }
 
   /** The admin's own session. */
@@ -120,7 +120,7 @@ export class SynapseAdminHttp {
   /** Whether the account is deactivated. Makes one request without retries; resolves to false if it fails. */
   async isDeactivated(userId: string): Promise<boolean> {
     const at = path`/_synapse/admin/v2/users/${userId}`;
-    const request = { operation: 'reading', userId, method: 'GET', path: at, repeatable: false } as const;
+    const request = { operation: 'reading', userId, method: 'GET', path: at, retry: { attempts: 1 } } as const;
     try {
       return Boolean((await this.runLimited(() => this.request(deactivatedSchema, request))).body.deactivated);
     } catch {
@@ -134,7 +134,7 @@ export class SynapseAdminHttp {
     request: Omit<HttpRequest, 'session'>,
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
     try {
-      return await this.#http.requestWithStatus(schema, { ...request, session: this.session, admin: true });
+      return await this.http.requestWithStatus(schema, { ...request, session: this.session, admin: true });
     } catch (error) {
       throw withRemedy(error, request);
     }

@@ -5,7 +5,6 @@ import { checkOptions, clock as clockSchema, functionOf, optionsOf, wholeNumber 
 import { systemClock } from '../core/clock.js';
 import type { Clock } from '../core/clock.js';
 import { containedClock } from '../core/contain.js';
-import { isObject } from '../core/raw-event.js';
 import { silentLogger } from '../core/logger.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
@@ -69,27 +68,13 @@ const RACE_BACKOFF = { baseDelayMs: 20, maxDelayMs: 1_000 };
 export class SynapseAdminProvisioner implements Provisioner {
   readonly capabilities: ProvisionerCapabilities = { renewsSessions: true, deactivatesUsers: true };
   readonly #admin: SynapseAdminHttp;
-  readonly #clock: Clock;
 
   /**
    * Throws `INVALID_OPTIONS` or, for the admin, `INVALID_USER_ID`.
-   * @param options - a manager that makes its own provisioner passes `connection`, which it already has
+   * @param options - a manager that makes its own provisioner passes the connection of the admin that it already has
    */
-  constructor(options: SynapseAdminProvisionerOptions | { readonly connection: SynapseAdminHttp; clock: Clock }) {
-    if (isObject(options) && 'connection' in options) {
-      this.#clock = options.clock;
-      this.#admin = options.connection;
-      return;
-    }
-    const checked = checkOptions('SynapseAdminProvisioner', optionsSchema, options);
-    const { homeserverUrl, admin, adminConcurrency, requestTimeoutMs, fetch } = checked;
-    const clock = containedClock(checked.clock, silentLogger);
-    this.#clock = clock;
-    const connections = fetchTransport(fetch).open();
-    const limits = { requestTimeoutMs, maxResponseBytes: MAX_RESPONSE_BYTES };
-    const context = { clock, diagnostics: new Diagnostics(clock), limits };
-    const http = new HomeserverHttp(context, { homeserverUrl, connections, gate: openGate });
-    this.#admin = new SynapseAdminHttp(http, ownAdmin(http, admin), adminConcurrency);
+  constructor(options: SynapseAdminProvisionerOptions | SynapseAdminHttp) {
+    this.#admin = options instanceof SynapseAdminHttp ? options : connectionOf(options);
   }
 
   async ensureUser(request: EnsureUserRequest): Promise<EnsuredUser> {
@@ -152,7 +137,6 @@ export class SynapseAdminProvisioner implements Provisioner {
         method: 'PUT',
         path: path`/_synapse/admin/v2/users/${userId}`,
         body,
-        repeatable: true, // does not change the sessions of an existing user, because logout_devices is false
         signal,
       });
     const body = {
@@ -161,45 +145,59 @@ export class SynapseAdminProvisioner implements Provisioner {
       ...(request.displayName !== undefined && { displayname: request.displayName }),
       ...(request.admin === true && { admin: true }),
     };
-    for (let races = 0; ; races++) {
-      try {
-        const { status, body: user } = await put(body);
-        if (user.deactivated) {
-          throw new MatrixClientManagerError(
-            'USER_DEACTIVATED',
-            `${operation} failed: the account is deactivated; manager.admin.reactivateUser() reactivates it`,
-            { userId },
-          );
-        }
-        return { created: status === 201, password };
-      } catch (error) {
-        // Another process is making the same user; the next PUT finds the account.
-        if (!isManagerError(error, 'USER_EXISTS') || races >= MAX_RACES) throw error;
-        await delay(this.#clock, backoffMs(races + 1, RACE_BACKOFF), signal, operation);
-      }
-    }
+    const { status, body: user } = await this.#repeatAfterRace(() => put(body), wasMadeMeanwhile, operation, signal);
+    if (!user.deactivated) return { created: status === 201, password };
+    const message = `${operation} failed: the account is deactivated; manager.admin.reactivateUser() reactivates it`;
+    throw new MatrixClientManagerError('USER_DEACTIVATED', message, { userId });
   }
 
   async #openSession(request: OpenSessionRequest): Promise<Credentials> {
     const { userId, deviceId, deviceName = 'matrix-client-manager', signal } = request;
-    let user = request.user?.password === undefined ? undefined : request.user;
-    for (let races = 0; ; races++) {
-      user ??= await this.#putUser({ userId, signal });
-      const password = user.password ?? '';
+    let given = request.user?.password;
+    const logIn = async (): Promise<Credentials> => {
+      const password = given ?? (await this.#putUser({ userId, signal })).password ?? '';
+      given = undefined;
+      return loginWithPassword(this.#admin.http, { userId, password, deviceId, deviceName, signal });
+    };
+    return this.#repeatAfterRace(logIn, wasPasswordReplaced, `logging in ${userId}`, signal);
+  }
+
+  /** Repeats `attempt` after an error that another process, which provisions the same user, may have caused. */
+  async #repeatAfterRace<T>(
+    attempt: () => Promise<T>,
+    isRace: (error: unknown) => boolean,
+    operation: string,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
+    for (let races = 1; ; races++) {
       try {
-        return await loginWithPassword(this.#admin.http, {
-          userId,
-          password,
-          deviceId,
-          deviceName,
-          signal,
-        });
+        return await attempt();
       } catch (error) {
-        // Another process set a password between this PUT and this login; the password is set again.
-        if (!isManagerError(error, 'FORBIDDEN') || error.errcode !== 'M_FORBIDDEN' || races >= MAX_RACES) throw error;
-        await delay(this.#clock, backoffMs(races + 1, RACE_BACKOFF), signal, `logging in ${userId}`);
-        user = undefined;
+        if (!isRace(error) || races > MAX_RACES) throw error;
+        await delay(this.#admin.clock, backoffMs(races, RACE_BACKOFF), signal, operation);
       }
     }
   }
+}
+
+/** Whether another process was making the same user. The next PUT finds the account. */
+function wasMadeMeanwhile(error: unknown): boolean {
+  return isManagerError(error, 'USER_EXISTS');
+}
+
+/** Whether another process may have set a password between the PUT and the login. The password is set again. */
+function wasPasswordReplaced(error: unknown): boolean {
+  return isManagerError(error, 'FORBIDDEN') && error.errcode === 'M_FORBIDDEN';
+}
+
+/** A connection of the provisioner's own. */
+function connectionOf(options: SynapseAdminProvisionerOptions): SynapseAdminHttp {
+  const checked = checkOptions('SynapseAdminProvisioner', optionsSchema, options);
+  const { homeserverUrl, admin, adminConcurrency, requestTimeoutMs, fetch } = checked;
+  const clock = containedClock(checked.clock, silentLogger);
+  const connections = fetchTransport(fetch).open();
+  const limits = { requestTimeoutMs, maxResponseBytes: MAX_RESPONSE_BYTES };
+  const context = { clock, diagnostics: new Diagnostics(clock), limits };
+  const http = new HomeserverHttp(context, { homeserverUrl, connections, gate: openGate });
+  return new SynapseAdminHttp({ clock, http }, ownAdmin(http, admin), adminConcurrency);
 }

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { abortedError, delay } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
+import type { Context } from '../core/context.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { AdmissionRequest, RequestGate, RequestOutcome } from '../core/ports/request-gate.js';
 import { OutageDetector } from './outage-detector.js';
@@ -9,7 +9,6 @@ import { RateLimiter } from './rate-limiter.js';
 import type { RateLimit } from './rate-limiter.js';
 
 export interface HomeserverGateOptions {
-  readonly clock: Clock;
   /** Limit of all requests together. @default no limit */
   readonly rateLimit?: RateLimit | undefined;
   /** Additional limit of Admin API calls. @default no limit */
@@ -28,6 +27,7 @@ const RAMP = 0.6;
 
 /** Admits all requests to the homeserver: tracks whether it is up, and applies rate limits by priority. */
 export class HomeserverGate implements RequestGate {
+  readonly #clock: Context['clock'];
   readonly #options: HomeserverGateOptions;
   readonly #outageDetector: OutageDetector;
   readonly #limiter: RateLimiter | undefined;
@@ -36,8 +36,9 @@ export class HomeserverGate implements RequestGate {
   readonly #waitingClients = new Set<() => void>();
   #lastAnswerAt: number | undefined;
 
-  constructor(options: HomeserverGateOptions) {
-    const { clock, rateLimit, adminRateLimit, probe } = options;
+  constructor({ clock }: Pick<Context, 'clock'>, options: HomeserverGateOptions) {
+    const { rateLimit, adminRateLimit, probe } = options;
+    this.#clock = clock;
     this.#options = options;
     this.#limiter = rateLimit && new RateLimiter(rateLimit, clock);
     this.#adminLimiter = adminRateLimit && new RateLimiter(adminRateLimit, clock);
@@ -75,7 +76,7 @@ export class HomeserverGate implements RequestGate {
   }
 
   record(outcome: RequestOutcome): void {
-    if (!outcome.failed) this.#lastAnswerAt = this.#options.clock.now();
+    if (!outcome.failed) this.#lastAnswerAt = this.#clock.now();
     this.#outageDetector.record(outcome);
   }
 
@@ -94,7 +95,7 @@ export class HomeserverGate implements RequestGate {
       const spreadMs = await this.#waitForRecovery(signal);
       // Few clients reconnect first, and more later, so that a homeserver that fails again gets few requests.
       const delayMs = Math.round(spreadMs * random() ** RAMP);
-      await delay(this.#options.clock, delayMs, signal, 'waiting for the homeserver');
+      await delay(this.#clock, delayMs, signal, 'waiting for the homeserver');
     }
     return hasWaited;
   }
@@ -105,12 +106,7 @@ export class HomeserverGate implements RequestGate {
     const outage = new AbortController();
     const removeListener = this.onceDown(() => outage.abort());
     try {
-      await delay(
-        this.#options.clock,
-        delayMs,
-        AbortSignal.any([signal, outage.signal]),
-        'waiting before the next attempt',
-      );
+      await delay(this.#clock, delayMs, AbortSignal.any([signal, outage.signal]), 'waiting before the next attempt');
     } catch (error) {
       if (signal.aborted) throw error;
     } finally {
@@ -126,7 +122,7 @@ export class HomeserverGate implements RequestGate {
   #assertUp({ operation, userId, roomId }: AdmissionRequest): void {
     const state = this.#outageDetector.state;
     if (state.state === 'up') return;
-    const retryAfterMs = Math.max(0, state.retryAt - this.#options.clock.now());
+    const retryAfterMs = Math.max(0, state.retryAt - this.#clock.now());
     throw new MatrixClientManagerError(
       'HOMESERVER_UNAVAILABLE',
       `${operation} was not sent: the homeserver is down; the next probe is in ${retryAfterMs} ms`,

@@ -25,7 +25,6 @@ export async function sendEvent(
     path: path`/_matrix/client/v3/rooms/${roomId}/send/${type}/${txnId}`,
     body: content,
     session,
-    repeatable: true,
     priority: 'send',
     signal,
   });
@@ -47,7 +46,6 @@ export async function fetchIsEncrypted(
       method: 'GET',
       path: path`/_matrix/client/v3/rooms/${roomId}/state/m.room.encryption/`,
       session,
-      repeatable: true,
       signal,
     });
     return true;

@@ -35,7 +35,7 @@ describe('a typing notification', () => {
       `https://hs.test/_matrix/client/v3/rooms/${encodeURIComponent(room)}/typing/${encodeURIComponent(alice)}`,
     );
     expect(requests[1]?.body).toEqual({ typing: false });
-    expect(asked[0]).toMatchObject({ priority: 'typing', repeatable: true, userId: alice, roomId: room });
+    expect(asked[0]).toMatchObject({ priority: 'typing', userId: alice, roomId: room });
   });
 
   it('is renewed from three quarters of its time on', async () => {

@@ -42,6 +42,21 @@ function setUp(...answers: ConstructorParameters<typeof ScriptedFetch>) {
 }
 
 describe('a request', () => {
+  it.each([
+    ['GET', 2],
+    ['PUT', 2],
+    ['DELETE', 2],
+    ['POST', 1],
+  ] as const)('%s is sent %i times at most after a 5xx response, unless it says otherwise', async (method, times) => {
+    const { http, requests, clock } = setUp(matrixError(500, 'M_UNKNOWN'), json({ done: true }));
+    const outcome = http.request(done, { operation: 'doing', method, path: '/do', retry: { attempts: 2 } });
+    outcome.catch(() => {});
+    await clock.advance(10_000);
+    expect(requests).toHaveLength(times);
+    if (times === 1) await expect(outcome).rejects.toMatchObject({ code: 'HOMESERVER_UNAVAILABLE' });
+    else expect(await outcome).toEqual({ done: true });
+  });
+
   it('gives the body as the schema has it, with its status', async () => {
     const { http, requests, clock } = setUp(json({ done: true, more: 1 }, 201));
     const request = {

@@ -127,7 +127,7 @@ describe('whoami', () => {
         body: undefined,
       },
     ]);
-    expect(asked).toMatchObject([{ repeatable: true, signal }]);
+    expect(asked).toMatchObject([{ signal }]);
   });
 
   it.each([undefined, null, 7])('knows no device when the answer has %j for one', async (device) => {

@@ -359,11 +359,14 @@ describe('every call of manager.admin', () => {
       const { fake, clock } = managerOnFake();
       const connections = fetchTransport(fake.fetch).open();
       const options = { homeserverUrl: fake.baseUrl, connections, clock, requestTimeoutMs: 10_000 };
-      const http = testHomeserver(options).http;
+      const homeserver = testHomeserver(options);
       const closing = new AbortController();
-      const connection = new SynapseAdminHttp(http, ownAdmin(http, fake.admin, closing.signal), 4);
-      const provisioner = new SynapseAdminProvisioner({ connection, clock });
-      const admin = new AdminApi(connection, provisioner, 'hs.test', { closed: closing.signal });
+      const connection = new SynapseAdminHttp(homeserver, ownAdmin(homeserver.http, fake.admin, closing.signal), 4);
+      const provisioner = new SynapseAdminProvisioner(connection);
+      const admin = new AdminApi(connection, provisioner, 'hs.test', {
+        closed: closing.signal,
+        onDeactivated: async () => {},
+      });
       fake.faults.hang({ path: /^\/_synapse/ });
       const failure = rejection(call(admin));
       await clock.advance(0);

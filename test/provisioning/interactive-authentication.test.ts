@@ -7,7 +7,7 @@ import { ownAdmin } from '../../src/provisioning/synapse-admin-http.js';
 import type { AdminAccount } from '../../src/provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../../src/provisioning/synapse-admin-provisioner.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
-import { FakeHomeserver, ManualClock, MemoryLogger } from '../../src/testing/index.js';
+import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { USERS } from '../support/manager-on-fake.js';
 import { testHomeserver } from '../support/context.js';
@@ -20,15 +20,13 @@ async function setUp(own?: (fake: FakeHomeserver) => AdminAccount) {
   const fake = new FakeHomeserver({ clock });
   const { baseUrl: homeserverUrl, admin } = fake;
   const connections = fetchTransport(fake.fetch).open();
-  const http = testHomeserver({ homeserverUrl, connections, clock, requestTimeoutMs: 30_000 }).http;
-  const accounts = new Accounts({
-    http,
+  const context = testHomeserver({ homeserverUrl, connections, clock });
+  const accounts = new Accounts(context, {
     storage: memoryStorage(),
     provisioner: new SynapseAdminProvisioner({ homeserverUrl, admin, fetch: fake.fetch, clock }),
     application: undefined,
-    admin: own && ownAdmin(http, own(fake)),
+    admin: own && ownAdmin(context.http, own(fake)),
     serverName: 'hs.test',
-    logger: new MemoryLogger(),
     signal: new AbortController().signal,
   });
   const userId = own ? admin.userId : alice;

@@ -14,13 +14,15 @@ function setUp(rateLimit?: RateLimit, adminRateLimit?: RateLimit) {
   const clock = new ManualClock();
   let up = false;
   const states: string[] = [];
-  const gate = new HomeserverGate({
-    clock,
-    rateLimit,
-    adminRateLimit,
-    probe: () => (up ? Promise.resolve() : Promise.reject(new Error('down'))),
-    onStateChanged: ({ state }) => states.push(state),
-  });
+  const gate = new HomeserverGate(
+    { clock },
+    {
+      rateLimit,
+      adminRateLimit,
+      probe: () => (up ? Promise.resolve() : Promise.reject(new Error('down'))),
+      onStateChanged: ({ state }) => states.push(state),
+    },
+  );
   open.push(gate);
   const end = (userId: string | undefined, failed: boolean): void =>
     gate.record({ userId, failed, isSync: true, sentAt: clock.now() });

@@ -19,7 +19,7 @@ describe('sendEvent()', () => {
         authorization: `Bearer token-of-${alice}`,
       },
     ]);
-    expect(asked[0]).toMatchObject({ priority: 'send', repeatable: true, userId: alice, roomId: room });
+    expect(asked[0]).toMatchObject({ priority: 'send', userId: alice, roomId: room });
   });
 
   it('is repeated when the answer was lost', async () => {
