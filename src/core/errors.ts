@@ -69,8 +69,8 @@ export const errorCodes = [
   /** Your AbortSignal, or a stop of the client, ended the call. Remedy: none is needed. */
   'ABORTED',
   /**
-   * The manager has no credentials of the user. Remedy: call `provisionUser()` first, or `startClient()` with an
-   * `accessToken`.
+   * The manager has no credentials of the user; whether a client runs does not matter. Remedy: call `provisionUser()`
+   * first, or `startClient()` with an `accessToken`.
    */
   'CLIENT_NOT_STARTED',
   /** The client failed while the call needed it. Remedy: see `cause`; the next call starts the client again. */

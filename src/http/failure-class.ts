@@ -1,6 +1,9 @@
 import { isManagerError } from '../core/errors.js';
 
-/** How callers react to a failure. It is derived from the error code only, which `errorFromResponse` has set. */
+/**
+ * How callers react to a failure. Derived from the error's code; for `HOMESERVER_UNAVAILABLE` also from its status, because
+ * a server has sent a 503 response, and the gate's refusal has no status.
+ */
 export type FailureClass =
   | 'rate-limited'
   | 'transient'
@@ -10,7 +13,10 @@ export type FailureClass =
   | 'aborted'
   | 'permanent';
 
-/** Whether the same request may succeed later. */
+/**
+ * Whether the request is repeated after a back-off. False for `unavailable`: during an outage callers wait until the
+ * homeserver is up.
+ */
 export function isRetryable(kind: FailureClass): boolean {
   return kind === 'transient' || kind === 'rate-limited';
 }

@@ -2,13 +2,13 @@ import { hash } from 'node:crypto';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
 
-/** Where a page ended, and the next one starts. */
+/** Where the next page begins. With neither field: at the newest event. */
 export interface PagePosition {
   /** A pagination token of the homeserver. */
   readonly token?: string | undefined;
   /**
-   * Oldest event of the pages so far; the next page starts right before it. With a `token`, the events from the token up
-   * to and including this one have been returned already.
+   * The oldest event of the pages so far; the next page begins right before it. If there is no `token`, `/context` returns
+   * one for this event.
    */
   readonly before?: string | undefined;
 }

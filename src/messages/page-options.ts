@@ -11,8 +11,10 @@ export interface GetRoomMessagesOptions {
   /** The `end` of the previous page; absent: start at the newest message. */
   readonly from?: string | undefined;
   /**
-   * Which events the page contains: the kinds `message`, `reaction`, `redaction`, `membership`, `state`, as for
-   * callbacks; event types; prefixes of event types (`m.call.*`). Edits are applied to the message that they change.
+   * Which events the page contains. Kinds: `message` (every event that is not a state event, a reaction or a redaction),
+   * `reaction`, `redaction`, `membership`, `state`. Event types (`m.room.message`), and prefixes of them (`m.call.*`). With
+   * the kind `message`, an edit is applied to the message that it changes and is not listed; with an event type, the edits
+   * of that type are listed, too.
    * @default ['message']
    */
   readonly types?: readonly string[] | undefined;

@@ -13,7 +13,10 @@ export interface EnsureUserRequest {
 export interface EnsuredUser {
   /** Whether this call made the account. */
   readonly created: boolean;
-  /** Temporary password for `openSession`, if the provisioner logs in with one. Not stored. */
+  /**
+   * The password that is valid after this call, if the provisioner knows one. The manager passes it to `openSession` and
+   * uses it for user-interactive authentication. It is not stored.
+   */
   readonly password?: string;
 }
 
@@ -30,8 +33,12 @@ export interface OpenSessionRequest {
 
 /** The operations that a provisioner supports. */
 export interface ProvisionerCapabilities {
-  /** Whether `openSession` can log a user in again on the device of an invalid token. */
+  /**
+   * Whether `openSession` works for an existing account at any time: on the device of an invalid token, and on a new
+   * device after the keys of the old one were lost.
+   */
   readonly renewsSessions: boolean;
+  /** Whether `deactivateUser` works. For the application's information: the manager does not read it. */
   readonly deactivatesUsers: boolean;
 }
 
@@ -42,7 +49,10 @@ export interface ProvisionerCapabilities {
  */
 export interface Provisioner {
   readonly capabilities: ProvisionerCapabilities;
-  /** Makes the account if it does not exist. Rejects with `USER_DEACTIVATED` for a deactivated account. */
+  /**
+   * Makes the account if it does not exist. May replace the password of an existing account. Rejects with
+   * `USER_DEACTIVATED` for a deactivated account.
+   */
   ensureUser(request: EnsureUserRequest): Promise<EnsuredUser>;
   /** Logs the user in. The user's other sessions must stay valid. */
   openSession(request: OpenSessionRequest): Promise<Credentials>;

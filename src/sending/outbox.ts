@@ -84,7 +84,10 @@ export class Outbox {
     return this.#givenUp.size;
   }
 
-  /** Stores the message, then sends it in its turn. Rejects when it is refused or given up; it is then listed as failed. */
+  /**
+   * Stores the message, then sends it in its turn. Rejects when it is refused or given up; it is then listed as failed.
+   * Rejects when the caller's signal fires; the message is then deleted. Rejects at a shutdown; the message stays stored.
+   */
   async send(outgoing: OutgoingMessage): Promise<{ eventId: string }> {
     const { storage } = this.#options;
     const { userId, roomId, type, content, txnId } = outgoing;

@@ -58,7 +58,7 @@ export class RoomSender {
     const sendAs = async (caller: SendingCaller): Promise<{ eventId: string }> => {
       const isEncrypted = await this.isEncrypted(caller, roomId, signal);
       const sent = await (isEncrypted
-        ? this.#sendEncrypted(caller, outgoing)
+        ? this.#sendToEncryptedRoom(caller, outgoing)
         : sendEvent(http, caller.session, outgoing));
       caller.userSession?.messageSent(roomId, sent.eventId);
       await onSent(caller.session, roomId);
@@ -81,8 +81,11 @@ export class RoomSender {
     throw noEncryption(userId, roomId);
   }
 
-  /** Sends to an encrypted room. Starts the user's client if it does not run. */
-  async #sendEncrypted(
+  /**
+   * Sends to an encrypted room. Starts the user's client if it does not run. Event types that the homeserver has to read,
+   * such as reactions, are not encrypted.
+   */
+  async #sendToEncryptedRoom(
     { session, userSession }: SendingCaller,
     outgoing: OutgoingMessage,
   ): Promise<{ eventId: string }> {

@@ -14,6 +14,10 @@ export interface SendMessageOptions extends MessageBody {
    * crash or shutdown the next manager on the same storage sends it. @default false
    */
   readonly durable?: boolean | undefined;
+  /**
+   * Ends the call. A durable message that was not sent yet is deleted; the homeserver may still receive an attempt that is
+   * under way.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 

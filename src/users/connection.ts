@@ -4,8 +4,9 @@ import type { Logger } from '../core/logger.js';
 import { checkListener } from '../core/validation.js';
 
 /**
- * The state of a connection's client. `failed`: it will be started again. `stopped`: by `stopClient` or a shutdown.
- * `loggedOut`: the access token is invalid and cannot be renewed, or the account is deactivated. `closed`: the
+ * The state of a connection's client. `failed`: the manager starts it again, except after `OWNED_ELSEWHERE` and
+ * `MANAGER_CLOSED`. `stopped`: by `stopClient` or a shutdown. `loggedOut`: the manager has no usable credentials of the
+ * user (`UNKNOWN_TOKEN`, `CLIENT_NOT_STARTED`), or the account is deactivated (`USER_DEACTIVATED`). `closed`: the
  * connection itself was closed.
  */
 export type ConnectionState = Exclude<ClientState, 'stopping'> | 'loggedOut' | 'closed';

@@ -178,7 +178,10 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     return this.#sync.isCurrent ? this.#timelines.getIfComplete(roomId) : undefined;
   }
 
-  /** Call this when a request of the user failed. If a room was refused, its timeline in memory is dropped. */
+  /**
+   * Call this when a request of the user failed. After a 403 or 404 for a room, drops the room's timeline in memory, and
+   * checks before the next sync whether the room still exists.
+   */
   requestFailed(error: unknown): void {
     if (!isManagerError(error) || error.roomId === undefined || ![403, 404].includes(error.status ?? 0)) return;
     this.#timelines.delete(error.roomId);
