@@ -2,12 +2,15 @@ import { createHash, randomBytes } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
 import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
+import { ownedElsewhere } from '../core/ports/claim.js';
+import type { Claim } from '../core/ports/claim.js';
 import type {
   DatabaseSchema,
   DeviceHandle,
   DeviceId,
   KeyChange,
   KeyStore,
+  OpenDeviceOptions,
   StoredDatabase,
 } from '../core/ports/key-store.js';
 import { checkArgument } from '../core/validation.js';
@@ -40,6 +43,8 @@ interface SharedState {
   readonly devices: Map<string, Map<string, MemoryDevice>>;
   /** Numbers of commits by user and device id, also of forgotten devices. */
   readonly commits: Map<string, number>;
+  /** The epoch of the last claim that a device was opened with, by user id. */
+  readonly epochs: Map<string, number>;
   /** Counts the kills. A store that was opened before the last one stores nothing more. */
   kills: number;
 }
@@ -51,6 +56,7 @@ export class MemoryKeys {
     holds: new Map(),
     devices: new Map(),
     commits: new Map(),
+    epochs: new Map(),
     kills: 0,
   };
 
@@ -92,9 +98,11 @@ class MemoryKeyStore implements KeyStore {
     return [...(this.#state.devices.get(userId)?.keys() ?? [])];
   }
 
-  async openDevice(device: DeviceId): Promise<DeviceHandle> {
+  async openDevice(device: OpenDeviceOptions): Promise<DeviceHandle> {
     this.#assertOpen();
+    const { userId, claim } = device;
     return this.#held.hold(device, async () => {
+      if (claim) this.#state.epochs.set(userId, claim.epoch);
       const found = this.#findOrCreate(device);
       await nextEventLoopTurn();
       this.#assertOpen();
@@ -105,14 +113,14 @@ class MemoryKeyStore implements KeyStore {
         databases: [...found.databases].map(([name, database]) => read(name, database)),
         write: async (changes) => {
           const databases = changed(found.databases, changes);
-          await this.#writing();
+          await this.#writing(claim);
           found.databases = databases;
           found.commits++;
           this.#state.commits.set(idOf(device), found.commits);
           return found.commits;
         },
         setRestorePending: async (pending) => {
-          await this.#writing();
+          await this.#writing(claim);
           found.restorePending = pending;
         },
       };
@@ -153,9 +161,10 @@ class MemoryKeyStore implements KeyStore {
     return created;
   }
 
-  /** Takes the time of a write. Rejects if the process was killed meanwhile. */
-  async #writing(): Promise<void> {
+  /** Takes the time of a write. Rejects if the process was killed meanwhile, or if another one has taken the user. */
+  async #writing(claim: Claim | undefined): Promise<void> {
     await nextEventLoopTurn();
+    if (claim && claim.epoch < (this.#state.epochs.get(claim.userId) ?? 0)) throw ownedElsewhere(claim.userId);
     if (this.#state.kills !== this.#kills) throw new MatrixClientManagerError('STORAGE', 'the process was killed');
   }
 

@@ -1,6 +1,7 @@
 import type { Context } from '../core/context.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { Claim } from '../core/ports/claim.js';
 import type { KeyStore } from '../core/ports/key-store.js';
 import type { CryptoStore } from '../encryption/store/crypto-store.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
@@ -49,7 +50,7 @@ export class Encryption {
   }
 
   /** Loads the keys of the user's device. Rejects as `CryptoStore.open()` and `CryptoStore.openUser()` do. */
-  async load({ userId, deviceId }: Credentials): Promise<UserEncryption> {
+  async load({ userId, deviceId }: Credentials, claim: Claim): Promise<UserEncryption> {
     const [store, { UserEncryption }] = await Promise.all([
       this.#openStore(),
       import('../sdk/crypto/user-encryption.js'), // dynamic: not loaded without encryption
@@ -58,6 +59,7 @@ export class Encryption {
     return UserEncryption.load(this.#context, store, {
       userId,
       deviceId,
+      claim,
       identity: settings.identity,
       authenticate: (makeRequest) => authenticate(userId, makeRequest),
     });

@@ -9,7 +9,7 @@ import type { Diagnostics, Trace } from '../core/diagnostics.js';
 import { invalidOptions, isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { singleProcessClaims } from '../core/ports/claim.js';
-import type { TakeClaim } from '../core/ports/claim.js';
+import type { Claim, TakeClaim } from '../core/ports/claim.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
@@ -282,7 +282,7 @@ export class UserSessions {
     const operation = `starting ${userId}`;
     const claim = await orAborted(this.#takeClaim(userId), signal, operation);
     const stored = await orAborted(settings.storage.loadCheckpoint(userId), signal, operation);
-    const encryption = await this.#loadEncryption(credentials, signal);
+    const encryption = await this.#loadEncryption(credentials, claim, signal);
     const userSession = new UserSessionClass({
       settings,
       http,
@@ -306,11 +306,15 @@ export class UserSessions {
   /**
    * Loads the keys of the user's device, if they have encryption. If `signal` fires first, they are closed once loaded.
    */
-  async #loadEncryption(credentials: Credentials, signal: AbortSignal): Promise<UserEncryption | undefined> {
+  async #loadEncryption(
+    credentials: Credentials,
+    claim: Claim,
+    signal: AbortSignal,
+  ): Promise<UserEncryption | undefined> {
     const { encryption } = this.#options;
     const { userId } = credentials;
     if (!encryption?.isFor(userId)) return undefined;
-    const loading = encryption.load(credentials);
+    const loading = encryption.load(credentials, claim);
     try {
       return await orAborted(loading, signal, `starting ${userId}`);
     } catch (error) {

@@ -1,3 +1,5 @@
+import type { Claim } from './claim.js';
+
 /** A user's device, whose keys are stored together. */
 export interface DeviceId {
   readonly userId: string;
@@ -43,7 +45,16 @@ export interface StoredDatabase {
   readonly records: ReadonlyMap<string, readonly { readonly key: string; readonly value: unknown }[]>;
 }
 
-/** The keys of one device, held until `release()`. */
+export interface OpenDeviceOptions extends DeviceId {
+  /** The claim of the session that opens the device. @default none: the device belongs to this process */
+  readonly claim?: Claim;
+}
+
+/**
+ * The keys of one device, held until `release()`. A handle with a claim stores nothing after the claim is lost: from then
+ * on its calls reject with `OWNED_ELSEWHERE`. A store that several processes use checks the epoch in its transactions,
+ * because the claim may not know yet that it is lost.
+ */
 export interface DeviceHandle extends DeviceId {
   /** 32 random bytes that belong to the device for ever, as secret as its keys. */
   readonly key: Uint8Array;
@@ -75,10 +86,10 @@ export interface KeyStore extends AsyncDisposable {
   devicesOf(userId: string): Promise<string[]>;
   /**
    * Loads the keys of a user's device, or creates its entry. Rejects with `ENCRYPTION_STORE_IN_USE` while a device of the
-   * user is held, `ENCRYPTION_STORE_ROLLED_BACK` if the keys are lost or older than before, `ENCRYPTION_STORE_DAMAGED` if
+   * user is held, unless the claim of the holder is lost; `ENCRYPTION_STORE_ROLLED_BACK` if the keys are lost or older than before, `ENCRYPTION_STORE_DAMAGED` if
    * they cannot be read.
    */
-  openDevice(device: DeviceId): Promise<DeviceHandle>;
+  openDevice(options: OpenDeviceOptions): Promise<DeviceHandle>;
   /**
    * Deletes the keys of a device that is not held. Its id cannot get new keys in this store: other devices do not trust
    * a device that changes its keys. Resolves to whether the store had keys of it.

@@ -1,13 +1,13 @@
 import type { Context } from '../../core/context.js';
 import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
-import type { DeviceHandle, DeviceId, KeyChange, KeyStore } from '../../core/ports/key-store.js';
+import type { DeviceHandle, KeyChange, KeyStore, OpenDeviceOptions } from '../../core/ports/key-store.js';
 import { closedError } from '../../storage/storage-errors.js';
 import { DeviceStore } from './device-store.js';
 import type * as DatabasesModule from './indexed-db/databases.js';
 
 type CryptoContext = Pick<Context, 'clock' | 'logger' | 'diagnostics'>;
 
-export interface OpenUserOptions extends DeviceId {
+export interface OpenUserOptions extends OpenDeviceOptions {
   /** Called once when a change could not be stored. The client has to be stopped and opened again from the store. */
   readonly onFailure?: (error: MatrixClientManagerError) => void;
 }
@@ -48,9 +48,10 @@ export class CryptoStore implements AsyncDisposable {
    * Loads the keys of a user's device, for one client. Rejects like {@link KeyStore.openDevice}, and with `UNSUPPORTED`
    * if the process has another implementation of IndexedDB.
    */
-  async openUser({ userId, deviceId, onFailure }: OpenUserOptions): Promise<DeviceStore> {
+  async openUser({ onFailure, ...options }: OpenUserOptions): Promise<DeviceStore> {
+    const { userId } = options;
     try {
-      return await this.#openStore(await this.keys.openDevice({ userId, deviceId }), onFailure);
+      return await this.#openStore(await this.keys.openDevice(options), onFailure);
     } catch (error) {
       throw storageError(userId, 'be loaded', error);
     }

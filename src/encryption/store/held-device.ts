@@ -1,8 +1,10 @@
 import { MatrixClientManagerError } from '../../core/errors.js';
+import type { Claim } from '../../core/ports/claim.js';
 import type { DeviceHandle, KeyChange, StoredDatabase } from '../../core/ports/key-store.js';
 import { DeviceCommits } from './device-commits.js';
 
 export interface HeldDeviceOptions extends Omit<DeviceHandle, 'commit' | 'release'> {
+  readonly claim: Claim | undefined;
   /** Stores the changes in one transaction. Called for one commit at a time. */
   readonly write: (changes: readonly KeyChange[]) => Promise<number>;
   /** Called once, when nothing of the device runs any more. */
@@ -30,7 +32,10 @@ export class HeldDevice implements DeviceHandle {
     this.commits = options.commits;
     this.restorePending = options.restorePending;
     this.databases = options.databases;
-    this.#commits = new DeviceCommits(options.write);
+    this.#commits = new DeviceCommits(async (changes) => {
+      options.claim?.assertHeld();
+      return options.write(changes);
+    });
   }
 
   async commit(changes: readonly KeyChange[]): Promise<number> {
@@ -40,6 +45,7 @@ export class HeldDevice implements DeviceHandle {
 
   async setRestorePending(pending: boolean): Promise<void> {
     this.#assertHeld();
+    this.#options.claim?.assertHeld();
     const note = this.#options.setRestorePending(pending).finally(() => this.#notes.delete(note));
     this.#notes.add(note);
     return note;

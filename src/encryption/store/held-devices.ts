@@ -1,11 +1,14 @@
 import { MatrixClientManagerError } from '../../core/errors.js';
-import type { DeviceHandle, DeviceId } from '../../core/ports/key-store.js';
+import type { Claim } from '../../core/ports/claim.js';
+import type { DeviceHandle, DeviceId, OpenDeviceOptions } from '../../core/ports/key-store.js';
 import { HeldDevice } from './held-device.js';
 import type { HeldDeviceOptions } from './held-device.js';
 
 /** A user whose device is held or is being loaded. */
 interface Hold {
+  readonly holder: HeldDevices;
   readonly deviceId: string;
+  readonly claim: Claim | undefined;
   isLoading: boolean;
 }
 
@@ -27,13 +30,14 @@ export class HeldDevices {
    * device of the user is held.
    */
   async hold(
-    { userId, deviceId }: DeviceId,
-    load: () => Promise<Omit<HeldDeviceOptions, keyof DeviceId | 'onReleased'>>,
+    { userId, deviceId, claim }: OpenDeviceOptions,
+    load: () => Promise<Omit<HeldDeviceOptions, keyof OpenDeviceOptions | 'onReleased'>>,
   ): Promise<DeviceHandle> {
-    if (this.#holds.has(userId)) {
+    const before = this.#holds.get(userId);
+    if (before && !this.#takesFrom(before, claim)) {
       throw inUseError(userId, `the keys of ${userId} are in use by another client of this process: stop that client`);
     }
-    const hold = { deviceId, isLoading: true };
+    const hold: Hold = { holder: this, deviceId, claim, isLoading: true };
     this.#holds.set(userId, hold);
     const letGo = (): void => {
       if (this.#holds.get(userId) === hold) this.#holds.delete(userId);
@@ -44,7 +48,7 @@ export class HeldDevices {
         this.#devices.delete(device);
         letGo();
       };
-      const device: HeldDevice = new HeldDevice({ userId, deviceId, ...loaded, onReleased });
+      const device: HeldDevice = new HeldDevice({ userId, deviceId, claim, ...loaded, onReleased });
       hold.isLoading = false;
       this.#devices.add(device);
       return device;
@@ -64,6 +68,13 @@ export class HeldDevices {
 
   async releaseAll(): Promise<void> {
     await Promise.all([...this.#devices].map((device) => device.release()));
+  }
+
+  /** Whether `claim` has taken the user from the holder. In one process the holder's claim is lost then. */
+  #takesFrom(hold: Hold, claim: Claim | undefined): boolean {
+    if (!hold.claim) return false;
+    const isNewer = claim !== undefined && claim.epoch > hold.claim.epoch && hold.holder !== this;
+    return isNewer || hold.claim.signal.aborted;
   }
 }
 

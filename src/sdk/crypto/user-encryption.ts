@@ -3,7 +3,7 @@ import type { MatrixClient, Room } from 'matrix-js-sdk';
 import { abortedError, orAborted, orTimeout } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
-import type { DeviceId } from '../../core/ports/key-store.js';
+import type { OpenDeviceOptions } from '../../core/ports/key-store.js';
 import type { EventContent, RawEvent } from '../../core/raw-event.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoStore } from '../../encryption/store/crypto-store.js';
@@ -21,7 +21,7 @@ import { skipEmptySyncChanges } from './sync-changes.js';
 import type { MessageEncryption } from '../../sending/room-sender.js';
 import { UnreadableEvents } from '../../encryption/unreadable-events.js';
 
-export interface UserEncryptionOptions extends DeviceId {
+export interface UserEncryptionOptions extends OpenDeviceOptions {
   readonly identity: IdentitySettings;
   readonly authenticate: AuthUploadDeviceSigningKeys;
 }
@@ -72,11 +72,12 @@ export class UserEncryption implements MessageEncryption {
 
   /** Loads the keys of a device. Rejects like {@link CryptoStore.openUser}. {@link close} releases the keys. */
   static async load(context: Context, keys: CryptoStore, options: UserEncryptionOptions): Promise<UserEncryption> {
-    const { userId, deviceId } = options;
+    const { userId, deviceId, claim } = options;
     let encryption: UserEncryption | undefined;
     const store = await keys.openUser({
       userId,
       deviceId,
+      ...(claim && { claim }),
       onFailure: (error) => {
         if (encryption) encryption.#fail(error);
       },

@@ -1,4 +1,6 @@
+import type { Claim } from '../../core/ports/claim.js';
 import type { DatabaseSchema, DeviceHandle, KeyChange, KeyStore } from '../../core/ports/key-store.js';
+import { MemoryClaims } from '../memory-claims.js';
 import type { ContractApi } from './storage-contract.js';
 
 /** An empty key store under test. */
@@ -299,6 +301,50 @@ export function keyStoreContract(
       await device.release();
       await expect(keys.openDevice(alice)).rejects.toMatchObject({ code: 'ENCRYPTION_STORE_IN_USE' });
     });
+  });
+
+  describe('a device that was opened with a claim', () => {
+    const elsewhere = { code: 'OWNED_ELSEWHERE', userId: alice.userId };
+
+    async function expectNothingStored(device: DeviceHandle): Promise<void> {
+      for (const k of ['one', 'two']) {
+        await expect(device.commit([put('crypto', k, 'too late')])).rejects.toMatchObject(elsewhere);
+      }
+      await expect(device.setRestorePending(true)).rejects.toMatchObject(elsewhere);
+    }
+
+    check('stores nothing once the claim is lost, and can be opened with the next one', async ({ keys }) => {
+      const claims = new MemoryClaims();
+      const device = await keys.openDevice({ ...alice, claim: await claims.take(alice.userId) });
+      await device.commit([create('crypto')]);
+      const claim = await claims.take(alice.userId);
+      await expectNothingStored(device);
+      const next = await keys.openDevice({ ...alice, claim });
+      expect([contentOf(next), next.restorePending]).toEqual([{ crypto: {} }, false]);
+      await device.release();
+      await next.commit([put('crypto', 'k', 'next')]);
+      await expect(keys.openDevice(alice)).rejects.toMatchObject({ code: 'ENCRYPTION_STORE_IN_USE' });
+      await next.release();
+      expect(contentOf(await keys.openDevice(alice))).toEqual({ crypto: { k: 'next' } });
+    });
+
+    check(
+      'stores nothing once another process has it, even if its own does not know',
+      async ({ keys, openAnother }) => {
+        const claimOf = (epoch: number): Claim => {
+          return { userId: alice.userId, epoch, signal: new AbortController().signal, assertHeld: () => {} };
+        };
+        const device = await keys.openDevice({ ...alice, claim: claimOf(1) });
+        await device.commit([create('crypto')]);
+        const another = await openAnother().catch((error: unknown) => error as { readonly code: unknown });
+        if ('code' in another) return expect(another.code).toBe('STORAGE_LOCKED');
+        const next = await another.openDevice({ ...alice, claim: claimOf(2) });
+        await expectNothingStored(device);
+        await next.commit([put('crypto', 'k', 'next')]);
+        await Promise.all([device.release(), next.release()]);
+        expect(contentOf(await another.openDevice(alice))).toEqual({ crypto: { k: 'next' } });
+      },
+    );
   });
 
   describe('a killed process', () => {

@@ -1,5 +1,5 @@
 import type { Context } from '../../../core/context.js';
-import type { DeviceHandle, DeviceId, KeyChange, KeyStore } from '../../../core/ports/key-store.js';
+import type { DeviceHandle, DeviceId, KeyChange, KeyStore, OpenDeviceOptions } from '../../../core/ports/key-store.js';
 import { checkArgument } from '../../../core/validation.js';
 import { fileOptions } from '../../../storage/sqlite-storage-options.js';
 import { createKeyring } from '../../../storage/sqlite/keyring.js';
@@ -61,9 +61,10 @@ export class SqliteKeyStore implements KeyStore {
     return this.#runOnFile(() => this.#file.devicesOf(userId)).map(({ device_id: deviceId }) => deviceId);
   }
 
-  async openDevice(device: DeviceId): Promise<DeviceHandle> {
+  async openDevice(options: OpenDeviceOptions): Promise<DeviceHandle> {
     this.#assertOpen();
-    return this.#held.hold(device, async () => {
+    const device = { userId: options.userId, deviceId: options.deviceId };
+    return this.#held.hold(options, async () => {
       try {
         const { row, key } = this.#findOrCreateDevice(device);
         const records = new DeviceRecords(this.#file, row.id, device, key);
