@@ -39,7 +39,8 @@ describe('the source', () => {
   test('loads no optional part with the manager: the SDK, encryption and SQLite come with their first use', () => {
     const optional = /^(matrix-js-sdk|fake-indexeddb|@matrix-org|undici|node:sqlite)\b|^sdk\/|^encryption\/store\//;
     expect(loadedBy('index.ts', files).filter((loaded) => optional.test(loaded))).toEqual([]);
-    expect(loadedBy('users/user-session.ts', files)).toContain('matrix-js-sdk');
+    expect(loadedBy('users/user-session.ts', files).filter((loaded) => optional.test(loaded))).toEqual([]);
+    expect(loadedBy('sdk/sync-client.ts', files)).toContain('matrix-js-sdk');
   });
 
   test('connects the concepts in manager/compose.ts: the public methods reach no http, storage or resilience', () => {

@@ -13,21 +13,17 @@ import { BatchLedger, deliveredPosition } from './batch-ledger.js';
 import type { TrackedBatch, TrackedEvent } from './batch-ledger.js';
 import type { Edge } from './fill-gap.js';
 import { GapFiller } from './gap-filler.js';
-import type { GapFillerOptions } from './gap-filler.js';
+import type { GapFillerContext, GapFillerOptions } from './gap-filler.js';
 import { toEphemeralEvents, toInvite, toTimelineEvent } from './to-client-events.js';
 import { TypingLists } from './typing-lists.js';
 
 export type { Gap } from './gap-filler.js';
 
-/** Where positions are committed. */
-export interface Checkpoint {
-  commit(change: CheckpointChange): Promise<void>;
-}
-
 export interface DeliveryOptions extends GapFillerOptions {
   /** The stored checkpoint at which this delivery begins. */
   readonly stored: StoredCheckpoint;
-  readonly checkpoint: Checkpoint;
+  /** Stores positions. */
+  readonly commit: (change: CheckpointChange) => Promise<void>;
   /**
    * Calls the callbacks with an event. Resolves to false if the event was not handled and has to be delivered again.
    * Call `record()` after the last callback has finished; it resolves after one attempt to store that the event is
@@ -37,9 +33,8 @@ export interface DeliveryOptions extends GapFillerOptions {
   /**
    * Whether the user has callbacks. Without callbacks no event is delivered. Then only the end of the backlog and
    * `clientSince` are stored, so that later callbacks get the missed events.
-   * @default always true
    */
-  readonly hasCallbacks?: (() => boolean) | undefined;
+  readonly hasCallbacks: () => boolean;
   /** Decrypts an event, or marks it as unreadable. Undefined if `signal` ended the wait for its key. @default none */
   readonly decrypt?: Decrypt | undefined;
 }
@@ -71,6 +66,7 @@ interface PlannedEvent {
  * unhandled event.
  */
 export class Delivery {
+  readonly #context: GapFillerContext;
   readonly #options: DeliveryOptions;
   readonly #gaps: GapFiller;
   readonly #roomQueues = new KeyedQueue();
@@ -105,10 +101,11 @@ export class Delivery {
   /** Whether no further commit may begin. */
   #commitsEnded = false;
 
-  constructor(options: DeliveryOptions) {
+  constructor(context: GapFillerContext, options: DeliveryOptions) {
     const { since, lastDelivered, journal } = options.stored;
+    this.#context = context;
     this.#options = options;
-    this.#gaps = new GapFiller(options);
+    this.#gaps = new GapFiller(context, options);
     this.#ledger = new BatchLedger(journal.length);
     this.#typing = new TypingLists(options.userId);
     this.#plannedPositions = new Map(lastDelivered);
@@ -122,14 +119,14 @@ export class Delivery {
    * events after it then count as new even after a crash.
    */
   async accept(batch: EventBatch): Promise<void> {
-    const { hasCallbacks = () => true } = this.#options;
-    if (this.#hasDeferredEvents || (!this.#stopping.signal.aborted && !hasCallbacks())) return this.#deferBatch(batch);
+    if (this.#hasDeferredEvents || (!this.#stopping.signal.aborted && !this.#options.hasCallbacks()))
+      return this.#deferBatch(batch);
     if (this.#stopping.signal.aborted) return;
     const backlogRooms = this.#recordRooms(batch, false);
     const tracked = this.#ledger.add(batch);
     const isFirst = isFromStart(batch) && !this.#hasEarlierBatch;
     this.#unhandledBatches++;
-    const arrivedAt = this.#options.clock.now();
+    const arrivedAt = this.#context.clock.now();
     const deliveries = batch.rooms.map((room) => this.#acceptRoom(tracked, batch, room, isFirst, arrivedAt));
     deliveries.push(...batch.invites.map((invite) => this.#acceptInvite(tracked, batch, invite, isFirst)));
     this.#hasEarlierBatch = true;
@@ -205,7 +202,7 @@ export class Delivery {
       this.#ledger.complete(tracked);
       await this.#scheduleCommit();
     } catch (error) {
-      this.#options.logger.error(
+      this.#context.logger.error(
         { userId: this.#options.userId, err: error },
         'delivering the events of a sync failed',
       );
@@ -467,10 +464,11 @@ export class Delivery {
 
   /** Retries until the storage accepts the change, because later changes build on it. Gives up once aborted. */
   async #commit(change: CheckpointChange, onAttempted = (): void => {}): Promise<void> {
-    const { userId, checkpoint, clock, logger } = this.#options;
+    const { clock, logger } = this.#context;
+    const { userId, commit } = this.#options;
     for (let failures = 1; ; failures++) {
       try {
-        await checkpoint.commit(change);
+        await commit(change);
         this.#isStorageFailing = false;
         return;
       } catch (error) {

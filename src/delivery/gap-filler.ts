@@ -1,12 +1,9 @@
 import { delay } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
 import type { HistoryReader } from '../core/ports/history-reader.js';
-import type { Logger } from '../core/logger.js';
 import type { RawEvent } from '../core/raw-event.js';
-import type { Diagnostics } from '../core/diagnostics.js';
 import { FailingTime } from '../http/failing-time.js';
-import type { AnswersOtherRequests } from '../http/failing-time.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
 import { failureClass } from '../http/failure-class.js';
 import { backoffMs } from '../http/retry.js';
 import { fillGap } from './fill-gap.js';
@@ -32,21 +29,16 @@ export interface Gap {
   readonly error?: unknown;
 }
 
+/** The context of a gap filler. */
+export type GapFillerContext = Pick<HomeserverContext, 'clock' | 'logger' | 'diagnostics' | 'answersOtherRequests'>;
+
 export interface GapFillerOptions {
   readonly userId: string;
   readonly readHistory: HistoryReader;
   readonly gapFillLimit: number;
-  /**
-   * How long to retry filling a gap, in milliseconds. Only time in which the homeserver answers other requests counts.
-   * @default Infinity
-   */
-  readonly gapFillTimeoutMs?: number;
-  /** Whether the homeserver answers other requests. @default always true */
-  readonly answersOtherRequests?: AnswersOtherRequests;
+  /** How long to retry filling a gap, in milliseconds. Only time in which the homeserver answers other requests counts. */
+  readonly gapFillTimeoutMs: number;
   readonly onGap: (gap: Gap) => void;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly diagnostics: Diagnostics;
 }
 
 /** A gap found in a sync response, with the ids of the events at both sides of it, if they are known. */
@@ -59,11 +51,13 @@ const RETRY = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
 /** Fetches the events that a sync left out, and reports a gap if that fails. Retries throughout homeserver outages. */
 export class GapFiller {
+  readonly #context: GapFillerContext;
   readonly #options: GapFillerOptions;
   /** Rooms whose last gap could not be filled so far. */
   readonly #stalledRooms = new Set<string>();
 
-  constructor(options: GapFillerOptions) {
+  constructor(context: GapFillerContext, options: GapFillerOptions) {
+    this.#context = context;
     this.#options = options;
   }
 
@@ -79,8 +73,8 @@ export class GapFiller {
 
   /** Returns the missing events, oldest first; empty if they were given up, undefined if `signal` fired before. */
   async fetchMissing(gap: GapToFill, signal: AbortSignal): Promise<RawEvent[] | undefined> {
-    const { userId, readHistory, gapFillLimit, gapFillTimeoutMs = Infinity, onGap, clock, logger } = this.#options;
-    const { diagnostics, answersOtherRequests = () => true } = this.#options;
+    const { clock, logger, diagnostics, answersOtherRequests } = this.#context;
+    const { userId, readHistory, gapFillLimit, gapFillTimeoutMs, onGap } = this.#options;
     const { roomId, lastEventBefore, firstEventAfter } = gap;
     const startedAt = clock.now();
     const publishGap = (events: number, complete: boolean): void =>

@@ -31,6 +31,7 @@ import { Sending } from '../sending/sending.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { Encryption } from '../users/encryption.js';
 import { EncryptionOperations } from '../users/encryption-operations.js';
+import { pollingEngines } from '../users/session-engine.js';
 import { UserSessions } from '../users/user-sessions.js';
 import type { CallerSession } from '../users/user-sessions.js';
 import { containedSettings } from './contained-settings.js';
@@ -119,9 +120,9 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   const authenticate = accounts.authenticate.bind(accounts);
   const encryption = settings.encryption && newEncryption(context, settings.encryption, authenticate);
   if (encryption && options.storage === undefined && !credentials) warnOfNewDevices(logger);
-  const users: UserSessions = new UserSessions({
-    ...homeserver,
+  const users: UserSessions = new UserSessions(homeserver, {
     settings,
+    createEngine: pollingEngines(homeserver, settings),
     accounts,
     adminSession: adminHttp?.session,
     callbacks,

@@ -1,19 +1,13 @@
 import { MatrixEvent, NotificationCountType, RoomMemberEvent, UserEvent } from 'matrix-js-sdk';
 import type { IPushRules, ISyncResponse, MatrixClient, Room } from 'matrix-js-sdk';
 import type { ISavedSync } from 'matrix-js-sdk/lib/store/index.js';
-import type { RawEvent } from '../core/raw-event.js';
+import type { KnownTimeline } from '../core/ports/event-source.js';
 import { jsonCopy } from '../core/json-copy.js';
 import { LatestReceipts } from '../sync/receipts.js';
 import { isFitForSdk } from '../sync/response-parts.js';
 import { containSdkFailures } from './sdk-containment.js';
 import type { OnSdkFailure } from './sdk-containment.js';
 import { SharedReEmitter } from './shared-re-emitter.js';
-
-/** The newest events of a room without a gap, oldest first. */
-export interface KnownTimeline extends Iterable<RawEvent> {
-  /** A `/messages` token for the events before them. */
-  readonly prevBatch: string | undefined;
-}
 
 /** The receipts and unread counts of a room that were not passed to the SDK. */
 interface HeldRoom {

@@ -1,22 +1,18 @@
 import { ClientEvent, createClient, Filter, SyncState } from 'matrix-js-sdk';
 import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
 import { abortedError, orTimeout } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
 import type { Credentials } from '../core/credentials.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
 import { runAllSteps } from '../core/run-all-steps.js';
-import type { EventBatch, EventSink, EventSource } from '../core/ports/event-source.js';
-import type { UserEngine } from '../core/ports/user-engine.js';
+import type { EventBatch, EventReceiver } from '../core/ports/event-source.js';
+import type { SessionEngine } from '../core/ports/user-engine.js';
 import { isObject } from '../core/raw-event.js';
-import type { Diagnostics, Trace } from '../core/diagnostics.js';
+import type { Trace } from '../core/diagnostics.js';
 import type { UserEncryption } from './crypto/user-encryption.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
-import type { Logger } from '../core/logger.js';
-import type { AnswersOtherRequests } from '../http/failing-time.js';
-import type { HomeserverHttp } from '../http/homeserver-http.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
 import { sdkFetch } from '../http/sdk-fetch.js';
-import type { ServerVersions } from '../http/server-versions.js';
 import type { Session } from '../http/session.js';
 import { clientFailure } from '../sync/client-failure.js';
 import { FastStart } from '../sync/fast-start.js';
@@ -27,55 +23,41 @@ import { loadedRoomsIfPartial, resumeData, resumePosition, savedSync } from './r
 import { DeletedRoomCheck } from './deleted-room-check.js';
 import { MissedEventsSync } from '../sync/missed-events-sync.js';
 import { gapsOfAllRooms } from './gaps-of-all-rooms.js';
-import type { ClientRooms, MissedEventsSink } from '../sync/missed-events-sync.js';
+import type { SyncedClient } from '../sync/missed-events-sync.js';
 import { initialLimit, syncLimit, uncachedFilter } from '../sync/sync-query.js';
+import type { SyncContext } from '../sync/sync-context.js';
 import { SyncRequests } from '../sync/sync-requests.js';
 import type { SyncQuery } from '../sync/sync-requests.js';
 import { SyncPoll } from '../sync/sync-poll.js';
 import type { SyncResult } from '../sync/sync-poll.js';
-import type { ClientGate } from '../core/ports/request-gate.js';
 import type { OnSdkFailure } from './sdk-containment.js';
 import { assertClientSurface } from './private-surface.js';
 import { SdkFeed } from './sdk-feed.js';
-import type { KnownTimeline } from './sdk-feed.js';
 import { SyncStore } from './sync-store.js';
 import { dropKnownEvents, trimTimelines } from './sdk-timelines.js';
 
-export interface SyncClientOptions {
-  readonly credentials: Credentials;
-  readonly session: Session;
-  /** The stored position and rooms to resume from. */
-  readonly stored: StoredCheckpoint;
-  readonly http: HomeserverHttp;
-  readonly versions: ServerVersions;
+/** The settings of clients that poll. */
+export interface SyncSettings {
   /** Whether to start with a few rooms if the homeserver supports sliding sync. */
   readonly slidingSync: boolean;
-  readonly clock: Clock;
-  readonly logger: Logger;
   /** Events kept in memory per room. */
   readonly timelineLimit: number;
   /** How long the homeserver may hold a sync that has no events, in milliseconds. */
   readonly pollTimeoutMs: number;
-  /** Deadline of a sync without a position, in milliseconds. */
-  readonly startTimeoutMs: number;
-  /** Deadline of other requests, in milliseconds; for a sync it is added to `pollTimeoutMs`. */
-  readonly requestTimeoutMs: number;
   /** How long the sync for missed events may fail while the homeserver answers other requests, in milliseconds. */
   readonly gapFillTimeoutMs: number;
-  readonly answersOtherRequests: AnswersOtherRequests;
-  readonly maxResponseBytes: number;
-  readonly gate: ClientGate;
-  /** The room's events in memory; they fill the SDK's rooms once the application asks for its client. */
-  readonly timelineOf: (roomId: string) => KnownTimeline | undefined;
-  /** The device's encryption, loaded but not opened. @default none: the client cannot decrypt */
-  readonly encryption?: UserEncryption | undefined;
-  /** Receives the events that {@link SyncClient.fetchMissedEvents} requests. @default none: it does nothing */
-  readonly missed?: MissedEventsSink;
-  readonly diagnostics: Diagnostics;
+}
+
+/** The user of a client. */
+export interface SyncUser {
+  readonly credentials: Credentials;
+  readonly session: Session;
+  /** The stored position and rooms to resume from. */
+  readonly stored: StoredCheckpoint;
+  /** The device's encryption, loaded but not opened. Undefined: the client cannot decrypt. */
+  readonly encryption: UserEncryption | undefined;
   /** Called when the connection to the homeserver is lost and when it is back. */
   readonly onReachableChanged: (connected: boolean) => void;
-  /** Called when the homeserver rejects the position; the client continues with a sync without a position. */
-  readonly onPositionLost: (error: MatrixClientManagerError) => void;
   /** Called once when a running client fails permanently, for example because its session has ended. */
   readonly onFatal: (error: MatrixClientManagerError) => void;
 }
@@ -94,13 +76,13 @@ type Phase = 'new' | 'starting' | 'running' | 'closing';
  *
  * This file is long because starting, polling and stopping the SDK depend on each other.
  */
-export class SyncClient implements UserEngine<MatrixClient>, EventSource {
+export class SyncClient implements SessionEngine<MatrixClient> {
   readonly #matrixClient: MatrixClient;
-  readonly #options: Omit<SyncClientOptions, 'stored'>;
-  /** The position to resume from. */
-  readonly #resumesFrom: string | undefined;
-  readonly #diagnostics: Diagnostics;
+  readonly #context: HomeserverContext;
+  readonly #settings: SyncSettings;
+  readonly #user: Omit<SyncUser, 'stored'>;
   readonly #userId: string;
+  readonly resumesFrom: string | undefined;
   /** Aborts every request except the poll. */
   readonly #requestsAbort = new AbortController();
   /** Aborts the poll. Fires after the SDK was told to stop, so that the SDK's loop ends at the rejected request. */
@@ -108,13 +90,13 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   readonly #firstSync = Promise.withResolvers<void>();
   readonly #loopEnded = Promise.withResolvers<void>();
   #phase: Phase = 'new';
-  #sink: EventSink = async () => {};
+  #receiver: EventReceiver | undefined;
   #started: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
   #hasPolled = false;
   readonly #poll: SyncPoll;
   readonly #fastStart: FastStart;
-  readonly #missedEventsSync: MissedEventsSync | undefined;
+  readonly #missedEventsSync: MissedEventsSync;
   readonly #deletedRooms: DeletedRoomCheck;
   readonly #feed: SdkFeed;
   /** The result that the SDK is processing. */
@@ -129,79 +111,61 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   /** The counts of the device's one-time and fallback keys, as in the last sync response. */
   #deviceKeyCounts: object = {};
 
-  constructor(options: SyncClientOptions) {
-    const { stored, ...rest } = options; // large, and needed only in the constructor
-    this.#options = rest;
-    this.#resumesFrom = resumePosition(stored);
-    const { credentials, session, clock, logger, diagnostics } = options;
+  constructor(context: HomeserverContext, settings: SyncSettings, user: SyncUser) {
+    const { stored, ...rest } = user; // large, and needed only in the constructor
+    const { credentials, session, encryption } = user;
+    const { logger, diagnostics } = context;
+    const { userId } = credentials;
+    const { timelineLimit } = settings;
+    this.#context = context;
+    this.#settings = settings;
+    this.#user = rest;
+    this.#userId = userId;
+    this.resumesFrom = resumePosition(stored);
     const saved = savedSync(stored);
-    this.#diagnostics = diagnostics;
-    this.#userId = credentials.userId;
     this.#firstSync.promise.catch(() => {}); // start() may not await it any more
     silenceSdkRootLogger();
     this.#matrixClient = createClient({
-      baseUrl: options.http.homeserverUrl,
-      userId: credentials.userId,
+      baseUrl: context.http.homeserverUrl,
+      userId,
       deviceId: credentials.deviceId,
       accessToken: credentials.accessToken,
       store: new SyncStore(saved, (data) => this.#deliverPending(data)),
-      fetchFn: sdkFetch({ ...options, limits: options }, session, this.#requestsAbort.signal),
-      logger: sdkLogger(logger, credentials.userId),
+      fetchFn: sdkFetch(context, session, this.#requestsAbort.signal),
+      logger: sdkLogger(logger, userId),
       disableVoip: true,
     });
     assertClientSurface(this.#matrixClient); // before parts of the client are replaced
     const onSdkFailure: OnSdkFailure = (error, roomId) => {
       diagnostics.publish('malformed', { parts: 1 });
-      logger.warn(
-        { userId: this.#userId, roomId, err: error },
-        'the SDK failed to process a part of a sync; skipping that part',
-      );
+      logger.warn({ userId, roomId, err: error }, 'the SDK failed to process a part of a sync; skipping that part');
     };
-    this.#feed = new SdkFeed(this.#matrixClient, saved, onSdkFailure, options.encryption !== undefined);
-    const { signal } = this.#pollAbort;
-    const abortOnOutage = (): boolean => this.#phase === 'running';
-    const requests = new SyncRequests({ ...options, userId: this.#userId, signal, abortOnOutage });
+    this.#feed = new SdkFeed(this.#matrixClient, saved, onSdkFailure, encryption !== undefined);
     const loadedRooms = loadedRoomsIfPartial(stored);
     this.#storedWithUnloadedRooms = loadedRooms !== undefined;
-    const fastStart = new FastStart({
-      ...options,
-      userId: this.#userId,
-      requests,
+    const syncContext: SyncContext = { ...context, userId, session, timelineLimit, signal: this.#pollAbort.signal };
+    const requests = new SyncRequests(syncContext, () => this.#phase === 'running');
+    const fastStart = new FastStart(syncContext, requests, {
       // The second sync of a fast start confirms the to-device messages of the first. The SDK does not have them yet, so
       // a crash in between would lose them. A new device has none.
-      versions: options.slidingSync && options.encryption?.isNew !== false ? options.versions : undefined,
+      usesSlidingSync: settings.slidingSync && encryption?.isNew !== false,
       loadedRooms,
       // Meanwhile batches of polls are not delivered, because the missed events come before them.
-      mayLoadRooms: () => !this.#missedEventsSync?.blocksDelivery,
-      signal,
+      mayLoadRooms: () => !this.#missedEventsSync.blocksDelivery,
     });
     this.#fastStart = fastStart;
     this.#deletedRooms = new DeletedRoomCheck(this.#matrixClient, requests, logger, stored.since !== undefined);
-    const { missed } = options;
-    this.#missedEventsSync =
-      missed && new MissedEventsSync({ ...options, userId: this.#userId, requests, fastStart, signal, sink: missed });
-    const { onPositionLost, encryption, gate, timelineLimit, startTimeoutMs, requestTimeoutMs } = options;
-    this.#poll = new SyncPoll({
-      userId: this.#userId,
-      session,
-      requests,
+    const { gapFillTimeoutMs } = settings;
+    this.#missedEventsSync = new MissedEventsSync(syncContext, requests, { fastStart, gapFillTimeoutMs });
+    this.#poll = new SyncPoll(syncContext, requests, {
       fastStart,
-      resumesFrom: this.#resumesFrom,
+      resumesFrom: this.resumesFrom,
       hasDeliveredBefore: stored.lastDelivered.size > 0,
-      gate,
       encryption,
-      diagnostics,
-      clock,
-      logger,
-      timelineLimit,
-      startTimeoutMs,
-      requestTimeoutMs,
-      signal,
       isStarting: () => this.#phase === 'starting',
       onReachableChanged: (connected) => {
-        if (this.#phase !== 'closing') options.onReachableChanged(connected);
+        if (this.#phase !== 'closing') user.onReachableChanged(connected);
       },
-      onPositionLost,
       onFailure: (error) => this.#fail(error),
     });
     interceptSdkRequests(this.#matrixClient, {
@@ -209,11 +173,11 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
         this.#hasPolled = true;
         return this.#syncForSdk(query);
       },
-      versions: () => options.versions.get(this.#requestsAbort.signal),
+      versions: () => context.versions.get(this.#requestsAbort.signal),
       isStarting: () => this.#phase === 'starting',
     });
     this.#matrixClient.on(ClientEvent.SyncUnexpectedError, (error) => {
-      logger.error({ userId: this.#userId, err: error }, 'the SDK failed to process a sync');
+      logger.error({ userId, err: error }, 'the SDK failed to process a sync');
     });
     this.#matrixClient.on(ClientEvent.Sync, (state) => {
       if (state === SyncState.Stopped) this.#loopEnded.resolve();
@@ -230,9 +194,13 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     return this.#poll.isCurrent && this.#pending === undefined;
   }
 
+  get hasUnloadedRooms(): boolean {
+    return this.#fastStart.hasUnloadedRooms;
+  }
+
   /** Whether rooms or missed events are absent because loading them has failed. */
   get isIncomplete(): boolean {
-    return this.#fastStart.isRoomLoadFailing || this.#missedEventsSync?.isFailing === true;
+    return this.#fastStart.isRoomLoadFailing || this.#missedEventsSync.isFailing;
   }
 
   async sdkClient(): Promise<MatrixClient> {
@@ -244,7 +212,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
    * and ends the saving of memory and CPU for this user: call it only for the application.
    */
   sdkClientIfMade(): MatrixClient {
-    this.#feed.passEverything(this.#options.timelineOf);
+    this.#feed.passEverything((roomId) => this.#receiver?.timelineOf(roomId));
     return this.#matrixClient;
   }
 
@@ -253,12 +221,8 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     return this.#matrixClient.getRoom(roomId)?.hasEncryptionStateEvent() === true;
   }
 
-  /**
-   * Requests the events that arrived while the user had no callbacks; they go to the option `missed`.
-   * @param backlog - also request the backlog of the first sync
-   */
   fetchMissedEvents(backlog: boolean): void {
-    this.#missedEventsSync?.request(backlog);
+    this.#missedEventsSync.request(backlog);
   }
 
   /** Checks for deleted rooms before the next poll; call it when the homeserver has refused a request for a room. */
@@ -276,19 +240,18 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     this.#poll.wake();
   }
 
-  connect(sink: EventSink): void {
-    this.#sink = sink;
+  connect(receiver: EventReceiver): void {
+    this.#receiver = receiver;
   }
 
-  /** Opens the client's encryption, if it has one. Call it before {@link start}. After a rejection, call {@link stop}. */
   async openEncryption(): Promise<void> {
-    const resumes = this.#resumesFrom !== undefined;
-    await this.#options.encryption?.open(this.#matrixClient, resumes, (error) => this.#fail(error));
+    const resumes = this.resumesFrom !== undefined;
+    await this.#user.encryption?.open(this.#matrixClient, resumes, (error) => this.#fail(error));
   }
 
   /** Resolves when the first sync was processed. After a rejection, call {@link stop}. */
   async start(signal: AbortSignal): Promise<void> {
-    const { timelineLimit, pollTimeoutMs } = this.#options;
+    const { timelineLimit, pollTimeoutMs } = this.#settings;
     this.#phase = 'starting';
     const abort = (): void => this.#firstSync.reject(abortedError(`starting ${this.#userId}`, signal.reason));
     if (signal.aborted) abort();
@@ -323,7 +286,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   /** Every step runs even if earlier ones fail, so that a half-stopped client does not go on syncing. */
   async #stop(): Promise<void> {
     const matrixClient = this.#matrixClient;
-    const { encryption } = this.#options;
+    const { encryption } = this.#user;
     this.#phase = 'closing';
     this.#firstSync.reject(abortedError(`starting ${this.#userId}`));
     this.#requestsAbort.abort();
@@ -363,7 +326,7 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     const message = `stopping ${this.#userId}: ${name} did not end within ${STOP_STEP_MS} ms`;
     const timeoutError = (): MatrixClientManagerError =>
       new MatrixClientManagerError('TIMEOUT', message, { userId: this.#userId });
-    if (step) await orTimeout(step, this.#options.clock, STOP_STEP_MS, timeoutError);
+    if (step) await orTimeout(step, this.#context.clock, STOP_STEP_MS, timeoutError);
   }
 
   /**
@@ -388,13 +351,13 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     const missedEventsSync = this.#missedEventsSync;
     if (since === undefined) return this.#poll.next(query);
     for (;;) {
-      await missedEventsSync?.run(this.#clientRooms(String(since)));
-      const signal = missedEventsSync?.signal ?? this.#pollAbort.signal;
+      if (this.#receiver) await missedEventsSync.run(this.#syncedClient(this.#receiver, String(since)));
+      const { signal } = missedEventsSync;
       try {
         const canCheck =
           this.#phase === 'running' &&
           !this.#fastStart.hasUnloadedRooms &&
-          !missedEventsSync?.blocksDelivery &&
+          !missedEventsSync.blocksDelivery &&
           !this.#poll.hasQueuedResult;
         const suspects = canCheck ? await this.#deletedRooms.findSuspects(signal) : new Set<string>();
         if (suspects.size === 0) return await this.#poll.next(query, signal);
@@ -409,9 +372,10 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   }
 
   /** The SDK's current state, which belongs to `position`. */
-  #clientRooms(position: string): ClientRooms {
+  #syncedClient(receiver: EventReceiver, position: string): SyncedClient {
     const matrixClient = this.#matrixClient;
     return {
+      receiver,
       toBatch: ({ batch, roomsToStore }) => {
         const held = this.#feed.heldAccountData();
         const resume = resumeData(matrixClient, batch, roomsToStore, true, this.#storedWithUnloadedRooms, held);
@@ -425,22 +389,22 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     const { sync, durationMs } = result;
     const { malformed, batch, kind } = sync;
     const response = sync.response as unknown as ISyncResponse;
-    const { logger } = this.#options;
+    const { logger, diagnostics } = this.#context;
     if (malformed > 0) {
-      this.#diagnostics.publish('malformed', { parts: malformed });
+      diagnostics.publish('malformed', { parts: malformed });
       logger.warn({ userId: this.#userId, malformed }, 'left out malformed parts of a sync');
     }
     const { account_data: accountData } = response;
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
     this.#keepDeviceKeyCounts(response, batch.scope === 'late-rooms');
     for (const roomId of removeRoomsWithFullState(this.#matrixClient, response))
-      this.#options.encryption?.forgetRoom(roomId);
+      this.#user.encryption?.forgetRoom(roomId);
     this.#feed.holdBack(response);
     dropKnownEvents(this.#matrixClient, response);
     this.#wasHeldBack = !this.#feed.isComplete;
     this.#pending = result;
-    this.#diagnostics.publish('syncReceived', { kind, durationMs });
-    this.#trace = this.#diagnostics.begin('sync', { userId: this.#userId, kind, waitMs: durationMs, ...sizeOf(batch) });
+    diagnostics.publish('syncReceived', { kind, durationMs });
+    this.#trace = diagnostics.begin('sync', { userId: this.#userId, kind, waitMs: durationMs, ...sizeOf(batch) });
     return response;
   }
 
@@ -455,12 +419,12 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
     const isPending = (pending?.sync.response as unknown) === data;
     if (!pending || !isPending || this.#phase === 'closing') return;
     const { sync, hasUnloadedRooms } = pending;
-    const { encryption } = this.#options;
+    const { encryption } = this.#user;
     // The keys of this sync are not stored, so its position must not be stored either; the next start repeats the sync.
     if (encryption?.failure) return this.#fail(encryption.failure);
     encryption?.synced(Boolean(data.device_lists?.changed?.length));
     const roomIds = sync.batch.rooms.map(({ roomId }) => roomId);
-    trimTimelines(this.#matrixClient, roomIds, this.#options.timelineLimit);
+    trimTimelines(this.#matrixClient, roomIds, this.#settings.timelineLimit);
     this.#feed.trimState(sync.roomsToStore);
     try {
       const storeAccountData = this.#accountDataChanged || hasUnloadedRooms !== this.#storedWithUnloadedRooms;
@@ -475,7 +439,8 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
         held,
       );
       const deliver = async (): Promise<void> => {
-        if (!this.#missedEventsSync?.blocksDelivery) await this.#sink({ ...sync.batch, ...(resume && { resume }) });
+        if (!this.#missedEventsSync.blocksDelivery)
+          await this.#receiver?.accept({ ...sync.batch, ...(resume && { resume }) });
       };
       const delivered = trace ? trace.run(deliver) : deliver();
       // The application has asked for the client after parts of this sync were held back.
@@ -492,14 +457,14 @@ export class SyncClient implements UserEngine<MatrixClient>, EventSource {
   #keepDeviceKeyCounts(response: ISyncResponse, isLibraryMade: boolean): void {
     const { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback } = response;
     if (isLibraryMade) Object.assign(response, this.#deviceKeyCounts);
-    else if (this.#options.encryption) {
+    else if (this.#user.encryption) {
       this.#deviceKeyCounts = { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback };
     }
   }
 
   #fail(error: MatrixClientManagerError): void {
     if (this.#phase === 'closing') return;
-    if (this.#phase === 'running') this.#options.onFatal(error);
+    if (this.#phase === 'running') this.#user.onFatal(error);
     else this.#firstSync.reject(error);
   }
 }

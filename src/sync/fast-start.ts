@@ -1,14 +1,12 @@
-import type { Clock } from '../core/clock.js';
-import type { Logger } from '../core/logger.js';
 import { isManagerError } from '../core/errors.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { RoomBatch } from '../core/ports/event-source.js';
-import type { ServerVersions } from '../http/server-versions.js';
 import { withoutLiveEvents, noSections, roomsWithFullState } from './room-sections.js';
 import type { RoomSections } from './room-sections.js';
 import { SLIDING_SYNC_FEATURE, SlidingSync } from './sliding-sync.js';
 import { initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
+import type { SyncContext } from './sync-context.js';
 import type { SyncRequests } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
 import type { JoinedRoomBody, ParsedSync, RoomChanges } from './sync-response.js';
@@ -22,16 +20,8 @@ const LOAD_ATTEMPTS = 3;
 const POSTPONE_BACKOFF = { baseDelayMs: 5_000, maxDelayMs: 600_000 };
 
 export interface FastStartOptions {
-  readonly userId: string;
-  readonly requests: SyncRequests;
-  /** Undefined: sliding sync is not used. */
-  readonly versions: ServerVersions | undefined;
-  readonly timelineLimit: number;
-  readonly startTimeoutMs: number;
-  readonly requestTimeoutMs: number;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
+  /** Whether sliding sync may be used. */
+  readonly usesSlidingSync: boolean;
   /** Ids of the loaded rooms if the client was stopped before it had loaded all; undefined otherwise. */
   readonly loadedRooms: Iterable<string> | undefined;
   /** Whether more rooms may be loaded now. */
@@ -71,6 +61,8 @@ export interface SyncChunk {
  * This file is a little long because the loaded, queued and unavailable rooms are one state.
  */
 export class FastStart {
+  readonly #context: SyncContext;
+  readonly #requests: SyncRequests;
   readonly #options: FastStartOptions;
   readonly #slidingSync: SlidingSync;
   /** Only kept while other rooms are not loaded. */
@@ -89,10 +81,12 @@ export class FastStart {
   #failures = 0;
   #nextLoadAt = 0;
 
-  constructor(options: FastStartOptions) {
-    const { requests, userId, timelineLimit, loadedRooms } = options;
+  constructor(context: SyncContext, requests: SyncRequests, options: FastStartOptions) {
+    const { loadedRooms } = options;
+    this.#context = context;
+    this.#requests = requests;
     this.#options = options;
-    this.#slidingSync = new SlidingSync(requests, userId, initialLimit(timelineLimit));
+    this.#slidingSync = new SlidingSync(requests, context.userId, initialLimit(context.timelineLimit));
     this.#loadedRooms = new Set(loadedRooms);
     this.#hasUnloadedRooms = loadedRooms !== undefined;
     this.#syncsFirst = this.#hasUnloadedRooms;
@@ -110,8 +104,8 @@ export class FastStart {
 
   /** Whether rooms are not loaded and may be loaded now. */
   get isRoomLoadDue(): boolean {
-    const { clock, mayLoadRooms } = this.#options;
-    return this.#hasUnloadedRooms && mayLoadRooms() && clock.now() >= this.#nextLoadAt;
+    const { clock } = this.#context;
+    return this.#hasUnloadedRooms && this.#options.mayLoadRooms() && clock.now() >= this.#nextLoadAt;
   }
 
   /** Call this when all rooms are loaded, also if one plain sync has returned them all. Forgets the queued rooms. */
@@ -159,7 +153,7 @@ export class FastStart {
 
   /** Records a failed load. Returns whether loading is now postponed; if not, the caller handles the error. */
   recordLoadFailure(error: unknown): boolean {
-    const { clock, logger, userId, signal } = this.#options;
+    const { clock, logger, userId, signal } = this.#context;
     if (signal.aborted || !isRetryable(failureClass(error)) || ++this.#failures < LOAD_ATTEMPTS) return false;
     const delayMs = retryDelayMs(error, this.#failures - LOAD_ATTEMPTS + 1, POSTPONE_BACKOFF);
     this.#nextLoadAt = clock.now() + delayMs;
@@ -197,8 +191,8 @@ export class FastStart {
   }
 
   async #canUseSlidingSync(): Promise<boolean> {
-    const { versions, signal } = this.#options;
-    if (!versions || this.#slidingSyncFailed) return false;
+    const { versions, signal } = this.#context;
+    if (!this.#options.usesSlidingSync || this.#slidingSyncFailed) return false;
     const supported = await versions.get(signal).catch(() => undefined);
     return supported?.unstable_features?.[SLIDING_SYNC_FEATURE] === true;
   }
@@ -208,7 +202,7 @@ export class FastStart {
     try {
       return await this.#slidingSync.mostRecent(FIRST_WINDOW_SIZE);
     } catch (error) {
-      if (this.#options.signal.aborted || failureClass(error) === 'unavailable') throw error;
+      if (this.#context.signal.aborted || failureClass(error) === 'unavailable') throw error;
       this.#disableSlidingSync(error);
       return undefined;
     }
@@ -230,9 +224,9 @@ export class FastStart {
 
   /** Undefined if the homeserver does not return a list. */
   async #joinedRooms(): Promise<string[] | undefined> {
-    const { requests, signal, logger, userId } = this.#options;
+    const { signal, logger, userId } = this.#context;
     try {
-      return await requests.joinedRooms();
+      return await this.#requests.joinedRooms();
     } catch (error) {
       if (signal.aborted || shouldWaitForHomeserver(error)) throw error;
       logger.warn({ userId, err: error }, 'requesting the joined rooms failed; loading all rooms with one plain sync');
@@ -248,7 +242,7 @@ export class FastStart {
       for (const roomId of roomIds) if (!sections.join.has(roomId)) this.#unavailableRooms.add(roomId);
       return { sections, isLast: false };
     } catch (error) {
-      if (this.#options.signal.aborted || shouldWaitForHomeserver(error)) throw error;
+      if (this.#context.signal.aborted || shouldWaitForHomeserver(error)) throw error;
       this.#disableSlidingSync(error);
       return this.#loadAllRooms();
     }
@@ -256,7 +250,7 @@ export class FastStart {
 
   /** Loads all unloaded rooms with one plain initial sync, which is slow. */
   async #loadAllRooms(): Promise<RoomWindow> {
-    const filter = syncFilter(initialLimit(this.#options.timelineLimit));
+    const filter = syncFilter(initialLimit(this.#context.timelineLimit));
     const parsed = this.#parse(await this.#sync(filter), undefined, false);
     const unloaded = Object.entries(parsed.response.rooms?.join ?? {}).filter(
       ([roomId]) => !this.#loadedRooms.has(roomId),
@@ -269,7 +263,7 @@ export class FastStart {
    * that are not loaded, these rooms are queued first and no sync is returned. Notes the window's rooms as loaded.
    */
   async #addLiveSync({ sections, isLast }: RoomWindow, since: string, isCatchUp: boolean): Promise<WindowWithSync> {
-    const filter = syncFilter(syncLimit(this.#options.timelineLimit));
+    const filter = syncFilter(syncLimit(this.#context.timelineLimit));
     const data = await this.#sync(filter, since);
     const liveSync = this.#parse(data, since, isCatchUp);
     const backlog = withoutLiveEvents(sections, liveSync);
@@ -294,19 +288,19 @@ export class FastStart {
 
   /** Must not return a cached response: the events that it lacks would then count as backlog. */
   #sync(filter: string, since?: string): Promise<unknown> {
-    const { requests, startTimeoutMs, requestTimeoutMs } = this.#options;
+    const { startTimeoutMs, requestTimeoutMs } = this.#context.limits;
     const timeoutMs = since === undefined ? startTimeoutMs : requestTimeoutMs;
     const query = { filter: uncachedFilter(filter), since, timeout: 0, set_presence: 'offline' };
-    return requests.sync(query, timeoutMs);
+    return this.#requests.sync(query, timeoutMs);
   }
 
   #parse(data: unknown, since: string | undefined, isCatchUp: boolean): ParsedSync {
     const limit = since === undefined ? initialLimit : syncLimit;
-    return readSyncResponse(data, { since, isCatchUp, timelineLimit: limit(this.#options.timelineLimit) });
+    return readSyncResponse(data, { since, isCatchUp, timelineLimit: limit(this.#context.timelineLimit) });
   }
 
   #disableSlidingSync(error: unknown): void {
-    const { userId, logger } = this.#options;
+    const { userId, logger } = this.#context;
     this.#slidingSyncFailed = true;
     logger.warn({ userId, err: error }, 'sliding sync failed; using plain syncs');
   }

@@ -1,47 +1,26 @@
 import { delay } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
-import type { EventBatch } from '../core/ports/event-source.js';
-import type { Logger } from '../core/logger.js';
+import type { EventBatch, EventReceiver } from '../core/ports/event-source.js';
 import { FailingTime } from '../http/failing-time.js';
-import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { retryDelayMs } from '../http/retry.js';
-import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { FastStart } from './fast-start.js';
 import { initialLimit, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
+import type { SyncContext } from './sync-context.js';
 import type { SyncRequests } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
 import type { ParsedSync, RoomChanges } from './sync-response.js';
 
-/** Delivers the events that arrived while the user had no callbacks. */
-export interface MissedEventsSink {
-  /** Restarts delivery at the stored checkpoint, and resolves to it. */
-  begin(): Promise<Pick<StoredCheckpoint, 'since' | 'lastDelivered'>>;
-  /** Delivers a batch of missed events. */
-  accept(batch: EventBatch): Promise<void>;
-}
-
 export interface MissedEventsSyncOptions {
-  readonly userId: string;
-  readonly requests: SyncRequests;
   readonly fastStart: FastStart;
-  readonly sink: MissedEventsSink;
-  readonly timelineLimit: number;
-  readonly startTimeoutMs: number;
-  readonly requestTimeoutMs: number;
   /** How long the sync may fail while the homeserver answers other requests, in milliseconds. */
   readonly gapFillTimeoutMs: number;
-  readonly answersOtherRequests: AnswersOtherRequests;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Aborts every request. */
-  readonly signal: AbortSignal;
 }
 
 const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
-/** The client's state at its current position. */
-export interface ClientRooms {
+/** The client at its current position. */
+export interface SyncedClient {
+  readonly receiver: EventReceiver;
   /** Adds to the changes the data to resume from the current position, and makes that the batch's position. */
   toBatch(changes: RoomChanges): EventBatch;
   /** A batch in which every room has a gap since `since`, so that delivery reads each room from `/messages`. */
@@ -54,6 +33,8 @@ export interface ClientRooms {
  * keeps failing to answer this sync, every room is read from `/messages` instead.
  */
 export class MissedEventsSync {
+  readonly #context: SyncContext;
+  readonly #requests: SyncRequests;
   readonly #options: MissedEventsSyncOptions;
   #missedWanted = false;
   /** Whether the backlog of the first sync is requested too. */
@@ -70,9 +51,11 @@ export class MissedEventsSync {
   #failingTime: FailingTime | undefined;
   #signal: AbortSignal;
 
-  constructor(options: MissedEventsSyncOptions) {
+  constructor(context: SyncContext, requests: SyncRequests, options: MissedEventsSyncOptions) {
+    this.#context = context;
+    this.#requests = requests;
     this.#options = options;
-    this.#signal = AbortSignal.any([options.signal, this.#interrupt.signal]);
+    this.#signal = AbortSignal.any([context.signal, this.#interrupt.signal]);
   }
 
   /** The signal for the next poll, aborted when missed events are requested. Read it again after each {@link run}. */
@@ -106,8 +89,9 @@ export class MissedEventsSync {
    * While further rooms are loaded, a requested backlog and the missed events wait for them. While loading them is
    * postponed, the missed events are fetched without the backlog.
    */
-  async run(client: ClientRooms): Promise<void> {
-    const { clock, sink, fastStart, signal, answersOtherRequests } = this.#options;
+  async run(client: SyncedClient): Promise<void> {
+    const { clock, signal, answersOtherRequests } = this.#context;
+    const { fastStart } = this.#options;
     if (this.#interrupt.signal.aborted) {
       this.#interrupt = new AbortController();
       this.#signal = AbortSignal.any([signal, this.#interrupt.signal]);
@@ -122,7 +106,7 @@ export class MissedEventsSync {
       this.#missedWanted = false;
       if (withBacklog) this.#backlogWanted = false;
       this.#blocksDelivery = true;
-      const { lastDelivered, ...checkpoint } = await sink.begin();
+      const { lastDelivered, ...checkpoint } = await client.receiver.restart();
       stored = checkpoint.since;
       const gapStart = this.#positionRejected ? undefined : stored;
       const sync = await this.#sync(withBacklog ? undefined : gapStart);
@@ -153,20 +137,19 @@ export class MissedEventsSync {
   }
 
   /** Reads each room from `/messages` instead, because live events wait for the missed events. */
-  async #giveUp(cause: unknown, client: ClientRooms, since: string | undefined): Promise<void> {
-    const { logger, userId } = this.#options;
+  async #giveUp(cause: unknown, client: SyncedClient, since: string | undefined): Promise<void> {
+    const { logger, userId } = this.#context;
     logger.error({ userId, err: cause }, 'the sync for missed events kept failing; reading each room from /messages');
     this.#reset();
     await this.#deliver(client, client.gapsSince(since));
   }
 
-  async #deliver(client: ClientRooms, changes: RoomChanges): Promise<void> {
-    const { fastStart, sink } = this.#options;
-    await sink.accept(client.toBatch(fastStart.markUnloadedRooms(changes)));
+  async #deliver(client: SyncedClient, changes: RoomChanges): Promise<void> {
+    await client.receiver.acceptMissed(client.toBatch(this.#options.fastStart.markUnloadedRooms(changes)));
   }
 
   #scheduleRetry(cause: unknown): void {
-    const { clock, logger, userId, signal } = this.#options;
+    const { clock, logger, userId, signal } = this.#context;
     // A rejected position is dropped after the second time. The sync without a position is then delivered as a gap.
     if (isManagerError(cause) && cause.status === 400 && cause.errcode) this.#positionRejected = ++this.#rejections > 1;
     const left = this.#options.gapFillTimeoutMs - (this.#failingTime?.ms ?? 0);
@@ -180,12 +163,15 @@ export class MissedEventsSync {
   }
 
   async #sync(since: string | undefined): Promise<ParsedSync> {
-    const { requests, timelineLimit, startTimeoutMs, requestTimeoutMs } = this.#options;
+    const { timelineLimit, limits } = this.#context;
     const limit = (since === undefined ? initialLimit : syncLimit)(timelineLimit);
     // Polls go on between two attempts, so the response to the first one would lack events.
     const filter = uncachedFilter(syncFilter(limit));
     const query = { filter, since, timeout: 0, set_presence: 'offline' };
-    const data = await requests.sync(query, since === undefined ? startTimeoutMs : requestTimeoutMs);
+    const data = await this.#requests.sync(
+      query,
+      since === undefined ? limits.startTimeoutMs : limits.requestTimeoutMs,
+    );
     return readSyncResponse(data, { since, isCatchUp: true, timelineLimit: limit });
   }
 }

@@ -1,18 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { whenAborted, abortedError, delay } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
-import type { ClientGate } from '../core/ports/request-gate.js';
-import type { Diagnostics } from '../core/diagnostics.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { invalidResponse } from '../http/response-error.js';
 import { retryDelayMs } from '../http/retry.js';
-import type { Session } from '../http/session.js';
 import { clientFailure, FatalFailureDetector } from './client-failure.js';
 import type { FastStart, SyncChunk } from './fast-start.js';
 import { initialLimit, syncLimit, uncachedFilter } from './sync-query.js';
+import type { SyncContext } from './sync-context.js';
 import { SYNC_PATH } from './sync-requests.js';
 import type { SyncQuery, SyncRequests } from './sync-requests.js';
 import { MalformedSync, readSyncResponse } from './sync-response.js';
@@ -28,30 +24,16 @@ export interface PollEncryption {
 }
 
 export interface SyncPollOptions {
-  readonly userId: string;
-  readonly session: Session;
-  readonly requests: SyncRequests;
   readonly fastStart: FastStart;
   /** The position to resume from. */
   readonly resumesFrom: string | undefined;
   /** Whether an event was ever delivered to the user. */
   readonly hasDeliveredBefore: boolean;
-  readonly gate: ClientGate;
-  readonly encryption?: PollEncryption | undefined;
-  readonly diagnostics: Diagnostics;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly timelineLimit: number;
-  readonly startTimeoutMs: number;
-  readonly requestTimeoutMs: number;
-  /** Aborts the poll. */
-  readonly signal: AbortSignal;
+  readonly encryption: PollEncryption | undefined;
   /** Whether the client is waiting for its first sync. */
   readonly isStarting: () => boolean;
   /** Called when the connection to the homeserver is lost and when it is back. */
   readonly onReachableChanged: (connected: boolean) => void;
-  /** Called when the homeserver rejects the position; a fresh sync follows. */
-  readonly onPositionLost: (error: MatrixClientManagerError) => void;
   /**
    * Called when a sync fails permanently, or fails `START_ATTEMPTS` times during a start. {@link SyncPoll.next} then stays
    * pending until its signal fires, and rejects.
@@ -77,6 +59,8 @@ const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
  * This file is a little long because the position, the pauses and the failures of the poll depend on each other.
  */
 export class SyncPoll {
+  readonly #context: SyncContext;
+  readonly #requests: SyncRequests;
   readonly #options: SyncPollOptions;
   readonly #fatalFailures = new FatalFailureDetector();
   /** Results that {@link next} has not returned yet. */
@@ -108,7 +92,9 @@ export class SyncPoll {
   /** Earliest time of the next sync, in milliseconds since the Unix epoch. */
   #nextSyncAt = 0;
 
-  constructor(options: SyncPollOptions) {
+  constructor(context: SyncContext, requests: SyncRequests, options: SyncPollOptions) {
+    this.#context = context;
+    this.#requests = requests;
     this.#options = options;
   }
 
@@ -141,12 +127,13 @@ export class SyncPoll {
 
   /**
    * Resolves with the next sync, after repeated attempts if needed. Rejects when the signal fires.
-   * @param signal - must fire no later than the signal of the options; if it fires earlier, `next` may be called again
+   * @param signal - must fire no later than the signal of the context; if it fires earlier, `next` may be called again
    */
-  async next(query: SyncQuery, signal = this.#options.signal): Promise<SyncResult> {
+  async next(query: SyncQuery, signal = this.#context.signal): Promise<SyncResult> {
     const queued = this.#queuedResults.shift();
     if (queued) return queued;
-    const { encryption, gate, clock, fastStart, isStarting, onPositionLost } = this.#options;
+    const { gate, clock, logger, userId } = this.#context;
+    const { encryption, fastStart, isStarting } = this.#options;
     const failure = encryption?.failure;
     if (failure) {
       await whenAborted(signal); // a sync from the new position would confirm keys that are not stored
@@ -189,7 +176,7 @@ export class SyncPoll {
           this.#lostPosition = since;
           this.#nonce = randomUUID();
           encryption?.forgetDeviceLists();
-          onPositionLost(error);
+          logger.warn({ userId, err: error }, 'the homeserver rejected the sync position; starting an initial sync');
           // A homeserver that rejects each of its positions would get one initial sync after the other without a pause.
           if (this.#positionLosses++ > 0) {
             await delay(clock, retryDelayMs(error, this.#positionLosses, BACKOFF), signal, 'sync');
@@ -206,15 +193,16 @@ export class SyncPoll {
 
   /** Checks the device after a new token: a login may have created it again under the same id, without its keys. */
   async #assertSameDevice(): Promise<void> {
-    const { encryption, session } = this.#options;
-    const token = session.current?.accessToken;
+    const { encryption } = this.#options;
+    const token = this.#context.session.current?.accessToken;
     if (this.#lastToken !== undefined && token !== this.#lastToken) await encryption?.assertKnownDevice();
     this.#lastToken = token;
   }
 
   /** Waits before the next attempt. On a permanent failure it reports the error and rejects when the signal fires. */
   async #handleFailure(error: unknown, failures: number, signal: AbortSignal): Promise<void> {
-    const { clock, gate, logger, diagnostics, userId, isStarting, onFailure } = this.#options;
+    const { clock, gate, logger, diagnostics, userId } = this.#context;
+    const { isStarting, onFailure } = this.#options;
     const kind = failureClass(error);
     if (kind === 'unavailable' && !isStarting()) return; // gate.waitUntilUp() waits for it
     const isLastAttempt = isStarting() && failures >= START_ATTEMPTS;
@@ -236,7 +224,7 @@ export class SyncPoll {
     const restMs = this.#restMs;
     if (restMs === undefined) return false;
     this.#hasRested = true;
-    const { clock } = this.#options;
+    const { clock } = this.#context;
     await new Promise<void>((resolve, reject) => {
       const end = (): void => {
         if (timer !== undefined) clock.clearTimeout(timer);
@@ -269,7 +257,8 @@ export class SyncPoll {
     immediate: boolean,
     signal: AbortSignal,
   ): Promise<SyncResult> {
-    const { clock, fastStart, resumesFrom, userId } = this.#options;
+    const { clock, userId } = this.#context;
+    const { fastStart, resumesFrom } = this.#options;
     const startedAt = clock.now();
     const isCatchUp =
       since === undefined ? this.#lostPosition !== undefined : since === resumesFrom && !this.#hasSynced;
@@ -313,20 +302,21 @@ export class SyncPoll {
     isCatchUp: boolean,
     signal: AbortSignal,
   ): Promise<SyncChunk> {
-    const { fastStart, requests, requestTimeoutMs, startTimeoutMs, timelineLimit } = this.#options;
+    const { fastStart } = this.#options;
+    const { timelineLimit, limits } = this.#context;
     // After a failure the homeserver must answer immediately, so that a restored connection is noticed early.
     const timeout = since === undefined || immediate ? 0 : Number(query.timeout);
-    const timeoutMs = since === undefined ? startTimeoutMs : timeout + requestTimeoutMs;
+    const timeoutMs = since === undefined ? limits.startTimeoutMs : timeout + limits.requestTimeoutMs;
     const isFirst = since === undefined || !this.#hasSynced;
     const filter = isFirst ? uncachedFilter(String(query.filter), this.#nonce) : query.filter;
-    const data = await requests.sync({ ...query, filter, since, timeout }, timeoutMs, signal);
+    const data = await this.#requests.sync({ ...query, filter, since, timeout }, timeoutMs, signal);
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
     const sync = readSyncResponse(data, { since, isCatchUp, timelineLimit: limit });
     return { sync: fastStart.recordPlainSync(sync), hasUnloadedRooms: fastStart.hasUnloadedRooms };
   }
 
   #setConnected(connected: boolean): void {
-    if (connected === this.#connected || this.#options.signal.aborted) return;
+    if (connected === this.#connected || this.#context.signal.aborted) return;
     this.#connected = connected;
     this.#options.onReachableChanged(connected);
   }

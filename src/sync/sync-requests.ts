@@ -1,42 +1,31 @@
 import * as v from 'valibot';
-import type { Diagnostics } from '../core/diagnostics.js';
-import type { HomeserverHttp } from '../http/homeserver-http.js';
-import type { Session } from '../http/session.js';
 import { isRoomId } from './response-parts.js';
+import type { SyncContext } from './sync-context.js';
 
 export const SYNC_PATH = '/_matrix/client/v3/sync';
 const SLIDING_SYNC_PATH = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
 
 export type SyncQuery = Readonly<Record<string, string | number | undefined>>;
 
-export interface SyncRequestsOptions {
-  readonly userId: string;
-  readonly session: Session;
-  readonly http: HomeserverHttp;
-  readonly diagnostics: Diagnostics;
-  readonly requestTimeoutMs: number;
-  /** Ends every request. */
-  readonly signal: AbortSignal;
-  /** Whether a request is aborted when the homeserver goes down. */
-  readonly abortOnOutage: () => boolean;
-}
-
 const joinedRoomsSchema = v.object({ joined_rooms: v.fallback(v.optional(v.array(v.unknown())), undefined) });
 
 /** The requests that a client's sync loop sends. Each is sent once; the caller retries. */
 export class SyncRequests {
-  readonly #options: SyncRequestsOptions;
+  readonly #context: SyncContext;
+  readonly #abortOnOutage: () => boolean;
 
-  constructor(options: SyncRequestsOptions) {
-    this.#options = options;
+  /** @param abortOnOutage - whether a request is aborted when the homeserver goes down */
+  constructor(context: SyncContext, abortOnOutage: () => boolean) {
+    this.#context = context;
+    this.#abortOnOutage = abortOnOutage;
   }
 
   /**
    * @param timeoutMs - deadline of the request
-   * @param signal - must fire no later than the signal of the options
+   * @param signal - must fire no later than the signal of the context
    * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync
    */
-  sync(query: SyncQuery, timeoutMs: number, signal = this.#options.signal): Promise<unknown> {
+  sync(query: SyncQuery, timeoutMs: number, signal = this.#context.signal): Promise<unknown> {
     return this.#send(v.unknown(), 'GET', SYNC_PATH, { query, timeoutMs, signal });
   }
 
@@ -47,7 +36,7 @@ export class SyncRequests {
 
   /** Reports the number of malformed parts that were left out of a response. */
   countMalformed(parts: number): void {
-    this.#options.http.countMalformed(parts);
+    this.#context.http.countMalformed(parts);
   }
 
   /**
@@ -58,7 +47,7 @@ export class SyncRequests {
     const { joined_rooms: rooms } = await this.#send(joinedRoomsSchema, 'GET', '/_matrix/client/v3/joined_rooms', {});
     const roomIds = rooms?.filter((roomId) => typeof roomId === 'string').filter(isRoomId);
     const malformed = rooms && roomIds ? rooms.length - roomIds.length : 1;
-    this.#options.http.countMalformed(malformed);
+    this.#context.http.countMalformed(malformed);
     return malformed === 0 ? roomIds : undefined;
   }
 
@@ -68,7 +57,7 @@ export class SyncRequests {
     path: string,
     more: { query?: SyncQuery; body?: unknown; timeoutMs?: number; signal?: AbortSignal },
   ): Promise<v.InferOutput<Schema>> {
-    const { userId, http, session, diagnostics, requestTimeoutMs, signal, abortOnOutage } = this.#options;
+    const { userId, http, session, diagnostics, signal } = this.#context;
     // The loop outlives the call that started the client, so its requests do not belong to the trace of that call.
     return diagnostics.detached(() =>
       http.request(schema, {
@@ -78,10 +67,9 @@ export class SyncRequests {
         path,
         session,
         priority: 'sync',
-        abortOnOutage: abortOnOutage(),
+        abortOnOutage: this.#abortOnOutage(),
         repeatable: false, // the loop retries, without a limit
         retry: { attempts: 1 },
-        timeoutMs: requestTimeoutMs,
         signal,
         ...more,
       }),

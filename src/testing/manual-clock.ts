@@ -1,5 +1,5 @@
 import type { Clock, TimerHandle } from '../core/clock.js';
-import { userSessionLoading } from '../users/load-user-session.js';
+import { engineLoading } from '../users/session-engine.js';
 
 interface Timer {
   readonly dueAt: number;
@@ -72,7 +72,7 @@ async function settle(): Promise<void> {
   for (;;) {
     for (let turn = 0; turn < SETTLE_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
     // The first start of a manager loads matrix-js-sdk. The time must not advance meanwhile.
-    const load = userSessionLoading();
+    const load = engineLoading();
     if (!load) return;
     await load.catch(() => undefined);
   }

@@ -1,4 +1,4 @@
-import type { EventBatch, EventSink, EventSource } from '../core/ports/event-source.js';
+import type { EventBatch, EventReceiver, EventSource } from '../core/ports/event-source.js';
 import type { RawEvent } from '../core/raw-event.js';
 
 /** The messages of one room, in memory, for tests without a homeserver. Sources read them from any position. */
@@ -41,7 +41,7 @@ interface MemoryEventSourceOptions {
 /** A source of one user's events in memory. Made by {@link MemoryEventLog.open}. */
 export class MemoryEventSource implements EventSource {
   readonly #options: MemoryEventSourceOptions;
-  #sink: EventSink = async () => {};
+  #receiver: EventReceiver | undefined;
   #read: number;
   #kind: Pick<EventBatch, 'scope'> & Pick<EventBatch['rooms'][number], 'provenance'>;
   #isRunning = false;
@@ -57,8 +57,17 @@ export class MemoryEventSource implements EventSource {
         : { scope: 'changes', provenance: 'gap-fill' };
   }
 
-  connect(sink: EventSink): void {
-    this.#sink = sink;
+  connect(receiver: EventReceiver): void {
+    this.#receiver = receiver;
+  }
+
+  fetchMissedEvents(backlog: boolean): void {
+    this.#passing = this.#passing.then(async () => {
+      const { since } = (await this.#receiver?.restart()) ?? {};
+      const from = backlog ? undefined : since;
+      const batch = this.#batch(Number(from ?? 0), from === undefined ? 'all-rooms' : 'changes', 'gap-fill');
+      await this.#receiver?.acceptMissed(batch);
+    });
   }
 
   /** Resolves when everything that happened so far was passed on. */
@@ -81,13 +90,19 @@ export class MemoryEventSource implements EventSource {
   }
 
   async #passNext(): Promise<void> {
-    const { read, roomId } = this.#options;
-    const timeline = read(this.#read);
     const { scope, provenance } = this.#kind;
-    if (!this.#isRunning || (timeline.length === 0 && scope === 'changes')) return;
-    this.#read += timeline.length;
+    const batch = this.#batch(this.#read, scope, provenance);
+    const isEmpty = batch.position === `${this.#read}`;
+    if (!this.#isRunning || (isEmpty && scope === 'changes')) return;
+    this.#read = Number(batch.position);
     this.#kind = { scope: 'changes', provenance: 'live' };
+    await this.#receiver?.accept(batch);
+  }
+
+  #batch(from: number, scope: EventBatch['scope'], provenance: EventBatch['rooms'][number]['provenance']): EventBatch {
+    const { read, roomId } = this.#options;
+    const timeline = read(from);
     const room = { roomId, membership: 'join', limited: false, prevBatch: undefined, ephemeral: [] } as const;
-    await this.#sink({ position: `${this.#read}`, scope, rooms: [{ ...room, provenance, timeline }], invites: [] });
+    return { position: `${from + timeline.length}`, scope, rooms: [{ ...room, provenance, timeline }], invites: [] };
   }
 }

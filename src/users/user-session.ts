@@ -2,23 +2,18 @@ import type { MatrixClient } from '../sdk/matrix-client.js';
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientHooks } from './client-registry.js';
 import type { ManagedClient } from './client-slot.js';
-import { loadedRoomsIfPartial, resumePosition } from '../sdk/room-snapshots.js';
-import { SyncClient } from '../sdk/sync-client.js';
-import type { ClientGate } from '../core/ports/request-gate.js';
 import { delay, onAbort, orTimeout, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Claim } from '../core/ports/claim.js';
 import { isFromStart } from '../core/ports/event-source.js';
 import type { EventBatch } from '../core/ports/event-source.js';
+import type { SessionEngine } from '../core/ports/user-engine.js';
 import { runAllSteps } from '../core/run-all-steps.js';
-import type { Diagnostics } from '../core/diagnostics.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { Gap } from '../delivery/delivery.js';
 import { Delivery } from '../delivery/delivery.js';
-import type { AnswersOtherRequests } from '../http/failing-time.js';
-import type { HomeserverHttp } from '../http/homeserver-http.js';
-import type { ServerVersions } from '../http/server-versions.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { Session } from '../http/session.js';
 import type { EventOrder } from '../ephemeral/receipt-sender.js';
 import { readMessages } from '../messages/history-api.js';
@@ -31,18 +26,15 @@ import type { UserSettings } from './user-settings.js';
 import { RoomTimelines } from '../messages/room-timelines.js';
 
 export interface UserSessionOptions {
+  /** Not started yet. The session stops it. */
+  readonly engine: SessionEngine<MatrixClient>;
   readonly credentials: Credentials;
   readonly session: Session;
   readonly claim: Claim;
   readonly stored: StoredCheckpoint;
   readonly settings: UserSettings;
-  readonly http: HomeserverHttp;
-  readonly versions: ServerVersions;
-  readonly gate: ClientGate;
-  readonly answersOtherRequests: AnswersOtherRequests;
-  readonly diagnostics: Diagnostics;
   readonly callbacks: CallbackRegistry;
-  readonly hooks: ClientHooks;
+  readonly onFatal: ClientHooks['onFatal'];
   /** The device's keys; undefined if the user has no encryption. */
   readonly encryption: UserEncryption | undefined;
   readonly onGap: (gap: Gap) => void;
@@ -52,7 +44,7 @@ export interface UserSessionOptions {
 const STORE_TIMEOUT_MS = 30_000;
 
 /**
- * Everything that runs for one user while their client is up: sync, delivery, timelines and encryption.
+ * Everything that runs for one user while their client is up: engine, delivery, timelines and encryption.
  *
  * This file is a little long because the registry, the pages and the sends all call one object per user.
  */
@@ -62,8 +54,9 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   readonly encryption: UserEncryption | undefined;
   /** Whether the client started from a stored sync position. */
   readonly resumed: boolean;
+  readonly #context: HomeserverContext;
   readonly #options: Omit<UserSessionOptions, 'stored'>;
-  readonly #sync: SyncClient;
+  readonly #engine: SessionEngine<MatrixClient>;
   #delivery: Delivery;
   /**
    * Whether the backlog of an earlier first sync was not delivered, because no callback asked for it. False while that
@@ -80,50 +73,34 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   /** Why the claim is lost. Nothing is delivered or stored from then on. */
   #claimLoss: MatrixClientManagerError | undefined;
 
-  constructor(options: UserSessionOptions) {
+  constructor(context: HomeserverContext, options: UserSessionOptions) {
     const { stored, ...rest } = options; // not kept: `stored` is large and only needed here
-    const { credentials, session, settings, http, versions, gate, diagnostics, hooks } = rest;
+    const { engine, credentials, claim, callbacks, settings } = rest;
     const { userId, deviceId } = credentials;
-    const { logger } = settings;
+    this.#context = context;
     this.#options = rest;
-    this.session = session;
+    this.#engine = engine;
+    this.session = rest.session;
     this.deviceId = deviceId;
     this.encryption = rest.encryption;
     this.#timelines = new RoomTimelines(settings.timelineLimit);
     this.resumed = stored.since !== undefined;
-    this.#sync = new SyncClient({
-      ...settings,
-      ...hooks,
-      credentials,
-      session,
-      stored,
-      http,
-      versions,
-      gate,
-      answersOtherRequests: rest.answersOtherRequests,
-      diagnostics,
-      encryption: rest.encryption,
-      timelineOf: (roomId) => this.#timelines.get(roomId),
-      missed: {
-        begin: () => this.#restartDelivery(),
-        accept: (batch) => {
-          if (isFromStart(batch)) this.#hasPendingBacklog = false;
-          return this.#delivery.accept(batch);
-        },
-      },
-      onPositionLost: (error) => {
-        logger.warn({ userId, err: error }, 'the homeserver rejected the sync position; starting an initial sync');
-      },
-    });
     this.#delivery = this.#createDelivery(stored);
     const hasPendingPosition = [...stored.lastDelivered.values()].some(({ history }) => history);
-    this.#hasPendingBacklog =
-      hasPendingPosition && stored.since !== undefined && loadedRoomsIfPartial(stored) === undefined;
-    const needsBacklogFirst = this.#hasPendingBacklog && rest.callbacks.wantsBacklog(userId);
-    // The client resumes after events that were not delivered: callbackAdded() fetches those first.
-    if (needsBacklogFirst || resumePosition(stored) !== stored.since) this.#delivery.deferAll();
-    this.#sync.connect((batch) => this.#accept(batch));
-    this.#unwatchClaim = onAbort(rest.claim.signal, () => this.#endIfOwnedElsewhere(rest.claim.signal.reason));
+    this.#hasPendingBacklog = hasPendingPosition && stored.since !== undefined && !engine.hasUnloadedRooms;
+    const needsBacklogFirst = this.#hasPendingBacklog && callbacks.wantsBacklog(userId);
+    // The engine resumes after events that were not delivered: callbackAdded() fetches those first.
+    if (needsBacklogFirst || engine.resumesFrom !== stored.since) this.#delivery.deferAll();
+    engine.connect({
+      accept: (batch) => this.#accept(batch),
+      restart: () => this.#restartDelivery(),
+      acceptMissed: (batch) => {
+        if (isFromStart(batch)) this.#hasPendingBacklog = false;
+        return this.#delivery.accept(batch);
+      },
+      timelineOf: (roomId) => this.#timelines.get(roomId),
+    });
+    this.#unwatchClaim = onAbort(claim.signal, () => this.#endIfOwnedElsewhere(claim.signal.reason));
   }
 
   /** Delivers the events received while no callback was registered, and the backlog if a callback asks for it. */
@@ -132,7 +109,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     if (callbacks.count(credentials.userId) === 0) return;
     const { hasDeferredEvents, hasDeferredBacklog } = this.#delivery;
     const withBacklog = (this.#hasPendingBacklog || hasDeferredBacklog) && callbacks.wantsBacklog(credentials.userId);
-    if (hasDeferredEvents || withBacklog) this.#sync.fetchMissedEvents(withBacklog);
+    if (hasDeferredEvents || withBacklog) this.#engine.fetchMissedEvents(withBacklog);
   }
 
   /** Call this when the user's last callback was removed. */
@@ -141,19 +118,19 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   }
 
   sdkClient(): Promise<MatrixClient> {
-    return this.#sync.sdkClient();
+    return this.#engine.sdkClient();
   }
 
   sdkClientIfMade(): MatrixClient | undefined {
-    return this.#sync.sdkClientIfMade();
+    return this.#engine.sdkClientIfMade();
   }
 
   get lastSyncAt(): number | undefined {
-    return this.#sync.lastSyncAt;
+    return this.#engine.lastSyncAt;
   }
 
   get isIncomplete(): boolean {
-    return this.#sync.isIncomplete;
+    return this.#engine.isIncomplete;
   }
 
   /** How many rooms have a gap that is being retried, or that was given up because the homeserver failed. */
@@ -175,7 +152,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
    * or has not yet received the user's own last message.
    */
   currentTimeline(roomId: string): RoomTimeline | undefined {
-    return this.#sync.isCurrent ? this.#timelines.getIfComplete(roomId) : undefined;
+    return this.#engine.isCurrent ? this.#timelines.getIfComplete(roomId) : undefined;
   }
 
   /**
@@ -185,7 +162,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   requestFailed(error: unknown): void {
     if (!isManagerError(error) || error.roomId === undefined || ![403, 404].includes(error.status ?? 0)) return;
     this.#timelines.delete(error.roomId);
-    this.#sync.checkRooms();
+    this.#engine.checkRooms();
   }
 
   /** Call this when the user has sent an event. Until sync returns it, pages are read from the homeserver. */
@@ -194,11 +171,11 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   }
 
   rest(pollIntervalMs: number): void {
-    this.#sync.rest(pollIntervalMs);
+    this.#engine.rest(pollIntervalMs);
   }
 
   wake(): void {
-    this.#sync.wake();
+    this.#engine.wake();
   }
 
   /**
@@ -207,8 +184,8 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
    * unencrypted, and on every call while the client may be behind.
    */
   async isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean> {
-    if (this.#sync.hasEncryptionEvent(roomId)) return true;
-    if (this.#sync.isCurrent && this.#unencrypted.has(roomId)) return false;
+    if (this.#engine.hasEncryptionEvent(roomId)) return true;
+    if (this.#engine.isCurrent && this.#unencrypted.has(roomId)) return false;
     if (await askHomeserver()) return true;
     this.#unencrypted.add(roomId);
     return false;
@@ -219,11 +196,11 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
    * stopped.
    */
   async openEncryption(signal: AbortSignal): Promise<void> {
-    const abort = (): void => void this.#sync.stop();
+    const abort = (): void => void this.#engine.stop();
     signal.addEventListener('abort', abort, { once: true });
     try {
       if (signal.aborted) abort();
-      await this.#sync.openEncryption();
+      await this.#engine.openEncryption();
     } catch (error) {
       await this.stop();
       throw error;
@@ -235,7 +212,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   async start(signal: AbortSignal): Promise<void> {
     try {
       this.#assertOwner();
-      await this.#sync.start(signal);
+      await this.#engine.start(signal);
       this.#assertOwner();
       this.callbackAdded(); // callbacks registered before may have missed events during an earlier run
     } catch (error) {
@@ -252,7 +229,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
         () => this.#stopping.abort(),
         () => this.#unwatchClaim(),
         () => this.#delivery.abort(),
-        () => this.#sync.stop(),
+        () => this.#engine.stop(),
         () => this.#finishDelivery(),
       ],
       `stopping ${userId}`,
@@ -262,6 +239,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   /** Waits for running callbacks, up to `stopTimeoutMs`, and stores the position they have reached. */
   async #finishDelivery(): Promise<void> {
     const { callbacks, settings, credentials } = this.#options;
+    const { clock, logger } = this.#context;
     const { userId } = credentials;
     const idle = callbacks.whenIdle(userId).then(() => true);
     if (callbacks.isInsideCallback(userId)) {
@@ -270,22 +248,19 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
       return;
     }
     const timer = new AbortController();
-    const timedOut = delay(settings.clock, settings.stopTimeoutMs, timer.signal, 'stopping').then(
+    const timedOut = delay(clock, settings.stopTimeoutMs, timer.signal, 'stopping').then(
       () => false,
       () => false,
     );
     const isIdle = await Promise.race([idle, timedOut]);
     timer.abort();
     if (!isIdle) {
-      settings.logger.warn(
-        { userId },
-        'a callback still runs after its client was stopped; its event is delivered again',
-      );
+      logger.warn({ userId }, 'a callback still runs after its client was stopped; its event is delivered again');
       callbacks.abortCalls(userId);
     }
     const message = `stopping ${userId}: the storage did not store the position within ${STORE_TIMEOUT_MS} ms`;
     const timeoutError = (): MatrixClientManagerError => new MatrixClientManagerError('TIMEOUT', message, { userId });
-    await orTimeout(this.#delivery.finish(), settings.clock, STORE_TIMEOUT_MS, timeoutError).finally(() =>
+    await orTimeout(this.#delivery.finish(), clock, STORE_TIMEOUT_MS, timeoutError).finally(() =>
       this.#delivery.stopCommitting(),
     );
   }
@@ -305,23 +280,21 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   }
 
   #createDelivery(stored: StoredCheckpoint): Delivery {
-    const { claim, credentials, session, settings, http, diagnostics, callbacks, encryption, onGap } = this.#options;
-    const { answersOtherRequests } = this.#options;
+    const { claim, credentials, session, settings, callbacks, encryption, onGap } = this.#options;
+    const { http, diagnostics } = this.#context;
     const { userId } = credentials;
-    const { storage, clock, logger, gapFillLimit, gapFillTimeoutMs } = settings;
-    return new Delivery({
+    const { storage, gapFillLimit, gapFillTimeoutMs } = settings;
+    return new Delivery(this.#context, {
       userId,
       stored,
-      checkpoint: {
-        commit: async (change) => {
-          try {
-            this.#assertOwner();
-            await diagnostics.trace('checkpoint', { userId }, () => storage.commit(userId, change, claim));
-          } catch (error) {
-            this.#endIfOwnedElsewhere(error);
-            throw error;
-          }
-        },
+      commit: async (change) => {
+        try {
+          this.#assertOwner();
+          await diagnostics.trace('checkpoint', { userId }, () => storage.commit(userId, change, claim));
+        } catch (error) {
+          this.#endIfOwnedElsewhere(error);
+          throw error;
+        }
       },
       hasCallbacks: () => callbacks.count(userId) > 0,
       dispatch: async (event, signal, record) => {
@@ -334,19 +307,14 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
           throw error;
         }
       },
-      decrypt:
-        encryption && eventDecryption({ logger, diagnostics }, encryption, settings.encryption?.decryptionTimeoutMs),
+      decrypt: encryption && eventDecryption(this.#context, encryption, settings.encryption?.decryptionTimeoutMs),
       readHistory: (request) => readMessages(http, session, request),
       gapFillLimit,
       gapFillTimeoutMs,
-      answersOtherRequests,
       onGap: (gap) => {
         this.requestFailed(gap.error);
         onGap(gap);
       },
-      diagnostics,
-      clock,
-      logger,
     });
   }
 
@@ -382,7 +350,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     this.#claimLoss = error;
     this.#delivery.abort();
     this.#delivery.stopCommitting();
-    this.#options.hooks.onFatal(error);
+    this.#options.onFatal(error);
     return true;
   }
 }

@@ -1,40 +1,36 @@
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { ClientRegistry } from './client-registry.js';
-import type { StartCredentials } from './client-registry.js';
+import type { ClientHooks, StartCredentials } from './client-registry.js';
 import type { ClientCounts, ClientInfo, ClientState, StopReason } from './client-state.js';
 import { activityPolicy } from './connection-policy.js';
 import { orAborted, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
-import type { Diagnostics, Trace } from '../core/diagnostics.js';
+import type { Trace } from '../core/diagnostics.js';
 import { invalidOptions, isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { singleProcessClaims } from '../core/ports/claim.js';
 import type { Claim, TakeClaim } from '../core/ports/claim.js';
+import type { SessionEngine } from '../core/ports/user-engine.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
-import type { AnswersOtherRequests } from '../http/failing-time.js';
-import type { HomeserverHttp } from '../http/homeserver-http.js';
-import type { ServerVersions } from '../http/server-versions.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { Session } from '../http/session.js';
+import type { MatrixClient } from '../sdk/matrix-client.js';
 import type { Accounts } from '../provisioning/accounts.js';
-import type { ClientGate } from '../core/ports/request-gate.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import { OpenConnections } from './open-connections.js';
 import type { Encryption } from './encryption.js';
 import { isLostDevice } from './encryption.js';
 import type { UserEventSink } from './user-events.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
-import type { UserSession, UserSessionOptions } from './user-session.js';
-import { loadUserSession } from './load-user-session.js';
+import type { CreateEngine, EngineUser } from './session-engine.js';
+import { UserSession } from './user-session.js';
+import type { UserSessionOptions } from './user-session.js';
 import type { StartClientOptions } from './start-client-options.js';
 import type { UserSettings } from './user-settings.js';
 
 export interface UserSessionsOptions {
   readonly settings: UserSettings;
-  readonly http: HomeserverHttp;
-  readonly versions: ServerVersions;
-  readonly gate: ClientGate;
-  readonly answersOtherRequests: AnswersOtherRequests;
-  readonly diagnostics: Diagnostics;
+  readonly createEngine: CreateEngine;
   readonly accounts: Accounts;
   /** The session of the option `admin`. */
   readonly adminSession: Session | undefined;
@@ -60,6 +56,7 @@ export interface CallerSession {
 export class UserSessions {
   readonly registry: ClientRegistry<UserSession>;
   readonly connections: OpenConnections;
+  readonly #context: HomeserverContext;
   readonly #options: UserSessionsOptions;
   readonly #sessions = new Map<string, UserSession>();
   readonly #takeClaim: TakeClaim;
@@ -68,7 +65,8 @@ export class UserSessions {
   /** Work that runs after a stop that was called from inside a callback. */
   readonly #workAfterStops = new Map<string, Promise<void>>();
 
-  constructor(options: UserSessionsOptions) {
+  constructor(context: HomeserverContext, options: UserSessionsOptions) {
+    this.#context = context;
     this.#options = options;
     this.#takeClaim = options.takeClaim ?? singleProcessClaims();
     const { settings, events } = options;
@@ -248,64 +246,42 @@ export class UserSessions {
   async #create(
     userId: string,
     startCredentials: StartCredentials,
-    hooks: UserSessionOptions['hooks'],
+    hooks: ClientHooks,
     signal: AbortSignal,
   ): Promise<UserSession> {
     const { accounts, callbacks } = this.#options;
     const operation = `starting ${userId}`;
     const deferredStop = callbacks.isInsideCallback(userId) ? undefined : this.#sessions.get(userId)?.deferredStop;
     if (deferredStop) await orAborted(deferredStop, signal, operation);
-    const prepared = Promise.all([accounts.credentialsFor(userId, startCredentials, signal), loadUserSession()]);
-    const [credentials, module] = await orAborted(prepared, signal, operation);
-    const openSession = (deviceCredentials: Credentials): Promise<UserSession> =>
-      this.#openSession(module.UserSession, deviceCredentials, hooks, signal);
+    const credentials = await orAborted(accounts.credentialsFor(userId, startCredentials, signal), signal, operation);
     let userSession: UserSession;
     try {
-      userSession = await openSession(credentials);
+      userSession = await this.#openSession(credentials, hooks, signal);
     } catch (error) {
       if (!isLostDevice(error)) throw error;
-      userSession = await openSession(await orAborted(this.#replaceDevice(credentials, error), signal, operation));
+      const replaced = await orAborted(this.#replaceDevice(credentials, error), signal, operation);
+      userSession = await this.#openSession(replaced, hooks, signal);
     }
     this.#sessions.set(userId, userSession);
     return userSession;
   }
 
-  async #openSession(
-    UserSessionClass: typeof UserSession,
-    credentials: Credentials,
-    hooks: UserSessionOptions['hooks'],
-    signal: AbortSignal,
-  ): Promise<UserSession> {
-    const { settings, http, versions, gate, diagnostics, accounts, callbacks, events } = this.#options;
-    const { answersOtherRequests } = this.#options;
+  async #openSession(credentials: Credentials, hooks: ClientHooks, signal: AbortSignal): Promise<UserSession> {
+    const { settings, accounts, callbacks, events } = this.#options;
     const { userId } = credentials;
     const operation = `starting ${userId}`;
     const claim = await orAborted(this.#takeClaim(userId), signal, operation);
     const stored = await orAborted(settings.storage.loadCheckpoint(userId), signal, operation);
     const encryption = await this.#loadEncryption(credentials, claim, signal);
-    const userSession = new UserSessionClass({
-      settings,
-      http,
-      versions,
-      gate,
-      answersOtherRequests,
-      diagnostics,
-      callbacks,
-      credentials,
-      session: accounts.session(credentials),
-      claim,
-      stored,
-      hooks,
-      encryption,
-      onGap: (gap) => events.emit('gap', gap),
-    });
+    const user = { ...hooks, credentials, session: accounts.session(credentials), stored, encryption };
+    const engine = await this.#createEngine(user, signal);
+    const onGap: UserSessionOptions['onGap'] = (gap) => events.emit('gap', gap);
+    const userSession = new UserSession(this.#context, { ...user, engine, claim, settings, callbacks, onGap });
     if (encryption) await userSession.openEncryption(signal);
     return userSession;
   }
 
-  /**
-   * Loads the keys of the user's device, if they have encryption. If `signal` fires first, they are closed once loaded.
-   */
+  /** Loads the keys of the user's device, if they have encryption. */
   async #loadEncryption(
     credentials: Credentials,
     claim: Claim,
@@ -314,13 +290,16 @@ export class UserSessions {
     const { encryption } = this.#options;
     const { userId } = credentials;
     if (!encryption?.isFor(userId)) return undefined;
-    const loading = encryption.load(credentials, claim);
-    try {
-      return await orAborted(loading, signal, `starting ${userId}`);
-    } catch (error) {
-      if (signal.aborted) void loading.then((loaded) => loaded.close()).catch(() => {});
+    return orClosed(encryption.load(credentials, claim), signal, `starting ${userId}`, (loaded) => loaded.close());
+  }
+
+  #createEngine(user: EngineUser, signal: AbortSignal): Promise<SessionEngine<MatrixClient>> {
+    const { credentials, encryption } = user;
+    const creating = this.#options.createEngine(user).catch(async (error: unknown) => {
+      await encryption?.close(); // an engine would close it
       throw error;
-    }
+    });
+    return orClosed(creating, signal, `starting ${credentials.userId}`, (engine) => engine.stop());
   }
 
   /** Gives the user a new device. Keys that were damaged or rolled back must never be used again. */
@@ -344,7 +323,7 @@ export class UserSessions {
   }
 
   #traceStart(userId: string, from: ClientState, to: ClientState): void {
-    if (to === 'starting') this.#starts.set(userId, this.#options.diagnostics.begin('clientStart', { userId }));
+    if (to === 'starting') this.#starts.set(userId, this.#context.diagnostics.begin('clientStart', { userId }));
     if (from !== 'starting') return;
     const result = { resumed: this.#sessions.get(userId)?.resumed ?? false };
     const { error } = this.registry.info(userId) ?? {};
@@ -353,7 +332,8 @@ export class UserSessions {
   }
 
   #onStopped(userId: string, reason: StopReason, error: MatrixClientManagerError | undefined): void {
-    const { settings, diagnostics, events } = this.#options;
+    const { settings, events } = this.#options;
+    const { diagnostics } = this.#context;
     diagnostics.publish('clientStopped', { userId, reason });
     this.#removeSession(userId);
     const hasStopFailed = error && reason !== 'failed' && reason !== 'loggedOut';
@@ -380,6 +360,21 @@ async function withFailureReport<T>(userSession: UserSession | undefined, reques
     return await request;
   } catch (error) {
     userSession?.requestFailed(error);
+    throw error;
+  }
+}
+
+/** Waits for what is being opened. If `signal` fires first, that is closed once it is open. */
+async function orClosed<T>(
+  opening: Promise<T>,
+  signal: AbortSignal,
+  operation: string,
+  close: (opened: T) => Promise<void>,
+): Promise<T> {
+  try {
+    return await orAborted(opening, signal, operation);
+  } catch (error) {
+    if (signal.aborted) void opening.then(close).catch(() => {});
     throw error;
   }
 }

@@ -1,6 +1,7 @@
+import type { Context } from '../core/context.js';
 import type { DeliveryOptions } from '../delivery/delivery.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
-import type { SyncClientOptions } from '../sdk/sync-client.js';
+import type { SyncSettings } from '../sdk/sync-client.js';
 import type { Storage } from '../storage/storage.js';
 import type { ClientRegistryOptions } from './client-registry.js';
 import type { ConnectionPolicy } from './connection-policy.js';
@@ -8,19 +9,13 @@ import type { ConnectionPolicy } from './connection-policy.js';
 /** The manager's settings that the users' clients need. */
 export interface UserSettings
   extends
+    SyncSettings,
+    Pick<Context, 'clock' | 'logger'>,
     Pick<
-      SyncClientOptions,
-      | 'clock'
-      | 'logger'
-      | 'slidingSync'
-      | 'timelineLimit'
-      | 'pollTimeoutMs'
-      | 'startTimeoutMs'
-      | 'requestTimeoutMs'
-      | 'maxResponseBytes'
+      ClientRegistryOptions,
+      'startTimeoutMs' | 'sweepIntervalMs' | 'maxHeapBytes' | 'maxClients' | 'startConcurrency'
     >,
-    Pick<ClientRegistryOptions, 'sweepIntervalMs' | 'maxHeapBytes' | 'maxClients' | 'startConcurrency'>,
-    Required<Pick<DeliveryOptions, 'gapFillLimit' | 'gapFillTimeoutMs'>> {
+    Pick<DeliveryOptions, 'gapFillLimit'> {
   readonly storage: Storage;
   readonly encryption?: EncryptionSettings;
   readonly connectionPolicy?: ConnectionPolicy;

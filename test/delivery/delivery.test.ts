@@ -245,7 +245,7 @@ describe('a stop', () => {
     const handled = Promise.withResolvers<boolean>();
     const life = await Life.begin(storage, {
       dispatch: () => handled.promise,
-      checkpoint: { commit: () => stored.promise },
+      commit: () => stored.promise,
     });
     const names = Array.from({ length: 10_001 }, (_, n) => `h${n}`);
     const accepted = life.delivery.accept(batch(undefined, 's1', room(names)));
@@ -263,14 +263,11 @@ describe('storing positions', () => {
     const storage = memoryStorage();
     const changes: CheckpointChange[] = [];
     let fails = false;
-    const checkpoint = {
-      load: () => storage.loadCheckpoint(userId),
-      commit: async (change: CheckpointChange) => {
-        if (fails) throw new Error('disk full');
-        changes.push(change);
-      },
+    const commit = async (change: CheckpointChange): Promise<void> => {
+      if (fails) throw new Error('disk full');
+      changes.push(change);
     };
-    const life = await Life.begin(storage, { checkpoint });
+    const life = await Life.begin(storage, { commit });
     await life.take(first);
     fails = true;
     await life.take(batch('s1', 's2', room(['a'])), batch('s2', 's3'));

@@ -5,28 +5,28 @@ import { silentLogger } from '../../src/core/logger.js';
 import type { Logger } from '../../src/core/logger.js';
 import { Diagnostics } from '../../src/core/diagnostics.js';
 import { GapFiller } from '../../src/delivery/gap-filler.js';
-import type { Gap, GapFillerOptions } from '../../src/delivery/gap-filler.js';
+import type { Gap, GapFillerContext, GapFillerOptions } from '../../src/delivery/gap-filler.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { event, roomId, turn, userId } from './harness.js';
 
 const down = new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', 'down', { status: 500 });
 const refused = new MatrixClientManagerError('FORBIDDEN', 'no', { status: 403 });
 
-function setUp(readHistory: HistoryReader, change: Partial<GapFillerOptions> = {}) {
+function setUp(readHistory: HistoryReader, change: Partial<GapFillerOptions & GapFillerContext> = {}) {
   const clock = new ManualClock();
   const told: Gap[] = [];
   const measured: unknown[][] = [];
   const diagnostics = new Diagnostics(clock);
   diagnostics.subscribe('gap', (gap) => measured.push(Object.values(gap)));
   const logger = { ...silentLogger, warn: vi.fn<Logger['warn']>(), error: vi.fn<Logger['error']>() };
-  const gaps = new GapFiller({
+  const context = { clock, logger, diagnostics, answersOtherRequests: () => true, ...change };
+  const onGap = (gap: Gap): void => void told.push(gap);
+  const gaps = new GapFiller(context, {
     userId,
     readHistory,
     gapFillLimit: 10,
-    onGap: (gap) => told.push(gap),
-    clock,
-    logger,
-    diagnostics,
+    gapFillTimeoutMs: Infinity,
+    onGap,
     ...change,
   });
   const stop = new AbortController();

@@ -5,6 +5,7 @@ import type { EventBatch, RoomBatch } from '../../src/core/ports/event-source.js
 import type { HistoryRequest } from '../../src/core/ports/history-reader.js';
 import { silentLogger } from '../../src/core/logger.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
+import type { GapFillerContext } from '../../src/delivery/gap-filler.js';
 import { Delivery } from '../../src/delivery/delivery.js';
 import type { DeliveryOptions, Gap } from '../../src/delivery/delivery.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
@@ -85,18 +86,21 @@ export class Life {
   /** @param history - the events of the room, oldest first, that `/messages` tells from any token */
   static async begin(
     storage: Storage,
-    options: { hold?: readonly string[]; history?: readonly (string | RawEvent)[] } & Partial<DeliveryOptions> = {},
+    options: { hold?: readonly string[]; history?: readonly (string | RawEvent)[] } & Partial<
+      DeliveryOptions & GapFillerContext
+    > = {},
   ): Promise<Life> {
-    const { hold = [], history = [], ...rest } = options;
+    const { hold = [], history = [], clock = systemClock, logger = silentLogger, ...rest } = options;
+    const { answersOtherRequests = () => true, diagnostics = new Diagnostics(clock) } = rest;
+    const context = { clock, logger, diagnostics, answersOtherRequests };
     const stored = await storage.loadCheckpoint(userId);
     const events = history.map((name) => (typeof name === 'string' ? event(name) : name)).toReversed();
     return new Life((life) => {
-      return new Delivery({
+      return new Delivery(context, {
         userId,
         stored,
-        checkpoint: {
-          commit: (change) => storage.commit(userId, change),
-        },
+        commit: (change) => storage.commit(userId, change),
+        hasCallbacks: () => true,
         dispatch: async (event: ClientEvent) => {
           if (!('content' in event)) return true;
           const body = String(event.content.body ?? event.content.membership);
@@ -111,10 +115,8 @@ export class Life {
           return { events: page, end: end < events.length ? String(end) : undefined };
         },
         gapFillLimit: 1_000,
+        gapFillTimeoutMs: Infinity,
         onGap: (gap) => life.gaps.push(gap),
-        clock: systemClock,
-        logger: silentLogger,
-        diagnostics: new Diagnostics(systemClock),
         ...rest,
       });
     }, hold);

@@ -15,14 +15,12 @@ async function setUp(options: Partial<DeliveryOptions> = {}) {
   const changes: CheckpointChange[] = [];
   const disk = { failure: undefined as Error | undefined, tries: 0 };
   const logger = { ...silentLogger, error: vi.fn<Logger['error']>() };
-  const checkpoint = {
-    commit: async (change: CheckpointChange) => {
-      disk.tries++;
-      if (disk.failure) throw disk.failure;
-      changes.push(change);
-    },
+  const commit = async (change: CheckpointChange): Promise<void> => {
+    disk.tries++;
+    if (disk.failure) throw disk.failure;
+    changes.push(change);
   };
-  const life = await Life.begin(memoryStorage(), { checkpoint, clock, logger, ...options });
+  const life = await Life.begin(memoryStorage(), { commit, clock, logger, ...options });
   const end = async () => {
     life.delivery.abort();
     await life.delivery.finish();
@@ -74,7 +72,7 @@ describe('a record', () => {
     let writes = 0;
     const recorded: string[] = [];
     const life = await Life.begin(memoryStorage(), {
-      checkpoint: { commit: () => (++writes === 1 ? Promise.resolve() : stored.promise) },
+      commit: () => (++writes === 1 ? Promise.resolve() : stored.promise),
       dispatch: async (event, _signal, record) => {
         if (event.provenance !== 'live' || !('eventId' in event)) return true;
         await record();

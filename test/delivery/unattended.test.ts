@@ -14,7 +14,7 @@ async function setUp() {
   const changes: CheckpointChange[] = [];
   const life = await Life.begin(memoryStorage(), {
     hasCallbacks: () => hasCallbacks,
-    checkpoint: { commit: async (change) => void changes.push(change) },
+    commit: async (change) => void changes.push(change),
   });
   const { delivery } = life;
   const misses = () => ({ news: delivery.hasDeferredEvents, history: delivery.hasDeferredBacklog });
@@ -83,9 +83,9 @@ describe('while nobody is there to take events', () => {
 
   it('the client does not go on from a position beyond what was under way when the last callback was removed', async () => {
     const changes: CheckpointChange[] = [];
-    const checkpoint = { commit: async (change: CheckpointChange) => void changes.push(change) };
+    const commit = async (change: CheckpointChange): Promise<void> => void changes.push(change);
     const listened = { to: true };
-    const options = { checkpoint, hasCallbacks: () => listened.to, hold: ['a'] };
+    const options = { commit, hasCallbacks: () => listened.to, hold: ['a'] };
     const life = await Life.begin(memoryStorage(), options);
     await life.take(batch('s1', 's2', room(['a'])));
     listened.to = false;

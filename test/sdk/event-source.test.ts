@@ -26,7 +26,7 @@ describe.each([true, false])('SyncClient, with a fast start: %s', (slidingSync) 
     return {
       open: async (commits) => {
         for (const change of commits) await storage.commit(user.userId, change);
-        const client = syncClientOf(user, await storage.loadCheckpoint(user.userId), slidingSync);
+        const client = syncClientOf(user, await storage.loadCheckpoint(user.userId), { slidingSync });
         return {
           source: client,
           start: () => client.start(new AbortController().signal),

@@ -1,6 +1,7 @@
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { Session } from '../../src/http/session.js';
 import { SyncClient } from '../../src/sdk/sync-client.js';
+import type { SyncSettings, SyncUser } from '../../src/sdk/sync-client.js';
 import type { StoredCheckpoint } from '../../src/storage/checkpoint.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
 import { testHomeserver } from './context.js';
@@ -14,30 +15,14 @@ export function userOnFake() {
   const connections = fetchTransport(fake.fetch).open();
   const closed = new AbortController();
   const context = testHomeserver({ homeserverUrl: fake.baseUrl, connections, clock, signal: closed.signal });
-  const { http, versions, gate, answersOtherRequests, logger, diagnostics, limits } = context;
-  const parts = {
-    credentials: alice,
-    session: new Session(alice.userId, alice),
-    http,
-    versions,
-    gate,
-    answersOtherRequests,
-    diagnostics,
-  };
-  const settings = {
-    clock,
-    logger,
-    slidingSync: true,
-    timelineLimit: 100,
-    pollTimeoutMs: 30_000,
-    ...limits,
-    gapFillTimeoutMs: 600_000,
-  };
+  const settings = { slidingSync: true, timelineLimit: 100, pollTimeoutMs: 30_000, gapFillTimeoutMs: 600_000 };
   return {
     clock,
     fake,
     userId: alice.userId,
-    parts,
+    credentials: alice,
+    session: new Session(alice.userId, alice),
+    context,
     settings,
     /** The other user sends a message to the room. */
     say: (text: string): void => void fake.sendMessage(roomId, bob.userId, text),
@@ -50,18 +35,10 @@ export function userOnFake() {
 
 /** The client of such a user that polls. */
 export function syncClientOf(
-  { parts, settings }: ReturnType<typeof userOnFake>,
+  { context, credentials, session, settings }: ReturnType<typeof userOnFake>,
   stored: StoredCheckpoint,
-  slidingSync: boolean,
+  more: Partial<SyncSettings & SyncUser> = {},
 ): SyncClient {
-  return new SyncClient({
-    ...parts,
-    ...settings,
-    slidingSync,
-    stored,
-    timelineOf: () => undefined,
-    onReachableChanged: () => {},
-    onPositionLost: () => {},
-    onFatal: () => {},
-  });
+  const user = { credentials, session, stored, encryption: undefined, onReachableChanged: () => {}, onFatal: () => {} };
+  return new SyncClient(context, { ...settings, ...more }, { ...user, ...more });
 }

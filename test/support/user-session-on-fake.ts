@@ -5,21 +5,23 @@ import { EventHub } from '../../src/manager/event-hub.js';
 import type { MatrixClientManagerError } from '../../src/core/errors.js';
 import { singleProcessClaims } from '../../src/core/ports/claim.js';
 import type { Claim } from '../../src/core/ports/claim.js';
+import type { SessionEngine } from '../../src/core/ports/user-engine.js';
+import type { MatrixClient } from '../../src/sdk/matrix-client.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
 import type { Storage } from '../../src/storage/storage.js';
 import { UserSession } from '../../src/users/user-session.js';
 import { Recorder } from './recorder.js';
-import { userOnFake } from './sync-client-on-fake.js';
+import { syncClientOf, userOnFake } from './sync-client-on-fake.js';
 
 /** The session of a user on a fake homeserver, without a manager. */
 export async function userSessionOnFake({
   claim,
   storage = memoryStorage(),
-}: { claim?: Claim; storage?: Storage } = {}) {
+  engine,
+}: { claim?: Claim; storage?: Storage; engine?: SessionEngine<MatrixClient> } = {}) {
   const user = userOnFake();
-  const { clock, userId } = user;
-  const { logger } = user.settings;
-  const { diagnostics } = user.parts;
+  const { clock, userId, context, credentials, session: httpSession } = user;
+  const { logger, diagnostics } = context;
   const deadLetters = new DeadLetters({
     storage,
     clock,
@@ -41,13 +43,20 @@ export async function userSessionOnFake({
   const recorder = new Recorder();
   callbacks.add(userId, recorder.callback, { types: ['message'] });
   const fatal: MatrixClientManagerError[] = [];
-  const session = new UserSession({
-    ...user.parts,
+  const stored = await storage.loadCheckpoint(userId);
+  const onFatal = (error: MatrixClientManagerError): void => void fatal.push(error);
+  const session = new UserSession(context, {
+    engine: engine ?? syncClientOf(user, stored, { onFatal }),
+    credentials,
+    session: httpSession,
     claim: claim ?? (await singleProcessClaims()(userId)),
-    stored: await storage.loadCheckpoint(userId),
+    stored,
     settings: {
       ...user.settings,
+      clock,
+      logger,
       storage,
+      startTimeoutMs: 60_000,
       sweepIntervalMs: 60_000,
       maxHeapBytes: Infinity,
       maxClients: Infinity,
@@ -56,9 +65,8 @@ export async function userSessionOnFake({
       idleTimeoutMs: Infinity,
       stopTimeoutMs: 5_000,
     },
-    diagnostics,
     callbacks,
-    hooks: { onReachableChanged: () => {}, onFatal: (error) => fatal.push(error) },
+    onFatal,
     encryption: undefined,
     onGap: () => {},
   });

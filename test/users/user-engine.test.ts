@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ManualClock, MemoryUserEngine, userEngineContract } from '../../src/testing/index.js';
+import { ManualClock, MemoryEventLog, MemoryUserEngine, userEngineContract } from '../../src/testing/index.js';
+import { memoryStorage } from '../../src/storage/memory-storage.js';
 import { userSessionOnFake } from '../support/user-session-on-fake.js';
 
 describe('MemoryUserEngine', () => {
@@ -29,5 +30,67 @@ describe('UserSession', () => {
       pending: () => on.fake.inFlight + on.clock.pendingTimers,
       [Symbol.asyncDispose]: () => on[Symbol.asyncDispose](),
     };
+  });
+});
+
+describe('UserSession on an engine without a sync', () => {
+  const signal = new AbortController().signal;
+
+  /** One life of a user's session. The engine resumes from the stored position. */
+  async function open(storage = memoryStorage(), log = new MemoryEventLog()) {
+    const clock = new ManualClock();
+    const userId = '@alice:hs.test';
+    const position = (await storage.loadCheckpoint(userId)).since;
+    const engine = new MemoryUserEngine(clock, undefined, { log, position });
+    const on = await userSessionOnFake({ storage, engine });
+    return { ...on, engine, log, storage, bodies: () => on.recorder.events.map(textOf) };
+  }
+  const textOf = (event: object): string =>
+    'content' in event && 'provenance' in event
+      ? `${String(event.provenance)} ${String((event.content as { body: string }).body)}`
+      : '';
+
+  it('delivers its events, stores the position, and resumes from it', async () => {
+    const first = await open();
+    await first.session.start(signal);
+    first.engine.say('one');
+    await first.clock.advance(1_000);
+    await first.session.stop();
+    const { since } = await first.storage.loadCheckpoint(first.userId);
+    expect([first.bodies(), since, first.fatal]).toEqual([['live one'], '1', []]);
+    first.log.say('two');
+    const second = await open(first.storage, first.log);
+    await second.session.start(signal);
+    second.engine.say('three');
+    await second.clock.advance(1_000);
+    await second.session.stop();
+    expect(second.bodies()).toEqual(['gap-fill two', 'live three']);
+    for (const on of [first, second]) await on[Symbol.asyncDispose]();
+  });
+
+  it('asks it for the events that came without a callback', async () => {
+    await using on = await open();
+    const { session, engine, clock, callbacks, recorder, userId } = on;
+    await session.start(signal);
+    callbacks.remove(userId, recorder.callback);
+    session.lastCallbackRemoved();
+    engine.say('missed');
+    await clock.advance(1_000);
+    expect(on.bodies()).toEqual([]);
+    callbacks.add(userId, recorder.callback, { types: ['message'] });
+    session.callbackAdded();
+    await clock.advance(1_000);
+    engine.say('live');
+    await clock.advance(1_000);
+    expect(on.bodies()).toEqual(['gap-fill missed', 'live live']);
+    await session.stop();
+  });
+
+  it('has no SDK client before the application asks for one', async () => {
+    await using on = await open();
+    await on.session.start(signal);
+    expect(on.session.sdkClientIfMade()).toBeUndefined();
+    expect(await on.session.sdkClient()).toBe(on.session.sdkClientIfMade());
+    await on.session.stop();
   });
 });

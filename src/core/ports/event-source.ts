@@ -70,11 +70,26 @@ export interface ResumeData {
   readonly accountData?: string;
 }
 
-/**
- * Receives the batches of one user in order. Resolves when the next batch may be passed, possibly before this one has been
- * handled.
- */
-export type EventSink = (batch: EventBatch) => Promise<void>;
+/** The newest events of a room without a gap, oldest first. */
+export interface KnownTimeline extends Iterable<RawEvent> {
+  /** A `/messages` token for the events before them. */
+  readonly prevBatch: string | undefined;
+}
+
+/** Receives the batches of one user. */
+export interface EventReceiver {
+  /**
+   * Takes the next batch. Resolves when the one after it may be passed, possibly before this one has been handled. A
+   * batch that comes while no callback is registered is not delivered: see {@link EventSource.fetchMissedEvents}.
+   */
+  accept(batch: EventBatch): Promise<void>;
+  /** Restarts delivery at the stored position. Resolves to that position and to the rooms of which events were delivered. */
+  restart(): Promise<{ readonly since?: string | undefined; readonly lastDelivered: ReadonlyMap<string, unknown> }>;
+  /** Takes a batch of missed events. Call {@link restart} first. */
+  acceptMissed(batch: EventBatch): Promise<void>;
+  /** The room's events in memory. They fill the room in an SDK client that is made later. */
+  timelineOf(roomId: string): KnownTimeline | undefined;
+}
 
 /**
  * The source of a user's events. Currently this is the sync of the user's own client. Code that uses the source must not
@@ -82,5 +97,11 @@ export type EventSink = (batch: EventBatch) => Promise<void>;
  */
 export interface EventSource {
   /** Sets the receiver of the batches. Call this once, before the source starts. */
-  connect(sink: EventSink): void;
+  connect(receiver: EventReceiver): void;
+  /**
+   * Passes the events since the stored position again, as missed ones; batches that come meanwhile wait. Call this when
+   * a callback is registered after events came without one.
+   * @param backlog - also pass the backlog of the first batch again
+   */
+  fetchMissedEvents(backlog: boolean): void;
 }

@@ -1,3 +1,5 @@
+import type { EventSource } from './event-source.js';
+
 /**
  * What receives the events of one user while the user's client is up. Currently this is a matrix-js-sdk client with a
  * sync of its own; with an application service there is neither, until the application asks for the SDK's client.
@@ -22,4 +24,23 @@ export interface UserEngine<SdkClient = unknown> {
    * then on the client may need more memory and CPU.
    */
   sdkClientIfMade(): SdkClient | undefined;
+}
+
+/** An engine that a user's session runs on: what the session needs beyond the calls that it passes on. */
+export interface SessionEngine<SdkClient = unknown> extends UserEngine<SdkClient>, EventSource {
+  /**
+   * The position from which the engine resumes; undefined: it begins without one. It is newer than the stored position
+   * if the engine received events that no callback has got.
+   */
+  readonly resumesFrom: string | undefined;
+  /** Whether rooms have been left out of the batches so far. They follow in batches of `late-rooms`. */
+  readonly hasUnloadedRooms: boolean;
+  /** Whether everything that the homeserver has sent so far was passed on, and the engine is connected. */
+  readonly isCurrent: boolean;
+  /** Opens the user's encryption, if they have one. Call it before {@link start}. After a rejection, call {@link stop}. */
+  openEncryption(): Promise<void>;
+  /** Whether the room's `m.room.encryption` event was received. */
+  hasEncryptionEvent(roomId: string): boolean;
+  /** Looks for rooms that the user is no longer in; call it when the homeserver has refused a request for a room. */
+  checkRooms(): void;
 }

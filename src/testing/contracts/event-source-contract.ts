@@ -20,23 +20,34 @@ export interface EventSourceWorld extends AsyncDisposable {
   readonly advance: (ms: number) => Promise<void>;
 }
 
+function messagesOf(rooms: EventBatch['rooms']): string[] {
+  return rooms.flatMap(({ provenance, timeline }) =>
+    timeline.flatMap(({ type, content }) =>
+      type === 'm.room.message' ? [`${provenance} ${String(content.body)}`] : [],
+    ),
+  );
+}
+
 /** Opens and starts a source. Its batches are committed, and listed as `scope` and as `provenance text`. */
 async function listen({ open }: EventSourceWorld, commits: CheckpointChange[], until = Infinity) {
   const scopes: string[] = [];
   const received: string[] = [];
   const on = { hold: Promise.resolve() };
   const { source, start, stop } = await open(commits);
-  source.connect(async ({ position, scope, rooms, resume }: EventBatch) => {
-    scopes.push(scope);
-    for (const { provenance, timeline } of rooms) {
-      const texts = timeline.filter(({ type }) => type === 'm.room.message').map(({ content }) => content.body);
-      received.push(...texts.map((text) => `${provenance} ${String(text)}`));
-    }
-    if (received.length < until) commits.push({ since: position, ...resume });
-    await on.hold;
+  const missed: string[] = [];
+  source.connect({
+    accept: async ({ position, scope, rooms, resume }) => {
+      scopes.push(scope);
+      received.push(...messagesOf(rooms));
+      if (received.length < until) commits.push({ since: position, ...resume });
+      await on.hold;
+    },
+    restart: async () => ({ since: commits.at(-1)?.since ?? undefined, lastDelivered: new Map() }),
+    acceptMissed: async ({ rooms }) => void missed.push(...messagesOf(rooms)),
+    timelineOf: () => undefined,
   });
   await start();
-  return { scopes, received, stop, on };
+  return { source, scopes, received, missed, stop, on };
 }
 
 /**
@@ -101,6 +112,21 @@ export function eventSourceContract(
       expect(first.received).toEqual(['live one', 'live two', 'live three']);
       expect(second.received).toEqual(['gap-fill two', 'gap-fill three']);
       await second.stop();
+    });
+
+    check('passes the events since the stored position again when they are asked for', async (world) => {
+      const { source, received, missed, stop } = await listen(world, [], 2);
+      for (const text of ['one', 'two', 'three']) {
+        world.say(text);
+        await world.advance(1_000);
+      }
+      source.fetchMissedEvents(false);
+      await world.advance(1_000);
+      world.say('four');
+      await world.advance(1_000);
+      expect(missed).toEqual(['gap-fill two', 'gap-fill three']);
+      expect(received).toEqual(['live one', 'live two', 'live three', 'live four']);
+      await stop();
     });
 
     check('passes on the next batch after the last one was taken', async (world) => {

@@ -1,0 +1,44 @@
+import type { Credentials } from '../core/credentials.js';
+import type { SessionEngine } from '../core/ports/user-engine.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
+import type { Session } from '../http/session.js';
+import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
+import type { MatrixClient } from '../sdk/matrix-client.js';
+import type * as SyncClientModule from '../sdk/sync-client.js';
+import type { SyncSettings } from '../sdk/sync-client.js';
+import type { StoredCheckpoint } from '../storage/checkpoint.js';
+import type { ClientHooks } from './client-registry.js';
+
+/** The user of an engine. */
+export interface EngineUser extends ClientHooks {
+  readonly credentials: Credentials;
+  readonly session: Session;
+  /** The stored position, and what is needed to resume from it. */
+  readonly stored: StoredCheckpoint;
+  /** The device's encryption, loaded but not opened; the engine closes it when it stops. Undefined: there is none. */
+  readonly encryption: UserEncryption | undefined;
+}
+
+/** Makes the engine of a user's session, which is not started yet. */
+export type CreateEngine = (user: EngineUser) => Promise<SessionEngine<MatrixClient>>;
+
+/** Makes engines that poll: a matrix-js-sdk client with a sync of its own for each user. */
+export function pollingEngines(context: HomeserverContext, settings: SyncSettings): CreateEngine {
+  return async (user) => {
+    const { SyncClient } = await loadSyncClient();
+    return new SyncClient(context, settings, user);
+  };
+}
+
+let loading: Promise<typeof SyncClientModule> | undefined;
+
+/** Imports the module at the first start, because loading matrix-js-sdk takes longer than the rest of the library. */
+function loadSyncClient(): Promise<typeof SyncClientModule> {
+  loading ??= import('../sdk/sync-client.js').finally(() => (loading = undefined));
+  return loading;
+}
+
+/** The import that is under way, if any. `ManualClock.advance()` waits for it. */
+export function engineLoading(): Promise<unknown> | undefined {
+  return loading;
+}
