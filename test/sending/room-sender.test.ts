@@ -1,0 +1,158 @@
+import { describe, expect, it } from 'vitest';
+import type { Session } from '../../src/http/session.js';
+import type { OutgoingMessage } from '../../src/sending/outgoing-message.js';
+import { RoomSender } from '../../src/sending/room-sender.js';
+import type { MessageEncryption, SendingCaller, SendingClient } from '../../src/sending/room-sender.js';
+import { alice, httpOnScript, room, sessionOf } from '../messages/support/http-on-script.js';
+import { rejection } from '../support/rejection.js';
+import { json, matrixError } from '../support/scripted-fetch.js';
+
+const { signal } = new AbortController();
+const message: OutgoingMessage = {
+  userId: alice,
+  roomId: room,
+  type: 'm.room.message',
+  content: { body: 'hello' },
+  txnId: 'txn',
+  signal,
+};
+const notEncrypted = () => matrixError(404, 'M_NOT_FOUND');
+const isEncryptedRoom = () => json({ algorithm: 'm.megolm.v1.aes-sha2' });
+const accepted = () => json({ event_id: '$sent' });
+const encryption: MessageEncryption = {
+  encrypts: (type) => type === 'm.room.message',
+  encrypt: async ({ content }) => ({ ciphertext: JSON.stringify(content) }),
+};
+
+interface Options {
+  readonly answers: ConstructorParameters<typeof import('../support/scripted-fetch.js').ScriptedFetch>;
+  readonly hasEncryption?: boolean;
+  /** The client that the user has; it runs if `isRunning`. */
+  readonly client?: Partial<Pick<SendingClient, 'encryption' | 'isEncrypted'>>;
+  readonly isRunning?: boolean;
+}
+
+function setUp({ answers, hasEncryption = true, client = {}, isRunning = false }: Options) {
+  const { http, requests, asked, session } = httpOnScript(answers);
+  const events: unknown[] = [];
+  const sessionOfClient = sessionOf('@client:hs.test');
+  const userSession: SendingClient = {
+    session: sessionOfClient,
+    encryption,
+    isEncrypted: (_roomId, askHomeserver) => askHomeserver(),
+    messageSent: (...sent) => events.push(['sent', ...sent]),
+    ...client,
+  };
+  const caller: SendingCaller = { session, ...(isRunning && { userSession }) };
+  const sender = new RoomSender({
+    http,
+    users: {
+      runAs: (userId, use, until) => {
+        events.push(['run', userId, until === signal]);
+        return use(caller);
+      },
+      withLease: (userId, use, until) => {
+        events.push(['lease', userId, until === signal]);
+        return use(userSession);
+      },
+    },
+    hasEncryption: () => hasEncryption,
+    onSent: async (by: Session, roomId) => void events.push(['ended typing', by.userId, roomId]),
+  });
+  const paths = () => requests.map(({ method, url }) => `${method} ${decodeURIComponent(new URL(url).pathname)}`);
+  return { sender, requests, asked, events, paths, caller };
+}
+
+const STATE = `GET /_matrix/client/v3/rooms/${room}/state/m.room.encryption/`;
+const sentAs = (type: string): string => `PUT /_matrix/client/v3/rooms/${room}/send/${type}/txn`;
+
+describe('a message to a room', () => {
+  it('that is not encrypted is sent as it is, without a client', async () => {
+    const { sender, requests, paths, events, asked } = setUp({ answers: [notEncrypted(), accepted()] });
+    expect(await sender.send(message)).toEqual({ eventId: '$sent' });
+    expect(paths()).toEqual([STATE, sentAs('m.room.message')]);
+    expect(requests[1]).toMatchObject({ body: { body: 'hello' }, authorization: `Bearer token-of-${alice}` });
+    expect(asked.every((request) => request.signal === signal)).toBe(true);
+    expect(events).toEqual([
+      ['run', alice, true],
+      ['ended typing', alice, room],
+    ]);
+  });
+
+  it('that is encrypted starts the client and is sent encrypted, with the session of the client', async () => {
+    const { sender, requests, paths, events } = setUp({ answers: [isEncryptedRoom(), accepted()] });
+    expect(await sender.send(message)).toEqual({ eventId: '$sent' });
+    expect(paths()).toEqual([STATE, sentAs('m.room.encrypted')]);
+    expect(requests[1]).toMatchObject({
+      body: { ciphertext: '{"body":"hello"}' },
+      authorization: 'Bearer token-of-@client:hs.test',
+    });
+    expect(events).toContainEqual(['lease', alice, true]);
+  });
+
+  it('uses a client that runs, which is told of the event', async () => {
+    const { sender, paths, events } = setUp({ answers: [isEncryptedRoom(), accepted()], isRunning: true });
+    await sender.send(message);
+    expect(paths()).toEqual([STATE, sentAs('m.room.encrypted')]);
+    expect(events).toEqual([
+      ['run', alice, true],
+      ['sent', room, '$sent'],
+      ['ended typing', alice, room],
+    ]);
+  });
+
+  it('needs no request for the state of the room where the client knows it', async () => {
+    const client = { isEncrypted: async () => false };
+    const { sender, paths } = setUp({ answers: [accepted()], client, isRunning: true });
+    await sender.send(message);
+    expect(paths()).toEqual([sentAs('m.room.message')]);
+  });
+
+  it('of a type that is never encrypted is sent as it is by its user', async () => {
+    const { sender, requests, paths } = setUp({ answers: [isEncryptedRoom(), accepted()], isRunning: true });
+    await sender.send({ ...message, type: 'm.reaction' });
+    expect(paths()).toEqual([STATE, sentAs('m.reaction')]);
+    expect(requests[1]?.authorization).toBe(`Bearer token-of-${alice}`);
+  });
+});
+
+describe('a message to an encrypted room is not sent', () => {
+  const unavailable = { code: 'ENCRYPTION_UNAVAILABLE', userId: alice, roomId: room };
+
+  it('by a user without encryption', async () => {
+    const { sender, paths, events } = setUp({ answers: [isEncryptedRoom()], hasEncryption: false });
+    const error = await rejection(sender.send(message));
+    expect(error).toMatchObject(unavailable);
+    expect(error.message).toBe(
+      `sending to ${room} failed: the room is encrypted, and encryption is not enabled for ${alice}; nothing was sent`,
+    );
+    expect(paths()).toEqual([STATE]);
+    expect(events).toEqual([['run', alice, true]]);
+  });
+
+  it('by a client without encryption', async () => {
+    const { sender, paths } = setUp({ answers: [isEncryptedRoom()], client: { encryption: undefined } });
+    expect(await rejection(sender.send(message))).toMatchObject(unavailable);
+    expect(paths()).toEqual([STATE]);
+  });
+
+  it('when encrypting fails', async () => {
+    const failing = { ...encryption, encrypt: () => Promise.reject(new Error('no key')) };
+    const { sender, paths, events } = setUp({ answers: [isEncryptedRoom()], client: { encryption: failing } });
+    await expect(sender.send(message)).rejects.toThrow('no key');
+    expect(paths()).toEqual([STATE]);
+    expect(events).not.toContainEqual(expect.arrayContaining(['ended typing']));
+  });
+
+  it('nor to a room of which the homeserver does not say whether it is', async () => {
+    const { sender, paths } = setUp({ answers: [matrixError(403, 'M_FORBIDDEN')] });
+    expect(await rejection(sender.send(message))).toMatchObject({ code: 'FORBIDDEN', roomId: room });
+    expect(paths()).toEqual([STATE]);
+  });
+});
+
+it('says of a room whether a file for it is encrypted', async () => {
+  const { sender, caller } = setUp({ answers: [notEncrypted(), isEncryptedRoom()] });
+  expect(await sender.isEncrypted(caller, room, signal)).toBe(false);
+  expect(await sender.isEncrypted(caller, room, signal)).toBe(true);
+});
