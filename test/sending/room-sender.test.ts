@@ -6,6 +6,7 @@ import type { MessageEncryption, SendingCaller, SendingClient } from '../../src/
 import { alice, httpOnScript, room, sessionOf } from '../messages/support/http-on-script.js';
 import { rejection } from '../support/rejection.js';
 import { json, matrixError } from '../support/scripted-fetch.js';
+import type { ScriptedFetch } from '../support/scripted-fetch.js';
 
 const { signal } = new AbortController();
 const message: OutgoingMessage = {
@@ -25,7 +26,7 @@ const encryption: MessageEncryption = {
 };
 
 interface Options {
-  readonly answers: ConstructorParameters<typeof import('../support/scripted-fetch.js').ScriptedFetch>;
+  readonly answers: ConstructorParameters<typeof ScriptedFetch>;
   readonly hasEncryption?: boolean;
   /** The client that the user has; it runs if `isRunning`. */
   readonly client?: Partial<Pick<SendingClient, 'encryption' | 'isEncrypted'>>;
