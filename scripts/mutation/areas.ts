@@ -43,17 +43,19 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
   messages: {
     mutate: ['src/messages/*.ts'],
     // Not those through a manager: pages, signals.
-    tests: ['test/messages/{cursor,event-types,message-fetcher,room-message,room-timeline,room-timelines}.test.ts'],
+    tests: [
+      'test/messages/{cursor,event-types,message-fetcher,page-reader,room-message,room-timeline,room-timelines}.test.ts',
+    ],
   },
   sending: {
     mutate: ['src/sending/*.ts'],
     // Not those through a manager: durable-sends.
-    tests: ['test/sending/{content,outbox,send-event,send-queue}.test.ts'],
+    tests: ['test/sending/{content,outbox,room-sender,send-event,send-queue}.test.ts'],
   },
   files: {
     mutate: ['src/files/*.ts'],
     // Not those through a manager: files.
-    tests: ['test/files/{attachments,downloads,uploads}.test.ts'],
+    tests: ['test/files/{attachments,downloads,file-operations,uploads}.test.ts'],
   },
   ephemeral: {
     mutate: ['src/ephemeral/*.ts'],
