@@ -27,7 +27,9 @@ export function encryptionFailure(
   const message = `${operation} failed: ${reason}${outcome}`;
   const details = { ...context, status, errcode, cause: error };
   if (status === 429) {
-    return new MatrixClientManagerError('RATE_LIMITED', message, { ...details, retryAfterMs: data?.retry_after_ms });
+    const given = data?.retry_after_ms;
+    const retryAfterMs = typeof given === 'number' && given >= 0 ? given : undefined;
+    return new MatrixClientManagerError('RATE_LIMITED', message, { ...details, retryAfterMs });
   }
   if (status !== undefined && status >= 500) {
     return new MatrixClientManagerError('HOMESERVER_UNAVAILABLE', message, details);
@@ -41,5 +43,5 @@ export function encryptionFailure(
 interface SdkError {
   readonly httpStatus?: number;
   readonly errcode?: string;
-  readonly data?: { readonly retry_after_ms?: number };
+  readonly data?: { readonly retry_after_ms?: unknown };
 }

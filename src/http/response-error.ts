@@ -53,6 +53,11 @@ export function errorFromResponse(
   );
 }
 
+/** The delay before a retry that an error response asks for, in milliseconds, or undefined. */
+export function retryAfterMsOf({ headers, text }: HttpResponse): number | undefined {
+  return retryAfter(headers, parseErrorBody(text, []).retryAfterMs);
+}
+
 /** Whether the body of an error response is a Matrix error, or a request for user-interactive authentication. */
 export function isMatrixError(text: string): boolean {
   const { errcode, requiresInteractiveAuth } = parseErrorBody(text, []);
@@ -117,7 +122,7 @@ function parseErrorBody(text: string, secrets: readonly string[]): ErrorBody {
   return {
     ...(typeof errcode === 'string' && errcode !== '' && { errcode: withoutSecrets(errcode, secrets).slice(0, 100) }),
     ...(typeof error === 'string' && { error: withoutSecrets(error, secrets).slice(0, 300) }),
-    ...(Number.isFinite(retryAfterMs) && Number(retryAfterMs) >= 0 && { retryAfterMs: Number(retryAfterMs) }),
+    ...(Number.isFinite(retryAfterMs) && { retryAfterMs: Number(retryAfterMs) }),
     requiresInteractiveAuth: Array.isArray(flows),
   };
 }

@@ -3,7 +3,7 @@ import type { MatrixClientManagerError } from '../core/errors.js';
 import { sameOriginFetch } from './fetch.js';
 import type { HomeserverContext } from './homeserver-context.js';
 import { toRequestError } from './request-failure.js';
-import { errorFromResponse, invalidResponse, isJsonLike, isMatrixError } from './response-error.js';
+import { errorFromResponse, invalidResponse, isJsonLike, isMatrixError, retryAfterMsOf } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import { readResponse } from './read-text.js';
 import { secretsOf } from './secrets.js';
@@ -169,10 +169,23 @@ function toFetchResponse({ status, headers, text }: HttpResponse): Response {
   return new Response(STATUSES_WITHOUT_BODY.has(status) ? null : text, { status, headers: [...headers] });
 }
 
-/** Sets the content type by which the SDK decides whether to read an errcode from the body. */
+/** The shortest and the longest `Retry-After` for the SDK, in seconds. */
+const [MIN_RETRY_AFTER_S, MAX_RETRY_AFTER_S] = [1, defaultRetryPolicy.maxRetryAfterMs / 1_000];
+
+/**
+ * Sets the content type by which the SDK decides whether to read an errcode from the body, and limits `Retry-After`, which
+ * goes before the body: the SDK waits for any time, or repeats a request at once, and sends of the user wait for it.
+ */
 function errorResponseForSdk(response: HttpResponse): Response {
   const headers = new Headers([...response.headers]);
   headers.set('content-type', isMatrixError(response.text) ? 'application/json' : 'text/html');
+  const retryAfterMs = retryAfterMsOf(response);
+  if (retryAfterMs === undefined) headers.delete('retry-after');
+  else headers.set('retry-after', String(clamp(Math.ceil(retryAfterMs / 1_000), MIN_RETRY_AFTER_S, MAX_RETRY_AFTER_S)));
   const status = response.status < 200 || response.status > 599 ? 502 : response.status; // Response accepts only these
   return new Response(STATUSES_WITHOUT_BODY.has(status) ? null : response.text, { status, headers });
+}
+
+function clamp(value: number, min: number, max: number): number {
+  return Math.min(Math.max(value, min), max);
 }

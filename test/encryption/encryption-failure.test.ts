@@ -24,5 +24,8 @@ describe('a message that could not be encrypted', () => {
 
   it('says how long a rate limit lasts', () => {
     expect(failureOf(new MatrixError({ retry_after_ms: 7 }, 429))).toMatchObject({ retryAfterMs: 7 });
+    for (const junk of ['7', null, {}, -1]) {
+      expect(failureOf(new MatrixError({ retry_after_ms: junk }, 429))).not.toHaveProperty('retryAfterMs');
+    }
   });
 });

@@ -1,3 +1,4 @@
+import { MatrixError } from 'matrix-js-sdk';
 import { describe, expect, it } from 'vitest';
 import { openGate } from '../../src/core/ports/request-gate.js';
 import type { RequestOutcome } from '../../src/core/ports/request-gate.js';
@@ -195,6 +196,27 @@ describe('an answer for the SDK', () => {
     expect(Object.fromEntries(refused.headers)).toEqual({ 'content-type': 'application/json', 'retry-after': '7' });
     const granted = setUp({ answer: () => ({ headers: new Headers(given) }) });
     expect(Object.fromEntries((await granted.viaSdk('http://hs/x', put)).headers)).toEqual(given);
+  });
+
+  it.each<[string, Record<string, string>, object, number | null]>([
+    ['as it is', { 'retry-after': '7' }, {}, 7_000],
+    ['from the body', {}, { retry_after_ms: 6_100 }, 7_000],
+    ['not for 23 days', { 'retry-after': '2000000' }, {}, 60_000],
+    ['not for 23 days in the body', {}, { retry_after_ms: 2e9 }, 60_000],
+    ['not until 2099', { 'retry-after': 'Thu, 01 Jan 2099 00:00:00 GMT', date: new Date(0).toUTCString() }, {}, 60_000],
+    ['not at once', { 'retry-after': '0' }, {}, 1_000],
+    ['not at once by the body', {}, { retry_after_ms: 0 }, 1_000],
+    ['not in the past', {}, { retry_after_ms: -5 }, 1_000],
+    ['only if there is one', {}, {}, null],
+    ['only if it can be read', { 'retry-after': 'soon' }, {}, null],
+  ])('has its Retry-After %s, because the SDK waits for any time', async (_, given, body, waitMs) => {
+    const text = JSON.stringify({ errcode: 'M_LIMIT_EXCEEDED', ...body });
+    for (const status of [429, 400, 408]) {
+      const { viaSdk } = setUp({ answer: () => ({ status, headers: new Headers(given), text }) });
+      const { headers } = await viaSdk('http://hs/x', put);
+      const seen = new MatrixError(JSON.parse(text), status, undefined, undefined, headers);
+      expect([seen.isRateLimitError(), seen.getRetryAfterMs()]).toEqual([true, waitMs]);
+    }
   });
 
   it('that flows is handed on as it is, while what is JSON is read within the limit', async () => {
