@@ -1,6 +1,6 @@
 import { MatrixClientManagerError } from '../../core/errors.js';
 import type { Claim } from '../../core/ports/claim.js';
-import type { DeviceHandle, KeyChange, StoredDatabase } from '../../core/ports/key-store.js';
+import type { DeviceHandle, KeyChange } from '../../core/ports/key-store.js';
 import { DeviceCommits } from './device-commits.js';
 
 export interface HeldDeviceOptions extends Omit<DeviceHandle, 'commit' | 'release'> {
@@ -11,59 +11,36 @@ export interface HeldDeviceOptions extends Omit<DeviceHandle, 'commit' | 'releas
   readonly onReleased: () => void;
 }
 
-/** The handle of a device for the key stores of this folder: the order of its commits, and its release. */
-export class HeldDevice implements DeviceHandle {
-  readonly userId: string;
-  readonly deviceId: string;
-  readonly key: Uint8Array;
-  readonly commits: number;
-  readonly restorePending: boolean;
-  readonly databases: readonly StoredDatabase[];
-  readonly #options: HeldDeviceOptions;
-  readonly #commits: DeviceCommits;
-  readonly #notes = new Set<Promise<void>>();
-  #released: Promise<void> | undefined;
-
-  constructor(options: HeldDeviceOptions) {
-    this.#options = options;
-    this.userId = options.userId;
-    this.deviceId = options.deviceId;
-    this.key = options.key;
-    this.commits = options.commits;
-    this.restorePending = options.restorePending;
-    this.databases = options.databases;
-    this.#commits = new DeviceCommits(async (changes) => {
-      options.claim?.assertHeld();
-      return options.write(changes);
-    });
-  }
-
-  async commit(changes: readonly KeyChange[]): Promise<number> {
-    this.#assertHeld();
-    return this.#commits.commit(changes);
-  }
-
-  async setRestorePending(pending: boolean): Promise<void> {
-    this.#assertHeld();
-    this.#options.claim?.assertHeld();
-    const note = this.#options.setRestorePending(pending).finally(() => this.#notes.delete(note));
-    this.#notes.add(note);
-    return note;
-  }
-
-  release(): Promise<void> {
-    this.#released ??= this.#release();
-    return this.#released;
-  }
-
-  async #release(): Promise<void> {
-    await Promise.allSettled([this.#commits.idle(), ...this.#notes]);
-    this.#options.onReleased();
-  }
-
-  #assertHeld(): void {
-    if (!this.#released) return;
-    const { userId } = this;
-    throw new MatrixClientManagerError('ABORTED', `the keys of ${userId} were released`, { userId });
-  }
+/** The handle of a device for the key stores: the order of its commits, and its release. */
+export function heldDevice(options: HeldDeviceOptions): DeviceHandle {
+  const { claim, write, setRestorePending, onReleased, ...device } = options;
+  const { userId } = device;
+  const commits = new DeviceCommits(async (changes) => {
+    claim?.assertHeld();
+    return write(changes);
+  });
+  const notes = new Set<Promise<void>>();
+  let released: Promise<void> | undefined;
+  const assertHeld = (): void => {
+    if (released) throw new MatrixClientManagerError('ABORTED', `the keys of ${userId} were released`, { userId });
+  };
+  const release = async (): Promise<void> => {
+    await Promise.allSettled([commits.idle(), ...notes]);
+    onReleased();
+  };
+  return {
+    ...device,
+    commit: async (changes) => {
+      assertHeld();
+      return commits.commit(changes);
+    },
+    setRestorePending: async (pending) => {
+      assertHeld();
+      claim?.assertHeld();
+      const note = setRestorePending(pending).finally(() => notes.delete(note));
+      notes.add(note);
+      return note;
+    },
+    release: () => (released ??= release()),
+  };
 }

@@ -1,7 +1,7 @@
 import { MatrixClientManagerError } from '../../core/errors.js';
 import type { Claim } from '../../core/ports/claim.js';
 import type { DeviceHandle, DeviceId, OpenDeviceOptions } from '../../core/ports/key-store.js';
-import { HeldDevice } from './held-device.js';
+import { heldDevice } from './held-device.js';
 import type { HeldDeviceOptions } from './held-device.js';
 
 /** A user whose device is held or is being loaded. */
@@ -18,7 +18,7 @@ export type Holds = Map<string, Hold>;
 /** The devices that one key store holds. */
 export class HeldDevices {
   readonly #holds: Holds;
-  readonly #devices = new Set<HeldDevice>();
+  readonly #devices = new Set<DeviceHandle>();
 
   /** @param holds - shared by the key stores on the same data */
   constructor(holds: Holds = new Map()) {
@@ -48,7 +48,7 @@ export class HeldDevices {
         this.#devices.delete(device);
         letGo();
       };
-      const device: HeldDevice = new HeldDevice({ userId, deviceId, claim, ...loaded, onReleased });
+      const device: DeviceHandle = heldDevice({ userId, deviceId, claim, ...loaded, onReleased });
       hold.isLoading = false;
       this.#devices.add(device);
       return device;

@@ -4,20 +4,13 @@ import type { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 /** The private members of matrix-js-sdk's RustCrypto that this library uses. */
 export interface CryptoBackend {
   readonly olmMachine: OlmMachine;
-  readonly backupManager: {
-    readonly constructor: { readonly maxBackupLoopStartDelayMillis: number };
-    readonly activeBackupVersion: string | null;
-    readonly keyBackupCheckInProgress: Promise<unknown> | null;
-    disableKeyBackup(): Promise<void>;
-    emit(event: CryptoEvent, ...args: readonly unknown[]): void;
-    maybeUploadKey(): Promise<void>;
-    checkKeyBackupAndEnable(force: boolean): Promise<unknown>;
-  };
+  readonly backupManager: BackupManager;
+  readonly perSessionBackupDownloader: { queryKeyBackup(...key: unknown[]): Promise<unknown> };
   readonly roomEncryptors: Readonly<Record<string, object | undefined>>;
   readonly outgoingRequestsManager: { doProcessOutgoingRequests(): Promise<void> };
   readonly outgoingRequestProcessor: {
     rawJsonRequest(...request: unknown[]): Promise<string>;
-    makeOutgoingRequest(request: object): Promise<unknown>;
+    makeOutgoingRequest(request: OutgoingRequest, ...more: unknown[]): Promise<unknown>;
   };
   readonly eventDecryptor: { removeEventFromPendingList(event: MatrixEvent): void };
   encryptEvent(event: MatrixEvent, room: Room): Promise<void>;
@@ -25,20 +18,77 @@ export interface CryptoBackend {
   onLiveEventFromSync(event: MatrixEvent): Promise<void>;
   onCryptoEvent(room: Room, event: MatrixEvent): Promise<void>;
   onKeyVerificationEvent(event: MatrixEvent): Promise<void>;
+  onRoomKeysUpdated(keys: readonly RoomKey[]): Promise<void>;
+  onRoomKeysWithheld(notices: readonly object[]): Promise<void>;
+  processSyncChanges(changes: SyncChanges): Promise<object[]>;
   markAllTrackedUsersAsDirty(): Promise<void>;
   stop(): void;
 }
 
 interface OlmMachine {
-  readonly identityKeys: { readonly ed25519: { toBase64(): string } };
+  readonly identityKeys: Readonly<Record<'ed25519' | 'curve25519', Base64Key>>;
+  readonly userId: { readonly constructor: unknown; toString(): string };
   roomKeyCounts(): Promise<{ readonly total: number; readonly backedUp: number; free(): void }>;
   disableBackup(): Promise<void>;
-  backupRoomKeys(): Promise<object | undefined>;
-  outgoingRequests(): Promise<readonly { readonly type: number; readonly body?: string }[]>;
+  backupRoomKeys(): Promise<OutgoingRequest | undefined>;
+  outgoingRequests(): Promise<readonly Partial<OutgoingRequest>[]>;
+  queryKeysForUsers(userIds: WasmUserId[]): OutgoingRequest;
+  getIdentity(userId: WasmUserId): Promise<{ verify(): Promise<OutgoingRequest> } | undefined>;
+  /** Accepts only the `CollectStrategy` of its own WebAssembly copy. */
+  shareRoomKey(room: unknown, users: unknown, settings: { sharingStrategy: object }): Promise<unknown>;
+}
+
+interface BackupManager {
+  readonly constructor: { readonly maxBackupLoopStartDelayMillis: number };
+  readonly activeBackupVersion: string | null;
+  readonly keyBackupCheckInProgress: Promise<unknown> | null;
+  disableKeyBackup(): Promise<void>;
+  emit(event: CryptoEvent, ...args: readonly unknown[]): void;
+  on(event: CryptoEvent.KeyBackupStatus, listener: (enabled: boolean) => void): void;
+  on(event: CryptoEvent.KeyBackupSessionsRemaining, listener: (remaining: number) => void): void;
+  maybeUploadKey(): Promise<void>;
+  checkKeyBackupAndEnable(force: boolean): Promise<unknown>;
+  importBackedUpRoomKeys(keys: readonly { session_id: string }[], ...more: unknown[]): Promise<void>;
+}
+
+interface Base64Key {
+  toBase64(): string;
+}
+
+/** A request of the crypto library; some have no body. */
+interface OutgoingRequest {
+  readonly type: number;
+  readonly body: string;
+}
+
+export interface RoomKey {
+  readonly sessionId: string;
+  readonly senderKey: Base64Key;
+}
+
+/** The parts of a sync response that the SDK passes to the crypto library. */
+export interface SyncChanges {
+  readonly toDeviceEvents: readonly object[];
+  readonly deviceLists?: { readonly changed?: readonly string[]; readonly left?: readonly string[] };
+  readonly oneTimeKeysCounts?: object;
+  readonly unusedFallbackKeys?: readonly string[];
+}
+
+/** The WebAssembly's `UserId`. Only the class of the SDK's own copy is accepted. */
+export interface WasmUserId {
+  free(): void;
+}
+
+/** Throws if the crypto library does not accept the id. */
+export function wasmUserId({ olmMachine }: Pick<CryptoBackend, 'olmMachine'>, userId: string): WasmUserId {
+  const UserId = olmMachine.userId.constructor as new (id: string) => WasmUserId;
+  return new UserId(userId);
 }
 
 /** `RequestType.KeysUpload` of the SDK's WebAssembly. */
 export const KEYS_UPLOAD = 0;
+/** `RequestType.KeysBackup` of the SDK's WebAssembly. */
+export const KEYS_BACKUP = 6;
 
 /** Number of the device's room keys that are not in its backup. */
 export async function countKeysToBackUp({ olmMachine }: Pick<CryptoBackend, 'olmMachine'>): Promise<number> {

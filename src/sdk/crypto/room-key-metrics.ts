@@ -3,38 +3,9 @@ import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { nextEventLoopTurn } from '../../core/event-loop.js';
 import type { RoomKeyEvent } from '../../core/diagnostic-messages.js';
 import type { Diagnostics } from '../../core/diagnostics.js';
+import { countKeysToBackUp, cryptoBackend, KEYS_BACKUP } from './crypto-backend.js';
+import type { CryptoBackend, RoomKey } from './crypto-backend.js';
 import { isBackupGone } from './published-keys.js';
-
-interface RoomKey {
-  readonly sessionId: string;
-  readonly senderKey: { toBase64(): string };
-}
-
-interface OutgoingRequest {
-  readonly type: number;
-  readonly body: string;
-}
-
-/** The private members of matrix-js-sdk's RustCrypto that are wrapped here. */
-interface RustCryptoInternals {
-  readonly olmMachine: {
-    readonly identityKeys: { readonly curve25519: { toBase64(): string } };
-    roomKeyCounts(): Promise<{ readonly total: number; readonly backedUp: number; free(): void }>;
-  };
-  readonly outgoingRequestProcessor: { makeOutgoingRequest(request: OutgoingRequest, ...more: unknown[]): unknown };
-  readonly perSessionBackupDownloader: { queryKeyBackup(...key: unknown[]): Promise<unknown> };
-  readonly backupManager: {
-    readonly activeBackupVersion: string | null;
-    importBackedUpRoomKeys(keys: readonly { session_id: string }[], ...more: unknown[]): Promise<void>;
-    on(event: CryptoEvent.KeyBackupStatus, listener: (enabled: boolean) => void): void;
-    on(event: CryptoEvent.KeyBackupSessionsRemaining, listener: (remaining: number) => void): void;
-  };
-  onRoomKeysUpdated(keys: readonly RoomKey[]): Promise<void>;
-  onRoomKeysWithheld(notices: readonly object[]): Promise<void>;
-}
-
-/** `RequestType.KeysBackup` of the SDK's WebAssembly. */
-const KEYS_BACKUP = 6;
 
 /**
  * Publishes how many room keys one device creates, receives, restores and backs up. The keys that wait for
@@ -42,7 +13,7 @@ const KEYS_BACKUP = 6;
  * it only at times.
  */
 export class RoomKeyMetrics {
-  readonly #crypto: RustCryptoInternals;
+  readonly #crypto: CryptoBackend;
   readonly #diagnostics: Diagnostics;
   readonly #ended: AbortSignal;
   readonly #ownKey: string;
@@ -52,7 +23,7 @@ export class RoomKeyMetrics {
 
   /** @param ended - aborted just before the client is stopped: requests that end with it are not counted as failed */
   constructor(matrixClient: MatrixClient, diagnostics: Diagnostics, ended: AbortSignal) {
-    this.#crypto = matrixClient.getCrypto() as unknown as RustCryptoInternals;
+    this.#crypto = cryptoBackend(matrixClient);
     this.#diagnostics = diagnostics;
     this.#ended = ended;
     this.#ownKey = this.#crypto.olmMachine.identityKeys.curve25519.toBase64();
@@ -138,9 +109,7 @@ export class RoomKeyMetrics {
 
   async #countWaiting(): Promise<void> {
     try {
-      const counts = await this.#crypto.olmMachine.roomKeyCounts();
-      this.#setWaiting(counts.total - counts.backedUp);
-      counts.free();
+      this.#setWaiting(await countKeysToBackUp(this.#crypto));
     } catch {
       // the calculated number is wrong until the SDK reports the next one
     }

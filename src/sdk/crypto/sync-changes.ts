@@ -1,18 +1,7 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { Clock } from '../../core/clock.js';
-
-/** The parts of a sync response that the SDK passes to the crypto library. */
-interface SyncChanges {
-  readonly toDeviceEvents: readonly object[];
-  readonly deviceLists?: { readonly changed?: readonly string[]; readonly left?: readonly string[] };
-  readonly oneTimeKeysCounts?: object;
-  readonly unusedFallbackKeys?: readonly string[];
-}
-
-interface RustCryptoInternals {
-  readonly olmMachine: { readonly userId: { readonly constructor: unknown } };
-  processSyncChanges(changes: SyncChanges): Promise<object[]>;
-}
+import { cryptoBackend, wasmUserId } from './crypto-backend.js';
+import type { CryptoBackend } from './crypto-backend.js';
 
 /** A sync also makes the library expire verifications (after 10 minutes) and rotate fallback keys (after 7 days). */
 const HOUSEKEEPING_MS = 60_000;
@@ -22,11 +11,10 @@ const HOUSEKEEPING_MS = 60_000;
  * and stores the device's account with all one-time keys, which costs more than decrypting a message.
  */
 export function skipEmptySyncChanges(matrixClient: MatrixClient, clock: Clock): void {
-  const crypto = matrixClient.getCrypto() as unknown as RustCryptoInternals;
+  const crypto = cryptoBackend(matrixClient);
   const process = crypto.processSyncChanges.bind(crypto);
-  const UserId = crypto.olmMachine.userId.constructor as new (id: string) => { free(): void };
   const validUserIds = (userIds: readonly string[] | undefined): string[] =>
-    (userIds ?? []).filter((id) => isUserId(UserId, id));
+    (userIds ?? []).filter((id) => isUserId(crypto, id));
   let lastProcessed: { readonly keys: string; readonly until: number } | undefined;
   crypto.processSyncChanges = async (changes) => {
     const { toDeviceEvents, oneTimeKeysCounts, unusedFallbackKeys } = changes;
@@ -43,9 +31,9 @@ export function skipEmptySyncChanges(matrixClient: MatrixClient, clock: Clock): 
 }
 
 /** Whether the crypto library accepts the user id. On another it throws, and the sync's to-device messages are lost. */
-function isUserId(UserId: new (id: string) => { free(): void }, id: string): boolean {
+function isUserId(crypto: CryptoBackend, id: string): boolean {
   try {
-    new UserId(id).free();
+    wasmUserId(crypto, id).free();
     return true;
   } catch {
     return false;

@@ -1,12 +1,7 @@
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
+import type { CryptoBackend } from './crypto-backend.js';
 import type { TrustPolicy } from '../../encryption/identity/identity-options.js';
-
-/** Private members of the SDK's OlmMachine. It accepts only the `CollectStrategy` of its own WebAssembly copy. */
-interface SharingMachine {
-  readonly userId: { toString(): string };
-  shareRoomKey(room: unknown, users: unknown, settings: { sharingStrategy: object }): Promise<unknown>;
-}
 
 /**
  * Makes the SDK share room keys only with the devices that `trust` allows, from the next message on. The SDK's
@@ -16,7 +11,7 @@ interface SharingMachine {
 export function applyTrust(crypto: CryptoApi, trust: TrustPolicy, isSigned: () => Promise<boolean>): void {
   crypto.globalBlacklistUnverifiedDevices = trust === 'verified';
   if (trust !== 'cross-signed') return;
-  const { olmMachine } = crypto as unknown as { readonly olmMachine: SharingMachine };
+  const { olmMachine } = crypto as unknown as CryptoBackend;
   const share = olmMachine.shareRoomKey.bind(olmMachine);
   const userId = olmMachine.userId.toString();
   olmMachine.shareRoomKey = async (room, users, settings) => {

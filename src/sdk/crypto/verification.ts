@@ -1,19 +1,8 @@
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
+import { wasmUserId } from './crypto-backend.js';
+import type { CryptoBackend } from './crypto-backend.js';
 import type { UserVerification } from '../../encryption/encryption-status.js';
-
-/**
- * Private members of matrix-js-sdk's RustCrypto. Its public interface cannot force a key query for a known user, and
- * signs other users only in interactive verifications.
- */
-interface RustCryptoInternals {
-  readonly olmMachine: {
-    readonly userId: { readonly constructor: unknown };
-    queryKeysForUsers(userIds: object[]): object;
-    getIdentity(userId: object): Promise<{ verify(): Promise<object> } | undefined>;
-  };
-  readonly outgoingRequestProcessor: { makeOutgoingRequest(request: object): Promise<void> };
-}
 
 /** Queries the user's keys at the homeserver and returns their verification state. */
 export async function verificationOf(crypto: CryptoApi, userId: string): Promise<UserVerification> {
@@ -44,27 +33,20 @@ export async function verificationOf(crypto: CryptoApi, userId: string): Promise
  */
 export async function signUser(crypto: CryptoApi, userId: string): Promise<void> {
   await queryKeys(crypto, userId);
-  const { olmMachine, outgoingRequestProcessor } = internalsOf(crypto);
-  const identity = await olmMachine.getIdentity(toUserId(crypto, userId));
+  // The SDK's public interface signs other users only in interactive verifications.
+  const backend = crypto as unknown as CryptoBackend;
+  const identity = await backend.olmMachine.getIdentity(wasmUserId(backend, userId));
   if (!identity) {
     const message = `verifying ${userId} failed: they have no cross-signing keys`;
     throw new MatrixClientManagerError('NOT_FOUND', message, { userId });
   }
-  await outgoingRequestProcessor.makeOutgoingRequest(await identity.verify());
+  await backend.outgoingRequestProcessor.makeOutgoingRequest(await identity.verify());
   await queryKeys(crypto, userId); // makes the new signature known to the SDK
 }
 
+/** The SDK's public interface cannot force a key query for a known user. */
 async function queryKeys(crypto: CryptoApi, userId: string): Promise<void> {
-  const { olmMachine, outgoingRequestProcessor } = internalsOf(crypto);
-  await outgoingRequestProcessor.makeOutgoingRequest(olmMachine.queryKeysForUsers([toUserId(crypto, userId)]));
-}
-
-function internalsOf(crypto: CryptoApi): RustCryptoInternals {
-  return crypto as unknown as RustCryptoInternals;
-}
-
-/** Converts the id to the WebAssembly's `UserId`. Only the class of the SDK's own copy is accepted. */
-function toUserId(crypto: CryptoApi, userId: string): object {
-  const UserId = internalsOf(crypto).olmMachine.userId.constructor as new (id: string) => object;
-  return new UserId(userId);
+  const backend = crypto as unknown as CryptoBackend;
+  const query = backend.olmMachine.queryKeysForUsers([wasmUserId(backend, userId)]);
+  await backend.outgoingRequestProcessor.makeOutgoingRequest(query);
 }
