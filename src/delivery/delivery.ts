@@ -1,4 +1,3 @@
-import { delay } from '../core/abort.js';
 import type { ClientEvent, Provenance } from '../core/client-event.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
 import { isFromStart } from '../core/ports/event-source.js';
@@ -7,10 +6,10 @@ import { KeyedQueue } from '../core/keyed-queue.js';
 import { isObject, needsDecryption } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
-import { backoffMs } from '../http/retry.js';
 import type { CheckpointChange, DeliveredPosition, StoredCheckpoint } from '../storage/checkpoint.js';
 import { BatchLedger, deliveredPosition } from './batch-ledger.js';
 import type { TrackedBatch, TrackedEvent } from './batch-ledger.js';
+import { CommitQueue } from './commit-queue.js';
 import type { Edge } from './fill-gap.js';
 import { GapFiller } from './gap-filler.js';
 import type { GapFillerContext, GapFillerOptions } from './gap-filler.js';
@@ -51,7 +50,6 @@ export type Decrypt = (
 const MAX_EVENTS_IN_FLIGHT = 10_000;
 /** How many event ids are kept to recognise duplicates. */
 const REMEMBERED_EVENTS = 4_000;
-const COMMIT_RETRY = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
 interface PlannedEvent {
   readonly raw: RawEvent;
@@ -62,7 +60,7 @@ interface PlannedEvent {
  * Delivers one user's batches to the callbacks: sets each event's provenance (live, gap-fill or backlog), drops
  * duplicates, fills gaps, keeps the order of each room, and stores a position once everything before it is handled.
  *
- * This file is a little long because planning, dispatching and storing share one invariant: no position moves past an
+ * This file is a little long because planning and dispatching share one invariant: no position moves past an
  * unhandled event.
  */
 export class Delivery {
@@ -92,21 +90,17 @@ export class Delivery {
   #eventsInFlight = 0;
   readonly #typing: TypingLists;
   #resumeSource: (() => void) | undefined;
-  /** The last commit in the queue; each begins after the one before it. */
-  #lastCommit: Promise<void> = Promise.resolve();
-  #commitScheduled = false;
-  /** Resolve functions of `record()` calls that wait for the next commit. */
-  readonly #commitWaiters: (() => void)[] = [];
-  #isStorageFailing = false;
-  /** Whether no further commit may begin. */
-  #commitsEnded = false;
+  readonly #commits: CommitQueue;
 
   constructor(context: GapFillerContext, options: DeliveryOptions) {
     const { since, lastDelivered, journal } = options.stored;
     this.#context = context;
     this.#options = options;
     this.#gaps = new GapFiller(context, options);
-    this.#ledger = new BatchLedger(journal.length);
+    const ledger = new BatchLedger(journal.length);
+    this.#ledger = ledger;
+    const takeChange = (): CheckpointChange | undefined => ledger.takeChange();
+    this.#commits = new CommitQueue(context, { ...options, takeChange, signal: this.#stopping.signal });
     this.#typing = new TypingLists(options.userId);
     this.#plannedPositions = new Map(lastDelivered);
     this.#hasEarlierBatch = since !== undefined || this.#plannedPositions.size > 0;
@@ -134,7 +128,7 @@ export class Delivery {
     if (isFirst || batch.scope === 'late-rooms') {
       await nextEventLoopTurn();
       if (!tracked.isComplete) this.#storeBacklogEnd(batch, backlogRooms);
-      await this.#lastCommit;
+      await this.#commits.settled;
     }
     if (this.#stopping.signal.aborted) return; // aborted during the commit: abort() has already resumed the source
     if (this.#eventsInFlight > MAX_EVENTS_IN_FLIGHT) {
@@ -182,16 +176,17 @@ export class Delivery {
   async finish(): Promise<void> {
     await this.#roomQueues.settled();
     await nextEventLoopTurn(); // let the finished callbacks mark their events as handled
-    await this.#scheduleCommit();
+    await this.#commits.schedule();
     await nextEventLoopTurn(); // let closing connections remove their callbacks
-    const pending = this.#commitsEnded ? undefined : this.#ledger.takePendingSince();
-    if (pending) await this.#commit(pending);
-    this.#commitsEnded = true; // a callback that returns later must not move the position of the next client
+    const pending = this.#commits.hasEnded ? undefined : this.#ledger.takePendingSince();
+    if (pending) this.#commits.add(pending);
+    await this.#commits.settled;
+    this.#commits.end(); // a callback that returns later must not move the position of the next client
   }
 
   /** Begins no further commit, even if a hanging storage recovers: the position belongs to the next client then. */
   stopCommitting(): void {
-    this.#commitsEnded = true;
+    this.#commits.end();
   }
 
   async #completeAfter(tracked: TrackedBatch, deliveries: Promise<boolean>[]): Promise<void> {
@@ -200,7 +195,7 @@ export class Delivery {
       if (!handled.every(Boolean)) return; // the batch stays incomplete, so the position never moves past it
       this.#unhandledBatches--;
       this.#ledger.complete(tracked);
-      await this.#scheduleCommit();
+      await this.#commits.schedule();
     } catch (error) {
       this.#context.logger.error(
         { userId: this.#options.userId, err: error },
@@ -211,7 +206,7 @@ export class Delivery {
 
   /** Delivers nothing of a batch; stores where the backlog of its rooms ends, so that later events are not backlog. */
   async #deferBatch(batch: EventBatch): Promise<void> {
-    if (this.#commitsEnded) return;
+    if (this.#commits.hasEnded) return;
     const { position, scope, rooms, invites, resume } = batch;
     const backlogRooms = this.#recordRooms(batch, true);
     if (isFromStart(batch) && !this.#hasEarlierBatch) {
@@ -219,20 +214,20 @@ export class Delivery {
       this.#hasDeferredBacklog = true;
       for (const [roomId, end] of backlogEnds(rooms)) this.#plannedPositions.set(roomId, end);
       const lastDelivered = new Map(this.#plannedPositions);
-      this.#lastCommit = this.#lastCommit.then(() => this.#commit({ since: position, ...resume, lastDelivered }));
+      this.#commits.add({ since: position, ...resume, lastDelivered });
     } else if (scope === 'late-rooms') {
       this.#hasDeferredBacklog = true;
       const ends = backlogEnds(backlogRooms);
       for (const [roomId, end] of ends) this.#plannedPositions.set(roomId, end);
       if (ends.length > 0 || resume) {
         const lastDelivered = new Map(ends);
-        this.#lastCommit = this.#lastCommit.then(() => this.#commit({ ...resume, lastDelivered }));
+        this.#commits.add({ ...resume, lastDelivered });
       }
     } else if (rooms.length + invites.length > 0 || resume) {
       this.#hasDeferredEvents = true;
       this.#storeClientPosition(batch);
     }
-    await this.#lastCommit;
+    await this.#commits.settled;
   }
 
   /**
@@ -264,7 +259,7 @@ export class Delivery {
     if (this.#unhandledBatches > 0) this.#hasUnstoredRooms = true;
     const hasChanges = resume !== undefined || invites.length > 0 || rooms.some(({ timeline }) => timeline.length > 0);
     if (this.#hasUnstoredRooms || !hasChanges) return;
-    this.#lastCommit = this.#lastCommit.then(() => this.#commit({ clientSince: position, ...resume }));
+    this.#commits.add({ clientSince: position, ...resume });
   }
 
   /**
@@ -279,7 +274,7 @@ export class Delivery {
     const positionChange = moreRoomsFollow
       ? { since: position, ...(accountData !== undefined && { accountData }) }
       : {};
-    this.#lastCommit = this.#lastCommit.then(() => this.#commit({ ...positionChange, lastDelivered: new Map(ends) }));
+    this.#commits.add({ ...positionChange, lastDelivered: new Map(ends) });
   }
 
   async #acceptRoom(
@@ -389,14 +384,12 @@ export class Delivery {
     const record = (): Promise<void> => {
       this.#ledger.markHandled(step);
       // Waits for one attempt only: while the storage fails, callbacks go on, and a crash may repeat events.
-      const attempted = new Promise<void>((resolve) => this.#commitWaiters.push(resolve));
-      void this.#scheduleCommit();
-      return attempted;
+      return this.#commits.attempt();
     };
     if (!(await this.#dispatch(event, record))) return false;
     if (step.isDone) return true;
     this.#ledger.markHandled(step);
-    setImmediate(() => void this.#scheduleCommit()); // deferred, so that it shares the commit of its batch
+    setImmediate(() => void this.#commits.schedule()); // deferred, so that it shares the commit of its batch
     return true;
   }
 
@@ -436,52 +429,6 @@ export class Delivery {
       if (this.#eventsInFlight <= MAX_EVENTS_IN_FLIGHT / 2) {
         this.#resumeSource?.();
         this.#resumeSource = undefined;
-      }
-    }
-  }
-
-  /** Resolves when all events handled so far are stored. Changes during a running commit share the next one. */
-  #scheduleCommit(): Promise<void> {
-    if (this.#commitsEnded || this.#isStorageFailing) this.#releaseCommitWaiters();
-    if (this.#commitScheduled || this.#commitsEnded) return this.#lastCommit;
-    this.#commitScheduled = true;
-    this.#lastCommit = this.#lastCommit.then(async () => {
-      this.#commitScheduled = false;
-      const change = this.#commitsEnded ? undefined : this.#ledger.takeChange();
-      const waiters = this.#commitWaiters.splice(0);
-      const onAttempted = (): void => {
-        for (const resolve of waiters.splice(0)) resolve();
-      };
-      if (change) await this.#commit(change, onAttempted);
-      onAttempted();
-    });
-    return this.#lastCommit;
-  }
-
-  #releaseCommitWaiters(): void {
-    for (const resolve of this.#commitWaiters.splice(0)) resolve();
-  }
-
-  /** Retries until the storage accepts the change, because later changes build on it. Gives up once aborted. */
-  async #commit(change: CheckpointChange, onAttempted = (): void => {}): Promise<void> {
-    const { clock, logger } = this.#context;
-    const { userId, commit } = this.#options;
-    for (let failures = 1; ; failures++) {
-      try {
-        await commit(change);
-        this.#isStorageFailing = false;
-        return;
-      } catch (error) {
-        this.#isStorageFailing = true;
-        onAttempted();
-        this.#releaseCommitWaiters();
-        logger.error({ userId, err: error, failures }, 'storing the sync position failed');
-        const waited = delay(clock, backoffMs(failures, COMMIT_RETRY), this.#stopping.signal, 'storing').then(
-          () => true,
-        );
-        if (await waited.catch(() => false)) continue;
-        this.#commitsEnded = true; // no later change may be stored without this one; its events are delivered again
-        return;
       }
     }
   }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { ClientEvent } from '../../src/index.js';
 import { ManualClock, MemoryEventLog, MemoryUserEngine, userEngineContract } from '../../src/testing/index.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
 import { userSessionOnFake } from '../support/user-session-on-fake.js';
@@ -45,10 +46,8 @@ describe('UserSession on an engine without a sync', () => {
     const on = await userSessionOnFake({ storage, engine });
     return { ...on, engine, log, storage, bodies: () => on.recorder.events.map(textOf) };
   }
-  const textOf = (event: object): string =>
-    'content' in event && 'provenance' in event
-      ? `${String(event.provenance)} ${String((event.content as { body: string }).body)}`
-      : '';
+  const textOf = (event: ClientEvent): string =>
+    'content' in event ? `${event.provenance} ${String(event.content.body)}` : event.type;
 
   it('delivers its events, stores the position, and resumes from it', async () => {
     const first = await open();
