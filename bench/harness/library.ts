@@ -5,7 +5,6 @@ import type * as index from 'matrix-client-manager';
 import type * as testing from 'matrix-client-manager/testing';
 import type * as undici from 'matrix-client-manager/undici';
 import type * as clientRegistry from '../../src/users/client-registry.js';
-import type * as connectionPolicy from '../../src/users/connection-policy.js';
 
 export const repository = resolve(import.meta.dirname, '../..');
 
@@ -15,7 +14,6 @@ interface Entries {
   readonly testing: typeof testing;
   readonly undici: typeof undici;
   readonly 'client-registry': typeof clientRegistry;
-  readonly 'connection-policy': typeof connectionPolicy;
 }
 
 /** A folder for each run that goes on, named by its process. */
@@ -36,7 +34,6 @@ export async function buildLibrary(): Promise<void> {
   // The registry is internal: the sweep of 100,000 users is driven through it.
   const internal = {
     'client-registry': 'src/users/client-registry.ts',
-    'connection-policy': 'src/users/connection-policy.ts',
   };
   const entry = { ...(esm.entry as Record<string, string>), ...internal };
   process.env['BENCH_RUN'] = outDir;

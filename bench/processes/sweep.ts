@@ -1,5 +1,5 @@
 // 100,000 registered users whose clients are stand-ins: what looking for idle ones costs when nobody is.
-import type { ClientRegistryOptions } from '../../src/users/client-registry.js';
+import type { RegistryContext } from '../../src/users/client-registry.js';
 import type { ManagedClient } from '../../src/users/client-slot.js';
 import { serve } from '../harness/child.ts';
 import { importLibrary } from '../harness/library.ts';
@@ -12,10 +12,9 @@ type Sweep = () => number;
 
 async function registry(users: number): Promise<Sweep> {
   const { ClientRegistry } = await importLibrary('client-registry');
-  const { activityPolicy } = await importLibrary('connection-policy');
   let time = Date.now();
   let due: (() => void) | undefined;
-  const clock: ClientRegistryOptions['clock'] = {
+  const clock: RegistryContext['clock'] = {
     now: () => time,
     setTimeout: (fn) => {
       due = fn;
@@ -23,19 +22,22 @@ async function registry(users: number): Promise<Sweep> {
     },
     clearTimeout: () => {},
   };
-  const registry = new ClientRegistry({
-    create: async () => standIn as unknown as ManagedClient,
-    clock,
-    connectionPolicy: activityPolicy({ idleTimeoutMs: 7_200_000 }),
-    sweepIntervalMs: SWEEP_INTERVAL_MS,
-    maxHeapBytes: Infinity,
-    maxClients: Infinity,
-    startConcurrency: 100,
-    startTimeoutMs: 60_000,
-    onStateChanged: () => {},
-    onStarted: () => {},
-    onStopped: () => {},
-  });
+  const logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+  const limits = { startTimeoutMs: 60_000, requestTimeoutMs: 30_000, maxResponseBytes: 2 ** 28 };
+  const registry = new ClientRegistry(
+    { clock, logger, limits },
+    {
+      create: async () => standIn as unknown as ManagedClient,
+      idleTimeoutMs: 7_200_000,
+      sweepIntervalMs: SWEEP_INTERVAL_MS,
+      maxHeapBytes: Infinity,
+      maxClients: Infinity,
+      startConcurrency: 100,
+      onStateChanged: () => {},
+      onStarted: () => {},
+      onStopped: () => {},
+    },
+  );
   // They come within eight minutes, and no decision about them is due in the minutes measured.
   for (let first = 0; first < users; first += 100) {
     time += (8 * 60_000) / (users / 100);

@@ -1,5 +1,7 @@
 import { delay } from '../core/abort.js';
 import type { ClientEvent } from '../core/client-event.js';
+import type { Clock } from '../core/clock.js';
+import type { Context } from '../core/context.js';
 import { isManagerError } from '../core/errors.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import type { Claim } from '../core/ports/claim.js';
@@ -9,7 +11,7 @@ import { CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback } from './callback.js';
 import { HandledEvents, deduplicationId } from './handled-events.js';
 import { RunningCalls } from './running-calls.js';
-import type { CallSource, RunningCallsOptions } from './running-calls.js';
+import type { CallSource } from './running-calls.js';
 
 /** How many events that a callback failed on are kept, per callback. */
 const REMEMBERED_FAILURES = 2_000;
@@ -44,7 +46,9 @@ const MAX_PAUSE_MS = 300_000;
 
 type Outcome = 'succeeded' | 'failed' | 'stopped' | 'unwanted';
 
-export interface CallbackRegistryOptions extends RunningCallsOptions {
+export interface CallbackRegistryOptions {
+  /** How long one call may take before it counts as failed, in milliseconds. */
+  readonly timeoutMs: number;
   /** How often a failing callback is called with an event. */
   readonly attempts: number;
   /** The pause before attempt 2, in milliseconds; it doubles with each further one. */
@@ -70,6 +74,7 @@ export interface CallbackRegistryOptions extends RunningCallsOptions {
  * has failed on it.
  */
 export class CallbackRegistry {
+  readonly #clock: Clock;
   readonly #options: CallbackRegistryOptions;
   readonly #users = new Map<string, UserCallbacks>();
   /** Users whose last callback was removed, oldest first. */
@@ -80,9 +85,10 @@ export class CallbackRegistry {
   /** Whether {@link clear} was called. */
   #isCleared = false;
 
-  constructor(options: CallbackRegistryOptions) {
+  constructor(context: Pick<Context, 'clock' | 'diagnostics'>, options: CallbackRegistryOptions) {
+    this.#clock = context.clock;
     this.#options = options;
-    this.#runningCalls = new RunningCalls(options);
+    this.#runningCalls = new RunningCalls(context, options.timeoutMs);
   }
 
   /**
@@ -309,9 +315,8 @@ export class CallbackRegistry {
 
   /** Waits with exponential back-off. Resolves to false if `signal` fires. */
   async #pause(failures: number, signal: AbortSignal): Promise<boolean> {
-    const { clock, retryDelayMs } = this.#options;
-    const delayMs = Math.min(MAX_PAUSE_MS, retryDelayMs * 2 ** (failures - 1));
-    const waited = delay(clock, delayMs, signal, 'retrying a callback').then(() => true);
+    const delayMs = Math.min(MAX_PAUSE_MS, this.#options.retryDelayMs * 2 ** (failures - 1));
+    const waited = delay(this.#clock, delayMs, signal, 'retrying a callback').then(() => true);
     return waited.catch(() => false);
   }
 

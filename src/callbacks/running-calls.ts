@@ -1,18 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ClientEvent } from '../core/client-event.js';
-import type { Clock } from '../core/clock.js';
+import type { Context } from '../core/context.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { jsonCopy } from '../core/json-copy.js';
-import type { Diagnostics } from '../core/diagnostics.js';
 import { CallbackCall } from './callback-call.js';
 import type { ClientCallback } from './callback.js';
-
-export interface RunningCallsOptions {
-  readonly clock: Clock;
-  /** How long one call may take before it counts as failed, in milliseconds. */
-  readonly timeoutMs: number;
-  readonly diagnostics: Diagnostics;
-}
 
 /** The subscription whose callback is called. */
 export interface CallSource {
@@ -25,25 +17,27 @@ export interface CallSource {
 
 /** The calls that the manager waits for, and the number of overdue ones: callbacks that still run after the wait. */
 export class RunningCalls {
-  readonly #options: RunningCallsOptions;
+  readonly #context: Pick<Context, 'clock' | 'diagnostics'>;
+  readonly #timeoutMs: number;
   /** The calls that the manager waits for, per user. Overdue ones are not among them. */
   readonly #calls = new Map<string, Set<CallbackCall>>();
   /** Registered callbacks with overdue calls. */
   readonly #overdueSources = new Set<CallSource>();
   readonly #currentCall = new AsyncLocalStorage<CallbackCall>();
 
-  constructor(options: RunningCallsOptions) {
-    this.#options = options;
+  /** @param timeoutMs - how long one call may take before it counts as failed, in milliseconds */
+  constructor(context: Pick<Context, 'clock' | 'diagnostics'>, timeoutMs: number) {
+    this.#context = context;
+    this.#timeoutMs = timeoutMs;
   }
 
   /** Creates a call without beginning it. */
   prepare(source: CallSource, { userId, roomId }: ClientEvent): CallbackCall {
-    const { clock, timeoutMs } = this.#options;
     return new CallbackCall({
       userId,
       roomId,
-      clock,
-      timeoutMs,
+      clock: this.#context.clock,
+      timeoutMs: this.#timeoutMs,
       onOverdue: () => {
         source.overdueCalls++;
         if (source.filters.size > 0) this.#overdueSources.add(source);
@@ -57,7 +51,6 @@ export class RunningCalls {
 
   /** Runs the call. Rejects with the callback's error, or with `TIMEOUT` when it is overdue. */
   async run(call: CallbackCall, callback: ClientCallback, event: ClientEvent, attempt: number): Promise<void> {
-    const { diagnostics } = this.#options;
     const { userId } = event;
     const copy = jsonCopy(event); // a callback that changes its event affects neither other callbacks nor the timelines
     const calls = this.#calls.get(userId) ?? new Set();
@@ -65,7 +58,7 @@ export class RunningCalls {
     calls.add(call);
     try {
       const run = (): Promise<void> => this.#currentCall.run(call, () => call.run(() => callback(copy, call)));
-      await diagnostics.trace('callback', { event, attempt }, run);
+      await this.#context.diagnostics.trace('callback', { event, attempt }, run);
     } finally {
       calls.delete(call);
       if (calls.size === 0) this.#calls.delete(userId);

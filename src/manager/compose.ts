@@ -33,7 +33,8 @@ import { Encryption } from '../users/encryption.js';
 import { EncryptionOperations } from '../users/encryption-operations.js';
 import { pollingEngines } from '../users/session-engine.js';
 import { UserSessions } from '../users/user-sessions.js';
-import type { CallerSession } from '../users/user-sessions.js';
+import { UserCalls } from '../users/user-calls.js';
+import type { CallerSession } from '../users/user-calls.js';
 import { containedSettings } from './contained-settings.js';
 import { DeadLetters } from './dead-letters.js';
 import { EventHub } from './event-hub.js';
@@ -93,17 +94,13 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     signal,
   });
 
-  const deadLetters = new DeadLetters({
+  const deadLetters = new DeadLetters(context, {
     storage,
-    clock,
-    logger,
-    diagnostics,
     events,
     lifecycle,
     redeliver: (...redelivery) => callbacks.redeliver(...redelivery),
   });
-  const callbacks: CallbackRegistry = new CallbackRegistry({
-    clock,
+  const callbacks: CallbackRegistry = new CallbackRegistry(context, {
     attempts: settings.callbackAttempts,
     retryDelayMs: settings.callbackRetryDelayMs,
     timeoutMs: settings.callbackTimeoutMs,
@@ -111,7 +108,6 @@ export function compose(options: MatrixClientManagerOptions): Parts {
       logger.warn({ userId: event.userId, roomId: event.roomId, err: error, attempt }, 'a callback failed');
       events.emit('callbackError', { userId: event.userId, event: jsonCopy(event), error, attempt });
     },
-    diagnostics,
     onAdded: (userId) => users.callbacksChanged(userId),
     onLastRemoved: (userId) => users.callbacksChanged(userId),
     onDeadLetter: (...failed) => deadLetters.store(...failed),
@@ -124,19 +120,20 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     settings,
     createEngine: pollingEngines(homeserver, settings),
     accounts,
-    adminSession: adminHttp?.session,
     callbacks,
     encryption,
     events,
     lifecycle,
   });
-  const encryptionOperations = new EncryptionOperations({ users, encryption, lifecycle });
+  const { registry } = users;
+  const calls = new UserCalls({ registry, accounts, adminSession: adminHttp?.session, callbacks, lifecycle });
+  const encryptionOperations = new EncryptionOperations({ calls, encryption, lifecycle });
 
   const typing = new TypingNotifier(homeserver, signal);
   const sendQueue = new SendQueue(context);
   const roomSender = new RoomSender({
     http,
-    users,
+    users: calls,
     hasEncryption: (userId) => encryption?.isFor(userId) ?? false,
     onSent: (session, roomId) => typing.end(session, roomId),
   });
@@ -188,6 +185,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     encryption,
     encryptionOperations,
     users,
+    calls,
     sendQueue,
     sending,
     outbox,

@@ -1,13 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { ClientEvent } from '../core/client-event.js';
-import type { Clock } from '../core/clock.js';
-import type { Diagnostics } from '../core/diagnostics.js';
+import type { Context } from '../core/context.js';
 import { isManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
 import { jsonCopy } from '../core/json-copy.js';
 import { jsonText } from '../core/json-depth.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
-import type { Logger } from '../core/logger.js';
 import type { Claim } from '../core/ports/claim.js';
 import type { StoredDeadLetter, StoredError } from '../storage/dead-letter.js';
 import { storageLimits } from '../storage/storage-limits.js';
@@ -46,11 +44,10 @@ function toDeadLetter(stored: StoredDeadLetter): DeadLetter {
   return { ...stored, event: JSON.parse(stored.event) as ClientEvent };
 }
 
+type DeadLettersContext = Pick<Context, 'clock' | 'logger' | 'diagnostics'>;
+
 export interface DeadLettersOptions {
   readonly storage: Storage;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly diagnostics: Diagnostics;
   readonly events: EventHub;
   readonly lifecycle: ManagerLifecycle;
   /** Calls the callbacks that failed for the event once more. Resolves to whether they succeeded. */
@@ -59,14 +56,17 @@ export interface DeadLettersOptions {
 
 /** The stored events for which callbacks failed. */
 export class DeadLetters {
+  readonly #context: DeadLettersContext;
   readonly #options: DeadLettersOptions;
 
-  constructor(options: DeadLettersOptions) {
+  constructor(context: DeadLettersContext, options: DeadLettersOptions) {
+    this.#context = context;
     this.#options = options;
   }
 
   async store(event: ClientEvent, error: unknown, attempts: number, claim: Claim | undefined): Promise<void> {
-    const { storage, clock, logger, diagnostics, events } = this.#options;
+    const { clock, logger, diagnostics } = this.#context;
+    const { storage, events } = this.#options;
     const { userId } = event;
     const letter = toStoredDeadLetter(event, error, attempts, clock.now());
     await storage.addDeadLetter(userId, letter, claim).catch((err: unknown) => {

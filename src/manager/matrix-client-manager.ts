@@ -144,10 +144,10 @@ export class MatrixClientManager implements AsyncDisposable {
     use: (client: MatrixClient) => T | Promise<T>,
     options: CallOptions = {},
   ): Promise<T> {
-    const { users } = this.#partsFor(userId);
+    const { calls } = this.#partsFor(userId);
     checkArgument('use', functionOf(), use);
     const { signal } = checkOptions('withClient()', callSchema, options);
-    return users.withLease(userId, async (userSession) => use(await userSession.sdkClient()), signal);
+    return calls.withLease(userId, async (userSession) => use(await userSession.sdkClient()), signal);
   }
 
   /**
@@ -180,8 +180,8 @@ export class MatrixClientManager implements AsyncDisposable {
   ): Promise<MessagePage> {
     const asked = typeof first === 'string' ? { roomId: first, limit, from, userId } : first;
     const read = this.#read('getRoomMessages()', getRoomMessagesSchema, asked);
-    const { pages, users } = this.#parts;
-    return users.readAs(read.userId, (reader, signal) => pages.read(reader, read, signal), read.signal);
+    const { calls, pages } = this.#parts;
+    return calls.readAs(read.userId, (reader, signal) => pages.read(reader, read, signal), read.signal);
   }
 
   /**
@@ -246,8 +246,8 @@ export class MatrixClientManager implements AsyncDisposable {
   async sendFile(options: SendFileOptions): Promise<{ eventId: string; contentUri: string }> {
     return closingBodyOnFailure(options, async () => {
       const read = this.#read('sendFile()', sendFileSchema, options);
-      const { files, users } = this.#parts;
-      return users.runAs(read.userId, (caller, signal) => files.send(caller, read, signal), read.signal);
+      const { calls, files } = this.#parts;
+      return calls.runAs(read.userId, (caller, signal) => files.send(caller, read, signal), read.signal);
     });
   }
 
@@ -258,8 +258,8 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async downloadFile(options: DownloadFileOptions): Promise<DownloadedFile> {
     const read = this.#read('downloadFile()', downloadFileSchema, options);
-    const { files, users } = this.#parts;
-    return users.readAs(read.userId, ({ session }, signal) => files.download(session, read, signal), read.signal);
+    const { calls, files } = this.#parts;
+    return calls.readAs(read.userId, ({ session }, signal) => files.download(session, read, signal), read.signal);
   }
 
   /**
@@ -282,15 +282,15 @@ export class MatrixClientManager implements AsyncDisposable {
   /** Starts or ends the user's typing notification in the room. Makes no request if that would not change the state. */
   async sendTyping(options: SendTypingOptions): Promise<void> {
     const read = this.#read('sendTyping()', sendTypingSchema, options);
-    const { typing, users } = this.#parts;
-    await users.runAs(read.userId, ({ session }, signal) => typing.set(session, read, signal), read.signal);
+    const { calls, typing } = this.#parts;
+    await calls.runAs(read.userId, ({ session }, signal) => typing.set(session, read, signal), read.signal);
   }
 
   /** Sends a read receipt for the event, public or private. Read receipts never move backwards. */
   async sendReadReceipt(options: SendReadReceiptOptions): Promise<void> {
     const read = this.#read('sendReadReceipt()', sendReadReceiptSchema, options);
-    const { receipts, users } = this.#parts;
-    await users.runAs(read.userId, (caller, signal) => receipts.send(caller, read, signal), read.signal);
+    const { calls, receipts } = this.#parts;
+    await calls.runAs(read.userId, (caller, signal) => receipts.send(caller, read, signal), read.signal);
   }
 
   /** Events for which a callback failed `callbackAttempts` times, oldest first; at most 1,000. */

@@ -18,7 +18,8 @@ import type { Gauges } from '../telemetry/gauges.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
 import type { Encryption } from '../users/encryption.js';
 import type { EncryptionOperations } from '../users/encryption-operations.js';
-import type { CallerSession, UserSessions } from '../users/user-sessions.js';
+import type { CallerSession, UserCalls } from '../users/user-calls.js';
+import type { UserSessions } from '../users/user-sessions.js';
 import type { DeadLetters } from './dead-letters.js';
 import type { EventHub } from './event-hub.js';
 import type { ManagerStats } from './manager-stats.js';
@@ -49,6 +50,7 @@ export interface Parts {
   readonly encryption: Encryption | undefined;
   readonly encryptionOperations: EncryptionOperations;
   readonly users: UserSessions;
+  readonly calls: UserCalls;
   readonly sendQueue: SendQueue;
   readonly sending: Sending;
   readonly outbox: Outbox;

@@ -1,6 +1,6 @@
 import PQueue from 'p-queue';
 import { onAbort, orAborted, throwIfAborted, withDeadline } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
+import type { Context } from '../core/context.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
 import { throwErrors } from '../core/run-all-steps.js';
@@ -16,9 +16,8 @@ import {
 } from './client-slot.js';
 import type { ManagedClient, Phase, Slot, StartingPhase, StartingOrRunningSlot } from './client-slot.js';
 import type { ClientInfo, ClientState, StopReason } from './client-state.js';
-import type { Logger } from '../core/logger.js';
-import type { ConnectionPolicy } from './connection-policy.js';
 import { IdleScheduler } from './idle-scheduler.js';
+import type { IdleSchedulerOptions } from './idle-scheduler.js';
 
 /** Credentials that the caller passes to a start. Missing fields are looked up. */
 export interface StartCredentials {
@@ -32,7 +31,9 @@ export interface ClientHooks {
   readonly onFatal: (error: MatrixClientManagerError) => void;
 }
 
-export interface ClientRegistryOptions<Client = ManagedClient> {
+export type RegistryContext = Pick<Context, 'clock' | 'logger' | 'limits'>;
+
+export interface ClientRegistryOptions<Client = ManagedClient> extends IdleSchedulerOptions {
   /** Creates a client without starting it. When `signal` fires, releases everything it opened and rejects. */
   readonly create: (
     userId: string,
@@ -40,18 +41,8 @@ export interface ClientRegistryOptions<Client = ManagedClient> {
     hooks: ClientHooks,
     signal: AbortSignal,
   ) => Promise<Client>;
-  readonly clock: Clock;
-  readonly connectionPolicy: ConnectionPolicy;
-  readonly fallbackPolicy?: ConnectionPolicy;
-  readonly logger?: Logger;
-  readonly sweepIntervalMs: number;
-  readonly maxHeapBytes: number;
-  /** Current heap use in bytes. @default `process.memoryUsage().heapUsed` */
-  readonly heapUsed?: () => number;
   readonly maxClients: number;
   readonly startConcurrency: number;
-  /** How long a start may take, in milliseconds. Time spent waiting in the queue does not count. */
-  readonly startTimeoutMs: number;
   readonly onStateChanged: (userId: string, from: ClientState, to: ClientState) => void;
   readonly onStarted: (userId: string) => void;
   readonly onStopped: (userId: string, reason: StopReason, error?: MatrixClientManagerError) => void;
@@ -73,6 +64,7 @@ const MAX_FAILED_CLIENTS = 1_000;
  * has to see all of them together.
  */
 export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
+  readonly #context: RegistryContext;
   readonly #options: ClientRegistryOptions<Client>;
   readonly #slots = new Map<string, Slot<Client>>();
   /** Open connections per user, counted by {@link addConnection}. */
@@ -86,14 +78,16 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   readonly #scheduler: IdleScheduler;
   #closed = false;
 
-  constructor(options: ClientRegistryOptions<Client>) {
+  /** @param context - `limits.startTimeoutMs` limits a start; time spent waiting in the queue does not count */
+  constructor(context: RegistryContext, options: ClientRegistryOptions<Client>) {
+    this.#context = context;
     this.#options = options;
     this.#startQueue = new PQueue({ concurrency: options.startConcurrency });
     this.#capacity = new ClientCapacity(options.maxClients, () => {
       const userId = this.#evictable.first();
       return userId === undefined ? undefined : this.stop(userId, 'evicted');
     });
-    this.#scheduler = new IdleScheduler(options, {
+    this.#scheduler = new IdleScheduler(context, options, {
       activity: (userId) => this.#slots.get(userId),
       rest: (userId, pollIntervalMs) => this.get(userId)?.rest(pollIntervalMs),
       wake: (userId) => this.get(userId)?.wake(),
@@ -264,7 +258,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
 
   /** The start begins after the slot is in the map and the listeners have seen `starting`, else they could see `live` first. */
   #beginStart(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot<Client> {
-    const now = this.#options.clock.now();
+    const now = this.#context.clock.now();
     const stateReported = Promise.withResolvers<void>();
     const phase: StartingPhase<Client> = {
       state: 'starting',
@@ -302,7 +296,8 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     const { userId } = slot;
     const { signal } = phase.abort;
     const operation = `starting ${userId}`;
-    const { clock, startTimeoutMs: timeoutMs } = this.#options;
+    const { clock } = this.#context;
+    const { startTimeoutMs: timeoutMs } = this.#context.limits;
     phase.queued = this.#capacity.isFull;
     try {
       await this.#capacity.acquire(signal, operation);
@@ -439,7 +434,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     const from = slot.phase.state;
     slot.phase = phase;
     if (from === phase.state) return;
-    slot.since = this.#options.clock.now();
+    slot.since = this.#context.clock.now();
     this.#options.onStateChanged(slot.userId, from, phase.state);
   }
 
@@ -449,7 +444,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   }
 
   #recordActivity(slot: Slot<Client>): void {
-    slot.lastActivityAt = this.#options.clock.now();
+    slot.lastActivityAt = this.#context.clock.now();
     slot.prewarmedAt = undefined;
     this.#scheduler.recordActivity(slot.userId);
     this.#trackIdleTime(slot);
@@ -495,7 +490,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   #info(slot: Slot<Client>): ClientInfo {
     const { userId } = slot;
     const resting = this.#scheduler.isResting(userId);
-    return toClientInfo(slot, { resting, connections: this.connectionCount(userId), now: this.#options.clock.now() });
+    return toClientInfo(slot, { resting, connections: this.connectionCount(userId), now: this.#context.clock.now() });
   }
 }
 

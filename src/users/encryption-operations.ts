@@ -10,10 +10,10 @@ import type { ResetIdentityOptions } from '../encryption/identity/reset-identity
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { Encryption } from './encryption.js';
 import type { UserSession } from './user-session.js';
-import type { UserSessions } from './user-sessions.js';
+import type { UserCalls } from './user-calls.js';
 
 export interface EncryptionOperationsOptions {
-  readonly users: UserSessions;
+  readonly calls: UserCalls;
   readonly encryption: Encryption | undefined;
   readonly lifecycle: ManagerLifecycle;
 }
@@ -61,11 +61,11 @@ export class EncryptionOperations {
     roomId: string,
     signal: AbortSignal,
   ): ((events: readonly RawEvent[]) => Promise<RawEvent[]>) | undefined {
-    const { users, encryption: encryptionSettings } = this.#options;
+    const { calls, encryption: encryptionSettings } = this.#options;
     if (userId === undefined || !encryptionSettings?.isFor(userId)) return undefined;
     return async (events) => {
       if (!events.some(needsDecryption)) return [...events];
-      return users.withLease(
+      return calls.withLease(
         userId,
         ({ encryption }) =>
           Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event)),
@@ -92,6 +92,6 @@ export class EncryptionOperations {
       const message = `${userId} has no encryption: see the options \`encryption\` and \`encryption.users\``;
       throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
     };
-    return this.#options.users.withLease(userId, useIfThere, signal);
+    return this.#options.calls.withLease(userId, useIfThere, signal);
   }
 }

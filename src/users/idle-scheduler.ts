@@ -1,9 +1,8 @@
-import type { Clock, TimerHandle } from '../core/clock.js';
+import type { TimerHandle } from '../core/clock.js';
+import type { Context } from '../core/context.js';
 import { activityPolicy } from './connection-policy.js';
 import type { ConnectionMode, ConnectionPolicy, UserActivity } from './connection-policy.js';
 import { catchRejection } from '../core/contain.js';
-import { silentLogger } from '../core/logger.js';
-import type { Logger } from '../core/logger.js';
 import { ActivityHistory } from './activity-history.js';
 import { DueTimes } from './due-times.js';
 
@@ -21,20 +20,13 @@ export interface IdleActions {
 }
 
 export interface IdleSchedulerOptions {
-  readonly connectionPolicy: ConnectionPolicy;
-  /** Used when `connectionPolicy` throws or returns an invalid mode. @default live for two hours, then asleep */
-  readonly fallbackPolicy?: ConnectionPolicy;
-  /** @default none */
-  readonly logger?: Logger;
-  readonly clock: Clock;
+  /** @default live for `idleTimeoutMs`, then asleep; also where the policy throws or returns an invalid mode */
+  readonly connectionPolicy?: ConnectionPolicy;
+  readonly idleTimeoutMs: number;
   readonly sweepIntervalMs: number;
   /** Clients are stopped while the heap in use is above this number of bytes. */
   readonly maxHeapBytes: number;
-  /** Current heap use in bytes. @default `process.memoryUsage().heapUsed` */
-  readonly heapUsed?: (() => number) | undefined;
 }
-
-const defaultFallbackPolicy = activityPolicy({ idleTimeoutMs: 7_200_000 });
 
 /**
  * Carries out the connection policy, starts clients ahead of usual hours, and stops clients above `maxHeapBytes`. One
@@ -42,7 +34,9 @@ const defaultFallbackPolicy = activityPolicy({ idleTimeoutMs: 7_200_000 });
  * review that finds the user active schedules the next one. So activity is cheap.
  */
 export class IdleScheduler {
+  readonly #context: Pick<Context, 'clock' | 'logger'>;
   readonly #options: IdleSchedulerOptions;
+  readonly #fallbackPolicy: ConnectionPolicy;
   readonly #actions: IdleActions;
   readonly #activityHistory = new ActivityHistory();
   readonly #reviewQueue: DueTimes;
@@ -57,8 +51,10 @@ export class IdleScheduler {
   #policyFailureLogged = false;
   #closed = false;
 
-  constructor(options: IdleSchedulerOptions, actions: IdleActions) {
+  constructor(context: Pick<Context, 'clock' | 'logger'>, options: IdleSchedulerOptions, actions: IdleActions) {
+    this.#context = context;
     this.#options = options;
+    this.#fallbackPolicy = activityPolicy({ idleTimeoutMs: options.idleTimeoutMs });
     this.#actions = actions;
     this.#reviewQueue = new DueTimes(options.sweepIntervalMs);
     this.#prewarmQueue = new DueTimes(options.sweepIntervalMs);
@@ -69,7 +65,7 @@ export class IdleScheduler {
   }
 
   recordActivity(userId: string): void {
-    this.#activityHistory.note(userId, this.#options.clock.now());
+    this.#activityHistory.note(userId, this.#context.clock.now());
     if (!this.#resting.delete(userId)) return;
     this.#actions.wake(userId);
     this.#reviewQueue.cancel(userId); // scheduled for a resting user: ask again now that the user is active
@@ -115,7 +111,7 @@ export class IdleScheduler {
   #review(userId: string): void {
     const activity = this.#actions.activity(userId);
     if (!activity || this.#deciding.has(userId)) return;
-    const { clock } = this.#options;
+    const { clock } = this.#context;
     const now = clock.now();
     const likelyReturnAt = this.#activityHistory.likelyReturnAt(userId, now);
     const decision = this.#decide({
@@ -142,7 +138,7 @@ export class IdleScheduler {
   }
 
   #decide(activity: UserActivity): ConnectionMode {
-    const { connectionPolicy, fallbackPolicy = defaultFallbackPolicy, logger = silentLogger } = this.#options;
+    const { connectionPolicy = this.#fallbackPolicy } = this.#options;
     this.#deciding.add(activity.userId);
     try {
       const mode: unknown = connectionPolicy.decide(activity);
@@ -155,9 +151,12 @@ export class IdleScheduler {
     } catch (err) {
       // Logged once until the policy works again, since it runs for every user.
       if (!this.#policyFailureLogged)
-        logger.error({ userId: activity.userId, err }, 'the connection policy failed; using the fallback policy');
+        this.#context.logger.error(
+          { userId: activity.userId, err },
+          'the connection policy failed; using the fallback policy',
+        );
       this.#policyFailureLogged = true;
-      return fallbackPolicy.decide(activity);
+      return this.#fallbackPolicy.decide(activity);
     } finally {
       this.#deciding.delete(activity.userId);
     }
@@ -165,7 +164,8 @@ export class IdleScheduler {
 
   #scheduleSweep(): void {
     if (this.#sweepTimer !== undefined || this.#closed) return;
-    const { clock, sweepIntervalMs } = this.#options;
+    const { clock } = this.#context;
+    const { sweepIntervalMs } = this.#options;
     this.#sweepTimer = clock.setTimeout(() => {
       this.#sweepTimer = undefined;
       for (const userId of this.#reviewQueue.takeDue(clock.now())) this.#review(userId);
@@ -178,13 +178,13 @@ export class IdleScheduler {
   /** Clears the timer when no review is scheduled, so that it does not keep the process alive. */
   #cancelSweepIfIdle(): void {
     if (this.#reviewQueue.size + this.#prewarmQueue.size > 0) return;
-    this.#options.clock.clearTimeout(this.#sweepTimer);
+    this.#context.clock.clearTimeout(this.#sweepTimer);
     this.#sweepTimer = undefined;
   }
 
   #keepWithinHeapLimit(): void {
-    const { maxHeapBytes, heapUsed = () => process.memoryUsage().heapUsed } = this.#options;
-    if (maxHeapBytes !== Infinity && heapUsed() > maxHeapBytes) this.#actions.evictForMemory();
+    const { maxHeapBytes } = this.#options;
+    if (maxHeapBytes !== Infinity && process.memoryUsage().heapUsed > maxHeapBytes) this.#actions.evictForMemory();
   }
 }
 

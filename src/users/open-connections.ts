@@ -1,10 +1,10 @@
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientRegistry } from './client-registry.js';
 import type { ClientState, StopReason } from './client-state.js';
-import type { Clock, TimerHandle } from '../core/clock.js';
+import type { TimerHandle } from '../core/clock.js';
+import type { Context } from '../core/context.js';
 import { invalidOptions, isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
 import { retryDelayMs } from '../http/retry.js';
 import { ManagedConnection } from './connection.js';
 import type { ConnectionState } from './connection.js';
@@ -13,8 +13,6 @@ import type { ConnectOptions } from './connect-options.js';
 export interface OpenConnectionsOptions {
   readonly registry: ClientRegistry;
   readonly callbacks: CallbackRegistry;
-  readonly clock: Clock;
-  readonly logger: Logger;
 }
 
 /** Pauses between attempts to restart a failed client. */
@@ -41,10 +39,12 @@ interface ConnectedUser {
  * state.
  */
 export class OpenConnections {
+  readonly #context: Pick<Context, 'clock' | 'logger'>;
   readonly #options: OpenConnectionsOptions;
   readonly #users = new Map<string, ConnectedUser>();
 
-  constructor(options: OpenConnectionsOptions) {
+  constructor(context: Pick<Context, 'clock' | 'logger'>, options: OpenConnectionsOptions) {
+    this.#context = context;
     this.#options = options;
   }
 
@@ -58,7 +58,8 @@ export class OpenConnections {
         '`types`, `rooms` and `backlog` of connect() select events for its `callback`: pass a `callback` too';
       throw invalidOptions(message);
     }
-    const { registry, callbacks, logger } = this.#options;
+    const { registry, callbacks } = this.#options;
+    const { logger } = this.#context;
     // A new function per connection: the registry would merge two registrations of the same function into one.
     const removeCallback = callback && callbacks.add(userId, (...args) => callback(...args), filter);
     const registration = registry.addConnection(userId);
@@ -98,7 +99,7 @@ export class OpenConnections {
     if (!user || to === 'stopping' || to === 'stopped') return; // clientStopped() handles stops
     this.#cancelRestart(user);
     if (to === 'failed') return this.#onClientFailed(userId, user, error);
-    if (to === 'live' && user.state !== 'reconnecting') user.liveSince = this.#options.clock.now();
+    if (to === 'live' && user.state !== 'reconnecting') user.liveSince = this.#context.clock.now();
     this.#setState(user, to);
   }
 
@@ -134,7 +135,7 @@ export class OpenConnections {
       state: toConnectionState(this.#options.registry.info(userId)?.state),
       hasStarted: false,
       failures: 0,
-      liveSince: this.#options.clock.now(),
+      liveSince: this.#context.clock.now(),
       restartTimer: undefined,
     };
     this.#users.set(userId, user);
@@ -150,7 +151,7 @@ export class OpenConnections {
   #onClientFailed(userId: string, user: ConnectedUser, error: MatrixClientManagerError | undefined): void {
     if (isManagerError(error, 'ABORTED')) return this.#setState(user, 'stopped'); // a stop aborted the start
     if (needsNewSession(error)) return this.#setState(user, 'loggedOut', error);
-    const { clock, logger } = this.#options;
+    const { clock, logger } = this.#context;
     const wasUp = user.state === 'live' || user.state === 'reconnecting';
     if (wasUp && clock.now() - user.liveSince >= RECOVERED_AFTER_MS) user.failures = 0;
     this.#setState(user, 'failed', error);
@@ -166,7 +167,7 @@ export class OpenConnections {
   }
 
   #cancelRestart(user: ConnectedUser): void {
-    this.#options.clock.clearTimeout(user.restartTimer);
+    this.#context.clock.clearTimeout(user.restartTimer);
     user.restartTimer = undefined;
   }
 

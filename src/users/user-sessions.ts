@@ -2,18 +2,16 @@ import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { ClientRegistry } from './client-registry.js';
 import type { ClientHooks, StartCredentials } from './client-registry.js';
 import type { ClientCounts, ClientInfo, ClientState, StopReason } from './client-state.js';
-import { activityPolicy } from './connection-policy.js';
-import { orAborted, throwIfAborted } from '../core/abort.js';
+import { orAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import type { Trace } from '../core/diagnostics.js';
-import { invalidOptions, isManagerError } from '../core/errors.js';
+import { isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { singleProcessClaims } from '../core/ports/claim.js';
 import type { Claim, TakeClaim } from '../core/ports/claim.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
-import type { Session } from '../http/session.js';
 import type { MatrixClient } from '../sdk/matrix-client.js';
 import type { Accounts } from '../provisioning/accounts.js';
 import type { Gauges } from '../telemetry/gauges.js';
@@ -32,8 +30,6 @@ export interface UserSessionsOptions {
   readonly settings: UserSettings;
   readonly createEngine: CreateEngine;
   readonly accounts: Accounts;
-  /** The session of the option `admin`. */
-  readonly adminSession: Session | undefined;
   readonly callbacks: CallbackRegistry;
   readonly encryption: Encryption | undefined;
   readonly events: UserEventSink;
@@ -42,14 +38,8 @@ export interface UserSessionsOptions {
   readonly takeClaim?: TakeClaim;
 }
 
-/** The session that a call is made with; `userSession` is set while the user's client is up. */
-export interface CallerSession {
-  readonly session: Session;
-  readonly userSession?: UserSession;
-}
-
 /**
- * Creates and removes the users' sessions, and runs calls as one of the users.
+ * Creates and removes the users' sessions.
  *
  * This file is a little long because a failed start has to close exactly what it has opened so far.
  */
@@ -69,16 +59,12 @@ export class UserSessions {
     this.#context = context;
     this.#options = options;
     this.#takeClaim = options.takeClaim ?? singleProcessClaims();
-    const { settings, events } = options;
-    const { logger } = settings;
-    const fallbackPolicy = activityPolicy({ idleTimeoutMs: settings.idleTimeoutMs });
-    this.registry = new ClientRegistry({
+    const { settings, events, callbacks } = options;
+    this.registry = new ClientRegistry(context, {
       ...settings,
-      connectionPolicy: settings.connectionPolicy ?? fallbackPolicy,
-      fallbackPolicy,
       create: (userId, startCredentials, hooks, signal) => this.#create(userId, startCredentials, hooks, signal),
       onStateChanged: (userId, from, to) => {
-        logger.debug({ userId, from, to }, 'client state changed');
+        context.logger.debug({ userId, from, to }, 'client state changed');
         this.#traceStart(userId, from, to);
         events.emit('clientStateChanged', { userId, from, to });
         this.connections.clientChanged(userId, to, this.registry.info(userId)?.error);
@@ -86,7 +72,7 @@ export class UserSessions {
       onStarted: (userId) => events.emit('clientStarted', { userId }),
       onStopped: (userId, reason, error) => this.#onStopped(userId, reason, error),
     });
-    this.connections = new OpenConnections({ ...settings, registry: this.registry, callbacks: options.callbacks });
+    this.connections = new OpenConnections(context, { registry: this.registry, callbacks });
   }
 
   /** Registers the callbacks, and starts the user's client. */
@@ -97,65 +83,6 @@ export class UserSessions {
     }
     await lifecycle.rejectWhenClosed(this.registry.start(userId, { accessToken, deviceId }, signal));
     return this.registry.info(userId) as ClientInfo;
-  }
-
-  /**
-   * Runs `use` with the user's client, which is started if needed. The client is not stopped as idle or evicted until
-   * `use` has ended, even if `signal` has ended the caller's wait before.
-   */
-  async withLease<T>(
-    userId: string,
-    use: (userSession: UserSession) => T | Promise<T>,
-    signal?: AbortSignal,
-  ): Promise<T> {
-    const { lifecycle } = this.#options;
-    const lease = await lifecycle.rejectWhenClosed(this.registry.lease(userId, signal));
-    const releaseLease = (): void => lease[Symbol.dispose]();
-    const running = (async () => {
-      throwIfAborted(signal, 'the call');
-      return use(lease.client);
-    })();
-    running.then(releaseLease, releaseLease);
-    return lifecycle.rejectWhenClosed(running, signal);
-  }
-
-  /**
-   * Runs `use` as the user. With their client, if it runs or the user has callbacks: it is started then. Otherwise with
-   * their session alone, since a client without callbacks would deliver nothing. The signal that `use` gets is also
-   * aborted by the shutdown.
-   */
-  async runAs<T>(
-    userId: string,
-    use: (caller: CallerSession, signal: AbortSignal) => Promise<T>,
-    signal?: AbortSignal,
-  ): Promise<T> {
-    const { accounts, callbacks, lifecycle } = this.#options;
-    const untilClosed = lifecycle.withShutdownSignal(signal);
-    if (this.registry.has(userId) || callbacks.count(userId) > 0) {
-      return this.withLease(
-        userId,
-        (userSession) =>
-          withFailureReport(userSession, use({ session: userSession.session, userSession }, untilClosed)),
-        signal,
-      );
-    }
-    const session = await lifecycle.rejectWhenClosed(accounts.sessionOf(userId, signal), signal);
-    return lifecycle.rejectWhenClosed(use({ session }, untilClosed), signal);
-  }
-
-  /**
-   * Runs `use` with the session to read as the user, and with their client if it runs. Starts no client. Without a
-   * `userId` the admin reads. The signal that `use` gets is also aborted by the shutdown.
-   */
-  async readAs<T>(
-    userId: string | undefined,
-    use: (reader: CallerSession, signal: AbortSignal) => Promise<T>,
-    signal?: AbortSignal,
-  ): Promise<T> {
-    const { lifecycle } = this.#options;
-    const untilClosed = lifecycle.withShutdownSignal(signal);
-    const reader = await lifecycle.rejectWhenClosed(this.#readerFor(userId, untilClosed), signal);
-    return lifecycle.rejectWhenClosed(use(reader, untilClosed), signal);
   }
 
   /** Call this when a callback was registered for the user, or their last one was removed. */
@@ -222,25 +149,12 @@ export class UserSessions {
     const deferredStop = this.#sessions.get(userId)?.deferredStop;
     if (!deferredStop) return;
     const done = deferredStop.then(work).catch((error: unknown) => {
-      this.#options.settings.logger.error({ userId, err: error }, 'the work after the stop of a client failed');
+      this.#context.logger.error({ userId, err: error }, 'the work after the stop of a client failed');
     });
     this.#workAfterStops.set(userId, done);
     void done.then(() => {
       if (this.#workAfterStops.get(userId) === done) this.#workAfterStops.delete(userId);
     });
-  }
-
-  async #readerFor(userId: string | undefined, signal: AbortSignal): Promise<CallerSession> {
-    const { accounts, adminSession } = this.#options;
-    if (userId === undefined) {
-      if (adminSession) return { session: adminSession };
-      const message = 'expected `userId`: without it the account of the option `admin` reads, and the manager has none';
-      throw invalidOptions(message);
-    }
-    const userSession = this.registry.get(userId);
-    if (!userSession) return { session: await accounts.sessionOf(userId, signal) };
-    this.registry.touch(userId);
-    return { session: userSession.session, userSession };
   }
 
   async #create(
@@ -304,9 +218,10 @@ export class UserSessions {
 
   /** Gives the user a new device. Keys that were damaged or rolled back must never be used again. */
   async #replaceDevice(oldCredentials: Credentials, error: MatrixClientManagerError): Promise<Credentials> {
-    const { accounts, settings, events } = this.#options;
+    const { accounts, events } = this.#options;
+    const { logger } = this.#context;
     const { userId, deviceId: oldDeviceId } = oldCredentials;
-    settings.logger.error(
+    logger.error(
       { userId, deviceId: oldDeviceId, err: error },
       'the keys of a device are unusable; replacing the device',
     );
@@ -317,7 +232,7 @@ export class UserSessions {
       throw failure;
     });
     const { deviceId } = credentials;
-    settings.logger.warn({ userId, deviceId, oldDeviceId }, 'the user has a new device');
+    logger.warn({ userId, deviceId, oldDeviceId }, 'the user has a new device');
     events.emit('deviceReplaced', { userId, deviceId, oldDeviceId, error });
     return credentials;
   }
@@ -332,13 +247,14 @@ export class UserSessions {
   }
 
   #onStopped(userId: string, reason: StopReason, error: MatrixClientManagerError | undefined): void {
-    const { settings, events } = this.#options;
-    const { diagnostics } = this.#context;
+    const { events } = this.#options;
+    const { diagnostics, logger } = this.#context;
     diagnostics.publish('clientStopped', { userId, reason });
     this.#removeSession(userId);
     const hasStopFailed = error && reason !== 'failed' && reason !== 'loggedOut';
-    const level = hasStopFailed ? 'error' : 'info';
-    settings.logger[level]({ userId, reason, ...(error && { err: error }) }, 'client stopped');
+    const fields = { userId, reason, ...(error && { err: error }) };
+    if (hasStopFailed) logger.error(fields, 'client stopped');
+    else logger.info(fields, 'client stopped');
     events.emit('clientStopped', { userId, reason, ...(error && { error }) });
     this.connections.clientStopped(userId, reason, error);
   }
@@ -351,16 +267,6 @@ export class UserSessions {
     };
     if (userSession?.deferredStop) void userSession.deferredStop.finally(remove);
     else remove();
-  }
-}
-
-/** Waits for `request`. Reports its failure to the user's session, which drops what it holds of a refused room. */
-async function withFailureReport<T>(userSession: UserSession | undefined, request: Promise<T>): Promise<T> {
-  try {
-    return await request;
-  } catch (error) {
-    userSession?.requestFailed(error);
-    throw error;
   }
 }
 

@@ -11,10 +11,7 @@ export interface UserSettings
   extends
     SyncSettings,
     Pick<Context, 'clock' | 'logger'>,
-    Pick<
-      ClientRegistryOptions,
-      'startTimeoutMs' | 'sweepIntervalMs' | 'maxHeapBytes' | 'maxClients' | 'startConcurrency'
-    >,
+    Pick<ClientRegistryOptions, 'sweepIntervalMs' | 'maxHeapBytes' | 'maxClients' | 'startConcurrency'>,
     Pick<DeliveryOptions, 'gapFillLimit'> {
   readonly storage: Storage;
   readonly encryption?: EncryptionSettings;

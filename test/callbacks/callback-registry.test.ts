@@ -15,8 +15,7 @@ function setUp({ attempts = 3, retryDelayMs = 1_000, timeoutMs = 300_000 } = {})
   const deadLetters: { body: unknown; error: unknown; attempts: number }[] = [];
   const told: string[] = [];
   let storing = Promise.resolve();
-  const registry = new CallbackRegistry({
-    ...testContext({ clock }),
+  const registry = new CallbackRegistry(testContext({ clock }), {
     attempts,
     retryDelayMs,
     timeoutMs,

@@ -11,8 +11,7 @@ function setUp({ attempts = 1 } = {}) {
   const clock = new ManualClock();
   const deadLetters: string[] = [];
   let storingFails = 0;
-  const registry = new CallbackRegistry({
-    ...testContext({ clock }),
+  const registry = new CallbackRegistry(testContext({ clock }), {
     attempts,
     retryDelayMs: 1_000,
     timeoutMs: 60_000,

@@ -10,7 +10,7 @@ const bob = '@bob:hs.test';
 
 function setUp() {
   const clock = new ManualClock();
-  const calls = new RunningCalls({ ...testContext({ clock }), timeoutMs: 1_000 });
+  const calls = new RunningCalls(testContext({ clock }), 1_000);
   const ends: PromiseWithResolvers<void>[] = [];
   const source = (): CallSource => ({ callback: async () => {}, filters: { size: 1 }, overdueCalls: 0 });
   /** A call that runs until its `ends` is resolved. */

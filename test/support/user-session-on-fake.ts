@@ -21,19 +21,14 @@ export async function userSessionOnFake({
 }: { claim?: Claim; storage?: Storage; engine?: SessionEngine<MatrixClient> } = {}) {
   const user = userOnFake();
   const { clock, userId, context, credentials, session: httpSession } = user;
-  const { logger, diagnostics } = context;
-  const deadLetters = new DeadLetters({
+  const { logger } = context;
+  const deadLetters = new DeadLetters(context, {
     storage,
-    clock,
-    logger,
-    diagnostics,
     events: new EventHub(logger),
     lifecycle: new ManagerLifecycle(),
     redeliver: async () => false,
   });
-  const callbacks = new CallbackRegistry({
-    clock,
-    diagnostics,
+  const callbacks = new CallbackRegistry(context, {
     attempts: 1,
     retryDelayMs: 1,
     timeoutMs: Infinity,
@@ -56,7 +51,6 @@ export async function userSessionOnFake({
       clock,
       logger,
       storage,
-      startTimeoutMs: 60_000,
       sweepIntervalMs: 60_000,
       maxHeapBytes: Infinity,
       maxClients: Infinity,

@@ -1,3 +1,4 @@
+import { testContext } from '../support/context.js';
 import { describe, expect, it } from 'vitest';
 import { ClientRegistry } from '../../src/users/client-registry.js';
 import type { ClientHooks, ClientRegistryOptions } from '../../src/users/client-registry.js';
@@ -53,19 +54,17 @@ function setUp(options: Partial<ClientRegistryOptions> & { manual?: boolean } = 
   const clients: StubClient[] = [];
   const log: string[] = [];
   const { manual = false, ...rest } = options;
-  const registry = new ClientRegistry({
+  const registry = new ClientRegistry(testContext({ clock }), {
     create: async (userId, _given, hooks) => {
       const client = new StubClient(userId, hooks, manual, clock);
       clients.push(client);
       return client;
     },
-    clock,
-    connectionPolicy: activityPolicy({ idleTimeoutMs: 1_000 }),
+    idleTimeoutMs: 1_000,
     sweepIntervalMs: 100,
     maxHeapBytes: Infinity,
     maxClients: Infinity,
     startConcurrency: 8,
-    startTimeoutMs: 60_000,
     onStateChanged: (userId, from, to) => log.push(`${userId} ${from}->${to}`),
     onStarted: (userId) => log.push(`${userId} started`),
     onStopped: (userId, reason) => log.push(`${userId} stopped: ${reason}`),

@@ -5,7 +5,7 @@ import type { ClientHooks } from '../../src/users/client-registry.js';
 import { activityPolicy, MatrixClientManagerError } from '../../src/index.js';
 import type { Connection, MatrixClientManagerOptions } from '../../src/index.js';
 import { OpenConnections } from '../../src/users/open-connections.js';
-import { ManualClock, MemoryLogger, MemoryUserEngine } from '../../src/testing/index.js';
+import { ManualClock, MemoryUserEngine } from '../../src/testing/index.js';
 import { testContext } from '../support/context.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 import { Recorder } from '../support/recorder.js';
@@ -256,37 +256,35 @@ describe('a connection whose client fails', () => {
   /** The connections on a registry of clients that fail when the test says so. */
   function onStubs() {
     const clock = new ManualClock();
-    const logger = new MemoryLogger();
+    const context = testContext({ clock });
+    const { logger } = context;
     const on = { startError: undefined as Error | undefined };
     const clients: ClientHooks[] = [];
     const starts: number[] = [];
-    const registry: ClientRegistry = new ClientRegistry({
+    const registry: ClientRegistry = new ClientRegistry(context, {
       create: async (_userId, _given, hooks) => {
         starts.push(clock.now());
         if (on.startError) throw on.startError;
         clients.push(hooks);
         return new MemoryUserEngine(clock);
       },
-      clock,
-      connectionPolicy: activityPolicy({ idleTimeoutMs: HOUR }),
+      idleTimeoutMs: HOUR,
       sweepIntervalMs: 60_000,
       maxHeapBytes: Infinity,
       maxClients: Infinity,
       startConcurrency: 8,
-      startTimeoutMs: 60_000,
       onStateChanged: (id, _from, to) => connections.clientChanged(id, to, registry.info(id)?.error),
       onStarted: () => {},
       onStopped: (id, reason, error) => connections.clientStopped(id, reason, error),
     });
-    const callbacks = new CallbackRegistry({
-      ...testContext({ clock }),
+    const callbacks = new CallbackRegistry(context, {
       attempts: 1,
       retryDelayMs: 1,
       timeoutMs: Infinity,
       onError: () => {},
       onDeadLetter: async () => {},
     });
-    const connections = new OpenConnections({ registry, callbacks, clock, logger });
+    const connections = new OpenConnections(context, { registry, callbacks });
     const stop = async (): Promise<boolean> => registry.stop(userId).finally(() => connections.stopRequested(userId));
     const fail = async (error = fault): Promise<void> => {
       clients.at(-1)?.onFatal(error);
