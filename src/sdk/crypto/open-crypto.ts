@@ -2,8 +2,10 @@ import type { MatrixClient, MatrixEvent } from 'matrix-js-sdk';
 import { orTimeout } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
+import type { ErrorCode } from '../../core/errors.js';
 import { nextEventLoopTurn } from '../../core/event-loop.js';
 import { isError } from '../../core/is-error.js';
+import { isObject } from '../../core/raw-event.js';
 import { assertCryptoSurface } from '../private-surface.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
@@ -47,8 +49,8 @@ export async function openCrypto(context: Context, options: OpenCryptoOptions): 
   const { clock, limits } = context;
   const { userId } = store;
   const wasNew = store.isNew;
-  const publishedKeys = await keysOnHomeserver(matrixClient, store);
-  if (wasNew && publishedKeys) throw lostKeysError(store);
+  const publishedKey = await keyOnHomeserver(matrixClient, store);
+  if (wasNew && publishedKey !== undefined) throw lostKeysError(store);
   const { cryptoDatabasePrefix, storageKey } = store;
   await catchFirstBackupCheck();
   const init = (): Promise<void> => matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey });
@@ -74,7 +76,7 @@ export async function openCrypto(context: Context, options: OpenCryptoOptions): 
     });
     if (!store.isUsed) throw notUsedError(userId);
     catchUnawaitedSdkCalls(opened.crypto);
-    if (!wasNew) await assertSameKeys(opened.crypto, store, publishedKeys);
+    if (!wasNew) await assertSameKeys(opened.crypto, store, publishedKey);
     if (!resumes && !wasNew) await opened.crypto.markAllTrackedUsersAsDirty();
     return { settle: opened.settle };
   } catch (error) {
@@ -89,7 +91,7 @@ export async function openCrypto(context: Context, options: OpenCryptoOptions): 
  */
 export async function assertKnownDevice(matrixClient: MatrixClient, store: DeviceStore): Promise<void> {
   try {
-    await assertSameKeys(cryptoBackend(matrixClient), store, await keysOnHomeserver(matrixClient, store));
+    await assertSameKeys(cryptoBackend(matrixClient), store, await keyOnHomeserver(matrixClient, store));
   } catch (error) {
     if (isManagerError(error)) throw error;
     const { userId } = store;
@@ -97,23 +99,39 @@ export async function assertKnownDevice(matrixClient: MatrixClient, store: Devic
   }
 }
 
-/** The device's keys as the homeserver publishes them. */
-async function keysOnHomeserver(
+/**
+ * The device's Ed25519 key as the homeserver publishes it, or undefined if it publishes none. Rejects if the response does
+ * not say so clearly: a device without keys is given up.
+ */
+async function keyOnHomeserver(
   matrixClient: MatrixClient,
   { userId, deviceId }: DeviceStore,
-): Promise<Readonly<Record<string, string>> | undefined> {
-  const { device_keys: deviceKeys } = await matrixClient.downloadKeysForUsers([userId]);
-  return deviceKeys?.[userId]?.[deviceId]?.keys;
+): Promise<string | undefined> {
+  const response = await matrixClient.downloadKeysForUsers([userId]);
+  const { device_keys: deviceKeys, failures } = response as unknown as Record<string, unknown>;
+  const unclear = (code: ErrorCode, reason: string): MatrixClientManagerError =>
+    new MatrixClientManagerError(code, `asking for the keys of ${userId} failed: ${reason}`, { userId });
+  const server = userId.slice(userId.indexOf(':') + 1);
+  if (isObject(failures) && server in failures) {
+    throw unclear('HOMESERVER_UNAVAILABLE', `the homeserver says that ${server} failed`);
+  }
+  if (!isObject(deviceKeys)) throw unclear('INVALID_RESPONSE', 'the response has no `device_keys`');
+  const devices = deviceKeys[userId] ?? {};
+  const device = isObject(devices) ? (devices[deviceId] ?? undefined) : null;
+  if (device === undefined) return undefined;
+  const key = isObject(device) && isObject(device['keys']) ? device['keys'][`ed25519:${deviceId}`] : undefined;
+  if (typeof key !== 'string') throw unclear('INVALID_RESPONSE', `the response has no Ed25519 key of ${deviceId}`);
+  return key;
 }
 
 /** The SDK does not upload keys again for a device that was deleted and created again by a login. */
 async function assertSameKeys(
   { olmMachine }: CryptoBackend,
   { userId, deviceId }: DeviceStore,
-  known: Readonly<Record<string, string>> | undefined,
+  known: string | undefined,
 ): Promise<void> {
-  if (known) {
-    if (known[`ed25519:${deviceId}`] === olmMachine.identityKeys.ed25519.toBase64()) return;
+  if (known !== undefined) {
+    if (known === olmMachine.identityKeys.ed25519.toBase64()) return;
   } else {
     const requests = await olmMachine.outgoingRequests();
     const isUploading = requests.some(({ type, body = '{}' }) => {
@@ -121,7 +139,7 @@ async function assertSameKeys(
     });
     if (isUploading) return;
   }
-  const finding = known ? 'has different keys' : 'no longer has the keys';
+  const finding = known !== undefined ? 'has different keys' : 'no longer has the keys';
   const message =
     `the homeserver ${finding} of ${userId} on device ${deviceId}: the device was deleted and created again. ` +
     'Log in as a new device and restore from the key backup';

@@ -5,6 +5,7 @@ import { ClientEvent, MatrixEvent, Room } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { describe, expect, it } from 'vitest';
 import type { MatrixClientManagerError } from '../../../src/core/errors.js';
+import { assertKnownDevice } from '../../../src/sdk/crypto/open-crypto.js';
 import { cryptoBackend } from '../../../src/sdk/crypto/crypto-backend.js';
 import type { CryptoStore } from '../../../src/encryption/store/crypto-store.js';
 import { openCryptoStore } from '../../encryption/support/crypto-store.js';
@@ -67,10 +68,38 @@ describe('openCrypto()', () => {
 
   it('refuses to make new keys for a device whose keys the homeserver knows', async () => {
     await using store = await openStore();
-    const matrixClient = clientWith({ '/keys/query': { device_keys: { '@a:x': { D: { keys: {} } } } } });
+    const matrixClient = clientWith({
+      '/keys/query': { device_keys: { '@a:x': { D: { keys: { 'ed25519:D': 'abc' } } } } },
+    });
     const opening = encrypt({ matrixClient, store: await store.openUser(device) });
     await expect(opening).rejects.toMatchObject({ code: 'ENCRYPTION_STORE_ROLLED_BACK', userId: '@a:x' });
     expect(matrixClient.getCrypto()).toBeUndefined();
+  });
+
+  it.each<[string, object, string]>([
+    ['without `device_keys`', {}, 'INVALID_RESPONSE'],
+    ['with `device_keys` of a wrong type', { device_keys: [] }, 'INVALID_RESPONSE'],
+    ['with devices of a wrong type', { device_keys: { '@a:x': 'none' } }, 'INVALID_RESPONSE'],
+    ['with a device without its key', { device_keys: { '@a:x': { D: { keys: {} } } } }, 'INVALID_RESPONSE'],
+    ['with a device of a wrong type', { device_keys: { '@a:x': { D: 7 } } }, 'INVALID_RESPONSE'],
+    ['with its own server failed', { device_keys: {}, failures: { x: {} } }, 'HOMESERVER_UNAVAILABLE'],
+  ])('gives no device up because of a response to /keys/query %s', async (_, answer, code) => {
+    await using store = await openStore();
+    const first = clientWith();
+    const keys = await store.openUser(device);
+    const { settle } = await encrypt({ matrixClient: first, store: keys });
+    await settle();
+    first.stopClient();
+    await keys.close();
+    const again = await store.openUser(device);
+    const matrixClient = clientWith({ '/keys/query': answer });
+    await expect(encrypt({ matrixClient, store: again })).rejects.toMatchObject({ code, userId: '@a:x' });
+    await expect(assertKnownDevice(matrixClient, again)).rejects.toMatchObject({ code });
+    await again.close();
+    const otherServer = clientWith({ '/keys/query': { device_keys: {}, failures: { y: {} } } });
+    const last = await store.openUser(device);
+    await (await encrypt({ matrixClient: otherServer, store: last })).settle();
+    otherServer.stopClient();
   });
 
   it('says so where the stored keys are of another device, or sealed with another key', async () => {
