@@ -1,14 +1,14 @@
 /** Why an event could not be decrypted. */
 export type DecryptionFailureReason =
-  /** The sender has not sent the room key to this device. */
+  /** The device has no room key for the event, or one that is valid only for later events. */
   | 'missing-key'
-  /** The event is older than the device, and the key is not in a key backup. */
+  /** The event is older than the device, and the device has not read the key from a key backup. */
   | 'before-device'
   /** The sender withholds the key from this device. */
   | 'withheld'
   /** The user was not in the room when the event was sent. */
   | 'not-joined'
-  /** The sending device is not trusted as the `encryption` options require. */
+  /** The SDK refuses the sender's device. The option `encryption.trust` is not the cause: it applies to sending. */
   | 'untrusted-sender'
   /** The event is damaged, or uses an unknown algorithm. */
   | 'unreadable';

@@ -97,13 +97,13 @@ export const errorCodes = [
    */
   'ENCRYPTION_DEVICE_MISMATCH',
   /**
-   * The given recovery key does not unlock the user's secret storage. Nothing was changed. Remedy: pass the correct
+   * The given recovery key does not unlock the user's secret storage, which was not changed. Remedy: pass the correct
    * recovery key.
    */
   'ENCRYPTION_RECOVERY_KEY',
   /**
-   * Cross-signing, secret storage or key backup could not be set up or restored. Remedy: read the error's message; the
-   * setup is tried again at the client's next start.
+   * Cross-signing, secret storage or key backup could not be set up or restored. Remedy: read the error's message. The
+   * set-up is repeated while the client runs; `verifyUser()` and `resetIdentity()` are not repeated.
    */
   'ENCRYPTION_SETUP_FAILED',
   /**

@@ -33,7 +33,7 @@ export class ManagerLifecycle {
    * Settles as `work` does. Rejects immediately with `ABORTED` when the caller's `signal` fires, and with `MANAGER_CLOSED`
    * when running calls are aborted. Errors that the shutdown causes inside `work` also become `MANAGER_CLOSED`.
    */
-  async rejectWhenClosed<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+  async untilCallsAborted<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
       return await orAborted(orAborted(work, this.signal, 'the call'), signal, 'the call');
     } catch (error) {

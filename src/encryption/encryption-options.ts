@@ -92,12 +92,12 @@ function toSettings(options: CheckedOptions): EncryptionSettings {
 const noKey = (): undefined => undefined;
 
 function toIdentity({ onRecoveryKey, recoveryKey, ...options }: IdentityOptions): IdentitySettings {
-  const hasVault = onRecoveryKey !== undefined && recoveryKey !== undefined;
-  const { crossSigning = hasVault } = options;
+  const storesRecoveryKeys = onRecoveryKey !== undefined && recoveryKey !== undefined;
+  const { crossSigning = storesRecoveryKeys } = options;
   const { keyBackup = crossSigning, trust = crossSigning ? 'cross-signed' : 'all' } = options;
   if (trust !== 'all' && !crossSigning)
     throw invalidOptions(`\`encryption.trust\` ${trust} needs \`encryption.crossSigning\``);
-  if ((crossSigning || keyBackup) && !hasVault) {
+  if ((crossSigning || keyBackup) && !storesRecoveryKeys) {
     throw invalidOptions(
       '`encryption.crossSigning` and `encryption.keyBackup` need `encryption.onRecoveryKey` and `encryption.recoveryKey`',
     );

@@ -22,7 +22,7 @@ export interface EncryptionStatus {
 }
 
 export interface BackupStatus {
-  /** The version of the backup; undefined if there is none that this device can trust. */
+  /** The version of the homeserver's backup at the last check. The device may not trust it: see `enabled`. */
   readonly version: string | undefined;
   /** Whether this device uploads its keys to the backup. */
   readonly enabled: boolean;

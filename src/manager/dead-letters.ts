@@ -88,7 +88,7 @@ export class DeadLetters {
     const { storage, lifecycle, redeliver } = this.#options;
     const letter = (await this.list(userId)).find((each) => each.id === id);
     if (!letter) return false;
-    if (!(await lifecycle.rejectWhenClosed(redeliver(letter.event, lifecycle.signal)))) return false;
+    if (!(await lifecycle.untilCallsAborted(redeliver(letter.event, lifecycle.signal)))) return false;
     return storage.deleteDeadLetter(userId, id);
   }
 }

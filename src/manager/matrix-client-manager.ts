@@ -80,7 +80,8 @@ export class MatrixClientManager implements AsyncDisposable {
   async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
     const read = this.#read('provisionUser()', provisionUserSchema, options);
     const { accounts, diagnostics, lifecycle } = this.#parts;
-    const provision = (): Promise<ProvisionedUser> => lifecycle.rejectWhenClosed(accounts.provision(read), read.signal);
+    const provision = (): Promise<ProvisionedUser> =>
+      lifecycle.untilCallsAborted(accounts.provision(read), read.signal);
     return diagnostics.trace('provision', {}, provision);
   }
 
@@ -101,7 +102,7 @@ export class MatrixClientManager implements AsyncDisposable {
   async connect(options: ConnectOptions): Promise<Connection> {
     const read = this.#read('connect()', connectSchema, options);
     const { lifecycle, users } = this.#parts;
-    return lifecycle.rejectWhenClosed(users.connections.open(read));
+    return lifecycle.untilCallsAborted(users.connections.open(read));
   }
 
   /** Stops the user's client. Resolves when it has ended, to whether there was one. The user's callbacks stay registered. */
@@ -230,8 +231,8 @@ export class MatrixClientManager implements AsyncDisposable {
    * Replaces the user's cross-signing keys, secret storage and key backup, for instance after the recovery key was
    * lost. Other users see that the identity has changed; room keys in the old backup are lost. `authenticate` answers
    * the homeserver's user-interactive authentication, by default with a temporary password. Throws
-   * `ENCRYPTION_UNAVAILABLE`, and `ENCRYPTION_SETUP_FAILED` if the homeserver refuses or the application does not store
-   * the new recovery key.
+   * `ENCRYPTION_UNAVAILABLE` and `ENCRYPTION_SETUP_FAILED`. If the application did not store the new recovery key, nothing
+   * was replaced. If a later step failed, secret storage is already new: call this again.
    */
   async resetIdentity(userId: string, options: ResetIdentityOptions = {}): Promise<EncryptionStatus> {
     const read = checkOptions('resetIdentity()', resetIdentitySchema, options);
@@ -325,7 +326,7 @@ export class MatrixClientManager implements AsyncDisposable {
   async forgetUser(userId: string, options: ForgetUserOptions = {}): Promise<void> {
     const { forgetUser, lifecycle } = this.#partsFor(userId);
     const { logOut = true } = checkOptions('forgetUser()', forgetUserSchema, options);
-    await lifecycle.rejectWhenClosed(forgetUser(userId, logOut));
+    await lifecycle.untilCallsAborted(forgetUser(userId, logOut));
   }
 
   /** The user id of the option `admin`, for calls that take a `userId`; undefined without that option. */

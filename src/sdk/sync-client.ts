@@ -148,7 +148,7 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     const fastStart = new FastStart(syncContext, requests, {
       // The second sync of a fast start confirms the to-device messages of the first. The SDK does not have them yet, so
       // a crash in between would lose them. A new device has none.
-      usesSlidingSync: settings.slidingSync && encryption?.isNew !== false,
+      usesSlidingSync: settings.slidingSync && encryption?.wasNew !== false,
       loadedRooms,
       // Meanwhile batches of polls are not delivered, because the missed events come before them.
       mayLoadRooms: () => !this.#missedEventsSync.blocksDelivery,
@@ -296,11 +296,11 @@ export class SyncClient implements SessionEngine<MatrixClient> {
         // sets a keep-alive timer a few microtasks later. Both are awaited, so that stopClient() can clear everything.
         () => this.#withStepTimeout(this.#started, 'startClient()'),
         nextEventLoopTurn,
-        () => this.#withStepTimeout(encryption?.settle(), 'the encryption'),
+        () => this.#withStepTimeout(encryption?.shutDown(), 'the encryption'),
         () => matrixClient.stopClient(),
         () => this.#pollAbort.abort(),
         () => {
-          // After settle(), the SDK's calls to its encryption never resolve, so its loop may wait for one forever.
+          // After shutDown(), the SDK's calls to its encryption never resolve, so its loop may wait for one forever.
           const isStuck = encryption !== undefined && this.#pending !== undefined;
           return this.#hasPolled && !isStuck
             ? this.#withStepTimeout(this.#loopEnded.promise, 'the sync loop')
@@ -398,7 +398,7 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
     this.#keepDeviceKeyCounts(response, batch.scope === 'late-rooms');
     for (const roomId of removeRoomsWithFullState(this.#matrixClient, response))
-      this.#user.encryption?.forgetRoom(roomId);
+      this.#user.encryption?.dropRoomEncryptor(roomId);
     this.#feed.holdBack(response);
     dropKnownEvents(this.#matrixClient, response);
     this.#wasHeldBack = !this.#feed.isComplete;
@@ -449,7 +449,7 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     } catch (error) {
       this.#fail(clientFailure(error, this.#userId));
     }
-    if (this.#phase === 'starting') await encryption?.ready();
+    if (this.#phase === 'starting') await encryption?.publishKeys();
     this.#firstSync.resolve();
   }
 

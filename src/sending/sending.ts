@@ -29,9 +29,9 @@ export class Sending {
     const { queue, outbox, roomSender, lifecycle } = this.#options;
     const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, durable, signal } = message;
     const outgoing: OutgoingMessage = { userId, roomId, type, txnId, content: toContent(message, type), signal };
-    if (durable) return lifecycle.rejectWhenClosed(outbox.send(outgoing), signal);
+    if (durable) return lifecycle.untilCallsAborted(outbox.send(outgoing), signal);
     const untilClosed = lifecycle.withShutdownSignal(signal);
     const attempt = (): Promise<{ eventId: string }> => roomSender.send({ ...outgoing, signal: untilClosed });
-    return lifecycle.rejectWhenClosed(queue.run(userId, roomId, attempt, untilClosed), signal);
+    return lifecycle.untilCallsAborted(queue.run(userId, roomId, attempt, untilClosed), signal);
   }
 }

@@ -18,7 +18,7 @@ export interface PollEncryption {
   /** Set when keys could not be stored. The poll then stops: another sync would confirm their receipt, and the homeserver deletes them. */
   readonly failure: MatrixClientManagerError | undefined;
   /** Called before a sync without a position, which does not list the devices that have changed. */
-  forgetDeviceLists(): void;
+  refetchDeviceLists(): void;
   /** Rejects if the homeserver no longer has the device's keys. */
   assertKnownDevice(): Promise<void>;
 }
@@ -175,7 +175,7 @@ export class SyncPoll {
           }
           this.#lostPosition = since;
           this.#nonce = randomUUID();
-          encryption?.forgetDeviceLists();
+          encryption?.refetchDeviceLists();
           logger.warn({ userId, err: error }, 'the homeserver rejected the sync position; starting an initial sync');
           // A homeserver that rejects each of its positions would get one initial sync after the other without a pause.
           if (this.#positionLosses++ > 0) {

@@ -48,7 +48,7 @@ export class EncryptionOperations {
 
   async rotateSecret(secret: string | Uint8Array): Promise<void> {
     const { encryption, lifecycle } = this.#options;
-    if (encryption) return lifecycle.rejectWhenClosed(encryption.rotateSecret(secret));
+    if (encryption) return lifecycle.untilCallsAborted(encryption.rotateSecret(secret));
     throw invalidOptions('rotateEncryptionSecret() needs the option `encryption`');
   }
 

@@ -40,14 +40,14 @@ export class UserCalls {
     signal?: AbortSignal,
   ): Promise<T> {
     const { lifecycle, registry } = this.#options;
-    const lease = await lifecycle.rejectWhenClosed(registry.lease(userId, signal));
+    const lease = await lifecycle.untilCallsAborted(registry.lease(userId, signal));
     const releaseLease = (): void => lease[Symbol.dispose]();
     const running = (async () => {
       throwIfAborted(signal, 'the call');
       return use(lease.client);
     })();
     running.then(releaseLease, releaseLease);
-    return lifecycle.rejectWhenClosed(running, signal);
+    return lifecycle.untilCallsAborted(running, signal);
   }
 
   /**
@@ -70,8 +70,8 @@ export class UserCalls {
         signal,
       );
     }
-    const session = await lifecycle.rejectWhenClosed(accounts.sessionOf(userId, signal), signal);
-    return lifecycle.rejectWhenClosed(use({ session }, untilClosed), signal);
+    const session = await lifecycle.untilCallsAborted(accounts.sessionOf(userId, signal), signal);
+    return lifecycle.untilCallsAborted(use({ session }, untilClosed), signal);
   }
 
   /**
@@ -85,8 +85,8 @@ export class UserCalls {
   ): Promise<T> {
     const { lifecycle } = this.#options;
     const untilClosed = lifecycle.withShutdownSignal(signal);
-    const reader = await lifecycle.rejectWhenClosed(this.#readerFor(userId, untilClosed), signal);
-    return lifecycle.rejectWhenClosed(use(reader, untilClosed), signal);
+    const reader = await lifecycle.untilCallsAborted(this.#readerFor(userId, untilClosed), signal);
+    return lifecycle.untilCallsAborted(use(reader, untilClosed), signal);
   }
 
   async #readerFor(userId: string | undefined, signal: AbortSignal): Promise<CallerSession> {

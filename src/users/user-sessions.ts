@@ -81,7 +81,7 @@ export class UserSessions {
     for (const callback of callbacks) {
       if (!registered.has(userId, callback)) registered.add(userId, callback);
     }
-    await lifecycle.rejectWhenClosed(this.registry.start(userId, { accessToken, deviceId }, signal));
+    await lifecycle.untilCallsAborted(this.registry.start(userId, { accessToken, deviceId }, signal));
     return this.registry.info(userId) as ClientInfo;
   }
 

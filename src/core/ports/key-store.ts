@@ -60,7 +60,7 @@ export interface DeviceHandle extends DeviceId {
   readonly key: Uint8Array;
   /** Number of commits before the device was opened. 0 if the device has no keys yet. */
   readonly commits: number;
-  /** Whether the device still had to read the key backup when it was opened. */
+  /** Whether a restore from the key backup was started before, and has not ended. False for a new device. */
   readonly restorePending: boolean;
   /** The content of the device's databases when it was opened. */
   readonly databases: readonly StoredDatabase[];
@@ -70,7 +70,7 @@ export interface DeviceHandle extends DeviceId {
    * commit the store may have any part of the waiting ones, so every later commit rejects with the same error.
    */
   commit(changes: readonly KeyChange[]): Promise<number>;
-  /** Stores whether the device still has to read the key backup. Rejects with `STORAGE` if that cannot be stored. */
+  /** Stores whether a restore from the key backup is running. Rejects with `STORAGE` if that cannot be stored. */
   setRestorePending(pending: boolean): Promise<void>;
   /** Waits for running commits, then lets others open the device. Every later call of another method rejects. Idempotent. */
   release(): Promise<void>;

@@ -22,15 +22,15 @@ export class DeviceStore {
   readonly deviceId: string;
   /** The key that the SDK encrypts its records with, before the store encrypts them again. 32 bytes. */
   readonly storageKey: Uint8Array;
-  /** Whether the store had no keys of the device, so that the SDK creates new ones. */
-  readonly isNew: boolean;
+  /** Whether the store had no keys of the device when it was opened, so that the SDK creates new ones. */
+  readonly wasNew: boolean;
   readonly #options: DeviceStoreOptions;
   #databases: Databases | undefined;
   #commits: number;
   #restorePending: boolean;
   #failure: MatrixClientManagerError | undefined;
-  /** Changes since `hold()`, which `release()` stores together. */
-  #heldChanges: KeyChange[] | undefined;
+  /** Changes since `beginBatch()`, which `commitBatch()` stores together. */
+  #batch: KeyChange[] | undefined;
   /** The last commit, until it has ended. The earlier ones end before it. */
   #lastCommit: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -41,7 +41,7 @@ export class DeviceStore {
     this.userId = userId;
     this.deviceId = deviceId;
     this.storageKey = new Uint8Array(hkdfSync('sha256', key, '', 'matrix-sdk-crypto storage key', 32));
-    this.isNew = commits === 0;
+    this.wasNew = commits === 0;
     this.#commits = commits;
     this.#restorePending = restorePending;
   }
@@ -66,7 +66,7 @@ export class DeviceStore {
     return this.#failure;
   }
 
-  /** Whether the device still has to read the key backup. */
+  /** Whether a restore from the key backup was started and has not ended. False before the first one. */
   get restorePending(): boolean {
     return this.#restorePending;
   }
@@ -84,34 +84,34 @@ export class DeviceStore {
   }
 
   /**
-   * Stores one change of the SDK. Throws if changes are refused. Returns undefined after `hold()`: the change then waits
-   * for `release()`.
+   * Stores one change of the SDK. Throws if changes are refused. Returns undefined after `beginBatch()`: the change then
+   * waits for `commitBatch()`.
    */
   commit(...change: KeyChange): Promise<void> | undefined {
     this.#assertUsable();
-    if (!this.#heldChanges) return this.#store([change]);
-    this.#heldChanges.push(change);
+    if (!this.#batch) return this.#store([change]);
+    this.#batch.push(change);
     return undefined;
   }
 
-  /** Collects further changes until `release()`. Until then nothing that depends on them may leave the process. */
-  hold(): void {
-    this.#heldChanges ??= [];
+  /** Collects further changes until `commitBatch()`. Until then nothing that depends on them may leave the process. */
+  beginBatch(): void {
+    this.#batch ??= [];
   }
 
   /** Stores the collected changes in one transaction. Resolves when all changes up to now are durable. */
-  async release(): Promise<void> {
-    const held = this.#heldChanges ?? [];
-    this.#heldChanges = undefined;
+  async commitBatch(): Promise<void> {
+    const batch = this.#batch ?? [];
+    this.#batch = undefined;
     this.#assertUsable();
-    if (held.length > 0) await this.#store(held);
+    if (batch.length > 0) await this.#store(batch);
     else await this.durable();
   }
 
   /**
-   * Resolves when all changes up to now are durable, except for those that are held. Undefined if they already are.
+   * Resolves when all changes up to now are durable, except for those of the batch. Undefined if they already are.
    * Nothing that depends on the changes may leave the process before. Rejects if a change could not be stored, and after
-   * `close()`, which drops what is held.
+   * `close()`, which drops the batch.
    */
   durable(): Promise<void> | undefined {
     const refusal = this.#failure ?? (this.#closing && this.#closedError());

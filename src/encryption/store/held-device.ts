@@ -19,13 +19,13 @@ export function heldDevice(options: HeldDeviceOptions): DeviceHandle {
     claim?.assertHeld();
     return write(changes);
   });
-  const notes = new Set<Promise<void>>();
+  const flagWrites = new Set<Promise<void>>();
   let released: Promise<void> | undefined;
   const assertHeld = (): void => {
     if (released) throw new MatrixClientManagerError('ABORTED', `the keys of ${userId} were released`, { userId });
   };
   const release = async (): Promise<void> => {
-    await Promise.allSettled([commits.idle(), ...notes]);
+    await Promise.allSettled([commits.idle(), ...flagWrites]);
     onReleased();
   };
   return {
@@ -37,9 +37,9 @@ export function heldDevice(options: HeldDeviceOptions): DeviceHandle {
     setRestorePending: async (pending) => {
       assertHeld();
       claim?.assertHeld();
-      const note = setRestorePending(pending).finally(() => notes.delete(note));
-      notes.add(note);
-      return note;
+      const flagWrite = setRestorePending(pending).finally(() => flagWrites.delete(flagWrite));
+      flagWrites.add(flagWrite);
+      return flagWrite;
     },
     release: () => (released ??= release()),
   };

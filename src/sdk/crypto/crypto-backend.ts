@@ -102,7 +102,7 @@ export async function countKeysToBackUp({ olmMachine }: Pick<CryptoBackend, 'olm
  * Makes the SDK upload all keys to the next backup. It remembers which keys it has uploaded, and would leave them out
  * even if that backup was deleted while the client was stopped.
  */
-export function forgetUploadedKeys({ olmMachine }: CryptoBackend): Promise<void> {
+export function disableBackup({ olmMachine }: CryptoBackend): Promise<void> {
   return olmMachine.disableBackup();
 }
 

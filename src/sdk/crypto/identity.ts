@@ -3,7 +3,7 @@ import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { orAborted } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import type { MatrixClientManagerError } from '../../core/errors.js';
-import { countKeysToBackUp, cryptoBackend, forgetUploadedKeys } from './crypto-backend.js';
+import { countKeysToBackUp, cryptoBackend, disableBackup } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import type { EncryptionStatus, UserVerification } from '../../encryption/encryption-status.js';
 import {
@@ -30,7 +30,7 @@ export interface IdentityOptions extends IdentitySettings {
   readonly authenticate: AuthUploadDeviceSigningKeys;
   /** Its encryption has to be open. It need not be started. */
   readonly matrixClient: MatrixClient;
-  /** Stores whether the device still has to read the key backup, because a restore may be interrupted by a crash. */
+  /** Stores whether a restore from the key backup was started and has not ended: a crash may interrupt it. */
   readonly device: Pick<DeviceStore, 'restorePending' | 'setRestorePending'>;
   /** Called when the cross-signing keys are set up. The key backup is set up after that. */
   readonly onIdentityReady?: () => void;
@@ -108,8 +108,9 @@ export class Identity {
 
   /**
    * Replaces the user's cross-signing keys, secret storage and backup, for a lost recovery key. Other users see that
-   * the identity changed, and the old backup is lost. Rejects with `ENCRYPTION_SETUP_FAILED` if the homeserver refuses
-   * the authentication, or if the application does not store the new recovery key: then nothing was replaced.
+   * the identity changed, and the old backup is lost. Rejects with `ENCRYPTION_SETUP_FAILED`. If the application does not
+   * store the new recovery key, nothing was replaced. If a later step fails, such as the authentication, secret storage is
+   * already new and holds private keys that were not published: call `reset()` again.
    * @param authenticate - passes the homeserver's user-interactive authentication. @default options.authenticate
    */
   async reset(signal: AbortSignal, authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
@@ -217,7 +218,7 @@ export class Identity {
     const isKeyStored = this.#backupVersion !== undefined && (await this.#secrets.has(backupSecret));
     if (isKeyStored) {
       await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage(); // rejects if the key does not match the backup
-      await forgetUploadedKeys(this.#backend);
+      await disableBackup(this.#backend);
       await this.#options.device.setRestorePending(true);
       await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage();
       await this.#crypto.checkKeyBackupAndEnable();
@@ -276,7 +277,7 @@ export class Identity {
   }
 
   async #createBackup(): Promise<void> {
-    await forgetUploadedKeys(this.#backend);
+    await disableBackup(this.#backend);
     await this.#crypto.resetKeyBackup();
     await this.#options.device.setRestorePending(false);
     this.#backupVersion = await currentBackupVersion(this.#matrixClient);

@@ -15,13 +15,13 @@ interface GuardOptions {
   /** Called once, when a call does not settle in time. The client has to be restarted. */
   readonly onFault: (error: MatrixClientManagerError) => void;
   /** Stores the machine's keys. */
-  readonly store: Pick<DeviceStore, 'hold' | 'release' | 'durable'>;
+  readonly store: Pick<DeviceStore, 'beginBatch' | 'commitBatch' | 'durable'>;
 }
 
 type Method = (...args: unknown[]) => unknown;
 
-/** Changes that are held until no atomic call runs, and then stored together. */
-interface HeldChanges {
+/** Changes that are collected until no atomic call runs, and then stored together. */
+interface Batch {
   /** Number of atomic calls that run. */
   calls: number;
   readonly stored: PromiseWithResolvers<void>;
@@ -58,7 +58,7 @@ export class MachineGuard {
   readonly #running = new Set<Promise<void>>();
   readonly #timers = new Set<TimerHandle>();
   /** Calls that end during an atomic call wait for it: their results may depend on changes that are not stored yet. */
-  #held: HeldChanges | undefined;
+  #batch: Batch | undefined;
   #ignoresCalls = false;
   #hasFaulted = false;
 
@@ -78,7 +78,7 @@ export class MachineGuard {
   }
 
   /** Resolves when no call runs, or after `timeoutMs`. Later calls are not made, and never settle. */
-  async settle(timeoutMs: number, alsoRunning: () => readonly Promise<unknown>[]): Promise<void> {
+  async shutDown(timeoutMs: number, alsoRunning: () => readonly Promise<unknown>[]): Promise<void> {
     const { clock } = this.#context;
     const expired = new AbortController();
     const expiry = new Promise((resolve) => expired.signal.addEventListener('abort', resolve, { once: true }));
@@ -97,28 +97,28 @@ export class MachineGuard {
 
   #call(name: string, call: () => unknown): unknown {
     if (this.#ignoresCalls) return new Promise(() => {});
-    const held = atomic.has(name) ? this.#hold() : undefined;
+    const batch = atomic.has(name) ? this.#joinBatch() : undefined;
     const result = call();
-    return result instanceof Promise ? this.#answer(name, result, held) : result;
+    return result instanceof Promise ? this.#answer(name, result, batch) : result;
   }
 
-  #hold(): HeldChanges {
-    if (!this.#held) {
-      this.#options.store.hold();
-      this.#held = { calls: 0, stored: Promise.withResolvers() };
-      this.#held.stored.promise.catch(() => {}); // no call may wait for it
+  #joinBatch(): Batch {
+    if (!this.#batch) {
+      this.#options.store.beginBatch();
+      this.#batch = { calls: 0, stored: Promise.withResolvers() };
+      this.#batch.stored.promise.catch(() => {}); // no call may wait for it
     }
-    this.#held.calls++;
-    return this.#held;
+    this.#batch.calls++;
+    return this.#batch;
   }
 
   /** Settles as `result` does, once all changes that it may depend on are stored. */
-  async #answer(name: string, result: Promise<unknown>, held: HeldChanges | undefined): Promise<unknown> {
+  async #answer(name: string, result: Promise<unknown>, batch: Batch | undefined): Promise<unknown> {
     const ended = Promise.withResolvers<void>();
     this.#running.add(ended.promise);
     let outcome: PromiseSettledResult<unknown>;
     try {
-      outcome = await this.#storedOutcome(name, result, held);
+      outcome = await this.#storedOutcome(name, result, batch);
     } catch (failure) {
       if (rejectable.has(name)) throw failure;
       return new Promise(() => {});
@@ -134,22 +134,22 @@ export class MachineGuard {
   async #storedOutcome(
     name: string,
     result: Promise<unknown>,
-    held: HeldChanges | undefined,
+    batch: Batch | undefined,
   ): Promise<PromiseSettledResult<unknown>> {
     const { store } = this.#options;
     let outcome: PromiseSettledResult<unknown>;
     try {
       [outcome] = await this.#inTime(name, Promise.allSettled([result]));
     } catch (fault) {
-      held?.stored.reject(fault); // its changes are incomplete and must not be stored
+      batch?.stored.reject(fault); // its changes are incomplete and must not be stored
       throw fault;
     }
-    if (held && --held.calls === 0) {
-      this.#held = undefined;
-      held.stored.resolve(this.#inTime(name, store.release()));
+    if (batch && --batch.calls === 0) {
+      this.#batch = undefined;
+      batch.stored.resolve(this.#inTime(name, store.commitBatch()));
     }
-    if (!held && outcome.status === 'rejected') return outcome; // the SDK may not wait for it
-    const changes = held ?? this.#held;
+    if (!batch && outcome.status === 'rejected') return outcome; // the SDK may not wait for it
+    const changes = batch ?? this.#batch;
     const durable = changes ? changes.stored.promise : store.durable();
     if (durable) await (changes ? durable : this.#inTime(name, durable));
     return outcome;

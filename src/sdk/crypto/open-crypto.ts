@@ -32,7 +32,7 @@ export interface OpenCryptoOptions {
 /** The open encryption of one client. */
 export interface ClientCrypto {
   /** Await it after the client's requests were aborted and before `stopClient()`. Idempotent. */
-  readonly settle: () => Promise<void>;
+  readonly shutDown: () => Promise<void>;
 }
 
 const CALL_TIMEOUT_MS = 30_000;
@@ -48,7 +48,7 @@ export async function openCrypto(context: Context, options: OpenCryptoOptions): 
   const { matrixClient, store, resumes, callTimeoutMs = CALL_TIMEOUT_MS, onFault } = options;
   const { clock, limits } = context;
   const { userId } = store;
-  const wasNew = store.isNew;
+  const { wasNew } = store;
   const publishedKey = await keyOnHomeserver(matrixClient, store);
   if (wasNew && publishedKey !== undefined) throw lostKeysError(store);
   const { cryptoDatabasePrefix, storageKey } = store;
@@ -64,11 +64,11 @@ export async function openCrypto(context: Context, options: OpenCryptoOptions): 
     const ended = new AbortController();
     replaceRequestRetries(ended.signal, crypto, clock);
     replaceBackupUploads(context, { userId, crypto, ended: ended.signal });
-    const settle = (): Promise<void> => {
+    const shutDown = (): Promise<void> => {
       ended.abort();
-      return (settled ??= guard.settle(SETTLE_TIMEOUT_MS, backupCheck));
+      return (settled ??= guard.shutDown(SETTLE_TIMEOUT_MS, backupCheck));
     };
-    return { crypto, settle };
+    return { crypto, shutDown };
   });
   try {
     const opened = await orTimeout(opening, clock, limits.startTimeoutMs, () => {
@@ -78,7 +78,7 @@ export async function openCrypto(context: Context, options: OpenCryptoOptions): 
     catchUnawaitedSdkCalls(opened.crypto);
     if (!wasNew) await assertSameKeys(opened.crypto, store, publishedKey);
     if (!resumes && !wasNew) await opened.crypto.markAllTrackedUsersAsDirty();
-    return { settle: opened.settle };
+    return { shutDown: opened.shutDown };
   } catch (error) {
     void closeWhenOpen(opening);
     throw toManagerError(error, store);
@@ -167,15 +167,16 @@ function catchUnawaitedSdkCalls(crypto: CryptoBackend): void {
   Object.assign(crypto, {
     forceDiscardSession: withHandledRejection(crypto.forceDiscardSession.bind(crypto)),
     onLiveEventFromSync: withHandledRejection((event: MatrixEvent) => handleLiveEvent(crypto, event)),
-    onCryptoEvent: acceptChangedSettings(crypto),
+    onCryptoEvent: ignoreUnusedKeys(crypto),
   });
 }
 
 /**
- * The SDK throws when the `m.room.encryption` content of a room changes, even in a key that it does not use. The sync
- * would end there, and the state of the remaining rooms would be lost. So the changed content is stored as accepted.
+ * The SDK throws when the `m.room.encryption` content of a room changes in a key that it does not use. The sync would end
+ * there, and the state of the remaining rooms would be lost. Changes of the settings do not get here, because the crypto
+ * library has refused them before.
  */
-function acceptChangedSettings(crypto: CryptoBackend): CryptoBackend['onCryptoEvent'] {
+function ignoreUnusedKeys(crypto: CryptoBackend): CryptoBackend['onCryptoEvent'] {
   const take = crypto.onCryptoEvent.bind(crypto);
   return async (room, event) => {
     try {
@@ -219,7 +220,7 @@ function openTimeoutError(userId: string, timeoutMs: number): MatrixClientManage
 async function closeWhenOpen(opening: Promise<{ readonly crypto: CryptoBackend } & ClientCrypto>): Promise<void> {
   try {
     const opened = await opening;
-    await opened.settle();
+    await opened.shutDown();
     opened.crypto.stop();
     await nextEventLoopTurn();
   } catch {

@@ -105,7 +105,7 @@ export class SecretStorageAccess {
 
   #wrongKeyError(why: string): MatrixClientManagerError {
     const userId = this.#userId;
-    const message = `the recovery key of ${userId} that the application gave is wrong: ${why}. Nothing was changed`;
+    const message = `the recovery key of ${userId} that the application gave is wrong: ${why}. The secret storage was not changed`;
     return new MatrixClientManagerError('ENCRYPTION_RECOVERY_KEY', message, { userId });
   }
 

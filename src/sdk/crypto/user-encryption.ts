@@ -39,7 +39,11 @@ const unencryptedTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.red
 /** How long a start waits for the device to be signed, in milliseconds. The application's callbacks may take longer. */
 const SIGNING_TIMEOUT_MS = 10_000;
 
-/** End-to-end encryption of one user's client, from loading its keys until it is closed. */
+/**
+ * End-to-end encryption of one user's client, from loading its keys until it is closed.
+ *
+ * This file is a little long because the order of opening, publishing, processing syncs and closing matters throughout.
+ */
 export class UserEncryption implements MessageEncryption {
   readonly userId: string;
   readonly #context: Context;
@@ -86,9 +90,9 @@ export class UserEncryption implements MessageEncryption {
     return encryption;
   }
 
-  /** Whether the device has no keys yet, so that other devices cannot have sent it room keys. */
-  get isNew(): boolean {
-    return this.#store.isNew;
+  /** Whether the device had no keys when its store was opened, so that other devices cannot have sent it room keys. */
+  get wasNew(): boolean {
+    return this.#store.wasNew;
   }
 
   /** Set when the keys in memory differ from those on disk. No sync position may be stored after that. */
@@ -130,8 +134,11 @@ export class UserEncryption implements MessageEncryption {
     this.#decryptor = new EventDecryptor(matrixClient, context.clock, ended);
   }
 
-  /** Resolves when the device's keys are published and signed, so that other devices send it keys. Never rejects. */
-  async ready(): Promise<void> {
+  /**
+   * Uploads the device's keys, begins the identity set-up, and waits for its first attempt, at most `SIGNING_TIMEOUT_MS`.
+   * Other devices can send keys to the device then. Never rejects: an upload or a set-up that failed is repeated later.
+   */
+  async publishKeys(): Promise<void> {
     const { userId } = this;
     const { logger } = this.#context;
     const { olmMachine, outgoingRequestsManager } = this.#backend;
@@ -143,11 +150,11 @@ export class UserEncryption implements MessageEncryption {
       if (!this.#ended.signal.aborted) logger.warn({ userId, err: error }, 'uploading keys failed; it is retried');
     });
     this.#startUpkeep();
-    await this.#waitUntilSigned().catch(() => {}); // an unsigned device works too, and the set-up goes on
+    await this.#waitForSigning().catch(() => {}); // an unsigned device works too, and the set-up goes on
   }
 
-  /** Resolves when the device is signed or the first attempt has ended. Many users send keys to signed devices only. */
-  async #waitUntilSigned(): Promise<void> {
+  /** Resolves when the first attempt of the identity set-up has ended, and rejects after a time-out. Many users send keys to signed devices only. */
+  async #waitForSigning(): Promise<void> {
     const { clock, limits } = this.#context;
     if (!this.#options.identity.crossSigning) return;
     const timeoutMs = Math.min(SIGNING_TIMEOUT_MS, limits.startTimeoutMs / 2);
@@ -167,7 +174,7 @@ export class UserEncryption implements MessageEncryption {
   }
 
   /** Fetches all device lists again, after the client has lost its sync position and missed changes. */
-  forgetDeviceLists(): void {
+  refetchDeviceLists(): void {
     this.#deviceLists = this.#backend
       .markAllTrackedUsersAsDirty()
       .then(() => this.#backend.outgoingRequestsManager.doProcessOutgoingRequests())
@@ -177,7 +184,7 @@ export class UserEncryption implements MessageEncryption {
   }
 
   /** Removes the room's encryptor before the SDK receives a new room object: the encryptor keeps the old members. */
-  forgetRoom(roomId: string): void {
+  dropRoomEncryptor(roomId: string): void {
     Reflect.deleteProperty(this.#backend.roomEncryptors, roomId);
   }
 
@@ -244,11 +251,14 @@ export class UserEncryption implements MessageEncryption {
     return this.#identity;
   }
 
-  /** Await it after the client's requests were aborted and before `stopClient()`. Idempotent. */
-  async settle(): Promise<void> {
+  /**
+   * Await it after the client's requests were aborted and before `stopClient()`. Idempotent. Later calls of the crypto
+   * library never settle.
+   */
+  async shutDown(): Promise<void> {
     this.#ended.abort(this.#failure);
     this.#roomKeyMetrics?.close();
-    await this.#crypto?.settle();
+    await this.#crypto?.shutDown();
   }
 
   /** Releases the keys. Resolves when the device may be opened again. Call it after the client was stopped. Idempotent. */

@@ -119,7 +119,7 @@ describe('a crypto store', () => {
   it('counts commits, and none for reading, for nothing, or for a new database without a record', async () => {
     await using store = await openCryptoStore({ path: ':memory:', secret });
     const keys = await store.openUser(alice);
-    expect(keys.isNew).toBe(true);
+    expect(keys.wasNew).toBe(true);
     const db = await openDb(keys.cryptoDatabasePrefix, upgrade);
     await contentOf(db, 'keys');
     await completed(db.transaction('keys', 'readwrite'));
@@ -313,7 +313,7 @@ describe('the keys of a device', () => {
     expect(await read(path, { userId: '@bob:x', deviceId: 'B' })).toEqual({ b: 1 });
     // The way on:
     await using store = await openCryptoStore({ path, secret });
-    expect((await store.openUser({ ...alice, deviceId: 'NEW' })).isNew).toBe(true);
+    expect((await store.openUser({ ...alice, deviceId: 'NEW' })).wasNew).toBe(true);
   });
 
   it('are refused where the store is gone', async () => {

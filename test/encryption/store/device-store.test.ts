@@ -47,8 +47,8 @@ function setUp({
 
 describe('the store of a device', () => {
   it('is new where nothing was ever stored', () => {
-    expect(setUp({ handle: { commits: 0 } }).store.isNew).toBe(true);
-    expect(setUp({ handle: { commits: 1 } }).store.isNew).toBe(false);
+    expect(setUp({ handle: { commits: 0 } }).store.wasNew).toBe(true);
+    expect(setUp({ handle: { commits: 1 } }).store.wasNew).toBe(false);
   });
 
   it('is used when the SDK has opened a database in it', () => {
@@ -68,28 +68,28 @@ describe('the store of a device', () => {
     expect(store.commits).toBe(5);
   });
 
-  it('stores what was held back together', async () => {
+  it('stores a batch together', async () => {
     const { store, committed } = setUp();
-    store.hold();
+    store.beginBatch();
     expect(store.commit(...put('a', 1))).toBeUndefined();
-    store.hold();
+    store.beginBatch();
     expect(store.commit(...put('b', 2))).toBeUndefined();
     expect([committed, store.durable()]).toEqual([[], undefined]);
-    await store.release();
+    await store.commitBatch();
     expect(committed).toEqual([[put('a', 1), put('b', 2)]]);
     await store.commit(...put('c', 1));
     expect(committed).toHaveLength(2);
   });
 
-  it('stores nothing where nothing was held back', async () => {
+  it('stores nothing for an empty batch', async () => {
     const { store, committed } = setUp();
-    await store.release();
-    store.hold();
-    await store.release();
+    await store.commitBatch();
+    store.beginBatch();
+    await store.commitBatch();
     expect(committed).toEqual([]);
   });
 
-  it('is durable when the last change is stored, also where a hold after it brought none', async () => {
+  it('is durable when the last change is stored, also where a batch after it is empty', async () => {
     const writes = [Promise.withResolvers<number>(), Promise.withResolvers<number>()];
     const [first, second] = writes;
     const { store } = setUp({ commit: () => writes.shift()?.promise ?? Promise.resolve(0) });
@@ -99,8 +99,8 @@ describe('the store of a device', () => {
     note('durable after the first', store.durable());
     note('second', store.commit(...put('b', 1)));
     note('durable after the second', store.durable());
-    store.hold();
-    note('release', store.release());
+    store.beginBatch();
+    note('commitBatch', store.commitBatch());
     await nextEventLoopTurn();
     expect(ended).toEqual([]);
     first?.resolve(4);
@@ -108,7 +108,7 @@ describe('the store of a device', () => {
     expect([ended, store.commits]).toEqual([['first', 'durable after the first'], 4]);
     second?.resolve(5);
     await nextEventLoopTurn();
-    expect(ended.slice(2).toSorted()).toEqual(['durable after the second', 'release', 'second']);
+    expect(ended.slice(2).toSorted()).toEqual(['commitBatch', 'durable after the second', 'second']);
     expect([store.durable(), store.commits]).toEqual([undefined, 5]);
   });
 
@@ -126,8 +126,8 @@ describe('the store of a device', () => {
       await expect(commit).rejects.toBe(full);
     }
     expect(() => store.commit(...put('c', 1))).toThrow(full);
-    store.hold();
-    await expect(store.release()).rejects.toBe(full);
+    store.beginBatch();
+    await expect(store.commitBatch()).rejects.toBe(full);
     await expect(store.durable()).rejects.toBe(full);
     expect([calls, failures, store.failure, store.commits]).toEqual([2, [full], full, 3]);
   });
@@ -155,7 +155,7 @@ describe('the store of a device', () => {
   it('refuses everything once it is closed, and has erased its key', async () => {
     const { store, committed, pending, databases, connect, closed } = setUp();
     connect();
-    store.hold();
+    store.beginBatch();
     void store.commit(...put('a', 1));
     const closing = store.close();
     expect([databases.closed, [...store.storageKey]]).toEqual([1, Array.from({ length: 32 }, () => 0)]);
@@ -163,8 +163,8 @@ describe('the store of a device', () => {
     expect([databases.closed, ...closed()]).toEqual([1, 1, 1]);
     const refused = expect.objectContaining({ code: 'ABORTED', userId: '@alice:hs.test' }) as Error;
     expect(() => store.commit(...put('b', 1))).toThrow(refused);
-    await expect(store.durable()).rejects.toEqual(refused); // what was held back is lost
-    await expect(store.release()).rejects.toEqual(refused);
+    await expect(store.durable()).rejects.toEqual(refused); // the batch is lost
+    await expect(store.commitBatch()).rejects.toEqual(refused);
     await expect(store.setRestorePending(true)).rejects.toEqual(refused);
     expect([committed, pending]).toEqual([[], []]);
   });

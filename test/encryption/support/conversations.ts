@@ -53,7 +53,7 @@ export async function run(target: HomeserverTarget, store: CryptoStore, user: Te
     },
   });
   opening.catch(() => keys.close());
-  const { settle } = await opening;
+  const { shutDown } = await opening;
   const synced = new Promise((resolve) => client.once(ClientEvent.Sync, resolve));
   await client.startClient({ initialSyncLimit: 20, pollTimeout: 20_000, disablePresence: true });
   await synced;
@@ -61,7 +61,7 @@ export async function run(target: HomeserverTarget, store: CryptoStore, user: Te
     client,
     stop: async () => {
       requests.abort();
-      await settle();
+      await shutDown();
       client.stopClient();
       await keys.close();
     },

@@ -17,7 +17,7 @@ const secret = new Uint8Array(32).fill(7);
 const roomId = '!r:x';
 const [alice, bob] = ['@alice:x', '@bob:x'];
 
-type GuardedStore = Pick<DeviceStore, 'hold' | 'release' | 'durable'>;
+type GuardedStore = Pick<DeviceStore, 'beginBatch' | 'commitBatch' | 'durable'>;
 
 function guard(
   machine: object,
@@ -96,8 +96,12 @@ class Machine {
 function startMachine(store: Partial<GuardedStore>, settings?: object) {
   const machine = new Machine();
   const said: string[] = [];
-  const hold = (): void => void said.push('hold');
-  const guarded = guard(machine, { hold, release: async () => {}, durable: () => undefined, ...store }, settings);
+  const beginBatch = (): void => void said.push('beginBatch');
+  const guarded = guard(
+    machine,
+    { beginBatch, commitBatch: async () => {}, durable: () => undefined, ...store },
+    settings,
+  );
   const note = (name: string, call: Promise<string | string[]>): void => {
     call.then(
       (answer) => said.push(`${name}: ${String(answer)}`),
@@ -108,8 +112,8 @@ function startMachine(store: Partial<GuardedStore>, settings?: object) {
 }
 
 describe('a call that ends while a sync is taken in', () => {
-  function start(release: (said: string[]) => Promise<void>) {
-    const started = startMachine({ release: () => release(started.said) });
+  function start(commitBatch: (said: string[]) => Promise<void>) {
+    const started = startMachine({ commitBatch: () => commitBatch(started.said) });
     const { machine, note } = started;
     note('sync', machine.receiveSyncChanges('[]', {}));
     note('encrypt', machine.encryptRoomEvent());
@@ -120,14 +124,14 @@ describe('a call that ends while a sync is taken in', () => {
   it('answers when what it may rest on is stored', async () => {
     const stored = Promise.withResolvers<void>();
     const { machine, said } = start((said) => {
-      said.push('release');
+      said.push('commitBatch');
       return stored.promise;
     });
     await nextEventLoopTurn();
-    expect(said).toEqual(['hold']);
+    expect(said).toEqual(['beginBatch']);
     machine.sync.resolve(['taken in']);
     await nextEventLoopTurn();
-    expect(said).toEqual(['hold', 'release']);
+    expect(said).toEqual(['beginBatch', 'commitBatch']);
     stored.resolve();
     await nextEventLoopTurn();
     expect(said.slice(2).toSorted()).toEqual(['encrypt: sealed', 'share: shared', 'sync: taken in']);
@@ -139,7 +143,7 @@ describe('a call that ends while a sync is taken in', () => {
     const { machine, said } = start(() => Promise.reject(new Error('disk full')));
     machine.sync.resolve(['taken in']);
     await nextEventLoopTurn();
-    expect(said.toSorted()).toEqual(['encrypt: Error: disk full', 'hold', 'sync: Error: disk full']);
+    expect(said.toSorted()).toEqual(['beginBatch', 'encrypt: Error: disk full', 'sync: Error: disk full']);
   });
 });
 
@@ -181,7 +185,7 @@ describe('a call that ends while changes of another one are being stored', () =>
     const stored = Promise.withResolvers<void>();
     const { machine, said, note, guarded } = startMachine({ durable: () => stored.promise }, { clock });
     note('encrypt', machine.encryptRoomEvent());
-    void guarded.settle(5_000, () => []).then(() => said.push('settled'));
+    void guarded.shutDown(5_000, () => []).then(() => said.push('settled'));
     await nextEventLoopTurn();
     await nextEventLoopTurn();
     expect(said).toEqual([]);
@@ -201,7 +205,7 @@ describe('the time of a call', () => {
 
   it('does not include the wait for a sync that is taken in, nor for the changes to be stored', async () => {
     const stored = Promise.withResolvers<void>();
-    const { clock, faults, machine, said, note } = startTimed({ release: () => stored.promise });
+    const { clock, faults, machine, said, note } = startTimed({ commitBatch: () => stored.promise });
     note('sync', machine.receiveSyncChanges('[]', {}));
     note('encrypt', machine.encryptRoomEvent()); // done at once
     await clock.advance(900);
@@ -229,27 +233,27 @@ describe('the time of a call', () => {
   });
 
   it('is over for a sync whose changes are not stored', async () => {
-    const { clock, faults, machine, said, note } = startTimed({ release: () => new Promise(() => {}) });
+    const { clock, faults, machine, said, note } = startTimed({ commitBatch: () => new Promise(() => {}) });
     note('sync', machine.receiveSyncChanges('[]', {}));
     note('encrypt', machine.encryptRoomEvent());
     machine.sync.resolve(['taken in']);
     await clock.advance(1_000);
     const fault = expect.stringContaining('did not finish receiveSyncChanges') as string;
-    expect(said.toSorted()).toEqual([`encrypt: ${String(faults[0])}`, 'hold', `sync: ${String(faults[0])}`]);
+    expect(said.toSorted()).toEqual(['beginBatch', `encrypt: ${String(faults[0])}`, `sync: ${String(faults[0])}`]);
     expect(String(faults)).toEqual(fault);
     expect(clock.pendingTimers).toBe(0);
   });
 
   it('is over for a sync that is not taken in, of which nothing is stored', async () => {
-    const release = vi.fn(async () => {});
-    const { clock, faults, machine, said, note } = startTimed({ release });
+    const commitBatch = vi.fn(async () => {});
+    const { clock, faults, machine, said, note } = startTimed({ commitBatch });
     note('sync', machine.receiveSyncChanges('[]', {}));
     note('encrypt', machine.encryptRoomEvent());
     await clock.advance(1_000);
-    expect([faults.length, said.length, release.mock.calls]).toEqual([1, 3, []]);
+    expect([faults.length, said.length, commitBatch.mock.calls]).toEqual([1, 3, []]);
     machine.sync.resolve(['too late']);
     await clock.advance(1_000);
-    expect([said.length, release.mock.calls, clock.pendingTimers]).toEqual([3, [], 0]);
+    expect([said.length, commitBatch.mock.calls, clock.pendingTimers]).toEqual([3, [], 0]);
   });
 });
 

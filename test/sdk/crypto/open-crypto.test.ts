@@ -38,10 +38,10 @@ describe('openCrypto()', () => {
       await using store = await openStore(path);
       const matrixClient = clientWith();
       const keys = await store.openUser(device);
-      expect(keys.isNew).toBe(n === 0);
-      const { settle } = await encrypt({ matrixClient, store: keys });
+      expect(keys.wasNew).toBe(n === 0);
+      const { shutDown } = await encrypt({ matrixClient, store: keys });
       identities.push(await identityOf(matrixClient));
-      await settle();
+      await shutDown();
       matrixClient.stopClient();
     }
     expect(identities[0]).not.toBe('');
@@ -54,14 +54,14 @@ describe('openCrypto()', () => {
       Array.from({ length: 100 }, async (_, n) => {
         const matrixClient = clientWith({}, `@u${n}:x`);
         const keys = await store.openUser({ userId: `@u${n}:x`, deviceId: 'D' });
-        const { settle } = await encrypt({ matrixClient, store: keys });
-        return { matrixClient, settle };
+        const { shutDown } = await encrypt({ matrixClient, store: keys });
+        return { matrixClient, shutDown };
       }),
     );
     const identities = await Promise.all(clients.map(({ matrixClient }) => identityOf(matrixClient)));
     expect(new Set(identities).size).toBe(100);
-    for (const { matrixClient, settle } of clients) {
-      await settle();
+    for (const { matrixClient, shutDown } of clients) {
+      await shutDown();
       matrixClient.stopClient();
     }
   });
@@ -87,8 +87,8 @@ describe('openCrypto()', () => {
     await using store = await openStore();
     const first = clientWith();
     const keys = await store.openUser(device);
-    const { settle } = await encrypt({ matrixClient: first, store: keys });
-    await settle();
+    const { shutDown } = await encrypt({ matrixClient: first, store: keys });
+    await shutDown();
     first.stopClient();
     await keys.close();
     const again = await store.openUser(device);
@@ -98,7 +98,7 @@ describe('openCrypto()', () => {
     await again.close();
     const otherServer = clientWith({ '/keys/query': { device_keys: {}, failures: { y: {} } } });
     const last = await store.openUser(device);
-    await (await encrypt({ matrixClient: otherServer, store: last })).settle();
+    await (await encrypt({ matrixClient: otherServer, store: last })).shutDown();
     otherServer.stopClient();
   });
 
@@ -107,7 +107,7 @@ describe('openCrypto()', () => {
     await using store = await openStore(path);
     const first = await store.openUser(device);
     const matrixClient = clientWith();
-    await (await encrypt({ matrixClient, store: first })).settle();
+    await (await encrypt({ matrixClient, store: first })).shutDown();
     matrixClient.stopClient();
     await first.close();
 
@@ -152,14 +152,14 @@ describe('openCrypto()', () => {
     for (const resumes of [true, true, false]) {
       const keys = await store.openUser(device);
       const matrixClient = clientWith();
-      const { settle } = await encrypt({ matrixClient, store: keys, resumes });
+      const { shutDown } = await encrypt({ matrixClient, store: keys, resumes });
       const machine = machineOf(matrixClient);
       await machine.updateTrackedUsers([new UserId('@peer:x')]);
       const requests = await machine.outgoingRequests();
       const queries = requests.filter(({ type }) => type === RequestType.KeysQuery);
       asked.push(queries.some(({ body }) => body.includes('@peer:x')));
       for (const { id = '', type } of queries) await machine.markRequestAsSent(id, type, answer);
-      await settle();
+      await shutDown();
       matrixClient.stopClient();
       await keys.close();
     }
@@ -171,9 +171,9 @@ describe('openCrypto()', () => {
     for (const [n, answers] of [{}, { '/room_keys/version': undefined }].entries()) {
       const matrixClient = clientWith(answers);
       const keys = await store.openUser({ userId: `@u${n}:x`, deviceId: 'D' });
-      const { settle } = await encrypt({ matrixClient, store: keys });
+      const { shutDown } = await encrypt({ matrixClient, store: keys });
       matrixClient.http.abort();
-      await settle();
+      await shutDown();
       expect(() => matrixClient.stopClient()).not.toThrow();
       await keys.close();
     }
@@ -185,9 +185,9 @@ describe('openCrypto()', () => {
     await using store = await openStore();
     const answer = Promise.withResolvers<object>();
     const matrixClient = clientWith({ '/room_keys/version': answer.promise });
-    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    const { shutDown } = await encrypt({ matrixClient, store: await store.openUser(device) });
     setImmediate(() => answer.resolve({ errcode: 'M_NOT_FOUND', error: 'no' }));
-    await settle();
+    await shutDown();
     matrixClient.stopClient();
     // An unhandled rejection, "null pointer passed to rust", would fail the run.
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -201,11 +201,11 @@ describe('openCrypto()', () => {
     await using store = await openStore();
     const backup = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data: authData, version: '1' };
     const matrixClient = clientWith({ '/room_keys/version': { ...backup, count: 0, etag: '0' } });
-    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    const { shutDown } = await encrypt({ matrixClient, store: await store.openUser(device) });
     const { backupManager } = cryptoBackend(matrixClient);
     await expect(backupManager.checkKeyBackupAndEnable(true)).rejects.toBeInstanceOf(Error);
     void backupManager.checkKeyBackupAndEnable(true); // as the SDK does after a failed upload
-    await settle();
+    await shutDown();
     matrixClient.stopClient();
     // An unhandled rejection would fail the run.
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -215,9 +215,9 @@ describe('openCrypto()', () => {
     await using store = await openStore();
     const clock = new ManualClock();
     const matrixClient = clientWith();
-    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device), clock });
+    const { shutDown } = await encrypt({ matrixClient, store: await store.openUser(device), clock });
     panic(machineOf(matrixClient)).catch(() => {});
-    const settled = settle();
+    const settled = shutDown();
     await clock.advance(5_000);
     await settled;
     matrixClient.stopClient();
@@ -231,7 +231,7 @@ describe('a change that cannot be stored', () => {
     const failures: MatrixClientManagerError[] = [];
     const keys = await store.openUser({ ...device, onFailure: (error) => failures.push(error) });
     const matrixClient = clientWith();
-    const { settle } = await encrypt({ matrixClient, store: keys });
+    const { shutDown } = await encrypt({ matrixClient, store: keys });
     const machine = machineOf(matrixClient);
     await machine.updateTrackedUsers([new UserId('@before:x')]);
     const before = keys.commits;
@@ -244,7 +244,7 @@ describe('a change that cannot be stored', () => {
     await expect(machine.updateTrackedUsers([new UserId('@later:x')])).rejects.toBeInstanceOf(Error);
     expect(failures).toHaveLength(1);
     expect(keys).toMatchObject({ commits: before, failure: failures[0] });
-    await settle();
+    await shutDown();
     matrixClient.stopClient();
   });
 });
@@ -279,7 +279,7 @@ describe('new settings of an encrypted room', () => {
   it('do not end the sync that they come with', async () => {
     await using store = await openStore();
     const matrixClient = clientWith();
-    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    const { shutDown } = await encrypt({ matrixClient, store: await store.openUser(device) });
     const crypto = cryptoBackend(matrixClient);
     const room = new Room('!r:x', matrixClient, '@a:x');
     const given = { algorithm: 'm.megolm.v1.aes-sha2' };
@@ -291,7 +291,7 @@ describe('new settings of an encrypted room', () => {
     const changed = { ...given, 'org.example.note': 'says nothing to the SDK' };
     expect(await inForce(changed)).toMatchObject({ encryptionSettings: changed });
     expect(await inForce({ algorithm: 'none' })).toMatchObject({ encryptionSettings: changed });
-    await settle();
+    await shutDown();
     matrixClient.stopClient();
   });
 });
@@ -309,7 +309,7 @@ describe('a live event', () => {
   it('that is encrypted sets no timer, and is taken for a verification once it can be read', async () => {
     await using store = await openStore();
     const matrixClient = clientWith();
-    const { settle } = await encrypt({ matrixClient, store: await store.openUser(device) });
+    const { shutDown } = await encrypt({ matrixClient, store: await store.openUser(device) });
     const taken: MatrixEvent[] = [];
     const onKeyVerificationEvent = async (event: MatrixEvent): Promise<void> => void taken.push(event);
     Object.assign(cryptoBackend(matrixClient), { onKeyVerificationEvent });
@@ -339,7 +339,7 @@ describe('a live event', () => {
     await secret.attemptDecryption(decryptAs({ body: 'hello' }));
     expect(taken).toEqual([inTheClear, known, late]);
     expect(timers()).toBe(before);
-    await settle();
+    await shutDown();
     matrixClient.stopClient();
   });
 });

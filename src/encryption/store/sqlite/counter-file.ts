@@ -8,8 +8,7 @@ const CHECKSUM_BYTES = 8;
 const SLOT_BYTES = ID_BYTES + COUNT_BYTES + CHECKSUM_BYTES;
 
 /**
- * Counts the commits of each device's keys outside of the crypto store, so that a store restored from a copy is
- * detected. Slots of `id | count | checksum` are overwritten in place without an fsync. A power cut may lose the newest
+ * Keeps each device's number of commits outside of the crypto store, so that a store restored from a copy is detected. Slots of `id | count | checksum` are overwritten in place without an fsync. A power cut may lose the newest
  * counts, which can hide a rollback but never reports a false one. A killed process loses none.
  */
 export class CounterFile {
@@ -31,13 +30,13 @@ export class CounterFile {
     }
   }
 
-  /** The last noted count, or undefined. */
+  /** The highest stored count, or undefined. */
   get(userId: string, deviceId: string): number | undefined {
     return this.#slots.get(idOf(userId, deviceId).toString('base64'))?.count;
   }
 
   /** Stores a count, unless it is lower than the stored one. */
-  note(userId: string, deviceId: string, count: number): void {
+  raise(userId: string, deviceId: string, count: number): void {
     const id = idOf(userId, deviceId);
     const key = id.toString('base64');
     const slot = this.#slots.get(key) ?? { index: this.#size, count: -1 };

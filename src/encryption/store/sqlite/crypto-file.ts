@@ -2,7 +2,10 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Layout } from '../../../storage/sqlite/layout.js';
 import { Statements } from '../../../storage/sqlite/statements.js';
 
-/** Each device has the SDK's `databases`, which have `records`. All columns but ids and counts are encrypted. */
+/**
+ * Each device has the SDK's `databases`, which have `records`. User ids, device ids, `commits` and `restore_pending` are
+ * readable. A changed id makes the device's keys unreadable; the other two can be changed without the secret.
+ */
 export const cryptoLayout: Layout = {
   owner: 'CryptoStore',
   applicationId: 0x6d_63_6d_65, // "mcme"
@@ -40,7 +43,7 @@ export interface DeviceRow {
   readonly sealed_key: Uint8Array;
   /** Number of commits to its databases. */
   readonly commits: number;
-  /** 1 while the device still has to read the key backup. */
+  /** 1 from the start of a restore from the key backup until it has ended. */
   readonly restore_pending: number;
 }
 
@@ -84,7 +87,7 @@ export class CryptoFile {
   }
 
   /** @returns the number of the device's commits, this one included */
-  countCommit(device: number): number {
+  incrementCommits(device: number): number {
     const row = this.#all('UPDATE devices SET commits = commits + 1 WHERE id = ? RETURNING commits', device)[0];
     return (row as Pick<DeviceRow, 'commits'>).commits;
   }

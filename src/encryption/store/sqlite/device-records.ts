@@ -51,7 +51,11 @@ export class DeviceRecords {
     this.#vault = new Vault(key);
   }
 
-  /** Rejects with `ENCRYPTION_STORE_DAMAGED` if any record is unreadable: a device needs all of its keys. */
+  /**
+   * Rejects with `ENCRYPTION_STORE_DAMAGED` if any record was altered, because a device needs all of its keys; with
+   * another error if this version of Node cannot deserialize one. Omits records of an object store that the database's
+   * schema does not have.
+   */
   async load(): Promise<StoredDatabase[]> {
     const databases: StoredDatabase[] = [];
     for (const row of this.#file.databasesOf(this.#row)) {
@@ -71,7 +75,7 @@ export class DeviceRecords {
   /** Writes the changes in order, inside the caller's transaction. @returns the device's number of commits */
   write(changes: readonly KeyChange[]): number {
     for (const [name, change] of changes) this.#writeChange(name, change);
-    return this.#file.countCommit(this.#row);
+    return this.#file.incrementCommits(this.#row);
   }
 
   #writeChange(name: string, { schema, records }: DatabaseChange): void {

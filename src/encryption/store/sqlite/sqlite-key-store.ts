@@ -134,7 +134,7 @@ export class SqliteKeyStore implements KeyStore {
       const commits = inTransaction(this.#opened.database, () => records.write(changes));
       // After the transaction: a crash in between leaves a lower count, which is not reported as a rollback. Before
       // the SDK continues: no message is sent with keys whose rollback would not be detected.
-      this.#counters.note(userId, deviceId, commits);
+      this.#counters.raise(userId, deviceId, commits);
       return commits;
     } catch (error) {
       throw storageError('write', this.#opened.path, error);
@@ -152,7 +152,7 @@ export class SqliteKeyStore implements KeyStore {
     const notedCommits = this.#counters.get(userId, deviceId) ?? 0;
     if (notedCommits > (row?.commits ?? 0)) throw rolledBackError(device, row?.commits, notedCommits);
     if (row) {
-      this.#counters.note(userId, deviceId, row.commits);
+      this.#counters.raise(userId, deviceId, row.commits);
       const key = unwrapDeviceKey(this.#vault, device, row.sealed_key);
       if (!key) throw damagedError(device, 'the key that encrypts them was altered');
       return { row, key };
