@@ -31,7 +31,7 @@ export interface DurationStats {
 }
 
 /** The durations of one label set. */
-export class Durations {
+class Durations {
   readonly labels: Attributes;
   readonly #histogram: Histogram;
   #count = 0;
@@ -56,7 +56,7 @@ export class Durations {
 }
 
 /** The label sets of one metric: those of its known label values, and others from their first use on. */
-export class Series<L extends Labels, Cell extends { readonly value: unknown }> {
+class Series<L extends Labels, Cell extends { readonly value: unknown }> {
   readonly #labels: readonly string[];
   readonly #common: Attributes;
   readonly #make: (labels: Attributes) => Cell;

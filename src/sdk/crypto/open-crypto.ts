@@ -112,16 +112,20 @@ async function keyOnHomeserver(
   const unclear = (code: ErrorCode, reason: string): MatrixClientManagerError =>
     new MatrixClientManagerError(code, `asking for the keys of ${userId} failed: ${reason}`, { userId });
   const server = userId.slice(userId.indexOf(':') + 1);
-  if (isObject(failures) && server in failures) {
+  if (ownProperty(failures, server) !== undefined) {
     throw unclear('HOMESERVER_UNAVAILABLE', `the homeserver says that ${server} failed`);
   }
   if (!isObject(deviceKeys)) throw unclear('INVALID_RESPONSE', 'the response has no `device_keys`');
-  const devices = deviceKeys[userId] ?? {};
-  const device = isObject(devices) ? (devices[deviceId] ?? undefined) : null;
+  const devices = ownProperty(deviceKeys, userId) ?? {};
+  const device = isObject(devices) ? (ownProperty(devices, deviceId) ?? undefined) : null;
   if (device === undefined) return undefined;
-  const key = isObject(device) && isObject(device['keys']) ? device['keys'][`ed25519:${deviceId}`] : undefined;
+  const key = ownProperty(ownProperty(device, 'keys'), `ed25519:${deviceId}`);
   if (typeof key !== 'string') throw unclear('INVALID_RESPONSE', `the response has no Ed25519 key of ${deviceId}`);
   return key;
+}
+
+function ownProperty(object: unknown, key: string): unknown {
+  return isObject(object) && Object.hasOwn(object, key) ? (object as Record<string, unknown>)[key] : undefined;
 }
 
 /** The SDK does not upload keys again for a device that was deleted and created again by a login. */
