@@ -145,49 +145,48 @@ export class SynapseAdminProvisioner implements Provisioner {
       ...(request.displayName !== undefined && { displayname: request.displayName }),
       ...(request.admin === true && { admin: true }),
     };
-    const { status, body: user } = await this.#repeatAfterRace(() => put(body), wasMadeMeanwhile, operation, signal);
-    if (!user.deactivated) return { created: status === 201, password };
-    const message = `${operation} failed: the account is deactivated; manager.admin.reactivateUser() reactivates it`;
-    throw new MatrixClientManagerError('USER_DEACTIVATED', message, { userId });
+    for (let races = 1; ; races++) {
+      try {
+        const { status, body: user } = await put(body);
+        if (!user.deactivated) return { created: status === 201, password };
+      } catch (error) {
+        // Another process was making the same user. The next PUT finds the account.
+        await this.#waitAfterRace(error, isManagerError(error, 'USER_EXISTS'), races, operation, signal);
+        continue;
+      }
+      const message = `${operation} failed: the account is deactivated; manager.admin.reactivateUser() reactivates it`;
+      throw new MatrixClientManagerError('USER_DEACTIVATED', message, { userId });
+    }
   }
 
   async #openSession(request: OpenSessionRequest): Promise<Credentials> {
     const { userId, deviceId, deviceName = 'matrix-client-manager', signal } = request;
+    const operation = `logging in ${userId}`;
     let given = request.user?.password;
-    const logIn = async (): Promise<Credentials> => {
+    for (let races = 1; ; races++) {
       const password = given ?? (await this.#putUser({ userId, signal })).password ?? '';
       given = undefined;
-      return loginWithPassword(this.#admin.http, { userId, password, deviceId, deviceName, signal });
-    };
-    return this.#repeatAfterRace(logIn, wasPasswordReplaced, `logging in ${userId}`, signal);
-  }
-
-  /** Repeats `attempt` after an error that another process, which provisions the same user, may have caused. */
-  async #repeatAfterRace<T>(
-    attempt: () => Promise<T>,
-    isRace: (error: unknown) => boolean,
-    operation: string,
-    signal: AbortSignal | undefined,
-  ): Promise<T> {
-    for (let races = 1; ; races++) {
       try {
-        return await attempt();
+        return await loginWithPassword(this.#admin.http, { userId, password, deviceId, deviceName, signal });
       } catch (error) {
-        if (!isRace(error) || races > MAX_RACES) throw error;
-        await delay(this.#admin.clock, backoffMs(races, RACE_BACKOFF), signal, operation);
+        // Another process may have set a password between the PUT and the login. The password is set again.
+        const isRace = isManagerError(error, 'FORBIDDEN') && error.errcode === 'M_FORBIDDEN';
+        await this.#waitAfterRace(error, isRace, races, operation, signal);
       }
     }
   }
-}
 
-/** Whether another process was making the same user. The next PUT finds the account. */
-function wasMadeMeanwhile(error: unknown): boolean {
-  return isManagerError(error, 'USER_EXISTS');
-}
-
-/** Whether another process may have set a password between the PUT and the login. The password is set again. */
-function wasPasswordReplaced(error: unknown): boolean {
-  return isManagerError(error, 'FORBIDDEN') && error.errcode === 'M_FORBIDDEN';
+  /** Waits before the next attempt if another process, which provisions the same user, may have caused the error. */
+  async #waitAfterRace(
+    error: unknown,
+    isRace: boolean,
+    races: number,
+    operation: string,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    if (!isRace || races > MAX_RACES) throw error;
+    await delay(this.#admin.clock, backoffMs(races, RACE_BACKOFF), signal, operation);
+  }
 }
 
 /** A connection of the provisioner's own. */

@@ -168,7 +168,7 @@ export const instruments = {
   keyCommitTime: counter(
     'matrix.encryption.commit.time',
     's',
-    'Time spent storing keys, during which the event loop was blocked',
+    'Time until changes of encryption keys were stored, including the wait for an earlier change of the device',
   ),
   openDevices: level('matrix.encryption.devices', '{device}', 'Devices whose keys are in memory'),
   roomKeys: counter(

@@ -54,6 +54,15 @@ describe('SynapseAdminProvisioner on its own', () => {
     for (const { accessToken } of sessions) expect(await whoami(accessToken)).toBe(200);
   });
 
+  it('sets the password once if the homeserver refuses that to the admin', async () => {
+    const { fake, provisioner, soon } = setUp();
+    fake.createUser({ username: 'alice' });
+    fake.faults.status({ path: /\/_synapse\/admin\/v2\/users\// }, { status: 403, errcode: 'M_FORBIDDEN' });
+    const opening = soon(provisioner.openSession({ userId: alice, deviceId: 'ONE' }));
+    await expect(opening).rejects.toMatchObject({ code: 'FORBIDDEN', status: 403 });
+    expect(fake.requests.filter(({ path }) => path.includes('/v2/users/'))).toHaveLength(1);
+  });
+
   it('closes one session, also when it is closed already', async () => {
     const { provisioner, whoami } = setUp();
     const [one, two] = [

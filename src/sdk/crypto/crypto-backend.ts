@@ -79,10 +79,9 @@ export interface WasmUserId {
   free(): void;
 }
 
-/** Throws if the crypto library does not accept the id. */
-export function wasmUserId({ olmMachine }: Pick<CryptoBackend, 'olmMachine'>, userId: string): WasmUserId {
-  const UserId = olmMachine.userId.constructor as new (id: string) => WasmUserId;
-  return new UserId(userId);
+/** The class of user ids. Its constructor throws on an id that the crypto library does not accept. */
+export function wasmUserIdClass({ olmMachine }: Pick<CryptoBackend, 'olmMachine'>): new (id: string) => WasmUserId {
+  return olmMachine.userId.constructor as new (id: string) => WasmUserId;
 }
 
 /** `RequestType.KeysUpload` of the SDK's WebAssembly. */

@@ -2,7 +2,6 @@ import type { MatrixClient, MatrixEvent } from 'matrix-js-sdk';
 import { orTimeout } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
-import type { ErrorCode } from '../../core/errors.js';
 import { nextEventLoopTurn } from '../../core/event-loop.js';
 import { isError } from '../../core/is-error.js';
 import { isObject } from '../../core/raw-event.js';
@@ -109,18 +108,20 @@ async function keyOnHomeserver(
 ): Promise<string | undefined> {
   const response = await matrixClient.downloadKeysForUsers([userId]);
   const { device_keys: deviceKeys, failures } = response as unknown as Record<string, unknown>;
-  const unclear = (code: ErrorCode, reason: string): MatrixClientManagerError =>
-    new MatrixClientManagerError(code, `asking for the keys of ${userId} failed: ${reason}`, { userId });
+  const unclear = (reason: string): MatrixClientManagerError => {
+    const message = `asking for the keys of ${userId} failed: ${reason}`;
+    return new MatrixClientManagerError('INVALID_RESPONSE', message, { userId });
+  };
   const server = userId.slice(userId.indexOf(':') + 1);
   if (ownProperty(failures, server) !== undefined) {
-    throw unclear('HOMESERVER_UNAVAILABLE', `the homeserver says that ${server} failed`);
+    throw unclear(`the homeserver says that ${server} failed`);
   }
-  if (!isObject(deviceKeys)) throw unclear('INVALID_RESPONSE', 'the response has no `device_keys`');
+  if (!isObject(deviceKeys)) throw unclear('the response has no `device_keys`');
   const devices = ownProperty(deviceKeys, userId) ?? {};
   const device = isObject(devices) ? (ownProperty(devices, deviceId) ?? undefined) : null;
   if (device === undefined) return undefined;
   const key = ownProperty(ownProperty(device, 'keys'), `ed25519:${deviceId}`);
-  if (typeof key !== 'string') throw unclear('INVALID_RESPONSE', `the response has no Ed25519 key of ${deviceId}`);
+  if (typeof key !== 'string') throw unclear(`the response has no Ed25519 key of ${deviceId}`);
   return key;
 }
 

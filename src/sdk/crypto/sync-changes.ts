@@ -1,7 +1,6 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { Clock } from '../../core/clock.js';
-import { cryptoBackend, wasmUserId } from './crypto-backend.js';
-import type { CryptoBackend } from './crypto-backend.js';
+import { cryptoBackend, wasmUserIdClass } from './crypto-backend.js';
 
 /** A sync also makes the library expire verifications (after 10 minutes) and rotate fallback keys (after 7 days). */
 const HOUSEKEEPING_MS = 60_000;
@@ -13,8 +12,9 @@ const HOUSEKEEPING_MS = 60_000;
 export function skipEmptySyncChanges(matrixClient: MatrixClient, clock: Clock): void {
   const crypto = cryptoBackend(matrixClient);
   const process = crypto.processSyncChanges.bind(crypto);
+  const UserId = wasmUserIdClass(crypto); // read once: each access of `olmMachine.userId` allocates an object
   const validUserIds = (userIds: readonly string[] | undefined): string[] =>
-    (userIds ?? []).filter((id) => isUserId(crypto, id));
+    (userIds ?? []).filter((id) => isUserId(UserId, id));
   let lastProcessed: { readonly keys: string; readonly until: number } | undefined;
   crypto.processSyncChanges = async (changes) => {
     const { toDeviceEvents, oneTimeKeysCounts, unusedFallbackKeys } = changes;
@@ -31,9 +31,9 @@ export function skipEmptySyncChanges(matrixClient: MatrixClient, clock: Clock): 
 }
 
 /** Whether the crypto library accepts the user id. On another it throws, and the sync's to-device messages are lost. */
-function isUserId(crypto: CryptoBackend, id: string): boolean {
+function isUserId(UserId: ReturnType<typeof wasmUserIdClass>, id: string): boolean {
   try {
-    wasmUserId(crypto, id).free();
+    new UserId(id).free();
     return true;
   } catch {
     return false;

@@ -1,6 +1,6 @@
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
-import { wasmUserId } from './crypto-backend.js';
+import { wasmUserIdClass } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import type { UserVerification } from '../../encryption/encryption-status.js';
 
@@ -35,7 +35,7 @@ export async function signUser(crypto: CryptoApi, userId: string): Promise<void>
   await queryKeys(crypto, userId);
   // The SDK's public interface signs other users only in interactive verifications.
   const backend = crypto as unknown as CryptoBackend;
-  const identity = await backend.olmMachine.getIdentity(wasmUserId(backend, userId));
+  const identity = await backend.olmMachine.getIdentity(new (wasmUserIdClass(backend))(userId));
   if (!identity) {
     const message = `verifying ${userId} failed: they have no cross-signing keys`;
     throw new MatrixClientManagerError('NOT_FOUND', message, { userId });
@@ -47,6 +47,6 @@ export async function signUser(crypto: CryptoApi, userId: string): Promise<void>
 /** The SDK's public interface cannot force a key query for a known user. */
 async function queryKeys(crypto: CryptoApi, userId: string): Promise<void> {
   const backend = crypto as unknown as CryptoBackend;
-  const query = backend.olmMachine.queryKeysForUsers([wasmUserId(backend, userId)]);
+  const query = backend.olmMachine.queryKeysForUsers([new (wasmUserIdClass(backend))(userId)]);
   await backend.outgoingRequestProcessor.makeOutgoingRequest(query);
 }

@@ -82,7 +82,8 @@ describe('openCrypto()', () => {
     ['with devices of a wrong type', { device_keys: { '@a:x': 'none' } }, 'INVALID_RESPONSE'],
     ['with a device without its key', { device_keys: { '@a:x': { D: { keys: {} } } } }, 'INVALID_RESPONSE'],
     ['with a device of a wrong type', { device_keys: { '@a:x': { D: 7 } } }, 'INVALID_RESPONSE'],
-    ['with its own server failed', { device_keys: {}, failures: { x: {} } }, 'HOMESERVER_UNAVAILABLE'],
+    ['with its own server failed', { device_keys: {}, failures: { x: {} } }, 'INVALID_RESPONSE'],
+    ['with a device of the name of a method', { device_keys: { '@a:x': { D: { keys: [] } } } }, 'INVALID_RESPONSE'],
   ])('gives no device up because of a response to /keys/query %s', async (_, answer, code) => {
     await using store = await openStore();
     const first = clientWith();
