@@ -439,8 +439,8 @@ export class SyncClient implements SessionEngine<MatrixClient> {
         held,
       );
       const deliver = async (): Promise<void> => {
-        if (!this.#missedEventsSync.blocksDelivery)
-          await this.#receiver?.accept({ ...sync.batch, ...(resume && { resume }) });
+        if (this.#missedEventsSync.blocksDelivery) this.#receiver?.acceptUndelivered(sync.batch);
+        else await this.#receiver?.accept({ ...sync.batch, ...(resume && { resume }) });
       };
       const delivered = trace ? trace.run(deliver) : deliver();
       // The application has asked for the client after parts of this sync were held back.

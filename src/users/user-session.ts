@@ -93,6 +93,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     if (needsBacklogFirst || engine.resumesFrom !== stored.since) this.#delivery.deferAll();
     engine.connect({
       accept: (batch) => this.#accept(batch),
+      acceptUndelivered: (batch) => this.#appendToTimelines(batch),
       restart: () => this.#restartDelivery(),
       acceptMissed: (batch) => {
         if (isFromStart(batch)) this.#hasPendingBacklog = false;
@@ -270,13 +271,17 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     return this.#deferredStop;
   }
 
-  async #accept(batch: EventBatch): Promise<void> {
+  #accept(batch: EventBatch): Promise<void> {
+    this.#appendToTimelines(batch);
+    return this.#delivery.accept(batch);
+  }
+
+  #appendToTimelines(batch: EventBatch): void {
     for (const room of batch.rooms) {
       // Live events of a backfilled room may have been appended before: the timeline begins anew.
       if (batch.scope === 'late-rooms') this.#timelines.delete(room.roomId);
       this.#timelines.append(room);
     }
-    await this.#delivery.accept(batch);
   }
 
   #createDelivery(stored: StoredCheckpoint): Delivery {

@@ -322,6 +322,22 @@ describe('a request for what was missed that fails for good while polls succeed'
     return { ...world, mend: () => (failingSince = undefined), got };
   }
 
+  it('leaves no hole in the pages from memory, and no room that was left meanwhile', async () => {
+    const { fake, manager, say, settle, got, mend, roomId, soon } = await failing(500, 'M_UNKNOWN');
+    const left = fake.createRoom({ creator: bob, members: [alice] });
+    await settle();
+    say('while it fails');
+    await settle();
+    fake.leave(left, alice);
+    await settle();
+    mend();
+    expect(await arrivals(got, 2, settle)).toEqual(['gap-fill missed', 'gap-fill while it fails']);
+    say('after');
+    await arrivals(got, 3, settle);
+    const page = await soon(manager.getRoomMessages({ userId: alice, roomId, limit: 3 }));
+    expect(page.messages.map(({ content }) => content.body)).toEqual(['after', 'while it fails', 'missed']);
+  });
+
   it('is given up after gapFillTimeoutMs: each room tells what was missed in it, and live events go on', async () => {
     const { fake, manager, clock, say, settle, got, roomId, storage } = await failing(500, 'M_UNKNOWN');
     const other = fake.createRoom({ creator: bob, members: [alice] });

@@ -85,6 +85,8 @@ export interface EventReceiver {
   accept(batch: EventBatch): Promise<void>;
   /** Restarts delivery at the stored position. Resolves to that position and to the rooms of which events were delivered. */
   restart(): Promise<{ readonly since?: string | undefined; readonly lastDelivered: ReadonlyMap<string, unknown> }>;
+  /** Takes a batch that is not delivered, because its events come again in a batch of missed events. */
+  acceptUndelivered(batch: EventBatch): void;
   /** Takes a batch of missed events. Call {@link restart} first. */
   acceptMissed(batch: EventBatch): Promise<void>;
   /** The room's events in memory. They fill the room in an SDK client that is made later. */

@@ -43,6 +43,7 @@ async function listen({ open }: EventSourceWorld, commits: CheckpointChange[], u
       await on.hold;
     },
     restart: async () => ({ since: commits.at(-1)?.since ?? undefined, lastDelivered: new Map() }),
+    acceptUndelivered: () => {},
     acceptMissed: async ({ rooms }) => void missed.push(...messagesOf(rooms)),
     timelineOf: () => undefined,
   });
