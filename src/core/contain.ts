@@ -61,8 +61,8 @@ export function containedLogger(logger: Logger): Logger {
 }
 
 /**
- * Wraps the application's clock. `now()` always returns a whole number that is a valid `Date`. Timers fire once, asynchronously, and never after they
- * were cleared. If the application's clock throws, `now()` repeats its last time, and timers use the system clock.
+ * Wraps the application's clock. `now()` always returns a whole number that is a valid `Date`. Timers fire once,
+ * asynchronously, and never after they were cleared. If the application's clock throws, `now()` repeats its last time, and timers use the system clock.
  */
 export function containedClock(clock: Clock, logger: Logger): Clock {
   let last = 0;

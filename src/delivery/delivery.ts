@@ -93,15 +93,16 @@ export class Delivery {
   readonly #commits: CommitQueue;
 
   constructor(context: GapFillerContext, options: DeliveryOptions) {
-    const { since, lastDelivered, journal } = options.stored;
+    const { userId, commit, stored } = options;
+    const { since, lastDelivered, journal } = stored;
     this.#context = context;
     this.#options = options;
     this.#gaps = new GapFiller(context, options);
     const ledger = new BatchLedger(journal.length);
     this.#ledger = ledger;
     const takeChange = (): CheckpointChange | undefined => ledger.takeChange();
-    this.#commits = new CommitQueue(context, { ...options, takeChange, signal: this.#stopping.signal });
-    this.#typing = new TypingLists(options.userId);
+    this.#commits = new CommitQueue(context, { userId, commit, takeChange, signal: this.#stopping.signal });
+    this.#typing = new TypingLists(userId);
     this.#plannedPositions = new Map(lastDelivered);
     this.#hasEarlierBatch = since !== undefined || this.#plannedPositions.size > 0;
     this.#journaledIds = new Set(journal.map(({ eventId }) => eventId));

@@ -99,7 +99,10 @@ export class TypingNotifier {
     }
   }
 
-  /** Ends the user's typing notification after a message, if there is one. A failure is only logged, because the message was sent before. */
+  /**
+   * Ends the user's typing notification after a message, if there is one. A failure is only logged, because the message
+   * was sent before.
+   */
   async end(session: Session, roomId: string): Promise<void> {
     const { clock, logger } = this.#context;
     const { userId } = session;

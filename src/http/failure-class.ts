@@ -1,17 +1,11 @@
+import type { RequestResult } from '../core/diagnostic-messages.js';
 import { isManagerError } from '../core/errors.js';
 
 /**
  * How callers react to a failure. Derived from the error's code; for `HOMESERVER_UNAVAILABLE` also from its status, because
  * a server has sent a 503 response, and the gate's refusal has no status.
  */
-export type FailureClass =
-  | 'rate-limited'
-  | 'transient'
-  /** Not sent, because the homeserver is known to be down. Callers that can wait do so until it is up again. */
-  | 'unavailable'
-  | 'unauthorised'
-  | 'aborted'
-  | 'permanent';
+export type FailureClass = Exclude<RequestResult, 'ok'>;
 
 /**
  * Whether the request is repeated after a back-off. False for `unavailable`: during an outage callers wait until the

@@ -50,6 +50,9 @@ interface StatusAndBody<Schema extends v.GenericSchema> {
   readonly body: v.InferOutput<Schema>;
 }
 
+/** The default of the option `maxResponseBytes`. */
+export const MAX_RESPONSE_BYTES = 268_435_456;
+
 /** What of the context the requests need. */
 export interface HttpContext extends Pick<Context, 'clock' | 'diagnostics'> {
   readonly limits: Pick<Limits, 'requestTimeoutMs' | 'maxResponseBytes'>;

@@ -27,6 +27,7 @@ import { encryptionSchema } from '../encryption/encryption-options.js';
 import type { EncryptionOptions, EncryptionSettings } from '../encryption/encryption-options.js';
 import { globalFetch } from '../http/fetch.js';
 import { fetchTransport } from '../http/fetch-transport.js';
+import { MAX_RESPONSE_BYTES } from '../http/homeserver-http.js';
 import { homeserverUrlSchema } from '../http/homeserver-url.js';
 import { credentialsSchema } from '../provisioning/application-credentials.js';
 import type { CredentialsSource } from '../provisioning/application-credentials.js';
@@ -197,7 +198,7 @@ const optionsSchema = optionsOf<CheckedOptions>({
   adminConcurrency: v.nullish(wholeNumber(1), 4),
   requestTimeoutMs: v.nullish(wholeNumber(1), 30_000),
   pollTimeoutMs: v.nullish(wholeNumber(1_000), 30_000),
-  maxResponseBytes: v.nullish(wholeNumber(1_024), 268_435_456),
+  maxResponseBytes: v.nullish(wholeNumber(1_024), MAX_RESPONSE_BYTES),
   maxFileBytes: v.nullish(wholeNumber(1), 104_857_600),
   rateLimit: v.optional(rateLimitSchema),
   adminRateLimit: v.optional(rateLimitSchema),

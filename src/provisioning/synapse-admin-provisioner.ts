@@ -14,7 +14,7 @@ import type { Fetch } from '../core/ports/transport.js';
 import { Diagnostics } from '../core/diagnostics.js';
 import { fetchTransport } from '../http/fetch-transport.js';
 import { homeserverUrlSchema } from '../http/homeserver-url.js';
-import { HomeserverHttp } from '../http/homeserver-http.js';
+import { HomeserverHttp, MAX_RESPONSE_BYTES } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import { loginWithPassword } from '../http/login.js';
 import { backoffMs } from '../http/retry.js';
@@ -54,7 +54,6 @@ const optionsSchema = optionsOf<Required<SynapseAdminProvisionerOptions>>({
   clock: v.nullish(clockSchema, systemClock),
 });
 
-const MAX_RESPONSE_BYTES = 2 ** 28;
 /** How many times an operation is repeated after a race with another process that provisions the same user. */
 const MAX_RACES = 12;
 const RACE_BACKOFF = { baseDelayMs: 20, maxDelayMs: 1_000 };

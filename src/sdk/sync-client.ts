@@ -397,7 +397,7 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     const { account_data: accountData } = response;
     this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
     this.#keepDeviceKeyCounts(response, batch.scope === 'late-rooms');
-    for (const roomId of removeRoomsWithFullState(this.#matrixClient, response))
+    for (const roomId of removeRoomsWithFullState(this.#matrixClient, sync))
       this.#user.encryption?.dropRoomEncryptor(roomId);
     this.#feed.holdBack(response);
     dropKnownEvents(this.#matrixClient, response);

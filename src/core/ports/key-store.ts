@@ -86,8 +86,8 @@ export interface KeyStore extends AsyncDisposable {
   devicesOf(userId: string): Promise<string[]>;
   /**
    * Loads the keys of a user's device, or creates its entry. Rejects with `ENCRYPTION_STORE_IN_USE` while a device of the
-   * user is held, unless the claim of the holder is lost; `ENCRYPTION_STORE_ROLLED_BACK` if the keys are lost or older than before, `ENCRYPTION_STORE_DAMAGED` if
-   * they cannot be read.
+   * user is held, unless the claim of the holder is lost; `ENCRYPTION_STORE_ROLLED_BACK` if the keys are lost or older
+   * than before, `ENCRYPTION_STORE_DAMAGED` if they cannot be read.
    */
   openDevice(options: OpenDeviceOptions): Promise<DeviceHandle>;
   /**
