@@ -1,11 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Clock, TimerHandle } from '../../core/clock.js';
-
-/**
- * The durability of a task. `process`: survives a crash of the process, which needs only a write. `power`: also survives a
- * power failure, which needs an fsync.
- */
-export type Durability = 'process' | 'power';
+import type { Durability } from '../record-storage.js';
+import { inTransaction } from './transaction.js';
 
 export interface Task<T> {
   readonly userId: string | undefined;
@@ -118,19 +114,7 @@ export class CommitQueue {
     const { database, onBegin, onCommitted } = this.#options;
     this.#setSynchronous(tasks.some((task) => task.durability === 'power') ? 'FULL' : 'NORMAL');
     onBegin();
-    database.exec('BEGIN');
-    let results: unknown[];
-    try {
-      results = tasks.map((task) => task.run());
-      database.exec('COMMIT');
-    } catch (error) {
-      try {
-        database.exec('ROLLBACK');
-      } catch {
-        // SQLite has rolled back by itself, as it does when the disk is full
-      }
-      throw error;
-    }
+    const results = inTransaction(database, () => tasks.map((task) => task.run()));
     onCommitted();
     return results;
   }

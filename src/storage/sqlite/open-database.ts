@@ -14,6 +14,7 @@ import { storageLayout } from './schema.js';
 import { setAside } from './set-aside.js';
 import { isBusy, isDamage, storageError } from './sqlite-errors.js';
 import { openConnection } from './sqlite-module.js';
+import { inTransaction } from './transaction.js';
 import { Vault } from './vault.js';
 
 /** An open database: locked by this process, checked, migrated, and with its data key decrypted. */
@@ -198,20 +199,4 @@ function createDataKey(database: DatabaseSync, secret: string | Uint8Array): Buf
   const { keyring, dataKey } = createKeyring(secret);
   database.prepare(`INSERT INTO meta (name, value) VALUES ('keyring', ?)`).run(keyring);
   return dataKey;
-}
-
-export function inTransaction<T>(database: DatabaseSync, run: () => T): T {
-  database.exec('BEGIN IMMEDIATE');
-  try {
-    const result = run();
-    database.exec('COMMIT');
-    return result;
-  } catch (error) {
-    try {
-      database.exec('ROLLBACK');
-    } catch {
-      // SQLite has rolled back by itself, as it does when the disk is full
-    }
-    throw error;
-  }
 }

@@ -43,7 +43,7 @@ describe('CommitQueue', () => {
     ]);
     expect(log).toEqual([]);
     await all;
-    const commit = ['PRAGMA synchronous = NORMAL', 'begin', 'BEGIN', '1', '2', 'COMMIT', 'committed'];
+    const commit = ['PRAGMA synchronous = NORMAL', 'begin', 'BEGIN IMMEDIATE', '1', '2', 'COMMIT', 'committed'];
     expect(log).toEqual([...commit, '1 settled', '2 settled']);
   });
 
@@ -67,7 +67,7 @@ describe('CommitQueue', () => {
     expect(log).toEqual([]);
     await clock.advance(1);
     await Promise.all([first, second]);
-    expect(log.filter((sql) => sql === 'BEGIN').length).toBe(1);
+    expect(log.filter((sql) => sql === 'BEGIN IMMEDIATE').length).toBe(1);
     expect(clock.pendingTimers).toBe(0);
   });
 
@@ -76,7 +76,7 @@ describe('CommitQueue', () => {
     const first = queue.add({ ...patient, run: task('1') });
     await queue.add({ ...quick, run: task('2') });
     await first;
-    expect(log.filter((entry) => /^[12B]/.test(entry))).toEqual(['BEGIN', '1', '2']);
+    expect(log.filter((entry) => /^[12B]/.test(entry))).toEqual(['BEGIN IMMEDIATE', '1', '2']);
     expect(clock.pendingTimers).toBe(0);
   });
 
@@ -89,11 +89,15 @@ describe('CommitQueue', () => {
       queue.add({ ...quick, userId: '@b:x', run: task('behind') }),
     ]);
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'rejected']);
-    const attempts = log.filter((entry) => ['BEGIN', 'COMMIT', 'ROLLBACK', 'behind'].includes(entry)).join(' ');
-    expect(attempts).toBe('BEGIN ROLLBACK BEGIN COMMIT BEGIN ROLLBACK BEGIN COMMIT');
+    const attempts = log
+      .filter((entry) => ['BEGIN IMMEDIATE', 'COMMIT', 'ROLLBACK', 'behind'].includes(entry))
+      .join(' ');
+    expect(attempts).toBe(
+      'BEGIN ROLLBACK BEGIN COMMIT BEGIN ROLLBACK BEGIN COMMIT'.replaceAll('BEGIN', 'BEGIN IMMEDIATE'),
+    );
   });
 
-  it.each(['BEGIN', 'COMMIT', 'PRAGMA synchronous = NORMAL'])('goes on after a failed %s', async (sql) => {
+  it.each(['BEGIN IMMEDIATE', 'COMMIT', 'PRAGMA synchronous = NORMAL'])('goes on after a failed %s', async (sql) => {
     const { queue, task } = recording({ failing: [sql] });
     await expect(queue.add({ ...quick, run: task('1') })).rejects.toThrow(`${sql} failed`);
     await expect(queue.add({ ...quick, run: task('2') })).resolves.toBe('2');
@@ -110,7 +114,12 @@ describe('CommitQueue', () => {
     const tasks = Array.from({ length: 450 }, (_, n) => queue.add({ ...quick, run: task(`${n}`) }));
     setImmediate(() => log.push('a turn'));
     await Promise.all(tasks);
-    expect(log.filter((entry) => ['BEGIN', 'a turn'].includes(entry))).toEqual(['BEGIN', 'a turn', 'BEGIN', 'BEGIN']);
+    expect(log.filter((entry) => ['BEGIN IMMEDIATE', 'a turn'].includes(entry))).toEqual([
+      'BEGIN IMMEDIATE',
+      'a turn',
+      'BEGIN IMMEDIATE',
+      'BEGIN IMMEDIATE',
+    ]);
   });
 
   it('drains at once, and leaves no timer', async () => {

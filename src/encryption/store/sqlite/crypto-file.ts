@@ -1,4 +1,4 @@
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import type { Layout } from '../../../storage/sqlite/layout.js';
 import { Statements } from '../../../storage/sqlite/statements.js';
 
@@ -62,75 +62,67 @@ export class CryptoFile {
   }
 
   setKeyring(keyring: Uint8Array): void {
-    this.#run(`UPDATE meta SET value = ? WHERE name = 'keyring'`, keyring);
+    this.#statements.run(`UPDATE meta SET value = ? WHERE name = 'keyring'`, keyring);
   }
 
   allDevices(): DeviceRow[] {
-    return this.#all('SELECT * FROM devices') as DeviceRow[];
+    return this.#statements.all('SELECT * FROM devices') as DeviceRow[];
   }
 
   devicesOf(userId: string): DeviceRow[] {
-    return this.#all('SELECT * FROM devices WHERE user_id = ? ORDER BY id', userId) as DeviceRow[];
+    return this.#statements.all('SELECT * FROM devices WHERE user_id = ? ORDER BY id', userId) as DeviceRow[];
   }
 
   addDevice(userId: string, deviceId: string, sealedKey: Uint8Array): number {
     const sql = 'INSERT INTO devices (user_id, device_id, sealed_key, commits) VALUES (?, ?, ?, 0)';
-    return Number(this.#run(sql, userId, deviceId, sealedKey).lastInsertRowid);
+    return Number(this.#statements.run(sql, userId, deviceId, sealedKey).lastInsertRowid);
   }
 
   setKey(device: number, sealedKey: Uint8Array): void {
-    this.#run('UPDATE devices SET sealed_key = ? WHERE id = ?', sealedKey, device);
+    this.#statements.run('UPDATE devices SET sealed_key = ? WHERE id = ?', sealedKey, device);
   }
 
   setRestorePending(device: number, pending: boolean): void {
-    this.#run('UPDATE devices SET restore_pending = ? WHERE id = ?', Number(pending), device);
+    this.#statements.run('UPDATE devices SET restore_pending = ? WHERE id = ?', Number(pending), device);
   }
 
   /** @returns the number of the device's commits, this one included */
   incrementCommits(device: number): number {
-    const row = this.#all('UPDATE devices SET commits = commits + 1 WHERE id = ? RETURNING commits', device)[0];
+    const row = this.#statements.get('UPDATE devices SET commits = commits + 1 WHERE id = ? RETURNING commits', device);
     return (row as Pick<DeviceRow, 'commits'>).commits;
   }
 
   deleteDevice(device: number): void {
-    this.#run('DELETE FROM records WHERE database IN (SELECT id FROM databases WHERE device = ?)', device);
-    this.#run('DELETE FROM databases WHERE device = ?', device);
-    this.#run('DELETE FROM devices WHERE id = ?', device);
+    this.#statements.run('DELETE FROM records WHERE database IN (SELECT id FROM databases WHERE device = ?)', device);
+    this.#statements.run('DELETE FROM databases WHERE device = ?', device);
+    this.#statements.run('DELETE FROM devices WHERE id = ?', device);
   }
 
   databasesOf(device: number): SealedRow[] {
-    return this.#all('SELECT id, idx, sealed FROM databases WHERE device = ?', device) as SealedRow[];
+    return this.#statements.all('SELECT id, idx, sealed FROM databases WHERE device = ?', device) as SealedRow[];
   }
 
   putDatabase(device: number, idx: Uint8Array, sealed: Uint8Array): number {
     const sql = `INSERT INTO databases (device, idx, sealed) VALUES (?, ?, ?)
                  ON CONFLICT (device, idx) DO UPDATE SET sealed = excluded.sealed RETURNING id`;
-    return (this.#all(sql, device, idx, sealed)[0] as SealedRow).id;
+    return (this.#statements.get(sql, device, idx, sealed) as SealedRow).id;
   }
 
   recordsOf(database: number): SealedRow[] {
-    return this.#all('SELECT id, idx, sealed FROM records WHERE database = ?', database) as SealedRow[];
+    return this.#statements.all('SELECT id, idx, sealed FROM records WHERE database = ?', database) as SealedRow[];
   }
 
   putRecord(database: number, idx: Uint8Array, sealed: Uint8Array): void {
     const sql = `INSERT INTO records (database, idx, sealed) VALUES (?, ?, ?)
                  ON CONFLICT (database, idx) DO UPDATE SET sealed = excluded.sealed`;
-    this.#run(sql, database, idx, sealed);
+    this.#statements.run(sql, database, idx, sealed);
   }
 
   deleteRecord(database: number, idx: Uint8Array): void {
-    this.#run('DELETE FROM records WHERE database = ? AND idx = ?', database, idx);
+    this.#statements.run('DELETE FROM records WHERE database = ? AND idx = ?', database, idx);
   }
 
   deleteRecords(database: number): void {
-    this.#run('DELETE FROM records WHERE database = ?', database);
-  }
-
-  #run(sql: string, ...values: (string | number | Uint8Array)[]): ReturnType<StatementSync['run']> {
-    return this.#statements.prepare(sql).run(...values);
-  }
-
-  #all(sql: string, ...values: (string | number | Uint8Array)[]): unknown[] {
-    return this.#statements.prepare(sql).all(...values);
+    this.#statements.run('DELETE FROM records WHERE database = ?', database);
   }
 }

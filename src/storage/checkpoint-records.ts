@@ -1,5 +1,5 @@
-import type { CheckpointChange, DeliveredPosition, JournalEntry, StoredCheckpoint } from '../checkpoint.js';
-import { storageLimits } from '../storage-limits.js';
+import type { CheckpointChange, DeliveredPosition, JournalEntry, StoredCheckpoint } from './checkpoint.js';
+import { storageLimits } from './storage-limits.js';
 import type { RecordKind, Records } from './records.js';
 
 /**
@@ -35,14 +35,14 @@ export function checkpointWrites(userId: string, change: CheckpointChange): (rec
 
 export function readCheckpoint(records: Records, userId: string): StoredCheckpoint {
   const rooms = new Map(records.list(userId, 'room').map(({ key, value }) => [key, value]));
-  const accountData = records.get(userId, 'accountData')?.value;
+  const accountData = records.get(userId, 'accountData');
   const lastDelivered = new Map(
     records.list(userId, 'delivered').map(({ key, value }) => [key, JSON.parse(value) as DeliveredPosition]),
   );
   const journal = records.list(userId, 'journal').map(({ key }) => journalEntry(key));
   // Read last, because finding a damaged room or damaged account data deletes the sync tokens (see coversPosition).
-  const since = records.get(userId, 'since')?.value;
-  const clientSince = records.get(userId, 'clientSince')?.value;
+  const since = records.get(userId, 'since');
+  const clientSince = records.get(userId, 'clientSince');
   return {
     ...(since !== undefined && { since }),
     ...(clientSince !== undefined && { clientSince }),

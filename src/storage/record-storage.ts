@@ -1,0 +1,123 @@
+import type { Credentials } from '../core/credentials.js';
+import type { CheckpointChange, StoredCheckpoint } from './checkpoint.js';
+import { checkpointWrites, readCheckpoint } from './checkpoint-records.js';
+import type { StoredDeadLetter, StoredError } from './dead-letter.js';
+import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './queued-send.js';
+import type { Records } from './records.js';
+import { enqueueSend, sendStates, settleSend } from './send-records.js';
+import { defaultDeadLetterLimit, storageLimits } from './storage-limits.js';
+import type { Storage } from './storage.js';
+
+/**
+ * How durable a change must be when its promise resolves. `process`: survives a crash of the process, which needs only a
+ * write. `power`: also survives a power failure, which needs an fsync.
+ */
+export type Durability = 'process' | 'power';
+
+/** Where the records of a {@link RecordStorage} are kept. */
+export interface RecordStore {
+  /**
+   * Runs `use` with the records, in a transaction where there are any. Calls take effect in order.
+   * @param userId - undefined: all users
+   * @param mayWait - whether the call may wait, to share its transaction with later ones
+   */
+  run<T>(
+    userId: string | undefined,
+    durability: Durability,
+    use: (records: Records) => T,
+    mayWait?: boolean,
+  ): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** A storage that keeps everything as records of text. Each call copies its arguments before it waits. */
+export class RecordStorage implements Storage {
+  readonly #store: RecordStore;
+
+  constructor(store: RecordStore) {
+    this.#store = store;
+  }
+
+  async getCredentials(userId: string): Promise<Credentials | undefined> {
+    const text = await this.#store.run(userId, 'process', (records) => records.get(userId, 'credentials'));
+    return text === undefined ? undefined : (JSON.parse(text) as Credentials);
+  }
+
+  async setCredentials(credentials: Credentials): Promise<void> {
+    const { userId } = credentials;
+    const text = JSON.stringify(credentials);
+    await this.#store.run(userId, 'power', (records) => records.put(userId, 'credentials', '', text));
+  }
+
+  async deleteCredentials(userId: string): Promise<void> {
+    await this.#store.run(userId, 'power', (records) => records.delete(userId, 'credentials'));
+  }
+
+  loadCheckpoint(userId: string): Promise<StoredCheckpoint> {
+    return this.#store.run(userId, 'process', (records) => readCheckpoint(records, userId));
+  }
+
+  async commit(userId: string, change: CheckpointChange): Promise<void> {
+    await this.#store.run(userId, 'process', checkpointWrites(userId, change), true);
+  }
+
+  async addDeadLetter(userId: string, letter: StoredDeadLetter): Promise<void> {
+    const { id } = letter;
+    const text = JSON.stringify(letter);
+    await this.#store.run(userId, 'power', (records) => {
+      records.put(userId, 'deadLetter', id, text);
+      records.trim(userId, 'deadLetter', storageLimits.deadLetters);
+    });
+  }
+
+  async listDeadLetters(userId: string, options: { readonly limit?: number } = {}): Promise<StoredDeadLetter[]> {
+    const limit = Math.max(0, options.limit ?? defaultDeadLetterLimit);
+    const letters = await this.#store.run(userId, 'process', (records) => records.list(userId, 'deadLetter', limit));
+    return letters.map(({ value }) => JSON.parse(value) as StoredDeadLetter);
+  }
+
+  deleteDeadLetter(userId: string, id: string): Promise<boolean> {
+    return this.#store.run(userId, 'power', (records) => records.delete(userId, 'deadLetter', id));
+  }
+
+  async enqueueSend(userId: string, send: OutgoingSend): Promise<EnqueueResult> {
+    const copy = { ...send };
+    return this.#store.run(userId, 'power', (records) => enqueueSend(records, userId, copy));
+  }
+
+  async listSends(filter: { readonly userId?: string; readonly state?: SendState } = {}): Promise<QueuedSend[]> {
+    const { userId, state = 'queued' } = filter;
+    const sends = await this.#store.run(userId, 'process', (records) =>
+      userId === undefined ? records.listOfAllUsers(state) : records.list(userId, state),
+    );
+    return sends.map(({ value }) => JSON.parse(value) as QueuedSend);
+  }
+
+  async completeSend(userId: string, txnId: string, eventId: string): Promise<boolean> {
+    const settlement = { state: 'sent', eventId } as const;
+    return this.#store.run(userId, 'power', (records) => settleSend(records, userId, txnId, settlement));
+  }
+
+  async failSend(userId: string, txnId: string, error: StoredError): Promise<boolean> {
+    const settlement = { state: 'failed', error: { ...error } } as const;
+    return this.#store.run(userId, 'power', (records) => settleSend(records, userId, txnId, settlement));
+  }
+
+  deleteSend(userId: string, txnId: string): Promise<boolean> {
+    return this.#store.run(userId, 'power', (records) =>
+      sendStates.map((state) => records.delete(userId, state, txnId)).includes(true),
+    );
+  }
+
+  async deleteUser(userId: string): Promise<void> {
+    await this.#store.run(userId, 'power', (records) => records.deleteUser(userId));
+  }
+
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
