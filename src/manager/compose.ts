@@ -31,7 +31,7 @@ import { Sending } from '../sending/sending.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { Encryption } from '../users/encryption.js';
 import { EncryptionOperations } from '../users/encryption-operations.js';
-import { pollingEngines } from '../users/session-engine.js';
+import { loadPollingEngines } from '../users/session-engine.js';
 import { UserSessions } from '../users/user-sessions.js';
 import { UserCalls } from '../users/user-calls.js';
 import type { CallerSession } from '../users/user-calls.js';
@@ -118,7 +118,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
   if (encryption && options.storage === undefined && !credentials) warnOfNewDevices(logger);
   const users: UserSessions = new UserSessions(homeserver, {
     settings,
-    createEngine: pollingEngines(homeserver, settings),
+    loadEngines: () => loadPollingEngines(homeserver, settings),
     accounts,
     callbacks,
     encryption,

@@ -20,22 +20,18 @@ export interface EngineUser extends ClientHooks {
 }
 
 /** Makes the engine of a user's session, which is not started yet. */
-export type CreateEngine = (user: EngineUser) => Promise<SessionEngine<MatrixClient>>;
-
-/** Makes engines that poll: a matrix-js-sdk client with a sync of its own for each user. */
-export function pollingEngines(context: HomeserverContext, settings: SyncSettings): CreateEngine {
-  return async (user) => {
-    const { SyncClient } = await loadSyncClient();
-    return new SyncClient(context, settings, user);
-  };
-}
+export type CreateEngine = (user: EngineUser) => SessionEngine<MatrixClient>;
 
 let loading: Promise<typeof SyncClientModule> | undefined;
 
-/** Imports the module at the first start, because loading matrix-js-sdk takes longer than the rest of the library. */
-function loadSyncClient(): Promise<typeof SyncClientModule> {
+/**
+ * Loads what makes engines that poll: a matrix-js-sdk client with a sync of its own for each user. It is imported at the
+ * first start, because loading matrix-js-sdk takes longer than the rest of the library.
+ */
+export async function loadPollingEngines(context: HomeserverContext, settings: SyncSettings): Promise<CreateEngine> {
   loading ??= import('../sdk/sync-client.js').finally(() => (loading = undefined));
-  return loading;
+  const { SyncClient } = await loading;
+  return (user) => new SyncClient(context, settings, user);
 }
 
 /** The import that is under way, if any. `ManualClock.advance()` waits for it. */

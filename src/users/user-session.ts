@@ -192,32 +192,33 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     return false;
   }
 
-  /**
-   * Opens the user's encryption, if they have one. Call it before {@link start}. After a rejection the client is
-   * stopped.
-   */
-  async openEncryption(signal: AbortSignal): Promise<void> {
-    const abort = (): void => void this.#engine.stop();
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      if (signal.aborted) abort();
-      await this.#engine.openEncryption();
-    } catch (error) {
-      await this.stop();
-      throw error;
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+  /** Opens the user's encryption, if they have one. Call it before {@link start}. */
+  openEncryption(signal: AbortSignal): Promise<void> {
+    return this.#orStopped(async () => {
+      throwIfAborted(signal, 'opening the encryption');
+      const removeListener = onAbort(signal, () => void this.#engine.stop().catch(() => {})); // see #orStopped()
+      await this.#engine.openEncryption().finally(removeListener);
+    });
   }
 
-  async start(signal: AbortSignal): Promise<void> {
-    try {
+  start(signal: AbortSignal): Promise<void> {
+    return this.#orStopped(async () => {
       this.#assertOwner();
       await this.#engine.start(signal);
       this.#assertOwner();
       this.callbackAdded(); // callbacks registered before may have missed events during an earlier run
+    });
+  }
+
+  /** Runs a step of the start. If it fails, stops the session and rejects with the failure of the step. */
+  async #orStopped(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
     } catch (error) {
-      await this.stop();
+      await this.stop().catch((err: unknown) => {
+        const { userId } = this.#options.credentials;
+        this.#context.logger.error({ userId, err }, 'stopping a client whose start failed has failed');
+      });
       throw error;
     }
   }

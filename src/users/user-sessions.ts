@@ -2,11 +2,11 @@ import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { ClientRegistry } from './client-registry.js';
 import type { ClientHooks, StartCredentials } from './client-registry.js';
 import type { ClientCounts, ClientInfo, ClientState, StopReason } from './client-state.js';
-import { orAborted } from '../core/abort.js';
+import { orAborted, orTimeout } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import type { Trace } from '../core/diagnostics.js';
-import { isManagerError } from '../core/errors.js';
-import type { MatrixClientManagerError } from '../core/errors.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { runAllSteps } from '../core/run-all-steps.js';
 import { singleProcessClaims } from '../core/ports/claim.js';
 import type { Claim, TakeClaim } from '../core/ports/claim.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
@@ -20,7 +20,7 @@ import type { Encryption } from './encryption.js';
 import { isLostDevice } from './encryption.js';
 import type { UserEventSink } from './user-events.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
-import type { CreateEngine, EngineUser } from './session-engine.js';
+import type { CreateEngine } from './session-engine.js';
 import { UserSession } from './user-session.js';
 import type { UserSessionOptions } from './user-session.js';
 import type { StartClientOptions } from './start-client-options.js';
@@ -28,7 +28,8 @@ import type { UserSettings } from './user-settings.js';
 
 export interface UserSessionsOptions {
   readonly settings: UserSettings;
-  readonly createEngine: CreateEngine;
+  /** Called at each start. */
+  readonly loadEngines: () => Promise<CreateEngine>;
   readonly accounts: Accounts;
   readonly callbacks: CallbackRegistry;
   readonly encryption: Encryption | undefined;
@@ -37,6 +38,9 @@ export interface UserSessionsOptions {
   /** @default {@link singleProcessClaims} */
   readonly takeClaim?: TakeClaim;
 }
+
+/** How long a failed start waits until what it has opened is closed, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 10_000;
 
 /**
  * Creates and removes the users' sessions.
@@ -163,34 +167,51 @@ export class UserSessions {
     hooks: ClientHooks,
     signal: AbortSignal,
   ): Promise<UserSession> {
-    const { accounts, callbacks } = this.#options;
+    const { accounts, callbacks, loadEngines } = this.#options;
     const operation = `starting ${userId}`;
+    const createEngine = loadEngines(); // takes time at the first start: goes on while the credentials are checked
+    createEngine.catch(() => {}); // awaited in #openSession()
     const deferredStop = callbacks.isInsideCallback(userId) ? undefined : this.#sessions.get(userId)?.deferredStop;
     if (deferredStop) await orAborted(deferredStop, signal, operation);
     const credentials = await orAborted(accounts.credentialsFor(userId, startCredentials, signal), signal, operation);
     let userSession: UserSession;
     try {
-      userSession = await this.#openSession(credentials, hooks, signal);
+      userSession = await this.#openSession(credentials, createEngine, hooks, signal);
     } catch (error) {
       if (!isLostDevice(error)) throw error;
       const replaced = await orAborted(this.#replaceDevice(credentials, error), signal, operation);
-      userSession = await this.#openSession(replaced, hooks, signal);
+      userSession = await this.#openSession(replaced, createEngine, hooks, signal);
     }
     this.#sessions.set(userId, userSession);
     return userSession;
   }
 
-  async #openSession(credentials: Credentials, hooks: ClientHooks, signal: AbortSignal): Promise<UserSession> {
+  /** Opens what the session needs, and the session. After a failure nothing of it is left open. */
+  async #openSession(
+    credentials: Credentials,
+    createEngine: Promise<CreateEngine>,
+    hooks: ClientHooks,
+    signal: AbortSignal,
+  ): Promise<UserSession> {
     const { settings, accounts, callbacks, events } = this.#options;
     const { userId } = credentials;
     const operation = `starting ${userId}`;
+    const create = await orAborted(createEngine, signal, operation);
     const claim = await orAborted(this.#takeClaim(userId), signal, operation);
     const stored = await orAborted(settings.storage.loadCheckpoint(userId), signal, operation);
+    const session = accounts.session(credentials);
     const encryption = await this.#loadEncryption(credentials, claim, signal);
-    const user = { ...hooks, credentials, session: accounts.session(credentials), stored, encryption };
-    const engine = await this.#createEngine(user, signal);
+    const user = { ...hooks, credentials, session, stored, encryption };
     const onGap: UserSessionOptions['onGap'] = (gap) => events.emit('gap', gap);
-    const userSession = new UserSession(this.#context, { ...user, engine, claim, settings, callbacks, onGap });
+    let engine: SessionEngine<MatrixClient> | undefined;
+    let userSession: UserSession;
+    try {
+      engine = create(user);
+      userSession = new UserSession(this.#context, { ...user, engine, claim, settings, callbacks, onGap });
+    } catch (error) {
+      await this.#close(userId, [() => engine?.stop(), () => encryption?.close()]);
+      throw error;
+    }
     if (encryption) await userSession.openEncryption(signal);
     return userSession;
   }
@@ -204,16 +225,25 @@ export class UserSessions {
     const { encryption } = this.#options;
     const { userId } = credentials;
     if (!encryption?.isFor(userId)) return undefined;
-    return orClosed(encryption.load(credentials, claim), signal, `starting ${userId}`, (loaded) => loaded.close());
+    const loading = encryption.load(credentials, claim);
+    try {
+      return await orAborted(loading, signal, `starting ${userId}`);
+    } catch (error) {
+      // The keys are still being loaded. The next client of the device cannot open them before they are closed.
+      if (signal.aborted) await this.#close(userId, [async () => (await loading.catch(() => undefined))?.close()]);
+      throw error;
+    }
   }
 
-  #createEngine(user: EngineUser, signal: AbortSignal): Promise<SessionEngine<MatrixClient>> {
-    const { credentials, encryption } = user;
-    const creating = this.#options.createEngine(user).catch(async (error: unknown) => {
-      await encryption?.close(); // an engine would close it
-      throw error;
+  /** Closes what a failed start has opened, within `CLOSE_TIMEOUT_MS`. Never rejects: the start's own error matters. */
+  async #close(userId: string, steps: readonly (() => unknown)[]): Promise<void> {
+    const { clock, logger } = this.#context;
+    const operation = `closing the failed client of ${userId}`;
+    const message = `${operation} took longer than ${CLOSE_TIMEOUT_MS} ms`;
+    const timeoutError = (): MatrixClientManagerError => new MatrixClientManagerError('TIMEOUT', message, { userId });
+    await orTimeout(runAllSteps(steps, operation), clock, CLOSE_TIMEOUT_MS, timeoutError).catch((err: unknown) => {
+      logger.error({ userId, err }, 'closing a client whose start failed has failed');
     });
-    return orClosed(creating, signal, `starting ${credentials.userId}`, (engine) => engine.stop());
   }
 
   /** Gives the user a new device. Keys that were damaged or rolled back must never be used again. */
@@ -267,20 +297,5 @@ export class UserSessions {
     };
     if (userSession?.deferredStop) void userSession.deferredStop.finally(remove);
     else remove();
-  }
-}
-
-/** Waits for what is being opened. If `signal` fires first, that is closed once it is open. */
-async function orClosed<T>(
-  opening: Promise<T>,
-  signal: AbortSignal,
-  operation: string,
-  close: (opened: T) => Promise<void>,
-): Promise<T> {
-  try {
-    return await orAborted(opening, signal, operation);
-  } catch (error) {
-    if (signal.aborted) void opening.then(close).catch(() => {});
-    throw error;
   }
 }
