@@ -9,16 +9,16 @@ import type { SendReadReceiptOptions } from './send-read-receipt-options.js';
 /** Number of last receipts kept, by user, room and receipt type. Without the last one, a repeated receipt is sent again. */
 const MAX_SENT = 10_000;
 
-/** Compares events in the timelines of the user's client. */
-export interface EventOrder {
-  /** Whether event `a` equals `b` or precedes it in the room; undefined if unknown. */
-  isNotAfter(roomId: string, a: string, b: string): boolean | undefined;
+/** The timelines of the user's client, which know the order of a room's newest events. */
+export interface EventTimelines {
+  /** `isNotAfter`: whether event `a` equals `b` or precedes it in the room; undefined if unknown. */
+  get(roomId: string): { isNotAfter(a: string, b: string): boolean | undefined } | undefined;
 }
 
 /** The access token to send with, and the user's client if it runs. */
 export interface ReceiptCaller {
   readonly session: Session;
-  readonly userSession?: EventOrder;
+  readonly userSession?: { readonly timelines: EventTimelines };
 }
 
 /**
@@ -48,7 +48,8 @@ export class ReceiptSender {
     const sendInTurn = async (): Promise<void> => {
       const last = this.#lastReceipts.get(key);
       // If the order is unknown, the receipt is sent: Synapse ignores one that would move backwards.
-      if (last !== undefined && (last === eventId || userSession?.isNotAfter(roomId, eventId, last))) return;
+      if (last !== undefined && (last === eventId || userSession?.timelines.get(roomId)?.isNotAfter(eventId, last)))
+        return;
       await this.#http.request(v.unknown(), {
         operation,
         userId,

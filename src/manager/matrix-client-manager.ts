@@ -131,7 +131,7 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /** The user's client, if it is live or reconnecting; does not start one. */
   getClient(userId: string): MatrixClient | undefined {
-    return this.#parts.users.registry.get(userId)?.sdkClientIfMade();
+    return this.#parts.users.registry.get(userId)?.engine.sdkClientIfMade();
   }
 
   /**
@@ -148,7 +148,7 @@ export class MatrixClientManager implements AsyncDisposable {
     const { calls } = this.#partsFor(userId);
     checkArgument('use', functionOf(), use);
     const { signal } = checkOptions('withClient()', callSchema, options);
-    return calls.withLease(userId, async (userSession) => use(await userSession.sdkClient()), signal);
+    return calls.withLease(userId, async ({ engine }) => use(await engine.sdkClient()), signal);
   }
 
   /**

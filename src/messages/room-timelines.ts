@@ -25,6 +25,7 @@ export class RoomTimelines {
     return this.#unsyncedOwnEvents.has(roomId) ? undefined : timeline;
   }
 
+  /** Call this when the user has sent an event. Until sync returns it, pages are read from the homeserver. */
   noteSent(roomId: string, eventId: string): void {
     if (!this.#timelines.get(roomId)?.has(eventId)) this.#unsyncedOwnEvents.set(roomId, eventId);
   }

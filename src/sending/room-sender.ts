@@ -19,7 +19,7 @@ export interface SendingClient {
   readonly encryption: MessageEncryption | undefined;
   /** Whether the room is encrypted. Calls `askHomeserver` if the client does not know. */
   isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean>;
-  messageSent(roomId: string, eventId: string): void;
+  readonly timelines: { noteSent(roomId: string, eventId: string): void };
 }
 
 /** The session to send with, and the user's client if it runs. */
@@ -60,7 +60,7 @@ export class RoomSender {
       const sent = await (isEncrypted
         ? this.#sendToEncryptedRoom(caller, outgoing)
         : sendEvent(http, caller.session, outgoing));
-      caller.userSession?.messageSent(roomId, sent.eventId);
+      caller.userSession?.timelines.noteSent(roomId, sent.eventId);
       await onSent(caller.session, roomId);
       return sent;
     };

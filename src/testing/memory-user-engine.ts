@@ -3,7 +3,6 @@ import type { Clock, TimerHandle } from '../core/clock.js';
 import type { EventReceiver } from '../core/ports/event-source.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
 import type { MatrixClient } from '../sdk/matrix-client.js';
-import type { ManagedClient } from '../users/client-slot.js';
 import { MemoryEventLog } from './memory-event-source.js';
 import type { MemoryEventSource } from './memory-event-source.js';
 
@@ -15,7 +14,7 @@ export interface MemoryUserEngineOptions {
 }
 
 /** A user's client for tests without a homeserver. It receives what the test passes to {@link say}. */
-export class MemoryUserEngine implements ManagedClient, SessionEngine<MatrixClient> {
+export class MemoryUserEngine implements SessionEngine<MatrixClient> {
   readonly deviceId = 'DEVICE';
   readonly stalledRooms = 0;
   readonly isIncomplete = false;

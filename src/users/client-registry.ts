@@ -89,8 +89,8 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     });
     this.#scheduler = new IdleScheduler(context, options, {
       activity: (userId) => this.#slots.get(userId),
-      rest: (userId, pollIntervalMs) => this.get(userId)?.rest(pollIntervalMs),
-      wake: (userId) => this.get(userId)?.wake(),
+      rest: (userId, pollIntervalMs) => this.get(userId)?.engine.rest(pollIntervalMs),
+      wake: (userId) => this.get(userId)?.engine.wake(),
       stopIdle: (userId) => this.#stopInBackground(userId, 'idle'),
       prewarm: (userId) => this.#prewarm(userId),
       evictForMemory: () => this.#evictForMemory(),

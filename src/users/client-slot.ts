@@ -4,14 +4,17 @@ import type { UserEngine } from '../core/ports/user-engine.js';
 import type { ClientInfo, ClientState } from './client-state.js';
 
 /** The part of a user's client that the registry uses. */
-export interface ManagedClient extends UserEngine<MatrixClient> {
+export interface ManagedClient {
+  readonly engine: Omit<UserEngine<MatrixClient>, 'start' | 'stop'>;
   readonly deviceId: string;
   /** How many rooms have a gap that is being retried, or that was given up because the homeserver failed. */
   readonly stalledRooms: number;
   /** How many calls of the user's callbacks are still running after `callbackTimeoutMs`. */
   readonly overdueCallbacks: number;
-  /** As the engine's. After a rejection the client is stopped. */
+  /** Starts the engine. Rejects soon after `signal` fires. After a rejection the client is stopped. */
   start(signal: AbortSignal): Promise<void>;
+  /** Resolves when nothing of the client runs any more. A rejection is final: calling it again does not help. */
+  stop(): Promise<void>;
 }
 
 export interface StartingPhase<Client> {
@@ -55,7 +58,7 @@ export function toClientInfo(
   { resting, connections, now }: Pick<ClientInfo, 'resting' | 'connections'> & { readonly now: number },
 ): ClientInfo {
   const client = 'client' in phase ? phase.client : undefined;
-  const lastSyncAt = client?.lastSyncAt;
+  const lastSyncAt = client?.engine.lastSyncAt;
   return {
     userId,
     state: phase.state,
@@ -67,7 +70,7 @@ export function toClientInfo(
     ...(client && {
       deviceId: client.deviceId,
       stalledRooms: client.stalledRooms,
-      incomplete: client.isIncomplete,
+      incomplete: client.engine.isIncomplete,
       overdueCallbacks: client.overdueCallbacks,
     }),
     ...(lastSyncAt !== undefined && { lastSyncAt, syncLagMs: now - lastSyncAt }),

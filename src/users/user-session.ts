@@ -15,7 +15,6 @@ import type { Gap } from '../delivery/delivery.js';
 import { Delivery } from '../delivery/delivery.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { Session } from '../http/session.js';
-import type { EventOrder } from '../ephemeral/receipt-sender.js';
 import { readMessages } from '../messages/history-api.js';
 import type { PageClient } from '../messages/page-reader.js';
 import type { RoomTimeline } from '../messages/room-timeline.js';
@@ -48,7 +47,7 @@ const STORE_TIMEOUT_MS = 30_000;
  *
  * This file is a little long because the registry, the pages and the sends all call one object per user.
  */
-export class UserSession implements ManagedClient, PageClient, EventOrder, SendingClient {
+export class UserSession implements ManagedClient, PageClient, SendingClient {
   readonly session: Session;
   readonly deviceId: string;
   readonly encryption: UserEncryption | undefined;
@@ -56,7 +55,10 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   readonly resumed: boolean;
   readonly #context: HomeserverContext;
   readonly #options: Omit<UserSessionOptions, 'stored'>;
-  readonly #engine: SessionEngine<MatrixClient>;
+  readonly engine: SessionEngine<MatrixClient>;
+  readonly timelines: RoomTimelines;
+  /** The rest of a stop that was called from inside a callback, and work after it; undefined for other stops. */
+  deferredStop: Promise<void> | undefined;
   #delivery: Delivery;
   /**
    * Whether the backlog of an earlier first sync was not delivered, because no callback asked for it. False while that
@@ -65,10 +67,8 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   #hasPendingBacklog: boolean;
   /** Aborted by {@link stop}: delivery is not restarted after that. */
   readonly #stopping = new AbortController();
-  readonly #timelines: RoomTimelines;
   /** Rooms that the homeserver reported as not encrypted. */
   readonly #unencrypted = new Set<string>();
-  #deferredStop: Promise<void> | undefined;
   readonly #unwatchClaim: () => void;
   /** Why the claim is lost. Nothing is delivered or stored from then on. */
   #claimLoss: MatrixClientManagerError | undefined;
@@ -79,17 +79,17 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     const { userId, deviceId } = credentials;
     this.#context = context;
     this.#options = rest;
-    this.#engine = engine;
+    this.engine = engine;
     this.session = rest.session;
     this.deviceId = deviceId;
     this.encryption = rest.encryption;
-    this.#timelines = new RoomTimelines(settings.timelineLimit);
+    this.timelines = new RoomTimelines(settings.timelineLimit);
     this.resumed = stored.since !== undefined;
     this.#delivery = this.#createDelivery(stored);
     const hasPendingPosition = [...stored.lastDelivered.values()].some(({ history }) => history);
     this.#hasPendingBacklog = hasPendingPosition && stored.since !== undefined && !engine.hasUnloadedRooms;
     const needsBacklogFirst = this.#hasPendingBacklog && callbacks.wantsBacklog(userId);
-    // The engine resumes after events that were not delivered: callbackAdded() fetches those first.
+    // The engine resumes after events that were not delivered: callbacksChanged() fetches those first.
     if (needsBacklogFirst || engine.resumesFrom !== stored.since) this.#delivery.deferAll();
     engine.connect({
       accept: (batch) => this.#accept(batch),
@@ -99,39 +99,21 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
         if (isFromStart(batch)) this.#hasPendingBacklog = false;
         return this.#delivery.accept(batch);
       },
-      timelineOf: (roomId) => this.#timelines.get(roomId),
+      timelineOf: (roomId) => this.timelines.get(roomId),
     });
     this.#unwatchClaim = onAbort(claim.signal, () => this.#endIfOwnedElsewhere(claim.signal.reason));
   }
 
-  /** Delivers the events received while no callback was registered, and the backlog if a callback asks for it. */
-  callbackAdded(): void {
+  /**
+   * Call this when a callback was registered, or the user's last one was removed. Delivers the events received while no
+   * callback was registered, and the backlog if a callback asks for it.
+   */
+  callbacksChanged(): void {
     const { callbacks, credentials } = this.#options;
-    if (callbacks.count(credentials.userId) === 0) return;
+    if (callbacks.count(credentials.userId) === 0) return this.#delivery.deferUnhandled();
     const { hasDeferredEvents, hasDeferredBacklog } = this.#delivery;
     const withBacklog = (this.#hasPendingBacklog || hasDeferredBacklog) && callbacks.wantsBacklog(credentials.userId);
-    if (hasDeferredEvents || withBacklog) this.#engine.fetchMissedEvents(withBacklog);
-  }
-
-  /** Call this when the user's last callback was removed. */
-  lastCallbackRemoved(): void {
-    this.#delivery.deferUnhandled();
-  }
-
-  sdkClient(): Promise<MatrixClient> {
-    return this.#engine.sdkClient();
-  }
-
-  sdkClientIfMade(): MatrixClient | undefined {
-    return this.#engine.sdkClientIfMade();
-  }
-
-  get lastSyncAt(): number | undefined {
-    return this.#engine.lastSyncAt;
-  }
-
-  get isIncomplete(): boolean {
-    return this.#engine.isIncomplete;
+    if (hasDeferredEvents || withBacklog) this.engine.fetchMissedEvents(withBacklog);
   }
 
   /** How many rooms have a gap that is being retried, or that was given up because the homeserver failed. */
@@ -143,17 +125,12 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     return this.#options.callbacks.overdueOf(this.#options.credentials.userId);
   }
 
-  /** Whether event `a` equals `b` or precedes it, among the room's newest events; undefined if unknown. */
-  isNotAfter(roomId: string, a: string, b: string): boolean | undefined {
-    return this.#timelines.get(roomId)?.isNotAfter(a, b);
-  }
-
   /**
    * The room's newest events without a gap up to now. Undefined while the client may be behind: it reconnects or rests,
    * or has not yet received the user's own last message.
    */
   currentTimeline(roomId: string): RoomTimeline | undefined {
-    return this.#engine.isCurrent ? this.#timelines.getIfComplete(roomId) : undefined;
+    return this.engine.isCurrent ? this.timelines.getIfComplete(roomId) : undefined;
   }
 
   /**
@@ -162,21 +139,8 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
    */
   requestFailed(error: unknown): void {
     if (!isManagerError(error) || error.roomId === undefined || ![403, 404].includes(error.status ?? 0)) return;
-    this.#timelines.delete(error.roomId);
-    this.#engine.checkRooms();
-  }
-
-  /** Call this when the user has sent an event. Until sync returns it, pages are read from the homeserver. */
-  messageSent(roomId: string, eventId: string): void {
-    this.#timelines.noteSent(roomId, eventId);
-  }
-
-  rest(pollIntervalMs: number): void {
-    this.#engine.rest(pollIntervalMs);
-  }
-
-  wake(): void {
-    this.#engine.wake();
+    this.timelines.delete(error.roomId);
+    this.engine.checkRooms();
   }
 
   /**
@@ -185,8 +149,8 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
    * unencrypted, and on every call while the client may be behind.
    */
   async isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean> {
-    if (this.#engine.hasEncryptionEvent(roomId)) return true;
-    if (this.#engine.isCurrent && this.#unencrypted.has(roomId)) return false;
+    if (this.engine.hasEncryptionEvent(roomId)) return true;
+    if (this.engine.isCurrent && this.#unencrypted.has(roomId)) return false;
     if (await askHomeserver()) return true;
     this.#unencrypted.add(roomId);
     return false;
@@ -196,17 +160,17 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   openEncryption(signal: AbortSignal): Promise<void> {
     return this.#orStopped(async () => {
       throwIfAborted(signal, 'opening the encryption');
-      const removeListener = onAbort(signal, () => void this.#engine.stop().catch(() => {})); // see #orStopped()
-      await this.#engine.openEncryption().finally(removeListener);
+      const removeListener = onAbort(signal, () => void this.engine.stop().catch(() => {})); // see #orStopped()
+      await this.engine.openEncryption().finally(removeListener);
     });
   }
 
   start(signal: AbortSignal): Promise<void> {
     return this.#orStopped(async () => {
       this.#assertOwner();
-      await this.#engine.start(signal);
+      await this.engine.start(signal);
       this.#assertOwner();
-      this.callbackAdded(); // callbacks registered before may have missed events during an earlier run
+      this.callbacksChanged(); // callbacks registered before may have missed events during an earlier run
     });
   }
 
@@ -231,7 +195,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
         () => this.#stopping.abort(),
         () => this.#unwatchClaim(),
         () => this.#delivery.abort(),
-        () => this.#engine.stop(),
+        () => this.engine.stop(),
         () => this.#finishDelivery(),
       ],
       `stopping ${userId}`,
@@ -246,7 +210,7 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     const idle = callbacks.whenIdle(userId).then(() => true);
     if (callbacks.isInsideCallback(userId)) {
       // Called from a callback of this user, which cannot be waited for here. Its event counts as handled once it ends.
-      this.#deferredStop = idle.then(() => this.#delivery.finish());
+      this.deferredStop = idle.then(() => this.#delivery.finish());
       return;
     }
     const timer = new AbortController();
@@ -267,11 +231,6 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
     );
   }
 
-  /** The rest of a stop that was called from inside a callback; undefined for other stops. */
-  get deferredStop(): Promise<void> | undefined {
-    return this.#deferredStop;
-  }
-
   #accept(batch: EventBatch): Promise<void> {
     this.#appendToTimelines(batch);
     return this.#delivery.accept(batch);
@@ -280,8 +239,8 @@ export class UserSession implements ManagedClient, PageClient, EventOrder, Sendi
   #appendToTimelines(batch: EventBatch): void {
     for (const room of batch.rooms) {
       // Live events of a backfilled room may have been appended before: the timeline begins anew.
-      if (batch.scope === 'late-rooms') this.#timelines.delete(room.roomId);
-      this.#timelines.append(room);
+      if (batch.scope === 'late-rooms') this.timelines.delete(room.roomId);
+      this.timelines.append(room);
     }
   }
 

@@ -56,8 +56,6 @@ export class UserSessions {
   readonly #takeClaim: TakeClaim;
   /** The traces of starts that have not ended. */
   readonly #starts = new Map<string, Trace<'clientStart'>>();
-  /** Work that runs after a stop that was called from inside a callback. */
-  readonly #workAfterStops = new Map<string, Promise<void>>();
 
   constructor(context: HomeserverContext, options: UserSessionsOptions) {
     this.#context = context;
@@ -91,9 +89,7 @@ export class UserSessions {
 
   /** Call this when a callback was registered for the user, or their last one was removed. */
   callbacksChanged(userId: string): void {
-    const userSession = this.#sessions.get(userId);
-    if (this.#options.callbacks.count(userId) > 0) userSession?.callbackAdded();
-    else userSession?.lastCallbackRemoved();
+    this.#sessions.get(userId)?.callbacksChanged();
   }
 
   /** Stops the user's client; open connections do not restart it. Resolves to whether there was a client. */
@@ -140,9 +136,6 @@ export class UserSessions {
       if (!this.#options.callbacks.isInsideCallback(userId)) await userSession.deferredStop;
     }
     this.#sessions.clear();
-    for (const [userId, work] of this.#workAfterStops) {
-      if (!this.#options.callbacks.isInsideCallback(userId)) await work;
-    }
   }
 
   /**
@@ -150,14 +143,10 @@ export class UserSessions {
    * nothing, because the caller has already done the work.
    */
   repeatAfterDeferredStop(userId: string, work: () => Promise<void>): void {
-    const deferredStop = this.#sessions.get(userId)?.deferredStop;
-    if (!deferredStop) return;
-    const done = deferredStop.then(work).catch((error: unknown) => {
+    const userSession = this.#sessions.get(userId);
+    if (!userSession?.deferredStop) return;
+    userSession.deferredStop = userSession.deferredStop.then(work).catch((error: unknown) => {
       this.#context.logger.error({ userId, err: error }, 'the work after the stop of a client failed');
-    });
-    this.#workAfterStops.set(userId, done);
-    void done.then(() => {
-      if (this.#workAfterStops.get(userId) === done) this.#workAfterStops.delete(userId);
     });
   }
 
@@ -280,7 +269,7 @@ export class UserSessions {
     const { events } = this.#options;
     const { diagnostics, logger } = this.#context;
     diagnostics.publish('clientStopped', { userId, reason });
-    this.#removeSession(userId);
+    void this.#removeSession(userId);
     const hasStopFailed = error && reason !== 'failed' && reason !== 'loggedOut';
     const fields = { userId, reason, ...(error && { err: error }) };
     if (hasStopFailed) logger.error(fields, 'client stopped');
@@ -289,13 +278,13 @@ export class UserSessions {
     this.connections.clientStopped(userId, reason, error);
   }
 
-  /** Removes the session of a stopped client, after the rest of its deferred stop if there is one. */
-  #removeSession(userId: string): void {
+  /** Removes the session of a stopped client; at once, or after its deferred stop and the work that follows it. */
+  async #removeSession(userId: string): Promise<void> {
     const userSession = this.#sessions.get(userId);
-    const remove = (): void => {
-      if (this.#sessions.get(userId) === userSession) this.#sessions.delete(userId);
-    };
-    if (userSession?.deferredStop) void userSession.deferredStop.finally(remove);
-    else remove();
+    for (let ended: Promise<void> | undefined; ended !== userSession?.deferredStop;) {
+      ended = userSession?.deferredStop;
+      await ended;
+    }
+    if (this.#sessions.get(userId) === userSession) this.#sessions.delete(userId);
   }
 }

@@ -1,16 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { ReceiptSender } from '../../src/ephemeral/receipt-sender.js';
-import type { EventOrder } from '../../src/ephemeral/receipt-sender.js';
+import type { ReceiptCaller } from '../../src/ephemeral/receipt-sender.js';
 import { json, matrixError } from '../support/scripted-fetch.js';
 import { rejection } from '../support/rejection.js';
 import { alice, httpOnScript, room, sessionOf } from '../messages/support/http-on-script.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const order = ['$1', '$2', '$3'];
-const userSession: EventOrder = {
-  isNotAfter: (_roomId, a, b) =>
-    order.includes(a) && order.includes(b) ? order.indexOf(a) <= order.indexOf(b) : undefined,
-};
+const isNotAfter = (a: string, b: string): boolean | undefined =>
+  order.includes(a) && order.includes(b) ? order.indexOf(a) <= order.indexOf(b) : undefined;
+const userSession: NonNullable<ReceiptCaller['userSession']> = { timelines: { get: () => ({ isNotAfter }) } };
 
 function setUp(answers: Parameters<typeof httpOnScript>[0] = [], maxSent?: number) {
   const script = [...answers, ...Array.from({ length: 10 }, () => () => json({}))];

@@ -41,7 +41,7 @@ function setUp({ answers, hasEncryption = true, client = {}, isRunning = false }
     session: sessionOfClient,
     encryption,
     isEncrypted: (_roomId, askHomeserver) => askHomeserver(),
-    messageSent: (...sent) => events.push(['sent', ...sent]),
+    timelines: { noteSent: (...sent) => events.push(['sent', ...sent]) },
     ...client,
   };
   const caller: SendingCaller = { session, ...(isRunning && { userSession }) };

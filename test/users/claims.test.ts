@@ -84,11 +84,11 @@ describe('the claim of a session', () => {
     await clock.advance(1_000);
     // Without callbacks events are deferred; the next callback gets them from a new delivery of the same session.
     callbacks.forget(userId);
-    session.lastCallbackRemoved();
+    session.callbacksChanged();
     say('two');
     await clock.advance(1_000);
     callbacks.add(userId, recorder.callback, { types: ['message'] });
-    session.callbackAdded();
+    session.callbacksChanged();
     await clock.advance(1_000);
     await session.stop();
     expect(recorder.bodies()).toEqual(['one', 'two']);

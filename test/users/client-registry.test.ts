@@ -7,6 +7,7 @@ import { ManualClock, MemoryUserEngine } from '../../src/testing/index.js';
 
 /** A client whose start and stop end when the test says so. */
 class StubClient extends MemoryUserEngine {
+  readonly engine = this;
   readonly starting = Promise.withResolvers<void>();
   readonly stopping = Promise.withResolvers<void>();
   readonly pace: (number | 'live')[] = [];

@@ -266,7 +266,8 @@ describe('a connection whose client fails', () => {
         starts.push(clock.now());
         if (on.startError) throw on.startError;
         clients.push(hooks);
-        return new MemoryUserEngine(clock);
+        const engine = new MemoryUserEngine(clock);
+        return Object.assign(engine, { engine });
       },
       idleTimeoutMs: HOUR,
       sweepIntervalMs: 60_000,

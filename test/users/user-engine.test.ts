@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { ClientEvent } from '../../src/index.js';
 import { ManualClock, MemoryEventLog, MemoryUserEngine, userEngineContract } from '../../src/testing/index.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
+import type { UserEngine } from '../../src/core/ports/user-engine.js';
+import type { UserSession } from '../../src/users/user-session.js';
 import { userSessionOnFake } from '../support/user-session-on-fake.js';
 
 describe('MemoryUserEngine', () => {
@@ -20,11 +22,24 @@ describe('MemoryUserEngine', () => {
   });
 });
 
+/** The engine of a session, which the session starts and stops. */
+function startedBy(session: UserSession): UserEngine {
+  const start = (signal: AbortSignal): Promise<void> => session.start(signal);
+  const stop = (): Promise<void> => session.stop();
+  return new Proxy(session.engine, {
+    get: (engine, name: keyof UserEngine) => {
+      if (name === 'start' || name === 'stop') return name === 'start' ? start : stop;
+      const value: unknown = engine[name];
+      return typeof value === 'function' ? (value.bind(engine) as unknown) : value;
+    },
+  });
+}
+
 describe('UserSession', () => {
   userEngineContract({ describe, it, expect }, async () => {
     const on = await userSessionOnFake();
     return {
-      engine: on.session,
+      engine: startedBy(on.session),
       say: on.say,
       received: () => on.recorder.bodies(),
       advance: (ms) => on.clock.advance(ms),
@@ -72,12 +87,12 @@ describe('UserSession on an engine without a sync', () => {
     const { session, engine, clock, callbacks, recorder, userId } = on;
     await session.start(signal);
     callbacks.remove(userId, recorder.callback);
-    session.lastCallbackRemoved();
+    session.callbacksChanged();
     engine.say('missed');
     await clock.advance(1_000);
     expect(on.bodies()).toEqual([]);
     callbacks.add(userId, recorder.callback, { types: ['message'] });
-    session.callbackAdded();
+    session.callbacksChanged();
     await clock.advance(1_000);
     engine.say('live');
     await clock.advance(1_000);
@@ -88,8 +103,8 @@ describe('UserSession on an engine without a sync', () => {
   it('has no SDK client before the application asks for one', async () => {
     await using on = await open();
     await on.session.start(signal);
-    expect(on.session.sdkClientIfMade()).toBeUndefined();
-    expect(await on.session.sdkClient()).toBe(on.session.sdkClientIfMade());
+    expect(on.session.engine.sdkClientIfMade()).toBeUndefined();
+    expect(await on.session.engine.sdkClient()).toBe(on.session.engine.sdkClientIfMade());
     await on.session.stop();
   });
 });

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
 import { ManagerLifecycle } from '../../src/core/lifecycle.js';
-import { MatrixClientManagerError, memoryStorage } from '../../src/index.js';
+import { memoryStorage } from '../../src/index.js';
+import type { MatrixClientManagerError } from '../../src/index.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { Session } from '../../src/http/session.js';
 import { ManualClock, MemoryUserEngine } from '../../src/testing/index.js';
