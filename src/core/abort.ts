@@ -72,8 +72,27 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
       return reject(abortedError(operation, signal.reason));
     }
     const removeListener = onAbort(signal, () => reject(abortedError(operation, signal.reason)));
-    promise.then(resolve, reject).finally(removeListener);
+    settleAfter(promise, removeListener, resolve, reject);
   });
+}
+
+/** Passes the result of `promise` on after `cleanUp`. Takes one promise where `then` and `finally` would take two. */
+function settleAfter<T>(
+  promise: Promise<T>,
+  cleanUp: () => void,
+  resolve: (value: T) => void,
+  reject: (error: unknown) => void,
+): void {
+  promise.then(
+    (value) => {
+      cleanUp();
+      resolve(value);
+    },
+    (error: unknown) => {
+      cleanUp();
+      reject(error);
+    },
+  );
 }
 
 /** Settles as `promise` does, or rejects with `failure()` after `timeoutMs`. The work behind `promise` continues. */
@@ -85,7 +104,7 @@ export function orTimeout<T>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = clock.setTimeout(() => reject(failure()), timeoutMs);
-    promise.then(resolve, reject).finally(() => clock.clearTimeout(timer));
+    settleAfter(promise, () => clock.clearTimeout(timer), resolve, reject);
   });
 }
 

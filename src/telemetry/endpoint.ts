@@ -127,7 +127,8 @@ function childFor(node: Node, segment: string): Node {
 
 /** The template of a path, with names in place of its ids; `other` for an unknown path. */
 export function endpointOf(path: string): string {
-  const start = path.search(/\/(_matrix|_synapse|\.well-known)\//); // the homeserver may be served below a path
+  // The homeserver may be served below a path.
+  const start = path.startsWith('/_') ? 0 : path.search(/\/(_matrix|_synapse|\.well-known)\//);
   let node: Node | undefined = rootNode;
   let version = '';
   for (const segment of (start > 0 ? path.slice(start) : path).split('/')) {
