@@ -8,22 +8,13 @@ import type { RoomChanges } from '../sync/sync-response.js';
  */
 export function gapsOfAllRooms(matrixClient: MatrixClient, position: string, since: string): RoomChanges {
   const rooms = matrixClient.getRooms();
+  const idsOf = (membership: string): string[] =>
+    rooms.filter((room) => membershipOf(room) === membership).map(({ roomId }) => roomId);
+  const gap = { provenance: 'gap-fill', timeline: [], limited: true, prevBatch: position, gapStart: since } as const;
   const gaps = (membership: RoomBatch['membership']): RoomBatch[] =>
-    rooms
-      .filter((room) => membershipOf(room) === membership)
-      .map(({ roomId }) => {
-        const gap = { limited: true, prevBatch: position, gapStart: since };
-        return { roomId, membership, provenance: 'gap-fill', timeline: [], ...gap, ephemeral: [] };
-      });
-  const invites = rooms
-    .filter((room) => membershipOf(room) === 'invite')
-    .map(({ roomId }) => ({ roomId, provenance: 'gap-fill' as const, state: [] }));
-  const batch = {
-    position,
-    scope: 'changes' as const,
-    rooms: [...gaps('join'), ...gaps('leave')],
-    invites,
-  };
+    idsOf(membership).map((roomId) => ({ roomId, membership, ...gap, ephemeral: [] }));
+  const invites = idsOf('invite').map((roomId) => ({ roomId, provenance: 'gap-fill' as const, state: [] }));
+  const batch = { position, scope: 'changes' as const, rooms: [...gaps('join'), ...gaps('leave')], invites };
   return { batch, roomsToStore: new Set(rooms.map(({ roomId }) => roomId)) };
 }
 

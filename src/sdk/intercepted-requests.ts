@@ -1,19 +1,18 @@
 import type { Filter, MatrixClient } from 'matrix-js-sdk';
 import type { SyncQuery } from '../sync/sync-requests.js';
 
-export interface InterceptedRequests {
-  readonly sync: (query: SyncQuery) => Promise<unknown>;
-  readonly versions: () => Promise<unknown>;
-  /** Whether the client is waiting for its first sync. */
-  readonly isStarting: () => boolean;
-}
-
 /**
  * Answers requests that matrix-js-sdk sends at its start and in its sync loop, so that a start sends no request besides
  * syncs: `/sync`, `/versions` (the same for all clients) and the push rules (which a sync returns too). The filter goes
  * into the query of each sync. The SDK's other requests are sent as usual.
+ * @param isStarting - whether the client is waiting for its first sync
  */
-export function interceptSdkRequests(client: MatrixClient, { sync, versions, isStarting }: InterceptedRequests): void {
+export function interceptSdkRequests(
+  client: MatrixClient,
+  isStarting: () => boolean,
+  sync: (query: SyncQuery) => Promise<unknown>,
+  versions: () => Promise<unknown>,
+): void {
   const { http } = client;
   const authedRequest = http.authedRequest.bind(http) as (...args: unknown[]) => Promise<unknown>;
   Object.assign(http, {
@@ -33,8 +32,8 @@ export function interceptSdkRequests(client: MatrixClient, { sync, versions, isS
   });
   // `disableVoip` does not disable MatrixRTC, which costs a request per start, and a session and a logger per room that
   // are never freed. The capabilities are fetched later, when the application asks for them.
-  const noStart = { start: (): void => {} };
-  Object.assign(client.matrixRTC, noStart);
-  Object.assign(client.cachedRtcTransports, noStart);
-  Object.assign((client as unknown as { serverCapabilitiesService: object }).serverCapabilitiesService, noStart);
+  const { serverCapabilitiesService: capabilities } = client as unknown as { serverCapabilitiesService: object };
+  for (const service of [client.matrixRTC, client.cachedRtcTransports, capabilities]) {
+    Object.assign(service, { start: (): void => {} });
+  }
 }

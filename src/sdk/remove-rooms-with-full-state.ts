@@ -1,14 +1,14 @@
 import type { MatrixClient, Room } from 'matrix-js-sdk';
 import { roomsWithFullState } from '../sync/room-sections.js';
-import type { RoomChanges } from '../sync/sync-response.js';
+import type { ParsedSync } from '../sync/sync-response.js';
 
 /**
  * Removes from the client the rooms whose full state is in the response, as after a lost position or a rejoin. The SDK
  * would merge that state into the state that it has. Members who have left meanwhile would stay in it, and the SDK would
  * go on encrypting for them. Returns the ids of the removed rooms.
  */
-export function removeRoomsWithFullState(client: MatrixClient, changes: RoomChanges): string[] {
-  const roomIds = [...roomsWithFullState(changes)].filter((roomId) => {
+export function removeRoomsWithFullState(client: MatrixClient, sync: ParsedSync): string[] {
+  const roomIds = [...roomsWithFullState(sync)].filter((roomId) => {
     const room = client.getRoom(roomId);
     return room !== null && !isOnlyInvited(room);
   });

@@ -17,28 +17,28 @@ interface StoredAccountData {
   readonly growing?: true;
 }
 
+interface AccountData {
+  readonly hasUnloadedRooms: boolean;
+  /** Account data that was not passed to the SDK. */
+  readonly held: readonly unknown[];
+}
+
 /**
  * The resume data to store with a batch.
- * @param storesAccountData - whether to include the account data; it also records whether rooms are unloaded
- * @param hasUnloadedRooms - whether rooms are not loaded after the batch
- * @param heldAccountData - account data that was not passed to the SDK
+ * @param accountData - also store the account data, and whether rooms are unloaded after the batch
  */
 export function resumeData(
   client: MatrixClient,
-  batch: EventBatch,
+  { rooms: changedRooms, invites }: EventBatch,
   roomsToStore: ReadonlySet<string>,
-  storesAccountData: boolean,
-  hasUnloadedRooms: boolean,
-  heldAccountData: readonly unknown[],
+  accountData: AccountData | undefined,
 ): ResumeData | undefined {
   const rooms = new Map<string, string | null>();
-  for (const { roomId, membership } of batch.rooms) {
-    if (membership === 'leave') rooms.set(roomId, null);
-    else if (roomsToStore.has(roomId)) rooms.set(roomId, snapshot(client.getRoom(roomId), 'join'));
-  }
-  for (const { roomId } of batch.invites) rooms.set(roomId, snapshot(client.getRoom(roomId), 'invite'));
-  if (rooms.size === 0 && !storesAccountData) return undefined;
-  return { rooms, ...(storesAccountData && { accountData: accountData(client, hasUnloadedRooms, heldAccountData) }) };
+  for (const roomId of roomsToStore) rooms.set(roomId, snapshot(client.getRoom(roomId), 'join'));
+  for (const { roomId, membership } of changedRooms) if (membership === 'leave') rooms.set(roomId, null);
+  for (const { roomId } of invites) rooms.set(roomId, snapshot(client.getRoom(roomId), 'invite'));
+  if (rooms.size === 0 && !accountData) return undefined;
+  return { rooms, ...(accountData && { accountData: accountDataText(client, accountData) }) };
 }
 
 /**
@@ -58,20 +58,15 @@ export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
   const join = new Map<string, IJoinedRoom>();
   const invite = new Map<string, IInvitedRoom>();
   for (const [roomId, text] of stored.rooms) {
-    const room = JSON.parse(text) as RoomSnapshot;
-    if (room.membership === 'invite') {
-      invite.set(roomId, { invite_state: { events: room.state as IStrippedState[] } });
-      continue;
-    }
-    const joined = {
-      summary: room.summary,
-      state: { events: room.state },
+    const { membership, state, summary } = JSON.parse(text) as RoomSnapshot;
+    const empty = {
       timeline: { events: [], prev_batch: null },
       ephemeral: { events: [] },
       account_data: { events: [] },
-      unread_notifications: {},
     };
-    join.set(roomId, joined as unknown as IJoinedRoom);
+    const joined = { summary, state: { events: state }, ...empty, unread_notifications: {} };
+    if (membership === 'join') join.set(roomId, joined as unknown as IJoinedRoom);
+    else invite.set(roomId, { invite_state: { events: state as IStrippedState[] } });
   }
   return {
     nextBatch,
@@ -108,7 +103,7 @@ function snapshot(room: Room | null, membership: RoomSnapshot['membership']): st
   return JSON.stringify({ membership, state, summary: withHeroes } satisfies RoomSnapshot);
 }
 
-function accountData(client: MatrixClient, hasUnloadedRooms: boolean, held: readonly unknown[]): string {
+function accountDataText(client: MatrixClient, { hasUnloadedRooms, held }: AccountData): string {
   const known = [...client.store.accountData.values()].map((event) => event.event).filter((event) => isObject(event));
   return JSON.stringify({
     events: [...known, ...held],

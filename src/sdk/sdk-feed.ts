@@ -5,8 +5,12 @@ import type { KnownTimeline } from '../core/ports/event-source.js';
 import { jsonCopy } from '../core/json-copy.js';
 import { LatestReceipts } from '../sync/receipts.js';
 import { isFitForSdk } from '../sync/response-parts.js';
+import type { SyncContext } from '../sync/sync-context.js';
+import type { ParsedSync } from '../sync/sync-response.js';
+import { removeRoomsWithFullState } from './remove-rooms-with-full-state.js';
 import { containSdkFailures } from './sdk-containment.js';
 import type { OnSdkFailure } from './sdk-containment.js';
+import { dropKnownEvents, trimTimelines } from './sdk-timelines.js';
 import { SharedReEmitter } from './shared-re-emitter.js';
 
 /** The receipts and unread counts of a room that were not passed to the SDK. */
@@ -26,22 +30,31 @@ const memberEvents = new Set<string>([...Object.values(RoomMemberEvent), ...Obje
  */
 export class SdkFeed {
   readonly #client: MatrixClient;
+  readonly #timelineLimit: number;
+  readonly #encrypts: boolean;
   readonly #heldRooms = new Map<string, HeldRoom>();
   /** The `m.push_rules` event as JSON, which needs less memory than the parsed objects. */
   #pushRules: string | undefined;
   readonly #setPushRules: MatrixClient['setPushRules'];
   readonly #onFailure: OnSdkFailure;
+  /** The counts of the device's keys in the last response: the SDK would read missing counts as zero. */
+  #deviceKeyCounts: object = {};
   #timelineOf: ((roomId: string) => KnownTimeline | undefined) | undefined;
 
   /**
    * @param saved - the saved sync that the SDK resumes from; its push rules are removed
-   * @param onFailure - called when the SDK throws on a part of a sync; the other parts are processed
    * @param encrypts - whether the client has encryption, which listens to changes of membership
    */
-  constructor(client: MatrixClient, saved: ISavedSync | undefined, onFailure: OnSdkFailure, encrypts = false) {
+  constructor(client: MatrixClient, context: SyncContext, saved: ISavedSync | undefined, encrypts: boolean) {
+    const { userId, diagnostics, logger, timelineLimit } = context;
     this.#client = client;
-    this.#onFailure = onFailure;
-    containSdkFailures(client, onFailure);
+    this.#timelineLimit = timelineLimit;
+    this.#encrypts = encrypts;
+    this.#onFailure = (error, roomId) => {
+      diagnostics.publish('malformed', { parts: 1 });
+      logger.warn({ userId, roomId, err: error }, 'the SDK failed to process a part of a sync; skipping that part');
+    };
+    containSdkFailures(client, this.#onFailure);
     this.#setPushRules = client.setPushRules.bind(client);
     if (saved) saved.accountData = this.#holdPushRules(saved.accountData);
     const isSuppressed = (name: string): boolean =>
@@ -61,10 +74,27 @@ export class SdkFeed {
   }
 
   /**
+   * Prepares a sync for the SDK. Returns the ids of the rooms that were removed from the client, because the response has
+   * their full state.
+   * @param response - the response of the sync; changed in place
+   */
+  prepare(sync: ParsedSync, response: ISyncResponse): string[] {
+    const { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback } = response;
+    if (sync.batch.scope === 'late-rooms') Object.assign(response, this.#deviceKeyCounts);
+    else if (this.#encrypts) {
+      this.#deviceKeyCounts = { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback };
+    }
+    const removed = removeRoomsWithFullState(this.#client, sync);
+    this.#holdBack(response);
+    dropKnownEvents(this.#client, response);
+    return removed;
+  }
+
+  /**
    * Moves receipts and push rules from the response to memory, notes the unread counts, and removes messages. Changes the
    * response in place. Does nothing once the feed is complete.
    */
-  holdBack(response: ISyncResponse): void {
+  #holdBack(response: ISyncResponse): void {
     if (this.isComplete) return;
     const { account_data: accountData } = response;
     if (accountData?.events) accountData.events = this.#holdPushRules(accountData.events);
@@ -80,7 +110,7 @@ export class SdkFeed {
     }
   }
 
-  /** Whether a response that {@link holdBack} has changed still has data for the SDK. */
+  /** Whether a response that {@link prepare} has changed still has data for the SDK. */
   hasDataForSdk({ next_batch: _next, rooms, account_data: accountData, ...more }: ISyncResponse): boolean {
     if (this.isComplete || this.#client.getCrypto()) return true;
     const { presence, to_device: toDevice } = more as Partial<ISyncResponse>;
@@ -88,10 +118,15 @@ export class SdkFeed {
     return Object.values(rooms ?? {}).some((section) => Object.keys(section ?? {}).length > 0);
   }
 
-  /** Frees the rooms' state at the start of the timeline, which only pagination inside the SDK would need. */
-  trimState(roomIds: Iterable<string>): void {
+  /**
+   * Frees what the SDK keeps of rooms that a sync has changed: old events, and the state at the start of the timeline,
+   * which only pagination inside the SDK would need.
+   * @param withState - rooms whose state has changed
+   */
+  trim(roomIds: readonly string[], withState: ReadonlySet<string>): void {
+    trimTimelines(this.#client, roomIds, this.#timelineLimit);
     if (this.isComplete) return;
-    for (const roomId of roomIds) {
+    for (const roomId of withState) {
       const room = this.#client.getRoom(roomId);
       if (!room) continue;
       room.oldState.events.clear();

@@ -7,7 +7,6 @@ import { nextEventLoopTurn } from '../core/event-loop.js';
 import { runAllSteps } from '../core/run-all-steps.js';
 import type { EventBatch, EventReceiver } from '../core/ports/event-source.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
-import { isObject } from '../core/raw-event.js';
 import type { Trace } from '../core/diagnostics.js';
 import type { UserEncryption } from './crypto/user-encryption.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
@@ -18,35 +17,19 @@ import { clientFailure } from '../sync/client-failure.js';
 import { FastStart } from '../sync/fast-start.js';
 import { interceptSdkRequests } from './intercepted-requests.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
-import { removeRoomsWithFullState } from './remove-rooms-with-full-state.js';
 import { loadedRoomsIfPartial, resumeData, resumePosition, savedSync } from './room-snapshots.js';
 import { DeletedRoomCheck } from './deleted-room-check.js';
 import { MissedEventsSync } from '../sync/missed-events-sync.js';
 import { gapsOfAllRooms } from './gaps-of-all-rooms.js';
 import type { SyncedClient } from '../sync/missed-events-sync.js';
-import { initialLimit, syncLimit, uncachedFilter } from '../sync/sync-query.js';
-import type { SyncContext } from '../sync/sync-context.js';
-import { SyncRequests } from '../sync/sync-requests.js';
+import { initialLimit, syncLimit } from '../sync/sync-query.js';
+import type { SyncContext, SyncSettings } from '../sync/sync-context.js';
 import type { SyncQuery } from '../sync/sync-requests.js';
 import { SyncPoll } from '../sync/sync-poll.js';
 import type { SyncResult } from '../sync/sync-poll.js';
-import type { OnSdkFailure } from './sdk-containment.js';
 import { assertClientSurface } from './private-surface.js';
 import { SdkFeed } from './sdk-feed.js';
 import { SyncStore } from './sync-store.js';
-import { dropKnownEvents, trimTimelines } from './sdk-timelines.js';
-
-/** The settings of clients that poll. */
-export interface SyncSettings {
-  /** Whether to start with a few rooms if the homeserver supports sliding sync. */
-  readonly slidingSync: boolean;
-  /** Events kept in memory per room. */
-  readonly timelineLimit: number;
-  /** How long the homeserver may hold a sync that has no events, in milliseconds. */
-  readonly pollTimeoutMs: number;
-  /** How long the sync for missed events may fail while the homeserver answers other requests, in milliseconds. */
-  readonly gapFillTimeoutMs: number;
-}
 
 /** The user of a client. */
 export interface SyncUser {
@@ -67,6 +50,15 @@ const STOP_STEP_MS = 30_000;
 
 type Phase = 'new' | 'starting' | 'running' | 'closing';
 
+/** The sync that the SDK is processing. */
+interface PendingSync {
+  readonly sync: SyncResult;
+  readonly trace: Trace<'sync'>;
+  readonly hasAccountData: boolean;
+  /** Whether parts of the sync were held back from the SDK. */
+  readonly wasHeldBack: boolean;
+}
+
 /**
  * One user's matrix-js-sdk client. Its sync loop ends only when {@link SyncClient.stop} is called.
  *
@@ -78,10 +70,8 @@ type Phase = 'new' | 'starting' | 'running' | 'closing';
  */
 export class SyncClient implements SessionEngine<MatrixClient> {
   readonly #matrixClient: MatrixClient;
-  readonly #context: HomeserverContext;
-  readonly #settings: SyncSettings;
+  readonly #context: SyncContext;
   readonly #user: Omit<SyncUser, 'stored'>;
-  readonly #userId: string;
   readonly resumesFrom: string | undefined;
   /** Aborts every request except the poll. */
   readonly #requestsAbort = new AbortController();
@@ -99,33 +89,23 @@ export class SyncClient implements SessionEngine<MatrixClient> {
   readonly #missedEventsSync: MissedEventsSync;
   readonly #deletedRooms: DeletedRoomCheck;
   readonly #feed: SdkFeed;
-  /** The result that the SDK is processing. */
-  #pending: SyncResult | undefined;
+  #pending: PendingSync | undefined;
   /** Whether the stored position was saved before all rooms were loaded. */
   #storedWithUnloadedRooms: boolean;
-  #accountDataChanged = false;
-  /** Whether parts of the pending result were held back from the SDK. */
-  #wasHeldBack = false;
-  /** The trace of the pending result. */
-  #trace: Trace<'sync'> | undefined;
-  /** The counts of the device's one-time and fallback keys, as in the last sync response. */
-  #deviceKeyCounts: object = {};
 
-  constructor(context: HomeserverContext, settings: SyncSettings, user: SyncUser) {
-    const { stored, ...rest } = user; // large, and needed only in the constructor
+  constructor(homeserver: HomeserverContext, settings: SyncSettings, { stored, ...user }: SyncUser) {
     const { credentials, session, encryption } = user;
-    const { logger, diagnostics } = context;
+    const { logger } = homeserver;
     const { userId } = credentials;
-    const { timelineLimit } = settings;
+    const isStarting = (): boolean => this.#phase === 'starting';
+    const context = { ...homeserver, ...settings, userId, session, signal: this.#pollAbort.signal, isStarting };
     this.#context = context;
-    this.#settings = settings;
-    this.#user = rest;
-    this.#userId = userId;
+    this.#user = user; // without `stored`, which is large
     this.resumesFrom = resumePosition(stored);
     const saved = savedSync(stored);
     this.#firstSync.promise.catch(() => {}); // start() may not await it any more
     silenceSdkRootLogger();
-    this.#matrixClient = createClient({
+    const matrixClient = createClient({
       baseUrl: context.http.homeserverUrl,
       userId,
       deviceId: credentials.deviceId,
@@ -135,17 +115,12 @@ export class SyncClient implements SessionEngine<MatrixClient> {
       logger: sdkLogger(logger, userId),
       disableVoip: true,
     });
-    assertClientSurface(this.#matrixClient); // before parts of the client are replaced
-    const onSdkFailure: OnSdkFailure = (error, roomId) => {
-      diagnostics.publish('malformed', { parts: 1 });
-      logger.warn({ userId, roomId, err: error }, 'the SDK failed to process a part of a sync; skipping that part');
-    };
-    this.#feed = new SdkFeed(this.#matrixClient, saved, onSdkFailure, encryption !== undefined);
+    this.#matrixClient = matrixClient;
+    assertClientSurface(matrixClient); // before parts of the client are replaced
+    this.#feed = new SdkFeed(matrixClient, context, saved, encryption !== undefined);
     const loadedRooms = loadedRoomsIfPartial(stored);
     this.#storedWithUnloadedRooms = loadedRooms !== undefined;
-    const syncContext: SyncContext = { ...context, userId, session, timelineLimit, signal: this.#pollAbort.signal };
-    const requests = new SyncRequests(syncContext, () => this.#phase === 'running');
-    const fastStart = new FastStart(syncContext, requests, {
+    this.#fastStart = new FastStart(context, {
       // The second sync of a fast start confirms the to-device messages of the first. The SDK does not have them yet, so
       // a crash in between would lose them. A new device has none.
       usesSlidingSync: settings.slidingSync && encryption?.wasNew !== false,
@@ -153,33 +128,24 @@ export class SyncClient implements SessionEngine<MatrixClient> {
       // Meanwhile batches of polls are not delivered, because the missed events come before them.
       mayLoadRooms: () => !this.#missedEventsSync.blocksDelivery,
     });
-    this.#fastStart = fastStart;
-    this.#deletedRooms = new DeletedRoomCheck(this.#matrixClient, requests, logger, stored.since !== undefined);
-    const { gapFillTimeoutMs } = settings;
-    this.#missedEventsSync = new MissedEventsSync(syncContext, requests, { fastStart, gapFillTimeoutMs });
-    this.#poll = new SyncPoll(syncContext, requests, {
-      fastStart,
+    this.#missedEventsSync = new MissedEventsSync(context, this.#fastStart);
+    this.#deletedRooms = new DeletedRoomCheck(matrixClient, context, stored.since !== undefined);
+    this.#poll = new SyncPoll(context, {
+      fastStart: this.#fastStart,
       resumesFrom: this.resumesFrom,
       hasDeliveredBefore: stored.lastDelivered.size > 0,
       encryption,
-      isStarting: () => this.#phase === 'starting',
       onReachableChanged: (connected) => {
         if (this.#phase !== 'closing') user.onReachableChanged(connected);
       },
       onFailure: (error) => this.#fail(error),
     });
-    interceptSdkRequests(this.#matrixClient, {
-      sync: (query) => {
-        this.#hasPolled = true;
-        return this.#syncForSdk(query);
-      },
-      versions: () => context.versions.get(this.#requestsAbort.signal),
-      isStarting: () => this.#phase === 'starting',
-    });
-    this.#matrixClient.on(ClientEvent.SyncUnexpectedError, (error) => {
+    const readVersions = (): Promise<unknown> => context.versions.get(this.#requestsAbort.signal);
+    interceptSdkRequests(matrixClient, isStarting, (query) => this.#syncForSdk(query), readVersions);
+    matrixClient.on(ClientEvent.SyncUnexpectedError, (error) => {
       logger.error({ userId, err: error }, 'the SDK failed to process a sync');
     });
-    this.#matrixClient.on(ClientEvent.Sync, (state) => {
+    matrixClient.on(ClientEvent.Sync, (state) => {
       if (state === SyncState.Stopped) this.#loopEnded.resolve();
     });
   }
@@ -251,9 +217,9 @@ export class SyncClient implements SessionEngine<MatrixClient> {
 
   /** Resolves when the first sync was processed. After a rejection, call {@link stop}. */
   async start(signal: AbortSignal): Promise<void> {
-    const { timelineLimit, pollTimeoutMs } = this.#settings;
+    const { timelineLimit, pollTimeoutMs, userId } = this.#context;
     this.#phase = 'starting';
-    const abort = (): void => this.#firstSync.reject(abortedError(`starting ${this.#userId}`, signal.reason));
+    const abort = (): void => this.#firstSync.reject(abortedError(`starting ${userId}`, signal.reason));
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
     try {
@@ -263,9 +229,9 @@ export class SyncClient implements SessionEngine<MatrixClient> {
           pollTimeout: pollTimeoutMs,
           lazyLoadMembers: true,
           disablePresence: true,
-          filter: Filter.fromJson(this.#userId, '', { room: { timeline: { limit: syncLimit(timelineLimit) } } }),
+          filter: Filter.fromJson(userId, '', { room: { timeline: { limit: syncLimit(timelineLimit) } } }),
         });
-        this.#started = started.catch((error: unknown) => this.#fail(clientFailure(error, this.#userId)));
+        this.#started = started.catch((error: unknown) => this.#fail(clientFailure(error, userId)));
       }
       await this.#firstSync.promise;
       this.#phase = 'running';
@@ -287,8 +253,9 @@ export class SyncClient implements SessionEngine<MatrixClient> {
   async #stop(): Promise<void> {
     const matrixClient = this.#matrixClient;
     const { encryption } = this.#user;
+    const { userId } = this.#context;
     this.#phase = 'closing';
-    this.#firstSync.reject(abortedError(`starting ${this.#userId}`));
+    this.#firstSync.reject(abortedError(`starting ${userId}`));
     this.#requestsAbort.abort();
     await runAllSteps(
       [
@@ -317,16 +284,16 @@ export class SyncClient implements SessionEngine<MatrixClient> {
         },
         () => this.#withStepTimeout(encryption?.close(), 'the release of its keys'),
       ],
-      `stopping ${this.#userId}`,
+      `stopping ${userId}`,
     );
   }
 
   /** Awaits a step of the stop. Rejects with `TIMEOUT` after {@link STOP_STEP_MS}. */
   async #withStepTimeout(step: Promise<void> | undefined, name: string): Promise<void> {
-    const message = `stopping ${this.#userId}: ${name} did not end within ${STOP_STEP_MS} ms`;
-    const timeoutError = (): MatrixClientManagerError =>
-      new MatrixClientManagerError('TIMEOUT', message, { userId: this.#userId });
-    if (step) await orTimeout(step, this.#context.clock, STOP_STEP_MS, timeoutError);
+    const { userId, clock } = this.#context;
+    const message = `stopping ${userId}: ${name} did not end within ${STOP_STEP_MS} ms`;
+    const timeoutError = (): MatrixClientManagerError => new MatrixClientManagerError('TIMEOUT', message, { userId });
+    if (step) await orTimeout(step, clock, STOP_STEP_MS, timeoutError);
   }
 
   /**
@@ -334,6 +301,7 @@ export class SyncClient implements SessionEngine<MatrixClient> {
    * without the SDK. Rejects when the client is stopped.
    */
   async #syncForSdk(query: SyncQuery): Promise<ISyncResponse> {
+    this.#hasPolled = true;
     for (let { since } = query; ;) {
       const result = await this.#next({ ...query, since });
       const response = this.#prepareForSdk(result);
@@ -351,20 +319,17 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     const missedEventsSync = this.#missedEventsSync;
     if (since === undefined) return this.#poll.next(query);
     for (;;) {
-      if (this.#receiver) await missedEventsSync.run(this.#syncedClient(this.#receiver, String(since)));
+      if (this.#receiver) await missedEventsSync.run(this.#syncedClient(this.#receiver, since));
       const { signal } = missedEventsSync;
+      const mayCheckRooms =
+        this.#phase === 'running' &&
+        !this.#fastStart.hasUnloadedRooms &&
+        !missedEventsSync.blocksDelivery &&
+        !this.#poll.hasQueuedResult;
       try {
-        const canCheck =
-          this.#phase === 'running' &&
-          !this.#fastStart.hasUnloadedRooms &&
-          !missedEventsSync.blocksDelivery &&
-          !this.#poll.hasQueuedResult;
-        const suspects = canCheck ? await this.#deletedRooms.findSuspects(signal) : new Set<string>();
-        if (suspects.size === 0) return await this.#poll.next(query, signal);
-        // A cached response would lack the newest events, such as the user's own leave.
-        const filter = uncachedFilter(String(query.filter));
-        const result = await this.#poll.next({ ...query, filter, timeout: 0 }, signal);
-        return { ...result, sync: this.#deletedRooms.remove(result.sync, suspects) };
+        return await (mayCheckRooms
+          ? this.#deletedRooms.next(this.#poll, query, signal)
+          : this.#poll.next(query, signal));
       } catch (error) {
         if (!signal.aborted || this.#pollAbort.signal.aborted) throw error;
       }
@@ -373,38 +338,41 @@ export class SyncClient implements SessionEngine<MatrixClient> {
 
   /** The SDK's current state, which belongs to `position`. */
   #syncedClient(receiver: EventReceiver, position: string): SyncedClient {
-    const matrixClient = this.#matrixClient;
     return {
       receiver,
       toBatch: ({ batch, roomsToStore }) => {
-        const held = this.#feed.heldAccountData();
-        const resume = resumeData(matrixClient, batch, roomsToStore, true, this.#storedWithUnloadedRooms, held);
-        return { ...batch, position, ...(resume && { resume }) };
+        // A sync that was not delivered may have loaded the remaining rooms. Then all rooms have to be stored.
+        const hasLoadedAll = this.#storedWithUnloadedRooms && !this.#fastStart.hasUnloadedRooms;
+        const joined = hasLoadedAll ? joinedRoomIds(this.#matrixClient) : [];
+        return { ...this.#withResumeData(batch, new Set([...roomsToStore, ...joined]), true), position };
       },
-      gapsSince: (since = position) => gapsOfAllRooms(matrixClient, position, since),
+      gapsSince: (since = position) => gapsOfAllRooms(this.#matrixClient, position, since),
     };
   }
 
-  #prepareForSdk(result: SyncResult): ISyncResponse {
-    const { sync, durationMs } = result;
-    const { malformed, batch, kind } = sync;
-    const response = sync.response as unknown as ISyncResponse;
-    const { logger, diagnostics } = this.#context;
+  /** Adds the data to resume from the SDK's current state. */
+  #withResumeData(batch: EventBatch, roomsToStore: ReadonlySet<string>, hasAccountData: boolean): EventBatch {
+    const { hasUnloadedRooms } = this.#fastStart;
+    const storesAccountData = hasAccountData || hasUnloadedRooms !== this.#storedWithUnloadedRooms;
+    this.#storedWithUnloadedRooms = hasUnloadedRooms;
+    const accountData = storesAccountData ? { hasUnloadedRooms, held: this.#feed.heldAccountData() } : undefined;
+    const resume = resumeData(this.#matrixClient, batch, roomsToStore, accountData);
+    return { ...batch, ...(resume && { resume }) };
+  }
+
+  #prepareForSdk(sync: SyncResult): ISyncResponse {
+    const { batch, durationMs, kind, malformed } = sync;
+    const { userId, logger, diagnostics } = this.#context;
     if (malformed > 0) {
       diagnostics.publish('malformed', { parts: malformed });
-      logger.warn({ userId: this.#userId, malformed }, 'left out malformed parts of a sync');
+      logger.warn({ userId, malformed }, 'left out malformed parts of a sync');
     }
-    const { account_data: accountData } = response;
-    this.#accountDataChanged = isObject(accountData) && Boolean(accountData.events?.length);
-    this.#keepDeviceKeyCounts(response, batch.scope === 'late-rooms');
-    for (const roomId of removeRoomsWithFullState(this.#matrixClient, sync))
-      this.#user.encryption?.dropRoomEncryptor(roomId);
-    this.#feed.holdBack(response);
-    dropKnownEvents(this.#matrixClient, response);
-    this.#wasHeldBack = !this.#feed.isComplete;
-    this.#pending = result;
+    const response = sync.response as unknown as ISyncResponse;
+    const hasAccountData = Boolean(response.account_data); // before parts of it are held back
+    for (const roomId of this.#feed.prepare(sync, response)) this.#user.encryption?.dropRoomEncryptor(roomId);
     diagnostics.publish('syncReceived', { kind, durationMs });
-    this.#trace = diagnostics.begin('sync', { userId: this.#userId, kind, waitMs: durationMs, ...sizeOf(batch) });
+    const trace = diagnostics.begin('sync', { userId, kind, waitMs: durationMs, ...sizeOf(batch) });
+    this.#pending = { sync, trace, hasAccountData, wasHeldBack: !this.#feed.isComplete };
     return response;
   }
 
@@ -414,52 +382,29 @@ export class SyncClient implements SessionEngine<MatrixClient> {
    */
   async #deliverPending(data: ISyncResponse): Promise<void> {
     const pending = this.#pending;
-    const trace = this.#trace;
     this.#pending = undefined;
     const isPending = (pending?.sync.response as unknown) === data;
     if (!pending || !isPending || this.#phase === 'closing') return;
-    const { sync, hasUnloadedRooms } = pending;
+    const { batch, roomsToStore } = pending.sync;
     const { encryption } = this.#user;
     // The keys of this sync are not stored, so its position must not be stored either; the next start repeats the sync.
     if (encryption?.failure) return this.#fail(encryption.failure);
     encryption?.synced(Boolean(data.device_lists?.changed?.length));
-    const roomIds = sync.batch.rooms.map(({ roomId }) => roomId);
-    trimTimelines(this.#matrixClient, roomIds, this.#settings.timelineLimit);
-    this.#feed.trimState(sync.roomsToStore);
+    const roomIds = batch.rooms.map(({ roomId }) => roomId);
+    this.#feed.trim(roomIds, roomsToStore);
     try {
-      const storeAccountData = this.#accountDataChanged || hasUnloadedRooms !== this.#storedWithUnloadedRooms;
-      this.#storedWithUnloadedRooms = hasUnloadedRooms;
-      const held = storeAccountData ? this.#feed.heldAccountData() : [];
-      const resume = resumeData(
-        this.#matrixClient,
-        sync.batch,
-        sync.roomsToStore,
-        storeAccountData,
-        hasUnloadedRooms,
-        held,
-      );
-      const deliver = async (): Promise<void> => {
-        if (this.#missedEventsSync.blocksDelivery) this.#receiver?.acceptUndelivered(sync.batch);
-        else await this.#receiver?.accept({ ...sync.batch, ...(resume && { resume }) });
-      };
-      const delivered = trace ? trace.run(deliver) : deliver();
+      const delivered = pending.trace.run(async () => {
+        if (this.#missedEventsSync.blocksDelivery) this.#receiver?.acceptUndelivered(batch);
+        else await this.#receiver?.accept(this.#withResumeData(batch, roomsToStore, pending.hasAccountData));
+      });
       // The application has asked for the client after parts of this sync were held back.
-      if (this.#wasHeldBack && this.#feed.isComplete) this.#feed.fillTimelines(roomIds);
+      if (pending.wasHeldBack && this.#feed.isComplete) this.#feed.fillTimelines(roomIds);
       await delivered;
     } catch (error) {
-      this.#fail(clientFailure(error, this.#userId));
+      this.#fail(clientFailure(error, this.#context.userId));
     }
     if (this.#phase === 'starting') await encryption?.publishKeys();
     this.#firstSync.resolve();
-  }
-
-  /** Adds the last key counts to a response that the library made: the SDK would read missing counts as zero. */
-  #keepDeviceKeyCounts(response: ISyncResponse, isLibraryMade: boolean): void {
-    const { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback } = response;
-    if (isLibraryMade) Object.assign(response, this.#deviceKeyCounts);
-    else if (this.#user.encryption) {
-      this.#deviceKeyCounts = { device_one_time_keys_count: count, device_unused_fallback_key_types: fallback };
-    }
   }
 
   #fail(error: MatrixClientManagerError): void {
@@ -467,6 +412,10 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     if (this.#phase === 'running') this.#user.onFatal(error);
     else this.#firstSync.reject(error);
   }
+}
+
+function joinedRoomIds(client: MatrixClient): string[] {
+  return client.getRooms().flatMap((room) => (room.getMyMembership() === 'join' ? [room.roomId] : []));
 }
 
 function sizeOf({ rooms, invites }: EventBatch): { readonly rooms: number; readonly events: number } {

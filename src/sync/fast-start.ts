@@ -5,11 +5,11 @@ import type { RoomBatch } from '../core/ports/event-source.js';
 import { withoutLiveEvents, noSections, roomsWithFullState } from './room-sections.js';
 import type { RoomSections } from './room-sections.js';
 import { SLIDING_SYNC_FEATURE, SlidingSync } from './sliding-sync.js';
-import { initialLimit, NO_ROOMS_FILTER, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
+import { initialLimit, NO_ROOMS_FILTER } from './sync-query.js';
 import type { SyncContext } from './sync-context.js';
-import type { SyncRequests } from './sync-requests.js';
+import { requestJoinedRooms, syncOnce } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
-import type { JoinedRoomBody, ParsedSync, RoomChanges } from './sync-response.js';
+import type { ParsedSync, RoomChanges } from './sync-response.js';
 
 /** Number of rooms in the first window, and in each later one. */
 const FIRST_WINDOW_SIZE = 20;
@@ -28,6 +28,7 @@ export interface FastStartOptions {
   readonly mayLoadRooms: () => boolean;
 }
 
+/** Rooms that are loaded together. */
 interface RoomWindow {
   readonly sections: RoomSections;
   /** Whether all rooms are loaded once these are. */
@@ -36,15 +37,8 @@ interface RoomWindow {
 
 interface WindowWithSync {
   readonly sections: RoomSections;
-  /** The events since the position; undefined if other rooms have to be loaded first. */
-  readonly liveSync: ParsedSync | undefined;
-}
-
-/** One sync for the client to process. Chunks are processed in the order in which they are returned. */
-export interface SyncChunk {
-  readonly sync: ParsedSync;
-  /** Whether rooms are still to be loaded after this chunk. */
-  readonly hasUnloadedRooms: boolean;
+  /** The events since the position. Empty if other rooms have to be loaded first. */
+  readonly liveSync: readonly ParsedSync[];
 }
 
 /**
@@ -62,7 +56,6 @@ export interface SyncChunk {
  */
 export class FastStart {
   readonly #context: SyncContext;
-  readonly #requests: SyncRequests;
   readonly #options: FastStartOptions;
   readonly #slidingSync: SlidingSync;
   /** Only kept while other rooms are not loaded. */
@@ -81,12 +74,11 @@ export class FastStart {
   #failures = 0;
   #nextLoadAt = 0;
 
-  constructor(context: SyncContext, requests: SyncRequests, options: FastStartOptions) {
+  constructor(context: SyncContext, options: FastStartOptions) {
     const { loadedRooms } = options;
     this.#context = context;
-    this.#requests = requests;
     this.#options = options;
-    this.#slidingSync = new SlidingSync(requests, context.userId, initialLimit(context.timelineLimit));
+    this.#slidingSync = new SlidingSync(context);
     this.#loadedRooms = new Set(loadedRooms);
     this.#hasUnloadedRooms = loadedRooms !== undefined;
     this.#syncsFirst = this.#hasUnloadedRooms;
@@ -108,51 +100,42 @@ export class FastStart {
     return this.#hasUnloadedRooms && this.#options.mayLoadRooms() && clock.now() >= this.#nextLoadAt;
   }
 
-  /** Call this when all rooms are loaded, also if one plain sync has returned them all. Forgets the queued rooms. */
-  markAllRoomsLoaded(): void {
-    this.#hasUnloadedRooms = false;
-    this.#loadedRooms.clear();
-    this.#unavailableRooms.clear();
-    this.#queuedRooms = [];
-    this.#priorityRooms = [];
-  }
-
-  /** Loads the first rooms and the live events; undefined if the homeserver does not offer a fast start. */
-  async loadFirstRooms(): Promise<SyncChunk[] | undefined> {
+  /**
+   * Loads the first rooms and the live events. Returns the syncs for the client to process, in order; undefined if the
+   * homeserver does not offer a fast start.
+   */
+  async loadFirstRooms(): Promise<ParsedSync[] | undefined> {
     if (!(await this.#canUseSlidingSync())) return undefined;
-    const data = await this.#sync(NO_ROOMS_FILTER);
-    const position = this.#parse(data, undefined, false);
+    const position = await syncOnce(this.#context, { filter: NO_ROOMS_FILTER, isCatchUp: false });
     const window = await this.#tryFirstWindow();
     if (!window) return undefined;
     this.#hasUnloadedRooms = !window.isLast;
     const { sections, liveSync } = await this.#addLiveSync(window, position.batch.position, false);
-    const hasUnloadedRooms = this.#hasUnloadedRooms;
-    const parsed = this.#parse({ ...position.response, rooms: roomsBody(sections) }, undefined, false);
-    const first = { ...parsed, batch: { ...parsed.batch, ...(hasUnloadedRooms && { scope: 'first-rooms' as const }) } };
-    return [{ sync: first, hasUnloadedRooms }, ...(liveSync ? [{ sync: liveSync, hasUnloadedRooms }] : [])];
+    return [this.#roomsAsSync(sections, this.#hasUnloadedRooms && 'first-rooms', position.response), ...liveSync];
   }
 
   /**
-   * Loads more rooms and the live events. Returns at least one chunk.
+   * Loads more rooms and the live events. Returns at least one sync for the client to process; undefined if loading is
+   * postponed because it has failed repeatedly.
    * @param isCatchUp - whether the user missed the live events; their provenance is then `gap-fill`
    */
-  async loadMoreRooms(since: string, isCatchUp: boolean): Promise<SyncChunk[]> {
-    for (;;) {
-      const { sections, liveSync } = await this.#addLiveSync(await this.#nextWindow(), since, isCatchUp);
-      this.#failures = Math.min(this.#failures, LOAD_ATTEMPTS - 1); // after a postponement, a single failure postpones again
-      const hasUnloadedRooms = this.#hasUnloadedRooms;
-      const chunks = liveSync ? [{ sync: liveSync, hasUnloadedRooms }] : [];
-      if (sections.join.size > 0) {
-        const parsed = this.#parse({ next_batch: since, rooms: roomsBody(sections) }, undefined, false);
-        const backfill = { ...parsed, batch: { ...parsed.batch, scope: 'late-rooms' as const } };
-        chunks.unshift({ sync: backfill, hasUnloadedRooms });
+  async loadMoreRooms(since: string, isCatchUp: boolean): Promise<ParsedSync[] | undefined> {
+    try {
+      for (;;) {
+        const { sections, liveSync } = await this.#addLiveSync(await this.#nextWindow(), since, isCatchUp);
+        this.#failures = Math.min(this.#failures, LOAD_ATTEMPTS - 1); // after a postponement, a single failure postpones again
+        const hasBackfill = sections.join.size > 0;
+        const backfill = hasBackfill ? [this.#roomsAsSync(sections, 'late-rooms', { next_batch: since })] : [];
+        if (backfill.length + liveSync.length > 0) return [...backfill, ...liveSync];
       }
-      if (chunks.length > 0) return chunks;
+    } catch (error) {
+      if (!this.#postponesAfter(error)) throw error;
+      return undefined;
     }
   }
 
-  /** Records a failed load. Returns whether loading is now postponed; if not, the caller handles the error. */
-  recordLoadFailure(error: unknown): boolean {
+  /** Records a failed load. Returns whether loading is now postponed. */
+  #postponesAfter(error: unknown): boolean {
     const { clock, logger, userId, signal } = this.#context;
     if (signal.aborted || !isRetryable(failureClass(error)) || ++this.#failures < LOAD_ATTEMPTS) return false;
     const delayMs = retryDelayMs(error, this.#failures - LOAD_ATTEMPTS + 1, POSTPONE_BACKOFF);
@@ -163,31 +146,51 @@ export class FastStart {
 
   /** Updates the loaded and queued rooms from a plain sync. Returns the sync with its unloaded rooms marked. */
   recordPlainSync(sync: ParsedSync): ParsedSync {
+    if (sync.batch.scope === 'all-rooms') this.#markAllRoomsLoaded();
     if (!this.#hasUnloadedRooms) return sync;
-    const marked = this.markUnloadedRooms(sync);
-    const unloaded = marked.batch.rooms.filter((room) => room.isAwaitingBackfill).map(({ roomId }) => roomId);
+    const marked = this.markUnloadedRooms(sync, roomsWithFullState(sync));
     this.#syncsFirst = false;
-    this.#priorityRooms = [...new Set([...this.#priorityRooms, ...unloaded])].filter(
-      (roomId) => !this.#unavailableRooms.has(roomId),
-    );
+    this.#loadFirst(marked, this.#priorityRooms);
     this.#updateLoadedRooms(sync);
     return marked;
   }
 
-  /** Marks the unloaded rooms: the changes have their live events, but neither their backlog nor their full state. */
-  markUnloadedRooms<Changes extends RoomChanges>(changes: Changes): Changes {
+  /**
+   * Marks the unloaded rooms: the changes have their live events, but neither their backlog nor their full state.
+   * @param complete - rooms whose full state is in the changes, if the client processes them
+   */
+  markUnloadedRooms<Changes extends RoomChanges>(changes: Changes, complete: ReadonlySet<string> = new Set()): Changes {
     if (!this.#hasUnloadedRooms) return changes;
     const { batch, roomsToStore } = changes;
-    const complete = roomsWithFullState(changes);
     const isUnloaded = ({ roomId, membership }: RoomBatch): boolean =>
       membership === 'join' && !this.#loadedRooms.has(roomId) && !complete.has(roomId);
-    const unloaded = new Set(batch.rooms.filter(isUnloaded).map(({ roomId }) => roomId));
-    const rooms = batch.rooms.map((room) =>
-      unloaded.has(room.roomId) ? { ...room, isAwaitingBackfill: true as const } : room,
-    );
+    const rooms = batch.rooms.map((room) => (isUnloaded(room) ? { ...room, isAwaitingBackfill: true as const } : room));
     // A stored room counts as loaded, so the state of an unloaded room must not be stored.
-    const stored = new Set([...roomsToStore].filter((roomId) => !unloaded.has(roomId)));
+    const stored = new Set(roomsToStore);
+    for (const { roomId, isAwaitingBackfill } of rooms) if (isAwaitingBackfill) stored.delete(roomId);
     return { ...changes, batch: { ...batch, rooms }, roomsToStore: stored };
+  }
+
+  #markAllRoomsLoaded(): void {
+    this.#hasUnloadedRooms = false;
+    this.#loadedRooms.clear();
+    this.#unavailableRooms.clear();
+    this.#queuedRooms = [];
+    this.#priorityRooms = [];
+  }
+
+  /** Loads the queued rooms first, and the unloaded ones of the sync, except those that sliding sync does not return. */
+  #loadFirst({ batch }: ParsedSync, queued: readonly string[]): void {
+    const unloaded = batch.rooms.filter(({ isAwaitingBackfill }) => isAwaitingBackfill).map(({ roomId }) => roomId);
+    const roomIds = new Set([...queued, ...unloaded]);
+    this.#priorityRooms = [...roomIds].filter((roomId) => !this.#unavailableRooms.has(roomId));
+  }
+
+  #updateLoadedRooms(sync: ParsedSync): void {
+    for (const roomId of roomsWithFullState(sync)) this.#loadedRooms.add(roomId);
+    for (const { roomId, membership } of sync.batch.rooms) {
+      if (membership === 'leave') this.#loadedRooms.delete(roomId);
+    }
   }
 
   async #canUseSlidingSync(): Promise<boolean> {
@@ -226,7 +229,7 @@ export class FastStart {
   async #joinedRooms(): Promise<string[] | undefined> {
     const { signal, logger, userId } = this.#context;
     try {
-      return await this.#requests.joinedRooms();
+      return await requestJoinedRooms(this.#context);
     } catch (error) {
       if (signal.aborted || shouldWaitForHomeserver(error)) throw error;
       logger.warn({ userId, err: error }, 'requesting the joined rooms failed; loading all rooms with one plain sync');
@@ -250,12 +253,9 @@ export class FastStart {
 
   /** Loads all unloaded rooms with one plain initial sync, which is slow. */
   async #loadAllRooms(): Promise<RoomWindow> {
-    const filter = syncFilter(initialLimit(this.#context.timelineLimit));
-    const parsed = this.#parse(await this.#sync(filter), undefined, false);
-    const unloaded = Object.entries(parsed.response.rooms?.join ?? {}).filter(
-      ([roomId]) => !this.#loadedRooms.has(roomId),
-    );
-    return { sections: { ...noSections(), join: new Map<string, JoinedRoomBody>(unloaded) }, isLast: true };
+    const { response } = await syncOnce(this.#context, { isCatchUp: false });
+    const unloaded = Object.entries(response.rooms.join ?? {}).filter(([roomId]) => !this.#loadedRooms.has(roomId));
+    return { sections: { ...noSections(), join: new Map(unloaded) }, isLast: true };
   }
 
   /**
@@ -263,40 +263,29 @@ export class FastStart {
    * that are not loaded, these rooms are queued first and no sync is returned. Notes the window's rooms as loaded.
    */
   async #addLiveSync({ sections, isLast }: RoomWindow, since: string, isCatchUp: boolean): Promise<WindowWithSync> {
-    const filter = syncFilter(syncLimit(this.#context.timelineLimit));
-    const data = await this.#sync(filter, since);
-    const liveSync = this.#parse(data, since, isCatchUp);
-    const backlog = withoutLiveEvents(sections, liveSync);
+    const sync = await syncOnce(this.#context, { since, isCatchUp });
+    const backlog = withoutLiveEvents(sections, sync);
     for (const roomId of backlog.join.keys()) this.#loadedRooms.add(roomId);
     this.#syncsFirst = false;
-    if (isLast) this.markAllRoomsLoaded();
-    const marked = this.markUnloadedRooms(liveSync);
-    this.#priorityRooms = marked.batch.rooms
-      .filter(({ roomId, isAwaitingBackfill }) => isAwaitingBackfill && !this.#unavailableRooms.has(roomId))
-      .map(({ roomId }) => roomId);
-    if (this.#priorityRooms.length > 0) return { sections: backlog, liveSync: undefined };
-    this.#updateLoadedRooms(liveSync);
-    return { sections: backlog, liveSync: marked };
+    if (isLast) this.#markAllRoomsLoaded();
+    const marked = this.markUnloadedRooms(sync, roomsWithFullState(sync));
+    this.#loadFirst(marked, []);
+    if (this.#priorityRooms.length > 0) return { sections: backlog, liveSync: [] };
+    this.#updateLoadedRooms(sync);
+    return { sections: backlog, liveSync: [marked] };
   }
 
-  #updateLoadedRooms(sync: ParsedSync): void {
-    for (const roomId of roomsWithFullState(sync)) this.#loadedRooms.add(roomId);
-    for (const { roomId, membership } of sync.batch.rooms) {
-      if (membership === 'leave') this.#loadedRooms.delete(roomId);
-    }
-  }
-
-  /** Must not return a cached response: the events that it lacks would then count as backlog. */
-  #sync(filter: string, since?: string): Promise<unknown> {
-    const { startTimeoutMs, requestTimeoutMs } = this.#context.limits;
-    const timeoutMs = since === undefined ? startTimeoutMs : requestTimeoutMs;
-    const query = { filter: uncachedFilter(filter), since, timeout: 0, set_presence: 'offline' };
-    return this.#requests.sync(query, timeoutMs);
-  }
-
-  #parse(data: unknown, since: string | undefined, isCatchUp: boolean): ParsedSync {
-    const limit = since === undefined ? initialLimit : syncLimit;
-    return readSyncResponse(data, { since, isCatchUp, timelineLimit: limit(this.#context.timelineLimit) });
+  /** The loaded rooms as a sync without live events, with the other parts of `response`. */
+  #roomsAsSync(
+    { join, invite }: RoomSections,
+    scope: 'first-rooms' | 'late-rooms' | false,
+    response: { readonly next_batch: string },
+  ): ParsedSync {
+    const { userId, timelineLimit } = this.#context;
+    const data = { ...response, rooms: { join: Object.fromEntries(join), invite: Object.fromEntries(invite) } };
+    const options = { userId, since: undefined, isCatchUp: false, timelineLimit: initialLimit(timelineLimit) };
+    const parsed = readSyncResponse(data, options);
+    return { ...parsed, batch: { ...parsed.batch, ...(scope && { scope }) } };
   }
 
   #disableSlidingSync(error: unknown): void {
@@ -304,10 +293,6 @@ export class FastStart {
     this.#slidingSyncFailed = true;
     logger.warn({ userId, err: error }, 'sliding sync failed; using plain syncs');
   }
-}
-
-function roomsBody({ join, invite }: RoomSections): object {
-  return { join: Object.fromEntries(join), invite: Object.fromEntries(invite) };
 }
 
 /**

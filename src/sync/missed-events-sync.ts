@@ -4,17 +4,9 @@ import type { EventBatch, EventReceiver } from '../core/ports/event-source.js';
 import { FailingTime } from '../http/failing-time.js';
 import { retryDelayMs } from '../http/retry.js';
 import type { FastStart } from './fast-start.js';
-import { initialLimit, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
 import type { SyncContext } from './sync-context.js';
-import type { SyncRequests } from './sync-requests.js';
-import { readSyncResponse } from './sync-response.js';
-import type { ParsedSync, RoomChanges } from './sync-response.js';
-
-export interface MissedEventsSyncOptions {
-  readonly fastStart: FastStart;
-  /** How long the sync may fail while the homeserver answers other requests, in milliseconds. */
-  readonly gapFillTimeoutMs: number;
-}
+import { syncOnce } from './sync-requests.js';
+import type { RoomChanges } from './sync-response.js';
 
 const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 
@@ -34,27 +26,24 @@ export interface SyncedClient {
  */
 export class MissedEventsSync {
   readonly #context: SyncContext;
-  readonly #requests: SyncRequests;
-  readonly #options: MissedEventsSyncOptions;
+  readonly #fastStart: FastStart;
   #missedWanted = false;
   /** Whether the backlog of the first sync is requested too. */
   #backlogWanted = false;
   /** Aborts the current poll, so that {@link run} is called soon. */
   #interrupt = new AbortController();
-  #blocksDelivery = false;
+  /** Failed attempts in a row, and how often the homeserver has rejected the stored position in them. */
   #failures = 0;
-  /** Whether the homeserver has rejected the stored position at least twice. */
-  #positionRejected = false;
   #rejections = 0;
   /** In milliseconds since the Unix epoch. */
   #nextAttemptAt = 0;
+  /** Set from the first attempt until one succeeds or the sync is given up. */
   #failingTime: FailingTime | undefined;
   #signal: AbortSignal;
 
-  constructor(context: SyncContext, requests: SyncRequests, options: MissedEventsSyncOptions) {
+  constructor(context: SyncContext, fastStart: FastStart) {
     this.#context = context;
-    this.#requests = requests;
-    this.#options = options;
+    this.#fastStart = fastStart;
     this.#signal = AbortSignal.any([context.signal, this.#interrupt.signal]);
   }
 
@@ -73,7 +62,7 @@ export class MissedEventsSync {
    * attempts.
    */
   get blocksDelivery(): boolean {
-    return this.#blocksDelivery;
+    return this.#failingTime !== undefined;
   }
 
   /** @param backlog - also fetch the backlog of the first sync; this waits until all rooms are loaded */
@@ -91,7 +80,7 @@ export class MissedEventsSync {
    */
   async run(client: SyncedClient): Promise<void> {
     const { clock, signal, answersOtherRequests } = this.#context;
-    const { fastStart } = this.#options;
+    const fastStart = this.#fastStart;
     if (this.#interrupt.signal.aborted) {
       this.#interrupt = new AbortController();
       this.#signal = AbortSignal.any([signal, this.#interrupt.signal]);
@@ -99,17 +88,17 @@ export class MissedEventsSync {
     const withBacklog = this.#backlogWanted && !fastStart.hasUnloadedRooms;
     const waits = this.#backlogWanted && fastStart.isRoomLoadDue;
     if (!(withBacklog || this.#missedWanted) || waits || clock.now() < this.#nextAttemptAt) return;
-    const wanted = { missed: this.#missedWanted, backlog: this.#backlogWanted };
     this.#failingTime ??= new FailingTime(clock, answersOtherRequests);
     let stored: string | undefined;
     try {
       this.#missedWanted = false;
       if (withBacklog) this.#backlogWanted = false;
-      this.#blocksDelivery = true;
       const { lastDelivered, ...checkpoint } = await client.receiver.restart();
       stored = checkpoint.since;
-      const gapStart = this.#positionRejected ? undefined : stored;
-      const sync = await this.#sync(withBacklog ? undefined : gapStart);
+      // After the second rejection the stored position is dropped. The sync without one is then delivered as a gap.
+      const gapStart = this.#rejections > 1 ? undefined : stored;
+      // Polls go on between two attempts, so a cached response would lack events.
+      const sync = await syncOnce(this.#context, { since: withBacklog ? undefined : gapStart, isCatchUp: true });
       this.#reset();
       // Without a position of the sync and of a room, what is new in the room begins at the stored position.
       const rooms = sync.batch.rooms.map((room) => (lastDelivered.has(room.roomId) ? room : { ...room, gapStart }));
@@ -117,21 +106,20 @@ export class MissedEventsSync {
     } catch (error) {
       if (signal.aborted) throw error;
       await this.#failingTime?.failed(error);
-      if (this.#isTimedOut) return this.#giveUp(error, client, stored);
-      this.#missedWanted ||= wanted.missed;
-      this.#backlogWanted ||= wanted.backlog;
+      if (this.#remainingMs <= 0) return this.#giveUp(error, client, stored);
+      this.#missedWanted = true;
+      this.#backlogWanted ||= withBacklog;
       this.#scheduleRetry(error);
     }
   }
 
-  get #isTimedOut(): boolean {
-    return (this.#failingTime?.ms ?? 0) >= this.#options.gapFillTimeoutMs;
+  /** How long the sync may go on failing, in milliseconds. */
+  get #remainingMs(): number {
+    return this.#context.gapFillTimeoutMs - (this.#failingTime?.ms ?? 0);
   }
 
   #reset(): void {
-    this.#blocksDelivery = false;
     this.#failures = 0;
-    this.#positionRejected = false;
     this.#rejections = 0;
     this.#failingTime = undefined;
   }
@@ -145,33 +133,18 @@ export class MissedEventsSync {
   }
 
   async #deliver(client: SyncedClient, changes: RoomChanges): Promise<void> {
-    await client.receiver.acceptMissed(client.toBatch(this.#options.fastStart.markUnloadedRooms(changes)));
+    await client.receiver.acceptMissed(client.toBatch(this.#fastStart.markUnloadedRooms(changes)));
   }
 
   #scheduleRetry(cause: unknown): void {
     const { clock, logger, userId, signal } = this.#context;
-    // A rejected position is dropped after the second time. The sync without a position is then delivered as a gap.
-    if (isManagerError(cause) && cause.status === 400 && cause.errcode) this.#positionRejected = ++this.#rejections > 1;
-    const left = this.#options.gapFillTimeoutMs - (this.#failingTime?.ms ?? 0);
-    const delayMs = Math.min(retryDelayMs(cause, ++this.#failures, BACKOFF), left);
+    if (isManagerError(cause) && cause.status === 400 && cause.errcode) this.#rejections++;
+    const delayMs = Math.min(retryDelayMs(cause, ++this.#failures, BACKOFF), this.#remainingMs);
     this.#nextAttemptAt = clock.now() + delayMs;
     logger.warn({ userId, err: cause, delayMs }, 'the sync for missed events failed, trying again');
     void delay(clock, delayMs, signal, 'sync for missed events').then(
       () => this.#interrupt.abort(),
       () => {},
     );
-  }
-
-  async #sync(since: string | undefined): Promise<ParsedSync> {
-    const { timelineLimit, limits } = this.#context;
-    const limit = (since === undefined ? initialLimit : syncLimit)(timelineLimit);
-    // Polls go on between two attempts, so the response to the first one would lack events.
-    const filter = uncachedFilter(syncFilter(limit));
-    const query = { filter, since, timeout: 0, set_presence: 'offline' };
-    const data = await this.#requests.sync(
-      query,
-      since === undefined ? limits.startTimeoutMs : limits.requestTimeoutMs,
-    );
-    return readSyncResponse(data, { since, isCatchUp: true, timelineLimit: limit });
   }
 }

@@ -1,5 +1,5 @@
 import { isObject } from '../core/raw-event.js';
-import type { JoinedRoomBody, ParsedSync, RoomChanges } from './sync-response.js';
+import type { JoinedRoomBody, ParsedSync } from './sync-response.js';
 
 /** Rooms in the shape of an initial sync. */
 export interface RoomSections {
@@ -14,8 +14,8 @@ export function noSections(): RoomSections {
 }
 
 /** Joined rooms whose full state is in the sync, as after a join: their `m.room.create` is in it. */
-export function roomsWithFullState({ response }: RoomChanges): Set<string> {
-  const whole = Object.entries(response?.rooms.join ?? {}).filter(([, room]) =>
+export function roomsWithFullState({ response }: ParsedSync): Set<string> {
+  const whole = Object.entries(response.rooms.join ?? {}).filter(([, room]) =>
     [room.timeline, room.state, room['org.matrix.msc4222.state_after']].some((part) =>
       part?.events?.some(isCreationEvent),
     ),

@@ -5,7 +5,10 @@ import { isRoomId, ResponseParts } from './response-parts.js';
 import type { JsonObject } from './response-parts.js';
 import { noSections } from './room-sections.js';
 import type { RoomSections } from './room-sections.js';
-import type { SyncRequests } from './sync-requests.js';
+import { initialLimit } from './sync-query.js';
+import type { SyncContext } from './sync-context.js';
+import { requestSlidingSync } from './sync-requests.js';
+import type { JoinedRoomBody } from './sync-response.js';
 
 /** The feature flag of simplified sliding sync in the response to `/versions`. */
 export const SLIDING_SYNC_FEATURE = 'org.matrix.simplified_msc3575';
@@ -59,34 +62,26 @@ type SlidingRoom = v.InferOutput<typeof roomSchema>;
 /** A checked sliding sync response. */
 interface SlidingResponse {
   readonly rooms: ReadonlyMap<string, SlidingRoom>;
-  /** The total number of rooms of the named list; Infinity if the homeserver does not report it. */
-  readonly count: (list: string) => number;
-  /** The data of the named extension for a room; unchecked. */
-  readonly extension: (name: string, roomId: string) => unknown;
+  /** The total number of rooms; Infinity if the homeserver does not report it. */
+  readonly total: number;
+  /** Name of each extension to its data by room; unchecked. */
+  readonly extensions: ReadonlyMap<string, ReadonlyMap<string, unknown>>;
 }
 
 /** Undefined if a room is malformed. The caller then uses a plain sync, which is read more leniently. */
 function readResponse(body: JsonObject, parts: ResponseParts): SlidingResponse | undefined {
-  const { rooms: roomsById = {} } = body;
   const rooms = new Map<string, SlidingRoom>();
-  for (const [roomId, room] of isObject(roomsById) ? Object.entries(roomsById) : []) {
+  for (const [roomId, room] of parts.objects(body, 'rooms', isRoomId)) {
     const parsed = v.safeParse(roomSchema, room);
-    if (isRoomId(roomId) && parsed.success) rooms.set(roomId, parsed.output);
+    if (parsed.success) rooms.set(roomId, parsed.output);
     else parts.malformed++;
   }
-  if (!isObject(roomsById) || parts.malformed > 0) return undefined;
-  const counts = new Map(parts.objects(body, 'lists').map(([name, { count }]) => [name, count]));
-  const extensions = new Map(
-    parts.objects(body, 'extensions').map(([name, data]) => [name, parts.object(data, 'rooms') ?? {}]),
-  );
-  return {
-    rooms,
-    count: (list) => Number(counts.get(list) ?? Infinity),
-    extension: (name, roomId) => {
-      const dataOfRooms = extensions.get(name) ?? {};
-      return Object.hasOwn(dataOfRooms, roomId) ? dataOfRooms[roomId] : undefined;
-    },
-  };
+  if (parts.malformed > 0) return undefined;
+  const list = parts.object(parts.object(body, 'lists') ?? {}, 'rooms');
+  const extensions = parts
+    .objects(body, 'extensions')
+    .map(([name, data]) => [name, new Map(Object.entries(parts.object(data, 'rooms') ?? {}))] as const);
+  return { rooms, total: Number(list?.count ?? Infinity), extensions: new Map(extensions) };
 }
 
 /**
@@ -94,14 +89,10 @@ function readResponse(body: JsonObject, parts: ResponseParts): SlidingResponse |
  * a sliding sync position is valid only as long as its connection.
  */
 export class SlidingSync {
-  readonly #requests: SyncRequests;
-  readonly #userId: string;
-  readonly #timelineLimit: number;
+  readonly #context: SyncContext;
 
-  constructor(requests: SyncRequests, userId: string, timelineLimit: number) {
-    this.#requests = requests;
-    this.#userId = userId;
-    this.#timelineLimit = timelineLimit;
+  constructor(context: SyncContext) {
+    this.#context = context;
   }
 
   /** Loads all invitations and the `count` most recently active rooms. `isLast`: the user has no other rooms. */
@@ -111,8 +102,8 @@ export class SlidingSync {
       invites: { required_state: [], timeline_limit: 0, ranges: [[0, MAX_INVITES]], filters: { is_invite: true } },
     };
     const response = await this.#request({ lists });
-    const total = response.count('rooms');
-    return { sections: await this.#sections(response), isLast: total <= count && response.rooms.size >= total };
+    const { total, rooms } = response;
+    return { sections: await this.#sections(response), isLast: total <= count && rooms.size >= total };
   }
 
   /** Loads the given rooms; rooms that the user has not joined are left out. */
@@ -122,21 +113,22 @@ export class SlidingSync {
   }
 
   #roomConfig(): object {
-    return { required_state: REQUIRED_STATE, timeline_limit: this.#timelineLimit };
+    return { required_state: REQUIRED_STATE, timeline_limit: initialLimit(this.#context.timelineLimit) };
   }
 
   async #request(body: object): Promise<SlidingResponse> {
+    const { userId, http } = this.#context;
     const parts = new ResponseParts();
-    const response = await this.#requests.slidingSync({ conn_id: CONNECTION_ID, extensions: EXTENSIONS, ...body });
-    const parsed = readResponse(response, parts);
-    this.#requests.countMalformed(parts.malformed);
-    if (!parsed) throw invalidResponse({ operation: 'sliding sync', userId: this.#userId }, 'a malformed room', 200);
-    return parsed;
+    const data = await requestSlidingSync(this.#context, { conn_id: CONNECTION_ID, extensions: EXTENSIONS, ...body });
+    const response = readResponse(data, parts);
+    http.countMalformed(parts.malformed);
+    if (!response) throw invalidResponse({ operation: 'sliding sync', userId }, 'a malformed room', 200);
+    return response;
   }
 
   async #sections(response: SlidingResponse): Promise<RoomSections> {
     const sections = noSections();
-    const joined = [...response.rooms].filter(([, room]) => isJoined(room, this.#userId));
+    const joined = [...response.rooms].filter(([, room]) => isJoined(room, this.#context.userId));
     const heroes = await this.#fetchHeroes(joined);
     for (const [roomId, room] of joined) {
       sections.join.set(roomId, joinSection(response, roomId, room, heroes.get(roomId) ?? []));
@@ -166,20 +158,20 @@ export class SlidingSync {
 }
 
 function joinSection(
-  { extension }: SlidingResponse,
+  { extensions }: SlidingResponse,
   roomId: string,
   room: SlidingRoom,
   heroes: readonly unknown[],
-): { timeline: { events: unknown[]; limited: boolean; prev_batch?: string } } {
-  const ephemeral = ['receipts', 'typing']
-    .map((name) => extension(name, roomId))
-    .filter((event) => event !== undefined);
+): JoinedRoomBody {
+  const [receipts, typing, accountData] = ['receipts', 'typing', 'account_data'].map((name) =>
+    extensions.get(name)?.get(roomId),
+  );
   const { timeline, limited, prev_batch: prevBatch } = room;
   const section = {
     timeline: { events: timeline, limited, ...(typeof prevBatch === 'string' && { prev_batch: prevBatch }) },
     'org.matrix.msc4222.state_after': { events: [...room.required_state, ...heroes] },
-    ephemeral: { events: ephemeral },
-    account_data: { events: extension('account_data', roomId) },
+    ephemeral: { events: [receipts, typing].filter((event) => event !== undefined) },
+    account_data: { events: accountData },
     summary: {
       'm.joined_member_count': room.joined_count,
       'm.invited_member_count': room.invited_count,

@@ -1,12 +1,24 @@
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { Session } from '../http/session.js';
 
-/** The context of the parts of one user's sync. */
-export interface SyncContext extends HomeserverContext {
-  readonly userId: string;
-  readonly session: Session;
+/** The settings of clients that poll. */
+export interface SyncSettings {
+  /** Whether to start with a few rooms if the homeserver supports sliding sync. */
+  readonly slidingSync: boolean;
   /** Events kept in memory per room. */
   readonly timelineLimit: number;
+  /** How long the homeserver may hold a sync that has no events, in milliseconds. */
+  readonly pollTimeoutMs: number;
+  /** How long the sync for missed events may fail while the homeserver answers other requests, in milliseconds. */
+  readonly gapFillTimeoutMs: number;
+}
+
+/** The context of the parts of one user's sync. */
+export interface SyncContext extends HomeserverContext, SyncSettings {
+  readonly userId: string;
+  readonly session: Session;
   /** Aborts every sync request. */
   readonly signal: AbortSignal;
+  /** Whether the client is waiting for its first sync. */
+  readonly isStarting: () => boolean;
 }

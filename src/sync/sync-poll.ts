@@ -1,17 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { whenAborted, abortedError, delay } from '../core/abort.js';
+import { delay, throwIfAborted, whenAborted } from '../core/abort.js';
 import { isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
-import { invalidResponse } from '../http/response-error.js';
 import { retryDelayMs } from '../http/retry.js';
 import { clientFailure, FatalFailureDetector } from './client-failure.js';
-import type { FastStart, SyncChunk } from './fast-start.js';
+import type { FastStart } from './fast-start.js';
 import { initialLimit, syncLimit, uncachedFilter } from './sync-query.js';
 import type { SyncContext } from './sync-context.js';
-import { SYNC_PATH } from './sync-requests.js';
-import type { SyncQuery, SyncRequests } from './sync-requests.js';
-import { MalformedSync, readSyncResponse } from './sync-response.js';
+import { requestSync, SYNC_PATH } from './sync-requests.js';
+import type { SyncQuery } from './sync-requests.js';
+import { readSyncResponse } from './sync-response.js';
+import type { ParsedSync } from './sync-response.js';
 
 /** The part of the client's encryption that the poll uses. */
 export interface PollEncryption {
@@ -30,8 +30,6 @@ export interface SyncPollOptions {
   /** Whether an event was ever delivered to the user. */
   readonly hasDeliveredBefore: boolean;
   readonly encryption: PollEncryption | undefined;
-  /** Whether the client is waiting for its first sync. */
-  readonly isStarting: () => boolean;
   /** Called when the connection to the homeserver is lost and when it is back. */
   readonly onReachableChanged: (connected: boolean) => void;
   /**
@@ -41,7 +39,8 @@ export interface SyncPollOptions {
   readonly onFailure: (error: MatrixClientManagerError) => void;
 }
 
-export interface SyncResult extends SyncChunk {
+export interface SyncResult extends ParsedSync {
+  /** How long the request took, in milliseconds. */
   readonly durationMs: number;
 }
 
@@ -60,14 +59,14 @@ const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
  */
 export class SyncPoll {
   readonly #context: SyncContext;
-  readonly #requests: SyncRequests;
   readonly #options: SyncPollOptions;
   readonly #fatalFailures = new FatalFailureDetector();
   /** Results that {@link next} has not returned yet. */
   readonly #queuedResults: SyncResult[] = [];
   /** Pause between two syncs while the client rests, in milliseconds; undefined while it does not rest. */
   #restMs: number | undefined;
-  #endRest: (() => void) | undefined;
+  /** Aborted by {@link wake}. */
+  #restEnd = new AbortController();
   #connected = false;
   /** The position that the homeserver rejected. The SDK repeats it until a sync gives another one. */
   #lostPosition: string | undefined;
@@ -92,9 +91,8 @@ export class SyncPoll {
   /** Earliest time of the next sync, in milliseconds since the Unix epoch. */
   #nextSyncAt = 0;
 
-  constructor(context: SyncContext, requests: SyncRequests, options: SyncPollOptions) {
+  constructor(context: SyncContext, options: SyncPollOptions) {
     this.#context = context;
-    this.#requests = requests;
     this.#options = options;
   }
 
@@ -116,13 +114,13 @@ export class SyncPoll {
   /** After the current poll, pauses for `pollIntervalMs` milliseconds before each poll. Infinity: stops polling. */
   rest(pollIntervalMs: number): void {
     this.#restMs = pollIntervalMs;
+    if (this.#restEnd.signal.aborted) this.#restEnd = new AbortController();
   }
 
   /** Ends a rest: polls immediately, and without pauses from then on. */
   wake(): void {
-    if (this.#restMs === undefined) return;
     this.#restMs = undefined;
-    this.#endRest?.();
+    this.#restEnd.abort();
   }
 
   /**
@@ -132,8 +130,8 @@ export class SyncPoll {
   async next(query: SyncQuery, signal = this.#context.signal): Promise<SyncResult> {
     const queued = this.#queuedResults.shift();
     if (queued) return queued;
-    const { gate, clock, logger, userId } = this.#context;
-    const { encryption, fastStart, isStarting } = this.#options;
+    const { gate, clock, logger, userId, isStarting } = this.#context;
+    const { encryption, fastStart } = this.#options;
     const failure = encryption?.failure;
     if (failure) {
       await whenAborted(signal); // a sync from the new position would confirm keys that are not stored
@@ -141,8 +139,7 @@ export class SyncPoll {
     }
     let retrying = false;
     for (let failures = 0; ;) {
-      const requested = query.since === undefined ? undefined : String(query.since);
-      const since = requested === this.#lostPosition ? undefined : requested;
+      const since = query.since === this.#lostPosition ? undefined : query.since;
       // A reconnecting client does not rest, so that it is not reported as disconnected for the whole rest.
       const mayRest = !retrying && !isStarting() && !fastStart.isRoomLoadDue;
       const rested = mayRest && (await this.#pauseWhileResting(signal));
@@ -163,7 +160,7 @@ export class SyncPoll {
         this.#suspectPosition = undefined;
         if (since === undefined) this.#lostPosition = undefined; // the new position may equal the lost one
         else this.#positionLosses = 0;
-        this.#noteProgress(immediate || result.sync.batch.position !== since, startedAt);
+        this.#noteProgress(immediate || result.batch.position !== since, startedAt);
         return result;
       } catch (error) {
         if (signal.aborted) throw error;
@@ -201,14 +198,13 @@ export class SyncPoll {
 
   /** Waits before the next attempt. On a permanent failure it reports the error and rejects when the signal fires. */
   async #handleFailure(error: unknown, failures: number, signal: AbortSignal): Promise<void> {
-    const { clock, gate, logger, diagnostics, userId } = this.#context;
-    const { isStarting, onFailure } = this.#options;
+    const { clock, gate, logger, diagnostics, userId, isStarting } = this.#context;
     const kind = failureClass(error);
     if (kind === 'unavailable' && !isStarting()) return; // gate.waitUntilUp() waits for it
     const isLastAttempt = isStarting() && failures >= START_ATTEMPTS;
     const isFinal = !isRetryable(kind) && (isStarting() || this.#fatalFailures.recordFailure(error));
     if (isFinal || isLastAttempt) {
-      onFailure(clientFailure(error, userId));
+      this.#options.onFailure(clientFailure(error, userId));
       await whenAborted(signal);
       throw error;
     }
@@ -225,22 +221,9 @@ export class SyncPoll {
     if (restMs === undefined) return false;
     this.#hasRested = true;
     const { clock } = this.#context;
-    await new Promise<void>((resolve, reject) => {
-      const end = (): void => {
-        if (timer !== undefined) clock.clearTimeout(timer);
-        signal.removeEventListener('abort', leave);
-        this.#endRest = undefined;
-        resolve();
-      };
-      const leave = (): void => {
-        end();
-        reject(abortedError('sync', signal.reason));
-      };
-      const timer = restMs === Infinity ? undefined : clock.setTimeout(end, restMs);
-      if (signal.aborted) return leave();
-      signal.addEventListener('abort', leave, { once: true });
-      this.#endRest = end;
-    });
+    const ended = AbortSignal.any([signal, this.#restEnd.signal]);
+    await (restMs === Infinity ? whenAborted(ended) : delay(clock, restMs, ended, 'sync').catch(() => {}));
+    throwIfAborted(signal, 'sync');
     return true;
   }
 
@@ -257,42 +240,24 @@ export class SyncPoll {
     immediate: boolean,
     signal: AbortSignal,
   ): Promise<SyncResult> {
-    const { clock, userId } = this.#context;
-    const { fastStart, resumesFrom } = this.#options;
+    const { clock } = this.#context;
     const startedAt = clock.now();
     const isCatchUp =
-      since === undefined ? this.#lostPosition !== undefined : since === resumesFrom && !this.#hasSynced;
-    try {
-      const roomChunks = await this.#tryFastStart(since, isCatchUp);
-      if (since === undefined && !roomChunks) fastStart.markAllRoomsLoaded();
-      const chunks = roomChunks ?? [await this.#plainSync(query, since, immediate, isCatchUp, signal)];
-      const durationMs = clock.now() - startedAt;
-      const [first, ...others] = chunks.map((chunk) => ({ ...chunk, durationMs })) as [SyncResult, ...SyncResult[]];
-      this.#queuedResults.push(...others);
-      return first;
-    } catch (error) {
-      const context = { operation: `sync of ${userId}`, userId };
-      if (error instanceof MalformedSync) throw invalidResponse(context, error.message, 200);
-      throw error;
-    }
+      since === undefined ? this.#lostPosition !== undefined : since === this.#options.resumesFrom && !this.#hasSynced;
+    const loaded = await this.#loadRooms(since, isCatchUp);
+    const syncs = loaded ?? [await this.#plainSync(query, since, immediate, isCatchUp, signal)];
+    const durationMs = clock.now() - startedAt;
+    const [first, ...others] = syncs.map((sync) => ({ ...sync, durationMs })) as [SyncResult, ...SyncResult[]];
+    this.#queuedResults.push(...others);
+    return first;
   }
 
-  async #tryFastStart(since: string | undefined, isCatchUp: boolean): Promise<SyncChunk[] | undefined> {
+  /** The first or the next rooms of a fast start, with the live events; undefined if a plain sync is to be made. */
+  async #loadRooms(since: string | undefined, isCatchUp: boolean): Promise<ParsedSync[] | undefined> {
     const { fastStart, hasDeliveredBefore } = this.#options;
-    if (since !== undefined) return fastStart.isRoomLoadDue ? this.#loadMoreRooms(since, isCatchUp) : undefined;
+    if (since !== undefined) return fastStart.isRoomLoadDue ? fastStart.loadMoreRooms(since, isCatchUp) : undefined;
     // After earlier deliveries, every room may have missed events, so all rooms are needed.
     return !isCatchUp && !hasDeliveredBefore ? fastStart.loadFirstRooms() : undefined;
-  }
-
-  /** Undefined if loading rooms is postponed, so that a plain sync is made instead. */
-  async #loadMoreRooms(since: string, isCatchUp: boolean): Promise<SyncChunk[] | undefined> {
-    const { fastStart } = this.#options;
-    try {
-      return await fastStart.loadMoreRooms(since, isCatchUp);
-    } catch (error) {
-      if (!fastStart.recordLoadFailure(error)) throw error;
-      return undefined;
-    }
   }
 
   async #plainSync(
@@ -301,18 +266,18 @@ export class SyncPoll {
     immediate: boolean,
     isCatchUp: boolean,
     signal: AbortSignal,
-  ): Promise<SyncChunk> {
-    const { fastStart } = this.#options;
-    const { timelineLimit, limits } = this.#context;
+  ): Promise<ParsedSync> {
+    const { timelineLimit, limits, userId } = this.#context;
     // After a failure the homeserver must answer immediately, so that a restored connection is noticed early.
-    const timeout = since === undefined || immediate ? 0 : Number(query.timeout);
+    const timeout = since === undefined || immediate ? 0 : query.timeout;
     const timeoutMs = since === undefined ? limits.startTimeoutMs : timeout + limits.requestTimeoutMs;
     const isFirst = since === undefined || !this.#hasSynced;
-    const filter = isFirst ? uncachedFilter(String(query.filter), this.#nonce) : query.filter;
-    const data = await this.#requests.sync({ ...query, filter, since, timeout }, timeoutMs, signal);
+    const filter = isFirst ? uncachedFilter(query.filter, this.#nonce) : query.filter;
+    const data = await requestSync(this.#context, { ...query, filter, since, timeout }, timeoutMs, signal);
     const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
-    const sync = readSyncResponse(data, { since, isCatchUp, timelineLimit: limit });
-    return { sync: fastStart.recordPlainSync(sync), hasUnloadedRooms: fastStart.hasUnloadedRooms };
+    return this.#options.fastStart.recordPlainSync(
+      readSyncResponse(data, { userId, since, isCatchUp, timelineLimit: limit }),
+    );
   }
 
   #setConnected(connected: boolean): void {

@@ -1,78 +1,96 @@
 import * as v from 'valibot';
 import { isRoomId } from './response-parts.js';
 import type { SyncContext } from './sync-context.js';
+import { initialLimit, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
+import { readSyncResponse } from './sync-response.js';
+import type { ParsedSync } from './sync-response.js';
 
 export const SYNC_PATH = '/_matrix/client/v3/sync';
 const SLIDING_SYNC_PATH = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
 
-export type SyncQuery = Readonly<Record<string, string | number | undefined>>;
+type Query = Readonly<Record<string, string | number | undefined>>;
+
+/** The query of a `/sync`. */
+export interface SyncQuery extends Query {
+  /** A filter definition as JSON. */
+  readonly filter: string;
+  readonly since: string | undefined;
+  readonly timeout: number;
+}
 
 const joinedRoomsSchema = v.object({ joined_rooms: v.fallback(v.optional(v.array(v.unknown())), undefined) });
 
-/** The requests that a client's sync loop sends. Each is sent once; the caller retries. */
-export class SyncRequests {
-  readonly #context: SyncContext;
-  readonly #abortOnOutage: () => boolean;
+/**
+ * Sends one `/sync`; the caller retries.
+ * @param timeoutMs - deadline of the request
+ * @param signal - must fire no later than the signal of the context
+ * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync
+ */
+export function requestSync(
+  context: SyncContext,
+  query: SyncQuery,
+  timeoutMs: number,
+  signal = context.signal,
+): Promise<unknown> {
+  return send(context, v.unknown(), 'GET', SYNC_PATH, { query, timeoutMs, signal });
+}
 
-  /** @param abortOnOutage - whether a request is aborted when the homeserver goes down */
-  constructor(context: SyncContext, abortOnOutage: () => boolean) {
-    this.#context = context;
-    this.#abortOnOutage = abortOnOutage;
-  }
+/**
+ * Makes one sync beside the polls, with a response that is not cached: a cached one lacks the newest events.
+ * @param isCatchUp - whether the user missed the events of the response
+ */
+export async function syncOnce(
+  context: SyncContext,
+  { since, isCatchUp, filter }: { readonly since?: string | undefined; isCatchUp: boolean; filter?: string },
+): Promise<ParsedSync> {
+  const { limits } = context;
+  const [limit, timeoutMs] =
+    since === undefined ? [initialLimit, limits.startTimeoutMs] : [syncLimit, limits.requestTimeoutMs];
+  const timelineLimit = limit(context.timelineLimit);
+  const uncached = uncachedFilter(filter ?? syncFilter(timelineLimit));
+  const query = { filter: uncached, since, timeout: 0, set_presence: 'offline' };
+  const data = await requestSync(context, query, timeoutMs);
+  return readSyncResponse(data, { userId: context.userId, since, isCatchUp, timelineLimit });
+}
 
-  /**
-   * @param timeoutMs - deadline of the request
-   * @param signal - must fire no later than the signal of the context
-   * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync
-   */
-  sync(query: SyncQuery, timeoutMs: number, signal = this.#context.signal): Promise<unknown> {
-    return this.#send(v.unknown(), 'GET', SYNC_PATH, { query, timeoutMs, signal });
-  }
+/** @see https://github.com/matrix-org/matrix-spec-proposals/pull/4186 */
+export function requestSlidingSync(context: SyncContext, body: object): Promise<Readonly<Record<string, unknown>>> {
+  return send(context, v.looseObject({}), 'POST', SLIDING_SYNC_PATH, { query: { timeout: 0 }, body });
+}
 
-  /** @see https://github.com/matrix-org/matrix-spec-proposals/pull/4186 */
-  slidingSync(body: unknown): Promise<Readonly<Record<string, unknown>>> {
-    return this.#send(v.looseObject({}), 'POST', SLIDING_SYNC_PATH, { query: { timeout: 0 }, body });
-  }
+/**
+ * Resolves to undefined if the response has no list, or one with malformed ids: a joined room may then be absent.
+ * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3joined_rooms
+ */
+export async function requestJoinedRooms(context: SyncContext): Promise<string[] | undefined> {
+  const { joined_rooms: rooms } = await send(context, joinedRoomsSchema, 'GET', '/_matrix/client/v3/joined_rooms', {});
+  const roomIds = rooms?.filter((roomId) => typeof roomId === 'string').filter(isRoomId);
+  const malformed = rooms && roomIds ? rooms.length - roomIds.length : 1;
+  context.http.countMalformed(malformed);
+  return malformed === 0 ? roomIds : undefined;
+}
 
-  /** Reports the number of malformed parts that were left out of a response. */
-  countMalformed(parts: number): void {
-    this.#context.http.countMalformed(parts);
-  }
-
-  /**
-   * Resolves to undefined if the response has no list, or one with malformed ids: a joined room may then be absent.
-   * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3joined_rooms
-   */
-  async joinedRooms(): Promise<string[] | undefined> {
-    const { joined_rooms: rooms } = await this.#send(joinedRoomsSchema, 'GET', '/_matrix/client/v3/joined_rooms', {});
-    const roomIds = rooms?.filter((roomId) => typeof roomId === 'string').filter(isRoomId);
-    const malformed = rooms && roomIds ? rooms.length - roomIds.length : 1;
-    this.#context.http.countMalformed(malformed);
-    return malformed === 0 ? roomIds : undefined;
-  }
-
-  #send<Schema extends v.GenericSchema>(
-    schema: Schema,
-    method: 'GET' | 'POST',
-    path: string,
-    more: { query?: SyncQuery; body?: unknown; timeoutMs?: number; signal?: AbortSignal },
-  ): Promise<v.InferOutput<Schema>> {
-    const { userId, http, session, diagnostics, signal } = this.#context;
-    // The loop outlives the call that started the client, so its requests do not belong to the trace of that call.
-    return diagnostics.detached(() =>
-      http.request(schema, {
-        operation: `sync of ${userId}`,
-        userId,
-        method,
-        path,
-        session,
-        priority: 'sync',
-        abortOnOutage: this.#abortOnOutage(),
-        repeatable: false, // the loop retries, without a limit
-        retry: { attempts: 1 },
-        signal,
-        ...more,
-      }),
-    );
-  }
+function send<Schema extends v.GenericSchema>(
+  { userId, http, session, diagnostics, signal, isStarting }: SyncContext,
+  schema: Schema,
+  method: 'GET' | 'POST',
+  path: string,
+  more: { query?: Query; body?: unknown; timeoutMs?: number; signal?: AbortSignal },
+): Promise<v.InferOutput<Schema>> {
+  // The loop outlives the call that started the client, so its requests do not belong to the trace of that call.
+  return diagnostics.detached(() =>
+    http.request(schema, {
+      operation: `sync of ${userId}`,
+      userId,
+      method,
+      path,
+      session,
+      priority: 'sync',
+      abortOnOutage: !isStarting(),
+      repeatable: false, // the loop retries, without a limit
+      retry: { attempts: 1 },
+      signal,
+      ...more,
+    }),
+  );
 }

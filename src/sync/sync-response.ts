@@ -3,14 +3,10 @@ import type { EventBatch, InviteBatch, RoomBatch } from '../core/ports/event-sou
 import { isObject, isRawEvent } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import type { SyncKind } from '../core/diagnostic-messages.js';
+import { invalidResponse } from '../http/response-error.js';
 import { cleanReceipts } from './receipts.js';
 import { isBareEvent, isRoomId, ResponseParts } from './response-parts.js';
 import type { BareEvent, JsonObject } from './response-parts.js';
-
-/** The response has no position to continue from. */
-export class MalformedSync extends Error {
-  override readonly name = 'MalformedSync';
-}
 
 const STATE_AFTER = 'org.matrix.msc4222.state_after';
 
@@ -26,7 +22,7 @@ export interface JoinedRoomBody {
 }
 
 /** A checked response for the SDK. */
-export interface SyncBody extends JsonObject {
+interface SyncBody extends JsonObject {
   readonly next_batch: string;
   readonly rooms: {
     readonly join?: Readonly<Record<string, JoinedRoomBody>>;
@@ -40,18 +36,18 @@ export interface RoomChanges {
   readonly batch: EventBatch;
   /** Rooms whose state is stored with the batch. Unloaded rooms are left out, because a stored room counts as loaded. */
   readonly roomsToStore: ReadonlySet<string>;
-  /** The response for the SDK: the parts that it reads, without events that it cannot process. */
-  readonly response?: SyncBody;
 }
 
 export interface ParsedSync extends RoomChanges {
   readonly kind: SyncKind;
+  /** The response for the SDK: the parts that it reads, without events that it cannot process. */
   readonly response: SyncBody;
   /** Number of parts that were left out of `batch`, of `response`, or of both. */
   readonly malformed: number;
 }
 
-export interface ReadOptions {
+interface ReadOptions {
+  readonly userId: string;
   /** The `since` of the request. */
   readonly since: string | undefined;
   /**
@@ -63,12 +59,6 @@ export interface ReadOptions {
   readonly timelineLimit: number;
 }
 
-/** A room in the form for delivery and in the form for the SDK. */
-interface ParsedRoom<T> {
-  readonly batch: T;
-  readonly response: JsonObject;
-}
-
 const JOINED_COUNT = 'm.joined_member_count';
 const INVITED_COUNT = 'm.invited_member_count';
 const THREAD_COUNTS = 'unread_thread_notifications';
@@ -76,13 +66,15 @@ const FALLBACK_KEYS = 'device_unused_fallback_key_types';
 
 /**
  * Reads a `/sync` response. Only `next_batch` is required. Every other part is checked on its own: a malformed part is
- * left out and counted, and the other parts are kept. Throws {@link MalformedSync} if `next_batch` is missing.
+ * left out and counted, and the other parts are kept. Throws `INVALID_RESPONSE` if `next_batch` is missing.
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync
  */
-export function readSyncResponse(data: unknown, { since, isCatchUp, timelineLimit }: ReadOptions): ParsedSync {
-  if (!isObject(data)) throw new MalformedSync('the body is not an object');
-  const { next_batch: position } = data;
-  if (typeof position !== 'string' || position === '') throw new MalformedSync('next_batch is not a string');
+export function readSyncResponse(data: unknown, options: ReadOptions): ParsedSync {
+  const { userId, since, isCatchUp } = options;
+  const position = isObject(data) ? data.next_batch : undefined;
+  if (!isObject(data) || typeof position !== 'string' || position === '') {
+    throw invalidResponse({ operation: `sync of ${userId}`, userId }, 'next_batch is not a string', 200);
+  }
   const parts = new ResponseParts();
   const [kind, provenance] = isCatchUp
     ? (['catch-up', 'gap-fill'] as const)
@@ -90,36 +82,30 @@ export function readSyncResponse(data: unknown, { since, isCatchUp, timelineLimi
       ? (['initial', 'backlog'] as const)
       : (['live', 'live'] as const);
   const sections = parts.object(data, 'rooms') ?? {};
-  const reader = new RoomReader(parts, timelineLimit, since, provenance);
-  const read = <T>(name: string, room: (roomId: string, room: JsonObject) => T): [string, T][] =>
-    parts.objects(sections, name, isRoomId).map(([roomId, section]) => [roomId, room(roomId, section)]);
-  const join = read('join', (roomId, room) => reader.room(roomId, 'join', room));
-  const leave = read('leave', (roomId, room) => reader.room(roomId, 'leave', room));
-  const invite = read('invite', (roomId, room) => reader.invite(roomId, room));
-  const knock = read('knock', (_roomId, room) => reader.knock(room));
+  const reader = new RoomReader(parts, options, provenance);
+  const read = (name: string, toResponse: (room: JsonObject, roomId: string) => JsonObject): JsonObject => {
+    const rooms = parts.objects(sections, name, isRoomId).map(([id, room]) => [id, toResponse(room, id)] as const);
+    return rooms.length > 0 ? { [name]: Object.fromEntries(rooms) } : {};
+  };
   const rooms = {
-    ...(join.length > 0 && { join: responses(join) }),
-    ...(leave.length > 0 && { leave: responses(leave) }),
-    ...(invite.length > 0 && { invite: responses(invite) }),
-    ...(knock.length > 0 && { knock: responses(knock) }),
+    ...read('join', (room, roomId) => reader.room(roomId, 'join', room)),
+    ...read('leave', (room, roomId) => reader.room(roomId, 'leave', room)),
+    ...read('invite', (room, roomId) => reader.invite(roomId, room)),
+    ...read('knock', (room) => reader.knock(room)),
   };
   const response = { next_batch: position, rooms, ...readGlobalSections(parts, data) };
   return {
     batch: {
       position,
       scope: since === undefined ? 'all-rooms' : 'changes',
-      rooms: [...join, ...leave].map(([, { batch }]) => batch),
-      invites: invite.map(([, { batch }]) => batch),
+      rooms: reader.rooms,
+      invites: reader.invites,
     },
     kind,
     response: response as unknown as SyncBody, // every part was checked above
     roomsToStore: reader.roomsToStore,
     malformed: parts.malformed,
   };
-}
-
-function responses(rooms: readonly (readonly [string, { readonly response: JsonObject }])[]): JsonObject {
-  return Object.fromEntries(rooms.map(([roomId, { response }]) => [roomId, response]));
 }
 
 /** The parts outside rooms, which only the SDK reads. */
@@ -146,23 +132,25 @@ function readGlobalSections(parts: ResponseParts, data: JsonObject): JsonObject 
   };
 }
 
+/** Reads rooms: notes their batches for delivery, and returns their sections of the response for the SDK. */
 class RoomReader {
+  readonly rooms: RoomBatch[] = [];
+  readonly invites: InviteBatch[] = [];
   readonly roomsToStore = new Set<string>();
   readonly #parts: ResponseParts;
-  readonly #internedTexts = new Map<string, string>();
-  readonly #timelineLimit: number;
-  readonly #since: string | undefined;
+  readonly #options: ReadOptions;
   readonly #provenance: Provenance;
+  readonly #internedTexts = new Map<string, string>();
 
-  constructor(parts: ResponseParts, timelineLimit: number, since: string | undefined, provenance: Provenance) {
+  constructor(parts: ResponseParts, options: ReadOptions, provenance: Provenance) {
     this.#parts = parts;
-    this.#timelineLimit = timelineLimit;
-    this.#since = since;
+    this.#options = options;
     this.#provenance = provenance;
   }
 
-  room(roomId: string, membership: 'join' | 'leave', room: JsonObject): ParsedRoom<RoomBatch> {
+  room(roomId: string, membership: 'join' | 'leave', room: JsonObject): JsonObject {
     const parts = this.#parts;
+    const { since, timelineLimit } = this.#options;
     const timeline = parts.object(room, 'timeline') ?? {};
     const { limited, prev_batch: prevBatch } = timeline;
     const events = parts.events(timeline, isRawEvent);
@@ -172,46 +160,42 @@ class RoomReader {
     const hasState = before.length + after.length > 0 || events.some((event) => event.state_key !== undefined);
     if (hasState) this.roomsToStore.add(roomId);
     const ephemeral = parts.events(parts.object(room, 'ephemeral'), isBareEvent);
+    this.rooms.push({
+      roomId,
+      membership,
+      provenance: this.#provenance,
+      timeline: events.map((event) => this.#copyForDelivery(event)),
+      // Synapse may omit the flag (synapse#16463).
+      limited: (limited ?? events.length > 0) === true || events.length >= timelineLimit,
+      // If an initial timeline is complete, Synapse's prev_batch is the position after it, not before it.
+      prevBatch: typeof prevBatch === 'string' && (since !== undefined || limited) ? prevBatch : undefined,
+      gapStart: since,
+      ephemeral,
+    });
     return {
-      batch: {
-        roomId,
-        membership,
-        provenance: this.#provenance,
-        timeline: events.map((event) => this.#copyForDelivery(event)),
-        // Synapse may omit the flag (synapse#16463).
-        limited: (limited ?? events.length > 0) === true || events.length >= this.#timelineLimit,
-        // If an initial timeline is complete, Synapse's prev_batch is the position after it, not before it.
-        prevBatch: typeof prevBatch === 'string' && (this.#since !== undefined || limited) ? prevBatch : undefined,
-        gapStart: this.#since,
-        ephemeral,
+      timeline: {
+        events: parts.keepFitForSdk(events),
+        ...(typeof limited === 'boolean' && { limited }),
+        prev_batch: typeof prevBatch === 'string' ? prevBatch : null,
       },
-      response: {
-        timeline: {
-          events: parts.keepFitForSdk(events),
-          ...(typeof limited === 'boolean' && { limited }),
-          prev_batch: typeof prevBatch === 'string' ? prevBatch : null,
-        },
-        ...(state && { state: { events: parts.keepFitForSdk(before) } }),
-        // If this part is present, the SDK does not read state from the timeline.
-        ...(stateAfter && { [STATE_AFTER]: { events: parts.keepFitForSdk(after) } }),
-        ephemeral: { events: parts.keepFitForSdk(ephemeral).map(cleanEphemeral) },
-        account_data: { events: parts.keepFitForSdk(parts.events(parts.object(room, 'account_data'), isBareEvent)) },
-        ...this.#counts(room),
-      },
+      ...(state && { state: { events: parts.keepFitForSdk(before) } }),
+      // If this part is present, the SDK does not read state from the timeline.
+      ...(stateAfter && { [STATE_AFTER]: { events: parts.keepFitForSdk(after) } }),
+      ephemeral: { events: parts.keepFitForSdk(ephemeral).map(cleanEphemeral) },
+      account_data: { events: parts.keepFitForSdk(parts.events(parts.object(room, 'account_data'), isBareEvent)) },
+      ...this.#counts(room),
     };
   }
 
-  invite(roomId: string, room: JsonObject): ParsedRoom<InviteBatch> {
+  invite(roomId: string, room: JsonObject): JsonObject {
     const state = this.#parts.events(this.#parts.object(room, 'invite_state'), isStrippedEvent);
-    return {
-      batch: { roomId, provenance: this.#provenance, state },
-      response: { invite_state: { events: this.#parts.keepFitForSdk(state) } },
-    };
+    this.invites.push({ roomId, provenance: this.#provenance, state });
+    return { invite_state: { events: this.#parts.keepFitForSdk(state) } };
   }
 
-  knock(room: JsonObject): ParsedRoom<undefined> {
+  knock(room: JsonObject): JsonObject {
     const state = this.#parts.events(this.#parts.object(room, 'knock_state'), isStrippedEvent);
-    return { batch: undefined, response: { knock_state: { events: this.#parts.keepFitForSdk(state) } } };
+    return { knock_state: { events: this.#parts.keepFitForSdk(state) } };
   }
 
   /** The room summary and the unread counts. */
@@ -242,10 +226,8 @@ class RoomReader {
   #copyForDelivery({ unsigned, ...event }: RawEvent): RawEvent {
     const [type, sender] = [this.#intern(event.type), this.#intern(event.sender)];
     const { age: _age, ...kept } = isObject(unsigned) ? unsigned : {};
-    const content = { ...event.content };
-    return Object.keys(kept).length > 0
-      ? { ...event, type, sender, content, unsigned: kept }
-      : { ...event, type, sender, content };
+    const copy = { ...event, type, sender, content: { ...event.content } };
+    return Object.keys(kept).length > 0 ? { ...copy, unsigned: kept } : copy;
   }
 
   #intern(text: string): string {
@@ -259,12 +241,10 @@ function cleanEphemeral({ type, content, ...event }: BareEvent): BareEvent {
   return { ...event, type, content: type === 'm.receipt' ? cleanReceipts(content) : content };
 }
 
-function hasSender(value: unknown): value is BareEvent & JsonObject {
+function hasSender(value: unknown): value is BareEvent & JsonObject & { readonly sender: string } {
   return isBareEvent(value) && typeof value.sender === 'string';
 }
 
 function isStrippedEvent(value: unknown): value is InviteBatch['state'][number] & JsonObject {
-  return (
-    isObject(value) && isBareEvent(value) && typeof value.sender === 'string' && typeof value.state_key === 'string'
-  );
+  return hasSender(value) && typeof value.state_key === 'string';
 }

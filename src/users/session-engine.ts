@@ -5,7 +5,7 @@ import type { Session } from '../http/session.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { MatrixClient } from '../sdk/matrix-client.js';
 import type * as SyncClientModule from '../sdk/sync-client.js';
-import type { SyncSettings } from '../sdk/sync-client.js';
+import type { SyncSettings } from '../sync/sync-context.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { ClientHooks } from './client-registry.js';
 

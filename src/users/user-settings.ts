@@ -1,7 +1,7 @@
 import type { Context } from '../core/context.js';
 import type { DeliveryOptions } from '../delivery/delivery.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
-import type { SyncSettings } from '../sdk/sync-client.js';
+import type { SyncSettings } from '../sync/sync-context.js';
 import type { Storage } from '../storage/storage.js';
 import type { ClientRegistryOptions } from './client-registry.js';
 import type { ConnectionPolicy } from './connection-policy.js';

@@ -11,7 +11,6 @@ const verified: ReadonlySet<string> = new Set([
   'users/activity-history.ts: habit.hours[h]',
   'sync/response-parts.ts: parent[name]',
   'sdk/sdk-feed.ts: join?.[roomId]',
-  'sync/sliding-sync.ts: dataOfRooms[roomId]',
   'sync/sync-response.ts: room[name]',
   'sync/sync-response.ts: room[threadCounts]',
   'core/validation.ts: input[name]',

@@ -1,7 +1,8 @@
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { Session } from '../../src/http/session.js';
 import { SyncClient } from '../../src/sdk/sync-client.js';
-import type { SyncSettings, SyncUser } from '../../src/sdk/sync-client.js';
+import type { SyncUser } from '../../src/sdk/sync-client.js';
+import type { SyncSettings } from '../../src/sync/sync-context.js';
 import type { StoredCheckpoint } from '../../src/storage/checkpoint.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
 import { testHomeserver } from './context.js';

@@ -5,8 +5,13 @@ import { Recorder } from '../support/recorder.js';
 const alice = '@alice:hs.test';
 const bob = '@bob:hs.test';
 
-async function setUp() {
-  const world = managerOnFake();
+async function setUp(onRequest: (path: string) => void = () => {}) {
+  const world = managerOnFake({
+    fetch: (input, init) => {
+      onRequest(new URL(input instanceof Request ? input.url : input).pathname);
+      return world.fake.fetch(input, init);
+    },
+  });
   const { fake, manager, clock, soon } = world;
   const user = fake.createUser({ username: 'alice' });
   fake.createUser({ username: 'bob' });
@@ -57,6 +62,31 @@ it('a room whose request the homeserver refuses is not read from memory any more
   expect(gaps).toEqual([{ userId: alice, roomId: deleted, reason: 'gone' }]);
   expect(roomsOfSdk()).toEqual([kept]);
 });
+
+it.each(['/joined_rooms', '/sync'])(
+  'a deleted room is found although a callback interrupts the check at its %s',
+  async (interruptedAt) => {
+    let interrupts: 'no' | 'at the next check' | 'now' = 'no';
+    const paths: string[] = [];
+    const { fake, manager, clock, soon, deleted, kept, gaps, got } = await setUp((path) => {
+      if (interrupts === 'at the next check' && path.endsWith('/joined_rooms')) interrupts = 'now';
+      if (interrupts !== 'now' || !path.endsWith(interruptedAt)) return;
+      interrupts = 'no';
+      paths.push(path);
+      manager.addCallback(alice, got.callback);
+    });
+    manager.removeCallback(alice, got.callback);
+    fake.sendMessage(kept, bob, 'missed');
+    await clock.advance(1_000);
+    fake.deleteRoom(deleted);
+    await soon(manager.sendMessage({ userId: alice, roomId: deleted, text: 'no' }).catch(() => {}));
+    interrupts = 'at the next check';
+    await clock.advance(120_000);
+    await got.message('missed');
+    expect(paths).toHaveLength(1);
+    expect(gaps).toEqual([{ userId: alice, roomId: deleted, reason: 'gone' }]);
+  },
+);
 
 it('a room that the user leaves right after the resume ends with the leave, and not as deleted', async () => {
   const { fake, manager, clock, soon, user, deleted, gaps, got } = await setUp();

@@ -8,15 +8,19 @@ const bob = '@bob:hs.test';
 
 /** Alice is in 60 rooms with Bob. Her client has no callbacks, and only 20 of the rooms, because loading more fails. */
 async function setUp(gapFillTimeoutMs = 600_000) {
-  let failingSince: string | undefined;
+  let failing: { readonly since: string | undefined; readonly answer: () => Response } | undefined;
+  let rejectedPolls = 0;
   let windows = 0;
   let failsToLoad = true;
   const fetch: typeof globalThis.fetch = (input, init) => {
     const { pathname, searchParams } = new URL(input instanceof Request ? input.url : input);
-    const failed = (status: number) =>
-      Promise.resolve(Response.json({ errcode: 'M_UNKNOWN', error: 'no' }, { status }));
-    if (pathname === SLIDING && windows++ > 0 && failsToLoad) return failed(503);
-    if (failingSince !== undefined && searchParams.get('since') === failingSince) return failed(500);
+    const since = searchParams.get('since');
+    if (pathname === SLIDING && windows++ > 0 && failsToLoad) return Promise.resolve(refusal(503));
+    if (failing && since === failing.since) return Promise.resolve(failing.answer());
+    if (since !== null && rejectedPolls > 0) {
+      rejectedPolls--;
+      return Promise.resolve(refusal(400));
+    }
     return world.fake.fetch(input, init);
   };
   const world = managerOnFake({ fetch, gapFillTimeoutMs }, { slidingSync: true });
@@ -45,11 +49,13 @@ async function setUp(gapFillTimeoutMs = 600_000) {
       fake.sendMessage(roomId, bob, body);
       await clock.advance(1_000);
     },
-    /** Every sync from the stored position fails from now on, until the returned function is called. */
-    failMissedSync: async (): Promise<() => void> => {
-      failingSince = (await storage.loadCheckpoint(alice)).since;
-      return () => (failingSince = undefined);
+    /** Every sync from the stored position gets this answer from now on, until the returned function is called. */
+    failMissedSync: async (answer = () => refusal(500)): Promise<() => void> => {
+      failing = { since: (await storage.loadCheckpoint(alice)).since, answer };
+      return () => (failing = undefined);
     },
+    /** The homeserver rejects the position of the polls. */
+    losePosition: () => void (rejectedPolls = 2),
     /** Adds a callback for live events, and one that gets the backlog too. */
     listen: (on = manager) => {
       const [live, all] = [new Recorder(), new Recorder()];
@@ -67,6 +73,10 @@ async function setUp(gapFillTimeoutMs = 600_000) {
   };
 }
 
+function refusal(status: number): Response {
+  return Response.json({ errcode: 'M_UNKNOWN', error: 'no' }, { status });
+}
+
 function messages({ events }: Recorder, roomId?: string): string[] {
   return events.flatMap((event) =>
     event.type === 'message' && (roomId === undefined || event.roomId === roomId)
@@ -76,6 +86,54 @@ function messages({ events }: Recorder, roomId?: string): string[] {
 }
 
 describe('a sync for missed events while rooms are missing', () => {
+  it('stores no part of a missing room as the whole, if the stored position is rejected', async () => {
+    const { clock, endOutage, failMissedSync, late, listen, say, restart, rooms, soon, storage } = await setUp();
+    await say('missed', late);
+    await failMissedSync(() => refusal(400));
+    const { live } = listen();
+    await clock.advance(60_000);
+    expect(messages(live, late)).toContain('gap-fill missed');
+    expect([...(await storage.loadCheckpoint(alice)).rooms.keys()].toSorted()).toEqual(rooms.slice(40).toSorted());
+    endOutage();
+    const next = await restart();
+    await soon(next.startClient({ userId: alice }));
+    await clock.advance(700_000);
+    expect(next.getClient(alice)?.getRoom(late)?.name).toBe('Room 0');
+    expect((await storage.loadCheckpoint(alice)).rooms.size).toBe(rooms.length);
+  });
+
+  it('stores all rooms that came after a lost position before it succeeds', async () => {
+    const world = await setUp();
+    const { clock, failMissedSync, late, losePosition, manager, say, restart, rooms, soon, storage } = world;
+    await say('missed', late);
+    const endFailure = await failMissedSync();
+    const live = new Recorder();
+    manager.addCallback(alice, live.callback, { types: ['message'] });
+    await clock.advance(5_000);
+    losePosition();
+    await clock.advance(60_000);
+    endFailure();
+    await clock.advance(120_000);
+    expect(messages(live)).toEqual(['gap-fill missed']);
+    expect((await storage.loadCheckpoint(alice)).rooms.size).toBe(rooms.length);
+    const next = await restart();
+    await soon(next.startClient({ userId: alice }));
+    const names = next
+      .getClient(alice)
+      ?.getRooms()
+      .map(({ name }) => name);
+    expect(names?.toSorted()).toEqual(rooms.map((_, index) => `Room ${index}`).toSorted());
+  });
+
+  it('is given up after gapFillTimeoutMs if the response has no position', async () => {
+    const { clock, failMissedSync, late, listen, say } = await setUp(60_000);
+    await say('missed', late);
+    await failMissedSync(() => Response.json({}));
+    const { live } = listen();
+    await clock.advance(130_000);
+    expect(messages(live)).toEqual(['gap-fill missed']);
+  });
+
   it('loses neither state nor backlog of rooms that could be loaded before it succeeds', async () => {
     const { clock, endOutage, failMissedSync, late, listen, say, soon, restart, rooms, storage } = await setUp();
     await say('missed', late);
