@@ -7,5 +7,5 @@ const MAX_CONTENT_BYTES = 60_000;
 
 /** A checked copy of an event content, or of an object in one. Throws `INVALID_OPTIONS`. */
 export function toContentPart(part: EventContent, name: string): EventContent {
-  return checkArgument(name, object<EventContent>(), toSendableJson(part, name, { maxBytes: MAX_CONTENT_BYTES }));
+  return checkArgument(name, object<EventContent>(), toSendableJson(part, name, MAX_CONTENT_BYTES));
 }

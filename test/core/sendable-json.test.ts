@@ -28,12 +28,12 @@ it('treats undefined, toJSON() and keys as JSON.stringify does', () => {
 it('counts the bytes that JSON.stringify would make', () => {
   for (const value of [{}, [], { a: 1 }, { é: ['\n"', null, true, -5, {}], b: { c: [[], []] } }, { x: undefined }]) {
     const bytes = Buffer.byteLength(JSON.stringify(value));
-    expect(() => toSendableJson(value, 'content', { maxBytes: bytes })).not.toThrow();
-    expect(() => toSendableJson({ a: [value] }, 'content', { maxBytes: bytes })).toThrow(invalid(/at most .* bytes/));
+    expect(() => toSendableJson(value, 'content', bytes)).not.toThrow();
+    expect(() => toSendableJson({ a: [value] }, 'content', bytes)).toThrow(invalid(/at most .* bytes/));
   }
 });
 
-it('allows 100 levels, and refuses more of them without recursion', () => {
+it('allows 100 levels, and refuses more of them without a deeper recursion', () => {
   expect(toSendableJson(nested(100), 'content')).toStrictEqual(nested(100));
   for (const levels of [101, 20_000, 1_000_000]) {
     expect(() => toSendableJson(nested(levels), 'content')).toThrow(invalid(/at most 100 levels/));
@@ -43,10 +43,10 @@ it('allows 100 levels, and refuses more of them without recursion', () => {
 it('ends where values are shared so often that writing them out would not', () => {
   let value: unknown = 'x';
   for (let level = 0; level < 90; level++) value = [value, value];
-  expect(() => toSendableJson(value, 'content', { maxBytes: 60_000 })).toThrow(invalid(/at most 60000 bytes/));
+  expect(() => toSendableJson(value, 'content', 60_000)).toThrow(invalid(/at most 60000 bytes/));
   const long: unknown[] = [];
   long.length = 4e9;
-  expect(() => toSendableJson(long, 'content', { maxBytes: 60_000 })).toThrow(invalid(/at most 60000 bytes/));
+  expect(() => toSendableJson(long, 'content', 60_000)).toThrow(invalid(/at most 60000 bytes/));
 });
 
 describe('refuses', () => {
