@@ -305,7 +305,8 @@ export class Delivery {
         const readable = needsDecryption(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;
         if (!readable) return false;
         const movesPosition = !hasLeft && provenance !== 'backlog';
-        if (!this.#seenEventIds.add(readable.event_id)) continue;
+        if (this.#seenEventIds.has(readable.event_id)) continue;
+        this.#seenEventIds.add(readable.event_id);
         const step = this.#ledger.addEvent(tracked, roomId, readable.event_id, movesPosition, backlogPending);
         const event = toTimelineEvent(this.#options.userId, roomId, readable, provenance);
         deliveries.push(this.#deliver(step, event));

@@ -20,7 +20,8 @@ export class UnreadableEvents {
   /** Returns the encrypted event marked as `unreadable`, and logs the error once. */
   mark(roomId: string, raw: RawEvent, error: unknown): RawEvent {
     const { event_id: eventId } = raw;
-    if (this.#logged.add(eventId)) {
+    if (!this.#logged.has(eventId)) {
+      this.#logged.add(eventId);
       this.#logger.warn({ userId: this.#userId, roomId, eventId, err: error }, 'decrypting an event failed');
     }
     return { ...raw, [decryption]: { state: 'failed', reason: 'unreadable' } };
