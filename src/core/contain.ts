@@ -60,9 +60,13 @@ export function containedLogger(logger: Logger): Logger {
   return { debug: level('debug'), info: level('info'), warn: level('warn'), error: level('error') };
 }
 
+/** The latest time of a `Date`, in milliseconds since the Unix epoch. */
+const MAX_TIME_MS = 8.64e15;
+
 /**
  * Wraps the application's clock. `now()` always returns a whole number that is a valid `Date`. Timers fire once,
- * asynchronously, and never after they were cleared. If the application's clock throws, `now()` repeats its last time, and timers use the system clock.
+ * asynchronously, and never after they were cleared. If the application's clock throws, `now()` repeats its last time,
+ * and timers use the system clock.
  */
 export function containedClock(clock: Clock, logger: Logger): Clock {
   let last = 0;
@@ -71,7 +75,7 @@ export function containedClock(clock: Clock, logger: Logger): Clock {
     now: () => {
       try {
         const now: unknown = clock.now();
-        if (typeof now === 'number' && !Number.isNaN(new Date(now).getTime())) last = Math.trunc(now);
+        if (typeof now === 'number' && Math.abs(now) <= MAX_TIME_MS) last = Math.trunc(now);
         else catchRejection(now, () => {});
       } catch (error) {
         failed('now', error);

@@ -23,14 +23,14 @@ export interface Trace<Name extends TraceName> {
   end(outcome: TraceOutcome<Name>): void;
 }
 
-/** Gets what was known when the work started, how it has ended, and its duration in milliseconds. */
-type TraceListener<Name extends TraceName> = (
-  message: TracedWork[Name]['message'],
-  end: TraceOutcome<Name>,
-  durationMs: number,
-) => void;
+type DiagnosticName = keyof DiagnosticMessages | TraceName;
 
-type Listener = (...published: readonly never[]) => void;
+/** What subscribers get. Of traced work: what was known at its start, how it has ended, and its duration in milliseconds. */
+type Published<Name extends DiagnosticName> = Name extends TraceName
+  ? [message: TracedWork[Name]['message'], end: TraceOutcome<Name>, durationMs: number]
+  : [message: DiagnosticMessages[Extract<Name, keyof DiagnosticMessages>]];
+
+type Listener = (...published: readonly unknown[]) => void;
 
 /**
  * What the parts of one manager publish about their work, for its metrics, traces and diagnostics channels. The work is
@@ -38,23 +38,16 @@ type Listener = (...published: readonly never[]) => void;
  */
 export class Diagnostics {
   readonly #clock: Clock;
-  readonly #listeners = new Map<string, Listener[]>();
+  readonly #listeners = new Map<DiagnosticName, Listener[]>();
   #spans: SpanSource | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  subscribe<Name extends keyof DiagnosticMessages>(
-    name: Name,
-    listener: (message: DiagnosticMessages[Name]) => void,
-  ): void {
-    this.#subscribe(name, listener);
-  }
-
-  /** Calls `listener` at each end of the work. */
-  subscribeToTrace<Name extends TraceName>(name: Name, listener: TraceListener<Name>): void {
-    this.#subscribe(name, listener);
+  /** Calls `listener` at each message with that name, and at each end of traced work with that name. */
+  subscribe<Name extends DiagnosticName>(name: Name, listener: (...published: Published<Name>) => void): void {
+    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener as Listener]);
   }
 
   /** Makes the spans of all traced work from now on. */
@@ -63,7 +56,7 @@ export class Diagnostics {
   }
 
   publish<Name extends keyof DiagnosticMessages>(name: Name, message: DiagnosticMessages[Name]): void {
-    this.#publish(name, message, undefined, 0);
+    this.#publish(name, message);
   }
 
   /** Runs `work`, measures it, and publishes how it has ended. A span is active during the work. */
@@ -103,14 +96,10 @@ export class Diagnostics {
     return this.#spans ? this.#spans.detached(run) : run();
   }
 
-  #subscribe(name: string, listener: Listener): void {
-    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
-  }
-
-  #publish(name: string, message: object, end: TraceOutcome<TraceName> | undefined, durationMs: number): void {
+  #publish(name: DiagnosticName, ...published: readonly unknown[]): void {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        (listener as (...published: readonly unknown[]) => void)(message, end, durationMs);
+        listener(...published);
       } catch {
         // diagnostics must not change the work
       }

@@ -108,7 +108,7 @@ const channels = new Map(diagnosticsChannels.map((name) => [name, channel(name)]
  * uncaught.
  */
 export function publishOnChannels(diagnostics: Diagnostics): void {
-  diagnostics.subscribeToTrace('clientStart', ({ userId }, end, durationMs) =>
+  diagnostics.subscribe('clientStart', ({ userId }, end, durationMs) =>
     publish('matrix-client-manager:client.start', () => {
       const start = { userId, resumed: end.result?.resumed ?? false, durationMs };
       if (end.outcome === 'ok') return { ...start, outcome: 'live' };
@@ -116,7 +116,7 @@ export function publishOnChannels(diagnostics: Diagnostics): void {
     }),
   );
   diagnostics.subscribe('clientStopped', (stop) => publish('matrix-client-manager:client.stop', () => ({ ...stop })));
-  diagnostics.subscribeToTrace('sync', ({ userId, kind, waitMs, rooms, events }, { outcome }, durationMs) => {
+  diagnostics.subscribe('sync', ({ userId, kind, waitMs, rooms, events }, { outcome }, durationMs) => {
     if (outcome === 'failed') return;
     publish('matrix-client-manager:sync', () => ({
       userId,
@@ -127,7 +127,7 @@ export function publishOnChannels(diagnostics: Diagnostics): void {
       events,
     }));
   });
-  diagnostics.subscribeToTrace('callback', ({ event, attempt }, { outcome }, durationMs) =>
+  diagnostics.subscribe('callback', ({ event, attempt }, { outcome }, durationMs) =>
     publish('matrix-client-manager:callback', () => {
       const { userId, roomId, type, provenance } = event;
       const id = 'eventId' in event && { eventId: event.eventId };
@@ -140,13 +140,13 @@ export function publishOnChannels(diagnostics: Diagnostics): void {
       return { method, endpoint: endpointOf(path), path, status, result, durationMs };
     }),
   );
-  diagnostics.subscribeToTrace('checkpoint', ({ userId }, { outcome }, durationMs) =>
+  diagnostics.subscribe('checkpoint', ({ userId }, { outcome }, durationMs) =>
     publish('matrix-client-manager:checkpoint', () => {
       return { userId, outcome: outcome === 'ok' ? 'stored' : 'failed', durationMs };
     }),
   );
   diagnostics.subscribe('gap', (gap) => publish('matrix-client-manager:gap', () => ({ ...gap })));
-  diagnostics.subscribeToTrace('send', ({ userId, roomId }, end, durationMs) =>
+  diagnostics.subscribe('send', ({ userId, roomId }, end, durationMs) =>
     publish('matrix-client-manager:send', () => {
       if (end.outcome === 'ok') return { userId, roomId, outcome: 'sent', durationMs };
       return { userId, roomId, outcome: 'failed', durationMs, errorCode: errorType(end.error) };

@@ -1,6 +1,5 @@
-import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
-import { createNoopMeter, INVALID_SPAN_CONTEXT, trace } from '@opentelemetry/api';
-import type { Meter, Span, Tracer } from '@opentelemetry/api';
+import { createNoopMeter, INVALID_TRACEID } from '@opentelemetry/api';
+import type { Meter, MeterProvider, Span, SpanOptions, TracerProvider } from '@opentelemetry/api';
 import { libraryVersion } from '../core/version.js';
 
 /** The result of `measure`, or `fallback` if the application's telemetry throws: its errors must not fail an operation. */
@@ -12,20 +11,28 @@ export function ignoringErrors<T>(measure: () => T, fallback: T): T {
   }
 }
 
+/** The methods of a meter that the library uses. */
+export type SafeMeter = Pick<
+  Meter,
+  | 'createCounter'
+  | 'createHistogram'
+  | 'createObservableGauge'
+  | 'createObservableUpDownCounter'
+  | 'addBatchObservableCallback'
+  | 'removeBatchObservableCallback'
+>;
+
 const noopMeter = createNoopMeter();
 
 /** The application's meter. If it throws or returns no instrument, a no-op instrument is used. */
-export function safeMeter(provider: MeterProvider): Meter {
+export function safeMeter(provider: MeterProvider): SafeMeter {
   const meter =
     ignoringErrors(() => provider.getMeter('matrix-client-manager', libraryVersion), noopMeter) ?? noopMeter;
   const make = <T>(from: (meter: Meter) => T): T => ignoringErrors(() => from(meter), undefined) ?? from(noopMeter);
   return {
-    createGauge: (...args) => make((one) => one.createGauge(...args)),
-    createHistogram: (...args) => make((one) => one.createHistogram(...args)),
     createCounter: (...args) => make((one) => one.createCounter(...args)),
-    createUpDownCounter: (...args) => make((one) => one.createUpDownCounter(...args)),
+    createHistogram: (...args) => make((one) => one.createHistogram(...args)),
     createObservableGauge: (...args) => make((one) => one.createObservableGauge(...args)),
-    createObservableCounter: (...args) => make((one) => one.createObservableCounter(...args)),
     createObservableUpDownCounter: (...args) => make((one) => one.createObservableUpDownCounter(...args)),
     addBatchObservableCallback: (...args) => ignoringErrors(() => meter.addBatchObservableCallback(...args), undefined),
     removeBatchObservableCallback: (...args) =>
@@ -33,13 +40,14 @@ export function safeMeter(provider: MeterProvider): Meter {
   };
 }
 
-const noSpan = (): Span => trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
+/** Starts a span. Undefined if no tracer is registered, or the application's tracer throws. */
+export type StartSpan = (name: string, options: SpanOptions) => Span | undefined;
 
-/** Starts spans of the application's tracer. If it throws or returns no span, a no-op span is used. */
-export function safeSpanStarter(provider: TracerProvider): Tracer['startSpan'] {
-  const tracer = ignoringErrors<Tracer | undefined>(
-    () => provider.getTracer('matrix-client-manager', libraryVersion),
-    undefined,
-  );
-  return (...args) => ignoringErrors(() => tracer?.startSpan(...args), undefined) ?? noSpan();
+export function safeSpanStarter(provider: TracerProvider): StartSpan {
+  const tracer = ignoringErrors(() => provider.getTracer('matrix-client-manager', libraryVersion), undefined);
+  return (...args) =>
+    ignoringErrors(() => {
+      const span = tracer?.startSpan(...args);
+      return span?.spanContext().traceId === INVALID_TRACEID ? undefined : span;
+    }, undefined);
 }

@@ -1,5 +1,7 @@
-import type { Attributes, BatchObservableCallback, Meter, Observable } from '@opentelemetry/api';
+import type { Attributes, BatchObservableCallback, Observable } from '@opentelemetry/api';
+import type { SafeMeter } from './contained.js';
 import { instruments } from './instruments.js';
+import type { Instruments } from './instruments.js';
 
 /** The queues of a manager. */
 export type QueueName =
@@ -48,7 +50,6 @@ export interface Gauges {
   readonly admin: { readonly running: number; readonly waiting: number };
 }
 
-type Instruments = typeof instruments;
 type GaugeName = {
   [Name in keyof Instruments]: Instruments[Name]['kind'] extends 'gauge' | 'level' ? Name : never;
 }[keyof Instruments];
@@ -67,7 +68,7 @@ function valuesOf(
 
 /** Registers observable gauges; `read` is called at each collection. Returns a function that unregisters them. */
 export function observeGauges(
-  meter: Meter,
+  meter: SafeMeter,
   common: Attributes,
   read: () => Parameters<typeof valuesOf>[0],
 ): () => void {

@@ -40,16 +40,18 @@ const decryptionResults: readonly ('decrypted' | DecryptionFailureReason)[] = [
   'unreadable',
 ];
 
-const noLabels = {};
-
-function counter<const L extends Labels = typeof noLabels>(
-  name: string,
-  unit: string,
-  description: string,
-  labels = noLabels as L,
-): Instrument<'counter', L> {
-  return { kind: 'counter', name, unit, description, labels };
+function ofKind<Kind extends InstrumentKind>(kind: Kind) {
+  return <const L extends Labels = Record<never, never>>(
+    name: string,
+    unit: string,
+    description: string,
+    labels = {} as L,
+  ): Instrument<Kind, L> => ({ kind, name, unit, description, labels });
 }
+
+const counter = ofKind('counter');
+const level = ofKind('level');
+const gauge = ofKind('gauge');
 
 function duration<const L extends Labels>(
   name: string,
@@ -58,14 +60,6 @@ function duration<const L extends Labels>(
   labels: L,
 ): Instrument<'duration', L> {
   return { kind: 'duration', name, unit: 's', description, labels, buckets };
-}
-
-function level(name: string, unit: string, description: string, labels: Labels = noLabels): Instrument<'level'> {
-  return { kind: 'level', name, unit, description, labels };
-}
-
-function gauge(name: string, unit: string, description: string): Instrument<'gauge'> {
-  return { kind: 'gauge', name, unit, description, labels: noLabels };
 }
 
 /** All metrics of the library. The reference documentation is made from this list. */
@@ -252,3 +246,5 @@ export const instruments = {
   ),
   adminPool: level('matrix.admin.pool', '{call}', 'Admin API calls, by state (running, waiting)', { state: [] }),
 };
+
+export type Instruments = typeof instruments;

@@ -1,6 +1,8 @@
-import type { Attributes, Counter, Histogram, Meter } from '@opentelemetry/api';
+import type { Attributes, Counter, Histogram } from '@opentelemetry/api';
 import { ignoringErrors } from './contained.js';
-import type { Instrument, Labels } from './instruments.js';
+import type { SafeMeter } from './contained.js';
+import { instruments } from './instruments.js';
+import type { Instrument, InstrumentKind, Instruments, Labels } from './instruments.js';
 
 /** A counter of one label set. The `labels` object never changes, so that it can be reused for each measurement. */
 export class Count {
@@ -11,7 +13,7 @@ export class Count {
   constructor(counter: Counter, labels: Attributes) {
     this.#counter = counter;
     this.labels = labels;
-    ignoringErrors(() => counter.add(0, labels), undefined); // exports 0 from the start, so that the first increment is visible as a change
+    this.add(0); // exports 0 from the start, so that the first increment is visible as a change
   }
 
   add(amount = 1): void {
@@ -31,40 +33,31 @@ export interface DurationStats {
 }
 
 /** The durations of one label set. */
-class Durations {
-  readonly labels: Attributes;
+export class Durations {
+  value: DurationStats = { count: 0, totalMs: 0, maxMs: 0 };
+  readonly #labels: Attributes;
   readonly #histogram: Histogram;
-  #count = 0;
-  #totalMs = 0;
-  #maxMs = 0;
 
   constructor(histogram: Histogram, labels: Attributes) {
     this.#histogram = histogram;
-    this.labels = labels;
+    this.#labels = labels;
   }
 
   record(durationMs: number): void {
-    this.#count++;
-    this.#totalMs += durationMs;
-    this.#maxMs = Math.max(this.#maxMs, durationMs);
-    ignoringErrors(() => this.#histogram.record(durationMs / 1_000, this.labels), undefined);
-  }
-
-  get value(): DurationStats {
-    return { count: this.#count, totalMs: this.#totalMs, maxMs: this.#maxMs };
+    const { count, totalMs, maxMs } = this.value;
+    this.value = { count: count + 1, totalMs: totalMs + durationMs, maxMs: Math.max(maxMs, durationMs) };
+    ignoringErrors(() => this.#histogram.record(durationMs / 1_000, this.#labels), undefined);
   }
 }
 
 /** The label sets of one metric: those of its known label values, and others from their first use on. */
-class Series<L extends Labels, Cell extends { readonly value: unknown }> {
+export class Series<L extends Labels, Cell extends Count | Durations> {
   readonly #labels: readonly string[];
-  readonly #common: Attributes;
   readonly #make: (labels: Attributes) => Cell;
   readonly #cells = new Map<string, Cell>();
 
-  constructor(labels: L, common: Attributes, make: (labels: Attributes) => Cell) {
+  constructor(labels: L, make: (labels: Attributes) => Cell) {
     this.#labels = Object.keys(labels);
-    this.#common = common;
     this.#make = make;
     for (const values of combinations(Object.values(labels))) this.at(...values);
   }
@@ -74,8 +67,7 @@ class Series<L extends Labels, Cell extends { readonly value: unknown }> {
     const key = values.length === 1 ? String(values[0]) : values.join(' '); // most metrics have one label
     const known = this.#cells.get(key);
     if (known) return known;
-    const own = Object.fromEntries(this.#labels.map((label, index) => [label, values[index]]));
-    const cell = this.#make({ ...own, ...this.#common });
+    const cell = this.#make(Object.fromEntries(this.#labels.map((label, index) => [label, values[index]])));
     this.#cells.set(key, cell);
     return cell;
   }
@@ -97,31 +89,28 @@ function combinations(lists: readonly (readonly string[])[]): string[][] {
   return first.flatMap((value) => combinations(rest).map((values) => [value, ...values]));
 }
 
-/** Makes the series of one manager's metrics. */
-export class SeriesMaker {
-  readonly #meter: Meter;
-  readonly #common: Attributes;
+/** The series of each counter and histogram. */
+export type AllSeries = {
+  readonly [Name in keyof Instruments]: Instruments[Name] extends Instrument<'counter', infer L>
+    ? Series<L, Count>
+    : Instruments[Name] extends Instrument<'duration', infer L>
+      ? Series<L, Durations>
+      : undefined;
+};
 
-  /** @param common - labels of all metrics */
-  constructor(meter: Meter, common: Attributes) {
-    this.#meter = meter;
-    this.#common = common;
-  }
-
-  counter<L extends Labels>({ name, description, unit, labels }: Instrument<'counter', L>): Series<L, Count> {
-    const counter = this.#meter.createCounter(name, { description, unit });
-    return new Series(labels, this.#common, (attributes) => new Count(counter, attributes));
-  }
-
-  duration<L extends Labels>({
-    name,
-    description,
-    unit,
-    labels,
-    buckets = [],
-  }: Instrument<'duration', L>): Series<L, Durations> {
+/** Makes the series of one manager. @param common - labels of all metrics */
+export function makeSeries(meter: SafeMeter, common: Attributes): AllSeries {
+  const seriesOf = (instrument: Instrument<InstrumentKind>): unknown => {
+    const { kind, name, description, unit, labels, buckets = [] } = instrument;
+    if (kind === 'counter') {
+      const counter = meter.createCounter(name, { description, unit });
+      return new Series(labels, (own) => new Count(counter, { ...own, ...common }));
+    }
+    if (kind !== 'duration') return undefined; // read at collection: see observeGauges()
     const advice = { explicitBucketBoundaries: [...buckets] };
-    const histogram = this.#meter.createHistogram(name, { description, unit, advice });
-    return new Series(labels, this.#common, (attributes) => new Durations(histogram, attributes));
-  }
+    const histogram = meter.createHistogram(name, { description, unit, advice });
+    return new Series(labels, (own) => new Durations(histogram, { ...own, ...common }));
+  };
+  const entries = Object.entries(instruments).map(([name, instrument]) => [name, seriesOf(instrument)]);
+  return Object.fromEntries(entries) as AllSeries;
 }

@@ -38,7 +38,7 @@ const descriptions: { readonly [Name in TraceName]?: SpanDescription<Name> } = {
 
 /**
  * The library's spans. A failed span has the code of the error, not its message, which may contain a user or room id.
- * Without a registered tracer, the spans are no-ops.
+ * Without a registered tracer there are none.
  */
 export function openTelemetrySpans(serverAddress: string, provider = trace.getTracerProvider()): SpanSource {
   const startSpan = safeSpanStarter(provider);
@@ -48,6 +48,7 @@ export function openTelemetrySpans(serverAddress: string, provider = trace.getTr
       if (!description) return undefined;
       const root = description.root === true;
       const span = startSpan(description.name, { attributes: description.attributes(message, serverAddress), root });
+      if (!span) return undefined;
       return {
         run: (work) => context.with(trace.setSpan(root ? ROOT_CONTEXT : context.active(), span), work),
         end: (end) =>

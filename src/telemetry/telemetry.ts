@@ -1,12 +1,13 @@
 import { metrics } from '@opentelemetry/api';
-import type { Attributes, Meter, MeterProvider, TracerProvider } from '@opentelemetry/api';
+import type { Attributes, MeterProvider, TracerProvider } from '@opentelemetry/api';
 import type { Diagnostics } from '../core/diagnostics.js';
 import { publishOnChannels } from './channels.js';
 import { safeMeter } from './contained.js';
+import type { SafeMeter } from './contained.js';
 import { observeGauges } from './gauges.js';
 import type { Gauges } from './gauges.js';
 import { recordMetrics } from './metrics.js';
-import { SeriesMaker } from './series.js';
+import type { RecordedMetrics } from './metrics.js';
 import { openTelemetrySpans } from './spans.js';
 import type { TelemetryStats } from './telemetry-stats.js';
 
@@ -21,23 +22,27 @@ export interface TelemetryOptions {
 
 /** Subscribes `stats()`, OpenTelemetry and the diagnostics channels to what one manager publishes. */
 export class Telemetry {
-  /** Reads counts and durations since the manager was made. */
-  readonly stats: () => TelemetryStats;
-  readonly #meter: Meter;
+  readonly #meter: SafeMeter;
   readonly #common: Attributes;
+  readonly #recorded: RecordedMetrics;
 
   constructor(diagnostics: Diagnostics, options: TelemetryOptions) {
     const { serverAddress, meterProvider = metrics.getMeterProvider(), tracerProvider } = options;
     this.#common = { 'server.address': serverAddress };
     this.#meter = safeMeter(meterProvider);
-    this.stats = recordMetrics(diagnostics, new SeriesMaker(this.#meter, this.#common));
+    this.#recorded = recordMetrics(diagnostics, this.#meter, this.#common);
     diagnostics.makeSpansWith(openTelemetrySpans(serverAddress, tracerProvider));
     publishOnChannels(diagnostics);
   }
 
+  /** Reads counts and durations since the manager was made. */
+  stats(): TelemetryStats {
+    return this.#recorded.stats();
+  }
+
   /** Calls `read` at each collection of metrics. Returns a function that ends this. */
   observeGauges(read: () => Gauges): () => void {
-    const keysToBackUp = (): number => this.stats().keyBackup.waiting;
+    const { keysToBackUp } = this.#recorded;
     return observeGauges(this.#meter, this.#common, () => ({ ...read(), keysToBackUp: keysToBackUp() }));
   }
 }

@@ -9,7 +9,7 @@ function setUp() {
   const clock = new ManualClock();
   const diagnostics = new Diagnostics(clock);
   const sends: unknown[] = [];
-  diagnostics.subscribeToTrace('send', (...end) => sends.push(end));
+  diagnostics.subscribe('send', (...end) => sends.push(end));
   return { clock, diagnostics, sends };
 }
 
@@ -40,10 +40,10 @@ it.each([new Error('no'), undefined])(
 it('keeps errors of subscribers from the work and from other subscribers', async () => {
   const { diagnostics } = setUp();
   const ends: string[] = [];
-  diagnostics.subscribeToTrace('checkpoint', () => {
+  diagnostics.subscribe('checkpoint', () => {
     throw new Error('no');
   });
-  diagnostics.subscribeToTrace('checkpoint', (_checkpoint, { outcome }) => ends.push(outcome));
+  diagnostics.subscribe('checkpoint', (_checkpoint, { outcome }) => ends.push(outcome));
   await diagnostics.trace('checkpoint', work, async () => {});
   expect(ends).toEqual(['ok']);
 });

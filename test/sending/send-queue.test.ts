@@ -72,9 +72,7 @@ describe('the queue of sends', () => {
   it('is published as sent or failed, with user and room', async () => {
     const context = testContext();
     const ends: unknown[] = [];
-    context.diagnostics.subscribeToTrace('send', ({ userId, roomId }, { outcome }) =>
-      ends.push([userId, roomId, outcome]),
-    );
+    context.diagnostics.subscribe('send', ({ userId, roomId }, { outcome }) => ends.push([userId, roomId, outcome]));
     const queue = new SendQueue(context);
     expect(await queue.run(alice, room, async () => 'done')).toBe('done');
     await expect(queue.run(alice, room, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
