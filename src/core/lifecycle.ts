@@ -24,9 +24,12 @@ export class ManagerLifecycle {
     if (this.#closing) throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
   }
 
-  /** A signal that fires with the caller's signal, or when running calls are aborted. */
-  withShutdownSignal(signal: AbortSignal | undefined): AbortSignal {
-    return signal ? AbortSignal.any([signal, this.signal]) : this.signal;
+  /**
+   * Runs `work` with a signal that fires with the caller's `signal`, or when running calls are aborted. Settles as
+   * {@link untilCallsAborted}.
+   */
+  run<T>(work: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.untilCallsAborted(work(signal ? AbortSignal.any([signal, this.signal]) : this.signal), signal);
   }
 
   /**

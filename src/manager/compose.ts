@@ -30,7 +30,6 @@ import { SendQueue } from '../sending/send-queue.js';
 import { Sending } from '../sending/sending.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { Encryption } from '../users/encryption.js';
-import { EncryptionOperations } from '../users/encryption-operations.js';
 import { loadPollingEngines } from '../users/session-engine.js';
 import { UserSessions } from '../users/user-sessions.js';
 import { UserCalls } from '../users/user-calls.js';
@@ -126,8 +125,8 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     lifecycle,
   });
   const { registry } = users;
-  const calls = new UserCalls({ registry, accounts, adminSession: adminHttp?.session, callbacks, lifecycle });
-  const encryptionOperations = new EncryptionOperations({ calls, encryption, lifecycle });
+  const adminSession = adminHttp?.session;
+  const calls = new UserCalls({ registry, accounts, adminSession, callbacks, encryption, lifecycle });
 
   const typing = new TypingNotifier(homeserver, signal);
   const sendQueue = new SendQueue(context);
@@ -152,7 +151,7 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     isEncrypted: (...room) => roomSender.isEncrypted(...room),
     sendMessage: (message) => sending.send(message),
   });
-  const pages = new PageReader(http, (...page) => encryptionOperations.pageDecryption(...page));
+  const pages = new PageReader(http, (...page) => calls.pageDecryption(...page));
 
   const forget = (userId: string, logOut: boolean): Promise<void> =>
     forgetUser({ accounts, callbacks, encryption, logger, outbox, users }, userId, logOut);
@@ -183,7 +182,6 @@ export function compose(options: MatrixClientManagerOptions): Parts {
     callbacks,
     deadLetters,
     encryption,
-    encryptionOperations,
     users,
     calls,
     sendQueue,

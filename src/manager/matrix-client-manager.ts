@@ -23,6 +23,7 @@ import type { GetRoomMessagesOptions } from '../messages/page-options.js';
 import type { AdminApi } from '../provisioning/admin-api.js';
 import { provisionUserSchema } from '../provisioning/provision-user-options.js';
 import type { ProvisionedUser, ProvisionUserOptions } from '../provisioning/provision-user-options.js';
+import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { MatrixClient } from '../sdk/matrix-client.js';
 import { listSendsSchema } from '../sending/list-sends-options.js';
 import type { ListSendsOptions } from '../sending/list-sends-options.js';
@@ -200,8 +201,9 @@ export class MatrixClientManager implements AsyncDisposable {
    * client if needed. Throws `ENCRYPTION_UNAVAILABLE` for a user without encryption.
    */
   async encryptionStatus(userId: string, options: CallOptions = {}): Promise<EncryptionStatus> {
+    const { calls } = this.#partsFor(userId);
     const { signal } = checkOptions('encryptionStatus()', callSchema, options);
-    return this.#parts.encryptionOperations.status(userId, signal);
+    return calls.withEncryption(userId, ({ identity }) => identity.status(), signal);
   }
 
   /**
@@ -210,9 +212,10 @@ export class MatrixClientManager implements AsyncDisposable {
    * `ENCRYPTION_UNAVAILABLE`.
    */
   async userVerification(userId: string, otherUserId: string, options: CallOptions = {}): Promise<UserVerification> {
+    const { calls } = this.#partsFor(userId);
     assertUserId(otherUserId);
     const { signal } = checkOptions('userVerification()', callSchema, options);
-    return this.#parts.encryptionOperations.verificationOf(userId, otherUserId, signal);
+    return calls.withEncryption(userId, ({ identity }) => identity.verificationOf(otherUserId), signal);
   }
 
   /**
@@ -222,9 +225,10 @@ export class MatrixClientManager implements AsyncDisposable {
    * the user's own private keys are not on this device.
    */
   async verifyUser(userId: string, otherUserId: string, options: CallOptions = {}): Promise<UserVerification> {
+    const { calls } = this.#partsFor(userId);
     assertUserId(otherUserId);
     const { signal } = checkOptions('verifyUser()', callSchema, options);
-    return this.#parts.encryptionOperations.verify(userId, otherUserId, signal);
+    return calls.withEncryption(userId, ({ identity, ended }) => identity.verify(otherUserId, ended), signal);
   }
 
   /**
@@ -235,8 +239,13 @@ export class MatrixClientManager implements AsyncDisposable {
    * was replaced. If a later step failed, secret storage is already new: call this again.
    */
   async resetIdentity(userId: string, options: ResetIdentityOptions = {}): Promise<EncryptionStatus> {
-    const read = checkOptions('resetIdentity()', resetIdentitySchema, options);
-    return this.#parts.encryptionOperations.resetIdentity(userId, read);
+    const { calls } = this.#partsFor(userId);
+    const { authenticate, signal } = checkOptions('resetIdentity()', resetIdentitySchema, options);
+    const reset = async ({ identity, ended }: UserEncryption): Promise<EncryptionStatus> => {
+      await identity.reset(ended, authenticate);
+      return identity.status();
+    };
+    return calls.withEncryption(userId, reset, signal);
   }
 
   /**
@@ -313,8 +322,10 @@ export class MatrixClientManager implements AsyncDisposable {
    * used.
    */
   async rotateEncryptionSecret(secret: string | Uint8Array): Promise<void> {
-    this.#parts.lifecycle.assertOpen();
-    return this.#parts.encryptionOperations.rotateSecret(secret);
+    const { encryption, lifecycle } = this.#parts;
+    lifecycle.assertOpen();
+    if (encryption) return lifecycle.untilCallsAborted(encryption.rotateSecret(secret));
+    throw invalidOptions('rotateEncryptionSecret() needs the option `encryption`');
   }
 
   /**

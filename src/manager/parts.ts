@@ -17,7 +17,6 @@ import type { Sending } from '../sending/sending.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
 import type { Encryption } from '../users/encryption.js';
-import type { EncryptionOperations } from '../users/encryption-operations.js';
 import type { CallerSession, UserCalls } from '../users/user-calls.js';
 import type { UserSessions } from '../users/user-sessions.js';
 import type { DeadLetters } from './dead-letters.js';
@@ -48,7 +47,6 @@ export interface Parts {
   readonly deadLetters: DeadLetters;
   /** Undefined without the option `encryption`. */
   readonly encryption: Encryption | undefined;
-  readonly encryptionOperations: EncryptionOperations;
   readonly users: UserSessions;
   readonly calls: UserCalls;
   readonly sendQueue: SendQueue;

@@ -30,8 +30,9 @@ export class Sending {
     const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, durable, signal } = message;
     const outgoing: OutgoingMessage = { userId, roomId, type, txnId, content: toContent(message, type), signal };
     if (durable) return lifecycle.untilCallsAborted(outbox.send(outgoing), signal);
-    const untilClosed = lifecycle.withShutdownSignal(signal);
-    const attempt = (): Promise<{ eventId: string }> => roomSender.send({ ...outgoing, signal: untilClosed });
-    return lifecycle.untilCallsAborted(queue.run(userId, roomId, attempt, untilClosed), signal);
+    return lifecycle.run((untilClosed) => {
+      const sendInTurn = (): Promise<{ eventId: string }> => roomSender.send({ ...outgoing, signal: untilClosed });
+      return queue.run(userId, roomId, sendInTurn, untilClosed);
+    }, signal);
   }
 }

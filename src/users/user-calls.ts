@@ -1,10 +1,15 @@
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
-import { throwIfAborted } from '../core/abort.js';
-import { invalidOptions } from '../core/errors.js';
+import { orAborted, throwIfAborted } from '../core/abort.js';
+import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
+import { needsDecryption } from '../core/raw-event.js';
+import { encryptionFailure } from '../encryption/encryption-failure.js';
 import type { Session } from '../http/session.js';
+import type { PageDecryption } from '../messages/page-reader.js';
 import type { Accounts } from '../provisioning/accounts.js';
+import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { ClientRegistry } from './client-registry.js';
+import type { Encryption } from './encryption.js';
 import type { UserSession } from './user-session.js';
 
 /** The session that a call is made with; `userSession` is set while the user's client is up. */
@@ -13,12 +18,16 @@ export interface CallerSession {
   readonly userSession?: UserSession;
 }
 
+/** Makes the requests of a call. The signal is also aborted by the shutdown. */
+type CallBody<T> = (caller: CallerSession, signal: AbortSignal) => Promise<T>;
+
 export interface UserCallsOptions {
   readonly registry: ClientRegistry<UserSession>;
   readonly accounts: Accounts;
   /** The session of the option `admin`. */
   readonly adminSession: Session | undefined;
   readonly callbacks: CallbackRegistry;
+  readonly encryption: Encryption | undefined;
   readonly lifecycle: ManagerLifecycle;
 }
 
@@ -34,59 +43,86 @@ export class UserCalls {
    * Runs `use` with the user's client, which is started if needed. The client is not stopped as idle or evicted until
    * `use` has ended, even if `signal` has ended the caller's wait before.
    */
-  async withLease<T>(
+  withLease<T>(
     userId: string,
-    use: (userSession: UserSession) => T | Promise<T>,
+    use: (userSession: UserSession, signal: AbortSignal) => T | Promise<T>,
     signal?: AbortSignal,
   ): Promise<T> {
     const { lifecycle, registry } = this.#options;
-    const lease = await lifecycle.untilCallsAborted(registry.lease(userId, signal));
-    const releaseLease = (): void => lease[Symbol.dispose]();
-    const running = (async () => {
-      throwIfAborted(signal, 'the call');
-      return use(lease.client);
-    })();
-    running.then(releaseLease, releaseLease);
-    return lifecycle.untilCallsAborted(running, signal);
+    return lifecycle.run(async (combined) => {
+      const lease = await registry.lease(userId, combined);
+      try {
+        throwIfAborted(combined, 'the call');
+        return await use(lease.client, combined);
+      } finally {
+        lease[Symbol.dispose]();
+      }
+    }, signal);
   }
 
   /**
    * Runs `use` as the user. With their client, if it runs or the user has callbacks: it is started then. Otherwise with
-   * their session alone, since a client without callbacks would deliver nothing. The signal that `use` gets is also
-   * aborted by the shutdown.
+   * their session alone, since a client without callbacks would deliver nothing.
    */
-  async runAs<T>(
-    userId: string,
-    use: (caller: CallerSession, signal: AbortSignal) => Promise<T>,
-    signal?: AbortSignal,
-  ): Promise<T> {
+  runAs<T>(userId: string, use: CallBody<T>, signal?: AbortSignal): Promise<T> {
     const { accounts, callbacks, lifecycle, registry } = this.#options;
-    const untilClosed = lifecycle.withShutdownSignal(signal);
     if (registry.has(userId) || callbacks.count(userId) > 0) {
-      return this.withLease(
-        userId,
-        (userSession) =>
-          withFailureReport(userSession, use({ session: userSession.session, userSession }, untilClosed)),
-        signal,
-      );
+      const useClient = (userSession: UserSession, combined: AbortSignal): Promise<T> =>
+        use({ session: userSession.session, userSession }, combined).catch((error: unknown) => {
+          userSession.requestFailed(error);
+          throw error;
+        });
+      return this.withLease(userId, useClient, signal);
     }
-    const session = await lifecycle.untilCallsAborted(accounts.sessionOf(userId, signal), signal);
-    return lifecycle.untilCallsAborted(use({ session }, untilClosed), signal);
+    return lifecycle.run(
+      async (combined) => call({ session: await accounts.sessionOf(userId, combined) }, use, combined),
+      signal,
+    );
   }
 
   /**
    * Runs `use` with the session to read as the user, and with their client if it runs. Starts no client. Without a
-   * `userId` the admin reads. The signal that `use` gets is also aborted by the shutdown.
+   * `userId` the admin reads.
    */
-  async readAs<T>(
-    userId: string | undefined,
-    use: (reader: CallerSession, signal: AbortSignal) => Promise<T>,
-    signal?: AbortSignal,
+  readAs<T>(userId: string | undefined, use: CallBody<T>, signal?: AbortSignal): Promise<T> {
+    return this.#options.lifecycle.run(
+      async (combined) => call(await this.#readerFor(userId, combined), use, combined),
+      signal,
+    );
+  }
+
+  /** Runs `use` with the encryption of the user's device. Starts the user's client if needed. */
+  withEncryption<T>(
+    userId: string,
+    use: (encryption: UserEncryption) => Promise<T>,
+    signal: AbortSignal | undefined,
   ): Promise<T> {
-    const { lifecycle } = this.#options;
-    const untilClosed = lifecycle.withShutdownSignal(signal);
-    const reader = await lifecycle.untilCallsAborted(this.#readerFor(userId, untilClosed), signal);
-    return lifecycle.untilCallsAborted(use(reader, untilClosed), signal);
+    const operation = `a call on the encryption of ${userId}`;
+    const useIfThere = async ({ encryption }: UserSession): Promise<T> => {
+      if (encryption) {
+        const result = use(encryption).catch((error: unknown) => {
+          throw encryptionFailure(error, operation, { userId });
+        });
+        return orAborted(result, encryption.ended, operation);
+      }
+      const message = `${userId} has no encryption: see the options \`encryption\` and \`encryption.users\``;
+      throw new MatrixClientManagerError('ENCRYPTION_UNAVAILABLE', message, { userId });
+    };
+    return this.withLease(userId, useIfThere, signal);
+  }
+
+  /**
+   * Returns a function that decrypts the events of a page; undefined if the user has no encryption. The function starts
+   * the user's client if there is an encrypted event.
+   */
+  pageDecryption(...[userId, roomId, signal]: Parameters<PageDecryption>): ReturnType<PageDecryption> {
+    if (userId === undefined || !this.#options.encryption?.isFor(userId)) return undefined;
+    return async (events) => {
+      if (!events.some(needsDecryption)) return [...events];
+      const decrypt = ({ encryption }: UserSession) =>
+        Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event));
+      return this.withLease(userId, decrypt, signal);
+    };
   }
 
   async #readerFor(userId: string | undefined, signal: AbortSignal): Promise<CallerSession> {
@@ -103,12 +139,8 @@ export class UserCalls {
   }
 }
 
-/** Waits for `request`. Reports its failure to the user's session, which drops what it holds of a refused room. */
-async function withFailureReport<T>(userSession: UserSession, request: Promise<T>): Promise<T> {
-  try {
-    return await request;
-  } catch (error) {
-    userSession.requestFailed(error);
-    throw error;
-  }
+/** Calls `use`, unless the signal fired while the session was looked up. */
+function call<T>(caller: CallerSession, use: CallBody<T>, signal: AbortSignal): Promise<T> {
+  throwIfAborted(signal, 'the call');
+  return use(caller, signal);
 }
