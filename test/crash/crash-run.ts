@@ -13,7 +13,7 @@ import { startWorker } from './worker-process.js';
 
 export interface CrashRunOptions {
   readonly seed: number;
-  /** How many times the worker is killed. */
+  /** How many times the worker is killed, at least. */
   readonly rounds: number;
   /** Whether clients may start with a few of their rooms. */
   readonly slidingSync: boolean;
@@ -33,6 +33,10 @@ export interface CrashResult {
 const ROOMS = 4;
 /** Rooms in which little is said: with them there are more than a client starts with. */
 const QUIET_ROOMS = 20;
+/** A run with no more deliveries has shown nothing. */
+export const TOO_FEW = 20;
+/** How many rounds such a run gets in addition. */
+const MORE_ROUNDS = 10;
 /** Without a line from the worker for as long, what is missing will not come. */
 const SILENCE_MS = 30_000;
 
@@ -59,11 +63,14 @@ export async function crashRun(homeserver: CrashHomeserver, options: CrashRunOpt
     slidingSync,
     idleTimeoutMs: round === rounds ? 60_000 : random.pick([400, 900, 60_000]),
   });
+  let kills = 0;
   try {
     for (const sender of world.senders) sender.start();
-    for (let round = 0; round < rounds; round++) {
-      const how = await oneLife(spec(round), chronicle, chaos, random, round === 0);
-      report(`round ${round + 1}: ${how}; ${chronicle.tally.delivered} delivered`);
+    // Chance may kill each life before its clients have started: such a run goes on, because it has shown nothing yet.
+    while (kills < rounds || (chronicle.tally.delivered <= TOO_FEW && kills < rounds + MORE_ROUNDS)) {
+      const how = await oneLife(spec(kills), chronicle, chaos, random, kills === 0);
+      kills++;
+      report(`round ${kills}: ${how}; ${chronicle.tally.delivered} delivered`);
       if (chronicle.violations.length > 0) break;
     }
     await chaos.end();
@@ -79,7 +86,7 @@ export async function crashRun(homeserver: CrashHomeserver, options: CrashRunOpt
     problems: chronicle.problems,
     tally: chronicle.tally,
     sent,
-    kills: rounds,
+    kills,
   };
 }
 
