@@ -51,6 +51,15 @@ const MAX_EVENTS_IN_FLIGHT = 10_000;
 /** How many event ids are kept to recognise duplicates. */
 const REMEMBERED_EVENTS = 4_000;
 
+/** A batch whose events are being delivered. */
+interface AcceptedBatch extends EventBatch {
+  readonly tracked: TrackedBatch;
+  /** Whether it is the user's first batch. Its events are backlog then. */
+  readonly isFirst: boolean;
+  /** In milliseconds since the Unix epoch. */
+  readonly arrivedAt: number;
+}
+
 interface PlannedEvent {
   readonly raw: RawEvent;
   readonly provenance: Provenance;
@@ -65,7 +74,7 @@ interface PlannedEvent {
  */
 export class Delivery {
   readonly #context: GapFillerContext;
-  readonly #options: DeliveryOptions;
+  readonly #options: Omit<DeliveryOptions, 'stored'>;
   readonly #gaps: GapFiller;
   readonly #roomQueues = new KeyedQueue();
   readonly #ledger: BatchLedger;
@@ -92,19 +101,18 @@ export class Delivery {
   #resumeSource: (() => void) | undefined;
   readonly #commits: CommitQueue;
 
-  constructor(context: GapFillerContext, options: DeliveryOptions) {
-    const { userId, commit, stored } = options;
-    const { since, lastDelivered, journal } = stored;
+  constructor(context: GapFillerContext, { stored, ...options }: DeliveryOptions) {
+    const { userId, commit } = options;
+    const { since, lastDelivered, journal } = stored; // the other parts are large and not needed here
     this.#context = context;
     this.#options = options;
     this.#gaps = new GapFiller(context, options);
-    const ledger = new BatchLedger(journal.length);
-    this.#ledger = ledger;
-    const takeChange = (): CheckpointChange | undefined => ledger.takeChange();
+    this.#ledger = new BatchLedger(journal.length);
+    const takeChange = this.#ledger.takeChange.bind(this.#ledger);
     this.#commits = new CommitQueue(context, { userId, commit, takeChange, signal: this.#stopping.signal });
     this.#typing = new TypingLists(userId);
     this.#plannedPositions = new Map(lastDelivered);
-    this.#hasEarlierBatch = since !== undefined || this.#plannedPositions.size > 0;
+    this.#hasEarlierBatch = since !== undefined || lastDelivered.size > 0;
     this.#journaledIds = new Set(journal.map(({ eventId }) => eventId));
   }
 
@@ -119,11 +127,11 @@ export class Delivery {
     if (this.#stopping.signal.aborted) return;
     const backlogRooms = this.#recordRooms(batch, false);
     const tracked = this.#ledger.add(batch);
-    const isFirst = isFromStart(batch) && !this.#hasEarlierBatch;
+    const isFirst = this.#isFirst(batch);
     this.#unhandledBatches++;
-    const arrivedAt = this.#context.clock.now();
-    const deliveries = batch.rooms.map((room) => this.#acceptRoom(tracked, batch, room, isFirst, arrivedAt));
-    deliveries.push(...batch.invites.map((invite) => this.#acceptInvite(tracked, batch, invite, isFirst)));
+    const accepted = { ...batch, tracked, isFirst, arrivedAt: this.#context.clock.now() };
+    const deliveries = batch.rooms.map((room) => this.#acceptRoom(accepted, room));
+    deliveries.push(...batch.invites.map((invite) => this.#acceptInvite(accepted, invite)));
     this.#hasEarlierBatch = true;
     void this.#completeAfter(tracked, deliveries);
     if (isFirst || batch.scope === 'late-rooms') {
@@ -210,25 +218,24 @@ export class Delivery {
     if (this.#commits.hasEnded) return;
     const { position, scope, rooms, invites, resume } = batch;
     const backlogRooms = this.#recordRooms(batch, true);
-    if (isFromStart(batch) && !this.#hasEarlierBatch) {
-      this.#hasEarlierBatch = true;
+    const isFirst = this.#isFirst(batch);
+    if (isFirst || scope === 'late-rooms') {
+      this.#hasEarlierBatch ||= isFirst;
       this.#hasDeferredBacklog = true;
-      for (const [roomId, end] of backlogEnds(rooms)) this.#plannedPositions.set(roomId, end);
-      const lastDelivered = new Map(this.#plannedPositions);
-      this.#commits.add({ since: position, ...resume, lastDelivered });
-    } else if (scope === 'late-rooms') {
-      this.#hasDeferredBacklog = true;
-      const ends = backlogEnds(backlogRooms);
-      for (const [roomId, end] of ends) this.#plannedPositions.set(roomId, end);
-      if (ends.length > 0 || resume) {
-        const lastDelivered = new Map(ends);
-        this.#commits.add({ ...resume, lastDelivered });
+      const lastDelivered = backlogEnds(backlogRooms);
+      for (const [roomId, end] of lastDelivered) this.#plannedPositions.set(roomId, end);
+      if (isFirst || lastDelivered.size > 0 || resume) {
+        this.#commits.add({ ...(isFirst && { since: position }), ...resume, lastDelivered });
       }
     } else if (rooms.length + invites.length > 0 || resume) {
       this.#hasDeferredEvents = true;
       this.#storeClientPosition(batch);
     }
     await this.#commits.settled;
+  }
+
+  #isFirst(batch: EventBatch): boolean {
+    return isFromStart(batch) && !this.#hasEarlierBatch;
   }
 
   /**
@@ -267,32 +274,23 @@ export class Delivery {
    * Stores where the backlog ends, for a batch that is not handled at once because a callback asked for the backlog.
    */
   #storeBacklogEnd({ scope, position, resume }: EventBatch, backlogRooms: readonly RoomBatch[]): void {
-    const ends = backlogEnds(backlogRooms);
+    const lastDelivered = backlogEnds(backlogRooms);
     const moreRoomsFollow = scope === 'first-rooms';
-    if (ends.length === 0 && !moreRoomsFollow) return;
+    if (lastDelivered.size === 0 && !moreRoomsFollow) return;
     // After a crash the rooms still to be loaded count as backlog up to this position, so it is stored now.
     const { accountData } = resume ?? {};
-    const positionChange = moreRoomsFollow
-      ? { since: position, ...(accountData !== undefined && { accountData }) }
-      : {};
-    this.#commits.add({ ...positionChange, lastDelivered: new Map(ends) });
+    const positionChange = { since: position, ...(accountData !== undefined && { accountData }) };
+    this.#commits.add({ ...(moreRoomsFollow && positionChange), lastDelivered });
   }
 
-  async #acceptRoom(
-    tracked: TrackedBatch,
-    batch: EventBatch,
-    room: RoomBatch,
-    isFirst: boolean,
-    arrivedAt: number,
-  ): Promise<boolean> {
+  async #acceptRoom(batch: AcceptedBatch, room: RoomBatch): Promise<boolean> {
     // The room's queue delays later batches only while a gap is filled or a key is awaited. Callbacks run outside of
     // it: they have queues of their own per room, and a slow callback must not delay the others.
     const deliveries: Promise<boolean>[] = [];
     const { roomId } = room;
     const isPlanned = await this.#roomQueues.run(roomId, async () => {
       // After a stop a gap may be unfilled: plan nothing, so that the room's position does not move past it.
-      const isBacklog = isFirst || (batch.scope === 'late-rooms' && !this.#plannedPositions.has(roomId));
-      const plan = this.#stopping.signal.aborted ? undefined : await this.#planEvents(batch, room, isBacklog);
+      const plan = this.#stopping.signal.aborted ? undefined : await this.#planEvents(batch, room);
       if (!plan) return false;
       const hasLeft = room.membership === 'leave';
       if (room.isGone) this.#reportGoneRoom(roomId);
@@ -301,46 +299,44 @@ export class Delivery {
       const position = this.#plannedPositions.get(roomId);
       const wasPending = position ? position.history : room.isAwaitingBackfill;
       const backlogPending = !hasBacklog && wasPending === true;
-      for (const { raw, provenance } of plan) {
-        const readable = needsDecryption(raw) ? await this.#decrypt(roomId, raw, provenance, arrivedAt) : raw;
+      for (const planned of plan) {
+        const { raw, provenance } = planned;
+        const readable = needsDecryption(raw) ? await this.#decrypt(roomId, planned, batch.arrivedAt) : raw;
         if (!readable) return false;
         const movesPosition = !hasLeft && provenance !== 'backlog';
         if (this.#seenEventIds.has(readable.event_id)) continue;
         this.#seenEventIds.add(readable.event_id);
-        const step = this.#ledger.addEvent(tracked, roomId, readable.event_id, movesPosition, backlogPending);
+        const step = this.#ledger.addEvent(batch.tracked, roomId, readable.event_id, movesPosition, backlogPending);
         const event = toTimelineEvent(this.#options.userId, roomId, readable, provenance);
         deliveries.push(this.#deliver(step, event));
       }
-      const provenance = isFirst || batch.scope === 'late-rooms' ? 'backlog' : provenanceOfNewEvents(room, batch);
+      const provenance = batch.isFirst || batch.scope === 'late-rooms' ? 'backlog' : provenanceOfNewEvents(room, batch);
       for (const event of toEphemeralEvents(this.#options.userId, room, provenance)) {
         const changed = event.type === 'typing' ? this.#typing.takeChange(event) : event;
         if (changed) deliveries.push(this.#dispatch(changed, async () => {}));
       }
-      this.#updatePosition(tracked, batch, room, backlogPending, hasLeft || hasBacklog);
+      this.#updatePosition(batch, room, backlogPending, hasLeft || hasBacklog);
       return true;
     });
     return isPlanned && (await Promise.all(deliveries)).every(Boolean);
   }
 
-  async #acceptInvite(
-    tracked: TrackedBatch,
-    batch: EventBatch,
-    invite: InviteBatch,
-    isFirst: boolean,
-  ): Promise<boolean> {
-    const event = toInvite(this.#options.userId, invite, isFirst ? 'backlog' : provenanceOfNewEvents(invite, batch));
+  async #acceptInvite(batch: AcceptedBatch, invite: InviteBatch): Promise<boolean> {
+    const provenance = batch.isFirst ? 'backlog' : provenanceOfNewEvents(invite, batch);
+    const event = toInvite(this.#options.userId, invite, provenance);
     if (!event) return true;
     const memberEvent = invite.state.find(({ type, sender }) => type === 'm.room.member' && sender === event.sender);
     // Most invitations have no event id, but the journal needs an id.
     const id = `invite ${event.sender} ${String(memberEvent?.origin_server_ts)}`;
-    return this.#deliver(this.#ledger.addEvent(tracked, invite.roomId, id, false), event);
+    return this.#deliver(this.#ledger.addEvent(batch.tracked, invite.roomId, id, false), event);
   }
 
   /** The room's events in order with their provenance. Fills a gap first; undefined if stopped before that succeeds. */
-  async #planEvents(batch: EventBatch, room: RoomBatch, isBacklog: boolean): Promise<PlannedEvent[] | undefined> {
+  async #planEvents(batch: AcceptedBatch, room: RoomBatch): Promise<PlannedEvent[] | undefined> {
     const { roomId, timeline, prevBatch } = room;
-    if (isBacklog) return withProvenance('backlog', timeline);
     const position = this.#plannedPositions.get(roomId);
+    const isBacklog = batch.isFirst || (batch.scope === 'late-rooms' && !position);
+    if (isBacklog) return withProvenance('backlog', timeline);
     const edge = (event: RawEvent): Edge => {
       if (position) return event.event_id === position.eventId ? 'known' : 'none';
       return isOwnJoin(event, this.#options.userId) ? 'first' : 'none';
@@ -366,12 +362,7 @@ export class Delivery {
     return missed && [...withProvenance('gap-fill', missed), ...received];
   }
 
-  async #decrypt(
-    roomId: string,
-    raw: RawEvent,
-    provenance: Provenance,
-    arrivedAt: number,
-  ): Promise<RawEvent | undefined> {
+  async #decrypt(roomId: string, { raw, provenance }: PlannedEvent, arrivedAt: number): Promise<RawEvent | undefined> {
     const { decrypt } = this.#options;
     const isHandled = this.#seenEventIds.has(raw.event_id) || this.#journaledIds.has(raw.event_id);
     if (!decrypt || isHandled) return raw;
@@ -400,24 +391,18 @@ export class Delivery {
     onGap({ userId, roomId, from: this.#plannedPositions.get(roomId)?.eventId, to: undefined, reason: 'gone' });
   }
 
-  #updatePosition(
-    tracked: TrackedBatch,
-    batch: EventBatch,
-    room: RoomBatch,
-    backlogPending: boolean,
-    movesWithBatch: boolean,
-  ): void {
+  #updatePosition(batch: AcceptedBatch, room: RoomBatch, backlogPending: boolean, movesWithBatch: boolean): void {
     const { roomId, membership, timeline } = room;
     const stored = this.#plannedPositions.get(roomId);
     const last = hasOnlyOlderEvents(stored, room, batch) ? stored?.eventId : timeline.at(-1)?.event_id;
     if (membership === 'leave') {
       this.#gaps.forget(roomId);
       this.#plannedPositions.delete(roomId); // events until the user rejoins are not delivered
-      this.#ledger.addPosition(tracked, roomId, null);
+      this.#ledger.addPosition(batch.tracked, roomId, null);
     } else if (last) {
       const position = deliveredPosition(last, backlogPending);
       this.#plannedPositions.set(roomId, position);
-      if (movesWithBatch) this.#ledger.addPosition(tracked, roomId, position);
+      if (movesWithBatch) this.#ledger.addPosition(batch.tracked, roomId, position);
     }
   }
 
@@ -437,11 +422,13 @@ export class Delivery {
 }
 
 /** The last event of each joined room: where its backlog ends. */
-function backlogEnds(rooms: readonly RoomBatch[]): [string, DeliveredPosition][] {
-  return rooms.flatMap(({ roomId, membership, timeline }): [string, DeliveredPosition][] => {
+function backlogEnds(rooms: readonly RoomBatch[]): Map<string, DeliveredPosition> {
+  const ends = new Map<string, DeliveredPosition>();
+  for (const { roomId, membership, timeline } of rooms) {
     const last = membership === 'join' ? timeline.at(-1) : undefined;
-    return last ? [[roomId, { eventId: last.event_id, history: true }]] : [];
-  });
+    if (last) ends.set(roomId, { eventId: last.event_id, history: true });
+  }
+  return ends;
 }
 
 function withProvenance(provenance: Provenance, events: readonly RawEvent[]): PlannedEvent[] {

@@ -10,7 +10,7 @@ const PAGE_SIZE = 100;
 export type Edge = 'none' | 'first' | 'known';
 
 /** A gap to read from `/messages`, which returns the newest event first. */
-export interface GapRequest {
+export interface GapToRead {
   readonly roomId: string;
   /** Pagination token at the newer end of the gap, where reading begins. */
   readonly newerToken: string;
@@ -18,37 +18,33 @@ export interface GapRequest {
   readonly olderToken: string | undefined;
   /** Tells whether the event is the older end of the gap; events before that are not missing. */
   readonly edge: (event: RawEvent) => Edge;
-  /** Maximum number of events. If more are missing, the newest are returned. */
-  readonly limit: number;
-  readonly signal: AbortSignal;
 }
 
+/** The events of a gap, oldest first. `complete`: whether the older end of the gap was reached. */
 export interface FilledGap {
-  /** Oldest first. */
   readonly events: RawEvent[];
-  /** Whether the older end of the gap was reached. If false, events are still missing. */
   readonly complete: boolean;
 }
 
 /**
  * Reads the events that a `limited` timeline left out from `/messages`, backwards. Requests one event more than
  * `limit`: only that event shows whether more are missing.
+ * @param limit - maximum number of events; if more are missing, the newest are returned
  * @see https://spec.matrix.org/v1.16/client-server-api/#syncing
  */
-export async function fillGap(read: HistoryReader, request: GapRequest): Promise<FilledGap> {
-  const { roomId, olderToken, edge, limit, signal } = request;
+export async function fillGap(
+  read: HistoryReader,
+  { roomId, newerToken, olderToken, edge }: GapToRead,
+  limit: number,
+  signal: AbortSignal,
+): Promise<FilledGap> {
   const newestFirst: RawEvent[] = [];
   const result = (complete: boolean): FilledGap => ({ events: newestFirst.slice(0, limit).toReversed(), complete });
   const seenTokens = new Set<string>();
-  let from: string | undefined = request.newerToken;
+  let from: string | undefined = newerToken;
   while (from !== undefined) {
-    const page = await read({
-      roomId,
-      from,
-      to: olderToken,
-      limit: Math.min(PAGE_SIZE, limit + 1 - newestFirst.length),
-      signal,
-    });
+    const pageSize = Math.min(PAGE_SIZE, limit + 1 - newestFirst.length);
+    const page = await read({ roomId, from, to: olderToken, limit: pageSize, signal });
     for (const event of page.events) {
       const eventEdge = edge(event);
       if (eventEdge === 'known') return result(true);

@@ -7,7 +7,7 @@ import type { HomeserverContext } from '../http/homeserver-context.js';
 import { failureClass } from '../http/failure-class.js';
 import { backoffMs } from '../http/retry.js';
 import { fillGap } from './fill-gap.js';
-import type { GapRequest } from './fill-gap.js';
+import type { GapToRead } from './fill-gap.js';
 
 /**
  * Events that a sync left out and that could not be fetched. `from` and `to` are event ids in the order of the room,
@@ -42,7 +42,7 @@ export interface GapFillerOptions {
 }
 
 /** A gap found in a sync response, with the ids of the events at both sides of it, if they are known. */
-export interface GapToFill extends Omit<GapRequest, 'limit' | 'signal'> {
+interface GapToFill extends GapToRead {
   readonly lastEventBefore: string | undefined;
   readonly firstEventAfter: string | undefined;
 }
@@ -82,11 +82,11 @@ export class GapFiller {
     const failingTime = new FailingTime(clock, answersOtherRequests);
     for (let failures = 1; !signal.aborted; failures++) {
       try {
-        const { events, complete } = await fillGap(readHistory, { ...gap, limit: gapFillLimit, signal });
+        const { events, complete } = await fillGap(readHistory, gap, gapFillLimit, signal);
         this.#stalledRooms.delete(roomId);
         publishGap(events.length, complete);
-        if (!complete)
-          onGap({ userId, roomId, from: lastEventBefore, to: events[0]?.event_id ?? firstEventAfter, reason: 'limit' });
+        const to = events[0]?.event_id ?? firstEventAfter;
+        if (!complete) onGap({ userId, roomId, from: lastEventBefore, to, reason: 'limit' });
         return events;
       } catch (error) {
         if (signal.aborted) break;
@@ -94,12 +94,9 @@ export class GapFiller {
         if (signal.aborted) break;
         const hasTimedOut = failingTime.ms >= gapFillTimeoutMs;
         if (hasTimedOut || isPermanent(error)) {
-          if (!hasTimedOut) this.#stalledRooms.delete(roomId);
-          else
-            logger.error(
-              { userId, roomId, err: error, failures },
-              'filling a gap took too long, going on without its events',
-            );
+          const failure = { userId, roomId, err: error, failures };
+          if (hasTimedOut) logger.error(failure, 'filling a gap took too long, going on without its events');
+          else this.#stalledRooms.delete(roomId);
           publishGap(0, false);
           onGap({ userId, roomId, from: lastEventBefore, to: firstEventAfter, reason: 'error', error });
           return [];

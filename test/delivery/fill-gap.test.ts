@@ -18,7 +18,7 @@ function setUp(pages: Readonly<Record<string, { names: readonly string[]; end?: 
   };
   const fill = async (limit: number, edges: Readonly<Record<string, Edge>> = {}): Promise<string[]> => {
     const edge = ({ event_id }: { event_id: string }): Edge => edges[event_id.slice(1)] ?? 'none';
-    const gap = await fillGap(read, { roomId, newerToken: 'newest', olderToken: 'oldest', edge, limit, signal });
+    const gap = await fillGap(read, { roomId, newerToken: 'newest', olderToken: 'oldest', edge }, limit, signal);
     return shown(gap);
   };
   return { requests, fill };
