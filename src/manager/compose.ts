@@ -41,13 +41,15 @@ import { forgetUser } from './forget-user.js';
 import { readGauges } from './gauges.js';
 import { readOptions } from './options.js';
 import type { MatrixClientManagerOptions } from './options.js';
-import type { Parts } from './parts.js';
+
+/** The parts of one manager. */
+export type Parts = ReturnType<typeof compose>;
 
 /**
  * Makes the parts of a manager and connects them; the only place that knows them all. Checks the options; throws
  * `INVALID_OPTIONS`. The outbox begins at once to send the durable messages of an earlier process.
  */
-export function compose(options: MatrixClientManagerOptions): Parts {
+export function compose(options: MatrixClientManagerOptions) {
   const settings = containedSettings(readOptions(options));
   const { admin, clock, logger, storage, serverName, credentials, requestTimeoutMs } = settings;
   const lifecycle = new ManagerLifecycle();
@@ -163,30 +165,34 @@ export function compose(options: MatrixClientManagerOptions): Parts {
       onDeactivated: (userId) => forget(userId, false),
     });
   const measured = { adminHttp, callbacks, encryption, gate, outbox, sendQueue, users };
-  const gauges: Parts['gauges'] = () => readGauges(measured);
+  const gauges = () => readGauges(measured);
   return {
     settings,
     lifecycle,
     events,
     diagnostics,
     telemetry,
+    /** Reads the current values of all gauges. */
     gauges,
+    /** Ends the export of the gauges. */
     unregisterGauges: telemetry.observeGauges(gauges),
     transport,
     gate,
     homeserverCheck,
-    adminHttp,
+    /** Undefined without the option `admin`. */
     adminApi,
     accounts,
     forgetUser: forget,
     callbacks,
     deadLetters,
+    /** Undefined without the option `encryption`. */
     encryption,
     users,
     calls,
     sendQueue,
     sending,
     outbox,
+    /** Resolves when the durable messages of an earlier process are sent, refused or given up. */
     outboxResumed: outbox.resume(),
     pages,
     files,

@@ -1,7 +1,5 @@
 import { isError } from '../core/is-error.js';
-import type { HomeserverState } from '../resilience/outage-detector.js';
-import type { ManagerStats } from './manager-stats.js';
-import type { Parts } from './parts.js';
+import type { Parts } from './compose.js';
 
 /** A health check sends no request if the homeserver has answered any request within this time, in milliseconds. */
 const RECENT_ANSWER_MS = 35_000;
@@ -13,43 +11,21 @@ export interface Health {
 }
 
 /** Checks the manager's health. Makes a request only if the homeserver has answered no other one recently. */
-export async function checkHealth({
-  settings: { clock },
-  gate,
-  gauges,
-  homeserverCheck,
-}: Pick<Parts, 'settings' | 'gate' | 'gauges' | 'homeserverCheck'>): Promise<Health> {
-  const { lastAnswerAt = -Infinity, state } = gate;
-  if (state.state === 'up' && clock.now() - lastAnswerAt > RECENT_ANSWER_MS) {
+export async function checkHealth({ settings: { clock }, gate, gauges, homeserverCheck }: Parts): Promise<Health> {
+  const { lastAnswerAt = -Infinity } = gate;
+  if (gate.state.state === 'up' && clock.now() - lastAnswerAt > RECENT_ANSWER_MS) {
     try {
       await homeserverCheck.request();
     } catch (error) {
       return { status: 'down', reasons: [isError(error) ? error.message : String(error)] };
     }
   }
-  return health(gauges(), gate.state, clock.now());
-}
-
-/** The manager's health, from the state of the homeserver and of the clients. */
-function health(
-  {
-    clients,
-    stalledRooms,
-    incompleteClients,
-    stalledSends,
-    givenUpSends,
-    overdueCallbacks,
-  }: Pick<
-    ManagerStats,
-    'clients' | 'stalledRooms' | 'incompleteClients' | 'stalledSends' | 'givenUpSends' | 'overdueCallbacks'
-  >,
-  homeserver: HomeserverState,
-  now: number,
-): Health {
+  const homeserver = gate.state;
   if (homeserver.state === 'down') {
-    const inMs = Math.max(0, homeserver.retryAt - now);
+    const inMs = Math.max(0, homeserver.retryAt - clock.now());
     return { status: 'down', reasons: [`the homeserver does not answer; the next probe is in ${inMs} ms`] };
   }
+  const { clients, stalledRooms, incompleteClients, stalledSends, givenUpSends, overdueCallbacks } = gauges();
   const reasons = [
     ...(clients.reconnecting > 0 ? [`${clients.reconnecting} clients are reconnecting`] : []),
     ...(stalledRooms > 0 ? [`${stalledRooms} rooms have missing events that the homeserver fails to return`] : []),

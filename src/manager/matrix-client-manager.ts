@@ -37,6 +37,7 @@ import type { Connection } from '../users/connection.js';
 import { startClientSchema } from '../users/start-client-options.js';
 import type { StartClientOptions } from '../users/start-client-options.js';
 import { compose } from './compose.js';
+import type { Parts } from './compose.js';
 import type { DeadLetter } from './dead-letters.js';
 import type { ManagerEvents } from './events.js';
 import { forgetUserSchema } from './forget-user-options.js';
@@ -45,7 +46,6 @@ import { checkHealth } from './health.js';
 import type { Health } from './health.js';
 import type { ManagerStats } from './manager-stats.js';
 import type { MatrixClientManagerOptions } from './options.js';
-import type { Parts } from './parts.js';
 import { shutDown } from './shutdown.js';
 
 /**

@@ -1,32 +1,50 @@
-import { delay } from '../core/abort.js';
+import { delay, orTimeout } from '../core/abort.js';
+import { MatrixClientManagerError } from '../core/errors.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
-import { runEndSteps } from './end-steps.js';
-import type { Parts } from './parts.js';
+import { runAllSteps } from '../core/run-all-steps.js';
+import type { Parts } from './compose.js';
 
-/** Ends all parts of a manager, in this order. Call it once, after `lifecycle.beginShutdown()`. */
+/** Default time-out of one step, in milliseconds. */
+const STEP_TIMEOUT_MS = 30_000;
+
+/**
+ * Ends all parts of a manager, in this order. Call it once, after `lifecycle.beginShutdown()`. Each step has a time-out;
+ * a failed step does not prevent the later ones, so that a transport that fails to close does not leave the storage
+ * open. Logs each failure. After the last step, rejects with the failure, or with an AggregateError of several.
+ */
 export async function shutDown(parts: Parts): Promise<void> {
   const { accounts, callbacks, encryption, events, gate, lifecycle, sendQueue, settings, users } = parts;
   const { clock, logger, stopTimeoutMs, storage } = settings;
-  const clientsTimeoutMs = stopTimeoutMs + 60_000;
+  const step = (doing: string, run: () => unknown, timeoutMs = STEP_TIMEOUT_MS) => {
+    const timeoutError = (): MatrixClientManagerError =>
+      new MatrixClientManagerError('TIMEOUT', `${doing} took longer than ${timeoutMs} ms`);
+    return async (): Promise<void> => {
+      const running = (async () => void (await run()))(); // turns a synchronous throw into a rejection
+      await orTimeout(running, clock, timeoutMs, timeoutError).catch((error: unknown) => {
+        logger.error({ err: error }, `shutting down: ${doing} failed`);
+        throw error;
+      });
+    };
+  };
   const waitForLoginsAndSends = (): Promise<unknown> =>
     Promise.all([accounts.settled(), parts.outboxResumed, sendQueue.settled()]);
-  await runEndSteps(
+  await runAllSteps(
     [
-      { doing: 'finishing sends', run: () => finishSends(parts), timeoutMs: stopTimeoutMs + 1_000 },
-      { doing: 'aborting calls', run: () => lifecycle.abortInFlight() },
-      { doing: 'ending the homeserver probe', run: () => gate.close() },
-      { doing: 'stopping the clients', run: () => users.registry.close(), timeoutMs: clientsTimeoutMs },
-      { doing: 'waiting for logins and sends', run: waitForLoginsAndSends },
-      { doing: 'waiting for callbacks', run: () => users.waitForDeferredStops() },
-      { doing: 'closing connections', run: () => users.connections.close() },
-      { doing: 'unregistering the metrics', run: () => parts.unregisterGauges() },
-      { doing: 'removing callbacks', run: () => callbacks.clear() },
-      { doing: 'ending requests', run: nextEventLoopTurn }, // aborted requests clear their timers in this turn
-      { doing: 'closing the transport', run: () => parts.transport.close() },
-      { doing: 'closing the crypto store', run: () => encryption?.close() },
-      { doing: 'closing the storage', run: () => storage.close() },
+      step('finishing sends', () => finishSends(parts), stopTimeoutMs + 1_000),
+      step('aborting calls', () => lifecycle.abortInFlight()),
+      step('ending the homeserver probe', () => gate.close()),
+      step('stopping the clients', () => users.registry.close(), stopTimeoutMs + 60_000),
+      step('waiting for logins and sends', waitForLoginsAndSends),
+      step('waiting for callbacks', () => users.waitForDeferredStops()),
+      step('closing connections', () => users.connections.close()),
+      step('unregistering the metrics', () => parts.unregisterGauges()),
+      step('removing callbacks', () => callbacks.clear()),
+      step('ending requests', nextEventLoopTurn), // aborted requests clear their timers in this turn
+      step('closing the transport', () => parts.transport.close()),
+      step('closing the crypto store', () => encryption?.close()),
+      step('closing the storage', () => storage.close()),
     ],
-    { clock, logger },
+    'the shutdown',
   ).finally(() => events.close());
 }
 

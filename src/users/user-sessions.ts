@@ -1,7 +1,7 @@
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { ClientRegistry } from './client-registry.js';
 import type { ClientHooks, StartCredentials } from './client-registry.js';
-import type { ClientCounts, ClientInfo, ClientState, StopReason } from './client-state.js';
+import type { ClientInfo, ClientState, StopReason } from './client-state.js';
 import { orAborted, orTimeout } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import type { Trace } from '../core/diagnostics.js';
@@ -14,7 +14,6 @@ import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { MatrixClient } from '../sdk/matrix-client.js';
 import type { Accounts } from '../provisioning/accounts.js';
-import type { Gauges } from '../telemetry/gauges.js';
 import { OpenConnections } from './open-connections.js';
 import type { Encryption } from './encryption.js';
 import { isLostDevice } from './encryption.js';
@@ -99,32 +98,6 @@ export class UserSessions {
     } finally {
       this.connections.stopRequested(userId);
     }
-  }
-
-  gauges(): Pick<
-    Gauges,
-    'resting' | 'leases' | 'openConnections' | 'syncLagMs' | 'stalledRooms' | 'incompleteClients'
-  > & { readonly clients: ClientCounts } {
-    const clients = { starting: 0, live: 0, reconnecting: 0, stopping: 0, failed: 0 };
-    let [leases, resting, syncLagMs, stalledRooms, incompleteClients] = [0, 0, 0, 0, 0];
-    for (const client of this.registry.list()) {
-      if (client.state !== 'stopped') clients[client.state]++;
-      leases += client.leases;
-      stalledRooms += client.stalledRooms ?? 0;
-      if (client.incomplete) incompleteClients++;
-      if (client.state !== 'live' && client.state !== 'reconnecting') continue;
-      if (client.resting) resting++;
-      else syncLagMs = Math.max(syncLagMs, client.syncLagMs ?? 0);
-    }
-    return {
-      clients,
-      resting,
-      leases,
-      openConnections: this.connections.size,
-      syncLagMs,
-      stalledRooms,
-      incompleteClients,
-    };
   }
 
   /**
