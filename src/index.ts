@@ -75,7 +75,7 @@ export type { Decryption, DecryptionFailureReason } from './core/decryption.js';
 export type { Gap } from './delivery/delivery.js';
 
 // Messages
-export type { MessagePage } from './messages/message-fetcher.js';
+export type { MessagePage } from './messages/page-reader.js';
 export type { Redacted } from './core/redacted.js';
 export type { RoomMessage } from './messages/room-message.js';
 export type { MessageBody } from './sending/content.js';

@@ -44,7 +44,7 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
     mutate: ['src/messages/*.ts'],
     // Not those through a manager: pages, signals.
     tests: [
-      'test/messages/{cursor,event-types,message-fetcher,page-reader,room-message,room-timeline,room-timelines}.test.ts',
+      'test/messages/{cursor,event-types,page-reader,page-reader-sources,room-message,room-timeline,room-timelines}.test.ts',
     ],
   },
   sending: {

@@ -17,7 +17,7 @@ import type { DownloadedFile } from '../files/attachments.js';
 import { closingBodyOnFailure } from '../files/file-body.js';
 import { downloadFileSchema, sendFileSchema } from '../files/file-options.js';
 import type { DownloadFileOptions, SendFileOptions } from '../files/file-options.js';
-import type { MessagePage } from '../messages/message-fetcher.js';
+import type { MessagePage } from '../messages/page-reader.js';
 import { getRoomMessagesSchema } from '../messages/page-options.js';
 import type { GetRoomMessagesOptions } from '../messages/page-options.js';
 import type { AdminApi } from '../provisioning/admin-api.js';

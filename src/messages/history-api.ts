@@ -1,10 +1,12 @@
 import * as v from 'valibot';
+import { isManagerError } from '../core/errors.js';
 import type { HistoryRequest } from '../core/ports/history-reader.js';
 import { isRawEvent } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
+import { invalidCursor } from './cursor.js';
 
 const messagesSchema = v.object({ chunk: v.nullish(v.array(v.unknown()), []), end: v.nullish(v.string()) });
 
@@ -39,25 +41,30 @@ const LAZY_MEMBERS = JSON.stringify({ lazy_load_members: true });
 const contextSchema = v.object({ end: v.string() });
 
 /**
- * A pagination token for the event: reading backwards from it returns the event itself first, then older ones.
+ * A pagination token for the event of a cursor: reading backwards from it returns the event itself first, then older
+ * ones. Rejects with `INVALID_CURSOR` if the homeserver does not know the event.
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3roomsroomidcontexteventid
  */
-export async function fetchEventToken(
+export async function fetchCursorToken(
   http: HomeserverHttp,
   session: Session,
-  roomId: string,
   eventId: string,
-  signal: AbortSignal | undefined,
+  { roomId, signal }: Pick<HistoryRequest, 'roomId' | 'signal'>,
 ): Promise<string> {
-  const body = await http.request(contextSchema, {
-    operation: `finding an event of ${roomId}`,
-    userId: session.userId,
-    roomId,
-    method: 'GET',
-    path: path`/_matrix/client/v3/rooms/${roomId}/context/${eventId}`,
-    query: { limit: 0, filter: LAZY_MEMBERS },
-    session,
-    signal,
-  });
-  return body.end;
+  try {
+    const body = await http.request(contextSchema, {
+      operation: `finding an event of ${roomId}`,
+      userId: session.userId,
+      roomId,
+      method: 'GET',
+      path: path`/_matrix/client/v3/rooms/${roomId}/context/${eventId}`,
+      query: { limit: 0, filter: LAZY_MEMBERS },
+      session,
+      signal,
+    });
+    return body.end;
+  } catch (error) {
+    // The cursor passed its digest check, so the event was deleted, or the cursor belongs to another user, who may see it.
+    throw isManagerError(error, 'NOT_FOUND') ? invalidCursor(roomId, error) : error;
+  }
 }

@@ -28,7 +28,7 @@ export const getRoomMessagesSchema = optionsOf<GetRoomMessagesOptions>({
   roomId,
   userId: nullAsAbsent(userId),
   limit: nullAsAbsent(wholeNumber(1, MAX_PAGE)),
-  from: unchecked(),
+  from: nullAsAbsent(unchecked()),
   types: v.optional(pageTypes),
   signal: v.optional(signal),
 });

@@ -1,9 +1,25 @@
+import { throwIfAborted } from '../core/abort.js';
+import { MatrixClientManagerError } from '../core/errors.js';
+import type { RawEvent } from '../core/raw-event.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
-import { fetchPage } from './message-fetcher.js';
-import type { MessagePage, PageRequest } from './message-fetcher.js';
+import { decodeCursor, encodeCursor } from './cursor.js';
+import type { PagePosition } from './cursor.js';
+import { eventTypeFilter } from './event-types.js';
+import { fetchCursorToken, readMessages } from './history-api.js';
 import type { GetRoomMessagesOptions } from './page-options.js';
+import { changesOf, noChanges, toRoomMessage } from './room-message.js';
+import type { RoomMessage } from './room-message.js';
 import type { RoomTimeline } from './room-timeline.js';
+
+export interface MessagePage {
+  /** Newest first. */
+  readonly messages: RoomMessage[];
+  /** The cursor of the next, older page; absent when the user may see no older events. */
+  readonly end?: string;
+  /** Where the messages came from: the client's memory (`synced`), the homeserver (`rest`), or both (`mixed`). */
+  readonly source: 'synced' | 'rest' | 'mixed';
+}
 
 /** What a page needs of the user's client. */
 export interface PageClient {
@@ -18,14 +34,42 @@ export interface PageCaller {
   readonly userSession?: PageClient;
 }
 
+type DecryptEvents = (events: readonly RawEvent[]) => Promise<RawEvent[]>;
+
 /** Returns a function that decrypts the events of a page of the room; undefined if the user has no encryption. */
 export type PageDecryption = (
   userId: string | undefined,
   roomId: string,
   signal: AbortSignal,
-) => PageRequest['decrypt'] | undefined;
+) => DecryptEvents | undefined;
 
-/** Reads pages of messages, with the timelines in memory of the caller's client. */
+/** A page that is being read. */
+interface PageRequest {
+  readonly http: HomeserverHttp;
+  readonly session: Session;
+  readonly roomId: string;
+  readonly limit: number;
+  readonly isWanted: ReturnType<typeof eventTypeFilter>;
+  readonly decrypt: DecryptEvents;
+  readonly signal: AbortSignal;
+}
+
+/** Events that were read. */
+interface Chunk<Event> {
+  /** Newest first. */
+  readonly events: Event[];
+  /** Where older events begin; undefined if there are none. */
+  readonly next: PagePosition | undefined;
+}
+
+/** Most requests for one page. A room can have thousands of consecutive events that `types` does not select. */
+const MAX_REQUESTS = 50;
+
+/**
+ * Reads pages of a room's messages as the user of a session sees them: first from the timeline in memory of the user's
+ * client, then from the homeserver. Both have the same events in the same order, so that pages do not depend on the events
+ * in memory.
+ */
 export class PageReader {
   readonly #http: HomeserverHttp;
   readonly #decryption: PageDecryption;
@@ -40,14 +84,92 @@ export class PageReader {
     { userId, roomId, limit = 50, from, types }: GetRoomMessagesOptions,
     signal: AbortSignal,
   ): Promise<MessagePage> {
-    const timeline = userSession?.currentTimeline(roomId);
-    const decrypt = this.#decryption(userId, roomId, signal);
+    const decrypt = this.#decryption(userId, roomId, signal) ?? (async (events) => [...events]);
+    const request = { http: this.#http, session, roomId, limit, isWanted: eventTypeFilter(types), decrypt, signal };
+    const start = from === undefined ? {} : decodeCursor(roomId, from);
     try {
-      const page = { roomId, limit, from: from ?? undefined, types, signal, decrypt };
-      return await fetchPage(this.#http, session, timeline, page);
+      return await readPage(request, start, userSession?.currentTimeline(roomId));
     } catch (error) {
       userSession?.requestFailed(error);
       throw error;
     }
   }
+}
+
+async function readPage(
+  request: PageRequest,
+  start: PagePosition,
+  timeline: RoomTimeline | undefined,
+): Promise<MessagePage> {
+  const { roomId, limit, isWanted, decrypt } = request;
+  const oldest = timeline?.oldest;
+  const canUse = timeline !== undefined && timeline.size > 0 && timeline.isOrdered && start.token === undefined;
+  const inMemory = canUse ? await readTimeline(request, start, timeline) : undefined;
+  const messages = inMemory ? [...inMemory.events] : [];
+  let position = inMemory ? inMemory.next : start;
+  let requests = 0;
+  // After the last request the page may have fewer messages; its cursor continues there.
+  while (position && messages.length < limit && requests < MAX_REQUESTS) {
+    const { events, next } = await readChunk(request, position, limit - messages.length);
+    const [newest] = events;
+    if (requests++ === 0 && inMemory && oldest && newest && newest.origin_server_ts > oldest.origin_server_ts) {
+      // The order of events is uncertain where memory and homeserver meet, so the page is read from the homeserver only.
+      return readPage(request, start, undefined);
+    }
+    const wanted = (await decrypt(events)).filter((event) => isWanted(event, noChanges));
+    messages.push(...wanted.map((event) => toRoomMessage(roomId, event, noChanges)));
+    position = next;
+  }
+  const fromMemory = inMemory?.events.length ?? 0;
+  const isFromHomeserver = !inMemory || messages.length > fromMemory;
+  return {
+    messages,
+    ...(position && { end: encodeCursor(roomId, position) }),
+    source: isFromHomeserver ? (fromMemory > 0 ? 'mixed' : 'rest') : 'synced',
+  };
+}
+
+/** The timeline's messages older than `before`; undefined if that event is not in the timeline. */
+async function readTimeline(
+  { roomId, limit, isWanted, decrypt }: PageRequest,
+  { before }: PagePosition,
+  timeline: RoomTimeline,
+): Promise<Chunk<RoomMessage> | undefined> {
+  const { prevBatch } = timeline; // read before the await: the timeline may drop its oldest events meanwhile
+  const known = await decrypt([...timeline]);
+  const end = before === undefined ? known.length : known.findIndex(({ event_id: id }) => id === before);
+  if (end < 0) return undefined;
+  const changes = changesOf(known);
+  const messages: RoomMessage[] = [];
+  let last = before;
+  for (const event of known.slice(0, end).toReversed()) {
+    if (messages.length === limit) return { events: messages, next: { before: last } };
+    last = event.event_id;
+    if (isWanted(event, changes)) messages.push(toRoomMessage(roomId, event, changes));
+  }
+  if (known[0]?.type === 'm.room.create') return { events: messages, next: undefined };
+  return { events: messages, next: prevBatch === undefined ? { before: last } : { token: prevBatch } };
+}
+
+/** One response of the homeserver: the events older than the position. */
+async function readChunk(
+  { http, session, roomId, signal }: PageRequest,
+  { token, before }: PagePosition,
+  missing: number,
+): Promise<Chunk<RawEvent>> {
+  throwIfAborted(signal, `reading messages of ${roomId}`);
+  const request = { roomId, signal };
+  const from = token ?? (before === undefined ? undefined : await fetchCursorToken(http, session, before, request));
+  // Reading from an event's token returns this event first; it was on the previous page and is removed below.
+  const limit = before === undefined ? missing : missing + 1;
+  const { events, end } = await readMessages(http, session, { ...request, from, limit });
+  if (end !== undefined && end === from) {
+    throw new MatrixClientManagerError(
+      'INVALID_RESPONSE',
+      `reading messages of ${roomId} failed: the response's \`end\` equals the requested \`from\`, so that older messages cannot be read`,
+      { userId: session.userId, roomId },
+    );
+  }
+  const older = before === undefined ? events : events.filter((event) => event.event_id !== before);
+  return { events: older, next: end === undefined ? undefined : { token: end } };
 }

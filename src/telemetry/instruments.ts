@@ -40,12 +40,14 @@ const decryptionResults: readonly ('decrypted' | DecryptionFailureReason)[] = [
   'unreadable',
 ];
 
+const noLabels = {};
+
 function ofKind<Kind extends InstrumentKind>(kind: Kind) {
-  return <const L extends Labels = Record<never, never>>(
+  return <const L extends Labels = typeof noLabels>(
     name: string,
     unit: string,
     description: string,
-    labels = {} as L,
+    labels = noLabels as L,
   ): Instrument<Kind, L> => ({ kind, name, unit, description, labels });
 }
 

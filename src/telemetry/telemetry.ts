@@ -42,7 +42,7 @@ export class Telemetry {
 
   /** Calls `read` at each collection of metrics. Returns a function that ends this. */
   observeGauges(read: () => Gauges): () => void {
-    const { keysToBackUp } = this.#recorded;
-    return observeGauges(this.#meter, this.#common, () => ({ ...read(), keysToBackUp: keysToBackUp() }));
+    const readAll = () => ({ ...read(), keysToBackUp: this.#recorded.keysToBackUp() });
+    return observeGauges(this.#meter, this.#common, readAll);
   }
 }

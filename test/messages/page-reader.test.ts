@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RawEvent } from '../../src/core/raw-event.js';
+import { checkOptions } from '../../src/core/validation.js';
+import { getRoomMessagesSchema } from '../../src/messages/page-options.js';
 import { PageReader } from '../../src/messages/page-reader.js';
 import type { PageClient, PageDecryption } from '../../src/messages/page-reader.js';
 import { RoomTimeline } from '../../src/messages/room-timeline.js';
@@ -59,7 +61,8 @@ describe('a page', () => {
 
   it('takes null for no cursor, as databases return it', async () => {
     const { pages, session, query } = setUp([json({ chunk: [] })]);
-    await pages.read({ session }, { roomId: room, from: null as never }, never);
+    const options = checkOptions('getRoomMessages()', getRoomMessagesSchema, { roomId: room, from: null });
+    await pages.read({ session }, options, never);
     expect(query().get('from')).toBeNull();
   });
 

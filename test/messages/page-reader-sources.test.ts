@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { RawEvent } from '../../src/core/raw-event.js';
-import { fetchPage } from '../../src/messages/message-fetcher.js';
-import type { MessagePage, PageRequest } from '../../src/messages/message-fetcher.js';
+import { PageReader } from '../../src/messages/page-reader.js';
+import type { MessagePage, PageDecryption } from '../../src/messages/page-reader.js';
+import type { GetRoomMessagesOptions } from '../../src/messages/page-options.js';
 import { RoomTimeline } from '../../src/messages/room-timeline.js';
 import { json, matrixError } from '../support/scripted-fetch.js';
 import { rejection } from '../support/rejection.js';
@@ -20,6 +21,9 @@ function timelineOf(events: readonly RawEvent[], prevBatch?: string): RoomTimeli
   return timeline;
 }
 
+type Request = Partial<GetRoomMessagesOptions> & { readonly decrypt?: ReturnType<PageDecryption> };
+const { signal: never } = new AbortController();
+
 /** Pages from a homeserver that gives these answers. */
 function setUp(...answers: (Response | object)[]) {
   const malformed: number[] = [];
@@ -27,8 +31,14 @@ function setUp(...answers: (Response | object)[]) {
     answers.map((answer) => (answer instanceof Response ? answer : json(answer))),
   );
   diagnostics.subscribe('malformed', ({ parts }) => malformed.push(parts));
-  const fetch = (request: Partial<PageRequest> = {}, timeline?: RoomTimeline): Promise<MessagePage> =>
-    fetchPage(http, session, timeline, { roomId: room, limit: 10, ...request });
+  const fetch = (
+    { decrypt, signal = never, ...options }: Request = {},
+    timeline?: RoomTimeline,
+  ): Promise<MessagePage> => {
+    const userSession = { currentTimeline: () => timeline, requestFailed: () => {} };
+    const request = { roomId: room, limit: 10, ...options };
+    return new PageReader(http, () => decrypt).read({ session, userSession }, request, signal);
+  };
   const asked = (): { at: string }[] =>
     requests.map(({ url }) => {
       const { pathname, searchParams } = new URL(url);
