@@ -1,6 +1,5 @@
 import { afterAll, beforeAll } from 'vitest';
 import { FakeHomeserver } from '../../src/testing/index.js';
-import { undiciTransport } from '../../src/undici/index.js';
 import { connections } from './connections.js';
 import { mainJob } from './main-job.js';
 
@@ -10,10 +9,3 @@ afterAll(() => fake.close());
 
 mainJob('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 connections('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
-
-mainJob('the fake homeserver, over undici and without sliding sync', () => ({
-  homeserverUrl: fake.baseUrl,
-  admin: fake.admin,
-  transport: undiciTransport(),
-  slidingSync: false,
-}));
