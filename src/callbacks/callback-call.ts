@@ -20,7 +20,6 @@ export interface CallbackCallOptions {
 export class CallbackCall implements CallbackContext {
   readonly #options: CallbackCallOptions;
   readonly #waitEnded = Promise.withResolvers<void>();
-  #isWaitOver = false;
   /** Created when the callback reads its signal, since most callbacks do not. */
   #controller: AbortController | undefined;
   #abortReason: MatrixClientManagerError | undefined;
@@ -28,10 +27,6 @@ export class CallbackCall implements CallbackContext {
 
   constructor(options: CallbackCallOptions) {
     this.#options = options;
-  }
-
-  get userId(): string {
-    return this.#options.userId;
   }
 
   get signal(): AbortSignal {
@@ -43,11 +38,6 @@ export class CallbackCall implements CallbackContext {
   /** Resolves when the manager no longer waits for the callback: it has returned, is overdue or was interrupted. */
   get waitEnded(): Promise<void> {
     return this.#waitEnded.promise;
-  }
-
-  /** Whether {@link waitEnded} has resolved. */
-  get isWaitOver(): boolean {
-    return this.#isWaitOver;
   }
 
   /** Whether the callback's signal was aborted. */
@@ -64,17 +54,14 @@ export class CallbackCall implements CallbackContext {
       const returned = callback();
       if (isThenable(returned)) await this.#orInterrupt(returned);
     } finally {
-      this.#isWaitOver = true;
-      this.#rejectWait = undefined;
       this.#waitEnded.resolve();
     }
   }
 
   /** Aborts the callback's signal. The wait goes on, and the result counts. */
   abort(reason: MatrixClientManagerError): void {
-    if (this.#isWaitOver || this.#abortReason) return;
-    this.#abortReason = reason;
-    this.#controller?.abort(reason);
+    this.#abortReason ??= reason;
+    this.#controller?.abort(this.#abortReason);
   }
 
   /** Aborts the callback's signal and ends the wait: {@link run} rejects with `reason`. */
@@ -87,14 +74,12 @@ export class CallbackCall implements CallbackContext {
     const { clock, timeoutMs, onOverdue, onOverdueReturned } = this.#options;
     return new Promise((resolve, reject) => {
       let isOverdue = false;
-      const timer =
-        timeoutMs === Infinity
-          ? undefined
-          : clock.setTimeout(() => {
-              isOverdue = true;
-              onOverdue();
-              this.interrupt(this.#overdueError());
-            }, timeoutMs);
+      const end = (): void => {
+        isOverdue = true;
+        onOverdue();
+        this.interrupt(this.#overdueError());
+      };
+      const timer = timeoutMs === Infinity ? undefined : clock.setTimeout(end, timeoutMs);
       this.#rejectWait = (reason) => {
         clock.clearTimeout(timer);
         reject(reason);

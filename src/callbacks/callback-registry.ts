@@ -6,6 +6,7 @@ import { isManagerError } from '../core/errors.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import type { Claim } from '../core/ports/claim.js';
 import { RecentIds } from '../core/recent-ids.js';
+import { RecentMap } from '../core/recent-map.js';
 import { checkArgument, functionOf } from '../core/validation.js';
 import { CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback } from './callback.js';
@@ -76,9 +77,10 @@ export interface CallbackRegistryOptions {
 export class CallbackRegistry {
   readonly #clock: Clock;
   readonly #options: CallbackRegistryOptions;
+  /** Users with callbacks. */
   readonly #users = new Map<string, UserCallbacks>();
-  /** Users whose last callback was removed, oldest first. */
-  readonly #withoutCallbacks = new Set<string>();
+  /** Users whose last callback was removed: one that is added again continues with its queues and events. */
+  readonly #formerUsers = new RecentMap<UserCallbacks>(REMEMBERED_USERS);
   /** Events that all callbacks of the user have finished, also as dead letters. */
   readonly #finishedByAll = new HandledEvents();
   readonly #runningCalls: RunningCalls;
@@ -109,7 +111,6 @@ export class CallbackRegistry {
     everRegistered.set(callback, subscription);
     subscriptions.set(callback, subscription);
     subscription.filters.add(filter);
-    this.#withoutCallbacks.delete(userId);
     this.#options.onAdded?.(userId);
     return () => {
       if (subscription.filters.delete(filter) && subscription.filters.size === 0) this.remove(userId, callback);
@@ -118,14 +119,15 @@ export class CallbackRegistry {
 
   /** Removes all registrations of the callback for the user. Returns whether there was one. */
   remove(userId: string, callback: ClientCallback): boolean {
-    const subscriptions = this.#users.get(userId)?.subscriptions;
-    const subscription = subscriptions?.get(callback);
-    if (!subscriptions || !subscription) return false;
+    const user = this.#users.get(userId);
+    const subscription = user?.subscriptions.get(callback);
+    if (!user || !subscription) return false;
     subscription.filters.clear(); // queued events check the filters before they call it
-    subscriptions.delete(callback);
+    user.subscriptions.delete(callback);
     this.#runningCalls.forget(subscription);
-    if (subscriptions.size === 0) {
-      this.#keepSubscriptionsOf(userId);
+    if (user.subscriptions.size === 0) {
+      this.#users.delete(userId);
+      this.#formerUsers.set(userId, user);
       this.#options.onLastRemoved?.(userId);
     }
     return true;
@@ -137,7 +139,7 @@ export class CallbackRegistry {
 
   /** How many users are kept, with or without callbacks. */
   get size(): number {
-    return this.#users.size;
+    return this.#users.size + this.#formerUsers.size;
   }
 
   /** How many callbacks the user has. */
@@ -167,6 +169,7 @@ export class CallbackRegistry {
       this.#runningCalls.forget(subscription);
     }
     this.#users.delete(userId);
+    this.#formerUsers.delete(userId);
     this.#finishedByAll.forget(userId);
   }
 
@@ -177,7 +180,7 @@ export class CallbackRegistry {
       for (const subscription of subscriptions.values()) subscription.filters.clear();
     }
     this.#users.clear();
-    this.#withoutCallbacks.clear();
+    this.#formerUsers.clear();
     this.#runningCalls.close();
   }
 
@@ -226,17 +229,14 @@ export class CallbackRegistry {
   async redeliver(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
     const subscriptions = this.#subscriptions(event.userId);
     const id = deduplicationId(event);
-    const failedSubscriptions = subscriptions.filter(
-      (subscription) => id !== undefined && subscription.failedIds.has(id),
-    );
+    const failed = subscriptions.filter(({ failedIds }) => id !== undefined && failedIds.has(id));
     const outcomes = await Promise.all(
-      (failedSubscriptions.length > 0 ? failedSubscriptions : subscriptions).map((subscription) =>
+      (failed.length > 0 ? failed : subscriptions).map((subscription) =>
         subscription.roomQueues.run(event.roomId, () => this.#callWithRetries(subscription, event, signal)),
       ),
     );
-    return (
-      outcomes.includes('succeeded') && outcomes.every((outcome) => outcome === 'succeeded' || outcome === 'unwanted')
-    );
+    const didFail = outcomes.includes('failed') || outcomes.includes('stopped');
+    return outcomes.includes('succeeded') && !didFail;
   }
 
   /** Resolves when the manager no longer waits for the user's calls that run now. Overdue calls do not count. */
@@ -320,23 +320,11 @@ export class CallbackRegistry {
     return waited.catch(() => false);
   }
 
-  /**
-   * Keeps the subscriptions of a user without callbacks, because a callback that is added again continues with its queues
-   * and events. Beyond `REMEMBERED_USERS` users the oldest are dropped.
-   */
-  #keepSubscriptionsOf(userId: string): void {
-    this.#withoutCallbacks.add(userId);
-    if (this.#withoutCallbacks.size <= REMEMBERED_USERS) return;
-    for (const oldest of this.#withoutCallbacks) {
-      this.#withoutCallbacks.delete(oldest);
-      this.#users.delete(oldest);
-      return;
-    }
-  }
-
   #user(userId: string): UserCallbacks {
-    const user = this.#users.get(userId) ?? { subscriptions: new Map(), everRegistered: new WeakMap() };
+    const known = this.#users.get(userId) ?? this.#formerUsers.get(userId);
+    const user = known ?? { subscriptions: new Map(), everRegistered: new WeakMap() };
     this.#users.set(userId, user);
+    this.#formerUsers.delete(userId);
     return user;
   }
 

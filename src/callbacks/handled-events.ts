@@ -1,4 +1,5 @@
 import type { ClientEvent } from '../core/client-event.js';
+import { RecentIds } from '../core/recent-ids.js';
 
 /** How many event ids are kept per user. If a user has had more since, a restarted client may repeat an event. */
 const EVENTS_PER_USER = 1_000;
@@ -12,7 +13,7 @@ const EVENTS_OF_ALL = 200_000;
  */
 export class HandledEvents {
   /** In the order of the users' last events. */
-  readonly #users = new Map<string, Set<string>>();
+  readonly #users = new Map<string, RecentIds>();
   readonly #limits: { readonly perUser: number; readonly ofAll: number };
   #size = 0;
 
@@ -35,19 +36,11 @@ export class HandledEvents {
   }
 
   add(userId: string, eventId: string): void {
-    const events = this.#users.get(userId) ?? new Set();
+    const events = this.#users.get(userId) ?? new RecentIds(this.#limits.perUser);
     this.#users.delete(userId);
     this.#users.set(userId, events);
-    if (events.has(eventId)) return;
-    events.add(eventId);
-    this.#size++;
-    if (events.size > this.#limits.perUser) {
-      for (const oldest of events) {
-        events.delete(oldest);
-        this.#size--;
-        break;
-      }
-    }
+    const before = events.size;
+    this.#size += events.add(eventId).size - before;
     for (const user of this.#users.keys()) {
       if (this.#size <= this.#limits.ofAll || user === userId) break;
       this.forget(user);

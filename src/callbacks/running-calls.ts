@@ -73,7 +73,7 @@ export class RunningCalls {
   /** Whether the code runs inside a call of the user that the manager waits for. */
   isInsideCallback(userId: string): boolean {
     const call = this.#currentCall.getStore();
-    return call !== undefined && !call.isWaitOver && call.userId === userId;
+    return call !== undefined && this.#calls.get(userId)?.has(call) === true;
   }
 
   /** How many calls of registered callbacks are overdue. */
