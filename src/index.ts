@@ -40,7 +40,7 @@ export type {
 } from './provisioning/provisioner.js';
 export type { CredentialsSource, CredentialsStore } from './provisioning/application-credentials.js';
 export type { ProvisionedUser, ProvisionUserOptions } from './provisioning/provision-user-options.js';
-export type { AdminAccount } from './provisioning/synapse-admin-http.js';
+export type { AdminAccount } from './provisioning/own-admin.js';
 export type { AdminDevice, AdminUser } from './provisioning/admin-answers.js';
 export type { AdminApi, DeactivateUserOptions, ListUsersOptions } from './provisioning/admin-api.js';
 export type { Credentials } from './core/credentials.js';

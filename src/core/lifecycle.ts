@@ -1,4 +1,4 @@
-import { orAborted } from './abort.js';
+import { orAborted, throwIfAborted } from './abort.js';
 import { isManagerError, MatrixClientManagerError } from './errors.js';
 
 /** The lifecycle of a manager. From the start of its shutdown on, new calls are rejected; later, running calls are aborted. */
@@ -25,11 +25,16 @@ export class ManagerLifecycle {
   }
 
   /**
-   * Runs `work` with a signal that fires with the caller's `signal`, or when running calls are aborted. Settles as
-   * {@link untilCallsAborted}.
+   * Runs `work` with a signal that fires with the caller's `signal`, or when running calls are aborted, unless it has
+   * fired. Settles as {@link untilCallsAborted}.
    */
   run<T>(work: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return this.untilCallsAborted(work(signal ? AbortSignal.any([signal, this.signal]) : this.signal), signal);
+    const combined = signal ? AbortSignal.any([signal, this.signal]) : this.signal;
+    const start = async (): Promise<T> => {
+      throwIfAborted(combined, 'the call');
+      return work(combined);
+    };
+    return this.untilCallsAborted(start(), signal);
   }
 
   /**

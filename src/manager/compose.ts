@@ -20,7 +20,8 @@ import { PageReader } from '../messages/page-reader.js';
 import { Accounts } from '../provisioning/accounts.js';
 import { AdminApi } from '../provisioning/admin-api.js';
 import { ApplicationCredentials } from '../provisioning/application-credentials.js';
-import { ownAdmin, SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
+import { OwnAdmin } from '../provisioning/own-admin.js';
+import { SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
 import { HomeserverCheck } from '../resilience/homeserver-check.js';
@@ -81,7 +82,8 @@ export function compose(options: MatrixClientManagerOptions) {
   const versions = new ServerVersions(context, http, signal);
   const homeserver: HomeserverContext = Object.freeze({ ...context, http, versions, gate, answersOtherRequests });
 
-  const adminHttp = admin && new SynapseAdminHttp(homeserver, ownAdmin(http, admin, signal), settings.adminConcurrency);
+  const adminHttp =
+    admin && new SynapseAdminHttp(homeserver, new OwnAdmin(http, admin, signal), settings.adminConcurrency);
   const provisioner = settings.provisioner ?? (adminHttp && new SynapseAdminProvisioner(adminHttp));
   const accounts = new Accounts(homeserver, {
     storage,
@@ -127,7 +129,7 @@ export function compose(options: MatrixClientManagerOptions) {
     lifecycle,
   });
   const { registry } = users;
-  const adminSession = adminHttp?.session;
+  const adminSession = adminHttp?.account.session;
   const calls = new UserCalls({ registry, accounts, adminSession, callbacks, encryption, lifecycle });
 
   const typing = new TypingNotifier(homeserver, signal);
@@ -160,10 +162,7 @@ export function compose(options: MatrixClientManagerOptions) {
   const adminApi =
     adminHttp &&
     provisioner &&
-    new AdminApi(adminHttp, provisioner, serverName, {
-      closed: signal,
-      onDeactivated: (userId) => forget(userId, false),
-    });
+    new AdminApi(adminHttp, provisioner, serverName, lifecycle, (userId) => forget(userId, false));
   const measured = { adminHttp, callbacks, encryption, gate, outbox, sendQueue, users };
   const gauges = () => readGauges(measured);
   return {

@@ -80,7 +80,7 @@ export class Accounts {
   }
 
   async #provision(userId: string, options: ProvisionUserOptions): Promise<ProvisionedUser> {
-    const { signal } = this.#options;
+    const { provisioner, signal } = this.#options;
     const { displayName, admin, deviceName } = options;
     const adminAccount = this.#ownAdmin(userId);
     if (adminAccount) {
@@ -88,7 +88,10 @@ export class Accounts {
       if (displayName !== undefined) await adminAccount.setDisplayName(displayName);
       return { ...credentials, created: false };
     }
-    const provisioner = this.#requireProvisioner('provisionUser');
+    if (!provisioner) {
+      const message = "provisionUser needs an `admin` account or a `provisioner` in the manager's options";
+      throw invalidOptions(message);
+    }
     const known = await this.#findCredentials(userId);
     if (known && (options.deviceId === undefined || options.deviceId === known.deviceId)) {
       if (await this.#isValid(known)) return { ...known, created: false };
@@ -271,16 +274,19 @@ export class Accounts {
     stored: Credentials | undefined,
   ): Promise<{ renewed: Credentials; isKnownToApplication?: true }> {
     const { http, logger } = this.#context;
-    const { provisioner, signal } = this.#options;
+    const { application, provisioner, signal } = this.#options;
     const { userId, deviceId } = invalid;
     if (stored && (await this.#isValidReplacement(invalid, stored)))
       return { renewed: stored, isKnownToApplication: true };
-    const readApplication = (): Promise<Credentials | undefined> =>
-      this.#fromApplication(userId).catch((error: unknown) => {
+    const readApplication = async (): Promise<Credentials | undefined> => {
+      try {
+        return await application?.get(userId);
+      } catch (error) {
         if (!isManagerError(error, 'INVALID_OPTIONS')) throw error;
         logger.warn({ userId, err: error }, "the application's credentials cannot replace an invalid session");
         return undefined;
-      });
+      }
+    };
     let fromApplication = stored ? undefined : await readApplication();
     if (!stored && !fromApplication) {
       const message = `the access token of ${userId} is no longer valid, and there are no stored credentials: call provisionUser()`;
@@ -341,11 +347,7 @@ export class Accounts {
   async #findCredentials(userId: string): Promise<Credentials | undefined> {
     assertUserId(userId);
     const stored = await this.#options.storage.getCredentials(userId);
-    return stored ?? this.#fromApplication(userId);
-  }
-
-  async #fromApplication(userId: string): Promise<Credentials | undefined> {
-    return this.#options.application?.get(userId);
+    return stored ?? this.#options.application?.get(userId);
   }
 
   /** Whether the homeserver accepts the token, for this user and device. */
@@ -371,12 +373,6 @@ export class Accounts {
   #ownAdmin(userId: string): OwnAdmin | undefined {
     const { admin } = this.#options;
     return admin?.userId === userId ? admin : undefined;
-  }
-
-  #requireProvisioner(operation: string): Provisioner {
-    const { provisioner } = this.#options;
-    if (provisioner) return provisioner;
-    throw invalidOptions(`${operation} needs an \`admin\` account or a \`provisioner\` in the manager's options`);
   }
 }
 

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import * as v from 'valibot';
-import { orAborted, throwIfAborted } from '../core/abort.js';
 import { callSchema } from '../core/call-options.js';
 import type { CallOptions } from '../core/call-options.js';
 import { checkOptions, flag, optionsOf, signal, text, wholeNumber } from '../core/validation.js';
 import { assertRoomId, assertUserId, newUserId, serverNameOf } from '../core/ids.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { HttpRequest } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import { devicesSchema, deviceSchema, usersSchema, userSchema } from './admin-answers.js';
@@ -53,25 +53,25 @@ export class AdminApi {
   readonly #admin: SynapseAdminHttp;
   readonly #provisioner: Provisioner;
   readonly #serverName: string;
-  readonly #closed: AbortSignal;
+  readonly #lifecycle: ManagerLifecycle;
   readonly #onDeactivated: (userId: string) => Promise<void>;
 
   /**
    * @internal Use `manager.admin`.
-   * @param manager - `closed` is aborted when the manager shuts down, which ends all calls; `onDeactivated` deletes the
-   * stored data of a deactivated user
+   * @param onDeactivated - deletes the stored data of a deactivated user
    */
   constructor(
     admin: SynapseAdminHttp,
     provisioner: Provisioner,
     serverName: string,
-    manager: { readonly closed: AbortSignal; readonly onDeactivated: (userId: string) => Promise<void> },
+    lifecycle: ManagerLifecycle,
+    onDeactivated: (userId: string) => Promise<void>,
   ) {
     this.#admin = admin;
     this.#provisioner = provisioner;
     this.#serverName = serverName;
-    this.#closed = manager.closed;
-    this.#onDeactivated = manager.onDeactivated;
+    this.#lifecycle = lifecycle;
+    this.#onDeactivated = onDeactivated;
   }
 
   /** The user; undefined if the homeserver has no such account. */
@@ -92,9 +92,8 @@ export class AdminApi {
 
   /** One page of the homeserver's users. `next` is present if there are more; pass it as `from`. */
   async listUsers(options: ListUsersOptions = {}): Promise<{ users: AdminUser[]; total: number; next?: string }> {
-    const read = checkOptions('listUsers()', listUsersSchema, options);
-    const { from, limit = 100, name, deactivated, signal: callerSignal } = read;
-    const query = { from, limit, name, deactivated, guests: false };
+    const { signal: callerSignal, limit = 100, ...rest } = checkOptions('listUsers()', listUsersSchema, options);
+    const query = { ...rest, limit, guests: false };
     const request = { operation: 'listing users', method: 'GET', path: '/_synapse/admin/v2/users', query } as const;
     const { users, total, next_token: next } = await this.#call(usersSchema, request, callerSignal);
     return {
@@ -119,13 +118,12 @@ export class AdminApi {
   async deactivateUser(userId: string, options: DeactivateUserOptions = {}): Promise<void> {
     assertUserId(userId);
     this.#admin.account.assertNotAdmin(userId, 'deactivate');
-    const read = checkOptions('deactivateUser()', deactivateSchema, options);
-    const { erase = false, signal: callerSignal } = read;
+    const { erase = false, signal: callerSignal } = checkOptions('deactivateUser()', deactivateSchema, options);
     // After the deactivation the user is forgotten even if the caller's signal has ended the call.
-    await this.#withSignal(callerSignal, async (combined) => {
+    await this.#lifecycle.run(async (combined) => {
       await this.#provisioner.deactivateUser(userId, { erase, signal: combined });
       await this.#onDeactivated(userId);
-    });
+    }, callerSignal);
   }
 
   /** Reactivates an account, with a random password that is not kept. Call `provisionUser` to log the user in. */
@@ -158,7 +156,7 @@ export class AdminApi {
     assertUserId(userId);
     const { signal: callerSignal } = checkOptions('deleteDevice()', callSchema, options);
     const { account } = this.#admin;
-    if (userId === account.userId && (await this.#withSignal(callerSignal, () => account.isLoggedInOn(deviceId)))) {
+    if (userId === account.userId && (await this.#lifecycle.run(() => account.isLoggedInOn(deviceId), callerSignal))) {
       account.assertNotAdmin(userId, `delete device ${deviceId} of`);
     }
     const request = {
@@ -248,22 +246,9 @@ export class AdminApi {
     request: Omit<HttpRequest, 'session' | 'signal'>,
     callerSignal: AbortSignal | undefined,
   ): Promise<v.InferOutput<Schema>> {
-    return this.#withSignal(callerSignal, async (signal) => {
+    return this.#lifecycle.run(async (signal) => {
       const send = () => this.#admin.request(schema, { ...request, signal });
       return (await this.#admin.runLimited(send, signal)).body;
-    });
-  }
-
-  /** Runs `call`. Rejects at once with `ABORTED` when `callerSignal` is aborted, and with `MANAGER_CLOSED` at a shutdown. */
-  async #withSignal<T>(callerSignal: AbortSignal | undefined, call: (combined: AbortSignal) => Promise<T>): Promise<T> {
-    const closed = this.#closed;
-    const combined = callerSignal ? AbortSignal.any([callerSignal, closed]) : closed;
-    try {
-      throwIfAborted(combined, 'the call');
-      return await orAborted(call(combined), combined, 'the call');
-    } catch (error) {
-      if (!closed.aborted || !isManagerError(error, 'ABORTED')) throw error;
-      throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
-    }
+    }, callerSignal);
   }
 }

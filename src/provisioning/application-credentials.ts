@@ -99,17 +99,24 @@ export class ApplicationCredentials {
    */
   async set(credentials: Credentials): Promise<void> {
     const source = this.#source;
-    const signal = this.#signal;
     if (typeof source === 'function') return this.#warnIfNotStored(credentials);
     const { userId } = credentials;
     this.#unsaved.set(userId, credentials);
-    if (await this.#save(source, credentials, ATTEMPTS)) return;
-    if (!signal.aborted)
+    const save = async (): Promise<void> => {
+      if (this.#unsaved.get(userId) !== credentials) return; // there are newer credentials, or the user was forgotten
+      await this.#call(userId, 'credentials.set()', () => source.set(userId, { ...credentials }));
+      if (this.#unsaved.get(userId) === credentials) this.#unsaved.delete(userId);
+    };
+    try {
+      await this.#repeat(userId, save, ATTEMPTS);
+    } catch {
+      if (this.#signal.aborted) return;
       this.#context.logger.error(
         { userId },
         'credentials.set() failed; it is retried in the background, and `storage` has the credentials',
       );
-    void this.#save(source, credentials, Infinity, ATTEMPTS);
+      void this.#repeat(userId, save, Infinity, ATTEMPTS).catch(() => {}); // only a shutdown ends it
+    }
   }
 
   /** Has the application delete the user's credentials; does nothing for a function. Rejects after a few failed attempts. */
@@ -117,67 +124,43 @@ export class ApplicationCredentials {
     const source = this.#source;
     this.#unsaved.delete(userId);
     if (typeof source === 'function') return;
-    for (let failures = 1; ; failures++) {
-      try {
-        await this.#saveQueue.run(userId, () =>
-          this.#call(userId, 'credentials.delete()', () => source.delete(userId)),
-        );
-        return;
-      } catch (error) {
-        if (failures >= ATTEMPTS || isManagerError(error, 'ABORTED')) throw error;
-        await this.#waitBeforeRetry(failures);
-      }
-    }
+    const remove = (): unknown => this.#call(userId, 'credentials.delete()', () => source.delete(userId));
+    await this.#repeat(userId, remove, ATTEMPTS);
   }
 
-  /** Resolves to true if the application stored the credentials, or they are obsolete; to false after the last attempt. */
-  async #save(source: CredentialsStore, credentials: Credentials, attempts: number, failed = 0): Promise<boolean> {
-    const { userId } = credentials;
-    const signal = this.#signal;
+  /**
+   * Runs `change` until it succeeds, up to `attempts` times. The changes of a user run one after the other, so that older
+   * credentials cannot overwrite newer ones.
+   */
+  async #repeat(userId: string, change: () => unknown, attempts: number, failed = 0): Promise<void> {
+    const { clock, logger } = this.#context;
     for (let failures = failed; ;) {
-      if (
-        failures > 0 &&
-        !(await this.#waitBeforeRetry(failures)
-          .then(() => true)
-          .catch(() => false))
-      )
-        return false;
       try {
-        // Calls run one after the other, so that older credentials cannot overwrite newer ones.
-        await this.#saveQueue.run(userId, async () => {
-          if (this.#unsaved.get(userId) !== credentials) return; // there are newer credentials, or the user was forgotten
-          await this.#call(userId, 'credentials.set()', () => source.set(userId, { ...credentials }));
-          if (this.#unsaved.get(userId) === credentials) this.#unsaved.delete(userId);
-        });
-        return true;
+        if (failures > 0) {
+          const delayMs = Math.min(MAX_RETRY_DELAY_MS, RETRY_DELAY_MS * 2 ** (failures - 1));
+          await delay(clock, delayMs, this.#signal, 'storing credentials');
+        }
+        await this.#saveQueue.run(userId, async () => change());
+        return;
       } catch (error) {
-        if (signal.aborted) return false;
+        if (this.#signal.aborted) throw error;
         failures++;
-        this.#context.logger.warn({ userId, err: error, failures }, 'credentials.set() failed');
-        if (failures >= attempts) return false;
+        logger.warn({ userId, err: error, failures }, 'changing the credentials of the application failed');
+        if (failures >= attempts) throw error;
       }
     }
   }
 
   async #call(userId: string, name: string, call: () => unknown): Promise<unknown> {
-    const { clock } = this.#context;
-    const signal = this.#signal;
     const failed = (code: 'NETWORK' | 'TIMEOUT', why: string, cause?: unknown): MatrixClientManagerError =>
       new MatrixClientManagerError(code, `\`${name}\` ${why} for ${userId}`, { userId, cause });
     const called = (async () => call())().catch((error: unknown) => {
       throw isManagerError(error, 'INVALID_OPTIONS') ? error : failed('NETWORK', 'failed', error);
     });
-    const bounded = orTimeout(called, clock, CALL_TIMEOUT_MS, () =>
+    const bounded = orTimeout(called, this.#context.clock, CALL_TIMEOUT_MS, () =>
       failed('TIMEOUT', `took longer than ${CALL_TIMEOUT_MS} ms`),
     );
-    return orAborted(bounded, signal, `${name} for ${userId}`);
-  }
-
-  #waitBeforeRetry(failures: number): Promise<void> {
-    const { clock } = this.#context;
-    const signal = this.#signal;
-    const delayMs = Math.min(MAX_RETRY_DELAY_MS, RETRY_DELAY_MS * 2 ** (failures - 1));
-    return delay(clock, delayMs, signal, 'storing credentials');
+    return orAborted(bounded, this.#signal, `${name} for ${userId}`);
   }
 
   /** Warns once: a refresh token is valid for one use, and a function does not receive the next one. */

@@ -1,11 +1,41 @@
 import * as v from 'valibot';
 import { orAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
-import { invalidOptions } from '../core/errors.js';
+import { invalidOptions, isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { name, optionsOf, unchecked, userId } from '../core/validation.js';
+import type { Schema } from '../core/validation.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
-import { whoami } from '../http/login.js';
+import { loginWithPassword, whoami } from '../http/login.js';
 import { path } from '../http/path.js';
-import type { Session } from '../http/session.js';
+import { Session } from '../http/session.js';
+
+/**
+ * The server admin whose account makes Admin API calls. With a password, the manager logs in once, and again on the
+ * same device when the token is no longer valid.
+ */
+export type AdminAccount =
+  | { readonly userId: string; readonly accessToken: string; readonly password?: string }
+  | { readonly userId: string; readonly password: string; readonly accessToken?: string };
+
+/** The schema of {@link AdminAccount}. All keys of `Credentials` are allowed, so that the result of a login can be passed. */
+export const adminSchema = v.pipe(
+  optionsOf<
+    Partial<Record<'accessToken' | 'password', string>> & { userId: string; deviceId?: string; refreshToken?: string }
+  >({
+    userId,
+    accessToken: v.optional(name),
+    password: v.optional(name),
+    deviceId: unchecked(),
+    refreshToken: unchecked(),
+  }),
+  v.check(
+    ({ accessToken, password }) => (accessToken ?? password) !== undefined,
+    'an object with a userId and an accessToken or a password, got neither',
+  ),
+) as Schema<AdminAccount>;
+
+/** The admin's device at the first login. A fixed id, so that each process does not add a device. */
+const ADMIN_DEVICE_ID = 'matrix-client-manager';
 
 /**
  * The account of the option `admin`, for calls that use it as a user. It always uses the session of that option. It is
@@ -18,11 +48,14 @@ export class OwnAdmin {
   readonly #http: HomeserverHttp;
   readonly #signal: AbortSignal | undefined;
 
-  /** @param signal - aborted when the manager shuts down */
-  constructor(http: HomeserverHttp, session: Session, password?: string, signal?: AbortSignal) {
+  /**
+   * Throws `INVALID_OPTIONS` for a token that is not valid in a header.
+   * @param signal - aborted when the manager shuts down
+   */
+  constructor(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal) {
     this.#http = http;
-    this.session = session;
-    this.password = password;
+    this.session = adminSession(http, admin, signal);
+    this.password = admin.password;
     this.#signal = signal;
   }
 
@@ -90,4 +123,31 @@ export class OwnAdmin {
     }
     return session.noteDevice(now.accessToken, owner.deviceId);
   }
+}
+
+/**
+ * The session of an admin, by token or password. With a password it logs in at the first use, and again whenever the
+ * token is no longer valid.
+ * @param signal - aborts a running login
+ */
+function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): Session {
+  const { userId, accessToken, password } = admin;
+  const credentials = accessToken === undefined ? undefined : { userId, accessToken, deviceId: '' };
+  if (password === undefined) return new Session(userId, credentials);
+  const deviceName = 'matrix-client-manager (admin)';
+  return new Session(userId, credentials, async (dead) => {
+    // A running client continues with the new token, so the login has to use the same device.
+    const deviceId = dead?.deviceId || ADMIN_DEVICE_ID;
+    try {
+      return await loginWithPassword(http, { userId, password, deviceId, deviceName, signal });
+    } catch (error) {
+      throw isManagerError(error, 'FORBIDDEN') ? wrongPassword(error) : error;
+    }
+  });
+}
+
+function wrongPassword(error: MatrixClientManagerError): MatrixClientManagerError {
+  const { code, errcode, status, userId } = error;
+  const message = `${error.message}. The password of \`admin\` is wrong, or the account may not log in with a password`;
+  return new MatrixClientManagerError(code, message, { errcode, status, userId, cause: error });
 }

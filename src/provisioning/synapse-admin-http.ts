@@ -2,81 +2,14 @@ import PQueue from 'p-queue';
 import * as v from 'valibot';
 import { throwIfAborted } from '../core/abort.js';
 import type { Context } from '../core/context.js';
-import { optionsOf, name, unchecked, userId } from '../core/validation.js';
-import type { Schema } from '../core/validation.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
-import { loginWithPassword } from '../http/login.js';
 import { path } from '../http/path.js';
-import { Session } from '../http/session.js';
-import { OwnAdmin } from './own-admin.js';
-
-/**
- * The server admin whose account makes Admin API calls. With a password, the manager logs in once, and again on the
- * same device when the token is no longer valid.
- */
-export type AdminAccount =
-  | { readonly userId: string; readonly accessToken: string; readonly password?: string }
-  | { readonly userId: string; readonly password: string; readonly accessToken?: string };
-
-/** The schema of {@link AdminAccount}. All keys of `Credentials` are allowed, so that the result of a login can be passed. */
-export const adminSchema = v.pipe(
-  optionsOf<
-    Partial<Record<'accessToken' | 'password', string>> & { userId: string; deviceId?: string; refreshToken?: string }
-  >({
-    userId,
-    accessToken: v.optional(name),
-    password: v.optional(name),
-    deviceId: unchecked(),
-    refreshToken: unchecked(),
-  }),
-  v.check(
-    ({ accessToken, password }) => (accessToken ?? password) !== undefined,
-    'an object with a userId and an accessToken or a password, got neither',
-  ),
-) as Schema<AdminAccount>;
+import type { OwnAdmin } from './own-admin.js';
 
 const deactivatedSchema = v.object({ deactivated: v.union([v.boolean(), v.number()]) });
-
-/** The admin's device at the first login. A fixed id, so that each process does not add a device. */
-const ADMIN_DEVICE_ID = 'matrix-client-manager';
-
-/**
- * The account of `admin`, with its {@link adminSession}. Throws `INVALID_OPTIONS` for a token that is not valid in a header.
- * @param signal - aborted when the manager shuts down
- */
-export function ownAdmin(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): OwnAdmin {
-  return new OwnAdmin(http, adminSession(http, admin, signal), admin.password, signal);
-}
-
-/**
- * The session of an admin, by token or password. With a password it logs in at the first use, and again whenever the
- * token is no longer valid.
- * @param signal - aborts a running login
- */
-function adminSession(http: HomeserverHttp, admin: AdminAccount, signal?: AbortSignal): Session {
-  const { userId, accessToken, password } = admin;
-  const credentials = accessToken === undefined ? undefined : { userId, accessToken, deviceId: '' };
-  if (password === undefined) return new Session(userId, credentials);
-  const deviceName = 'matrix-client-manager (admin)';
-  return new Session(userId, credentials, async (dead) => {
-    // A running client continues with the new token, so the login has to use the same device.
-    const deviceId = dead?.deviceId || ADMIN_DEVICE_ID;
-    try {
-      return await loginWithPassword(http, { userId, password, deviceId, deviceName, signal });
-    } catch (error) {
-      throw isManagerError(error, 'FORBIDDEN') ? wrongPassword(error) : error;
-    }
-  });
-}
-
-function wrongPassword(error: MatrixClientManagerError): MatrixClientManagerError {
-  const { code, errcode, status, userId } = error;
-  const message = `${error.message}. The password of \`admin\` is wrong, or the account may not log in with a password`;
-  return new MatrixClientManagerError(code, message, { errcode, status, userId, cause: error });
-}
 
 /**
  * Sends Admin API requests with the admin's token. `request()` sends at once; `runLimited()` runs at most
@@ -95,11 +28,6 @@ export class SynapseAdminHttp {
     this.clock = clock;
     this.account = own;
     this.#queue = new PQueue({ concurrency: adminConcurrency });
-  }
-
-  /** The admin's own session. */
-  get session(): Session {
-    return this.account.session;
   }
 
   /** Number of running and of queued tasks. */
@@ -134,7 +62,7 @@ export class SynapseAdminHttp {
     request: Omit<HttpRequest, 'session'>,
   ): Promise<{ status: number; body: v.InferOutput<Schema> }> {
     try {
-      return await this.http.requestWithStatus(schema, { ...request, session: this.session, admin: true });
+      return await this.http.requestWithStatus(schema, { ...request, session: this.account.session, admin: true });
     } catch (error) {
       throw withRemedy(error, request);
     }

@@ -26,8 +26,9 @@ import type {
   Provisioner,
   ProvisionerCapabilities,
 } from './provisioner.js';
-import { adminSchema, ownAdmin, SynapseAdminHttp } from './synapse-admin-http.js';
-import type { AdminAccount } from './synapse-admin-http.js';
+import { adminSchema, OwnAdmin } from './own-admin.js';
+import type { AdminAccount } from './own-admin.js';
+import { SynapseAdminHttp } from './synapse-admin-http.js';
 
 const userSchema = v.object({ name: v.string(), deactivated: v.nullish(v.union([v.boolean(), v.number()])) });
 
@@ -129,24 +130,23 @@ export class SynapseAdminProvisioner implements Provisioner {
     const { userId, signal } = request;
     const operation = `provisioning ${userId}`;
     const password = randomBytes(32).toString('base64url');
-    const put = (body: Record<string, unknown>): Promise<{ status: number; body: v.InferOutput<typeof userSchema> }> =>
-      this.#admin.request(userSchema, {
-        operation,
-        userId,
-        method: 'PUT',
-        path: path`/_synapse/admin/v2/users/${userId}`,
-        body,
-        signal,
-      });
     const body = {
       password,
       logout_devices: false,
       ...(request.displayName !== undefined && { displayname: request.displayName }),
       ...(request.admin === true && { admin: true }),
     };
+    const put = {
+      operation,
+      userId,
+      method: 'PUT',
+      path: path`/_synapse/admin/v2/users/${userId}`,
+      body,
+      signal,
+    } as const;
     for (let races = 1; ; races++) {
       try {
-        const { status, body: user } = await put(body);
+        const { status, body: user } = await this.#admin.request(userSchema, put);
         if (!user.deactivated) return { created: status === 201, password };
       } catch (error) {
         // Another process was making the same user. The next PUT finds the account.
@@ -197,5 +197,5 @@ function connectionOf(options: SynapseAdminProvisionerOptions): SynapseAdminHttp
   const limits = { requestTimeoutMs, maxResponseBytes: MAX_RESPONSE_BYTES };
   const context = { clock, diagnostics: new Diagnostics(clock), limits };
   const http = new HomeserverHttp(context, { homeserverUrl, connections, gate: openGate });
-  return new SynapseAdminHttp({ clock, http }, ownAdmin(http, admin), adminConcurrency);
+  return new SynapseAdminHttp({ clock, http }, new OwnAdmin(http, admin), adminConcurrency);
 }

@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import type { MatrixClientManager } from '../../src/index.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { AdminApi } from '../../src/provisioning/admin-api.js';
-import { ownAdmin, SynapseAdminHttp } from '../../src/provisioning/synapse-admin-http.js';
+import { ManagerLifecycle } from '../../src/core/lifecycle.js';
+import { OwnAdmin } from '../../src/provisioning/own-admin.js';
+import { SynapseAdminHttp } from '../../src/provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../../src/provisioning/synapse-admin-provisioner.js';
 import { managerOnFake, USERS } from '../support/manager-on-fake.js';
 import { rejection } from '../support/rejection.js';
@@ -360,17 +362,16 @@ describe('every call of manager.admin', () => {
       const connections = fetchTransport(fake.fetch).open();
       const options = { homeserverUrl: fake.baseUrl, connections, clock, requestTimeoutMs: 10_000 };
       const homeserver = testHomeserver(options);
-      const closing = new AbortController();
-      const connection = new SynapseAdminHttp(homeserver, ownAdmin(homeserver.http, fake.admin, closing.signal), 4);
+      const lifecycle = new ManagerLifecycle();
+      const account = new OwnAdmin(homeserver.http, fake.admin, lifecycle.signal);
+      const connection = new SynapseAdminHttp(homeserver, account, 4);
       const provisioner = new SynapseAdminProvisioner(connection);
-      const admin = new AdminApi(connection, provisioner, 'hs.test', {
-        closed: closing.signal,
-        onDeactivated: async () => {},
-      });
+      const admin = new AdminApi(connection, provisioner, 'hs.test', lifecycle, async () => {});
       fake.faults.hang({ path: /^\/_synapse/ });
       const failure = rejection(call(admin));
       await clock.advance(0);
-      closing.abort();
+      lifecycle.beginShutdown();
+      lifecycle.abortInFlight();
       expect(await failure).toMatchObject({ code: 'MANAGER_CLOSED' });
       await clock.advance(0);
       expect({ timers: clock.pendingTimers, inFlight: fake.inFlight }).toEqual({ timers: 0, inFlight: 0 });

@@ -3,8 +3,8 @@ import { MatrixClientManagerError } from '../../src/core/errors.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { Accounts } from '../../src/provisioning/accounts.js';
 import type { AuthenticatedRequest } from '../../src/provisioning/interactive-authentication.js';
-import { ownAdmin } from '../../src/provisioning/synapse-admin-http.js';
-import type { AdminAccount } from '../../src/provisioning/synapse-admin-http.js';
+import { OwnAdmin } from '../../src/provisioning/own-admin.js';
+import type { AdminAccount } from '../../src/provisioning/own-admin.js';
 import { SynapseAdminProvisioner } from '../../src/provisioning/synapse-admin-provisioner.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
@@ -25,7 +25,7 @@ async function setUp(own?: (fake: FakeHomeserver) => AdminAccount) {
     storage: memoryStorage(),
     provisioner: new SynapseAdminProvisioner({ homeserverUrl, admin, fetch: fake.fetch, clock }),
     application: undefined,
-    admin: own && ownAdmin(context.http, own(fake)),
+    admin: own && new OwnAdmin(context.http, own(fake)),
     serverName: 'hs.test',
     signal: new AbortController().signal,
   });
