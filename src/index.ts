@@ -12,7 +12,7 @@ export type { ManagerEvents } from './manager/events.js';
 export type { ResetIdentityOptions } from './encryption/identity/reset-identity-options.js';
 export type { SendReadReceiptOptions } from './ephemeral/send-read-receipt-options.js';
 export type { SendTypingOptions } from './ephemeral/send-typing-options.js';
-export type { DownloadFileOptions, SendFileOptions } from './files/file-options.js';
+export type { DownloadFileOptions, OutgoingFile, SendFileOptions } from './files/file-options.js';
 export type { ForgetUserOptions } from './manager/forget-user-options.js';
 export type { Health } from './manager/health.js';
 export type { ManagerStats } from './manager/manager-stats.js';
@@ -79,7 +79,7 @@ export type { MessagePage } from './messages/page-reader.js';
 export type { Redacted } from './core/redacted.js';
 export type { RoomMessage } from './messages/room-message.js';
 export type { MessageBody } from './sending/content.js';
-export type { DownloadedFile, OutgoingFile } from './files/attachments.js';
+export type { DownloadedFile } from './files/attachments.js';
 export type { FileBody } from './files/file-body.js';
 export type { OutboxEntry } from './sending/outbox.js';
 

@@ -55,7 +55,7 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
   files: {
     mutate: ['src/files/*.ts'],
     // Not those through a manager: files.
-    tests: ['test/files/{attachments,downloads,file-operations,uploads}.test.ts'],
+    tests: ['test/files/{attachments,downloads,sent-files,uploads}.test.ts'],
   },
   ephemeral: {
     mutate: ['src/ephemeral/*.ts'],

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { isManagerError } from '../core/errors.js';
+import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import { MediaHttp } from '../http/media-http.js';
@@ -11,21 +12,7 @@ import type { Session } from '../http/session.js';
 import { damagedFile, decryptFile, encryptedFileSchema, encryptFile } from './encrypted-file.js';
 import type { EncryptedFile, FileEncryption } from './encrypted-file.js';
 import { collect, fileTooLarge, limitSize, sizedBody } from './file-body.js';
-import type { FileBody } from './file-body.js';
-
-/** A file to send. */
-export interface OutgoingFile {
-  /** A stream without `size` is first read into memory, because the upload request states the size. */
-  readonly body: FileBody;
-  /** File name that other users see, in any script, without control characters. */
-  readonly name: string;
-  /** Media type, such as `image/png` or `text/plain; charset=utf-8`. @default 'application/octet-stream' */
-  readonly mimeType?: string | undefined;
-  /** In bytes. A stream with a `size` is uploaded in constant memory. */
-  readonly size?: number | undefined;
-  /** Further fields of the message's `info`: `w`, `h`, `duration`. @see https://spec.matrix.org/v1.16/client-server-api/#mroommessage-msgtypes */
-  readonly info?: EventContent | undefined;
-}
+import type { DownloadFileOptions, SendFileOptions } from './file-options.js';
 
 /** A file that is being downloaded. Read either `stream` or `buffer()`. */
 export interface DownloadedFile {
@@ -43,20 +30,17 @@ export interface DownloadedFile {
   buffer(): Promise<Buffer>;
 }
 
-interface UploadOptions {
-  readonly encrypted: boolean;
-  readonly maxBytes: number;
-  readonly msgtype?: string | undefined;
-  readonly roomId: string;
-  readonly signal: AbortSignal;
+/** The message that refers to an uploaded file. */
+export interface FileMessage extends Pick<SendFileOptions, 'userId' | 'roomId' | 'txnId' | 'signal'> {
+  readonly content: EventContent;
 }
 
-interface DownloadOptions {
-  readonly roomId?: string | undefined;
-  /** Whether to download the file's thumbnail. */
-  readonly thumbnail: boolean;
-  readonly maxBytes: number;
-  readonly signal: AbortSignal;
+export interface AttachmentsOptions<Caller> {
+  readonly maxFileBytes: number;
+  readonly lifecycle: ManagerLifecycle;
+  /** Whether the room is encrypted. Rejects if it is and the user has no encryption. */
+  readonly isEncrypted: (caller: Caller, roomId: string, signal: AbortSignal) => Promise<boolean>;
+  readonly sendMessage: (message: FileMessage) => Promise<{ eventId: string }>;
 }
 
 const uploadedSchema = v.object({ content_uri: v.pipe(v.string(), v.startsWith('mxc://')) });
@@ -77,25 +61,42 @@ const AUTHENTICATED_MEDIA_FLAG = 'org.matrix.msc3916.stable';
 /** A server name of `.` or `..` is not matched, because it would change the path of the request. */
 const MXC = /^mxc:\/\/(?!\.{1,2}\/)([\w.:[\]-]+)\/([\w-]+)$/;
 
-/** Uploads and downloads files; encrypts them for encrypted rooms. */
-export class Attachments {
+/** Sends messages with files, and downloads the files of messages; encrypts files for encrypted rooms. */
+export class Attachments<Caller extends { readonly session: Session }> {
   readonly #context: HomeserverContext;
+  readonly #options: AttachmentsOptions<Caller>;
   readonly #media: MediaHttp;
   #uploadLimit: number | undefined;
 
-  constructor(context: HomeserverContext) {
+  constructor(context: HomeserverContext, options: AttachmentsOptions<Caller>) {
     this.#context = context;
+    this.#options = options;
     this.#media = new MediaHttp(context);
   }
 
-  /** Uploads the file; resolves to the content of its message. Throws `FILE_TOO_LARGE` before the upload starts. */
-  async upload(
+  /** Uploads the file as the caller, encrypted if the room is, and sends its message. */
+  async send(
+    caller: Caller,
+    options: SendFileOptions,
+    signal: AbortSignal,
+  ): Promise<{ eventId: string; contentUri: string }> {
+    const { lifecycle, isEncrypted, sendMessage } = this.#options;
+    const { userId, roomId, txnId } = options;
+    const encrypted = await isEncrypted(caller, roomId, signal);
+    const { content, contentUri } = await this.#upload(caller.session, options, encrypted, signal);
+    lifecycle.assertOpen(); // a shutdown may have begun during the upload
+    const { eventId } = await sendMessage({ userId, roomId, content, txnId, signal: options.signal });
+    return { eventId, contentUri };
+  }
+
+  /** Resolves to the content of the file's message. Throws `FILE_TOO_LARGE` before the upload starts. */
+  async #upload(
     session: Session,
-    file: OutgoingFile,
-    options: UploadOptions,
+    { roomId, file, msgtype }: SendFileOptions,
+    encrypted: boolean,
+    signal: AbortSignal,
   ): Promise<{ content: EventContent; contentUri: string }> {
-    const { encrypted, roomId, signal } = options;
-    const maxBytes = Math.min(options.maxBytes, await this.#serverUploadLimit(session, signal));
+    const maxBytes = Math.min(this.#options.maxFileBytes, await this.#serverUploadLimit(session, signal));
     const { size, repeatable, chunks } = await sizedBody(file.body, file.size, maxBytes, this.#context);
     const mimeType = file.mimeType ?? OCTET_STREAM;
     let encryption: FileEncryption | undefined;
@@ -117,7 +118,7 @@ export class Attachments {
     });
     const contentUri = readContentUri((await collect(response.body, MAX_RESPONSE_BYTES)).toString());
     const content = {
-      msgtype: options.msgtype ?? msgtypeOf(mimeType),
+      msgtype: msgtype ?? msgtypeOf(mimeType),
       body: file.name,
       filename: file.name,
       info: { ...file.info, mimetype: mimeType, size },
@@ -127,15 +128,18 @@ export class Attachments {
   }
 
   /** Starts the download of the file that a message's content refers to. */
-  async download(session: Session, content: EventContent, options: DownloadOptions): Promise<DownloadedFile> {
-    const parsed = v.safeParse(fileContentSchema, options.thumbnail ? thumbnailAsFile(content) : content);
+  async download(
+    session: Session,
+    { roomId, content, thumbnail, maxBytes = this.#options.maxFileBytes }: DownloadFileOptions,
+    signal: AbortSignal,
+  ): Promise<DownloadedFile> {
+    const parsed = v.safeParse(fileContentSchema, thumbnail ? thumbnailAsFile(content) : content);
     if (!parsed.success) throw damagedFile('the content of the message does not describe a file');
     const { body: caption, filename, url, file, info } = parsed.output;
     const encryptedFile = file === undefined || file === null ? undefined : readEncryptedFile(file);
     const [, server, mediaId] = MXC.exec(encryptedFile?.url ?? url ?? '') ?? [];
     if (server === undefined || mediaId === undefined)
       throw damagedFile('the content of the message has no valid mxc:// URI');
-    const { maxBytes, roomId, signal } = options;
     const response = await this.#media.request({
       operation: `downloading a file${roomId === undefined ? '' : ` of ${roomId}`}`,
       userId: session.userId,

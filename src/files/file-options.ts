@@ -2,9 +2,23 @@ import * as v from 'valibot';
 import { flag, name, object, optionsOf, roomId, signal, userId, wholeNumber } from '../core/validation.js';
 import { toContentPart } from '../core/content-part.js';
 import type { EventContent } from '../core/raw-event.js';
-import type { OutgoingFile } from './attachments.js';
 import { fileBody } from './file-body.js';
+import type { FileBody } from './file-body.js';
 import { fileName, mimeType } from './file-labels.js';
+
+/** A file to send. */
+export interface OutgoingFile {
+  /** A stream without `size` is first read into memory, because the upload request states the size. */
+  readonly body: FileBody;
+  /** File name that other users see, in any script, without control characters. */
+  readonly name: string;
+  /** Media type, such as `image/png` or `text/plain; charset=utf-8`. @default 'application/octet-stream' */
+  readonly mimeType?: string | undefined;
+  /** In bytes. A stream with a `size` is uploaded in constant memory. */
+  readonly size?: number | undefined;
+  /** Further fields of the message's `info`: `w`, `h`, `duration`. @see https://spec.matrix.org/v1.16/client-server-api/#mroommessage-msgtypes */
+  readonly info?: EventContent | undefined;
+}
 
 export interface SendFileOptions {
   readonly userId: string;

@@ -10,7 +10,6 @@ import type { EncryptionSettings } from '../encryption/encryption-options.js';
 import { ReceiptSender } from '../ephemeral/receipt-sender.js';
 import { TypingNotifier } from '../ephemeral/typing-notifier.js';
 import { Attachments } from '../files/attachments.js';
-import { FileOperations } from '../files/file-operations.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
@@ -148,8 +147,7 @@ export function compose(options: MatrixClientManagerOptions) {
     onFailed: (failed) => events.emit('sendFailed', failed),
   });
   const sending = new Sending({ queue: sendQueue, outbox, roomSender, lifecycle });
-  const files = new FileOperations<CallerSession>({
-    attachments: new Attachments(homeserver),
+  const files = new Attachments<CallerSession>(homeserver, {
     maxFileBytes: settings.maxFileBytes,
     lifecycle,
     isEncrypted: (...room) => roomSender.isEncrypted(...room),

@@ -8,6 +8,7 @@ import { globalFetch } from '../../src/http/fetch.js';
 import { Session } from '../../src/http/session.js';
 import type { Transport } from '../../src/core/ports/transport.js';
 import { Attachments } from '../../src/files/attachments.js';
+import type { AttachmentsOptions } from '../../src/files/attachments.js';
 import { encryptFile } from '../../src/files/encrypted-file.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { undiciTransport } from '../../src/undici/index.js';
@@ -58,11 +59,13 @@ async function setUp(transport: Transport, answer: (response: ServerResponse) =>
   );
   const clock = new ManualClock();
   const options = { homeserverUrl: server.origin, connections, clock, requestTimeoutMs: 10_000 };
-  const attachments = new Attachments(testHomeserver(options));
+  const attachments = new Attachments(testHomeserver(options), { maxFileBytes: 1 } as AttachmentsOptions<{
+    session: Session;
+  }>);
   const credentials = { userId: '@a:x', deviceId: 'D', accessToken: 't' };
   const session = new Session('@a:x', credentials, async () => credentials);
   const download = (content: EventContent, { maxBytes = 1_000_000, thumbnail = false } = {}) =>
-    attachments.download(session, content, { maxBytes, thumbnail, signal: new AbortController().signal });
+    attachments.download(session, { userId: '@a:x', content, maxBytes, thumbnail }, new AbortController().signal);
   return { clock, asked, download, ended: () => server.until(() => ended) };
 }
 

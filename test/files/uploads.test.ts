@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { Attachments } from '../../src/files/attachments.js';
-import type { OutgoingFile } from '../../src/files/attachments.js';
+import type { OutgoingFile } from '../../src/files/file-options.js';
+import { ManagerLifecycle } from '../../src/core/lifecycle.js';
+import type { EventContent } from '../../src/core/raw-event.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';
@@ -35,23 +37,33 @@ function setUp({ config = () => json({}), upload = () => json({ content_uri: con
   }).open();
   const options = { homeserverUrl: 'https://hs.test', connections, clock, requestTimeoutMs: 10_000 };
   const { signal } = new AbortController();
-  const attachments = new Attachments(testHomeserver(options));
-  const send = (
-    file: Partial<OutgoingFile>,
+  const sent: EventContent[] = [];
+  const how = { encrypted: false, maxFileBytes: 1_000_000 };
+  const attachments = new Attachments(testHomeserver(options), {
+    get maxFileBytes() {
+      return how.maxFileBytes;
+    },
+    lifecycle: new ManagerLifecycle(),
+    isEncrypted: async () => how.encrypted,
+    sendMessage: async ({ content }) => {
+      sent.push(content);
+      return { eventId: '$sent' };
+    },
+  });
+  const send = async (
+    part: Partial<OutgoingFile>,
     {
       encrypted = false,
       maxBytes = 1_000_000,
       msgtype,
     }: { encrypted?: boolean; maxBytes?: number; msgtype?: string } = {},
-  ) =>
-    advanceUntil(
-      clock,
-      attachments.upload(
-        sessionOf(alice),
-        { body: Buffer.from('hello'), name: 'f', ...file },
-        { encrypted, maxBytes, msgtype, roomId: room, signal },
-      ),
-    );
+  ) => {
+    Object.assign(how, { encrypted, maxFileBytes: maxBytes });
+    const file = { body: Buffer.from('hello'), name: 'f', ...part };
+    const message = { userId: alice, roomId: room, file, msgtype };
+    const { contentUri } = await advanceUntil(clock, attachments.send({ session: sessionOf(alice) }, message, signal));
+    return { content: sent.at(-1) ?? {}, contentUri };
+  };
   return { send, uploads, configs: () => configs };
 }
 

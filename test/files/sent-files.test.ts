@@ -2,8 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ManagerLifecycle } from '../../src/core/lifecycle.js';
 import type { EventContent } from '../../src/core/raw-event.js';
 import { Attachments } from '../../src/files/attachments.js';
-import { FileOperations } from '../../src/files/file-operations.js';
-import type { FileMessage } from '../../src/files/file-operations.js';
+import type { FileMessage } from '../../src/files/attachments.js';
 import type { SendFileOptions } from '../../src/files/file-options.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { alice, room, sessionOf } from '../messages/support/http-on-script.js';
@@ -33,8 +32,7 @@ function setUp({ isEncrypted = async () => false }: { isEncrypted?: () => Promis
   }).open();
   const sent: FileMessage[] = [];
   const asked: unknown[] = [];
-  const files = new FileOperations({
-    attachments: new Attachments(testHomeserver({ connections })),
+  const files = new Attachments(testHomeserver({ connections }), {
     maxFileBytes: 100,
     lifecycle,
     isEncrypted: (...question) => {
