@@ -9,9 +9,9 @@ export interface CallbackCallOptions {
   /** How long the callback may run, in milliseconds. */
   readonly timeoutMs: number;
   /** Called when the callback is still running after `timeoutMs`. */
-  readonly onOverdue: () => void;
+  readonly onOverdue: () => unknown;
   /** Called when the callback has returned, if it was overdue. */
-  readonly onOverdueReturned: () => void;
+  readonly onOverdueReturned: () => unknown;
 }
 
 /**

@@ -124,7 +124,6 @@ export class CallbackRegistry {
     if (!user || !subscription) return false;
     subscription.filters.clear(); // queued events check the filters before they call it
     user.subscriptions.delete(callback);
-    this.#runningCalls.forget(subscription);
     if (user.subscriptions.size === 0) {
       this.#users.delete(userId);
       this.#formerUsers.set(userId, user);
@@ -152,9 +151,9 @@ export class CallbackRegistry {
     return this.#subscriptions(userId).some(({ filters }) => [...filters].some((filter) => filter.wantsBacklog));
   }
 
-  /** How many callbacks still run although the manager no longer waits for them. */
+  /** How many calls of registered callbacks still run although the manager no longer waits for them. */
   get overdue(): number {
-    return this.#runningCalls.overdue;
+    return [...this.#users.keys()].reduce((sum, userId) => sum + this.overdueOf(userId), 0);
   }
 
   /** Like {@link overdue}, of one user. */
@@ -164,10 +163,7 @@ export class CallbackRegistry {
 
   /** Removes all callbacks of the user, and deletes the record of events they have handled. */
   forget(userId: string): void {
-    for (const subscription of this.#subscriptions(userId)) {
-      subscription.filters.clear();
-      this.#runningCalls.forget(subscription);
-    }
+    for (const { filters } of this.#subscriptions(userId)) filters.clear();
     this.#users.delete(userId);
     this.#formerUsers.delete(userId);
     this.#finishedByAll.forget(userId);
@@ -176,9 +172,7 @@ export class CallbackRegistry {
   /** Removes every callback and ends the running calls with `MANAGER_CLOSED`. */
   clear(): void {
     this.#isCleared = true;
-    for (const { subscriptions } of this.#users.values()) {
-      for (const subscription of subscriptions.values()) subscription.filters.clear();
-    }
+    for (const userId of this.#users.keys()) for (const { filters } of this.#subscriptions(userId)) filters.clear();
     this.#users.clear();
     this.#formerUsers.clear();
     this.#runningCalls.close();

@@ -9,20 +9,16 @@ import type { ClientCallback } from './callback.js';
 /** The subscription whose callback is called. */
 export interface CallSource {
   readonly callback: ClientCallback;
-  /** Empty while the callback is not registered. */
-  readonly filters: { readonly size: number };
   /** How many calls of the callback are overdue. */
   overdueCalls: number;
 }
 
-/** The calls that the manager waits for, and the number of overdue ones: callbacks that still run after the wait. */
+/** The calls that the manager waits for. Counts the overdue ones per callback: those that still run after the wait. */
 export class RunningCalls {
   readonly #context: Pick<Context, 'clock' | 'diagnostics'>;
   readonly #timeoutMs: number;
   /** The calls that the manager waits for, per user. Overdue ones are not among them. */
   readonly #calls = new Map<string, Set<CallbackCall>>();
-  /** Registered callbacks with overdue calls. */
-  readonly #overdueSources = new Set<CallSource>();
   readonly #currentCall = new AsyncLocalStorage<CallbackCall>();
 
   /** @param timeoutMs - how long one call may take before it counts as failed, in milliseconds */
@@ -38,14 +34,8 @@ export class RunningCalls {
       roomId,
       clock: this.#context.clock,
       timeoutMs: this.#timeoutMs,
-      onOverdue: () => {
-        source.overdueCalls++;
-        if (source.filters.size > 0) this.#overdueSources.add(source);
-      },
-      onOverdueReturned: () => {
-        source.overdueCalls--;
-        if (source.overdueCalls === 0) this.#overdueSources.delete(source);
-      },
+      onOverdue: () => source.overdueCalls++,
+      onOverdueReturned: () => source.overdueCalls--,
     });
   }
 
@@ -76,18 +66,6 @@ export class RunningCalls {
     return call !== undefined && this.#calls.get(userId)?.has(call) === true;
   }
 
-  /** How many calls of registered callbacks are overdue. */
-  get overdue(): number {
-    let sum = 0;
-    for (const { overdueCalls } of this.#overdueSources) sum += overdueCalls;
-    return sum;
-  }
-
-  /** Call this when the callback was removed: its overdue calls are no longer counted. */
-  forget(source: CallSource): void {
-    this.#overdueSources.delete(source);
-  }
-
   /** Aborts the signals of the user's calls. The waits go on, and the results count. */
   abort(userId: string): void {
     const reason = new MatrixClientManagerError('ABORTED', `the client of ${userId} was stopped`, { userId });
@@ -96,7 +74,6 @@ export class RunningCalls {
 
   /** Aborts the signals of all calls and ends the waits with `MANAGER_CLOSED`. */
   close(): void {
-    this.#overdueSources.clear();
     const reason = new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
     for (const calls of this.#calls.values()) for (const call of calls) call.interrupt(reason);
   }

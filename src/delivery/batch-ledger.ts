@@ -7,7 +7,7 @@ import type { Step } from './room-progress.js';
 export interface TrackedBatch {
   syncPosition: string;
   /** The source's resume data, stored together with `syncPosition`. */
-  roomStates: Map<string, string | null> | undefined;
+  readonly roomStates: Map<string, string | null>;
   accountData: string | undefined;
   /** Room positions that apply once this batch and all before it are handled. Unordered. */
   roomSteps: RoomStep[];
@@ -60,7 +60,7 @@ export class BatchLedger {
   add({ position, resume }: EventBatch): TrackedBatch {
     const tracked: TrackedBatch = {
       syncPosition: position,
-      roomStates: resume && new Map(resume.rooms),
+      roomStates: new Map(resume?.rooms),
       accountData: resume?.accountData,
       roomSteps: [],
       journaled: [],
@@ -127,9 +127,10 @@ export class BatchLedger {
     const handledBatches = this.#takeHandledBatches();
     const add = this.#takeJournal();
     const lastDelivered = this.#takePositions();
-    const { roomStates: rooms, accountData } = handledBatches ?? {};
+    const { roomStates: rooms = new Map<string, null>(), accountData } = handledBatches ?? {};
     let prune: readonly JournalEntry[] | 'all' = handledBatches?.journaled ?? [];
-    if (lastDelivered.size + add.length + prune.length === 0 && !rooms) return undefined;
+    if (lastDelivered.size + add.length + prune.length + rooms.size === 0 && accountData === undefined)
+      return undefined;
     this.#journalSize += add.length - prune.length;
     if (!this.#oldest && this.#journalSize > 0) {
       prune = 'all'; // no batch is left, so the remaining entries are events that were not received again
@@ -137,7 +138,7 @@ export class BatchLedger {
     }
     return {
       ...this.takePendingSince(),
-      ...(rooms && rooms.size > 0 && { rooms }),
+      ...(rooms.size > 0 && { rooms }),
       ...(accountData !== undefined && { accountData }),
       ...(lastDelivered.size > 0 && { lastDelivered }),
       ...(prune.length + add.length > 0 && { journal: { prune, add } }),
@@ -204,14 +205,14 @@ export class BatchLedger {
     if (later.next) later.next.previous = earlier;
     else this.#newest = earlier;
     earlier.syncPosition = later.syncPosition;
-    earlier.roomStates = mergeRooms(earlier.roomStates, later.roomStates);
+    for (const [roomId, state] of later.roomStates) earlier.roomStates.set(roomId, state);
     earlier.accountData = later.accountData ?? earlier.accountData;
     earlier.roomSteps = appendToLarger(earlier.roomSteps, later.roomSteps);
     earlier.journaled = appendToLarger(earlier.journaled, later.journaled);
     later.mergedInto = earlier;
     later.previous = undefined;
     later.next = undefined;
-    later.roomStates = undefined;
+    later.roomStates.clear();
     later.roomSteps = [];
     later.journaled = [];
   }
@@ -236,19 +237,6 @@ function appendToLarger<T>(one: T[], other: T[]): T[] {
   const [small, large] = one.length < other.length ? [one, other] : [other, one];
   for (const item of small) large.push(item); // not push(...small): the number of arguments is limited
   return large;
-}
-
-function mergeRooms(
-  earlier: TrackedBatch['roomStates'],
-  later: TrackedBatch['roomStates'],
-): TrackedBatch['roomStates'] {
-  if (!earlier || !later) return later ?? earlier;
-  if (earlier.size >= later.size) {
-    for (const [roomId, state] of later) earlier.set(roomId, state);
-    return earlier;
-  }
-  for (const [roomId, state] of earlier) if (!later.has(roomId)) later.set(roomId, state);
-  return later;
 }
 
 function toJournalEntry({ roomId, eventId }: TrackedEvent): JournalEntry {

@@ -53,18 +53,15 @@ export class CommitQueue {
 
   /** Resolves when all events handled so far are stored. Changes during a running commit share the next one. */
   schedule(): Promise<void> {
-    if (this.#hasEnded || this.#isStorageFailing) this.#releaseWaiters();
+    if (this.#hasEnded || this.#isStorageFailing) release(this.#waiters);
     if (this.#isScheduled || this.#hasEnded) return this.#last;
     this.#isScheduled = true;
     this.#last = this.#last.then(async () => {
       this.#isScheduled = false;
       const change = this.#hasEnded ? undefined : this.#options.takeChange();
       const waiters = this.#waiters.splice(0);
-      const onAttempted = (): void => {
-        for (const resolve of waiters.splice(0)) resolve();
-      };
-      if (change) await this.#commit(change, onAttempted);
-      onAttempted();
+      if (change) await this.#commit(change, waiters);
+      release(waiters);
     });
     return this.#last;
   }
@@ -76,12 +73,8 @@ export class CommitQueue {
     return attempted;
   }
 
-  #releaseWaiters(): void {
-    for (const resolve of this.#waiters.splice(0)) resolve();
-  }
-
   /** Retries until the storage accepts the change, because later changes build on it. Gives up once aborted. */
-  async #commit(change: CheckpointChange, onAttempted = (): void => {}): Promise<void> {
+  async #commit(change: CheckpointChange, waiters: (() => void)[] = []): Promise<void> {
     const { clock, logger } = this.#context;
     const { userId, commit, signal } = this.#options;
     for (let failures = 1; ; failures++) {
@@ -91,8 +84,8 @@ export class CommitQueue {
         return;
       } catch (error) {
         this.#isStorageFailing = true;
-        onAttempted();
-        this.#releaseWaiters();
+        release(waiters);
+        release(this.#waiters);
         logger.error({ userId, err: error, failures }, 'storing the sync position failed');
         const waited = delay(clock, backoffMs(failures, COMMIT_RETRY), signal, 'storing').then(() => true);
         if (await waited.catch(() => false)) continue;
@@ -101,4 +94,8 @@ export class CommitQueue {
       }
     }
   }
+}
+
+function release(waiters: (() => void)[]): void {
+  for (const resolve of waiters.splice(0)) resolve();
 }

@@ -2,7 +2,8 @@ import type { ClientEvent, InviteEvent, Provenance, ReceiptEvent } from '../core
 import type { InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 import { decryption } from '../core/decryption.js';
 import { isEncrypted, isObject } from '../core/raw-event.js';
-import type { RawEvent } from '../core/raw-event.js';
+import type { EventContent, RawEvent } from '../core/raw-event.js';
+import { readReceipts } from '../core/receipts.js';
 import { readRedaction } from '../core/redacted.js';
 
 /** Converts a timeline event to the event that callbacks get. */
@@ -56,34 +57,13 @@ export function toEphemeralEvents(userId: string, room: RoomBatch, provenance: P
   });
 }
 
-/** @see https://spec.matrix.org/v1.16/client-server-api/#mreceipt */
-function toReceipts(
-  userId: string,
-  roomId: string,
-  content: Readonly<Record<string, unknown>>,
-  provenance: Provenance,
-): ReceiptEvent[] {
-  const receipts: ReceiptEvent[] = [];
-  for (const [eventId, byType] of Object.entries(content)) {
-    for (const [receiptType, byUser] of Object.entries(isObject(byType) ? byType : {})) {
-      for (const [sender, receipt] of Object.entries(isObject(byUser) ? byUser : {})) {
-        if (!isObject(receipt)) continue;
-        const { ts, thread_id: threadId } = receipt;
-        receipts.push({
-          type: 'receipt',
-          userId,
-          roomId,
-          provenance,
-          eventId,
-          sender,
-          receiptType,
-          timestamp: typeof ts === 'number' ? ts : 0,
-          ...(typeof threadId === 'string' && { threadId }),
-        });
-      }
-    }
-  }
-  return receipts;
+function toReceipts(userId: string, roomId: string, content: EventContent, provenance: Provenance): ReceiptEvent[] {
+  return [...readReceipts(content)].map(({ eventId, type: receiptType, userId: sender, receipt }) => {
+    const { ts, thread_id: threadId } = receipt;
+    const timestamp = typeof ts === 'number' ? ts : 0;
+    const common = { type: 'receipt', userId, roomId, provenance, eventId, sender, receiptType, timestamp } as const;
+    return { ...common, ...(typeof threadId === 'string' && { threadId }) };
+  });
 }
 
 /** Converts an invitation to the event that callbacks get; undefined if it lacks the user's own membership event. */

@@ -135,30 +135,28 @@ export function missingCryptoParts(client: MatrixClient): string[] {
   return missingParts('RustCrypto', client.getCrypto(), cryptoParts);
 }
 
-let clientAsserted = false;
-let cryptoAsserted = false;
+const asserted = new Set<(client: MatrixClient) => string[]>();
 
 /** Throws `UNSUPPORTED` if the installed SDK lacks a part. Checks only the first client of the process. */
 export function assertClientSurface(client: MatrixClient): void {
-  if (clientAsserted) return;
-  throwIfMissing(missingClientParts(client));
-  clientAsserted = true;
+  assertNoneMissing(client, missingClientParts);
 }
 
 /** Like {@link assertClientSurface}, for a client whose encryption was just opened. */
 export function assertCryptoSurface(client: MatrixClient): void {
-  if (cryptoAsserted) return;
-  throwIfMissing(missingCryptoParts(client));
-  cryptoAsserted = true;
+  assertNoneMissing(client, missingCryptoParts);
 }
 
-function throwIfMissing(parts: readonly string[]): void {
-  if (parts.length === 0) return;
-  throw new MatrixClientManagerError(
-    'UNSUPPORTED',
-    `the installed matrix-js-sdk lacks ${parts.join(', ')}, which this library replaces or reads; ` +
-      `install matrix-js-sdk ${examinedSdk}`,
-  );
+function assertNoneMissing(client: MatrixClient, find: (client: MatrixClient) => string[]): void {
+  const missing = asserted.has(find) ? [] : find(client);
+  if (missing.length > 0) {
+    throw new MatrixClientManagerError(
+      'UNSUPPORTED',
+      `the installed matrix-js-sdk lacks ${missing.join(', ')}, which this library replaces or reads; ` +
+        `install matrix-js-sdk ${examinedSdk}`,
+    );
+  }
+  asserted.add(find);
 }
 
 function missingParts(name: string, object: unknown, parts: readonly PartPath[]): string[] {

@@ -41,24 +41,29 @@ export function resumeData(
   return { rooms, ...(accountData && { accountData: accountDataText(client, accountData) }) };
 }
 
-/**
- * The position to resume the client from. That is the position of its stored rooms, unless rooms are not loaded yet: their
- * backlog ends at `since`, and only a sync from there tells which of their events are newer.
- */
-export function resumePosition(stored: StoredCheckpoint): string | undefined {
-  const { since, clientSince } = stored;
-  if (since === undefined || clientSince === undefined) return since;
-  return loadedRoomsIfPartial(stored) ? since : clientSince;
+/** What a client resumes from. */
+export interface ResumeState {
+  /**
+   * The position to resume from. That is the position of the stored rooms, unless rooms are not loaded yet: their backlog
+   * ends at `since`, and only a sync from there tells which of their events are newer.
+   */
+  readonly resumesFrom: string | undefined;
+  /** The saved sync for the SDK's store; undefined if there is no position. */
+  readonly savedSync: ISavedSync | undefined;
+  /** Ids of the stored rooms if the client was stopped before it had loaded all rooms; undefined otherwise. */
+  readonly loadedRooms: Iterable<string> | undefined;
 }
 
-/** The saved sync for the SDK's store; undefined if there is no position to resume from. */
-export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
-  const nextBatch = resumePosition(stored);
-  if (nextBatch === undefined) return undefined;
+/** Reads the stored form. */
+export function readCheckpoint({ since, clientSince, rooms, accountData: text }: StoredCheckpoint): ResumeState {
+  const accountData = text === undefined ? undefined : (JSON.parse(text) as StoredAccountData);
+  const loadedRooms = accountData?.growing ? rooms.keys() : undefined;
+  const resumesFrom = since === undefined || loadedRooms ? since : (clientSince ?? since);
+  if (resumesFrom === undefined) return { resumesFrom, savedSync: undefined, loadedRooms };
   const join = new Map<string, IJoinedRoom>();
   const invite = new Map<string, IInvitedRoom>();
-  for (const [roomId, text] of stored.rooms) {
-    const { membership, state, summary } = JSON.parse(text) as RoomSnapshot;
+  for (const [roomId, room] of rooms) {
+    const { membership, state, summary } = JSON.parse(room) as RoomSnapshot;
     const empty = {
       timeline: { events: [], prev_batch: null },
       ephemeral: { events: [] },
@@ -68,20 +73,9 @@ export function savedSync(stored: StoredCheckpoint): ISavedSync | undefined {
     if (membership === 'join') join.set(roomId, joined as unknown as IJoinedRoom);
     else invite.set(roomId, { invite_state: { events: state as IStrippedState[] } });
   }
-  return {
-    nextBatch,
-    roomsData: { join: Object.fromEntries(join), invite: Object.fromEntries(invite), leave: {}, knock: {} },
-    accountData: (accountDataOf(stored)?.events ?? []) as ISavedSync['accountData'],
-  };
-}
-
-/** Ids of the stored rooms if the client was stopped before it had loaded all rooms; undefined otherwise. */
-export function loadedRoomsIfPartial(stored: StoredCheckpoint): Iterable<string> | undefined {
-  return accountDataOf(stored)?.growing ? stored.rooms.keys() : undefined;
-}
-
-function accountDataOf({ accountData: text }: StoredCheckpoint): StoredAccountData | undefined {
-  return text === undefined ? undefined : (JSON.parse(text) as StoredAccountData);
+  const roomsData = { join: Object.fromEntries(join), invite: Object.fromEntries(invite), leave: {}, knock: {} };
+  const events = (accountData?.events ?? []) as ISavedSync['accountData'];
+  return { resumesFrom, savedSync: { nextBatch: resumesFrom, roomsData, accountData: events }, loadedRooms };
 }
 
 function snapshot(room: Room | null, membership: RoomSnapshot['membership']): string | null {

@@ -56,7 +56,7 @@ export function containSdkFailures(client: MatrixClient, onFailure: OnSdkFailure
 
 function wrapSyncApi(client: MatrixClient, api: SyncApi, onFailure: OnSdkFailure): void {
   const toRooms = api.mapSyncResponseToRoomArray.bind(api);
-  api.mapSyncResponseToRoomArray = (sections) => new GuardedRooms(toRooms(sections), client, onFailure).list;
+  api.mapSyncResponseToRoomArray = (sections) => guardedRooms(toRooms(sections), client, onFailure);
   const inject = api.injectRoomEvents.bind(api);
   api.injectRoomEvents = async (room, state, stateAfter, timeline = [], fromCache = false) => {
     try {
@@ -79,22 +79,20 @@ function wrapSyncApi(client: MatrixClient, api: SyncApi, onFailure: OnSdkFailure
   };
 }
 
-/** The rooms of one section of a response. An error in one room does not end the SDK's loop over the others. */
-class GuardedRooms {
-  /** An array whose `map` catches errors; the SDK calls nothing else on it. */
-  readonly list: RoomSection[];
-
-  constructor(rooms: RoomSection[], client: MatrixClient, onFailure: OnSdkFailure) {
-    const map = (process: (section: RoomSection) => Promise<void>): Promise<void>[] =>
-      Array.from(rooms, async (section) => {
-        const { room } = section;
-        try {
-          await process(section);
-        } catch (error) {
-          onFailure(error, room.roomId);
-          if (!client.store.getRoom(room.roomId)) client.store.storeRoom(room);
-        }
-      });
-    this.list = Object.assign([...rooms], { map });
-  }
+/**
+ * The rooms of one section of a response, with a `map` that catches errors: an error in one room does not end the SDK's
+ * loop over the others. The SDK calls nothing else on the array.
+ */
+function guardedRooms(rooms: RoomSection[], client: MatrixClient, onFailure: OnSdkFailure): RoomSection[] {
+  const map = (process: (section: RoomSection) => Promise<void>): Promise<void>[] =>
+    rooms.map(async (section) => {
+      const { room } = section;
+      try {
+        await process(section);
+      } catch (error) {
+        onFailure(error, room.roomId);
+        if (!client.store.getRoom(room.roomId)) client.store.storeRoom(room);
+      }
+    });
+  return Object.assign([...rooms], { map });
 }

@@ -1,6 +1,6 @@
 import { ClientEvent, createClient, Filter, SyncState } from 'matrix-js-sdk';
 import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
-import { abortedError, orTimeout } from '../core/abort.js';
+import { abortedError, orAborted, orTimeout, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
@@ -17,7 +17,7 @@ import { clientFailure } from '../sync/client-failure.js';
 import { FastStart } from '../sync/fast-start.js';
 import { interceptSdkRequests } from './intercepted-requests.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
-import { loadedRoomsIfPartial, resumeData, resumePosition, savedSync } from './room-snapshots.js';
+import { readCheckpoint, resumeData } from './room-snapshots.js';
 import { DeletedRoomCheck } from './deleted-room-check.js';
 import { MissedEventsSync } from '../sync/missed-events-sync.js';
 import { gapsOfAllRooms } from './gaps-of-all-rooms.js';
@@ -101,8 +101,8 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     const context = { ...homeserver, ...settings, userId, session, signal: this.#pollAbort.signal, isStarting };
     this.#context = context;
     this.#user = user; // without `stored`, which is large
-    this.resumesFrom = resumePosition(stored);
-    const saved = savedSync(stored);
+    const { resumesFrom, savedSync, loadedRooms } = readCheckpoint(stored);
+    this.resumesFrom = resumesFrom;
     this.#firstSync.promise.catch(() => {}); // start() may not await it any more
     silenceSdkRootLogger();
     const matrixClient = createClient({
@@ -110,15 +110,14 @@ export class SyncClient implements SessionEngine<MatrixClient> {
       userId,
       deviceId: credentials.deviceId,
       accessToken: credentials.accessToken,
-      store: new SyncStore(saved, (data) => this.#deliverPending(data)),
+      store: new SyncStore(savedSync, (data) => this.#deliverPending(data)),
       fetchFn: sdkFetch(context, session, this.#requestsAbort.signal),
       logger: sdkLogger(logger, userId),
       disableVoip: true,
     });
     this.#matrixClient = matrixClient;
     assertClientSurface(matrixClient); // before parts of the client are replaced
-    this.#feed = new SdkFeed(matrixClient, context, saved, encryption !== undefined);
-    const loadedRooms = loadedRoomsIfPartial(stored);
+    this.#feed = new SdkFeed(matrixClient, context, savedSync, encryption !== undefined);
     this.#storedWithUnloadedRooms = loadedRooms !== undefined;
     this.#fastStart = new FastStart(context, {
       // The second sync of a fast start confirms the to-device messages of the first. The SDK does not have them yet, so
@@ -132,7 +131,7 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     this.#deletedRooms = new DeletedRoomCheck(matrixClient, context, stored.since !== undefined);
     this.#poll = new SyncPoll(context, {
       fastStart: this.#fastStart,
-      resumesFrom: this.resumesFrom,
+      resumesFrom,
       hasDeliveredBefore: stored.lastDelivered.size > 0,
       encryption,
       onReachableChanged: (connected) => {
@@ -218,26 +217,18 @@ export class SyncClient implements SessionEngine<MatrixClient> {
   /** Resolves when the first sync was processed. After a rejection, call {@link stop}. */
   async start(signal: AbortSignal): Promise<void> {
     const { timelineLimit, pollTimeoutMs, userId } = this.#context;
+    throwIfAborted(signal, `starting ${userId}`);
     this.#phase = 'starting';
-    const abort = (): void => this.#firstSync.reject(abortedError(`starting ${userId}`, signal.reason));
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      if (!signal.aborted) {
-        const started = this.#matrixClient.startClient({
-          initialSyncLimit: initialLimit(timelineLimit),
-          pollTimeout: pollTimeoutMs,
-          lazyLoadMembers: true,
-          disablePresence: true,
-          filter: Filter.fromJson(userId, '', { room: { timeline: { limit: syncLimit(timelineLimit) } } }),
-        });
-        this.#started = started.catch((error: unknown) => this.#fail(clientFailure(error, userId)));
-      }
-      await this.#firstSync.promise;
-      this.#phase = 'running';
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+    const started = this.#matrixClient.startClient({
+      initialSyncLimit: initialLimit(timelineLimit),
+      pollTimeout: pollTimeoutMs,
+      lazyLoadMembers: true,
+      disablePresence: true,
+      filter: Filter.fromJson(userId, '', { room: { timeline: { limit: syncLimit(timelineLimit) } } }),
+    });
+    this.#started = started.catch((error: unknown) => this.#fail(clientFailure(error, userId)));
+    await orAborted(this.#firstSync.promise, signal, `starting ${userId}`);
+    this.#phase = 'running';
   }
 
   /**

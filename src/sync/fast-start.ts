@@ -202,13 +202,7 @@ export class FastStart {
 
   /** The first window; undefined if sliding sync fails, so that the client starts with a plain sync. */
   async #tryFirstWindow(): Promise<RoomWindow | undefined> {
-    try {
-      return await this.#slidingSync.mostRecent(FIRST_WINDOW_SIZE);
-    } catch (error) {
-      if (this.#context.signal.aborted || failureClass(error) === 'unavailable') throw error;
-      this.#disableSlidingSync(error);
-      return undefined;
-    }
+    return this.#trySlidingSync(this.#slidingSync.mostRecent(FIRST_WINDOW_SIZE), isOutage);
   }
 
   /** The next unloaded rooms; those with live events come first. */
@@ -216,7 +210,8 @@ export class FastStart {
     if (this.#syncsFirst) return { sections: noSections(), isLast: false };
     const canLoad = (roomId: string): boolean => !this.#loadedRooms.has(roomId) && !this.#unavailableRooms.has(roomId);
     if (![...this.#priorityRooms, ...this.#queuedRooms].some(canLoad)) {
-      const joined = await this.#joinedRooms();
+      const message = 'requesting the joined rooms failed; loading all rooms with one plain sync';
+      const joined = await this.#orUndefined(requestJoinedRooms(this.#context), shouldWaitForHomeserver, message);
       if (!joined) return this.#loadAllRooms();
       this.#queuedRooms = joined.filter((roomId) => !this.#loadedRooms.has(roomId));
       if (this.#queuedRooms.length === 0) return { sections: noSections(), isLast: true };
@@ -225,29 +220,35 @@ export class FastStart {
     return this.#loadRooms([...next].slice(0, WINDOW_SIZE));
   }
 
-  /** Undefined if the homeserver does not return a list. */
-  async #joinedRooms(): Promise<string[] | undefined> {
-    const { signal, logger, userId } = this.#context;
-    try {
-      return await requestJoinedRooms(this.#context);
-    } catch (error) {
-      if (signal.aborted || shouldWaitForHomeserver(error)) throw error;
-      logger.warn({ userId, err: error }, 'requesting the joined rooms failed; loading all rooms with one plain sync');
-      return undefined;
-    }
-  }
-
   /** Loads these rooms by sliding sync; if it fails, loads all other rooms by a plain sync. */
   async #loadRooms(roomIds: readonly string[]): Promise<RoomWindow> {
     if (roomIds.length === 0 || !(await this.#canUseSlidingSync())) return this.#loadAllRooms();
+    const sections = await this.#trySlidingSync(this.#slidingSync.rooms(roomIds), shouldWaitForHomeserver);
+    if (!sections) return this.#loadAllRooms();
+    for (const roomId of roomIds) if (!sections.join.has(roomId)) this.#unavailableRooms.add(roomId);
+    return { sections, isLast: false };
+  }
+
+  /** Like {@link #orUndefined}. Sliding sync is not used any more after a failure. */
+  async #trySlidingSync<T>(request: Promise<T>, mustWait: (error: unknown) => boolean): Promise<T | undefined> {
+    const result = await this.#orUndefined(request, mustWait, 'sliding sync failed; using plain syncs');
+    this.#slidingSyncFailed = result === undefined;
+    return result;
+  }
+
+  /** Resolves to undefined if the request fails. Rejects if the client was stopped or `mustWait` returns true. */
+  async #orUndefined<T>(
+    request: Promise<T>,
+    mustWait: (error: unknown) => boolean,
+    message: string,
+  ): Promise<T | undefined> {
+    const { signal, logger, userId } = this.#context;
     try {
-      const sections = await this.#slidingSync.rooms(roomIds);
-      for (const roomId of roomIds) if (!sections.join.has(roomId)) this.#unavailableRooms.add(roomId);
-      return { sections, isLast: false };
+      return await request;
     } catch (error) {
-      if (this.#context.signal.aborted || shouldWaitForHomeserver(error)) throw error;
-      this.#disableSlidingSync(error);
-      return this.#loadAllRooms();
+      if (signal.aborted || mustWait(error)) throw error;
+      logger.warn({ userId, err: error }, message);
+      return undefined;
     }
   }
 
@@ -287,12 +288,10 @@ export class FastStart {
     const parsed = readSyncResponse(data, options);
     return { ...parsed, batch: { ...parsed.batch, ...(scope && { scope }) } };
   }
+}
 
-  #disableSlidingSync(error: unknown): void {
-    const { userId, logger } = this.#context;
-    this.#slidingSyncFailed = true;
-    logger.warn({ userId, err: error }, 'sliding sync failed; using plain syncs');
-  }
+function isOutage(error: unknown): boolean {
+  return failureClass(error) === 'unavailable';
 }
 
 /**

@@ -1,20 +1,15 @@
-import { isObject } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
-
-interface Receipt {
-  readonly eventId: string;
-  readonly type: string;
-  readonly userId: string;
-  readonly receipt: EventContent;
-}
+import { readReceipts } from '../core/receipts.js';
+import type { Receipt } from '../core/receipts.js';
 
 /** The newest receipt of each user, type and thread in one room. */
 export class LatestReceipts {
   readonly #receipts = new Map<string, Receipt>();
 
   add(content: EventContent): void {
-    for (const entry of receiptsOf(content)) {
+    for (const entry of readReceipts(content)) {
       const { type, userId, receipt } = entry;
+      if (!isThread(receipt.thread_id)) continue;
       this.#receipts.set(JSON.stringify([type, userId, receipt.thread_id ?? null]), entry);
     }
   }
@@ -27,21 +22,7 @@ export class LatestReceipts {
 
 /** The content of an `m.receipt` event without malformed receipts, which the SDK would read unchecked. */
 export function cleanReceipts(content: EventContent): EventContent {
-  return receiptContent(receiptsOf(content));
-}
-
-/**
- * Homeservers pass on receipts of other servers unchecked: any key may be `__proto__`, and any value null.
- * @see https://spec.matrix.org/v1.16/client-server-api/#mreceipt
- */
-function* receiptsOf(content: EventContent): Iterable<Receipt> {
-  for (const [eventId, byType] of entries(content)) {
-    for (const [type, byUser] of entries(byType)) {
-      for (const [userId, receipt] of entries(byUser)) {
-        if (isObject(receipt) && isThread(receipt.thread_id)) yield { eventId, type, userId, receipt };
-      }
-    }
-  }
+  return receiptContent([...readReceipts(content)].filter(({ receipt }) => isThread(receipt.thread_id)));
 }
 
 function receiptContent(receipts: Iterable<Receipt>): EventContent {
@@ -63,8 +44,4 @@ function receiptContent(receipts: Iterable<Receipt>): EventContent {
 
 function isThread(threadId: unknown): boolean {
   return threadId === undefined || threadId === null || typeof threadId === 'string';
-}
-
-function entries(value: unknown): [string, unknown][] {
-  return isObject(value) ? Object.entries(value) : [];
 }

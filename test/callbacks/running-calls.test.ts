@@ -12,7 +12,7 @@ function setUp() {
   const clock = new ManualClock();
   const calls = new RunningCalls(testContext({ clock }), 1_000);
   const ends: PromiseWithResolvers<void>[] = [];
-  const source = (): CallSource => ({ callback: async () => {}, filters: { size: 1 }, overdueCalls: 0 });
+  const source = (): CallSource => ({ callback: async () => {}, overdueCalls: 0 });
   /** A call that runs until its `ends` is resolved. */
   const begin = (of: CallSource, userId = alice) => {
     const event = messageEvent({ userId });
@@ -27,29 +27,18 @@ function setUp() {
 
 describe('running calls', () => {
   it('count as overdue from their time limit until each of them has returned', async () => {
-    const { clock, calls, ends, source, begin } = setUp();
+    const { clock, ends, source, begin } = setUp();
     const of = source();
-    const runs = [begin(of), begin(of), begin(source())].map(({ run }) => run);
-    expect(calls.overdue).toBe(0);
+    const runs = [begin(of), begin(of)].map(({ run }) => run);
+    expect(of.overdueCalls).toBe(0);
     await clock.advance(1_000);
     for (const error of await Promise.all(runs)) expect(error).toMatchObject({ code: 'TIMEOUT' });
-    expect(calls.overdue).toBe(3);
-    ends[0]?.resolve();
-    await clock.advance(0);
-    expect(calls.overdue).toBe(2);
-    calls.forget(of);
-    expect(calls.overdue).toBe(1);
-    ends[2]?.resolve();
-    await clock.advance(0);
-    expect(calls.overdue).toBe(0);
-  });
-
-  it('do not count as overdue where their callback was removed before', async () => {
-    const { clock, calls, source, begin } = setUp();
-    const removed = { ...source(), filters: { size: 0 } };
-    begin(removed);
-    await clock.advance(1_000);
-    expect(calls.overdue).toBe(0);
+    expect(of.overdueCalls).toBe(2);
+    for (const [index, end] of ends.entries()) {
+      end.resolve();
+      await clock.advance(0);
+      expect(of.overdueCalls).toBe(1 - index);
+    }
   });
 
   it('of one user are told to end, and not those of another', async () => {
@@ -75,7 +64,7 @@ describe('running calls', () => {
     expect(ended).toBe(true);
   });
 
-  it('end with MANAGER_CLOSED at the close, and none is overdue', async () => {
+  it('end with MANAGER_CLOSED at the close', async () => {
     const { clock, calls, source, begin } = setUp();
     const overdue = begin(source());
     await clock.advance(1_000);
@@ -83,7 +72,6 @@ describe('running calls', () => {
     calls.close();
     expect(await run).toMatchObject({ code: 'MANAGER_CLOSED' });
     expect(call.signal.aborted).toBe(true);
-    expect(calls.overdue).toBe(0);
     await overdue.run;
     expect(clock.pendingTimers).toBe(0);
   });
