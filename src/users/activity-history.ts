@@ -1,3 +1,5 @@
+import { RecentMap } from '../core/recent-map.js';
+
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 /** No prediction is made from fewer days than this. */
@@ -21,7 +23,7 @@ interface Habit {
  * recently active user is deleted.
  */
 export class ActivityHistory {
-  readonly #users = new Map<string, Habit>();
+  readonly #users = new RecentMap<Habit>(MAX_USERS);
 
   /** Records that the user is active. Cheap: only the first call per user and hour counts. */
   note(userId: string, now: number): void {
@@ -30,9 +32,7 @@ export class ActivityHistory {
     if (known?.lastHour === hour) return;
     const day = Math.floor(hour / 24);
     const habit = known ?? { hours: new Uint8Array(24), days: 0, firstDay: day, lastHour: -1 };
-    this.#users.delete(userId);
-    this.#users.set(userId, habit); // set again, so that the Map stays in the order of the last activity
-    if (this.#users.size > MAX_USERS) this.#forgetOldest();
+    this.#users.set(userId, habit); // set again, so that the map stays in the order of the last activity
     habit.lastHour = hour;
     const index = hour % 24;
     habit.hours[index] = Math.min(255, (habit.hours[index] ?? 0) + 1);
@@ -57,12 +57,5 @@ export class ActivityHistory {
 
   forget(userId: string): void {
     this.#users.delete(userId);
-  }
-
-  #forgetOldest(): void {
-    for (const userId of this.#users.keys()) {
-      this.#users.delete(userId);
-      return;
-    }
   }
 }

@@ -1,11 +1,9 @@
-import PQueue from 'p-queue';
-import { onAbort, orAborted, throwIfAborted, withDeadline } from '../core/abort.js';
+import { orAborted, throwIfAborted, withDeadline } from '../core/abort.js';
 import type { Context } from '../core/context.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { isManagerError } from '../core/errors.js';
 import { throwErrors } from '../core/run-all-steps.js';
 import { EvictionOrder } from './eviction-order.js';
-import { ClientCapacity } from './client-capacity.js';
 import {
   startFailedError,
   closedError,
@@ -18,6 +16,7 @@ import type { ManagedClient, Phase, Slot, StartingPhase, StartingOrRunningSlot }
 import type { ClientInfo, ClientState, StopReason } from './client-state.js';
 import { IdleScheduler } from './idle-scheduler.js';
 import type { IdleSchedulerOptions } from './idle-scheduler.js';
+import { Semaphore } from './semaphore.js';
 
 /** Credentials that the caller passes to a start. Missing fields are looked up. */
 export interface StartCredentials {
@@ -67,12 +66,14 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   readonly #context: RegistryContext;
   readonly #options: ClientRegistryOptions<Client>;
   readonly #slots = new Map<string, Slot<Client>>();
-  /** Open connections per user, counted by {@link addConnection}. */
+  /** Open connections per user. */
   readonly #connectionCounts = new Map<string, number>();
   /** Clients that may be stopped as idle or evicted: live, without a lease and without a connection. */
   readonly #evictable = new EvictionOrder();
-  readonly #startQueue: PQueue;
-  readonly #capacity: ClientCapacity;
+  /** Limits the starts to `startConcurrency`. */
+  readonly #starts: Semaphore;
+  /** Limits the clients to `maxClients`. To admit a start, the least recently active client is evicted. */
+  readonly #capacity: Semaphore;
   /** Users whose client has failed, oldest first. Some of them may have been started again since. */
   readonly #failedUsers = new Set<string>();
   readonly #scheduler: IdleScheduler;
@@ -82,8 +83,8 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   constructor(context: RegistryContext, options: ClientRegistryOptions<Client>) {
     this.#context = context;
     this.#options = options;
-    this.#startQueue = new PQueue({ concurrency: options.startConcurrency });
-    this.#capacity = new ClientCapacity(options.maxClients, () => {
+    this.#starts = new Semaphore(options.startConcurrency);
+    this.#capacity = new Semaphore(options.maxClients, () => {
       const userId = this.#evictable.first();
       return userId === undefined ? undefined : this.stop(userId, 'evicted');
     });
@@ -144,25 +145,22 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   }
 
   /**
-   * Counts an open connection of the user. Until the result is disposed, the user's clients are not stopped as idle,
-   * do not rest and are not evicted. {@link stop} still stops them; a client started later is protected again.
+   * Counts an open connection of the user. Until {@link connectionClosed} was called for each, the user's clients are not
+   * stopped as idle, do not rest and are not evicted. {@link stop} still stops them; a client started later is protected
+   * again.
    */
-  addConnection(userId: string): Disposable {
+  connectionOpened(userId: string): void {
     this.#connectionCounts.set(userId, this.connectionCount(userId) + 1);
     this.#evictable.delete(userId);
     this.#scheduler.keepLive(userId);
-    let released = false;
-    return {
-      [Symbol.dispose]: () => {
-        if (released) return;
-        released = true;
-        const remaining = this.connectionCount(userId) - 1;
-        if (remaining > 0) this.#connectionCounts.set(userId, remaining);
-        else this.#connectionCounts.delete(userId);
-        this.touch(userId);
-        this.#capacity.evictForWaiters();
-      },
-    };
+  }
+
+  connectionClosed(userId: string): void {
+    const remaining = this.connectionCount(userId) - 1;
+    if (remaining > 0) this.#connectionCounts.set(userId, remaining);
+    else this.#connectionCounts.delete(userId);
+    this.touch(userId);
+    this.#capacity.evictForWaiters();
   }
 
   /** How many connections the user has open. */
@@ -230,7 +228,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
 
   /** How many starts wait because of `startConcurrency` or `maxClients`. */
   get queuedStarts(): number {
-    return this.#startQueue.size + this.#capacity.waiting;
+    return this.#starts.waiting + this.#capacity.waiting;
   }
 
   /** Whether the user has a client that is live, reconnecting or starting. */
@@ -322,7 +320,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
         return created;
       };
       const timeoutError = (): MatrixClientManagerError => startTimeoutError(userId, timeoutMs);
-      const client = await this.#waitForTurn(phase, operation, () =>
+      const client = await this.#inTurn(phase, operation, () =>
         withDeadline({ clock, timeoutMs, signal }, timeoutError, createAndStart),
       );
       this.#setPhase(slot, { state: 'live', client });
@@ -340,29 +338,15 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     }
   }
 
-  /** Runs `start` when fewer than `startConcurrency` starts are running. Rejects at once if aborted in the queue. */
-  async #waitForTurn<T>(phase: StartingPhase<Client>, operation: string, start: () => Promise<T>): Promise<T> {
-    const { signal } = phase.abort;
-    throwIfAborted(signal, operation);
-    // Takes a waiting start out of the queue. One that has begun watches `signal` itself, and frees its place at its
-    // end.
-    const queueAbort = new AbortController();
-    const removeAbortListener = onAbort(signal, () => queueAbort.abort());
-    phase.queued = this.#startQueue.pending >= this.#options.startConcurrency;
+  /** Runs `start` when fewer than `startConcurrency` starts are running. Rejects at once if aborted before. */
+  async #inTurn<T>(phase: StartingPhase<Client>, operation: string, start: () => Promise<T>): Promise<T> {
+    phase.queued = this.#starts.isFull;
+    await this.#starts.acquire(phase.abort.signal, operation);
+    phase.queued = false;
     try {
-      return await this.#startQueue.add(
-        () => {
-          removeAbortListener();
-          phase.queued = false;
-          return start();
-        },
-        { signal: queueAbort.signal },
-      );
-    } catch (error) {
-      throwIfAborted(queueAbort.signal, operation);
-      throw error;
+      return await start();
     } finally {
-      removeAbortListener();
+      this.#starts.release();
     }
   }
 

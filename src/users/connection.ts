@@ -37,35 +37,39 @@ export interface Connection extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-export interface ManagedConnectionOptions {
+/** What the connections of a user share. */
+export interface ConnectionStatus {
   readonly userId: string;
-  readonly state: ConnectionState;
-  readonly logger: Logger;
-  /** Removes the callback and the hold on the client. Called once, before the state becomes `closed`. */
-  readonly release: () => void;
+  state: ConnectionState;
+  error: MatrixClientManagerError | undefined;
 }
 
-/** A connection as the manager makes and updates it. */
+/** A connection as the manager makes it. */
 export class ManagedConnection implements Connection {
-  readonly userId: string;
-  readonly #options: ManagedConnectionOptions;
+  readonly #status: ConnectionStatus;
+  readonly #logger: Logger;
+  readonly #release: () => void;
   /** Wrapped in objects, so that a function that is added twice is called twice. */
   readonly #listeners = new Set<{ readonly listener: ConnectionEvents['stateChanged'] }>();
-  #state: ConnectionState;
-  #error: MatrixClientManagerError | undefined;
+  #isClosed = false;
 
-  constructor(options: ManagedConnectionOptions) {
-    this.#options = options;
-    this.userId = options.userId;
-    this.#state = options.state;
+  /** @param release - removes the callback and the hold on the client; called once, when the connection is closed */
+  constructor(status: ConnectionStatus, logger: Logger, release: () => void) {
+    this.#status = status;
+    this.#logger = logger;
+    this.#release = release;
+  }
+
+  get userId(): string {
+    return this.#status.userId;
   }
 
   get state(): ConnectionState {
-    return this.#state;
+    return this.#isClosed ? 'closed' : this.#status.state;
   }
 
   get error(): MatrixClientManagerError | undefined {
-    return this.#error;
+    return this.#isClosed ? undefined : this.#status.error;
   }
 
   on<Name extends keyof ConnectionEvents>(name: Name, listener: ConnectionEvents[Name]): () => void {
@@ -75,19 +79,12 @@ export class ManagedConnection implements Connection {
     return () => this.#listeners.delete(entry);
   }
 
-  /** Changes the state and calls the listeners, unless the state is the same or the connection is closed. */
-  setState(to: ConnectionState, error?: MatrixClientManagerError): void {
-    const from = this.#state;
-    if (from === to || from === 'closed') return;
-    this.#state = to;
-    this.#error = error;
-    for (const { listener } of this.#listeners) void this.#notify(listener, { from, to, ...(error && { error }) });
-  }
-
   async close(): Promise<void> {
-    if (this.#state === 'closed') return;
-    this.#options.release();
-    this.setState('closed');
+    if (this.#isClosed) return;
+    const from = this.state;
+    this.#isClosed = true;
+    this.#release();
+    this.notify({ from, to: 'closed' });
     this.#listeners.clear();
   }
 
@@ -95,11 +92,12 @@ export class ManagedConnection implements Connection {
     return this.close();
   }
 
-  async #notify(listener: ConnectionEvents['stateChanged'], change: ConnectionStateChange): Promise<void> {
-    try {
-      await (listener(change) as unknown);
-    } catch (err) {
-      this.#options.logger.error({ userId: this.userId, err }, 'a listener of a connection failed');
+  /** Calls the listeners. */
+  notify(change: ConnectionStateChange): void {
+    for (const { listener } of this.#listeners) {
+      (async () => listener(change))().catch((err: unknown) => {
+        this.#logger.error({ userId: this.userId, err }, 'a listener of a connection failed');
+      });
     }
   }
 }

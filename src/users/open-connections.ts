@@ -7,7 +7,7 @@ import { invalidOptions, isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { retryDelayMs } from '../http/retry.js';
 import { ManagedConnection } from './connection.js';
-import type { ConnectionState } from './connection.js';
+import type { ConnectionState, ConnectionStatus } from './connection.js';
 import type { ConnectOptions } from './connect-options.js';
 
 export interface OpenConnectionsOptions {
@@ -21,11 +21,10 @@ const RESTART_BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 300_000 };
 const RECOVERED_AFTER_MS = 60_000;
 
 /** A user with open connections. */
-interface ConnectedUser {
+interface ConnectedUser extends ConnectionStatus {
   readonly connections: Set<ManagedConnection>;
   /** Aborted when the user's last connection is closed. */
   readonly lastClosed: AbortController;
-  state: ConnectionState;
   /** Whether a start has succeeded. Until then `open()` reports the failure to its caller, and nothing is restarted. */
   hasStarted: boolean;
   failures: number;
@@ -62,18 +61,13 @@ export class OpenConnections {
     const { logger } = this.#context;
     // A new function per connection: the registry would merge two registrations of the same function into one.
     const removeCallback = callback && callbacks.add(userId, (...args) => callback(...args), filter);
-    const registration = registry.addConnection(userId);
+    registry.connectionOpened(userId);
     const user = this.#connectedUser(userId);
-    const connection: ManagedConnection = new ManagedConnection({
-      userId,
-      state: user.state,
-      logger,
-      release: () => {
-        removeCallback?.();
-        user.connections.delete(connection);
-        if (user.connections.size === 0) this.#removeUser(userId, user);
-        registration[Symbol.dispose]();
-      },
+    const connection: ManagedConnection = new ManagedConnection(user, logger, () => {
+      removeCallback?.();
+      user.connections.delete(connection);
+      if (user.connections.size === 0) this.#removeUser(user);
+      registry.connectionClosed(userId);
     });
     user.connections.add(connection);
     try {
@@ -98,7 +92,7 @@ export class OpenConnections {
     const user = this.#users.get(userId);
     if (!user || to === 'stopping' || to === 'stopped') return; // clientStopped() handles stops
     this.#cancelRestart(user);
-    if (to === 'failed') return this.#onClientFailed(userId, user, error);
+    if (to === 'failed') return this.#onClientFailed(user, error);
     if (to === 'live' && user.state !== 'reconnecting') user.liveSince = this.#context.clock.now();
     this.#setState(user, to);
   }
@@ -130,9 +124,11 @@ export class OpenConnections {
     const known = this.#users.get(userId);
     if (known) return known;
     const user: ConnectedUser = {
+      userId,
       connections: new Set(),
       lastClosed: new AbortController(),
       state: toConnectionState(this.#options.registry.info(userId)?.state),
+      error: undefined,
       hasStarted: false,
       failures: 0,
       liveSince: this.#context.clock.now(),
@@ -142,15 +138,16 @@ export class OpenConnections {
     return user;
   }
 
-  #removeUser(userId: string, user: ConnectedUser): void {
+  #removeUser(user: ConnectedUser): void {
     this.#cancelRestart(user);
-    this.#users.delete(userId);
+    this.#users.delete(user.userId);
     user.lastClosed.abort();
   }
 
-  #onClientFailed(userId: string, user: ConnectedUser, error: MatrixClientManagerError | undefined): void {
+  #onClientFailed(user: ConnectedUser, error: MatrixClientManagerError | undefined): void {
     if (isManagerError(error, 'ABORTED')) return this.#setState(user, 'stopped'); // a stop aborted the start
     if (needsNewSession(error)) return this.#setState(user, 'loggedOut', error);
+    const { userId } = user;
     const { clock, logger } = this.#context;
     const wasUp = user.state === 'live' || user.state === 'reconnecting';
     if (wasUp && clock.now() - user.liveSince >= RECOVERED_AFTER_MS) user.failures = 0;
@@ -172,8 +169,11 @@ export class OpenConnections {
   }
 
   #setState(user: ConnectedUser, state: ConnectionState, error?: MatrixClientManagerError): void {
+    const from = user.state;
+    if (from === state) return;
     user.state = state;
-    for (const connection of user.connections) connection.setState(state, error);
+    user.error = error;
+    for (const connection of user.connections) connection.notify({ from, to: state, ...(error && { error }) });
   }
 }
 

@@ -446,13 +446,12 @@ describe('a hold', () => {
     await registry.start('a');
     await clock.advance(500);
     expect(registry.info('a')).toMatchObject({ resting: true, connections: 0 });
-    const holds = [registry.addConnection('a'), registry.addConnection('a')];
+    for (let n = 0; n < 2; n++) registry.connectionOpened('a');
     expect(registry.info('a')).toMatchObject({ resting: false, connections: 2 });
     expect(clients[0]?.pace.at(-1)).toBe('live');
     const b = registry.start('b');
     await clock.advance(10_000);
-    holds[0]?.[Symbol.dispose]();
-    holds[0]?.[Symbol.dispose]();
+    registry.connectionClosed('a');
     await turn();
     expect(registry.info('a')).toMatchObject({ state: 'live', resting: false, connections: 1 });
     await registry.stop('a'); // a stop wins
@@ -461,7 +460,7 @@ describe('a hold', () => {
     const bAgain = registry.start('b');
     await clock.advance(10_000);
     expect(registry.info('a')).toMatchObject({ state: 'live', resting: false, connections: 1 });
-    holds[1]?.[Symbol.dispose]();
+    registry.connectionClosed('a');
     await bAgain;
     expect(registry.has('a')).toBe(false);
     await registry.close();
@@ -469,10 +468,10 @@ describe('a hold', () => {
 
   it('is followed by the whole idle time', async () => {
     const { registry, clock } = setUp();
-    const hold = registry.addConnection('a');
+    registry.connectionOpened('a');
     await registry.start('a');
     await clock.advance(10_000);
-    hold[Symbol.dispose]();
+    registry.connectionClosed('a');
     await clock.advance(900);
     expect(registry.has('a')).toBe(true);
     await clock.advance(300);
