@@ -3,17 +3,12 @@ import { MatrixClientManagerError } from '../../core/errors.js';
 import { isBusy, storageError } from './sqlite-errors.js';
 import { openConnection } from './sqlite-module.js';
 
-/** An exclusive lock on a file. Ends with `release()`, or when the process ends. */
-export interface FileLock {
-  release(): void;
-}
-
 /**
  * Locks `path` with an exclusive transaction on the empty database `<path>.lock`, which is not deleted later. The kernel
  * releases the lock when the process is killed. The lock uses a separate file, so that the real one can be checked and
- * moved while it is locked. Throws `STORAGE_LOCKED` immediately if the lock is taken.
+ * moved while it is locked. Returns a function that releases it. Throws `STORAGE_LOCKED` immediately if it is taken.
  */
-export function lockFile(path: string): FileLock {
+export function lockFile(path: string): () => void {
   const lockPath = `${path}.lock`;
   try {
     // 'wx' never opens an existing file: closing a second descriptor would release this process's POSIX lock.
@@ -28,7 +23,7 @@ export function lockFile(path: string): FileLock {
     connection.close();
     throw isBusy(error) ? lockedError(path, error) : storageError('lock', path, error);
   }
-  return { release: () => connection.close() };
+  return () => connection.close();
 }
 
 export function lockedError(path: string, cause: unknown): MatrixClientManagerError {

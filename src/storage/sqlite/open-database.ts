@@ -42,19 +42,19 @@ class DamagedFileError extends Error {}
 export function openDatabase(options: OpenOptions, layout: Layout = storageLayout): OpenDatabase {
   if (options.path === ':memory:') return openOnce(options.path, options, layout);
   const path = canonicalPath(options.path, layout);
-  const lock = lockFile(path);
+  const unlock = lockFile(path);
   try {
     const opened = openOrReplaceDamaged(path, options, layout);
     const close = (): void => {
       try {
         opened.close();
       } finally {
-        lock.release();
+        unlock();
       }
     };
     return { ...opened, close };
   } catch (error) {
-    lock.release();
+    unlock();
     throw storageError('open', path, error);
   }
 }

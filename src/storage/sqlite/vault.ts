@@ -1,8 +1,7 @@
 import type { KeyObject } from 'node:crypto';
-import { createCipheriv, createDecipheriv, createHmac, createSecretKey, randomBytes } from 'node:crypto';
+import { createHmac, createSecretKey } from 'node:crypto';
+import { seal, unseal } from './aes-gcm.js';
 
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
 const INDEX_BYTES = 16;
 const USER_KEYS_KEPT = 10_000;
 
@@ -14,8 +13,8 @@ export interface RecordPlace {
 }
 
 /**
- * Encrypts ("seals") records with AES-256-GCM as `nonce | ciphertext | tag`. Each user has a separate key, derived from the
- * data key of the file, so that no key gets near GCM's limit of 2^32 random nonces.
+ * Encrypts ("seals") records. Each user has a separate key, derived from the data key of the file, so that no key gets
+ * near GCM's limit of 2^32 random nonces.
  */
 export class Vault {
   readonly #dataKey: KeyObject;
@@ -31,11 +30,7 @@ export class Vault {
   }
 
   seal(place: RecordPlace, content: string | Uint8Array): Buffer {
-    const nonce = randomBytes(NONCE_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.#userKey(place.userId), nonce);
-    cipher.setAAD(associatedData(place));
-    const sealed = typeof content === 'string' ? cipher.update(content, 'utf8') : cipher.update(content);
-    return Buffer.concat([nonce, sealed, cipher.final(), cipher.getAuthTag()]);
+    return seal(this.#userKey(place.userId), textOf(place), content);
   }
 
   /** The decrypted text, or undefined if the record or its place was changed. */
@@ -44,17 +39,7 @@ export class Vault {
   }
 
   unsealBytes(place: RecordPlace, sealed: unknown): Buffer | undefined {
-    if (!(sealed instanceof Uint8Array) || sealed.length < NONCE_BYTES + TAG_BYTES) return undefined;
-    const nonce = sealed.subarray(0, NONCE_BYTES);
-    const decipher = createDecipheriv('aes-256-gcm', this.#userKey(place.userId), nonce, { authTagLength: TAG_BYTES });
-    decipher.setAAD(associatedData(place));
-    decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-    const content = decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES));
-    try {
-      return Buffer.concat([content, decipher.final()]);
-    } catch {
-      return undefined;
-    }
+    return sealed instanceof Uint8Array ? unseal(this.#userKey(place.userId), textOf(place), sealed) : undefined;
   }
 
   #userKey(userId: string): KeyObject {
@@ -72,6 +57,6 @@ export class Vault {
   }
 }
 
-function associatedData({ userId, kind, index }: RecordPlace): Buffer {
-  return Buffer.from(JSON.stringify([userId, kind, Buffer.from(index).toString('base64')]));
+function textOf({ userId, kind, index }: RecordPlace): string {
+  return JSON.stringify([userId, kind, Buffer.from(index).toString('base64')]);
 }

@@ -22,6 +22,8 @@ export type Commit = (...change: KeyChange) => Promise<void> | undefined;
 interface OpenDevice {
   readonly commit: Commit;
   readonly tracked: Map<string, TrackedDatabase>;
+  /** Whether the databases that are created come from the store. */
+  isRestoring: boolean;
   opened: number;
 }
 
@@ -63,6 +65,10 @@ class DispatchingFactory extends IDBFactory {
     return this.#application?.databases() ?? Promise.resolve([]);
   }
 
+  rawStores(name: string): RawDatabase['rawObjectStores'] | undefined {
+    return this._databases.get(name)?.rawObjectStores;
+  }
+
   forget(name: string): void {
     this._databases.delete(name);
     this._connectionQueues.delete(name);
@@ -84,7 +90,7 @@ let factory: DispatchingFactory | undefined;
 export async function openDatabases(stored: readonly StoredDatabase[], commit: Commit): Promise<Databases> {
   const deviceFactory = installFactory();
   const prefix = PREFIX + randomBytes(PREFIX_BYTES).toString('hex');
-  const device: OpenDevice = { commit, tracked: new Map(), opened: 0 };
+  const device: OpenDevice = { commit, tracked: new Map(), isRestoring: true, opened: 0 };
   openDevices.set(prefix, device);
   let closed = false;
   const close = (): void => {
@@ -99,6 +105,7 @@ export async function openDatabases(stored: readonly StoredDatabase[], commit: C
   };
   try {
     for (const database of stored) await restore(deviceFactory, prefix + SEPARATOR + database.name, database);
+    device.isRestoring = false;
     device.opened = 0;
     for (const database of device.tracked.values()) database.watch();
   } catch (error) {
@@ -140,45 +147,35 @@ function openDeviceOf(name: string): OpenDevice | undefined {
 function trackDatabase(name: string, raw: RawDatabase): void {
   const device = openDeviceOf(name);
   const ownName = name.slice(name.indexOf(SEPARATOR) + SEPARATOR.length);
-  const restored = restoring.get(name);
   const commit = (change: DatabaseChange): Promise<void> | undefined => {
     const device = openDeviceOf(name); // looked up for each change, because a closed device is removed
     if (!device) throw new DOMException(`the crypto store of the database ${name} is closed`, 'InvalidStateError');
     return device.commit(ownName, change);
   };
-  const database = new TrackedDatabase(raw, commit, restored !== undefined);
+  const isRestoring = device?.isRestoring === true;
+  const database = new TrackedDatabase(raw, commit, isRestoring);
   device?.tracked.set(name, database);
-  if (restored) restored(raw);
-  else database.watch();
+  if (!isRestoring) database.watch();
 }
 
-/** Databases that are being restored, each with a callback that receives its internal object. */
-const restoring = new Map<string, (raw: RawDatabase) => void>();
-
 async function restore(factory: DispatchingFactory, name: string, { schema, records }: StoredDatabase): Promise<void> {
-  let raw: RawDatabase | undefined;
-  restoring.set(name, (database) => (raw = database));
-  try {
-    await new Promise<void>((resolve, reject) => {
-      const request = factory.open(name, schema.version);
-      request.addEventListener('upgradeneeded', () => {
-        for (const { name, keyPath, indexes } of schema.stores) {
-          const store = request.result.createObjectStore(name, { keyPath });
-          addRecords(raw?.rawObjectStores.get(name), records.get(name));
-          for (const { name, keyPath, multiEntry, unique } of indexes) {
-            store.createIndex(name, keyPath, { multiEntry, unique });
-          }
+  await new Promise<void>((resolve, reject) => {
+    const request = factory.open(name, schema.version);
+    request.addEventListener('upgradeneeded', () => {
+      for (const { name: storeName, keyPath, indexes } of schema.stores) {
+        const store = request.result.createObjectStore(storeName, { keyPath });
+        addRecords(factory.rawStores(name)?.get(storeName), records.get(storeName));
+        for (const { name, keyPath, multiEntry, unique } of indexes) {
+          store.createIndex(name, keyPath, { multiEntry, unique });
         }
-      });
-      request.addEventListener('success', () => {
-        request.result.close();
-        resolve();
-      });
-      request.addEventListener('error', () => reject(request.error ?? new Error('no error')));
+      }
     });
-  } finally {
-    restoring.delete(name);
-  }
+    request.addEventListener('success', () => {
+      request.result.close();
+      resolve();
+    });
+    request.addEventListener('error', () => reject(request.error ?? new Error('no error')));
+  });
 }
 
 function addRecords(store: RawStore | undefined, records: readonly { key: string; value: unknown }[] = []): void {
