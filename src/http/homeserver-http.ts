@@ -1,16 +1,16 @@
 import * as v from 'valibot';
 import type { Context, Limits } from '../core/context.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { checkedAs } from '../core/validation.js';
 import type { Priority, RequestGate } from '../core/ports/request-gate.js';
-import { wasNeverSent } from './network-failure.js';
-import { toRequestError } from './request-failure.js';
+import { toRequestError, wasNeverSent } from './request-failure.js';
 import { RequestTimeout } from './request-timeout.js';
 import { errorFromResponse, invalidResponse } from './response-error.js';
 import type { RequestContext } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import type { RetryPolicy } from './retry.js';
 import { secretsOf } from './secrets.js';
-import { sendFollowing } from './send-following.js';
+import { sendFollowing } from './redirects.js';
 import type { Session } from './session.js';
 import { withGate } from './with-gate.js';
 import { withSession } from './with-session.js';
@@ -169,6 +169,18 @@ export class HomeserverHttp {
       signal,
     });
   }
+}
+
+/** The schema of the option `homeserverUrl`. Removes slashes at its end. The error does not print it: it may contain a password. */
+export const homeserverUrlSchema = v.pipe(
+  checkedAs<string>('an http or https URL without user, query and fragment', isHomeserverUrl),
+  v.transform((url) => new URL(url).href.replace(/\/+$/, '')),
+);
+
+function isHomeserverUrl(value: unknown): boolean {
+  if (typeof value !== 'string' || !URL.canParse(value)) return false;
+  const { protocol, username, password, search, hash } = new URL(value);
+  return /^https?:$/.test(protocol) && username + password + search + hash === '';
 }
 
 function queryString(query: HttpRequest['query'] = {}): string {

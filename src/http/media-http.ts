@@ -1,7 +1,7 @@
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
 import { failureClass } from './failure-class.js';
-import { fetchDownload } from './fetch-download.js';
+import { fetchDownload } from './redirects.js';
 import type { HomeserverContext } from './homeserver-context.js';
 import { readErrorResponse } from './read-text.js';
 import { toRequestError } from './request-failure.js';

@@ -1,4 +1,5 @@
 import { MatrixClientManagerError } from '../core/errors.js';
+import type { Fetch, HttpResponse, OpenTransport, TransportRequest } from '../core/ports/transport.js';
 
 const MAX_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
@@ -62,4 +63,66 @@ function checkedTarget(
 /** The reason not to follow one more redirect, or undefined. */
 function tooManyRedirects(hops: number): string | undefined {
   return hops === MAX_REDIRECTS ? `it is the ${MAX_REDIRECTS + 1}th in a row` : undefined;
+}
+
+/** Sends over `connections`, and follows the redirects that {@link redirectTarget} allows. */
+export async function sendFollowing(connections: OpenTransport, request: TransportRequest): Promise<HttpResponse> {
+  let response = await connections.send(request);
+  let { path } = request;
+  for (let hops = 0; isRedirect(response.status); hops++) {
+    const target = redirectTarget(response, new URL(request.origin + path), request.method, hops);
+    path = target.pathname + target.search;
+    response = await connections.send({ ...request, path });
+  }
+  return response;
+}
+
+/** Wraps `fetch` so that it follows only the redirects that {@link redirectTarget} allows. */
+export function sameOriginFetch(fetch: Fetch): Fetch {
+  return async (input, init = {}) => {
+    const request = input instanceof Request ? input : undefined;
+    const method = (init.method ?? request?.method ?? 'GET').toUpperCase();
+    const headers = init.headers ?? request?.headers;
+    const signal = init.signal ?? request?.signal;
+    let url = new URL(input instanceof Request ? input.url : input);
+    let response = await fetch(input, { ...init, redirect: 'manual' });
+    for (let hops = 0; isRedirect(response.status); hops++) {
+      await response.body?.cancel();
+      url = redirectTarget(response, url, method, hops);
+      const repeated = { ...init, method, ...(headers && { headers }), ...(signal && { signal }) };
+      response = await fetch(url, { ...repeated, redirect: 'manual' });
+    }
+    return response;
+  };
+}
+
+/**
+ * Fetches a file and follows redirects as {@link downloadTarget} allows. The access token is sent only to the origin of
+ * `url`. After a redirect to another origin it is not sent again, not even back to the first one.
+ * @param onHop - called before each request with its origin. `isForeign` is true after a redirect to another origin,
+ * which means that the request carries no token
+ */
+export async function fetchDownload(
+  fetch: Fetch,
+  url: string,
+  {
+    headers,
+    accessToken,
+    signal,
+  }: { headers: Readonly<Record<string, string>>; accessToken: string; signal: AbortSignal },
+  onHop: (origin: string, isForeign: boolean) => void,
+): Promise<Response> {
+  let location = new URL(url);
+  const { origin } = location;
+  const visited = new Set([location.href]);
+  for (let isForeign = false; ;) {
+    onHop(location.origin, isForeign);
+    const requestHeaders = { ...headers, ...(!isForeign && { authorization: `Bearer ${accessToken}` }) };
+    const response = await fetch(location.href, { method: 'GET', redirect: 'manual', headers: requestHeaders, signal });
+    if (!isRedirect(response.status)) return response;
+    await response.body?.cancel();
+    location = downloadTarget(response, location, visited);
+    visited.add(location.href);
+    isForeign ||= location.origin !== origin;
+  }
 }

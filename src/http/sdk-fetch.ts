@@ -1,13 +1,12 @@
 import { isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
-import { sameOriginFetch } from './fetch.js';
+import { sameOriginFetch, sendFollowing } from './redirects.js';
 import type { HomeserverContext } from './homeserver-context.js';
 import { toRequestError } from './request-failure.js';
 import { errorFromResponse, invalidResponse, isJsonLike, isMatrixError, retryAfterMsOf } from './response-error.js';
 import { defaultRetryPolicy, withRetries } from './retry.js';
 import { readResponse } from './read-text.js';
 import { secretsOf } from './secrets.js';
-import { sendFollowing } from './send-following.js';
 import type { Session } from './session.js';
 import { withGate } from './with-gate.js';
 import { withSession } from './with-session.js';

@@ -3,7 +3,7 @@ import type { Containment } from '../core/contain.js';
 import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 import { describe } from '../core/ids.js';
 import { isObject } from '../core/raw-event.js';
-import { checkedFetch } from '../http/checked-fetch.js';
+import { checkedFetch } from '../http/fetch-transport.js';
 import type { HttpResponse, OpenTransport, Transport } from '../core/ports/transport.js';
 import type { Provisioner, ProvisionerCapabilities } from '../provisioning/provisioner.js';
 import { containedStorage } from '../storage/contained-storage.js';

@@ -25,10 +25,8 @@ import {
 } from '../core/validation.js';
 import { encryptionSchema } from '../encryption/encryption-options.js';
 import type { EncryptionOptions, EncryptionSettings } from '../encryption/encryption-options.js';
-import { globalFetch } from '../http/fetch.js';
-import { fetchTransport } from '../http/fetch-transport.js';
-import { MAX_RESPONSE_BYTES } from '../http/homeserver-http.js';
-import { homeserverUrlSchema } from '../http/homeserver-url.js';
+import { fetchTransport, globalFetch } from '../http/fetch-transport.js';
+import { homeserverUrlSchema, MAX_RESPONSE_BYTES } from '../http/homeserver-http.js';
 import { credentialsSchema } from '../provisioning/application-credentials.js';
 import type { CredentialsSource } from '../provisioning/application-credentials.js';
 import type { Provisioner } from '../provisioning/provisioner.js';

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
-import { globalFetch, sameOriginFetch } from '../../src/http/fetch.js';
+import { globalFetch } from '../../src/http/fetch-transport.js';
+import { sameOriginFetch } from '../../src/http/redirects.js';
 import type { Method } from '../../src/http/homeserver-http.js';
 import { Session } from '../../src/http/session.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';

@@ -1,6 +1,6 @@
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { networkFailure, wasNeverSent } from '../../src/http/network-failure.js';
+import { networkFailure, wasNeverSent } from '../../src/http/request-failure.js';
 
 const failure = (message: string, fields: object = {}): Error => Object.assign(new Error(message), fields);
 

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ServerVersions } from '../../src/http/server-versions.js';
+import { readVersions, ServerVersions } from '../../src/http/server-versions.js';
 import type { TransportRequest } from '../../src/core/ports/transport.js';
-import { readVersions } from '../../src/http/versions.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
 import { advanceUntil } from '../support/advance-until.js';
 import { rejection } from '../support/rejection.js';

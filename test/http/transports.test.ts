@@ -3,8 +3,7 @@ import { brotliCompressSync, constants, deflateSync, gzipSync } from 'node:zlib'
 import * as v from 'valibot';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
-import { globalFetch } from '../../src/http/fetch.js';
-import { fetchTransport } from '../../src/http/fetch-transport.js';
+import { fetchTransport, globalFetch } from '../../src/http/fetch-transport.js';
 import type { HttpRequest } from '../../src/http/homeserver-http.js';
 import { sdkFetch } from '../../src/http/sdk-fetch.js';
 import { Session } from '../../src/http/session.js';
