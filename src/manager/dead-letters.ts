@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { ClientEvent } from '../core/client-event.js';
 import type { Context } from '../core/context.js';
-import { isManagerError } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
 import { jsonCopy } from '../core/json-copy.js';
 import { jsonText } from '../core/json-depth.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { Claim } from '../core/ports/claim.js';
+import { toStoredError } from '../sending/send-failures.js';
 import type { StoredDeadLetter, StoredError } from '../storage/dead-letter.js';
 import { storageLimits } from '../storage/storage-limits.js';
 import type { Storage } from '../storage/storage.js';
@@ -30,21 +30,13 @@ function toStoredDeadLetter(event: ClientEvent, error: unknown, attempts: number
     'eventId' in event && event.type !== 'receipt'
       ? event.eventId
       : createHash('sha256').update(json).digest('base64url');
-  const { name, message } = isError(error) ? error : { name: 'Error', message: String(error) };
-  return {
-    id,
-    event: json,
-    error: { name, message, ...(isManagerError(error) && { code: error.code }) },
-    failedAt,
-    attempts,
-  };
+  const stored = toStoredError(isError(error) ? error : new Error(String(error)));
+  return { id, event: json, error: stored, failedAt, attempts };
 }
 
 function toDeadLetter(stored: StoredDeadLetter): DeadLetter {
   return { ...stored, event: JSON.parse(stored.event) as ClientEvent };
 }
-
-type DeadLettersContext = Pick<Context, 'clock' | 'logger' | 'diagnostics'>;
 
 export interface DeadLettersOptions {
   readonly storage: Storage;
@@ -56,10 +48,10 @@ export interface DeadLettersOptions {
 
 /** The stored events for which callbacks failed. */
 export class DeadLetters {
-  readonly #context: DeadLettersContext;
+  readonly #context: Context;
   readonly #options: DeadLettersOptions;
 
-  constructor(context: DeadLettersContext, options: DeadLettersOptions) {
+  constructor(context: Context, options: DeadLettersOptions) {
     this.#context = context;
     this.#options = options;
   }

@@ -1,4 +1,4 @@
-import { delay, orTimeout } from '../core/abort.js';
+import { orTimeout } from '../core/abort.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
 import { runAllSteps } from '../core/run-all-steps.js';
@@ -15,17 +15,15 @@ const STEP_TIMEOUT_MS = 30_000;
 export async function shutDown(parts: Parts): Promise<void> {
   const { accounts, callbacks, encryption, events, gate, lifecycle, sendQueue, settings, users } = parts;
   const { clock, logger, stopTimeoutMs, storage } = settings;
-  const step = (doing: string, run: () => unknown, timeoutMs = STEP_TIMEOUT_MS) => {
-    const timeoutError = (): MatrixClientManagerError =>
-      new MatrixClientManagerError('TIMEOUT', `${doing} took longer than ${timeoutMs} ms`);
-    return async (): Promise<void> => {
+  const step =
+    (doing: string, run: () => unknown, timeoutMs = STEP_TIMEOUT_MS) =>
+    async (): Promise<void> => {
       const running = (async () => void (await run()))(); // turns a synchronous throw into a rejection
-      await orTimeout(running, clock, timeoutMs, timeoutError).catch((error: unknown) => {
+      await orTimeout(running, clock, timeoutMs, () => tooLong(doing, timeoutMs)).catch((error: unknown) => {
         logger.error({ err: error }, `shutting down: ${doing} failed`);
         throw error;
       });
     };
-  };
   const waitForLoginsAndSends = (): Promise<unknown> =>
     Promise.all([accounts.settled(), parts.outboxResumed, sendQueue.settled()]);
   await runAllSteps(
@@ -51,11 +49,11 @@ export async function shutDown(parts: Parts): Promise<void> {
 /** Waits up to `stopTimeoutMs` for sends in progress. Durable sends are aborted; the next process sends them. */
 async function finishSends({ outbox, sendQueue, settings }: Parts): Promise<void> {
   const { clock, stopTimeoutMs } = settings;
-  const timeout = new AbortController();
   outbox.close();
-  await Promise.race([
-    sendQueue.settled(),
-    delay(clock, stopTimeoutMs, timeout.signal, 'shutting down').catch(() => {}),
-  ]);
-  timeout.abort();
+  const settled = orTimeout(sendQueue.settled(), clock, stopTimeoutMs, () => tooLong('sending', stopTimeoutMs));
+  await settled.catch(() => {}); // the next step aborts the sends
+}
+
+function tooLong(doing: string, timeoutMs: number): MatrixClientManagerError {
+  return new MatrixClientManagerError('TIMEOUT', `${doing} took longer than ${timeoutMs} ms`);
 }

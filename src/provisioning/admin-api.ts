@@ -78,10 +78,6 @@ export class AdminApi {
   async getUser(userId: string, options: CallOptions = {}): Promise<AdminUser | undefined> {
     assertUserId(userId);
     const { signal: callerSignal } = checkOptions('getUser()', callSchema, options);
-    return this.#find(userId, callerSignal);
-  }
-
-  async #find(userId: string, callerSignal: AbortSignal | undefined): Promise<AdminUser | undefined> {
     try {
       return await this.#callUser(userId, 'reading', callerSignal);
     } catch (error) {
@@ -225,8 +221,7 @@ export class AdminApi {
 
   /** The user; rejects with `NOT_FOUND` if there is none, because a PUT would make the account. */
   async #requireUser(userId: string, doing: string, callerSignal: AbortSignal | undefined): Promise<AdminUser> {
-    assertUserId(userId);
-    const user = await this.#find(userId, callerSignal);
+    const user = await this.getUser(userId, { signal: callerSignal });
     if (user) return user;
     const where = serverNameOf(userId) === this.#serverName ? '' : ` (this homeserver is ${this.#serverName})`;
     throw new MatrixClientManagerError('NOT_FOUND', `${doing} ${userId} failed: there is no such user${where}`, {

@@ -1,9 +1,7 @@
 import type { MatrixClient } from '../sdk/matrix-client.js';
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
-import type { ClientHooks } from './client-registry.js';
 import type { ManagedClient } from './client-slot.js';
-import { delay, onAbort, orTimeout, throwIfAborted } from '../core/abort.js';
-import type { Credentials } from '../core/credentials.js';
+import { onAbort, orTimeout, throwIfAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Claim } from '../core/ports/claim.js';
 import { isFromStart } from '../core/ports/event-source.js';
@@ -11,6 +9,7 @@ import type { EventBatch } from '../core/ports/event-source.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
 import { runAllSteps } from '../core/run-all-steps.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
+import type { SyncUser } from '../sdk/sync-client.js';
 import type { Gap } from '../delivery/delivery.js';
 import { Delivery } from '../delivery/delivery.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
@@ -24,18 +23,12 @@ import { eventDecryption } from './event-decryption.js';
 import type { UserSettings } from './user-settings.js';
 import { RoomTimelines } from '../messages/room-timelines.js';
 
-export interface UserSessionOptions {
+export interface UserSessionOptions extends Omit<SyncUser, 'onReachableChanged'> {
   /** Not started yet. The session stops it. */
   readonly engine: SessionEngine<MatrixClient>;
-  readonly credentials: Credentials;
-  readonly session: Session;
   readonly claim: Claim;
-  readonly stored: StoredCheckpoint;
   readonly settings: UserSettings;
   readonly callbacks: CallbackRegistry;
-  readonly onFatal: ClientHooks['onFatal'];
-  /** The device's keys; undefined if the user has no encryption. */
-  readonly encryption: UserEncryption | undefined;
   readonly onGap: (gap: Gap) => void;
 }
 
@@ -51,8 +44,6 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
   readonly session: Session;
   readonly deviceId: string;
   readonly encryption: UserEncryption | undefined;
-  /** Whether the client started from a stored sync position. */
-  readonly resumed: boolean;
   readonly #context: HomeserverContext;
   readonly #options: Omit<UserSessionOptions, 'stored'>;
   readonly engine: SessionEngine<MatrixClient>;
@@ -84,7 +75,6 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
     this.deviceId = deviceId;
     this.encryption = rest.encryption;
     this.timelines = new RoomTimelines(settings.timelineLimit);
-    this.resumed = stored.since !== undefined;
     this.#delivery = this.#createDelivery(stored);
     const hasPendingPosition = [...stored.lastDelivered.values()].some(({ history }) => history);
     this.#hasPendingBacklog = hasPendingPosition && stored.since !== undefined && !engine.hasUnloadedRooms;
@@ -207,26 +197,23 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
     const { callbacks, settings, credentials } = this.#options;
     const { clock, logger } = this.#context;
     const { userId } = credentials;
-    const idle = callbacks.whenIdle(userId).then(() => true);
+    const idle = callbacks.whenIdle(userId);
+    const timeoutError = (what: string, timeoutMs: number) => (): MatrixClientManagerError => {
+      const message = `stopping ${userId}: ${what} within ${timeoutMs} ms`;
+      return new MatrixClientManagerError('TIMEOUT', message, { userId });
+    };
     if (callbacks.isInsideCallback(userId)) {
       // Called from a callback of this user, which cannot be waited for here. Its event counts as handled once it ends.
       this.deferredStop = idle.then(() => this.#delivery.finish());
       return;
     }
-    const timer = new AbortController();
-    const timedOut = delay(clock, settings.stopTimeoutMs, timer.signal, 'stopping').then(
-      () => false,
-      () => false,
-    );
-    const isIdle = await Promise.race([idle, timedOut]);
-    timer.abort();
-    if (!isIdle) {
+    const { stopTimeoutMs } = settings;
+    await orTimeout(idle, clock, stopTimeoutMs, timeoutError('a callback did not end', stopTimeoutMs)).catch(() => {
       logger.warn({ userId }, 'a callback still runs after its client was stopped; its event is delivered again');
       callbacks.abortCalls(userId);
-    }
-    const message = `stopping ${userId}: the storage did not store the position within ${STORE_TIMEOUT_MS} ms`;
-    const timeoutError = (): MatrixClientManagerError => new MatrixClientManagerError('TIMEOUT', message, { userId });
-    await orTimeout(this.#delivery.finish(), clock, STORE_TIMEOUT_MS, timeoutError).finally(() =>
+    });
+    const storeError = timeoutError('the storage did not store the position', STORE_TIMEOUT_MS);
+    await orTimeout(this.#delivery.finish(), clock, STORE_TIMEOUT_MS, storeError).finally(() =>
       this.#delivery.stopCommitting(),
     );
   }

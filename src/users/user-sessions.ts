@@ -232,7 +232,7 @@ export class UserSessions {
   #traceStart(userId: string, from: ClientState, to: ClientState): void {
     if (to === 'starting') this.#starts.set(userId, this.#context.diagnostics.begin('clientStart', { userId }));
     if (from !== 'starting') return;
-    const result = { resumed: this.#sessions.get(userId)?.resumed ?? false };
+    const result = { resumed: this.#sessions.get(userId)?.engine.resumesFrom !== undefined };
     const { error } = this.registry.info(userId) ?? {};
     this.#starts.get(userId)?.end(to === 'failed' ? { outcome: 'failed', error, result } : { outcome: 'ok', result });
     this.#starts.delete(userId);

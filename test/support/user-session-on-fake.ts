@@ -48,8 +48,6 @@ export async function userSessionOnFake({
     stored,
     settings: {
       ...user.settings,
-      clock,
-      logger,
       storage,
       sweepIntervalMs: 60_000,
       maxHeapBytes: Infinity,
