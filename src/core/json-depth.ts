@@ -18,38 +18,23 @@ export function isDeeperThan(value: unknown, levels: number): boolean {
 /** `JSON.stringify` for JSON values of any depth: does not recurse over deeply nested ones. */
 export function jsonText(value: object): string {
   if (!isDeeperThan(value, MAX_EVENT_DEPTH)) return JSON.stringify(value);
-  const parts: string[] = [];
-  const writers: Writer[] = [];
-  const write = (value: unknown): void => {
-    if (typeof value !== 'object' || value === null) {
-      parts.push(JSON.stringify(value) ?? 'null');
-      return;
+  let text = '';
+  /** What is still to be written, the last one first: values, and the text between them. */
+  const pending: { readonly text?: string; readonly value?: unknown }[] = [{ value }];
+  for (let next = pending.pop(); next; next = pending.pop()) {
+    const { text: between, value } = next;
+    if (between !== undefined) text += between;
+    else if (typeof value !== 'object' || value === null) text += JSON.stringify(value) ?? 'null';
+    else {
+      const isArray = Array.isArray(value);
+      // JSON omits unsupported values from objects. In events only `undefined` is possible.
+      const entries = Object.entries(value).filter(([, inner]) => isArray || inner !== undefined);
+      pending.push({ text: isArray ? ']' : '}' });
+      for (const [index, [key, inner]] of [...entries.entries()].toReversed()) {
+        pending.push({ value: inner }, { text: (index > 0 ? ',' : '') + (isArray ? '' : `${JSON.stringify(key)}:`) });
+      }
+      pending.push({ text: isArray ? '[' : '{' });
     }
-    const isArray = Array.isArray(value);
-    parts.push(isArray ? '[' : '{');
-    // JSON omits unsupported values from objects. In events only `undefined` is possible.
-    const entries = Object.entries(value).filter(([, inner]) => isArray || inner !== undefined);
-    writers.push({ entries, isArray, next: 0 });
-  };
-  write(value);
-  for (let writer = writers.at(-1); writer; writer = writers.at(-1)) {
-    const entry = writer.entries[writer.next];
-    if (!entry) {
-      parts.push(writer.isArray ? ']' : '}');
-      writers.pop();
-      continue;
-    }
-    const [key, inner] = entry;
-    if (writer.next++ > 0) parts.push(',');
-    if (!writer.isArray) parts.push(JSON.stringify(key), ':');
-    write(inner);
   }
-  return parts.join('');
-}
-
-/** An object or array that is being written. */
-interface Writer {
-  readonly entries: readonly (readonly [string, unknown])[];
-  readonly isArray: boolean;
-  next: number;
+  return text;
 }
