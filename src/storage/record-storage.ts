@@ -10,23 +10,18 @@ import type { Storage } from './storage.js';
 
 /**
  * How durable a change must be when its promise resolves. `process`: survives a crash of the process, which needs only a
- * write. `power`: also survives a power failure, which needs an fsync.
+ * write. `process-later`: the same, but the call may wait, to share its transaction with later ones. `power`: also
+ * survives a power failure, which needs an fsync.
  */
-export type Durability = 'process' | 'power';
+export type Durability = 'process-later' | 'process' | 'power';
 
 /** Where the records of a {@link RecordStorage} are kept. */
 export interface RecordStore {
   /**
    * Runs `use` with the records, in a transaction where there are any. Calls take effect in order.
    * @param userId - undefined: all users
-   * @param mayWait - whether the call may wait, to share its transaction with later ones
    */
-  run<T>(
-    userId: string | undefined,
-    durability: Durability,
-    use: (records: Records) => T,
-    mayWait?: boolean,
-  ): Promise<T>;
+  run<T>(userId: string | undefined, durability: Durability, use: (records: Records) => T): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -58,7 +53,7 @@ export class RecordStorage implements Storage {
   }
 
   async commit(userId: string, change: CheckpointChange): Promise<void> {
-    await this.#store.run(userId, 'process', checkpointWrites(userId, change), true);
+    await this.#store.run(userId, 'process-later', checkpointWrites(userId, change));
   }
 
   async addDeadLetter(userId: string, letter: StoredDeadLetter): Promise<void> {

@@ -62,14 +62,9 @@ class SqliteRecordStore implements RecordStore {
     });
   }
 
-  run<T>(
-    userId: string | undefined,
-    durability: Durability,
-    use: (records: Records) => T,
-    mayWait = false,
-  ): Promise<T> {
+  run<T>(userId: string | undefined, durability: Durability, use: (records: Records) => T): Promise<T> {
     if (this.#closing) return Promise.reject(closedError());
-    return this.#queue.add({ userId, durability, mayWait, run: () => use(this.#records) });
+    return this.#queue.add({ userId, durability, run: () => use(this.#records) });
   }
 
   close(): Promise<void> {

@@ -116,16 +116,12 @@ export function publishOnChannels(diagnostics: Diagnostics): void {
     }),
   );
   diagnostics.subscribe('clientStopped', (stop) => publish('matrix-client-manager:client.stop', () => ({ ...stop })));
-  diagnostics.subscribe('sync', ({ userId, kind, waitMs, rooms, events }, { outcome }, durationMs) => {
+  diagnostics.subscribe('sync', (sync, { outcome }, processingMs) => {
     if (outcome === 'failed') return;
-    publish('matrix-client-manager:sync', () => ({
-      userId,
-      kind,
-      durationMs: waitMs,
-      processingMs: durationMs,
-      rooms,
-      events,
-    }));
+    publish('matrix-client-manager:sync', () => {
+      const { waitMs: durationMs, ...rest } = sync;
+      return { ...rest, durationMs, processingMs };
+    });
   });
   diagnostics.subscribe('callback', ({ event, attempt }, { outcome }, durationMs) =>
     publish('matrix-client-manager:callback', () => {
@@ -135,9 +131,9 @@ export function publishOnChannels(diagnostics: Diagnostics): void {
       return { userId, roomId, ...id, type, provenance, attempt, outcome: result, durationMs };
     }),
   );
-  diagnostics.subscribe('request', ({ method, path, status, result, durationMs = 0 }) =>
+  diagnostics.subscribe('request', (request) =>
     publish('matrix-client-manager:request', () => {
-      return { method, endpoint: endpointOf(path), path, status, result, durationMs };
+      return { ...request, endpoint: endpointOf(request.path), durationMs: request.durationMs ?? 0 };
     }),
   );
   diagnostics.subscribe('checkpoint', ({ userId }, { outcome }, durationMs) =>
@@ -146,10 +142,10 @@ export function publishOnChannels(diagnostics: Diagnostics): void {
     }),
   );
   diagnostics.subscribe('gap', (gap) => publish('matrix-client-manager:gap', () => ({ ...gap })));
-  diagnostics.subscribe('send', ({ userId, roomId }, end, durationMs) =>
+  diagnostics.subscribe('send', (send, end, durationMs) =>
     publish('matrix-client-manager:send', () => {
-      if (end.outcome === 'ok') return { userId, roomId, outcome: 'sent', durationMs };
-      return { userId, roomId, outcome: 'failed', durationMs, errorCode: errorType(end.error) };
+      if (end.outcome === 'ok') return { ...send, outcome: 'sent', durationMs };
+      return { ...send, outcome: 'failed', durationMs, errorCode: errorType(end.error) };
     }),
   );
 }

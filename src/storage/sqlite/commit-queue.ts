@@ -5,9 +5,8 @@ import { inTransaction } from './transaction.js';
 
 export interface Task<T> {
   readonly userId: string | undefined;
+  /** With `process-later` the task may wait for the flush interval. Another one also commits the tasks queued before it. */
   readonly durability: Durability;
-  /** Whether the task may wait for the flush interval. A task that does not wait also commits the tasks queued before it. */
-  readonly mayWait: boolean;
   /** Runs inside a transaction. Called again if that transaction fails. */
   readonly run: () => T;
 }
@@ -50,7 +49,7 @@ export class CommitQueue {
   add<T>(task: Task<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#tasks.push({ ...task, resolve: resolve as (value: unknown) => void, reject });
-      this.#schedule(task.mayWait);
+      this.#schedule(task.durability === 'process-later');
     });
   }
 

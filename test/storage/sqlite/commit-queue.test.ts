@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { CommitQueue } from '../../../src/storage/sqlite/commit-queue.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
 
-const quick = { userId: '@a:x', durability: 'process', mayWait: false } as const;
-const patient = { ...quick, mayWait: true } as const;
+const quick = { userId: '@a:x', durability: 'process' } as const;
+const patient = { ...quick, durability: 'process-later' } as const;
 const safe = { ...quick, durability: 'power' } as const;
 
 /** A queue on a database that only writes down what it is told. */
