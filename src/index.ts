@@ -72,7 +72,7 @@ export type {
   TypingEvent,
 } from './core/client-event.js';
 export type { Decryption, DecryptionFailureReason } from './core/decryption.js';
-export type { Gap } from './delivery/delivery.js';
+export type { Gap } from './delivery/gap-filler.js';
 
 // Messages
 export type { MessagePage } from './messages/page-reader.js';

@@ -1,17 +1,21 @@
 import type { Clock } from '../core/clock.js';
 import { MatrixClientManagerError } from '../core/errors.js';
-import type { CallbackContext } from './callback.js';
+import type { CallbackContext, ClientCallback } from './callback.js';
 
-export interface CallbackCallOptions {
+/** The subscription whose callback is called. */
+export interface CallSource {
+  readonly callback: ClientCallback;
+  /** How many calls of the callback still run although the manager no longer waits for them. */
+  overdueCalls: number;
+}
+
+interface CallbackCallOptions {
   readonly userId: string;
   readonly roomId: string;
   readonly clock: Clock;
   /** How long the callback may run, in milliseconds. */
   readonly timeoutMs: number;
-  /** Called when the callback is still running after `timeoutMs`. */
-  readonly onOverdue: () => unknown;
-  /** Called when the callback has returned, if it was overdue. */
-  readonly onOverdueReturned: () => unknown;
+  readonly source: CallSource;
 }
 
 /**
@@ -71,12 +75,12 @@ export class CallbackCall implements CallbackContext {
   }
 
   #orInterrupt(returned: PromiseLike<unknown>): Promise<void> {
-    const { clock, timeoutMs, onOverdue, onOverdueReturned } = this.#options;
+    const { clock, timeoutMs, source } = this.#options;
     return new Promise((resolve, reject) => {
       let isOverdue = false;
       const end = (): void => {
         isOverdue = true;
-        onOverdue();
+        source.overdueCalls++;
         this.interrupt(this.#overdueError());
       };
       const timer = timeoutMs === Infinity ? undefined : clock.setTimeout(end, timeoutMs);
@@ -88,7 +92,7 @@ export class CallbackCall implements CallbackContext {
         .then(() => resolve(), reject)
         .finally(() => {
           clock.clearTimeout(timer);
-          if (isOverdue) onOverdueReturned();
+          if (isOverdue) source.overdueCalls--;
         });
     });
   }

@@ -12,7 +12,7 @@ import { CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback } from './callback.js';
 import { HandledEvents, deduplicationId } from './handled-events.js';
 import { RunningCalls } from './running-calls.js';
-import type { CallSource } from './running-calls.js';
+import type { CallSource } from './callback-call.js';
 
 /** How many events that a callback failed on are kept, per callback. */
 const REMEMBERED_FAILURES = 2_000;

@@ -4,14 +4,8 @@ import type { Context } from '../core/context.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { jsonCopy } from '../core/json-copy.js';
 import { CallbackCall } from './callback-call.js';
+import type { CallSource } from './callback-call.js';
 import type { ClientCallback } from './callback.js';
-
-/** The subscription whose callback is called. */
-export interface CallSource {
-  readonly callback: ClientCallback;
-  /** How many calls of the callback are overdue. */
-  overdueCalls: number;
-}
 
 /** The calls that the manager waits for. Counts the overdue ones per callback: those that still run after the wait. */
 export class RunningCalls {
@@ -29,14 +23,7 @@ export class RunningCalls {
 
   /** Creates a call without beginning it. */
   prepare(source: CallSource, { userId, roomId }: ClientEvent): CallbackCall {
-    return new CallbackCall({
-      userId,
-      roomId,
-      clock: this.#context.clock,
-      timeoutMs: this.#timeoutMs,
-      onOverdue: () => source.overdueCalls++,
-      onOverdueReturned: () => source.overdueCalls--,
-    });
+    return new CallbackCall({ userId, roomId, clock: this.#context.clock, timeoutMs: this.#timeoutMs, source });
   }
 
   /** Runs the call. Rejects with the callback's error, or with `TIMEOUT` when it is overdue. */
@@ -57,7 +44,7 @@ export class RunningCalls {
 
   /** Resolves when the manager waits for none of the calls any more that it waits for now. Overdue calls do not count. */
   async whenEnded(userId: string): Promise<void> {
-    await Promise.all([...(this.#calls.get(userId) ?? [])].map(({ waitEnded }) => waitEnded));
+    await Promise.all([...(this.#calls.get(userId) ?? [])].map((call) => call.waitEnded));
   }
 
   /** Whether the code runs inside a call of the user that the manager waits for. */

@@ -16,8 +16,6 @@ import type { GapFillerContext, GapFillerOptions } from './gap-filler.js';
 import { toEphemeralEvents, toInvite, toTimelineEvent } from './to-client-events.js';
 import { TypingLists } from './typing-lists.js';
 
-export type { Gap } from './gap-filler.js';
-
 export interface DeliveryOptions extends GapFillerOptions {
   /** The stored checkpoint at which this delivery begins. */
   readonly stored: StoredCheckpoint;

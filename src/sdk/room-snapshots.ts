@@ -88,13 +88,14 @@ function snapshot(room: Room | null, membership: RoomSnapshot['membership']): st
       state.push(raw);
     }
   }
-  const joinedCount = room.getJoinedMemberCount();
-  const heroes = room.getMembers().length > 8 ? undefined : room.getMembers().map(({ userId }) => userId);
-  const summary = { 'm.joined_member_count': joinedCount, 'm.invited_member_count': room.getInvitedMemberCount() };
-  const withHeroes = heroes
-    ? { ...summary, 'm.heroes': heroes.filter((id) => id !== room.myUserId).slice(0, 5) }
-    : summary;
-  return JSON.stringify({ membership, state, summary: withHeroes } satisfies RoomSnapshot);
+  const members = room.getMembers().map(({ userId }) => userId);
+  const heroes = members.filter((userId) => userId !== room.myUserId).slice(0, 5);
+  const summary = {
+    'm.joined_member_count': room.getJoinedMemberCount(),
+    'm.invited_member_count': room.getInvitedMemberCount(),
+    ...(members.length <= 8 && { 'm.heroes': heroes }),
+  };
+  return JSON.stringify({ membership, state, summary } satisfies RoomSnapshot);
 }
 
 function accountDataText(client: MatrixClient, { hasUnloadedRooms, held }: AccountData): string {

@@ -28,7 +28,7 @@ export class ResponseParts {
 
   strings(parent: JsonObject, name: string): string[] | undefined {
     const values = this.array(parent, name);
-    return values && this.#keepValid(values, (value) => typeof value === 'string');
+    return values && this.#keepValid(values, (value): value is string => typeof value === 'string');
   }
 
   /** The object's entries whose value is a count: an integer from 0. */
@@ -63,9 +63,7 @@ export class ResponseParts {
     return undefined;
   }
 
-  #keepValid<T, S extends T>(values: readonly T[], isValid: (value: T) => value is S): S[];
-  #keepValid<T>(values: readonly T[], isValid: (value: T) => boolean): T[];
-  #keepValid<T>(values: readonly T[], isValid: (value: T) => boolean): T[] {
+  #keepValid<T, S extends T>(values: readonly T[], isValid: (value: T) => value is S): S[] {
     const valid = values.filter((value) => isValid(value));
     this.malformed += values.length - valid.length;
     return valid;
@@ -88,7 +86,7 @@ function isCount(value: unknown): value is number {
  * Whether the SDK can process the event. The SDK recurses into nested content, uses ids as keys of plain objects, and
  * reads a member's display name and avatar as strings without a check.
  */
-export function isFitForSdk(event: object): boolean {
+export function isFitForSdk<T extends object>(event: T): event is T {
   const { type, sender, event_id: eventId, state_key: stateKey, content } = event as JsonObject;
   if (isDeeperThan(event, MAX_EVENT_DEPTH)) return false;
   if (![sender, eventId].every(isSafeKey)) return false;

@@ -167,7 +167,7 @@ function joinSection(
     extensions.get(name)?.get(roomId),
   );
   const { timeline, limited, prev_batch: prevBatch } = room;
-  const section = {
+  return {
     timeline: { events: timeline, limited, ...(typeof prevBatch === 'string' && { prev_batch: prevBatch }) },
     'org.matrix.msc4222.state_after': { events: [...room.required_state, ...heroes] },
     ephemeral: { events: [receipts, typing].filter((event) => event !== undefined) },
@@ -178,7 +178,6 @@ function joinSection(
       ...(room.heroes && { 'm.heroes': room.heroes.map(({ user_id: userId }) => userId) }),
     },
   };
-  return section;
 }
 
 /** False for invitations, and for rooms that the user was kicked or banned from. */

@@ -4,7 +4,7 @@ import { isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { retryDelayMs } from '../http/retry.js';
-import { clientFailure, FatalFailureDetector } from './client-failure.js';
+import { clientFailure } from './client-failure.js';
 import type { FastStart } from './fast-start.js';
 import { initialLimit, syncLimit, uncachedFilter } from './sync-query.js';
 import type { SyncContext } from './sync-context.js';
@@ -46,6 +46,8 @@ export interface SyncResult extends ParsedSync {
 
 /** Failed syncs in a row after which the start of a client fails. */
 const START_ATTEMPTS = 3;
+/** Rejections of the session in a row after which a live client ends. */
+const MAX_SESSION_REJECTIONS = 3;
 /** Interval between syncs that do not change the position, in milliseconds. It grows up to the second value. */
 const MIN_UNCHANGED_MS = 1_000;
 const MAX_UNCHANGED_MS = 10_000;
@@ -60,7 +62,8 @@ const BACKOFF = { baseDelayMs: 1_000, maxDelayMs: 60_000 };
 export class SyncPoll {
   readonly #context: SyncContext;
   readonly #options: SyncPollOptions;
-  readonly #fatalFailures = new FatalFailureDetector();
+  /** How often in a row the homeserver has reported the session or the account as ended. */
+  #sessionRejections = 0;
   /** Results that {@link next} has not returned yet. */
   readonly #queuedResults: SyncResult[] = [];
   /** Pause between two syncs while the client rests, in milliseconds; undefined while it does not rest. */
@@ -150,17 +153,19 @@ export class SyncPoll {
       const startedAt = clock.now();
       try {
         await this.#assertSameDevice();
-        const immediate = retrying || rested || fastStart.isRoomLoadDue || !query.timeout;
-        const result = await this.#sync(query, since, immediate, signal);
+        // After a failure the homeserver must answer immediately, so that a restored connection is noticed early.
+        const immediate = since === undefined || retrying || rested || fastStart.isRoomLoadDue;
+        const timeout = immediate ? 0 : query.timeout;
+        const result = await this.#sync({ ...query, since, timeout }, signal);
         this.#hasRested = false;
         this.#hasSynced = true;
         this.#lastSyncAt = clock.now();
         this.#setConnected(true);
-        this.#fatalFailures.reset();
+        this.#sessionRejections = 0;
         this.#suspectPosition = undefined;
         if (since === undefined) this.#lostPosition = undefined; // the new position may equal the lost one
         else this.#positionLosses = 0;
-        this.#noteProgress(immediate || result.batch.position !== since, startedAt);
+        this.#noteProgress(timeout === 0 || result.batch.position !== since, startedAt);
         return result;
       } catch (error) {
         if (signal.aborted) throw error;
@@ -202,7 +207,7 @@ export class SyncPoll {
     const kind = failureClass(error);
     if (kind === 'unavailable' && !isStarting()) return; // gate.waitUntilUp() waits for it
     const isLastAttempt = isStarting() && failures >= START_ATTEMPTS;
-    const isFinal = !isRetryable(kind) && (isStarting() || this.#fatalFailures.recordFailure(error));
+    const isFinal = !isRetryable(kind) && (isStarting() || this.#endsClient(error));
     if (isFinal || isLastAttempt) {
       this.#options.onFailure(clientFailure(error, userId));
       await whenAborted(signal);
@@ -213,6 +218,17 @@ export class SyncPoll {
     if (isStarting()) await delay(clock, delayMs, signal, 'sync');
     else await gate.delayUntilDown(delayMs, signal);
     diagnostics.publish('requestRepeated', { method: 'GET', path: SYNC_PATH });
+  }
+
+  /**
+   * Whether a failure that is not retryable ends a live client. An error of the library's own code does, and so does a
+   * homeserver that repeatedly reports the session or the account as ended. The client survives every other rejected
+   * sync, because the cause may go away: a wrong route to a worker, a limit of active users, a locked account.
+   */
+  #endsClient(error: unknown): boolean {
+    const isRejection = isManagerError(error, 'UNKNOWN_TOKEN', 'USER_DEACTIVATED');
+    if (isRejection) return ++this.#sessionRejections >= MAX_SESSION_REJECTIONS;
+    return !isManagerError(error) || error.status === undefined;
   }
 
   /** Pauses while the client rests; returns whether it paused. */
@@ -234,18 +250,14 @@ export class SyncPoll {
   }
 
   /** Returns the first result, and puts further ones into {@link #queuedResults}. */
-  async #sync(
-    query: SyncQuery,
-    since: string | undefined,
-    immediate: boolean,
-    signal: AbortSignal,
-  ): Promise<SyncResult> {
+  async #sync(query: SyncQuery, signal: AbortSignal): Promise<SyncResult> {
     const { clock } = this.#context;
+    const { since } = query;
     const startedAt = clock.now();
     const isCatchUp =
       since === undefined ? this.#lostPosition !== undefined : since === this.#options.resumesFrom && !this.#hasSynced;
     const loaded = await this.#loadRooms(since, isCatchUp);
-    const syncs = loaded ?? [await this.#plainSync(query, since, immediate, isCatchUp, signal)];
+    const syncs = loaded ?? [await this.#plainSync(query, isCatchUp, signal)];
     const durationMs = clock.now() - startedAt;
     const [first, ...others] = syncs.map((sync) => ({ ...sync, durationMs })) as [SyncResult, ...SyncResult[]];
     this.#queuedResults.push(...others);
@@ -260,24 +272,17 @@ export class SyncPoll {
     return !isCatchUp && !hasDeliveredBefore ? fastStart.loadFirstRooms() : undefined;
   }
 
-  async #plainSync(
-    query: SyncQuery,
-    since: string | undefined,
-    immediate: boolean,
-    isCatchUp: boolean,
-    signal: AbortSignal,
-  ): Promise<ParsedSync> {
-    const { timelineLimit, limits, userId } = this.#context;
-    // After a failure the homeserver must answer immediately, so that a restored connection is noticed early.
-    const timeout = since === undefined || immediate ? 0 : query.timeout;
+  async #plainSync(query: SyncQuery, isCatchUp: boolean, signal: AbortSignal): Promise<ParsedSync> {
+    const { limits, userId } = this.#context;
+    const { since, timeout } = query;
     const timeoutMs = since === undefined ? limits.startTimeoutMs : timeout + limits.requestTimeoutMs;
     const isFirst = since === undefined || !this.#hasSynced;
     const filter = isFirst ? uncachedFilter(query.filter, this.#nonce) : query.filter;
-    const data = await requestSync(this.#context, { ...query, filter, since, timeout }, timeoutMs, signal);
-    const limit = query.since === undefined ? initialLimit(timelineLimit) : syncLimit(timelineLimit);
-    return this.#options.fastStart.recordPlainSync(
-      readSyncResponse(data, { userId, since, isCatchUp, timelineLimit: limit }),
-    );
+    const data = await requestSync(this.#context, { ...query, filter }, timeoutMs, signal);
+    const limit = since === undefined && !isCatchUp ? initialLimit : syncLimit; // those of the SDK's filter
+    const timelineLimit = limit(this.#context.timelineLimit);
+    const sync = readSyncResponse(data, { userId, since, isCatchUp, timelineLimit });
+    return this.#options.fastStart.recordPlainSync(sync);
   }
 
   #setConnected(connected: boolean): void {

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { isRoomId } from './response-parts.js';
+import { isRoomId, ResponseParts } from './response-parts.js';
 import type { SyncContext } from './sync-context.js';
 import { initialLimit, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
 import { readSyncResponse } from './sync-response.js';
@@ -18,7 +18,7 @@ export interface SyncQuery extends Query {
   readonly timeout: number;
 }
 
-const joinedRoomsSchema = v.object({ joined_rooms: v.fallback(v.optional(v.array(v.unknown())), undefined) });
+const JOINED_ROOMS_PATH = '/_matrix/client/v3/joined_rooms';
 
 /**
  * Sends one `/sync`; the caller retries.
@@ -63,9 +63,9 @@ export function requestSlidingSync(context: SyncContext, body: object): Promise<
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3joined_rooms
  */
 export async function requestJoinedRooms(context: SyncContext): Promise<string[] | undefined> {
-  const { joined_rooms: rooms } = await send(context, joinedRoomsSchema, 'GET', '/_matrix/client/v3/joined_rooms', {});
-  const roomIds = rooms?.filter((roomId) => typeof roomId === 'string').filter(isRoomId);
-  const malformed = rooms && roomIds ? rooms.length - roomIds.length : 1;
+  const parts = new ResponseParts();
+  const roomIds = parts.strings(await send(context, v.looseObject({}), 'GET', JOINED_ROOMS_PATH, {}), 'joined_rooms');
+  const malformed = parts.malformed || Number(!roomIds?.every(isRoomId));
   context.http.countMalformed(malformed);
   return malformed === 0 ? roomIds : undefined;
 }

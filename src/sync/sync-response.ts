@@ -15,7 +15,7 @@ interface EventList {
 }
 
 /** A room of the `join` section. */
-export interface JoinedRoomBody {
+export interface JoinedRoomBody extends JsonObject {
   readonly timeline: EventList & { readonly limited?: unknown; readonly prev_batch?: unknown };
   readonly state?: EventList;
   readonly [STATE_AFTER]?: EventList;

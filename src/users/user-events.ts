@@ -1,5 +1,5 @@
 import type { MatrixClientManagerError } from '../core/errors.js';
-import type { Gap } from '../delivery/delivery.js';
+import type { Gap } from '../delivery/gap-filler.js';
 import type { ClientState, StopReason } from './client-state.js';
 
 /** The manager's events about the users' clients. */

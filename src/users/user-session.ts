@@ -10,7 +10,7 @@ import type { SessionEngine } from '../core/ports/user-engine.js';
 import { runAllSteps } from '../core/run-all-steps.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { SyncUser } from '../sdk/sync-client.js';
-import type { Gap } from '../delivery/delivery.js';
+import type { Gap } from '../delivery/gap-filler.js';
 import { Delivery } from '../delivery/delivery.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { Session } from '../http/session.js';

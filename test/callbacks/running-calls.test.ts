@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RunningCalls } from '../../src/callbacks/running-calls.js';
-import type { CallSource } from '../../src/callbacks/running-calls.js';
+import type { CallSource } from '../../src/callbacks/callback-call.js';
 import { ManualClock } from '../../src/testing/index.js';
 import { testContext } from '../support/context.js';
 import { messageEvent } from './message-event.js';

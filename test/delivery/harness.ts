@@ -5,9 +5,9 @@ import type { EventBatch, RoomBatch } from '../../src/core/ports/event-source.js
 import type { HistoryRequest } from '../../src/core/ports/history-reader.js';
 import { silentLogger } from '../../src/core/logger.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
-import type { GapFillerContext } from '../../src/delivery/gap-filler.js';
+import type { Gap, GapFillerContext } from '../../src/delivery/gap-filler.js';
 import { Delivery } from '../../src/delivery/delivery.js';
-import type { DeliveryOptions, Gap } from '../../src/delivery/delivery.js';
+import type { DeliveryOptions } from '../../src/delivery/delivery.js';
 import { memoryStorage } from '../../src/storage/memory-storage.js';
 import type { Storage } from '../../src/storage/storage.js';
 
