@@ -58,7 +58,6 @@ export class Outbox {
   readonly #abortControllers = new Map<string, Set<AbortController>>();
   readonly #retrier: SendRetrier;
   readonly #givenUp = new RecentIds(MAX_GIVEN_UP);
-  #queued = 0;
 
   constructor(context: SendRetrierContext, options: OutboxOptions) {
     this.#context = context;
@@ -68,7 +67,7 @@ export class Outbox {
 
   /** How many messages are waiting or being sent. */
   get queued(): number {
-    return this.#queued;
+    return [...this.#abortControllers.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
   /**
@@ -214,11 +213,9 @@ export class Outbox {
       throwIfAborted(signal, OPERATION);
       return orAborted(send(signal), signal, OPERATION);
     };
-    this.#queued++;
     try {
       return await orAborted(this.#options.queue.run(userId, roomId, sendInTurn), signal, OPERATION);
     } finally {
-      this.#queued--;
       controllers.delete(controller);
       if (controllers.size === 0) this.#abortControllers.delete(key);
     }
