@@ -99,7 +99,9 @@ function isHttpResponse(response: unknown): response is HttpResponse {
   return Number.isInteger(status) && typeof text === 'string' && typeof headers?.get === 'function';
 }
 
-/** Whether a user has encryption is never guessed: a call fails when `encryption.users` throws or returns no boolean. */
+/**
+ * Whether a user has encryption is never guessed: a call fails when `encryption.users` throws or returns no boolean.
+ */
 function containedUsers(users: (userId: string) => boolean): (userId: string) => boolean {
   return (userId) => {
     let result: unknown;

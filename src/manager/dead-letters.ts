@@ -75,7 +75,9 @@ export class DeadLetters {
     return (await this.#options.storage.listDeadLetters(userId, { limit })).map(toDeadLetter);
   }
 
-  /** Resolves to true after success, and deletes the dead letter; to false if a callback failed or the id is unknown. */
+  /**
+   * Resolves to true after success, and deletes the dead letter; to false if a callback failed or the id is unknown.
+   */
   async retry(userId: string, id: string): Promise<boolean> {
     const { storage, lifecycle, redeliver } = this.#options;
     const letter = (await this.list(userId)).find((each) => each.id === id);

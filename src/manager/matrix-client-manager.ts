@@ -106,7 +106,10 @@ export class MatrixClientManager implements AsyncDisposable {
     return lifecycle.untilCallsAborted(users.connections.open(read));
   }
 
-  /** Stops the user's client. Resolves when it has ended, to whether there was one. The user's callbacks stay registered. */
+  /**
+   * Stops the user's client. Resolves when it has ended, to whether there was one. The user's callbacks stay
+   * registered.
+   */
   async stopClient(userId: string): Promise<boolean> {
     return this.#partsFor(userId).users.stop(userId);
   }
@@ -116,7 +119,9 @@ export class MatrixClientManager implements AsyncDisposable {
     return this.#parts.users.registry.has(userId);
   }
 
-  /** State of the user's client; undefined if there is none. A failed client is listed until it is started or stopped. */
+  /**
+   * State of the user's client; undefined if there is none. A failed client is listed until it is started or stopped.
+   */
   clientInfo(userId: string): ClientInfo | undefined {
     return this.#parts.users.registry.info(userId);
   }
@@ -125,7 +130,9 @@ export class MatrixClientManager implements AsyncDisposable {
     return this.#parts.users.registry.list();
   }
 
-  /** Marks the user as active, which restarts the idle time-out of the client. Returns whether the user has a client. */
+  /**
+   * Marks the user as active, which restarts the idle time-out of the client. Returns whether the user has a client.
+   */
   touch(userId: string): boolean {
     return this.#partsFor(userId).users.registry.touch(userId);
   }
@@ -235,8 +242,8 @@ export class MatrixClientManager implements AsyncDisposable {
    * Replaces the user's cross-signing keys, secret storage and key backup, for instance after the recovery key was
    * lost. Other users see that the identity has changed; room keys in the old backup are lost. `authenticate` answers
    * the homeserver's user-interactive authentication, by default with a temporary password. Throws
-   * `ENCRYPTION_UNAVAILABLE` and `ENCRYPTION_SETUP_FAILED`. If the application did not store the new recovery key, nothing
-   * was replaced. If a later step failed, secret storage is already new: call this again.
+   * `ENCRYPTION_UNAVAILABLE` and `ENCRYPTION_SETUP_FAILED`. If the application did not store the new recovery key,
+   * nothing was replaced. If a later step failed, secret storage is already new: call this again.
    */
   async resetIdentity(userId: string, options: ResetIdentityOptions = {}): Promise<EncryptionStatus> {
     const { calls } = this.#partsFor(userId);
@@ -273,8 +280,8 @@ export class MatrixClientManager implements AsyncDisposable {
   }
 
   /**
-   * Messages sent with `durable: true`: those in `state`, which is queued, failed, or recently sent. Oldest first; failed
-   * and sent ones in the order in which they failed or were sent.
+   * Messages sent with `durable: true`: those in `state`, which is queued, failed, or recently sent. Oldest first;
+   * failed and sent ones in the order in which they failed or were sent.
    */
   async listSends(options: ListSendsOptions = {}): Promise<OutboxEntry[]> {
     const { userId, state = 'queued' } = this.#read('listSends()', listSendsSchema, options);
@@ -353,7 +360,9 @@ export class MatrixClientManager implements AsyncDisposable {
     throw invalidOptions('manager.admin needs the option `admin`');
   }
 
-  /** Calls `listener` for each event of this name. Its errors are logged. Returns a function that removes the listener. */
+  /**
+   * Calls `listener` for each event of this name. Its errors are logged. Returns a function that removes the listener.
+   */
   on<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): () => void {
     return this.#parts.events.on(name, listener);
   }

@@ -46,7 +46,10 @@ export interface MatrixClientManagerOptions {
   readonly homeserverUrl: string;
   /** The server name in user ids. @default the admin's server name, else the URL's host */
   readonly serverName?: string;
-  /** A server admin, with a token or a password. Needed for provisioning, `manager.admin`, and reading rooms without a `userId`. */
+  /**
+   * A server admin, with a token or a password. Needed for provisioning, `manager.admin`, and reading rooms without a
+   * `userId`.
+   */
   readonly admin?: AdminAccount;
   /** Makes accounts and sessions. @default a SynapseAdminProvisioner with `admin` */
   readonly provisioner?: Provisioner;
@@ -58,13 +61,22 @@ export interface MatrixClientManagerOptions {
   readonly credentials?: CredentialsSource;
   /** Display name of new devices; other users see it. @default 'matrix-client-manager' */
   readonly deviceName?: string;
-  /** Keeps credentials, sync positions, dead letters and durable sends. The manager closes it at shutdown. @default memoryStorage() */
+  /**
+   * Keeps credentials, sync positions, dead letters and durable sends. The manager closes it at shutdown.
+   * @default memoryStorage()
+   */
   readonly storage?: Storage;
   /** The client of a user who is inactive for this long is stopped, in milliseconds. @default 7_200_000 (2 hours) */
   readonly idleTimeoutMs?: number;
-  /** Decides from a user's activity whether their client is live, resting or stopped. @default activityPolicy({ idleTimeoutMs }) */
+  /**
+   * Decides from a user's activity whether their client is live, resting or stopped.
+   * @default activityPolicy({ idleTimeoutMs })
+   */
   readonly connectionPolicy?: ConnectionPolicy;
-  /** When the process uses more heap than this, the least recently active clients are stopped, in bytes. @default Infinity */
+  /**
+   * When the process uses more heap than this, the least recently active clients are stopped, in bytes.
+   * @default Infinity
+   */
   readonly maxHeapBytes?: number;
   /** How often the manager checks which clients must rest, stop or start, in milliseconds. @default 60_000 */
   readonly sweepIntervalMs?: number;
@@ -111,7 +123,10 @@ export interface MatrixClientManagerOptions {
   readonly requestTimeoutMs?: number;
   /** How long the homeserver may hold a sync request while there are no new events, in milliseconds. @default 30_000 */
   readonly pollTimeoutMs?: number;
-  /** Largest accepted response of the homeserver, in bytes. The first sync of a large account takes megabytes. @default 268_435_456 */
+  /**
+   * Largest accepted response of the homeserver, in bytes. The first sync of a large account takes megabytes.
+   * @default 268_435_456
+   */
   readonly maxResponseBytes?: number;
   /** Largest file that may be sent or downloaded, in bytes. @default 104_857_600 (100 MiB) */
   readonly maxFileBytes?: number;
@@ -131,15 +146,24 @@ export interface MatrixClientManagerOptions {
   readonly encryption?: EncryptionOptions;
   /** Source of the current time and of all timers. @default systemClock */
   readonly clock?: Clock;
-  /** Has `debug`, `info`, `warn` and `error`, each called with `(object, message)`, such as a pino instance. @default none */
+  /**
+   * Has `debug`, `info`, `warn` and `error`, each called with `(object, message)`, such as a pino instance.
+   * @default none
+   */
   readonly logger?: Logger;
   /** OpenTelemetry meter provider, for metrics. @default the global one at the time the manager is made */
   readonly meterProvider?: MeterProvider;
   /** OpenTelemetry tracer provider, for traces. @default the global one */
   readonly tracerProvider?: TracerProvider;
-  /** Sends requests. Replace it to use a proxy or a test double. @default the global fetch, looked up at each request */
+  /**
+   * Sends requests. Replace it to use a proxy or a test double.
+   * @default the global fetch, looked up at each request
+   */
   readonly fetch?: Fetch;
-  /** Sends requests instead of `fetch`, such as `undiciTransport()` of `matrix-client-manager/undici`. @default a transport on `fetch` */
+  /**
+   * Sends requests instead of `fetch`, such as `undiciTransport()` of `matrix-client-manager/undici`.
+   * @default a transport on `fetch`
+   */
   readonly transport?: Transport;
 }
 
@@ -210,7 +234,10 @@ const optionsSchema = optionsOf<CheckedOptions>({
   transport: v.optional(withMethods<Transport>('open')),
 });
 
-/** Checks the caller's options and fills in the defaults. Throws `INVALID_OPTIONS`; `INVALID_USER_ID` for a bad admin user id. */
+/**
+ * Checks the caller's options and fills in the defaults. Throws `INVALID_OPTIONS`; `INVALID_USER_ID` for a bad admin
+ * user id.
+ */
 export function readOptions(options: MatrixClientManagerOptions): Settings {
   const { fetch, transport, serverName, ...checked } = checkOptions('MatrixClientManager', optionsSchema, options);
   if (fetch && transport) throw invalidOptions('expected `fetch` or `transport`, got both');

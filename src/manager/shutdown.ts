@@ -8,9 +8,9 @@ import type { Parts } from './compose.js';
 const STEP_TIMEOUT_MS = 30_000;
 
 /**
- * Ends all parts of a manager, in this order. Call it once, after `lifecycle.beginShutdown()`. Each step has a time-out;
- * a failed step does not prevent the later ones, so that a transport that fails to close does not leave the storage
- * open. Logs each failure. After the last step, rejects with the failure, or with an AggregateError of several.
+ * Ends all parts of a manager, in this order. Call it once, after `lifecycle.beginShutdown()`. Each step has a
+ * time-out; a failed step does not prevent the later ones, so that a transport that fails to close does not leave the
+ * storage open. Logs each failure. After the last step, rejects with the failure, or with an AggregateError of several.
  */
 export async function shutDown(parts: Parts): Promise<void> {
   const { accounts, callbacks, encryption, events, gate, lifecycle, sendQueue, settings, users } = parts;

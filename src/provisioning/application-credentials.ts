@@ -44,7 +44,9 @@ const ATTEMPTS = 3;
 const RETRY_DELAY_MS = 1_000;
 const MAX_RETRY_DELAY_MS = 300_000;
 
-/** Calls the application's store of credentials. Handles functions that throw, reject, hang, or return invalid values. */
+/**
+ * Calls the application's store of credentials. Handles functions that throw, reject, hang, or return invalid values.
+ */
 export class ApplicationCredentials {
   readonly #context: Pick<Context, 'clock' | 'logger'>;
   readonly #source: CredentialsSource;
@@ -83,7 +85,10 @@ export class ApplicationCredentials {
     return credentials;
   }
 
-  /** Throws `INVALID_OPTIONS` if called from within the application's `get` for this user: the call would wait for itself. */
+  /**
+   * Throws `INVALID_OPTIONS` if called from within the application's `get` for this user: the call would wait for
+   * itself.
+   */
   assertNotInsideGet(userId: string): void {
     const asking = this.#runningGet.getStore();
     if (!asking || asking.done || asking.userId !== userId) return;
@@ -119,7 +124,10 @@ export class ApplicationCredentials {
     }
   }
 
-  /** Has the application delete the user's credentials; does nothing for a function. Rejects after a few failed attempts. */
+  /**
+   * Has the application delete the user's credentials; does nothing for a function. Rejects after a few failed
+   * attempts.
+   */
   async delete(userId: string): Promise<void> {
     const source = this.#source;
     this.#unsaved.delete(userId);
@@ -129,8 +137,8 @@ export class ApplicationCredentials {
   }
 
   /**
-   * Runs `change` until it succeeds, up to `attempts` times. The changes of a user run one after the other, so that older
-   * credentials cannot overwrite newer ones.
+   * Runs `change` until it succeeds, up to `attempts` times. The changes of a user run one after the other, so that
+   * older credentials cannot overwrite newer ones.
    */
   async #repeat(userId: string, change: () => unknown, attempts: number, failed = 0): Promise<void> {
     const { clock, logger } = this.#context;

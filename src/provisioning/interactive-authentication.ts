@@ -1,4 +1,7 @@
-/** A request of matrix-js-sdk. `auth` is null at first; after a response with an authentication session, it is the `auth` dict. */
+/**
+ * A request of matrix-js-sdk. `auth` is null at first; after a response with an authentication session, it is the
+ * `auth` dict.
+ */
 export type AuthenticatedRequest = (auth: Record<string, unknown> | null) => Promise<void>;
 
 /** How many passwords are tried. A concurrent login for the user may replace a temporary password before its use. */
@@ -38,7 +41,10 @@ function responseBody(error: unknown): { session?: unknown; errcode?: unknown } 
   return typeof data === 'object' && data !== null ? data : {};
 }
 
-/** Resolves to a fixed password the first time, then to undefined: if it was refused once, another attempt would fail too. */
+/**
+ * Resolves to a fixed password the first time, then to undefined: if it was refused once, another attempt would fail
+ * too.
+ */
 export function onlyOnce(password: string | undefined): () => Promise<string | undefined> {
   let next = password;
   return async () => {

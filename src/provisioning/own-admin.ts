@@ -17,7 +17,10 @@ export type AdminAccount =
   | { readonly userId: string; readonly accessToken: string; readonly password?: string }
   | { readonly userId: string; readonly password: string; readonly accessToken?: string };
 
-/** The schema of {@link AdminAccount}. All keys of `Credentials` are allowed, so that the result of a login can be passed. */
+/**
+ * The schema of {@link AdminAccount}. All keys of `Credentials` are allowed, so that the result of a login can be
+ * passed.
+ */
 export const adminSchema = v.pipe(
   optionsOf<
     Partial<Record<'accessToken' | 'password', string>> & { userId: string; deviceId?: string; refreshToken?: string }

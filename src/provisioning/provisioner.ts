@@ -14,8 +14,8 @@ export interface EnsuredUser {
   /** Whether this call made the account. */
   readonly created: boolean;
   /**
-   * The password that is valid after this call, if the provisioner knows one. The manager passes it to `openSession` and
-   * uses it for user-interactive authentication. It is not stored.
+   * The password that is valid after this call, if the provisioner knows one. The manager passes it to `openSession`
+   * and uses it for user-interactive authentication. It is not stored.
    */
   readonly password?: string;
 }

@@ -35,7 +35,9 @@ export class SynapseAdminHttp {
     return { running: this.#queue.pending, waiting: this.#queue.size };
   }
 
-  /** Runs `task` when fewer than `adminConcurrency` tasks run. When `signal` is aborted, rejects at once with `ABORTED`. */
+  /**
+   * Runs `task` when fewer than `adminConcurrency` tasks run. When `signal` is aborted, rejects at once with `ABORTED`.
+   */
   async runLimited<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
       return await this.#queue.add(task, { ...(signal && { signal }) });

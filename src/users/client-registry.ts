@@ -145,9 +145,9 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   }
 
   /**
-   * Counts an open connection of the user. Until {@link connectionClosed} was called for each, the user's clients are not
-   * stopped as idle, do not rest and are not evicted. {@link stop} still stops them; a client started later is protected
-   * again.
+   * Counts an open connection of the user. Until {@link connectionClosed} was called for each, the user's clients are
+   * not stopped as idle, do not rest and are not evicted. {@link stop} still stops them; a client started later is
+   * protected again.
    */
   connectionOpened(userId: string): void {
     this.#connectionCounts.set(userId, this.connectionCount(userId) + 1);
@@ -254,7 +254,10 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     return slot.phase.state === 'stopping' ? slot.phase.stopped : (slot as StartingOrRunningSlot<Client>);
   }
 
-  /** The start begins after the slot is in the map and the listeners have seen `starting`, else they could see `live` first. */
+  /**
+   * The start begins after the slot is in the map and the listeners have seen `starting`, else they could see `live`
+   * first.
+   */
   #beginStart(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot<Client> {
     const now = this.#context.clock.now();
     const stateReported = Promise.withResolvers<void>();
@@ -435,8 +438,8 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
   }
 
   /**
-   * Moves the client to the end of the eviction order, or before all active ones if it was prewarmed, and lets the policy
-   * review it. Does nothing while a lease or a connection protects it.
+   * Moves the client to the end of the eviction order, or before all active ones if it was prewarmed, and lets the
+   * policy review it. Does nothing while a lease or a connection protects it.
    */
   #trackIdleTime(slot: Slot<Client>): void {
     const isLive = slot.phase.state === 'live' || slot.phase.state === 'reconnecting';

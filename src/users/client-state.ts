@@ -1,9 +1,9 @@
 import type { MatrixClientManagerError } from '../core/errors.js';
 
 /**
- * A start leads from `starting` to `live`, or to `failed`. A running client alternates between `live` and `reconnecting`.
- * A stop leads to `stopping`, then to `stopped`, or to `failed` if an error ended the client. `stopped` occurs in events
- * only: `clientInfo` returns undefined for a stopped client.
+ * A start leads from `starting` to `live`, or to `failed`. A running client alternates between `live` and
+ * `reconnecting`. A stop leads to `stopping`, then to `stopped`, or to `failed` if an error ended the client. `stopped`
+ * occurs in events only: `clientInfo` returns undefined for a stopped client.
  */
 export type ClientState = 'starting' | 'live' | 'reconnecting' | 'stopping' | 'stopped' | 'failed';
 
@@ -23,8 +23,8 @@ export interface ClientInfo {
   /** When the client entered this state. */
   readonly since: number;
   /**
-   * When the user was last active: at a start, the begin or end of a call, `touch()`, or the close of a connection. 0 for
-   * a client that was started ahead of the user's usual hour, until the user is active.
+   * When the user was last active: at a start, the begin or end of a call, `touch()`, or the close of a connection. 0
+   * for a client that was started ahead of the user's usual hour, until the user is active.
    */
   readonly lastActivityAt: number;
   /** How many running calls use the client. Until they end it is not stopped as idle and not evicted. */

@@ -49,8 +49,8 @@ export interface ActivityPolicyOptions {
 }
 
 /**
- * How long a client that was started ahead of the usual hour stays up without activity, in milliseconds. Longer than the
- * default of `wakeAheadMs` plus that hour, so that the client still runs at the end of the hour.
+ * How long a client that was started ahead of the usual hour stays up without activity, in milliseconds. Longer than
+ * the default of `wakeAheadMs` plus that hour, so that the client still runs at the end of the hour.
  */
 const PREWARMED_CLIENT_MS = 4_500_000;
 

@@ -20,7 +20,9 @@ export class DueTimes {
     return this.#times.has(userId);
   }
 
-  /** Sets the time at which the user is due, in milliseconds since the Unix epoch. Replaces a time that was set before. */
+  /**
+   * Sets the time at which the user is due, in milliseconds since the Unix epoch. Replaces a time that was set before.
+   */
   schedule(userId: string, at: number): void {
     this.cancel(userId);
     const bucket = this.#bucketOf(at);

@@ -1,6 +1,8 @@
 /** The users whose clients may be evicted, in the order of their last activity. */
 export class EvictionOrder {
-  /** Users who were not active since their client was started ahead of a usual hour. Their clients are evicted first. */
+  /**
+   * Users who were not active since their client was started ahead of a usual hour. Their clients are evicted first.
+   */
   readonly #inactive = new Set<string>();
   /** A Set keeps the order of insertion. */
   readonly #active = new Set<string>();

@@ -9,8 +9,8 @@ export class Semaphore {
   #evicting = 0;
 
   /**
-   * @param evictOne - called once per waiter; stops one that was admitted and resolves when it has stopped; undefined if
-   * none can be stopped now. @default none
+   * @param evictOne - called once per waiter; stops one that was admitted and resolves when it has stopped. Returns
+   * undefined if none can be stopped now. @default none
    */
   constructor(limit: number, evictOne: () => Promise<unknown> | undefined = () => undefined) {
     this.#limit = limit;

@@ -11,8 +11,8 @@ export type CreateEngine = (user: SyncUser) => SessionEngine<MatrixClient>;
 let loading: Promise<typeof SyncClientModule> | undefined;
 
 /**
- * Loads what makes engines that poll: a matrix-js-sdk client with a sync of its own for each user. It is imported at the
- * first start, because loading matrix-js-sdk takes longer than the rest of the library.
+ * Loads what makes engines that poll: a matrix-js-sdk client with a sync of its own for each user. It is imported at
+ * the first start, because loading matrix-js-sdk takes longer than the rest of the library.
  */
 export async function loadPollingEngines(context: HomeserverContext, settings: SyncSettings): Promise<CreateEngine> {
   loading ??= import('../sdk/sync-client.js').finally(() => (loading = undefined));

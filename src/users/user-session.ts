@@ -124,8 +124,8 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
   }
 
   /**
-   * Call this when a request of the user failed. After a 403 or 404 for a room, drops the room's timeline in memory, and
-   * checks before the next sync whether the room still exists.
+   * Call this when a request of the user failed. After a 403 or 404 for a room, drops the room's timeline in memory,
+   * and checks before the next sync whether the room still exists.
    */
   requestFailed(error: unknown): void {
     if (!isManagerError(error) || error.roomId === undefined || ![403, 404].includes(error.status ?? 0)) return;
@@ -295,7 +295,9 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
     if (this.#claimLoss) throw this.#claimLoss;
   }
 
-  /** If `error` says that the user has another owner: begins no callback and no commit from now on, and ends the client. */
+  /**
+   * If `error` says that the user has another owner: begins no callback and no commit from now on, and ends the client.
+   */
   #endIfOwnedElsewhere(error: unknown): boolean {
     if (!isManagerError(error, 'OWNED_ELSEWHERE')) return false;
     if (this.#claimLoss) return true;
