@@ -8,16 +8,16 @@
 export type { CallOptions } from './core/call-options.js';
 export { MatrixClientManager } from './manager/matrix-client-manager.js';
 export type { MatrixClientManagerOptions } from './manager/options.js';
-export type { ManagerEvents } from './manager/events.js';
-export type { ResetIdentityOptions } from './encryption/identity/reset-identity-options.js';
-export type { SendReadReceiptOptions } from './ephemeral/send-read-receipt-options.js';
-export type { SendTypingOptions } from './ephemeral/send-typing-options.js';
+export type { ManagerEvents } from './manager/event-hub.js';
+export type { ResetIdentityOptions } from './encryption/identity/identity-options.js';
+export type { SendReadReceiptOptions } from './ephemeral/receipt-sender.js';
+export type { SendTypingOptions } from './ephemeral/typing-notifier.js';
 export type { DownloadFileOptions, OutgoingFile, SendFileOptions } from './files/file-options.js';
-export type { ForgetUserOptions } from './manager/forget-user-options.js';
+export type { ForgetUserOptions } from './manager/forget-user.js';
 export type { Health } from './manager/health.js';
-export type { ManagerStats } from './manager/manager-stats.js';
-export type { GetRoomMessagesOptions } from './messages/page-options.js';
-export type { ListSendsOptions } from './sending/list-sends-options.js';
+export type { ManagerStats } from './manager/gauges.js';
+export type { GetRoomMessagesOptions } from './messages/page-reader.js';
+export type { ListSendsOptions } from './sending/outbox.js';
 export type { SendMessageOptions } from './sending/send-message-options.js';
 export type { ConnectOptions } from './users/connect-options.js';
 export type { StartClientOptions } from './users/start-client-options.js';
@@ -86,7 +86,7 @@ export type { OutboxEntry } from './sending/outbox.js';
 // Storage
 export { memoryStorage } from './storage/memory-storage.js';
 export { sqliteStorage } from './storage/sqlite-storage.js';
-export { storageLimits } from './storage/storage-limits.js';
+export { storageLimits } from './storage/storage.js';
 export type { CorruptionInfo, SqliteStorageOptions } from './storage/sqlite-storage-options.js';
 export type { Storage } from './storage/storage.js';
 export type {
@@ -96,8 +96,8 @@ export type {
   JournalEntry,
   StoredCheckpoint,
 } from './storage/checkpoint.js';
-export type { StoredDeadLetter, StoredError } from './storage/dead-letter.js';
-export type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './storage/queued-send.js';
+export type { StoredDeadLetter, StoredError } from './storage/storage.js';
+export type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './storage/storage.js';
 
 // Interfaces that an application can implement
 export { systemClock } from './core/clock.js';

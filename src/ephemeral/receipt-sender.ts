@@ -1,10 +1,28 @@
 import * as v from 'valibot';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { RecentMap } from '../core/recent-map.js';
-import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
+import { eventId, flag, optionsOf, roomId, signal, userId } from '../core/validation.js';
+import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
-import type { SendReadReceiptOptions } from './send-read-receipt-options.js';
+
+export interface SendReadReceiptOptions {
+  readonly userId: string;
+  readonly roomId: string;
+  /** The event up to which the user has read. */
+  readonly eventId: string;
+  /** Whether only the user's own devices see the receipt. @default false */
+  readonly private?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const sendReadReceiptSchema = optionsOf<SendReadReceiptOptions>({
+  userId,
+  roomId,
+  eventId,
+  private: v.optional(flag),
+  signal: v.optional(signal),
+});
 
 /** Number of last receipts kept, by user, room and receipt type. Without the last one, a repeated receipt is sent again. */
 const MAX_SENT = 10_000;

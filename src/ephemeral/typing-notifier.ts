@@ -1,11 +1,29 @@
 import * as v from 'valibot';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { RecentMap } from '../core/recent-map.js';
-import type { HomeserverContext } from '../http/homeserver-context.js';
 import { path } from '../http/path.js';
 import { defaultRetryPolicy, withRetries } from '../http/retry.js';
+import { flag, optionsOf, roomId, signal, userId, wholeNumber } from '../core/validation.js';
+import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { Session } from '../http/session.js';
-import type { SendTypingOptions } from './send-typing-options.js';
+
+export interface SendTypingOptions {
+  readonly userId: string;
+  readonly roomId: string;
+  /** Whether the user is typing now. */
+  readonly typing: boolean;
+  /** How long the notification is shown unless it is renewed, in milliseconds. @default 30_000 */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const sendTypingSchema = optionsOf<SendTypingOptions>({
+  userId,
+  roomId,
+  typing: flag,
+  timeoutMs: v.optional(wholeNumber(1, 600_000)),
+  signal: v.optional(signal),
+});
 
 /** A notification is renewed only in the last quarter of its time-out, so that it neither expires nor is sent too often. */
 const RENEW_IN_LAST = 1 / 4;

@@ -1,10 +1,43 @@
 import * as v from 'valibot';
-import { flag, name, object, optionsOf, roomId, signal, userId, wholeNumber } from '../core/validation.js';
+import {
+  flag,
+  name,
+  object,
+  optionsOf,
+  roomId,
+  signal,
+  userId,
+  wholeNumber,
+  checkedAs,
+  isName,
+  shown,
+} from '../core/validation.js';
 import { toContentPart } from '../core/content-part.js';
-import type { EventContent } from '../core/raw-event.js';
 import { fileBody } from './file-body.js';
 import type { FileBody } from './file-body.js';
-import { fileName, mimeType } from './file-labels.js';
+import type { EventContent } from '../core/raw-event.js';
+
+/** An HTTP token: the type, the subtype, and parameter names of a media type. */
+const TOKEN = String.raw`[\w!#$%&'*+.^\`|~-]+`;
+const MIME_TYPE = new RegExp(String.raw`^${TOKEN}/${TOKEN}(?: *; *${TOKEN}=(?:${TOKEN}|"[ !#-\[\]-~]*"))*$`);
+const MAX_MIME_TYPE_LENGTH = 255;
+
+/** A file name in any script, without line breaks and other control characters. */
+const fileName = checkedAs<string>(
+  'a file name without control characters',
+  (value) => isName(value) && /^\P{Cc}*$/u.test(value),
+  shown,
+);
+
+/**
+ * A media type that is valid in an HTTP header.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#name-media-type
+ */
+const mimeType = checkedAs<string>(
+  'a media type such as image/png',
+  (value) => typeof value === 'string' && value.length <= MAX_MIME_TYPE_LENGTH && MIME_TYPE.test(value),
+  shown,
+);
 
 /** A file to send. */
 export interface OutgoingFile {

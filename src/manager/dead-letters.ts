@@ -7,9 +7,8 @@ import { jsonText } from '../core/json-depth.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { Claim } from '../core/ports/claim.js';
 import { toStoredError } from '../sending/send-failures.js';
-import type { StoredDeadLetter, StoredError } from '../storage/dead-letter.js';
-import { storageLimits } from '../storage/storage-limits.js';
-import type { Storage } from '../storage/storage.js';
+import type { StoredDeadLetter, StoredError, Storage } from '../storage/storage.js';
+import { storageLimits } from '../storage/storage.js';
 import type { EventHub } from './event-hub.js';
 
 /** An event for which a callback failed `callbackAttempts` times, as `deadLetters` lists it. */

@@ -1,11 +1,25 @@
-import type { CallbackRegistry } from '../callbacks/callback-registry.js';
+import * as v from 'valibot';
 import { runAllSteps } from '../core/run-all-steps.js';
 import { isManagerError } from '../core/errors.js';
+import { flag, optionsOf } from '../core/validation.js';
+import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { Logger } from '../core/logger.js';
 import type { Outbox } from '../sending/outbox.js';
 import type { Accounts } from '../provisioning/accounts.js';
 import type { Encryption } from '../users/encryption.js';
 import type { UserSessions } from '../users/user-sessions.js';
+
+export interface ForgetUserOptions {
+  /**
+   * Whether to log the session out, which removes its device at the homeserver. This needs a provisioner. A failed
+   * logout is logged. @default true
+   */
+  readonly logOut?: boolean | undefined;
+}
+
+export const forgetUserSchema = optionsOf<ForgetUserOptions>({
+  logOut: v.optional(flag),
+});
 
 export interface ForgetUserParts {
   readonly accounts: Accounts;

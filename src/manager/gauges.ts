@@ -6,7 +6,14 @@ import type { SendQueue } from '../sending/send-queue.js';
 import type { Gauges } from '../telemetry/gauges.js';
 import type { Encryption } from '../users/encryption.js';
 import type { UserSessions } from '../users/user-sessions.js';
-import type { ManagerStats } from './manager-stats.js';
+import type { TelemetryStats } from '../telemetry/telemetry-stats.js';
+import type { ClientCounts, StopReason } from '../users/client-state.js';
+
+/** Current gauges and cumulative counts of the manager: the same numbers that OpenTelemetry exports. */
+export interface ManagerStats extends Gauges, TelemetryStats {
+  readonly clients: ClientCounts;
+  readonly stops: Readonly<Record<StopReason, number>>;
+}
 
 export interface MeasuredParts {
   readonly adminHttp: SynapseAdminHttp | undefined;

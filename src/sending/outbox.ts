@@ -1,16 +1,28 @@
+import * as v from 'valibot';
 import { delay, orAborted, throwIfAborted } from '../core/abort.js';
 import { toContentPart } from '../core/content-part.js';
-import type { EventContent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
 import { retryDelayMs } from '../http/retry.js';
-import type { OutgoingSend, QueuedSend as StoredSend, SendState } from '../storage/queued-send.js';
-import type { StoredError } from '../storage/dead-letter.js';
-import type { Storage } from '../storage/storage.js';
 import { SendGivenUpError, toStoredError } from './send-failures.js';
 import { OPERATION, RETRY_DELAYS, SendRetrier } from './send-retrier.js';
 import type { DurableMessage, SendRetrierContext, SendRetrierOptions } from './send-retrier.js';
+import { oneOf, optionsOf, userId } from '../core/validation.js';
+import type { EventContent } from '../core/raw-event.js';
+import type { OutgoingSend, QueuedSend as StoredSend, SendState, StoredError, Storage } from '../storage/storage.js';
 import type { OutgoingMessage } from './outgoing-message.js';
 import type { SendQueue } from './send-queue.js';
+
+export interface ListSendsOptions {
+  /** Only the sends of this user. @default those of all users */
+  readonly userId?: string | undefined;
+  /** `queued`: waiting or being sent. `failed`: refused or given up. `sent`: accepted by the homeserver. @default 'queued' */
+  readonly state?: 'queued' | 'failed' | 'sent' | undefined;
+}
+
+export const listSendsSchema = optionsOf<ListSendsOptions>({
+  userId: v.optional(userId),
+  state: v.optional(oneOf('queued', 'failed', 'sent')),
+});
 
 /** A message accepted with `durable: true`, and its state. */
 export interface OutboxEntry {

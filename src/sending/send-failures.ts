@@ -2,7 +2,7 @@ import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
-import type { StoredError } from '../storage/dead-letter.js';
+import type { StoredError } from '../storage/storage.js';
 
 /** A message failed for longer than `sendTimeoutMs` while the homeserver answered other requests. */
 export class SendGivenUpError extends MatrixClientManagerError {

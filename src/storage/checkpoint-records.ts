@@ -1,5 +1,5 @@
 import type { CheckpointChange, DeliveredPosition, JournalEntry, StoredCheckpoint } from './checkpoint.js';
-import { storageLimits } from './storage-limits.js';
+import { storageLimits } from './storage.js';
 import type { RecordKind, Records } from './records.js';
 
 /**

@@ -1,12 +1,18 @@
 import type { Credentials } from '../core/credentials.js';
 import type { CheckpointChange, StoredCheckpoint } from './checkpoint.js';
 import { checkpointWrites, readCheckpoint } from './checkpoint-records.js';
-import type { StoredDeadLetter, StoredError } from './dead-letter.js';
-import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './queued-send.js';
+import type {
+  StoredDeadLetter,
+  StoredError,
+  EnqueueResult,
+  OutgoingSend,
+  QueuedSend,
+  SendState,
+  Storage,
+} from './storage.js';
 import type { Records } from './records.js';
 import { enqueueSend, sendStates, settleSend } from './send-records.js';
-import { defaultDeadLetterLimit, storageLimits } from './storage-limits.js';
-import type { Storage } from './storage.js';
+import { defaultDeadLetterLimit, storageLimits } from './storage.js';
 
 /**
  * How durable a change must be when its promise resolves. `process`: survives a crash of the process, which needs only a

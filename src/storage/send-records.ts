@@ -1,6 +1,5 @@
-import type { StoredError } from './dead-letter.js';
-import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './queued-send.js';
-import { storageLimits } from './storage-limits.js';
+import type { StoredError, EnqueueResult, OutgoingSend, QueuedSend, SendState } from './storage.js';
+import { storageLimits } from './storage.js';
 import type { Records } from './records.js';
 
 /** The final state of a send. */

@@ -1,8 +1,6 @@
 import type { Credentials } from '../core/credentials.js';
 import type { Claim } from '../core/ports/claim.js';
 import type { CheckpointChange, StoredCheckpoint } from './checkpoint.js';
-import type { StoredDeadLetter, StoredError } from './dead-letter.js';
-import type { EnqueueResult, OutgoingSend, QueuedSend, SendState } from './queued-send.js';
 
 /**
  * Stores the data that must outlive a client and, with a persistent storage, the process.
@@ -50,3 +48,61 @@ export interface Storage extends AsyncDisposable {
   /** Completes pending calls, then releases files and timers. Idempotent. Every later call of another method rejects. */
   close(): Promise<void>;
 }
+
+/** An event that a callback failed to handle in all of its attempts. */
+export interface StoredDeadLetter {
+  /** Unique per user. Derived from the event, so that adding a dead letter again after a crash replaces it. */
+  readonly id: string;
+  /** The event as JSON text, opaque to the storage. */
+  readonly event: string;
+  readonly error: StoredError;
+  /** Milliseconds since the Unix epoch. */
+  readonly failedAt: number;
+  readonly attempts: number;
+}
+
+/** The stored form of an error, without fields that could contain a secret. */
+export interface StoredError {
+  readonly name: string;
+  readonly message: string;
+  readonly code?: string;
+}
+
+/** A message that was accepted for durable sending. */
+export interface OutgoingSend {
+  /** Unique per user. The homeserver and the queue detect duplicates by it. */
+  readonly txnId: string;
+  readonly roomId: string;
+  /** Event type, such as `m.room.message`. */
+  readonly type: string;
+  /** The event's content as JSON text, opaque to the storage. */
+  readonly content: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly enqueuedAt: number;
+}
+
+/** A durable send and its state. The content of a sent message is not stored. */
+export type QueuedSend =
+  | (OutgoingSend & { readonly userId: string; readonly state: 'queued' })
+  | (OutgoingSend & { readonly userId: string; readonly state: 'failed'; readonly error: StoredError })
+  | (Omit<OutgoingSend, 'content'> & { readonly userId: string; readonly state: 'sent'; readonly eventId: string });
+
+export type SendState = QueuedSend['state'];
+
+/** The result of `enqueueSend`. If the user already has a send with the `txnId`, `added` is false and `send` is that one. */
+export interface EnqueueResult {
+  readonly added: boolean;
+  readonly send: QueuedSend;
+}
+
+/** The maximum number of records per user that a storage keeps. Beyond a limit the oldest records are deleted. */
+export const storageLimits = {
+  /** Handled events that are newer than the stored sync token. */
+  journalEntries: 10_000,
+  deadLetters: 1_000,
+  /** Sent and failed sends, each with their own limit, by the time they settled. Queued sends are never deleted. */
+  settledSends: 200,
+} as const;
+
+/** How many dead letters are listed by default. */
+export const defaultDeadLetterLimit = 100;

@@ -1,17 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { delay, throwIfAborted, whenAborted } from '../core/abort.js';
-import { isManagerError } from '../core/errors.js';
-import type { MatrixClientManagerError } from '../core/errors.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import { retryDelayMs } from '../http/retry.js';
-import { clientFailure } from './client-failure.js';
-import type { FastStart } from './fast-start.js';
 import { initialLimit, syncLimit, uncachedFilter } from './sync-query.js';
-import type { SyncContext } from './sync-context.js';
 import { requestSync, SYNC_PATH } from './sync-requests.js';
 import type { SyncQuery } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
 import type { ParsedSync } from './sync-response.js';
+import type { FastStart } from './fast-start.js';
+import type { SyncContext } from './sync-context.js';
 
 /** The part of the client's encryption that the poll uses. */
 export interface PollEncryption {
@@ -290,4 +288,10 @@ export class SyncPoll {
     this.#connected = connected;
     this.#options.onReachableChanged(connected);
   }
+}
+
+/** The error that a failed client reports: the error itself, or `CLIENT_FAILED` with it as the cause. */
+export function clientFailure(error: unknown, userId: string): MatrixClientManagerError {
+  if (isManagerError(error)) return error;
+  return new MatrixClientManagerError('CLIENT_FAILED', `the client of ${userId} failed`, { userId, cause: error });
 }

@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { MAX_ERROR_BYTES, tooLarge } from '../http/read-text.js';
-import type { TransportRequest } from '../core/ports/transport.js';
+import type { TransportRequest, HttpHeaders } from '../core/ports/transport.js';
 
 /** A response with its body still compressed. */
 export interface RawResponse {
@@ -92,4 +92,24 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
 function isSuccess(status: number): boolean {
   return status >= 200 && status < 300;
+}
+
+/** Wraps the headers object of undici, whose names are lower-case. */
+export class PlainHeaders implements HttpHeaders {
+  readonly #values: Readonly<Record<string, string | string[] | undefined>>;
+
+  constructor(values: Readonly<Record<string, string | string[] | undefined>>) {
+    this.#values = values;
+  }
+
+  get(name: string): string | null {
+    const key = name.toLowerCase();
+    if (!Object.hasOwn(this.#values, key)) return null;
+    const value = this.#values[key];
+    return Array.isArray(value) ? value.join(', ') : (value ?? null);
+  }
+
+  *[Symbol.iterator](): Iterator<[string, string]> {
+    for (const name of Object.keys(this.#values)) yield [name, this.get(name) ?? ''];
+  }
 }

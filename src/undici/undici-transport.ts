@@ -15,8 +15,7 @@ import type {
   TransportRequest,
 } from '../core/ports/transport.js';
 import { decompress } from './decompress.js';
-import { Exchange } from './exchange.js';
-import { PlainHeaders } from './plain-headers.js';
+import { Exchange, PlainHeaders } from './exchange.js';
 import { Pool } from './pool.js';
 
 export interface UndiciTransportOptions {
@@ -138,8 +137,8 @@ class UndiciConnections implements OpenTransport {
 }
 
 /** Converts a global `Request`, which undici's fetch does not accept. */
-function requestParts({ url, method, headers, body }: Request): { readonly url: string } & RequestInit {
-  return { url, method, headers, body };
+function requestParts({ url, method, headers, body, signal }: Request): { readonly url: string } & RequestInit {
+  return { url, method, headers, body, signal };
 }
 
 /** The decompressed body. Empty for an error response that cannot be decompressed, because its status suffices. */

@@ -39,7 +39,7 @@ const verified: ReadonlySet<string> = new Set([
   'resilience/rate-limiter.ts: this.#queues[priority]',
   'sdk/private-surface.ts: (value as Record<string, unknown>)[name]',
   'undici/decompress.ts: decoders[name as keyof typeof decoders]',
-  'undici/plain-headers.ts: this.#values[key]',
+  'undici/exchange.ts: this.#values[key]',
   'undici/undici-transport.ts: options[name]',
   'undici/undici-transport.ts: this.#pools[request.lane]',
 ]);

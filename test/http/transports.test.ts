@@ -341,6 +341,15 @@ describe.each(transports)('over %s', (_name, make) => {
     const posted = await fetch(new Request(`${server.origin}/up`, { method: 'POST', headers, body: 'text' }));
     expect(await posted.json()).toEqual({ body: 'text' });
   });
+
+  it('ends a Request object when its own signal fires', async () => {
+    const server = await serve(() => {}); // answers nothing
+    const { fetch } = open();
+    const leaving = new AbortController();
+    const ended = fetch(new Request(server.origin, { signal: leaving.signal })).catch((error: unknown) => error);
+    leaving.abort();
+    expect(await ended).toMatchObject({ name: 'AbortError' });
+  });
 });
 
 describe.each(transports)('an upload of the SDK over %s', (_name, make) => {

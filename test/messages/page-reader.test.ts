@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RawEvent } from '../../src/core/raw-event.js';
 import { checkOptions } from '../../src/core/validation.js';
-import { getRoomMessagesSchema } from '../../src/messages/page-options.js';
-import { PageReader } from '../../src/messages/page-reader.js';
+import { getRoomMessagesSchema, PageReader } from '../../src/messages/page-reader.js';
 import type { PageClient, PageDecryption } from '../../src/messages/page-reader.js';
 import { RoomTimeline } from '../../src/messages/room-timeline.js';
 import { rejection } from '../support/rejection.js';

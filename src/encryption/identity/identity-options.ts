@@ -1,3 +1,6 @@
+import * as v from 'valibot';
+import { functionOf, optionsOf, signal } from '../../core/validation.js';
+
 /**
  * Which devices of a room's members get its room keys: all devices; devices cross-signed by their owner; or devices
  * and users that the sender has verified. A device without the key cannot decrypt the messages.
@@ -36,3 +39,15 @@ export interface RestoreProgress {
   readonly imported: number;
   readonly total: number;
 }
+
+export interface ResetIdentityOptions {
+  /** Passes the homeserver's user-interactive authentication. @default with a temporary password set by the admin */
+  readonly authenticate?: AuthUploadDeviceSigningKeys | undefined;
+  /** Ends the wait at once. Requests that have reached the homeserver still take effect. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const resetIdentitySchema = optionsOf<ResetIdentityOptions>({
+  authenticate: v.optional(functionOf<AuthUploadDeviceSigningKeys>()),
+  signal: v.optional(signal),
+});

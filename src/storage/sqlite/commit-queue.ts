@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Clock, TimerHandle } from '../../core/clock.js';
 import type { Durability } from '../record-storage.js';
-import { inTransaction } from './transaction.js';
+import { inTransaction } from './statements.js';
 
 export interface Task<T> {
   readonly userId: string | undefined;

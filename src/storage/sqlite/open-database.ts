@@ -7,14 +7,13 @@ import type { Logger } from '../../core/logger.js';
 import type { NormalizedSqliteOptions } from '../sqlite-storage-options.js';
 import type { Layout } from './layout.js';
 import { migrate, probeLayout } from './layout.js';
-import { reportCorruption } from './report-corruption.js';
+import { reportCorruption, setAside } from './report-corruption.js';
 import { lockedError, lockFile } from './file-lock.js';
 import { createKeyring, openKeyring } from './keyring.js';
 import { storageLayout } from './schema.js';
-import { setAside } from './set-aside.js';
 import { isBusy, isDamage, storageError } from './sqlite-errors.js';
 import { openConnection } from './sqlite-module.js';
-import { inTransaction } from './transaction.js';
+import { inTransaction } from './statements.js';
 import { Vault } from './vault.js';
 
 /** An open database: locked by this process, checked, migrated, and with its data key decrypted. */

@@ -1,3 +1,4 @@
+import { existsSync, renameSync } from 'node:fs';
 import { catchRejection } from '../../core/contain.js';
 import type { CorruptionInfo, NormalizedSqliteOptions } from '../sqlite-storage-options.js';
 
@@ -14,4 +15,22 @@ export function reportCorruption(
   } catch (error) {
     failed(error);
   }
+}
+
+/** The suffixes of the files that belong to one database. */
+const suffixes = ['', '-wal', '-shm', '-journal'];
+
+/**
+ * Moves a damaged database to `<path>.corrupt-<time>`, together with its log, so that SQLite's tools can still open it.
+ * @param nowMs - milliseconds since the Unix epoch
+ * @returns the new path of the database
+ */
+export function setAside(path: string, nowMs: number): string {
+  const time = new Date(nowMs).toISOString().replaceAll(/[-:.]/g, '');
+  let target = `${path}.corrupt-${time}`;
+  for (let n = 2; suffixes.some((suffix) => existsSync(target + suffix)); n++) target = `${path}.corrupt-${time}-${n}`;
+  for (const suffix of suffixes) {
+    if (existsSync(path + suffix)) renameSync(path + suffix, target + suffix);
+  }
+  return target;
 }

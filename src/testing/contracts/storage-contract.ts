@@ -1,9 +1,7 @@
 import type { Credentials } from '../../core/credentials.js';
 import type { StoredCheckpoint } from '../../storage/checkpoint.js';
-import type { StoredDeadLetter } from '../../storage/dead-letter.js';
-import type { OutgoingSend } from '../../storage/queued-send.js';
-import { storageLimits } from '../../storage/storage-limits.js';
-import type { Storage } from '../../storage/storage.js';
+import type { StoredDeadLetter, OutgoingSend, Storage } from '../../storage/storage.js';
+import { storageLimits } from '../../storage/storage.js';
 
 /** The functions of a test runner that the suite needs. Pass those of Vitest or Jest. */
 export interface ContractApi {

@@ -6,7 +6,7 @@ import { createKeyring } from '../../../storage/sqlite/keyring.js';
 import type { OpenDatabase } from '../../../storage/sqlite/open-database.js';
 import { openDatabase } from '../../../storage/sqlite/open-database.js';
 import { storageError } from '../../../storage/sqlite/sqlite-errors.js';
-import { inTransaction } from '../../../storage/sqlite/transaction.js';
+import { inTransaction } from '../../../storage/sqlite/statements.js';
 import { Vault } from '../../../storage/sqlite/vault.js';
 import { closedError } from '../../../storage/storage-errors.js';
 import type { KeyFileOptions } from '../../encryption-options.js';
