@@ -219,3 +219,55 @@ describe('a redirect', () => {
     expect(fake.events(roomId).at(-1)?.content).toEqual(body);
   });
 });
+
+describe('a lie about encryption', () => {
+  const algorithm = 'm.megolm.v1.aes-sha2';
+  const encrypted = { type: 'm.room.encryption', content: { algorithm } };
+
+  function withRooms() {
+    const { fake, alice, bob } = setUp();
+    const room = () =>
+      fake.createRoom({ creator: alice.userId, members: [bob.userId], initialState: [encrypted], isDirect: false });
+    const [lied, other] = [room(), room()];
+    const ask = async (path: string, user = alice, more: object = {}): Promise<unknown> =>
+      (await call(fake, path, { token: user.accessToken, ...more })).body;
+    const read = (user = alice, roomId = lied) =>
+      Promise.all([
+        ask('/sync', user),
+        ask(`/rooms/${roomId}/messages?dir=b&limit=50`, user),
+        ask(`/rooms/${roomId}/state`, user),
+        ask(`/rooms/${roomId}/state/m.room.encryption/`, user),
+        ask('/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0', user, {
+          method: 'POST',
+          body: { lists: { all: { ranges: [[0, 9]], timeline_limit: 20, required_state: [['*', '*']] } } },
+        }),
+      ]);
+    return { fake, alice, bob, lied, other, read };
+  }
+
+  it('hides it in every response, of one room and to one user', async () => {
+    const { fake, alice, bob, lied, other, read } = withRooms();
+    const end = fake.faults.hideEncryption({ roomId: lied, userId: alice.userId });
+    const [sync, messages, state, event, sliding] = await read();
+    expect(JSON.stringify([messages, state])).not.toContain(algorithm);
+    expect(event).toEqual({ errcode: 'M_NOT_FOUND', error: 'Event not found.' });
+    const joined = (sync as { rooms: { join: Record<string, object> } }).rooms.join;
+    const listed = (sliding as { rooms: Record<string, object> }).rooms;
+    for (const rooms of [joined, listed]) {
+      expect(JSON.stringify(rooms[lied])).not.toContain(algorithm);
+      expect(JSON.stringify(rooms[other])).toContain(algorithm);
+    }
+    expect((await read(bob)).every((body) => JSON.stringify(body).includes(algorithm))).toBe(true);
+    end();
+    expect((await read()).every((body) => JSON.stringify(body).includes(algorithm))).toBe(true);
+  });
+
+  it('shows another content, such as that of a redacted event', async () => {
+    const { fake, lied, read } = withRooms();
+    fake.faults.changeEncryption({ roomId: lied }, {});
+    const [, messages, state, event] = await read();
+    expect(event).toEqual({});
+    expect(JSON.stringify([messages, state])).toContain('"type":"m.room.encryption"');
+    expect(JSON.stringify([messages, state])).not.toContain(algorithm);
+  });
+});

@@ -1,7 +1,9 @@
 import type { Clock } from '../../../core/clock.js';
 import { delay } from '../../../core/abort.js';
 import { ConnectionDropped } from './connection-dropped.js';
+import type { JsonObject } from '../json.js';
 import { CutResponse } from './cut-response.js';
+import { tellLie } from './encryption-lies.js';
 import type { FaultMatch } from './fault-match.js';
 import { FaultMatcher } from './fault-match.js';
 import type { ReceivedRequest } from './received-request.js';
@@ -10,6 +12,11 @@ const STATUSES_WITHOUT_BODY = new Set([204, 205, 304]);
 
 type Respond = () => Promise<Response>;
 type Fault = (request: ReceivedRequest, answer: Respond) => Promise<Response>;
+
+/** Which requests get another answer about encryption. A condition that is left out matches all. */
+export interface EncryptionFaultMatch extends FaultMatch {
+  readonly roomId?: string;
+}
 
 /** Ends the fault that the call has set. */
 export type Disposer = () => void;
@@ -107,6 +114,22 @@ export class Faults {
     });
   }
 
+  /**
+   * Hides that rooms are encrypted: their `m.room.encryption` events are missing in every response, and reading that state
+   * gets 404. Running requests are not changed.
+   */
+  hideEncryption(match: EncryptionFaultMatch = {}): Disposer {
+    return this.#lieAboutEncryption(match, undefined);
+  }
+
+  /**
+   * Shows the `m.room.encryption` events of rooms with this content: other settings, an unknown algorithm, or `{}` as after
+   * a redaction. Running requests are not changed.
+   */
+  changeEncryption(match: EncryptionFaultMatch, content: Readonly<JsonObject>): Disposer {
+    return this.#lieAboutEncryption(match, content);
+  }
+
   /** Ends the connection without handling the request. */
   drop(match: FaultMatch): Disposer {
     return this.#add(match, async () => {
@@ -155,6 +178,10 @@ export class Faults {
           fault(request, next),
       answer,
     )();
+  }
+
+  #lieAboutEncryption({ roomId, ...match }: EncryptionFaultMatch, content: JsonObject | undefined): Disposer {
+    return this.#add(match, async ({ path }, answer) => tellLie({ roomId, content }, path, await answer()));
   }
 
   #add(match: FaultMatch, fault: Fault): Disposer {
