@@ -30,12 +30,26 @@ const resultChecks: Readonly<Record<Method, (result: unknown) => boolean>> = {
   completeSend: isBoolean,
   failSend: isBoolean,
   deleteSend: isBoolean,
+  getEncryptedRooms: (result) => types.isMap(result),
+  setEncryptedRooms: anyResult,
   deleteUser: anyResult,
 };
 
+/** Methods that a storage may lack. */
+const optional: ReadonlySet<string> = new Set<Method>(['getEncryptedRooms', 'setEncryptedRooms']);
+
+function hasMethod(storage: Storage, name: string): boolean {
+  try {
+    return typeof Reflect.get(storage, name) === 'function';
+  } catch {
+    return false;
+  }
+}
+
 /** Wraps a storage: each method returns a result of the right type, or rejects with an error code, within `timeoutMs`. */
 export function containedStorage(storage: Storage, bounds: Pick<Containment, 'clock' | 'timeoutMs'>): Storage {
-  const methods = Object.entries(resultChecks).map(([name, isValid]) => {
+  const supported = Object.entries(resultChecks).filter(([name]) => !optional.has(name) || hasMethod(storage, name));
+  const methods = supported.map(([name, isValid]) => {
     const callee = `storage.${name}()`;
     const call = async (...args: unknown[]): Promise<unknown> => {
       const result = await callContained({ ...bounds, callee, code: 'STORAGE' }, () => {

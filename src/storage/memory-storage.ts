@@ -25,6 +25,10 @@ class MemoryRecords implements Records {
     return this.#find(userId, kind)?.get(key)?.value;
   }
 
+  has(userId: string, kind: RecordKind, key: string): boolean {
+    return this.get(userId, kind, key) !== undefined;
+  }
+
   put(userId: string, kind: RecordKind, key: string, value: string): void {
     const entries = this.#findOrCreate(userId, kind);
     entries.set(key, { sequence: entries.get(key)?.sequence ?? this.#sequence++, value });

@@ -31,6 +31,9 @@ export interface RecordStore {
   close(): Promise<void>;
 }
 
+/** The user of records that belong to no user. */
+const NO_USER = '';
+
 /** A storage that keeps everything as records of text. Each call copies its arguments before it waits. */
 export class RecordStorage implements Storage {
   readonly #store: RecordStore;
@@ -110,6 +113,18 @@ export class RecordStorage implements Storage {
     );
   }
 
+  async getEncryptedRooms(roomIds: readonly string[]): Promise<Map<string, string>> {
+    const ids = [...roomIds];
+    return this.#store.run(undefined, 'process', (records) => readEncryptedRooms(records, ids));
+  }
+
+  async setEncryptedRooms(rooms: ReadonlyMap<string, string>): Promise<void> {
+    const copy = [...rooms];
+    await this.#store.run(undefined, 'power', (records) => {
+      for (const [roomId, text] of copy) records.put(NO_USER, 'encryptedRoom', roomId, text);
+    });
+  }
+
   async deleteUser(userId: string): Promise<void> {
     await this.#store.run(userId, 'power', (records) => records.deleteUser(userId));
   }
@@ -121,4 +136,16 @@ export class RecordStorage implements Storage {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** A room whose record is damaged stays known, without its text: it would otherwise count as a room without encryption. */
+function readEncryptedRooms(records: Records, roomIds: readonly string[]): Map<string, string> {
+  const rooms = new Map<string, string>();
+  for (const roomId of roomIds) {
+    if (!records.has(NO_USER, 'encryptedRoom', roomId)) continue;
+    const text = records.get(NO_USER, 'encryptedRoom', roomId);
+    if (text === undefined) records.put(NO_USER, 'encryptedRoom', roomId, '');
+    rooms.set(roomId, text ?? '');
+  }
+  return rooms;
 }

@@ -10,7 +10,8 @@ export type RecordKind =
   | 'deadLetter'
   | 'queued'
   | 'failed'
-  | 'sent';
+  | 'sent'
+  | 'encryptedRoom';
 
 export interface StoredRecord {
   readonly key: string;
@@ -20,6 +21,8 @@ export interface StoredRecord {
 /** For each user and kind, a map of keys to values, in the order in which keys were added. */
 export interface Records {
   get(userId: string, kind: RecordKind, key?: string): string | undefined;
+  /** Whether there is a record, even a damaged one. */
+  has(userId: string, kind: RecordKind, key: string): boolean;
   /** Adds or replaces a value. A replaced value keeps its place in the order. */
   put(userId: string, kind: RecordKind, key: string, value: string): void;
   /** Adds a key without a value, unless the key exists. */

@@ -43,6 +43,18 @@ export interface Storage extends AsyncDisposable {
   /** Deletes a send in any state. Resolves to whether it existed. */
   deleteSend(userId: string, txnId: string): Promise<boolean>;
 
+  /**
+   * The texts that {@link setEncryptedRooms} has stored for these rooms; rooms without one are left out. A room whose text
+   * is damaged must be returned with any text. Optional, together with `setEncryptedRooms`: without the two, rooms that
+   * were seen encrypted are remembered until the process ends.
+   */
+  getEncryptedRooms?(roomIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /**
+   * Stores a text for each room, room id to text; replaces earlier ones. The rooms belong to no user: nothing deletes them,
+   * not even `deleteUser()`.
+   */
+  setEncryptedRooms?(rooms: ReadonlyMap<string, string>): Promise<void>;
+
   /** Deletes all data of the user. */
   deleteUser(userId: string): Promise<void>;
   /** Completes pending calls, then releases files and timers. Idempotent. Every later call of another method rejects. */

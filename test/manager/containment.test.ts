@@ -65,6 +65,8 @@ const places: Record<GivenFunction, string> = {
   'storage.failSend': here,
   'storage.deleteSend': here,
   'storage.deleteUser': here,
+  'storage.getEncryptedRooms': here,
+  'storage.setEncryptedRooms': here,
   'storage.close': here,
   'provisioner.ensureUser': here,
   'provisioner.openSession': here,

@@ -68,6 +68,12 @@ const calls: fc.Arbitrary<Call> = fc.oneof(
   ),
   call('failSend', fc.tuple(userId, id, error), (storage, userId, id, error) => storage.failSend(userId, id, error)),
   call('deleteSend', fc.tuple(userId, id), (storage, userId, id) => storage.deleteSend(userId, id)),
+  call('setEncryptedRooms', fc.tuple(roomId, text), async (storage, roomId, text) => {
+    return storage.setEncryptedRooms?.(new Map([[roomId, text]]));
+  }),
+  call('getEncryptedRooms', fc.tuple(fc.array(roomId)), async (storage, roomIds) =>
+    storage.getEncryptedRooms?.(roomIds),
+  ),
   call('deleteUser', fc.tuple(userId), (storage, userId) => storage.deleteUser(userId)),
 );
 

@@ -47,6 +47,11 @@ export class SealedRecords implements Records {
     return row === undefined ? undefined : this.#unseal(row)?.value;
   }
 
+  has(userId: string, kind: RecordKind, key: string): boolean {
+    const sql = 'SELECT 1 FROM records WHERE user_id = ? AND kind = ? AND idx = ?';
+    return this.#statements.get(sql, userId, kind, this.#vault.index(userId, key)) !== undefined;
+  }
+
   put(userId: string, kind: RecordKind, key: string, value: string): void {
     this.#insert(userId, kind, key, value, 'DO UPDATE SET sealed = excluded.sealed');
   }

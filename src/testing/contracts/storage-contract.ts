@@ -389,6 +389,29 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
     });
   });
 
+  describe('encrypted rooms, if the storage remembers them', () => {
+    check('are returned with what was set last, whatever their users', async (storage, look) => {
+      await storage.setEncryptedRooms?.(
+        new Map([
+          ['!a:x', 'first'],
+          ['!b:x', ''],
+        ]),
+      );
+      await storage.setEncryptedRooms?.(new Map([['!a:x', 'second']]));
+      await storage.commit(alice, { rooms: new Map([['!c:x', 'state']]) });
+      await storage.deleteUser(alice);
+      const kept = await look();
+      const rooms = await kept.getEncryptedRooms?.(['!c:x', '!b:x', '!a:x', '!a:x']);
+      if (rooms)
+        expect([...rooms].toSorted()).toEqual([
+          ['!a:x', 'second'],
+          ['!b:x', ''],
+        ]);
+      const none = await kept.getEncryptedRooms?.([]);
+      if (none) expect(none.size).toBe(0);
+    });
+  });
+
   describe('as a whole', () => {
     check('deletes everything of one user', async (storage, look) => {
       for (const userId of [alice, bob]) {
@@ -467,6 +490,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
           storage.failSend(alice, 't1', { name: 'Error', message: '' }),
           storage.deleteSend(alice, 't1'),
           storage.deleteUser(alice),
+          ...[storage.getEncryptedRooms?.(['!a:x']), storage.setEncryptedRooms?.(new Map())].filter(Boolean),
         ];
         await Promise.all(after.map((call) => expect(call).rejects.toMatchObject({ code: 'STORAGE' })));
         await Promise.all([before, closed, storage.close(), storage[Symbol.asyncDispose]()]);

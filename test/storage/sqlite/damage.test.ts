@@ -76,6 +76,25 @@ describe('a damaged record', () => {
     expect(logger.entries.filter(({ level }) => level === 'error').length).toBe(1);
   });
 
+  it('of an encrypted room leaves the room encrypted', async () => {
+    const path = join(temporaryFolder(), 'storage.sqlite');
+    const before = sqliteStorage({ path, secret });
+    await before.setEncryptedRooms?.(
+      new Map([
+        ['!a:x', 'text of a'],
+        ['!b:x', 'text of b'],
+      ]),
+    );
+    await before.close();
+    tamper(path, `UPDATE records SET sealed = x'0102' WHERE kind = 'encryptedRoom'`);
+    const { storage, heard } = listening(path);
+    for (let n = 0; n < 2; n++) {
+      expect(await storage.getEncryptedRooms?.(['!a:x', '!other:x'])).toEqual(new Map([['!a:x', '']]));
+    }
+    await storage.close();
+    expect(heard).toEqual([expect.objectContaining({ scope: 'record', kind: 'encryptedRoom' })]);
+  });
+
   it('stays in the quarantine until its user is deleted', async () => {
     const path = join(temporaryFolder(), 'storage.sqlite');
     await makeFile(path);

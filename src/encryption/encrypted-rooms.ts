@@ -1,0 +1,167 @@
+import type { Context } from '../core/context.js';
+import type { EventContent } from '../core/raw-event.js';
+import { RecentMap } from '../core/recent-map.js';
+import { SingleFlight } from '../core/single-flight.js';
+import type { Storage } from '../storage/storage.js';
+import { fromText, mergeEncryption, readRoomEncryption, sameEncryption, toText } from './room-encryption.js';
+import type { RoomEncryption } from './room-encryption.js';
+
+type RoomStore = Required<Pick<Storage, 'getEncryptedRooms' | 'setEncryptedRooms'>>;
+
+interface CachedRoom {
+  /** Undefined: the storage does not know the room as encrypted. */
+  readonly encryption: RoomEncryption | undefined;
+  /** Until when that holds, in milliseconds since the Unix epoch: another process may remember the room meanwhile. */
+  readonly until: number;
+}
+
+const MAX_CACHED = 10_000;
+/** For storages that cannot remember rooms. */
+const MAX_IN_MEMORY = 100_000;
+const ROOMS_PER_CALL = 500;
+/** How long a room counts as not remembered without asking the storage again, in milliseconds. */
+const ABSENT_MS = 60_000;
+/** How long a failed write is not repeated, in milliseconds. */
+const RETRY_MS = 10_000;
+
+/**
+ * The rooms that were seen encrypted, by any user of the manager. Such a room stays encrypted for ever, whatever the
+ * homeserver says later. Only state events of the room itself count: every member can send a message of any type, and
+ * every user can send an invitation that describes a room as encrypted.
+ */
+export class EncryptedRooms {
+  readonly #context: Pick<Context, 'clock' | 'logger'>;
+  readonly #store: RoomStore;
+  /** Seen, and not stored yet. */
+  readonly #unstored = new Map<string, RoomEncryption>();
+  readonly #cache = new RecentMap<CachedRoom>(MAX_CACHED);
+  readonly #loads = new SingleFlight<void>();
+  #storing: Promise<void> | undefined;
+  /** The earliest time of the next write, in milliseconds since the Unix epoch. */
+  #nextWriteAt = 0;
+
+  constructor(context: Pick<Context, 'clock' | 'logger'>, storage: Storage) {
+    this.#context = context;
+    const { getEncryptedRooms, setEncryptedRooms } = storage;
+    this.#store =
+      getEncryptedRooms && setEncryptedRooms
+        ? { getEncryptedRooms: getEncryptedRooms.bind(storage), setEncryptedRooms: setEncryptedRooms.bind(storage) }
+        : inMemory(() => {
+            context.logger.warn(
+              {},
+              'the storage cannot remember encrypted rooms: a restart of the process forgets them',
+            );
+          });
+  }
+
+  /**
+   * Remembers rooms of which an `m.room.encryption` event was seen, with its content. They count as encrypted at once, and
+   * are stored soon. A write that fails is logged, and repeated by later calls.
+   */
+  note(rooms: Iterable<readonly [roomId: string, content: EventContent]>): void {
+    for (const [roomId, content] of rooms) this.#add(roomId, readRoomEncryption(content));
+    this.#storeSoon();
+  }
+
+  /** Like {@link note}, with settings that were read before. */
+  remember(roomId: string, encryption: RoomEncryption): void {
+    this.#add(roomId, encryption);
+    this.#storeSoon();
+  }
+
+  /** Whether the room was ever seen encrypted. Rejects if the storage fails: nothing may be sent unencrypted then. */
+  async has(roomId: string): Promise<boolean> {
+    return this.#seen(roomId) !== undefined || (await this.get(roomId)) !== undefined;
+  }
+
+  /** What was seen of the room's encryption; undefined if it was never seen encrypted. Rejects if the storage fails. */
+  async get(roomId: string): Promise<RoomEncryption | undefined> {
+    this.#storeSoon();
+    if (!this.#isCached(roomId)) await this.#loads.run(roomId, () => this.#load([roomId]));
+    return this.#seen(roomId);
+  }
+
+  /** Resolves when the rooms seen so far are stored, or could not be stored. */
+  async settled(): Promise<void> {
+    await this.#storing;
+  }
+
+  #add(roomId: string, encryption: RoomEncryption): void {
+    const seen = this.#seen(roomId);
+    const merged = seen ? mergeEncryption(seen, encryption) : encryption;
+    if (!seen || !sameEncryption(seen, merged)) this.#unstored.set(roomId, merged);
+  }
+
+  #seen(roomId: string): RoomEncryption | undefined {
+    const stored = this.#cache.get(roomId)?.encryption;
+    const unstored = this.#unstored.get(roomId);
+    return stored && unstored ? mergeEncryption(stored, unstored) : (stored ?? unstored);
+  }
+
+  #isCached(roomId: string): boolean {
+    const cached = this.#cache.get(roomId);
+    return cached !== undefined && (cached.encryption !== undefined || this.#context.clock.now() < cached.until);
+  }
+
+  async #load(roomIds: readonly string[]): Promise<void> {
+    const texts = await this.#store.getEncryptedRooms(roomIds);
+    for (const roomId of roomIds) {
+      const text = texts.get(roomId);
+      this.#setCached(roomId, text === undefined ? undefined : fromText(text));
+    }
+  }
+
+  /** Keeps what the cache knows: the room may have been stored after the storage was read. */
+  #setCached(roomId: string, encryption: RoomEncryption | undefined): void {
+    const known = this.#cache.get(roomId)?.encryption;
+    const merged = known && encryption ? mergeEncryption(known, encryption) : (known ?? encryption);
+    this.#cache.set(roomId, { encryption: merged, until: this.#context.clock.now() + ABSENT_MS });
+  }
+
+  #storeSoon(): void {
+    if (this.#unstored.size === 0 || this.#context.clock.now() < this.#nextWriteAt) return;
+    this.#storing ??= this.#storeAll().finally(() => (this.#storing = undefined));
+  }
+
+  async #storeAll(): Promise<void> {
+    try {
+      while (this.#unstored.size > 0) await this.#storeSome([...this.#unstored].slice(0, ROOMS_PER_CALL));
+    } catch (error) {
+      this.#nextWriteAt = this.#context.clock.now() + RETRY_MS;
+      this.#context.logger.error({ err: error }, 'remembering encrypted rooms failed; it is retried');
+    }
+  }
+
+  /** Reads the rooms first: most were stored before, when another user's client received them. */
+  async #storeSome(rooms: readonly (readonly [roomId: string, encryption: RoomEncryption])[]): Promise<void> {
+    const unknown = rooms.map(([roomId]) => roomId).filter((roomId) => !this.#isCached(roomId));
+    if (unknown.length > 0) await this.#load(unknown);
+    const changed = new Map<string, string>();
+    const merged = rooms.map(([roomId, encryption]) => {
+      const stored = this.#cache.get(roomId)?.encryption;
+      const all = stored ? mergeEncryption(stored, encryption) : encryption;
+      if (!stored || !sameEncryption(stored, all)) changed.set(roomId, toText(all));
+      return { roomId, encryption, all };
+    });
+    if (changed.size > 0) await this.#store.setEncryptedRooms(changed);
+    for (const { roomId, encryption, all } of merged) {
+      this.#setCached(roomId, all);
+      if (this.#unstored.get(roomId) === encryption) this.#unstored.delete(roomId);
+    }
+  }
+}
+
+/** Keeps rooms until the process ends. @param onUse - called when the first room is kept */
+function inMemory(onUse: () => void): RoomStore {
+  const rooms = new RecentMap<string>(MAX_IN_MEMORY);
+  return {
+    getEncryptedRooms: async (roomIds) => {
+      const known = roomIds.map((roomId) => [roomId, rooms.get(roomId)] as const);
+      return new Map(known.filter((entry): entry is readonly [string, string] => entry[1] !== undefined));
+    },
+    setEncryptedRooms: async (added) => {
+      if (rooms.size === 0) onUse();
+      for (const [roomId, text] of added) rooms.set(roomId, text);
+    },
+  };
+}
