@@ -32,6 +32,19 @@ export function isEncrypted(event: RawEvent): boolean {
   return needsDecryption(event) || event[decryption] !== undefined;
 }
 
+/**
+ * The contents of the `m.room.encryption` events among these. Only state events count, which members cannot send without the
+ * power to do so.
+ */
+export function encryptionContents(events: Iterable<unknown>): EventContent[] {
+  const contents: EventContent[] = [];
+  for (const event of events) {
+    if (!isObject(event) || event.type !== 'm.room.encryption' || event.state_key !== '') continue;
+    contents.push(isObject(event.content) ? event.content : {});
+  }
+  return contents;
+}
+
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

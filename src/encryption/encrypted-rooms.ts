@@ -1,7 +1,7 @@
 import type { Context } from '../core/context.js';
+import { encryptionContents } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
 import { RecentMap } from '../core/recent-map.js';
-import { SingleFlight } from '../core/single-flight.js';
 import type { Storage } from '../storage/storage.js';
 import { fromText, mergeEncryption, readRoomEncryption, sameEncryption, toText } from './room-encryption.js';
 import type { RoomEncryption } from './room-encryption.js';
@@ -35,23 +35,17 @@ export class EncryptedRooms {
   /** Seen, and not stored yet. */
   readonly #unstored = new Map<string, RoomEncryption>();
   readonly #cache = new RecentMap<CachedRoom>(MAX_CACHED);
-  readonly #loads = new SingleFlight<void>();
+  /** The next read of the storage. */
+  #nextLoad: { readonly roomIds: Set<string>; readonly done: Promise<void> } | undefined;
   #storing: Promise<void> | undefined;
   /** The earliest time of the next write, in milliseconds since the Unix epoch. */
   #nextWriteAt = 0;
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, storage: Storage) {
     this.#context = context;
-    const { getEncryptedRooms, setEncryptedRooms } = storage;
-    this.#store =
-      getEncryptedRooms && setEncryptedRooms
-        ? { getEncryptedRooms: getEncryptedRooms.bind(storage), setEncryptedRooms: setEncryptedRooms.bind(storage) }
-        : inMemory(() => {
-            context.logger.warn(
-              {},
-              'the storage cannot remember encrypted rooms: a restart of the process forgets them',
-            );
-          });
+    const warn = (): void =>
+      context.logger.warn({}, 'the storage cannot remember encrypted rooms: a restart of the process forgets them');
+    this.#store = remembersRooms(storage) ? storage : inMemory(warn);
   }
 
   /**
@@ -61,6 +55,11 @@ export class EncryptedRooms {
   note(rooms: Iterable<readonly [roomId: string, content: EventContent]>): void {
     for (const [roomId, content] of rooms) this.#add(roomId, readRoomEncryption(content));
     this.#storeSoon();
+  }
+
+  /** Like {@link note}, of the state events among events that the homeserver returned for the room. */
+  noteEvents(roomId: string, events: Iterable<unknown>): void {
+    this.note(encryptionContents(events).map((content) => [roomId, content]));
   }
 
   /** Like {@link note}, with settings that were read before. */
@@ -77,7 +76,7 @@ export class EncryptedRooms {
   /** What was seen of the room's encryption; undefined if it was never seen encrypted. Rejects if the storage fails. */
   async get(roomId: string): Promise<RoomEncryption | undefined> {
     this.#storeSoon();
-    if (!this.#isCached(roomId)) await this.#loads.run(roomId, () => this.#load([roomId]));
+    if (!this.#isCached(roomId)) await this.#loadSoon(roomId);
     return this.#seen(roomId);
   }
 
@@ -101,6 +100,23 @@ export class EncryptedRooms {
   #isCached(roomId: string): boolean {
     const cached = this.#cache.get(roomId);
     return cached !== undefined && (cached.encryption !== undefined || this.#context.clock.now() < cached.until);
+  }
+
+  /** Rooms that are asked for at the same time are read together, as when a client receives all its rooms. */
+  #loadSoon(roomId: string): Promise<void> {
+    this.#nextLoad ??= this.#startLoad();
+    this.#nextLoad.roomIds.add(roomId);
+    return this.#nextLoad.done;
+  }
+
+  #startLoad(): { readonly roomIds: Set<string>; readonly done: Promise<void> } {
+    const roomIds = new Set<string>();
+    const load = async (): Promise<void> => {
+      await Promise.resolve();
+      this.#nextLoad = undefined;
+      await this.#load([...roomIds]);
+    };
+    return { roomIds, done: load() };
   }
 
   async #load(roomIds: readonly string[]): Promise<void> {
@@ -149,6 +165,10 @@ export class EncryptedRooms {
       if (this.#unstored.get(roomId) === encryption) this.#unstored.delete(roomId);
     }
   }
+}
+
+function remembersRooms(storage: Storage): storage is Storage & RoomStore {
+  return storage.getEncryptedRooms !== undefined && storage.setEncryptedRooms !== undefined;
 }
 
 /** Keeps rooms until the process ends. @param onUse - called when the first room is kept */

@@ -31,7 +31,8 @@ export function readRoomEncryption(content: EventContent): RoomEncryption {
   const { algorithm, rotation_period_ms: periodMs, rotation_period_msgs: messages } = content;
   if (algorithm === MEGOLM) return { rotation: readRotation({ periodMs, messages }) };
   if (algorithm === undefined || algorithm === null) return {};
-  return { unsupported: String(algorithm).slice(0, MAX_ALGORITHM_LENGTH) };
+  const name = typeof algorithm === 'string' ? algorithm : `(${typeof algorithm})`;
+  return { unsupported: name.slice(0, MAX_ALGORITHM_LENGTH) };
 }
 
 /** The content of an event with this rotation. */

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { isManagerError } from '../core/errors.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
@@ -40,7 +40,11 @@ export interface AttachmentsOptions<Caller> {
   readonly lifecycle: ManagerLifecycle;
   /** Whether the room is encrypted. Rejects if it is and the user has no encryption. */
   readonly isEncrypted: (caller: Caller, roomId: string, signal: AbortSignal) => Promise<boolean>;
-  readonly sendMessage: (message: FileMessage) => Promise<{ eventId: string }>;
+  /**
+   * Sends the message. Resolves to undefined, and sends nothing, if the room has become encrypted after its file was uploaded
+   * unencrypted.
+   */
+  readonly sendMessage: (message: FileMessage, isEncrypted: boolean) => Promise<{ eventId: string } | undefined>;
 }
 
 const uploadedSchema = v.object({ content_uri: v.pipe(v.string(), v.startsWith('mxc://')) });
@@ -74,7 +78,10 @@ export class Attachments<Caller extends { readonly session: Session }> {
     this.#media = new MediaHttp(context);
   }
 
-  /** Uploads the file as the caller, encrypted if the room is, and sends its message. */
+  /**
+   * Uploads the file as the caller, encrypted if the room is, and sends its message. If the room becomes encrypted during an
+   * unencrypted upload, the file is uploaded again.
+   */
   async send(
     caller: Caller,
     options: SendFileOptions,
@@ -82,11 +89,15 @@ export class Attachments<Caller extends { readonly session: Session }> {
   ): Promise<{ eventId: string; contentUri: string }> {
     const { lifecycle, isEncrypted, sendMessage } = this.#options;
     const { userId, roomId, txnId } = options;
-    const encrypted = await isEncrypted(caller, roomId, signal);
-    const { content, contentUri } = await this.#upload(caller.session, options, encrypted, signal);
-    lifecycle.assertOpen(); // a shutdown may have begun during the upload
-    const { eventId } = await sendMessage({ userId, roomId, content, txnId, signal: options.signal });
-    return { eventId, contentUri };
+    for (let uploads = 1; ; uploads++) {
+      const encrypted = await isEncrypted(caller, roomId, signal);
+      // A stream can be read only once.
+      if (uploads > 1 && !(options.file.body instanceof Uint8Array)) throw becameEncrypted(userId, roomId);
+      const { content, contentUri } = await this.#upload(caller.session, options, encrypted, signal);
+      lifecycle.assertOpen(); // a shutdown may have begun during the upload
+      const sent = await sendMessage({ userId, roomId, content, txnId, signal: options.signal }, encrypted);
+      if (sent) return { eventId: sent.eventId, contentUri };
+    }
   }
 
   /** Resolves to the content of the file's message. Throws `FILE_TOO_LARGE` before the upload starts. */
@@ -216,6 +227,13 @@ function cancellableStream(bytes: AsyncGenerator<Uint8Array>, { cancel }: MediaR
 function thumbnailAsFile({ body, filename, info }: EventContent): EventContent {
   const { thumbnail_url: url, thumbnail_file: file, thumbnail_info: thumbnailInfo } = (info ?? {}) as EventContent;
   return { body, filename, url, file, info: thumbnailInfo };
+}
+
+function becameEncrypted(userId: string, roomId: string): MatrixClientManagerError {
+  const message =
+    `sending a file to ${roomId} failed: the room became encrypted during the upload, and the stream of the file cannot ` +
+    'be read again; nothing was sent. Send the file again, with a new stream';
+  return new MatrixClientManagerError('ENCRYPTION_FAILED', message, { userId, roomId });
 }
 
 function readContentUri(text: string): string {

@@ -6,6 +6,7 @@ import { ManagerLifecycle } from '../core/lifecycle.js';
 import type { Logger } from '../core/logger.js';
 import { openGate } from '../core/ports/request-gate.js';
 import type { KeyStore } from '../core/ports/key-store.js';
+import { EncryptedRooms } from '../encryption/encrypted-rooms.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
 import { ReceiptSender } from '../ephemeral/receipt-sender.js';
 import { TypingNotifier } from '../ephemeral/typing-notifier.js';
@@ -29,6 +30,7 @@ import { SendQueue } from '../sending/send-queue.js';
 import { Sending } from '../sending/sending.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { Encryption } from '../users/encryption.js';
+import type { EncryptionOptions } from '../users/encryption.js';
 import { loadPollingEngines } from '../users/session-engine.js';
 import { UserSessions } from '../users/user-sessions.js';
 import { UserCalls } from '../users/user-calls.js';
@@ -115,11 +117,13 @@ export function compose(options: MatrixClientManagerOptions) {
   });
 
   const authenticate = accounts.authenticate.bind(accounts);
-  const encryption = settings.encryption && newEncryption(context, settings.encryption, authenticate);
+  const encryptedRooms = new EncryptedRooms(context, storage);
+  const encryption =
+    settings.encryption && newEncryption(context, settings.encryption, { authenticate, encryptedRooms });
   if (encryption && options.storage === undefined && !credentials) warnOfNewDevices(logger);
   const users: UserSessions = new UserSessions(homeserver, {
-    settings,
-    loadEngines: () => loadPollingEngines(homeserver, settings),
+    settings: { ...settings, encryptedRooms },
+    loadEngines: () => loadPollingEngines(homeserver, { ...settings, encryptedRooms }),
     accounts,
     callbacks,
     encryption,
@@ -128,7 +132,7 @@ export function compose(options: MatrixClientManagerOptions) {
   });
   const { registry } = users;
   const adminSession = adminHttp?.account.session;
-  const calls = new UserCalls({ registry, accounts, adminSession, callbacks, encryption, lifecycle });
+  const calls = new UserCalls({ registry, accounts, adminSession, callbacks, encryption, encryptedRooms, lifecycle });
 
   const typing = new TypingNotifier(homeserver, signal);
   const sendQueue = new SendQueue(context);
@@ -136,6 +140,7 @@ export function compose(options: MatrixClientManagerOptions) {
     http,
     users: calls,
     hasEncryption: (userId) => encryption?.isFor(userId) ?? false,
+    encryptedRooms,
     onSent: (session, roomId) => typing.end(session, roomId),
   });
   const outbox = new Outbox(homeserver, {
@@ -150,7 +155,7 @@ export function compose(options: MatrixClientManagerOptions) {
     maxFileBytes: settings.maxFileBytes,
     lifecycle,
     isEncrypted: (...room) => roomSender.isEncrypted(...room),
-    sendMessage: (message) => sending.send(message),
+    sendMessage: (...message) => sending.sendWithFile(...message),
   });
   const pages = new PageReader(http, (...page) => calls.pageDecryption(...page));
 
@@ -183,6 +188,7 @@ export function compose(options: MatrixClientManagerOptions) {
     deadLetters,
     /** Undefined without the option `encryption`. */
     encryption,
+    encryptedRooms,
     users,
     calls,
     sendQueue,
@@ -201,13 +207,13 @@ export function compose(options: MatrixClientManagerOptions) {
 function newEncryption(
   context: Context,
   settings: EncryptionSettings,
-  authenticate: Accounts['authenticate'],
+  parts: Pick<EncryptionOptions, 'authenticate' | 'encryptedRooms'>,
 ): Encryption {
   const openKeys = async (): Promise<KeyStore> => {
     const { SqliteKeyStore } = await import('../encryption/store/sqlite/sqlite-key-store.js'); // dynamic: needs SQLite
     return SqliteKeyStore.open(context, settings);
   };
-  return new Encryption(context, { settings, openKeys, authenticate });
+  return new Encryption(context, { settings, openKeys, ...parts });
 }
 
 function warnOfNewDevices(logger: Logger): void {

@@ -71,6 +71,8 @@ const cryptoParts: readonly PartPath[] = [
   'olmMachine.encryptRoomEvent()',
   'olmMachine.decryptRoomEvent()',
   'olmMachine.shareRoomKey()', // wrapped by the trust policy
+  'olmMachine.getRoomSettings()',
+  'olmMachine.setRoomSettings()', // wrapped: it refuses changed settings
   'olmMachine.backupRoomKeys()',
   'olmMachine.disableBackup()',
   'olmMachine.roomKeyCounts()',
@@ -97,13 +99,14 @@ const cryptoParts: readonly PartPath[] = [
   'perSessionBackupDownloader.queryKeyBackup()',
   'eventDecryptor.removeEventFromPendingList()',
   'checkKeyBackupAndEnable()', // wrapped: the SDK does not await its first check of the backup
-  'encryptEvent()',
+  'encryptEvent()', // wrapped: makes the encryptor of a room whose encryption the homeserver hides
+  'isEncryptionEnabledInRoom()', // wrapped for the same reason
   'forceDiscardSession()',
   'processSyncChanges()', // wrapped: called only for syncs that concern encryption
   'onRoomKeysUpdated()',
   'onRoomKeysWithheld()',
   'onLiveEventFromSync()', // replaced: sets a timer of five minutes per event
-  'onCryptoEvent()',
+  'onCryptoEvent()', // replaced: the SDK makes no encryptor after a change of settings
   'onKeyVerificationEvent()',
   'markAllTrackedUsersAsDirty()',
   'stop()',

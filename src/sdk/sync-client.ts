@@ -13,6 +13,7 @@ import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import { sdkFetch } from '../http/sdk-fetch.js';
 import type { Session } from '../http/session.js';
+import { encryptionEvents } from '../sync/encryption-events.js';
 import { clientFailure, SyncPoll } from '../sync/sync-poll.js';
 import { FastStart } from '../sync/fast-start.js';
 import { interceptSdkRequests } from './intercepted-requests.js';
@@ -350,9 +351,19 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     return { ...batch, ...(resume && { resume }) };
   }
 
+  /** Notes the encrypted rooms of the stored position: a version that did not remember them may have stored it. */
+  #noteResumedRooms(): void {
+    const events = this.#matrixClient.getRooms().flatMap(({ roomId, currentState }) => {
+      const event = currentState.getStateEvents('m.room.encryption', '');
+      return event ? [[roomId, event.getContent()] as const] : [];
+    });
+    this.#context.encryptedRooms.note(events);
+  }
+
   #prepareForSdk(sync: SyncResult): ISyncResponse {
     const { batch, durationMs, kind, malformed } = sync;
-    const { userId, logger, diagnostics } = this.#context;
+    const { userId, logger, diagnostics, encryptedRooms } = this.#context;
+    encryptedRooms.note(encryptionEvents(sync.response));
     if (malformed > 0) {
       diagnostics.publish('malformed', { parts: malformed });
       logger.warn({ userId, malformed }, 'left out malformed parts of a sync');
@@ -393,7 +404,10 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     } catch (error) {
       this.#fail(clientFailure(error, this.#context.userId));
     }
-    if (this.#phase === 'starting') await encryption?.publishKeys();
+    if (this.#phase === 'starting') {
+      this.#noteResumedRooms();
+      await encryption?.publishKeys();
+    }
     this.#firstSync.resolve();
   }
 

@@ -2,13 +2,16 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
+import { UnencryptedFileError } from './outgoing-message.js';
 import type { OutgoingMessage } from './outgoing-message.js';
-import { fetchIsEncrypted, sendEvent } from './send-event.js';
+import { fetchEncryption, sendEvent } from './send-event.js';
 
 /** Encrypts a user's messages. */
 export interface MessageEncryption {
   /** Whether events of this type are encrypted in an encrypted room. */
   encrypts(type: string): boolean;
+  /** Whether the client has received the room. */
+  hasRoom(roomId: string): boolean;
   /** Resolves to the content to send as `m.room.encrypted`. */
   encrypt(message: OutgoingMessage): Promise<EventContent>;
 }
@@ -17,9 +20,16 @@ export interface MessageEncryption {
 export interface SendingClient {
   readonly session: Session;
   readonly encryption: MessageEncryption | undefined;
-  /** Whether the room is encrypted. Calls `askHomeserver` if the client does not know. */
+  /** Whether the room is encrypted. Calls `askHomeserver` only if neither the client nor {@link SeenRooms} knows. */
   isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean>;
   readonly timelines: { noteSent(roomId: string, eventId: string): void };
+}
+
+/** The rooms that were seen encrypted, by any user. */
+export interface SeenRooms {
+  /** Rejects if that cannot be found out. */
+  has(roomId: string): Promise<boolean>;
+  note(rooms: Iterable<readonly [roomId: string, content: EventContent]>): void;
 }
 
 /** The session to send with, and the user's client if it runs. */
@@ -39,6 +49,7 @@ export interface RoomSenderOptions {
   readonly http: HomeserverHttp;
   readonly users: SendingUsers;
   readonly hasEncryption: (userId: string) => boolean;
+  readonly encryptedRooms: SeenRooms;
   /** Called after each message. */
   readonly onSent: (session: Session, roomId: string) => Promise<void>;
 }
@@ -56,7 +67,8 @@ export class RoomSender {
     const { http, users, onSent } = this.#options;
     const { userId, roomId, signal } = outgoing;
     const sendAs = async (caller: SendingCaller): Promise<{ eventId: string }> => {
-      const isEncrypted = await this.isEncrypted(caller, roomId, signal);
+      const isEncrypted = outgoing.isFileEncrypted === true || (await this.isEncrypted(caller, roomId, signal));
+      if (isEncrypted && outgoing.isFileEncrypted === false) throw new UnencryptedFileError(outgoing);
       const sent = await (isEncrypted
         ? this.#sendToEncryptedRoom(caller, outgoing)
         : sendEvent(http, caller.session, outgoing));
@@ -73,12 +85,22 @@ export class RoomSender {
     roomId: string,
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
-    const { http, hasEncryption } = this.#options;
+    const { hasEncryption, encryptedRooms } = this.#options;
     const { userId } = session;
-    const askHomeserver = (): Promise<boolean> => fetchIsEncrypted(http, session, roomId, signal);
-    const isEncrypted = await (userSession ? userSession.isEncrypted(roomId, askHomeserver) : askHomeserver());
+    const askHomeserver = (): Promise<boolean> => this.#askHomeserver(session, roomId, signal);
+    // What was seen comes first: a homeserver can hide that a room is encrypted.
+    const isEncrypted = userSession
+      ? await userSession.isEncrypted(roomId, askHomeserver)
+      : (await encryptedRooms.has(roomId)) || (await askHomeserver());
     if (!isEncrypted || hasEncryption(userId)) return isEncrypted;
     throw noEncryption(userId, roomId);
+  }
+
+  async #askHomeserver(session: Session, roomId: string, signal: AbortSignal | undefined): Promise<boolean> {
+    const { http, encryptedRooms } = this.#options;
+    const content = await fetchEncryption(http, session, roomId, signal);
+    if (content) encryptedRooms.note([[roomId, content]]);
+    return content !== undefined;
   }
 
   /**
@@ -94,6 +116,8 @@ export class RoomSender {
       const { encryption } = client;
       if (!encryption) throw noEncryption(outgoing.userId, outgoing.roomId);
       if (!encryption.encrypts(outgoing.type)) return sendEvent(http, session, outgoing);
+      // Rejects at once for a user who is not in the room, for whom encrypting would wait in vain.
+      if (!encryption.hasRoom(outgoing.roomId)) await this.#askHomeserver(session, outgoing.roomId, outgoing.signal);
       const content = await encryption.encrypt(outgoing);
       return sendEvent(http, client.session, { ...outgoing, type: 'm.room.encrypted', content });
     };

@@ -1,5 +1,7 @@
 import * as v from 'valibot';
 import { isManagerError } from '../core/errors.js';
+import { isObject } from '../core/raw-event.js';
+import type { EventContent } from '../core/raw-event.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
@@ -31,15 +33,15 @@ export async function sendEvent(
   return { eventId: sent.event_id };
 }
 
-/** Asks the homeserver whether the room is encrypted. */
-export async function fetchIsEncrypted(
+/** The content of the room's `m.room.encryption` event; undefined if the homeserver says that there is none. */
+export async function fetchEncryption(
   http: HomeserverHttp,
   session: Session,
   roomId: string,
   signal?: AbortSignal,
-): Promise<boolean> {
+): Promise<EventContent | undefined> {
   try {
-    await http.request(v.unknown(), {
+    const content = await http.request(v.unknown(), {
       operation: `sending to ${roomId}`,
       userId: session.userId,
       roomId,
@@ -48,9 +50,9 @@ export async function fetchIsEncrypted(
       session,
       signal,
     });
-    return true;
+    return isObject(content) ? content : {};
   } catch (error) {
-    if (isManagerError(error, 'NOT_FOUND')) return false;
+    if (isManagerError(error, 'NOT_FOUND')) return undefined;
     throw error;
   }
 }

@@ -1,3 +1,4 @@
+import type { EventContent } from '../core/raw-event.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { Session } from '../http/session.js';
 
@@ -11,6 +12,8 @@ export interface SyncSettings {
   readonly pollTimeoutMs: number;
   /** How long the sync for missed events may fail while the homeserver answers other requests, in milliseconds. */
   readonly gapFillTimeoutMs: number;
+  /** Learns which rooms are encrypted, from the contents of their `m.room.encryption` events. */
+  readonly encryptedRooms: { note(rooms: Iterable<readonly [roomId: string, content: EventContent]>): void };
 }
 
 /** The context of the parts of one user's sync. */

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { encryptionEvents } from './encryption-events.js';
 import { isRoomId, ResponseParts } from './response-parts.js';
 import type { SyncContext } from './sync-context.js';
 import { initialLimit, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
@@ -50,7 +51,9 @@ export async function syncOnce(
   const uncached = uncachedFilter(filter ?? syncFilter(timelineLimit));
   const query = { filter: uncached, since, timeout: 0, set_presence: 'offline' };
   const data = await requestSync(context, query, timeoutMs);
-  return readSyncResponse(data, { userId: context.userId, since, isCatchUp, timelineLimit });
+  const sync = readSyncResponse(data, { userId: context.userId, since, isCatchUp, timelineLimit });
+  context.encryptedRooms.note(encryptionEvents(sync.response));
+  return sync;
 }
 
 /** @see https://github.com/matrix-org/matrix-spec-proposals/pull/4186 */

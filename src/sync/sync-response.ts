@@ -22,7 +22,7 @@ export interface JoinedRoomBody extends JsonObject {
 }
 
 /** A checked response for the SDK. */
-interface SyncBody extends JsonObject {
+export interface SyncBody extends JsonObject {
   readonly next_batch: string;
   readonly rooms: {
     readonly join?: Readonly<Record<string, JoinedRoomBody>>;

@@ -3,6 +3,7 @@ import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Claim } from '../core/ports/claim.js';
 import type { KeyStore } from '../core/ports/key-store.js';
+import type { EncryptedRooms } from '../encryption/encrypted-rooms.js';
 import type { CryptoStore } from '../encryption/store/crypto-store.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
 import type { Accounts } from '../provisioning/accounts.js';
@@ -10,6 +11,7 @@ import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 
 export interface EncryptionOptions {
   readonly settings: Pick<EncryptionSettings, 'users' | 'identity'>;
+  readonly encryptedRooms: EncryptedRooms;
   /** Opens the store of the keys. Called again after a failure. */
   readonly openKeys: () => Promise<KeyStore>;
   /** Makes a request for which the homeserver may require user-interactive authentication. */
@@ -55,12 +57,13 @@ export class Encryption {
       this.#openStore(),
       import('../sdk/crypto/user-encryption.js'), // dynamic: not loaded without encryption
     ]);
-    const { settings, authenticate } = this.#options;
+    const { settings, authenticate, encryptedRooms } = this.#options;
     return UserEncryption.load(this.#context, store, {
       userId,
       deviceId,
       claim,
       identity: settings.identity,
+      encryptedRooms,
       authenticate: (makeRequest) => authenticate(userId, makeRequest),
     });
   }

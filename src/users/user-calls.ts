@@ -3,6 +3,7 @@ import { orAborted, throwIfAborted } from '../core/abort.js';
 import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import { needsDecryption } from '../core/raw-event.js';
+import type { EncryptedRooms } from '../encryption/encrypted-rooms.js';
 import { encryptionFailure } from '../encryption/encryption-failure.js';
 import type { Session } from '../http/session.js';
 import type { PageDecryption } from '../messages/page-reader.js';
@@ -28,6 +29,7 @@ export interface UserCallsOptions {
   readonly adminSession: Session | undefined;
   readonly callbacks: CallbackRegistry;
   readonly encryption: Encryption | undefined;
+  readonly encryptedRooms: EncryptedRooms;
   readonly lifecycle: ManagerLifecycle;
 }
 
@@ -112,13 +114,15 @@ export class UserCalls {
   }
 
   /**
-   * Returns a function that decrypts the events of a page; undefined if the user has no encryption. The function starts
-   * the user's client if there is an encrypted event.
+   * Returns a function that decrypts the events of a page, if the user has encryption; it starts the user's client if there
+   * is an encrypted event. The function also learns from the events whether the room is encrypted.
    */
   pageDecryption(...[userId, roomId, signal]: Parameters<PageDecryption>): ReturnType<PageDecryption> {
-    if (userId === undefined || !this.#options.encryption?.isFor(userId)) return undefined;
+    const { encryption: settings, encryptedRooms } = this.#options;
+    const canDecrypt = userId !== undefined && settings?.isFor(userId);
     return async (events) => {
-      if (!events.some(needsDecryption)) return [...events];
+      encryptedRooms.noteEvents(roomId, events);
+      if (!canDecrypt || !events.some(needsDecryption)) return [...events];
       const decrypt = ({ encryption }: UserSession) =>
         Promise.all(events.map(async (event) => (await encryption?.decrypt(roomId, event)) ?? event));
       return this.withLease(userId, decrypt, signal);

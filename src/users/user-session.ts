@@ -139,8 +139,13 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
    * unencrypted, and on every call while the client may be behind.
    */
   async isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean> {
-    if (this.engine.hasEncryptionEvent(roomId)) return true;
+    const { encryptedRooms } = this.#options.settings;
+    if (this.engine.hasEncryptionEvent(roomId) || (await encryptedRooms.has(roomId))) return true;
     if (this.engine.isCurrent && this.#unencrypted.has(roomId)) return false;
+    if (await this.encryption?.knowsEncryption(roomId)) {
+      encryptedRooms.remember(roomId, {});
+      return true;
+    }
     if (await askHomeserver()) return true;
     this.#unencrypted.add(roomId);
     return false;
@@ -260,7 +265,11 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
         }
       },
       decrypt: encryption && eventDecryption(this.#context, encryption, settings.encryption?.decryptionTimeoutMs),
-      readHistory: (request) => readMessages(http, session, request),
+      readHistory: async (request) => {
+        const page = await readMessages(http, session, request);
+        settings.encryptedRooms.noteEvents(request.roomId, page.events);
+        return page;
+      },
       gapFillLimit,
       gapFillTimeoutMs,
       onGap: (gap) => {

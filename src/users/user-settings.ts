@@ -1,4 +1,5 @@
 import type { DeliveryOptions } from '../delivery/delivery.js';
+import type { EncryptedRooms } from '../encryption/encrypted-rooms.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
 import type { SyncSettings } from '../sync/sync-context.js';
 import type { Storage } from '../storage/storage.js';
@@ -13,6 +14,7 @@ export interface UserSettings
     Pick<ClientRegistryOptions, 'maxClients' | 'startConcurrency'>,
     Pick<DeliveryOptions, 'gapFillLimit'> {
   readonly storage: Storage;
+  readonly encryptedRooms: EncryptedRooms;
   readonly encryption?: EncryptionSettings;
   /** How long a stop waits for running callbacks, in milliseconds. */
   readonly stopTimeoutMs: number;

@@ -14,19 +14,18 @@ function setUp(storage: Storage = memoryStorage()) {
   const logger = new MemoryLogger();
   const calls = { reads: 0, writes: 0 };
   const failing = { on: false };
-  const { getEncryptedRooms: get, setEncryptedRooms: set } = storage;
   const fail = () => Promise.reject(Object.assign(new Error('disk full'), { code: 'STORAGE' }));
   const counted = {
-    ...(get && {
+    ...(storage.getEncryptedRooms && {
       getEncryptedRooms: (ids: readonly string[]) => {
         calls.reads++;
-        return failing.on ? fail() : get.call(storage, ids);
+        return failing.on ? fail() : storage.getEncryptedRooms?.(ids);
       },
     }),
-    ...(set && {
+    ...(storage.setEncryptedRooms && {
       setEncryptedRooms: (rooms: ReadonlyMap<string, string>) => {
         calls.writes++;
-        return failing.on ? fail() : set.call(storage, rooms);
+        return failing.on ? fail() : storage.setEncryptedRooms?.(rooms);
       },
     }),
   } as Storage;

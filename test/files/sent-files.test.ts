@@ -14,7 +14,13 @@ const { signal } = new AbortController();
 const bytes = Buffer.from('the bytes of a file');
 const file = { body: bytes, name: 'plan.txt', mimeType: 'text/plain' };
 
-function setUp({ isEncrypted = async () => false }: { isEncrypted?: () => Promise<boolean> } = {}) {
+interface Options {
+  readonly isEncrypted?: () => Promise<boolean>;
+  /** How many messages are not sent because the room has become encrypted. */
+  readonly refused?: number;
+}
+
+function setUp({ isEncrypted = async () => false, refused = 0 }: Options = {}) {
   const lifecycle = new ManagerLifecycle();
   const uploads: Buffer[] = [];
   const paths: string[] = [];
@@ -32,6 +38,7 @@ function setUp({ isEncrypted = async () => false }: { isEncrypted?: () => Promis
   }).open();
   const sent: FileMessage[] = [];
   const asked: unknown[] = [];
+  const decisions: boolean[] = [];
   const files = new Attachments(testHomeserver({ connections }), {
     maxFileBytes: 100,
     lifecycle,
@@ -39,7 +46,9 @@ function setUp({ isEncrypted = async () => false }: { isEncrypted?: () => Promis
       asked.push(question);
       return isEncrypted();
     },
-    sendMessage: async (message) => {
+    sendMessage: async (message, encrypted) => {
+      decisions.push(encrypted);
+      if (decisions.length <= refused) return undefined;
       sent.push(message);
       return { eventId: '$sent' };
     },
@@ -47,7 +56,7 @@ function setUp({ isEncrypted = async () => false }: { isEncrypted?: () => Promis
   const caller = { session: sessionOf() };
   const send = (more: Partial<SendFileOptions> = {}) =>
     files.send(caller, { userId: alice, roomId: room, file, ...more }, signal);
-  return { files, caller, send, sent, asked, uploads, paths, held, lifecycle };
+  return { files, caller, send, sent, decisions, asked, uploads, paths, held, lifecycle };
 }
 
 describe('a file', () => {
@@ -82,6 +91,28 @@ describe('a file', () => {
     expect(uploads[0]?.equals(bytes)).toBe(false);
     expect(sent).toMatchObject([{ content: { file: { url: 'mxc://hs.test/media', v: 'v2' } } }]);
     expect(sent[0]?.content).not.toHaveProperty('url');
+  });
+
+  it('whose room becomes encrypted during the upload is uploaded again, encrypted', async () => {
+    const answers = [false, true];
+    const { send, sent, uploads, decisions } = setUp({ isEncrypted: async () => answers.shift() === true, refused: 1 });
+    await send();
+    expect(decisions).toEqual([false, true]);
+    expect(uploads.map((upload) => upload.equals(bytes))).toEqual([true, false]);
+    expect(sent).toMatchObject([{ content: { file: { v: 'v2' } } }]);
+    expect(sent[0]?.content).not.toHaveProperty('url');
+  });
+
+  it('that is a stream cannot be uploaded again when its room becomes encrypted, and says so', async () => {
+    const answers = [false, true];
+    const { send, sent, uploads } = setUp({ isEncrypted: async () => answers.shift() === true, refused: 1 });
+    const body = (async function* () {
+      yield bytes;
+    })();
+    const failure = rejection(send({ file: { ...file, body, size: bytes.length } }));
+    expect(await failure).toMatchObject({ code: 'ENCRYPTION_FAILED', userId: alice, roomId: room });
+    expect((await failure).message).toContain('became encrypted during the upload');
+    expect([sent, uploads]).toEqual([[], [bytes]]);
   });
 
   it('is not uploaded when its room cannot be sent to', async () => {

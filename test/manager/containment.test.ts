@@ -232,10 +232,14 @@ describe.each(Object.entries(functions))('%s', (_name, spoil) => {
     state.on = false;
     await soon(manager.startClient(user));
     state.on = true;
+    // A durable message waits while the storage does not say whether the room was seen encrypted.
+    const patience = new AbortController();
+    clock.setTimeout(() => patience.abort(), 300_000);
+    const durable = { userId: alice, roomId, durable: true, signal: patience.signal };
     const calls: Promise<unknown>[] = [
       manager.provisionUser({ username: 'carol' }),
-      manager.sendMessage({ userId: alice, roomId, text: '1', durable: true }),
-      manager.sendMessage({ userId: alice, roomId, text: '2', durable: true }),
+      manager.sendMessage({ ...durable, text: '1' }),
+      manager.sendMessage({ ...durable, text: '2' }),
       manager.listSends(),
       manager.deadLetters(alice),
       manager.retryDeadLetter(alice, '$none'),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Session } from '../../src/http/session.js';
+import { UnencryptedFileError } from '../../src/sending/outgoing-message.js';
 import type { OutgoingMessage } from '../../src/sending/outgoing-message.js';
 import { RoomSender } from '../../src/sending/room-sender.js';
 import type { MessageEncryption, SendingCaller, SendingClient } from '../../src/sending/room-sender.js';
@@ -22,6 +23,7 @@ const isEncryptedRoom = () => json({ algorithm: 'm.megolm.v1.aes-sha2' });
 const accepted = () => json({ event_id: '$sent' });
 const encryption: MessageEncryption = {
   encrypts: (type) => type === 'm.room.message',
+  hasRoom: () => true,
   encrypt: async ({ content }) => ({ ciphertext: JSON.stringify(content) }),
 };
 
@@ -31,11 +33,14 @@ interface Options {
   /** The client that the user has; it runs if `isRunning`. */
   readonly client?: Partial<Pick<SendingClient, 'encryption' | 'isEncrypted'>>;
   readonly isRunning?: boolean;
+  /** Whether some user has seen the room encrypted. */
+  readonly wasSeen?: boolean | Error;
 }
 
-function setUp({ answers, hasEncryption = true, client = {}, isRunning = false }: Options) {
+function setUp({ answers, hasEncryption = true, client = {}, isRunning = false, wasSeen = false }: Options) {
   const { http, requests, asked, session } = httpOnScript(answers);
   const events: unknown[] = [];
+  const seen: unknown[] = [];
   const sessionOfClient = sessionOf('@client:hs.test');
   const userSession: SendingClient = {
     session: sessionOfClient,
@@ -58,10 +63,17 @@ function setUp({ answers, hasEncryption = true, client = {}, isRunning = false }
       },
     },
     hasEncryption: () => hasEncryption,
+    encryptedRooms: {
+      has: async () => {
+        if (typeof wasSeen !== 'boolean') throw wasSeen;
+        return wasSeen;
+      },
+      note: (rooms) => seen.push(...rooms),
+    },
     onSent: async (by: Session, roomId) => void events.push(['ended typing', by.userId, roomId]),
   });
   const paths = () => requests.map(({ method, url }) => `${method} ${decodeURIComponent(new URL(url).pathname)}`);
-  return { sender, requests, asked, events, paths, caller };
+  return { sender, requests, asked, events, seen, paths, caller };
 }
 
 const STATE = `GET /_matrix/client/v3/rooms/${room}/state/m.room.encryption/`;
@@ -149,6 +161,60 @@ describe('a message to an encrypted room is not sent', () => {
     const { sender, paths } = setUp({ answers: [matrixError(403, 'M_FORBIDDEN')] });
     expect(await rejection(sender.send(message))).toMatchObject({ code: 'FORBIDDEN', roomId: room });
     expect(paths()).toEqual([STATE]);
+  });
+});
+
+describe('a room that some user has seen encrypted', () => {
+  it('is encrypted, without asking the homeserver, for a user without a client', async () => {
+    const { sender, paths } = setUp({ answers: [accepted()], wasSeen: true });
+    await sender.send(message);
+    expect(paths()).toEqual([sentAs('m.room.encrypted')]);
+  });
+
+  it('gets nothing in the clear by a user without encryption', async () => {
+    const { sender, paths } = setUp({ answers: [], wasSeen: true, hasEncryption: false });
+    expect(await rejection(sender.send(message))).toMatchObject({ code: 'ENCRYPTION_UNAVAILABLE' });
+    expect(paths()).toEqual([]);
+  });
+
+  it('gets nothing while it cannot be found out whether there is one', async () => {
+    const { sender, paths } = setUp({ answers: [], wasSeen: new Error('disk full') });
+    await expect(sender.send(message)).rejects.toThrow('disk full');
+    expect(paths()).toEqual([]);
+  });
+
+  it('is noted when the homeserver says that it is encrypted, with its settings', async () => {
+    const { sender, seen } = setUp({ answers: [isEncryptedRoom(), accepted(), notEncrypted(), accepted()] });
+    await sender.send(message);
+    await sender.send(message);
+    expect(seen).toEqual([[room, { algorithm: 'm.megolm.v1.aes-sha2' }]]);
+  });
+
+  it('and that the client has not received is refused at once to a user who is not in it', async () => {
+    const encrypt = () => new Promise<never>(() => {});
+    const waiting = { ...encryption, hasRoom: () => false, encrypt };
+    const client = { encryption: waiting };
+    const { sender, paths } = setUp({ answers: [matrixError(403, 'M_FORBIDDEN')], wasSeen: true, client });
+    expect(await rejection(sender.send(message))).toMatchObject({ code: 'FORBIDDEN', roomId: room });
+    expect(paths()).toEqual([STATE]);
+  });
+});
+
+describe('the message of a file', () => {
+  it('that was uploaded encrypted is encrypted, whatever the homeserver says meanwhile', async () => {
+    const { sender, paths } = setUp({ answers: [accepted()] });
+    await sender.send({ ...message, isFileEncrypted: true });
+    expect(paths()).toEqual([sentAs('m.room.encrypted')]);
+  });
+
+  it('that was uploaded in the clear is not sent to a room that has become encrypted', async () => {
+    const { sender, paths } = setUp({ answers: [isEncryptedRoom(), notEncrypted(), accepted()] });
+    const error = await rejection(sender.send({ ...message, isFileEncrypted: false }));
+    expect(error).toBeInstanceOf(UnencryptedFileError);
+    expect(error).toMatchObject({ code: 'ENCRYPTION_FAILED', userId: alice, roomId: room });
+    expect(paths()).toEqual([STATE]);
+    await sender.send({ ...message, isFileEncrypted: false });
+    expect(paths()).toEqual([STATE, STATE, sentAs('m.room.message')]);
   });
 });
 

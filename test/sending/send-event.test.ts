@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fetchIsEncrypted, sendEvent } from '../../src/sending/send-event.js';
+import { fetchEncryption, sendEvent } from '../../src/sending/send-event.js';
 import { json, matrixError } from '../support/scripted-fetch.js';
 import { rejection } from '../support/rejection.js';
 import { alice, httpOnScript, room } from '../messages/support/http-on-script.js';
@@ -51,32 +51,33 @@ describe('sendEvent()', () => {
   });
 });
 
-describe('fetchIsEncrypted()', () => {
+describe('fetchEncryption()', () => {
   it.each([
-    [json({ algorithm: 'm.megolm.v1.aes-sha2' }), true],
-    [json({}), true],
-    [matrixError(404, 'M_NOT_FOUND'), false],
+    [json({ algorithm: 'm.megolm.v1.aes-sha2' }), { algorithm: 'm.megolm.v1.aes-sha2' }],
+    [json({}), {}],
+    [json([]), {}],
+    [matrixError(404, 'M_NOT_FOUND'), undefined],
   ])('asks the homeserver for the state of the room (%#)', async (answer, expected) => {
     const { http, session, requests } = httpOnScript([answer]);
-    expect(await fetchIsEncrypted(http, session, room)).toBe(expected);
+    expect(await fetchEncryption(http, session, room)).toEqual(expected);
     expect(requests).toMatchObject([{ method: 'GET', authorization: `Bearer token-of-${alice}` }]);
     expect(requests[0]?.url).toMatch(/\/_matrix\/client\/v3\/rooms\/[^/]+\/state\/m\.room\.encryption\/$/);
   });
 
   it('rejects where it cannot be told, since a message in the clear cannot be taken back', async () => {
     const { http, session } = httpOnScript([matrixError(403, 'M_FORBIDDEN')]);
-    const error = await rejection(fetchIsEncrypted(http, session, room));
+    const error = await rejection(fetchEncryption(http, session, room));
     expect(error).toMatchObject({ code: 'FORBIDDEN', userId: alice, roomId: room });
     expect(error.message).toContain(`sending to ${room}`);
   });
 
   it('is repeated after a failure, and ends with its signal', async () => {
     const { http, session, clock } = httpOnScript([json({}, 502), json({}), () => new Promise<Response>(() => {})]);
-    const asking = fetchIsEncrypted(http, session, room);
+    const asking = fetchEncryption(http, session, room);
     await clock.advance(10_000);
-    expect(await asking).toBe(true);
+    expect(await asking).toEqual({});
     const controller = new AbortController();
-    const ended = rejection(fetchIsEncrypted(http, session, room, controller.signal));
+    const ended = rejection(fetchEncryption(http, session, room, controller.signal));
     await turn();
     controller.abort();
     expect(await ended).toMatchObject({ code: 'ABORTED' });

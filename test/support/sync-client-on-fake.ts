@@ -1,8 +1,10 @@
+import { EncryptedRooms } from '../../src/encryption/encrypted-rooms.js';
 import { fetchTransport } from '../../src/http/fetch-transport.js';
 import { Session } from '../../src/http/session.js';
 import { SyncClient } from '../../src/sdk/sync-client.js';
 import type { SyncUser } from '../../src/sdk/sync-client.js';
 import type { SyncSettings } from '../../src/sync/sync-context.js';
+import { memoryStorage } from '../../src/storage/memory-storage.js';
 import type { StoredCheckpoint } from '../../src/storage/checkpoint.js';
 import { FakeHomeserver, ManualClock } from '../../src/testing/index.js';
 import { testHomeserver } from './context.js';
@@ -16,7 +18,13 @@ export function userOnFake() {
   const connections = fetchTransport(fake.fetch).open();
   const closed = new AbortController();
   const context = testHomeserver({ homeserverUrl: fake.baseUrl, connections, clock, signal: closed.signal });
-  const settings = { slidingSync: true, timelineLimit: 100, pollTimeoutMs: 30_000, gapFillTimeoutMs: 600_000 };
+  const settings = {
+    slidingSync: true,
+    timelineLimit: 100,
+    pollTimeoutMs: 30_000,
+    gapFillTimeoutMs: 600_000,
+    encryptedRooms: new EncryptedRooms(context, memoryStorage()),
+  };
   return {
     clock,
     fake,

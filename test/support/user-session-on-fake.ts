@@ -4,6 +4,7 @@ import { DeadLetters } from '../../src/manager/dead-letters.js';
 import { EventHub } from '../../src/manager/event-hub.js';
 import type { MatrixClientManagerError } from '../../src/core/errors.js';
 import { singleProcessClaims } from '../../src/core/ports/claim.js';
+import { EncryptedRooms } from '../../src/encryption/encrypted-rooms.js';
 import type { Claim } from '../../src/core/ports/claim.js';
 import type { SessionEngine } from '../../src/core/ports/user-engine.js';
 import type { MatrixClient } from '../../src/sdk/matrix-client.js';
@@ -49,6 +50,7 @@ export async function userSessionOnFake({
     settings: {
       ...user.settings,
       storage,
+      encryptedRooms: new EncryptedRooms(context, storage),
       sweepIntervalMs: 60_000,
       maxHeapBytes: Infinity,
       maxClients: Infinity,

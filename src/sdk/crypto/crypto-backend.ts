@@ -6,7 +6,7 @@ export interface CryptoBackend {
   readonly olmMachine: OlmMachine;
   readonly backupManager: BackupManager;
   readonly perSessionBackupDownloader: { queryKeyBackup(...key: unknown[]): Promise<unknown> };
-  readonly roomEncryptors: Readonly<Record<string, object | undefined>>;
+  readonly roomEncryptors: Readonly<Record<string, { encryptionSettings?: unknown } | undefined>>;
   readonly outgoingRequestsManager: { doProcessOutgoingRequests(): Promise<void> };
   readonly outgoingRequestProcessor: {
     rawJsonRequest(...request: unknown[]): Promise<string>;
@@ -14,6 +14,7 @@ export interface CryptoBackend {
   };
   readonly eventDecryptor: { removeEventFromPendingList(event: MatrixEvent): void };
   encryptEvent(event: MatrixEvent, room: Room): Promise<void>;
+  isEncryptionEnabledInRoom(roomId: string): Promise<boolean>;
   forceDiscardSession(roomId: string): Promise<void>;
   onLiveEventFromSync(event: MatrixEvent): Promise<void>;
   onCryptoEvent(room: Room, event: MatrixEvent): Promise<void>;
@@ -34,8 +35,21 @@ interface OlmMachine {
   outgoingRequests(): Promise<readonly Partial<OutgoingRequest>[]>;
   queryKeysForUsers(userIds: WasmUserId[]): OutgoingRequest;
   getIdentity(userId: WasmUserId): Promise<{ verify(): Promise<OutgoingRequest> } | undefined>;
+  getRoomSettings(roomId: WasmRoomId): Promise<RoomSettings | undefined>;
+  /** Rejects settings that differ from the stored ones. */
+  setRoomSettings(roomId: WasmRoomId, settings: object): Promise<void>;
   /** Accepts only the `CollectStrategy` of its own WebAssembly copy. */
   shareRoomKey(room: unknown, users: unknown, settings: { sharingStrategy: object }): Promise<unknown>;
+}
+
+interface WasmRoomId {
+  toString(): string;
+}
+
+interface RoomSettings {
+  readonly sessionRotationPeriodMs: number | undefined;
+  readonly sessionRotationPeriodMessages: number | undefined;
+  free(): void;
 }
 
 interface BackupManager {

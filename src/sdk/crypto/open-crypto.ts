@@ -172,24 +172,7 @@ function catchUnawaitedSdkCalls(crypto: CryptoBackend): void {
   Object.assign(crypto, {
     forceDiscardSession: withHandledRejection(crypto.forceDiscardSession.bind(crypto)),
     onLiveEventFromSync: withHandledRejection((event: MatrixEvent) => handleLiveEvent(crypto, event)),
-    onCryptoEvent: ignoreUnusedKeys(crypto),
   });
-}
-
-/**
- * The SDK throws when the `m.room.encryption` content of a room changes in a key that it does not use. The sync would end
- * there, and the state of the remaining rooms would be lost. Changes of the settings do not get here, because the crypto
- * library has refused them before.
- */
-function ignoreUnusedKeys(crypto: CryptoBackend): CryptoBackend['onCryptoEvent'] {
-  const take = crypto.onCryptoEvent.bind(crypto);
-  return async (room, event) => {
-    try {
-      await take(room, event);
-    } catch {
-      Object.assign(crypto.roomEncryptors[room.roomId] ?? {}, { encryptionSettings: event.getContent() });
-    }
-  };
 }
 
 let firstCheckWrapped: Promise<void> | undefined;

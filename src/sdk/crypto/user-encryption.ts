@@ -6,6 +6,7 @@ import { MatrixClientManagerError } from '../../core/errors.js';
 import type { OpenDeviceOptions } from '../../core/ports/key-store.js';
 import type { EventContent, RawEvent } from '../../core/raw-event.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
+import type { EncryptedRooms } from '../../encryption/encrypted-rooms.js';
 import type { CryptoStore } from '../../encryption/store/crypto-store.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { encryptionFailure } from '../../encryption/encryption-failure.js';
@@ -14,6 +15,7 @@ import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
 import type { AuthUploadDeviceSigningKeys, IdentitySettings } from '../../encryption/identity/identity-options.js';
 import { maintainIdentity } from './identity-upkeep.js';
+import { RoomEncryptors } from './room-encryptors.js';
 import { RoomKeyMetrics } from './room-key-metrics.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
@@ -22,6 +24,7 @@ import type { MessageEncryption } from '../../sending/room-sender.js';
 import { UnreadableEvents } from '../../encryption/unreadable-events.js';
 
 export interface UserEncryptionOptions extends OpenDeviceOptions {
+  readonly encryptedRooms: EncryptedRooms;
   readonly identity: IdentitySettings;
   readonly authenticate: AuthUploadDeviceSigningKeys;
 }
@@ -36,6 +39,8 @@ export interface ClearMessage {
 
 /** Never encrypted: the homeserver has to read them. */
 const unencryptedTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
+/** How long encrypting waits for a room that the client has not received, in milliseconds. */
+const ROOM_TIMEOUT_MS = 30_000;
 /** How long a start waits for the device to be signed, in milliseconds. The application's callbacks may take longer. */
 const SIGNING_TIMEOUT_MS = 10_000;
 
@@ -55,6 +60,7 @@ export class UserEncryption implements MessageEncryption {
   #decryptor: EventDecryptor | undefined;
   #identity: Identity | undefined;
   #roomKeyMetrics: RoomKeyMetrics | undefined;
+  #encryptors: RoomEncryptors | undefined;
   /** Resolves after the first attempt to sign the device. An unsigned device may not be able to share its room keys. */
   #signingAttempted: Promise<void> = Promise.resolve();
   #failure: MatrixClientManagerError | undefined;
@@ -110,7 +116,7 @@ export class UserEncryption implements MessageEncryption {
     resumes: boolean,
     onFault: (error: MatrixClientManagerError) => void,
   ): Promise<void> {
-    const { identity, authenticate } = this.#options;
+    const { identity, authenticate, encryptedRooms } = this.#options;
     const context = this.#context;
     const { signal: ended } = this.#ended;
     this.#onFault = onFault;
@@ -119,6 +125,7 @@ export class UserEncryption implements MessageEncryption {
     this.#crypto = await orAborted(opening, ended, 'opening encryption');
     this.#matrixClient = matrixClient;
     skipEmptySyncChanges(matrixClient, context.clock);
+    this.#encryptors = new RoomEncryptors(cryptoBackend(matrixClient), encryptedRooms);
     this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, context.diagnostics, ended);
     const { promise, resolve } = Promise.withResolvers<void>();
     if (identity.crossSigning) this.#signingAttempted = promise;
@@ -219,9 +226,23 @@ export class UserEncryption implements MessageEncryption {
     return !unencryptedTypes.has(type);
   }
 
+  /** Whether the client has received the room. */
+  hasRoom(roomId: string): boolean {
+    return Boolean(this.#matrixClient?.getRoom(roomId));
+  }
+
+  /** Whether the crypto library has seen that the room is encrypted, also in an earlier run of the client. */
+  async knowsEncryption(roomId: string): Promise<boolean> {
+    return orAborted(
+      this.#encryptorsOfClient.hasSettings(roomId),
+      this.#ended.signal,
+      'asking for the settings of a room',
+    );
+  }
+
   /**
-   * Returns the content to send as `m.room.encrypted`, after sharing the room key with the devices in the room. Waits
-   * until the client has the room. Rejects with `ENCRYPTION_FAILED` or the homeserver's error.
+   * Returns the content to send as `m.room.encrypted`, after sharing the room key with the devices in the room. Waits up to
+   * `ROOM_TIMEOUT_MS` until the client has the room. Rejects with `ENCRYPTION_FAILED` or the homeserver's error.
    */
   async encrypt({ roomId, type, content, signal }: ClearMessage): Promise<EventContent> {
     const ended = signal ? AbortSignal.any([signal, this.#ended.signal]) : this.#ended.signal;
@@ -232,6 +253,8 @@ export class UserEncryption implements MessageEncryption {
     await orAborted(this.#deviceLists, ended, operation);
     const event = new MatrixEvent({ type, content, room_id: roomId, sender: userId });
     try {
+      const problem = await orAborted(this.#encryptorsOfClient.open(room), ended, operation);
+      if (problem !== undefined) throw new Error(problem);
       await orAborted(this.#backend.encryptEvent(event, room), ended, operation);
     } catch (error) {
       if (this.#failure) throw this.#failure;
@@ -271,15 +294,18 @@ export class UserEncryption implements MessageEncryption {
     return cryptoBackend(this.#matrixClient);
   }
 
-  /** Waits until the SDK can encrypt for the room. */
+  get #encryptorsOfClient(): RoomEncryptors {
+    if (!this.#encryptors) throw this.#notOpenError();
+    return this.#encryptors;
+  }
+
+  /** Waits until the client has the room, such as after a join. */
   async #waitForRoom(roomId: string, signal: AbortSignal): Promise<Room> {
-    const findRoom = (): Room | undefined =>
-      this.#backend.roomEncryptors[roomId] ? (this.#matrixClient?.getRoom(roomId) ?? undefined) : undefined;
+    const findRoom = (): Room | undefined => this.#matrixClient?.getRoom(roomId) ?? undefined;
     const known = findRoom();
     if (known) return known;
     const { userId } = this;
     const { clock } = this.#context;
-    const { startTimeoutMs } = this.#context.limits;
     const { promise, resolve, reject } = Promise.withResolvers<Room>();
     const look = (): void => {
       const room = findRoom();
@@ -287,10 +313,10 @@ export class UserEncryption implements MessageEncryption {
     };
     const timer = clock.setTimeout(() => {
       const message =
-        `encrypting for ${roomId} failed: the client did not receive the room within ${startTimeoutMs} ms, ` +
-        'or the room uses an unknown encryption algorithm; nothing was sent';
+        `encrypting for ${roomId} failed: the client did not receive the room within ${ROOM_TIMEOUT_MS} ms; ` +
+        'nothing was sent';
       reject(new MatrixClientManagerError('ENCRYPTION_FAILED', message, { userId, roomId }));
-    }, startTimeoutMs);
+    }, ROOM_TIMEOUT_MS);
     this.#syncListeners.add(look);
     return orAborted(promise, signal, `encrypting for ${roomId}`).finally(() => {
       clock.clearTimeout(timer);

@@ -10,12 +10,10 @@ import { Recorder } from '../../support/recorder.js';
 import { rejection } from '../../support/rejection.js';
 
 const secret = new Uint8Array(32).fill(7);
-const encrypted = {
-  initial_state: [
-    { type: 'm.room.encryption', state_key: '', content: { algorithm: 'm.megolm.v1.aes-sha2' } },
-    { type: 'm.room.history_visibility', state_key: '', content: { history_visibility: 'shared' } },
-  ],
-};
+const initialState = (settings: object) => [
+  { type: 'm.room.encryption', state_key: '', content: { algorithm: 'm.megolm.v1.aes-sha2', ...settings } },
+  { type: 'm.room.history_visibility', state_key: '', content: { history_visibility: 'shared' } },
+];
 
 /** One deployment: a folder, and managers on it one after the other. */
 export class Deployment {
@@ -58,14 +56,20 @@ export class Deployment {
 /**
  * An encrypted room with these users in it, made by the first.
  * @param othersManager - the manager of those that join
+ * @param settings - further content of the room's `m.room.encryption` event
  */
 export async function encryptedRoom(
   manager: MatrixClientManager,
   [creator = '', ...others]: string[],
   othersManager = manager,
+  settings: object = {},
 ): Promise<string> {
   const { room_id: roomId } = await manager.withClient(creator, (client) =>
-    client.createRoom({ preset: 'private_chat' as never, invite: others, ...encrypted }),
+    client.createRoom({
+      preset: 'private_chat' as never,
+      invite: others,
+      initial_state: initialState(settings),
+    }),
   );
   for (const userId of others) await othersManager.withClient(userId, (client) => client.joinRoom(roomId));
   // Who sends must know who has come, or they send without a key for them.

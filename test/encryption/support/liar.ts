@@ -72,8 +72,7 @@ export class Liar implements Lies {
     const body = Buffer.from(await request.arrayBuffer());
     const type = /\/send\/([^/]+)\/[^/]+$/.exec(pathname)?.[1];
     if (method === 'PUT' && type !== undefined) this.#sent.push({ type, text: body.toString() });
-    if (pathname.endsWith('/upload') && method === 'POST')
-      this.#sent.push({ type: 'file', text: body.toString('latin1') });
+    if (pathname.endsWith('/media/v3/upload')) this.#sent.push({ type: 'file', text: body.toString('latin1') });
     for (;;) {
       const polls = this.#polls.signal;
       const isPoll = pathname.endsWith('/sync');
