@@ -4,6 +4,7 @@ import type { Fetch, HttpResponse, OpenTransport, TransportRequest } from '../co
 const MAX_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
+/** @internal for tests */
 export function isRedirect(status: number): boolean {
   return REDIRECTS.has(status);
 }
@@ -18,6 +19,7 @@ interface Redirect {
  * Returns the target of a redirect. Only GET and HEAD requests are redirected, and only within one origin, so that no
  * other host receives a token or a password. Throws `INVALID_RESPONSE` for any other redirect.
  * @param hops - how many redirects were already followed
+ * @internal for tests
  */
 export function redirectTarget(redirect: Redirect, from: URL, method: string, hops: number): URL {
   return checkedTarget(redirect, from, method, (target) => {
@@ -31,6 +33,7 @@ export function redirectTarget(redirect: Redirect, from: URL, method: string, ho
  * Returns the target of a download's redirect, which may be another host, such as an object store. The caller must not
  * send the token there. Throws `INVALID_RESPONSE` for a redirect from https to http, among others.
  * @param visited - the URLs requested so far, `from` included
+ * @internal for tests
  */
 export function downloadTarget(redirect: Redirect, from: URL, visited: ReadonlySet<string>): URL {
   return checkedTarget(redirect, from, 'GET', (target) => {

@@ -68,6 +68,7 @@ export interface NetworkFailure {
   readonly cause: Error;
 }
 
+/** @internal for tests */
 export function networkFailure(error: unknown, secrets: readonly string[]): NetworkFailure {
   const root = rootCause(error);
   const message = isError(root) ? root.message : 'a fetch function threw a value that is not an Error';

@@ -51,7 +51,7 @@ export class Durations {
 }
 
 /** The label sets of one metric: those of its known label values, and others from their first use on. */
-export class Series<L extends Labels, Cell extends Count | Durations> {
+class Series<L extends Labels, Cell extends Count | Durations> {
   readonly #labels: readonly string[];
   readonly #make: (labels: Attributes) => Cell;
   readonly #cells = new Map<string, Cell>();

@@ -21,7 +21,7 @@ export async function userSessionOnFake({
   engine,
 }: { claim?: Claim; storage?: Storage; engine?: SessionEngine<MatrixClient> } = {}) {
   const user = userOnFake();
-  const { clock, userId, context, credentials, session: httpSession } = user;
+  const { userId, context, credentials, session: httpSession } = user;
   const { logger } = context;
   const deadLetters = new DeadLetters(context, {
     storage,
