@@ -16,7 +16,7 @@ export const publishedNames = {
 };
 
 const include = ['test/**/*.test.ts', 'examples/**/*.test.ts'];
-const exclude = ['test/synapse/**', ...longTests];
+const exclude = ['test/synapse/**', 'test/interop/**', ...longTests];
 
 /** What tests how modules are loaded, or what is done once per process. */
 export const needFreshModules = [
