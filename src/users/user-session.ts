@@ -135,8 +135,9 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
 
   /**
    * Whether the room's events have to be encrypted. A missing `m.room.encryption` event in the client proves nothing: a
-   * sync can return a room while it is being created. So `askHomeserver` is called once before a room counts as
-   * unencrypted, and on every call while the client may be behind.
+   * sync can return a room while it is being created, and the homeserver can hide the event. So a room counts as unencrypted
+   * only if no user has seen it encrypted, the device's keys do not know it, and `askHomeserver` says so: once, or on every
+   * call while the client may be behind. Rejects if that cannot be found out.
    */
   async isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean> {
     const { encryptedRooms } = this.#options.settings;
