@@ -12,7 +12,14 @@ export type { RoomEvent } from './fake-homeserver/rooms/room-event.js';
 export type { LoginLimit } from './fake-homeserver/endpoints/login.js';
 export type { UnhandledRequest } from './fake-homeserver/server/dispatcher.js';
 export type { LoggedRequest } from './fake-homeserver/server/request-log.js';
-export type { Disposer, EncryptionFaultMatch, Faults } from './fake-homeserver/server/faults.js';
+export type {
+  Disposer,
+  EncryptedReplay,
+  EncryptionFaultMatch,
+  Faults,
+  SenderSwap,
+} from './fake-homeserver/server/faults.js';
+export type { ChangeEvent, WireEvent } from './fake-homeserver/server/change-events.js';
 export type { FaultMatch } from './fake-homeserver/server/fault-match.js';
 
 // Clock and logger

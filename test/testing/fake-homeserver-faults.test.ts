@@ -183,6 +183,76 @@ it('returns the since of a sync at once, as broken homeservers do', async () => 
   expect((await sync(fake, alice, { since, timeout: '30000' })).body).toEqual({ next_batch: since });
 });
 
+describe('a lie about events', () => {
+  function encryptedRoom() {
+    const { fake, alice, bob, ...rest } = setUp();
+    const roomId = fake.createRoom({ creator: alice.userId, members: [bob.userId] });
+    const content = { algorithm: 'm.megolm.v1.aes-sha2', ciphertext: 'AwgA', session_id: 's' };
+    const send = () => fake.sendMessage(roomId, alice.userId, content, { type: 'm.room.encrypted' });
+    const read = async () => {
+      const { body } = await call(fake, `/rooms/${roomId}/messages?dir=b&limit=10`, { token: bob.accessToken });
+      const events: { event_id: string; sender: string; type: string }[] = body.chunk;
+      return new Map(events.map((event) => [event.event_id, event.sender]));
+    };
+    return { ...rest, fake, alice, bob, roomId, content, send, read };
+  }
+
+  it('names another sender, of one event or of all, until its disposer is called', async () => {
+    const { fake, alice, bob, send, read } = encryptedRoom();
+    const [one, other] = [send(), send()];
+    const swap = { from: alice.userId, to: bob.userId };
+    const end = fake.faults.swapSender({}, { ...swap, eventId: one });
+    expect([(await read()).get(one), (await read()).get(other)]).toEqual([bob.userId, alice.userId]);
+    end();
+    expect((await read()).get(one)).toBe(alice.userId);
+    fake.faults.swapSender({ userId: bob.userId }, swap);
+    const senders = [...(await read()).values()];
+    expect(senders.filter((sender) => sender === bob.userId)).toHaveLength(3); // his join too
+    fake.faults.clear();
+    expect((await read()).get(other)).toBe(alice.userId);
+  });
+
+  it('names another sender of messages to devices', async () => {
+    const { fake, alice, bob } = encryptedRoom();
+    const path = '/sendToDevice/m.room.encrypted/t1';
+    const body = { messages: { [bob.userId]: { [bob.deviceId]: { algorithm: 'm.olm' } } } };
+    await call(fake, path, { method: 'PUT', token: alice.accessToken, body });
+    fake.faults.swapSender({}, { from: alice.userId, to: '@mallory:hs.test', toDevice: true });
+    const { to_device: toDevice } = (await sync(fake, bob)).body;
+    expect(toDevice.events).toMatchObject([{ sender: '@mallory:hs.test', content: { algorithm: 'm.olm' } }]);
+  });
+
+  it('reaches requests that are running', async () => {
+    const { fake, bob, roomId, send } = encryptedRoom();
+    const { next_batch: since } = (await sync(fake, bob)).body;
+    const poll = sync(fake, bob, { since, timeout: '30000' });
+    await settle();
+    fake.faults.rewriteEvents({ endpoint: '/sync' }, (event) => ({ ...event, type: 'm.lie' }));
+    send();
+    const { events } = (await poll).body.rooms.join[roomId].timeline;
+    expect(events).toMatchObject([{ type: 'm.lie' }]);
+    expect(() => fake.faults.rewriteEvents({ endpoint: '/snyc' }, (event) => event)).toThrow('/snyc');
+  });
+
+  it('sends an encrypted event again: as the homeserver, as a member, and into another room', async () => {
+    const { fake, alice, bob, roomId, content, send } = encryptedRoom();
+    const otherRoom = fake.createRoom({ creator: alice.userId });
+    const eventId = send();
+    const { faults } = fake;
+    const copies = [
+      faults.replayEncrypted({ roomId, eventId }),
+      faults.replayEncrypted({ roomId, eventId, sender: bob.userId }),
+      faults.replayEncrypted({ roomId, eventId, intoRoomId: otherRoom }),
+    ];
+    expect(new Set([eventId, ...copies]).size).toBe(4);
+    const events = [...fake.events(roomId), ...fake.events(otherRoom)];
+    const found = copies.map((id) => events.find((event) => event.eventId === id));
+    expect(found).toMatchObject([alice, bob, alice].map(({ userId: sender }) => ({ sender, content })));
+    const clear = fake.sendMessage(roomId, alice.userId, 'clear');
+    expect(() => faults.replayEncrypted({ roomId, eventId: clear })).toThrow('expected an encrypted event');
+  });
+});
+
 describe('a redirect', () => {
   it('is followed within the homeserver', async () => {
     const { fake, whoami } = setUp();

@@ -1,11 +1,13 @@
 import type { Context } from 'hono';
 import { Hono } from 'hono';
 import { MatrixError, unrecognized } from '../matrix-error.js';
+import { sendEvent } from '../rooms/send-event.js';
 import type { World } from '../world/world.js';
 import { ConnectionDropped } from './connection-dropped.js';
 import type { Endpoint } from './endpoint.js';
 import { EndpointRequest, Reply } from './endpoint.js';
 import { Faults } from './faults.js';
+import type { EncryptedReplay } from './faults.js';
 import type { LoggedRequest } from './request-log.js';
 import type { ReceivedRequest } from './received-request.js';
 import { RequestLog } from './request-log.js';
@@ -36,7 +38,8 @@ export class Dispatcher {
   constructor(world: World, endpoints: readonly Endpoint[]) {
     this.#world = world;
     this.#templates = new Set(endpoints.map(({ path }) => path));
-    this.faults = new Faults(world.clock, (endpoint) => this.assertEndpoint(endpoint));
+    const assertEndpoint = this.assertEndpoint.bind(this);
+    this.faults = new Faults(world.clock, assertEndpoint, (replay) => replayEncrypted(world, replay));
     this.#app = this.#createApp(endpoints);
   }
 
@@ -186,4 +189,16 @@ function honoPaths(template: string): string[] {
   const path = template.replaceAll(/\{(\w+)\}/g, ':$1');
   if (path.startsWith('/_')) return [path];
   return [`/_matrix/client/:release{r0|v3}${path}`];
+}
+
+function replayEncrypted(world: World, { roomId, eventId, sender, intoRoomId = roomId }: EncryptedReplay): string {
+  const event = world.rooms.get(roomId)?.events.find((known) => known.eventId === eventId);
+  const room = world.rooms.get(intoRoomId);
+  if (event?.type !== 'm.room.encrypted' || !room) {
+    throw new Error(
+      `expected an encrypted event and rooms of this homeserver, got ${eventId}, ${roomId}, ${intoRoomId}`,
+    );
+  }
+  const { type, content } = event;
+  return sendEvent(world, room, { type, sender: sender ?? event.sender, content: structuredClone(content) }).eventId;
 }

@@ -3,6 +3,8 @@ import { delay } from '../../../core/abort.js';
 import { ConnectionDropped } from './connection-dropped.js';
 import type { JsonObject } from '../json.js';
 import { CutResponse } from './cut-response.js';
+import { changeEvents } from './change-events.js';
+import type { ChangeEvent, WireEvent } from './change-events.js';
 import { tellLie } from './encryption-lies.js';
 import type { FaultMatch } from './fault-match.js';
 import { FaultMatcher } from './fault-match.js';
@@ -21,6 +23,29 @@ export interface EncryptionFaultMatch extends FaultMatch {
 /** Ends the fault that the call has set. */
 export type Disposer = () => void;
 
+/** Which encrypted events get another sender, and which one. */
+export interface SenderSwap {
+  /** The user who sent the events. */
+  readonly from: string;
+  /** The user whom the homeserver names as their sender. */
+  readonly to: string;
+  /** The id of one event. @default all events of `from` */
+  readonly eventId?: string;
+  /** Whether messages to devices get the other sender, and not the events of rooms. @default false */
+  readonly toDevice?: boolean;
+}
+
+/** An encrypted event that is sent a second time. */
+export interface EncryptedReplay {
+  readonly roomId: string;
+  /** The encrypted event whose content is sent again. */
+  readonly eventId: string;
+  /** Who sends it again: by default the homeserver, in the name of the first sender. */
+  readonly sender?: string;
+  /** The room that gets it. @default `roomId` */
+  readonly intoRoomId?: string;
+}
+
 /**
  * Injects faults between clients and the homeserver. Every method returns a disposer that ends its fault. Faults apply
  * in the order in which they were set. One that needs the homeserver's response, such as a latency, lets later faults
@@ -29,12 +54,18 @@ export type Disposer = () => void;
 export class Faults {
   readonly #clock: Clock;
   readonly #assertEndpoint: (endpoint: string) => void;
+  readonly #replay: (options: EncryptedReplay) => string;
   readonly #faults = new Set<{ matcher: FaultMatcher; fault: Fault }>();
+  readonly #eventChanges = new Set<{ matcher: FaultMatcher; change: ChangeEvent }>();
 
-  /** @param assertEndpoint - throws if no endpoint has that path template */
-  constructor(clock: Clock, assertEndpoint: (endpoint: string) => void) {
+  /**
+   * @param assertEndpoint - throws if no endpoint has that path template
+   * @param replay - sends an event again and returns the id of the new one
+   */
+  constructor(clock: Clock, assertEndpoint: (endpoint: string) => void, replay: (options: EncryptedReplay) => string) {
     this.#clock = clock;
     this.#assertEndpoint = assertEndpoint;
+    this.#replay = replay;
   }
 
   /** Delays the request by `ms` milliseconds on the homeserver's clock. */
@@ -130,6 +161,38 @@ export class Faults {
     return this.#lieAboutEncryption(match, content);
   }
 
+  /**
+   * Handles the request, and sends each event in its response as changed by `change`: of rooms, and to devices. `change`
+   * returns another event, or the same one. Unlike other faults, it also applies to requests that are running, such as
+   * a long poll.
+   */
+  rewriteEvents(match: FaultMatch, change: ChangeEvent): Disposer {
+    if (match.endpoint !== undefined) this.#assertEndpoint(match.endpoint);
+    const entry = { matcher: new FaultMatcher(match), change };
+    this.#eventChanges.add(entry);
+    return () => {
+      this.#eventChanges.delete(entry);
+    };
+  }
+
+  /** Names another user as the sender of encrypted events, as a homeserver that lies about them. */
+  swapSender(match: FaultMatch, { from, to, eventId, toDevice = false }: SenderSwap): Disposer {
+    const isMeant = (event: WireEvent): boolean =>
+      event.type === 'm.room.encrypted' &&
+      event.sender === from &&
+      (event.event_id === undefined) === toDevice &&
+      (eventId === undefined || event.event_id === eventId);
+    return this.rewriteEvents(match, (event) => (isMeant(event) ? { ...event, sender: to } : event));
+  }
+
+  /**
+   * Sends the content of an encrypted event again, under a new event id. Without `sender` the homeserver replays it;
+   * with one, a member of the room does. Happens at once. @returns the id of the new event
+   */
+  replayEncrypted(options: EncryptedReplay): string {
+    return this.#replay(options);
+  }
+
   /** Ends the connection without handling the request. */
   drop(match: FaultMatch): Disposer {
     return this.#add(match, async () => {
@@ -167,6 +230,7 @@ export class Faults {
   /** Ends every fault. */
   clear(): void {
     this.#faults.clear();
+    this.#eventChanges.clear();
   }
 
   /** Handles a request with all faults that apply to it. */
@@ -176,12 +240,21 @@ export class Faults {
       (next, { fault }) =>
         () =>
           fault(request, next),
-      answer,
+      () => this.#withEventChanges(request, answer),
     )();
   }
 
   #lieAboutEncryption({ roomId, ...match }: EncryptionFaultMatch, content: JsonObject | undefined): Disposer {
     return this.#add(match, async ({ path }, answer) => tellLie({ roomId, content }, path, await answer()));
+  }
+
+  async #withEventChanges(request: ReceivedRequest, answer: Respond): Promise<Response> {
+    const response = await answer();
+    const changes = [...this.#eventChanges].filter(({ matcher }) => matcher.matches(request));
+    if (changes.length === 0 || !response.headers.get('Content-Type')?.startsWith('application/json')) return response;
+    let body: unknown = await response.json();
+    for (const { change } of changes) body = changeEvents(body, change);
+    return Response.json(body, { status: response.status });
   }
 
   #add(match: FaultMatch, fault: Fault): Disposer {
