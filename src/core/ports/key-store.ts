@@ -45,6 +45,9 @@ export interface StoredDatabase {
   readonly records: ReadonlyMap<string, readonly { readonly key: string; readonly value: unknown }[]>;
 }
 
+/** How many records of received messages a key store keeps of each device. Older ones are deleted. */
+export const RECEIVED_RECORDS_KEPT = 10_000;
+
 export interface OpenDeviceOptions extends DeviceId {
   /** The claim of the session that opens the device. @default none: the device belongs to this process */
   readonly claim?: Claim;
@@ -72,6 +75,14 @@ export interface DeviceHandle extends DeviceId {
   commit(changes: readonly KeyChange[]): Promise<number>;
   /** Stores whether a restore from the key backup is running. Rejects with `STORAGE` if that cannot be stored. */
   setRestorePending(pending: boolean): Promise<void>;
+  /** The record of received messages with this name, or undefined. Rejects with `ENCRYPTION_STORE_DAMAGED` if it was altered. */
+  readReceived(name: string): Promise<Uint8Array | undefined>;
+  /**
+   * Replaces the record of received messages with this name. Resolves when a killed process cannot lose it any more; a
+   * power cut may lose the last ones. It is no commit, and changes no key. Keeps at least the `RECEIVED_RECORDS_KEPT`
+   * records of the device that were written last.
+   */
+  writeReceived(name: string, record: Uint8Array): Promise<void>;
   /** Waits for running commits, then lets others open the device. Every later call of another method rejects. Idempotent. */
   release(): Promise<void>;
 }

@@ -1,8 +1,9 @@
 import type { Context } from '../../core/context.js';
-import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
+import { MatrixClientManagerError } from '../../core/errors.js';
 import type { DeviceHandle, KeyChange, KeyStore, OpenDeviceOptions } from '../../core/ports/key-store.js';
 import { closedError } from '../../storage/storage-errors.js';
 import { DeviceStore } from './device-store.js';
+import { storageError } from './key-failures.js';
 import type * as DatabasesModule from './indexed-db/databases.js';
 
 type CryptoContext = Pick<Context, 'clock' | 'logger' | 'diagnostics'>;
@@ -104,11 +105,6 @@ export class CryptoStore implements AsyncDisposable {
       throw storageError(handle.userId, 'be stored', error);
     }
   }
-}
-
-function storageError(userId: string, problem: string, cause: unknown): MatrixClientManagerError {
-  if (isManagerError(cause)) return cause;
-  return new MatrixClientManagerError('STORAGE', `the keys of ${userId} could not ${problem}`, { userId, cause });
 }
 
 function replacedError(userId: string): MatrixClientManagerError {

@@ -2,6 +2,7 @@ import { hkdfSync } from 'node:crypto';
 import { MatrixClientManagerError } from '../../core/errors.js';
 import type { DeviceHandle, KeyChange } from '../../core/ports/key-store.js';
 import type { Databases } from './indexed-db/databases.js';
+import { storageError } from './key-failures.js';
 
 export interface DeviceStoreOptions {
   readonly handle: Omit<DeviceHandle, 'databases'>;
@@ -25,6 +26,8 @@ export class DeviceStore {
   /** Whether the store had no keys of the device when it was opened, so that the SDK creates new ones. */
   readonly wasNew: boolean;
   readonly #options: DeviceStoreOptions;
+  /** A key for the hashes of the ids of received events. */
+  readonly receivedKey: Uint8Array;
   #databases: Databases | undefined;
   #commits: number;
   #restorePending: boolean;
@@ -41,6 +44,7 @@ export class DeviceStore {
     this.userId = userId;
     this.deviceId = deviceId;
     this.storageKey = new Uint8Array(hkdfSync('sha256', key, '', 'matrix-sdk-crypto storage key', 32));
+    this.receivedKey = new Uint8Array(hkdfSync('sha256', key, '', 'received event ids', 32));
     this.wasNew = commits === 0;
     this.#commits = commits;
     this.#restorePending = restorePending;
@@ -77,6 +81,23 @@ export class DeviceStore {
     if (pending === this.#restorePending) return;
     await this.#options.handle.setRestorePending(pending);
     this.#restorePending = pending;
+  }
+
+  /** Like `readReceived()` of the device's handle. */
+  async readReceived(name: string): Promise<Uint8Array | undefined> {
+    this.#assertUsable();
+    return this.#options.handle.readReceived(name);
+  }
+
+  /** Like `writeReceived()` of the device's handle. After a failure all further changes are refused. */
+  async writeReceived(name: string, record: Uint8Array): Promise<void> {
+    this.#assertUsable();
+    try {
+      await this.#options.handle.writeReceived(name, record);
+    } catch (error) {
+      if (this.#closing) throw error;
+      throw this.#fail(storageError(this.userId, 'be stored', error));
+    }
   }
 
   connect(databases: Databases): void {

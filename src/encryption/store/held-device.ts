@@ -13,19 +13,26 @@ export interface HeldDeviceOptions extends Omit<DeviceHandle, 'commit' | 'releas
 
 /** The handle of a device for the key stores: the order of its commits, and its release. */
 export function heldDevice(options: HeldDeviceOptions): DeviceHandle {
-  const { claim, write, setRestorePending, onReleased, ...device } = options;
+  const { claim, write, setRestorePending, readReceived, writeReceived, onReleased, ...device } = options;
   const { userId } = device;
   const commits = new DeviceCommits(async (changes) => {
     claim?.assertHeld();
     return write(changes);
   });
-  const flagWrites = new Set<Promise<void>>();
+  const otherWrites = new Set<Promise<void>>();
   let released: Promise<void> | undefined;
   const assertHeld = (): void => {
     if (released) throw new MatrixClientManagerError('ABORTED', `the keys of ${userId} were released`, { userId });
   };
+  const writeBesides = (begin: () => Promise<void>): Promise<void> => {
+    assertHeld();
+    claim?.assertHeld();
+    const running = begin().finally(() => otherWrites.delete(running));
+    otherWrites.add(running);
+    return running;
+  };
   const release = async (): Promise<void> => {
-    await Promise.allSettled([commits.idle(), ...flagWrites]);
+    await Promise.allSettled([commits.idle(), ...otherWrites]);
     onReleased();
   };
   return {
@@ -34,13 +41,12 @@ export function heldDevice(options: HeldDeviceOptions): DeviceHandle {
       assertHeld();
       return commits.commit(changes);
     },
-    setRestorePending: async (pending) => {
+    setRestorePending: async (pending) => writeBesides(() => setRestorePending(pending)),
+    readReceived: async (name) => {
       assertHeld();
-      claim?.assertHeld();
-      const flagWrite = setRestorePending(pending).finally(() => flagWrites.delete(flagWrite));
-      flagWrites.add(flagWrite);
-      return flagWrite;
+      return readReceived(name);
     },
+    writeReceived: async (name, record) => writeBesides(() => writeReceived(name, record)),
     release: () => (released ??= release()),
   };
 }

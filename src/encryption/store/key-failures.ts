@@ -1,4 +1,4 @@
-import { MatrixClientManagerError } from '../../core/errors.js';
+import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
 import type { DeviceId } from '../../core/ports/key-store.js';
 
 const remedy = 'Log in as a new device and restore from the key backup';
@@ -24,4 +24,10 @@ export function rolledBackError({ userId, deviceId }: DeviceId, found: number | 
       `and the device must not continue with older keys. ${remedy}`,
     { userId },
   );
+}
+
+/** What a key store threw, as an error of this library. @param problem - such as `be stored` */
+export function storageError(userId: string, problem: string, cause: unknown): MatrixClientManagerError {
+  if (isManagerError(cause)) return cause;
+  return new MatrixClientManagerError('STORAGE', `the keys of ${userId} could not ${problem}`, { userId, cause });
 }

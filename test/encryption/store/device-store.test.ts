@@ -31,6 +31,8 @@ function setUp({
       commits: 3,
       restorePending: false,
       setRestorePending: async (value) => void pending.push(value),
+      readReceived: async () => undefined,
+      writeReceived: async () => {},
       commit,
       release: async () => void released++,
       ...handle,

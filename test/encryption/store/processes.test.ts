@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openCryptoStore } from '../support/crypto-store.js';
+import { ReceivedMessages } from '../../../src/encryption/received-messages.js';
 import { runChild } from '../../storage/children/run-child.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
 import { contentOf, openDb } from '../support/indexed-db.js';
@@ -19,6 +20,20 @@ describe('a crypto store', () => {
     await expect(openCryptoStore({ path, secret })).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
     await child.kill();
     await (await openCryptoStore({ path, secret })).close();
+  });
+
+  it('knows after a kill which messages were delivered: each may come again, and no copy of it', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    const child = runChild('../../encryption/children/receive.ts', [path]);
+    await child.printed(40);
+    const delivered = (await child.kill()).length;
+    await using store = await openCryptoStore({ path, secret });
+    const received = new ReceivedMessages(await store.openUser({ userId: '@a:x', deviceId: 'D' }));
+    for (let index = 0; index < delivered; index++) {
+      const place = { roomId: '!r:x', sessionId: 's', index };
+      expect(await received.isReplay(place, `$${index}`)).toBe(false);
+      expect(await received.isReplay(place, `$copy of ${index}`)).toBe(true);
+    }
   });
 
   it('on a full disk takes nothing more for the device, tells so once, and has what was complete', async () => {

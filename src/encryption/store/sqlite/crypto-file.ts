@@ -2,8 +2,17 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Layout } from '../../../storage/sqlite/layout.js';
 import { Statements } from '../../../storage/sqlite/statements.js';
 
+const firstProbes = [
+  'SELECT name, value FROM meta',
+  `SELECT id, user_id, device_id, sealed_key, commits, restore_pending
+   FROM devices INDEXED BY devices_by_user WHERE user_id = ?`,
+  'SELECT id, device, idx, sealed FROM databases INDEXED BY databases_by_device WHERE device = ?',
+  'SELECT id, database, idx, sealed FROM records INDEXED BY records_by_database WHERE database = ?',
+];
+
 /**
- * Each device has the SDK's `databases`, which have `records`. User ids, device ids, `commits` and `restore_pending` are
+ * Each device has the SDK's `databases`, which have `records`; `received` says which
+ * messages it has received. User ids, device ids, `commits` and `restore_pending` are
  * readable. A changed id makes the device's keys unreadable; the other two can be changed without the secret.
  */
 export const cryptoLayout: Layout = {
@@ -24,15 +33,12 @@ export const cryptoLayout: Layout = {
      CREATE UNIQUE INDEX databases_by_device ON databases (device, idx);
      CREATE TABLE records (id INTEGER PRIMARY KEY, database INTEGER NOT NULL, idx BLOB NOT NULL, sealed BLOB NOT NULL) STRICT;
      CREATE UNIQUE INDEX records_by_database ON records (database, idx);`,
+    `CREATE TABLE received (id INTEGER PRIMARY KEY, device INTEGER NOT NULL, idx BLOB NOT NULL, sealed BLOB NOT NULL) STRICT;
+     CREATE UNIQUE INDEX received_by_device ON received (device, idx);`,
   ],
   probes: [
-    [
-      'SELECT name, value FROM meta',
-      `SELECT id, user_id, device_id, sealed_key, commits, restore_pending
-       FROM devices INDEXED BY devices_by_user WHERE user_id = ?`,
-      'SELECT id, device, idx, sealed FROM databases INDEXED BY databases_by_device WHERE device = ?',
-      'SELECT id, database, idx, sealed FROM records INDEXED BY records_by_database WHERE database = ?',
-    ],
+    firstProbes,
+    [...firstProbes, 'SELECT id, device, idx, sealed FROM received INDEXED BY received_by_device WHERE device = ?'],
   ],
 };
 
@@ -95,6 +101,7 @@ export class CryptoFile {
   deleteDevice(device: number): void {
     this.#statements.run('DELETE FROM records WHERE database IN (SELECT id FROM databases WHERE device = ?)', device);
     this.#statements.run('DELETE FROM databases WHERE device = ?', device);
+    this.#statements.run('DELETE FROM received WHERE device = ?', device);
     this.#statements.run('DELETE FROM devices WHERE id = ?', device);
   }
 
@@ -120,6 +127,28 @@ export class CryptoFile {
 
   deleteRecord(database: number, idx: Uint8Array): void {
     this.#statements.run('DELETE FROM records WHERE database = ? AND idx = ?', database, idx);
+  }
+
+  countReceived(device: number): number {
+    const row = this.#statements.get('SELECT count(*) AS count FROM received WHERE device = ?', device);
+    return (row as { readonly count: number }).count;
+  }
+
+  findReceived(device: number, idx: Uint8Array): Uint8Array | undefined {
+    const row = this.#statements.get('SELECT sealed FROM received WHERE device = ? AND idx = ?', device, idx);
+    return (row as Pick<SealedRow, 'sealed'> | undefined)?.sealed;
+  }
+
+  /** Makes the record the newest of its device. @returns whether the device did not have it */
+  putReceived(device: number, idx: Uint8Array, sealed: Uint8Array): boolean {
+    const { changes } = this.#statements.run('DELETE FROM received WHERE device = ? AND idx = ?', device, idx);
+    this.#statements.run('INSERT INTO received (device, idx, sealed) VALUES (?, ?, ?)', device, idx, sealed);
+    return Number(changes) === 0;
+  }
+
+  deleteOldestReceived(device: number, count: number): void {
+    const oldest = 'SELECT id FROM received WHERE device = ? ORDER BY id LIMIT ?';
+    this.#statements.run(`DELETE FROM received WHERE id IN (${oldest})`, device, count);
   }
 
   deleteRecords(database: number): void {

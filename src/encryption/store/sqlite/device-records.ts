@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
 import { nextEventLoopTurn } from '../../../core/event-loop.js';
+import { RECEIVED_RECORDS_KEPT } from '../../../core/ports/key-store.js';
 import type {
   DatabaseChange,
   DatabaseSchema,
@@ -15,6 +16,8 @@ import type { CryptoFile, SealedRow } from './crypto-file.js';
 const KEY_BYTES = 32;
 /** Number of records that are decrypted in one turn of the event loop; takes about 5 ms. */
 const RECORDS_PER_TURN = 500;
+/** How many of the oldest records of received messages are deleted at a time. */
+const RECEIVED_RECORDS_DELETED = 1_000;
 
 /** Creates the 32 random bytes that encrypt a device's records, and their encrypted form for the file. */
 export function createDeviceKey(vault: Vault, device: DeviceId): { key: Buffer; sealedKey: Buffer } {
@@ -42,6 +45,8 @@ export class DeviceRecords {
   readonly #device: DeviceId;
   readonly #vault: Vault;
   readonly #databases = new Map<string, number>();
+  /** Number of records of received messages; undefined before the first one is written. */
+  #receivedCount: number | undefined;
 
   /** @param row - id of the device's row in the file */
   constructor(file: CryptoFile, row: number, device: DeviceId, key: Uint8Array) {
@@ -76,6 +81,36 @@ export class DeviceRecords {
   write(changes: readonly KeyChange[]): number {
     for (const [name, change] of changes) this.#writeChange(name, change);
     return this.#file.incrementCommits(this.#row);
+  }
+
+  /** Throws `ENCRYPTION_STORE_DAMAGED` if the record was altered. */
+  readReceived(name: string): Uint8Array | undefined {
+    const index = this.#receivedIndex(name);
+    const sealed = this.#file.findReceived(this.#row, index);
+    if (!sealed) return undefined;
+    const record = this.#vault.unsealBytes({ userId: this.#device.userId, kind: 'received', index }, sealed);
+    if (!record) throw damagedError(this.#device, 'a record of received messages was altered');
+    return record;
+  }
+
+  /** Writes the record inside the caller's transaction, and deletes the oldest ones of too many. */
+  writeReceived(name: string, record: Uint8Array): void {
+    const index = this.#receivedIndex(name);
+    const sealed = this.#vault.seal({ userId: this.#device.userId, kind: 'received', index }, record);
+    this.#receivedCount ??= this.#file.countReceived(this.#row);
+    if (this.#file.putReceived(this.#row, index, sealed)) this.#receivedCount++;
+    if (this.#receivedCount <= RECEIVED_RECORDS_KEPT + RECEIVED_RECORDS_DELETED) return;
+    this.#file.deleteOldestReceived(this.#row, RECEIVED_RECORDS_DELETED);
+    this.#receivedCount -= RECEIVED_RECORDS_DELETED;
+  }
+
+  /** Call it after a transaction that was rolled back. */
+  recountReceived(): void {
+    this.#receivedCount = undefined;
+  }
+
+  #receivedIndex(name: string): Buffer {
+    return this.#vault.index(this.#device.userId, JSON.stringify(['received', name]));
   }
 
   #writeChange(name: string, { schema, records }: DatabaseChange): void {

@@ -1,4 +1,5 @@
 import type { Context } from '../../../core/context.js';
+import { nextEventLoopTurn } from '../../../core/event-loop.js';
 import type { DeviceHandle, DeviceId, KeyChange, KeyStore, OpenDeviceOptions } from '../../../core/ports/key-store.js';
 import { checkArgument } from '../../../core/validation.js';
 import { fileOptions } from '../../../storage/sqlite-storage-options.js';
@@ -27,6 +28,9 @@ export class SqliteKeyStore implements KeyStore {
   readonly #counters: CounterFile;
   readonly #held = new HeldDevices();
   #vault: Vault;
+  #receivedToWrite: { readonly records: DeviceRecords; readonly name: string; readonly record: Uint8Array }[] = [];
+  /** Writes what waits in {@link #receivedToWrite}. */
+  #receivedWrite: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(opened: OpenDatabase, counters: CounterFile) {
@@ -79,6 +83,8 @@ export class SqliteKeyStore implements KeyStore {
           write: async (changes) => this.#write(device, records, changes),
           setRestorePending: async (pending) =>
             this.#runOnFile(() => this.#file.setRestorePending(row.id, pending), 'write'),
+          readReceived: async (name) => this.#runOnFile(() => records.readReceived(name)),
+          writeReceived: async (name, record) => this.#writeReceived(records, name, record),
         };
       } catch (error) {
         throw this.#closing ? closedError() : storageError('use', this.#opened.path, error);
@@ -139,6 +145,33 @@ export class SqliteKeyStore implements KeyStore {
       return commits;
     } catch (error) {
       throw storageError('write', this.#opened.path, error);
+    }
+  }
+
+  /** Writes all records of one turn of the event loop in one transaction. */
+  #writeReceived(records: DeviceRecords, name: string, record: Uint8Array): Promise<void> {
+    this.#receivedToWrite.push({ records, name, record: new Uint8Array(record) });
+    this.#receivedWrite ??= nextEventLoopTurn().then(() => {
+      this.#receivedWrite = undefined;
+      const waiting = this.#receivedToWrite.splice(0);
+      try {
+        this.#withoutSync(() => waiting.forEach((one) => one.records.writeReceived(one.name, one.record)));
+      } catch (error) {
+        for (const one of waiting) one.records.recountReceived();
+        throw storageError('write', this.#opened.path, error);
+      }
+    });
+    return this.#receivedWrite;
+  }
+
+  /** Runs a transaction that a killed process cannot lose, but a power cut can: it is on disk with the next commit. */
+  #withoutSync(run: () => void): void {
+    const { database } = this.#opened;
+    database.exec('PRAGMA synchronous = NORMAL');
+    try {
+      inTransaction(database, run);
+    } finally {
+      database.exec('PRAGMA synchronous = FULL');
     }
   }
 
