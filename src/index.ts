@@ -71,7 +71,7 @@ export type {
   StateEvent,
   TypingEvent,
 } from './core/client-event.js';
-export type { Decryption, DecryptionFailureReason } from './core/decryption.js';
+export type { Decryption, DecryptionFailureReason, DecryptionSender } from './core/decryption.js';
 export type { Gap } from './delivery/gap-filler.js';
 
 // Messages
@@ -145,5 +145,6 @@ export type { EncryptionOptions } from './encryption/encryption-options.js';
 export type {
   AuthUploadDeviceSigningKeys,
   RestoreProgress,
+  ReceivePolicy,
   TrustPolicy,
 } from './encryption/identity/identity-options.js';

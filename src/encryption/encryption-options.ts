@@ -4,7 +4,7 @@ import { describe } from '../core/ids.js';
 import { checkedAs, flag, functionOf, isName, oneOf, optionsOf, wholeNumber } from '../core/validation.js';
 import { fileOptions } from '../storage/sqlite-storage-options.js';
 import type { CorruptionInfo } from '../storage/sqlite-storage-options.js';
-import type { IdentitySettings, TrustPolicy } from './identity/identity-options.js';
+import type { IdentitySettings, ReceivePolicy, TrustPolicy } from './identity/identity-options.js';
 
 /** End-to-end encryption: where keys are stored, which users have it, and how their devices are trusted. */
 export interface EncryptionOptions {
@@ -45,6 +45,14 @@ export interface EncryptionOptions {
    * @default 'cross-signed' with cross-signing, else 'all'
    */
   readonly trust?: TrustPolicy;
+  /**
+   * What becomes of messages from devices that `trust` does not allow: `'all'` delivers them as all others; `'warn'`
+   * delivers them with `decryption.warning`; `'refuse'` delivers them as failed, with the reason `untrusted-sender` and
+   * without content. `'refuse'` also concerns messages whose key is from a key backup, which proves no sender. A message
+   * that another user has sent than the homeserver says, or that is repeated, is failed under each policy.
+   * @default 'warn'
+   */
+  readonly receive?: ReceivePolicy;
   /** How long an event waits for its missing room key before callbacks get it, in milliseconds. @default 30_000 */
   readonly decryptionTimeoutMs?: number;
 }
@@ -57,7 +65,7 @@ export type EncryptionSettings = KeyFileOptions &
 
 type IdentityOptions = Pick<
   EncryptionOptions,
-  'onRecoveryKey' | 'recoveryKey' | 'crossSigning' | 'keyBackup' | 'trust'
+  'onRecoveryKey' | 'recoveryKey' | 'crossSigning' | 'keyBackup' | 'trust' | 'receive'
 >;
 
 type CheckedOptions = Omit<EncryptionSettings, 'identity'> & IdentityOptions;
@@ -75,6 +83,7 @@ export const encryptionSchema = v.pipe(
     crossSigning: v.optional(flag),
     keyBackup: v.optional(flag),
     trust: v.optional(oneOf('all', 'cross-signed', 'verified')),
+    receive: v.optional(oneOf('all', 'warn', 'refuse')),
   }),
   v.transform(toSettings),
 );
@@ -93,7 +102,7 @@ const noKey = (): undefined => undefined;
 
 function toIdentity({ onRecoveryKey, recoveryKey, ...options }: IdentityOptions): IdentitySettings {
   const storesRecoveryKeys = onRecoveryKey !== undefined && recoveryKey !== undefined;
-  const { crossSigning = storesRecoveryKeys } = options;
+  const { crossSigning = storesRecoveryKeys, receive = 'warn' } = options;
   const { keyBackup = crossSigning, trust = crossSigning ? 'cross-signed' : 'all' } = options;
   if (trust !== 'all' && !crossSigning)
     throw invalidOptions(`\`encryption.trust\` ${trust} needs \`encryption.crossSigning\``);
@@ -102,5 +111,12 @@ function toIdentity({ onRecoveryKey, recoveryKey, ...options }: IdentityOptions)
       '`encryption.crossSigning` and `encryption.keyBackup` need `encryption.onRecoveryKey` and `encryption.recoveryKey`',
     );
   }
-  return { crossSigning, keyBackup, trust, onRecoveryKey: onRecoveryKey ?? noKey, recoveryKey: recoveryKey ?? noKey };
+  return {
+    crossSigning,
+    keyBackup,
+    trust,
+    receive,
+    onRecoveryKey: onRecoveryKey ?? noKey,
+    recoveryKey: recoveryKey ?? noKey,
+  };
 }

@@ -98,6 +98,7 @@ function newestEdit(event: RawEvent, changes: EditsAndRedactions): Edit | undefi
 
 function isValidEdit(edit: RawEvent, event: RawEvent): edit is Edit {
   return (
+    editTarget(edit) === event.event_id && // the homeserver may bundle an edit of another event
     edit.sender === event.sender &&
     edit.type === event.type &&
     (isEncrypted(edit) || !isEncrypted(event)) &&

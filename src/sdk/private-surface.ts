@@ -69,7 +69,7 @@ const cryptoParts: readonly PartPath[] = [
   'olmMachine.receiveSyncChanges()', // wrapped by MachineGuard, as all methods are
   'olmMachine.outgoingRequests()',
   'olmMachine.encryptRoomEvent()',
-  'olmMachine.decryptRoomEvent()',
+  'olmMachine.decryptRoomEvent()', // wrapped: the SDK drops what its result says of the sender
   'olmMachine.shareRoomKey()', // wrapped by the trust policy
   'olmMachine.getRoomSettings()',
   'olmMachine.setRoomSettings()', // wrapped: it refuses changed settings
@@ -77,6 +77,7 @@ const cryptoParts: readonly PartPath[] = [
   'olmMachine.disableBackup()',
   'olmMachine.roomKeyCounts()',
   'olmMachine.queryKeysForUsers()',
+  'olmMachine.getDevice()',
   'olmMachine.getIdentity()',
   'olmMachine.userId.toString()',
   'olmMachine.identityKeys.ed25519.toBase64()',
@@ -91,12 +92,14 @@ const cryptoParts: readonly PartPath[] = [
   'backupManager.importBackedUpRoomKeys()',
   'backupManager.emit()',
   'backupManager.on()',
+  'on()',
   'roomEncryptors',
   'outgoingRequestsManager.doProcessOutgoingRequests()',
   'outgoingRequestProcessor.rawJsonRequest()',
   'outgoingRequestProcessor.requestWithRetry()', // replaced for the same reason as backupKeysLoop()
   'outgoingRequestProcessor.makeOutgoingRequest()',
   'perSessionBackupDownloader.queryKeyBackup()',
+  'eventDecryptor.attemptEventDecryption()', // wrapped: refuses events of another sender, and repeated ones
   'eventDecryptor.removeEventFromPendingList()',
   'checkKeyBackupAndEnable()', // wrapped: the SDK does not await its first check of the backup
   'encryptEvent()', // wrapped: makes the encryptor of a room whose encryption the homeserver hides

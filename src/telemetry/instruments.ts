@@ -37,6 +37,8 @@ const decryptionResults: readonly ('decrypted' | DecryptionFailureReason)[] = [
   'withheld',
   'not-joined',
   'untrusted-sender',
+  'sender-mismatch',
+  'replayed',
   'unreadable',
 ];
 

@@ -3,7 +3,14 @@ import { decryption } from '../../src/core/decryption.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
 import { changesOf, editTarget, toRoomMessage } from '../../src/messages/room-message.js';
 
-const encrypted = { [decryption]: { state: 'decrypted' } } as const;
+const sender = {
+  authenticated: true,
+  deviceId: 'D',
+  signedByOwner: true,
+  ownerVerified: false,
+  identityChanged: false,
+};
+const encrypted = { [decryption]: { state: 'decrypted', sender } } as const;
 
 function message(event_id: string, content: object, more: Partial<RawEvent> = {}): RawEvent {
   const common = { type: 'm.room.message', sender: '@a:x', origin_server_ts: 1 };
@@ -22,6 +29,15 @@ describe('toRoomMessage()', () => {
     const edited = message('$2', { body: '* edited', ...change }, edit);
     expect(toRoomMessage('!r:x', said, changesOf([said, edited])).content.body).toBe(body);
   });
+});
+
+it('an edit of another event that the homeserver bundles with an event replaces nothing', () => {
+  const change = { 'm.new_content': { body: 'edited' }, 'm.relates_to': { rel_type: 'm.replace', event_id: '$other' } };
+  const edit = message('$2', { body: '* edited', ...change });
+  const bundled = { unsigned: { 'm.relations': { 'm.replace': edit } } };
+  expect(toRoomMessage('!r:x', message('$1', { body: 'said' }, bundled), changesOf([])).content.body).toBe('said');
+  const own = message('$other', { body: 'said' }, bundled);
+  expect(toRoomMessage('!r:x', own, changesOf([])).content.body).toBe('edited');
 });
 
 const replacing = (eventId: unknown, body = 'edited') => ({

@@ -8,6 +8,12 @@ import { functionOf, optionsOf, signal } from '../../core/validation.js';
 export type TrustPolicy = 'all' | 'cross-signed' | 'verified';
 
 /**
+ * What becomes of messages from devices that would not receive keys under the trust policy: they are delivered as all
+ * others; delivered with a warning; or refused as `untrusted-sender`.
+ */
+export type ReceivePolicy = 'all' | 'warn' | 'refuse';
+
+/**
  * Passes user-interactive authentication for new cross-signing keys: it calls `makeRequest(auth)`, as in
  * matrix-js-sdk. Has 30 seconds before, between and after its requests.
  */
@@ -22,6 +28,8 @@ export interface IdentitySettings {
   /** Whether the user's room keys are stored encrypted at the homeserver, for new devices. */
   readonly keyBackup: boolean;
   readonly trust: TrustPolicy;
+  /** What becomes of messages from devices that `trust` does not allow. */
+  readonly receive: ReceivePolicy;
   /**
    * Stores the user's new recovery key, which decrypts all their secrets. Called before the key is used. If it rejects
    * or takes longer than 30 seconds, nothing is set up. Called again after such a failure or a crash: keep the last.

@@ -12,7 +12,10 @@ export interface CryptoBackend {
     rawJsonRequest(...request: unknown[]): Promise<string>;
     makeOutgoingRequest(request: OutgoingRequest, ...more: unknown[]): Promise<unknown>;
   };
-  readonly eventDecryptor: { removeEventFromPendingList(event: MatrixEvent): void };
+  readonly eventDecryptor: {
+    attemptEventDecryption(event: MatrixEvent, ...more: unknown[]): Promise<object>;
+    removeEventFromPendingList(event: MatrixEvent): void;
+  };
   encryptEvent(event: MatrixEvent, room: Room): Promise<void>;
   isEncryptionEnabledInRoom(roomId: string): Promise<boolean>;
   forceDiscardSession(roomId: string): Promise<void>;
@@ -23,6 +26,8 @@ export interface CryptoBackend {
   onRoomKeysWithheld(notices: readonly object[]): Promise<void>;
   processSyncChanges(changes: SyncChanges): Promise<object[]>;
   markAllTrackedUsersAsDirty(): Promise<void>;
+  on(event: CryptoEvent.UserTrustStatusChanged, listener: (userId: string) => void): void;
+  on(event: CryptoEvent.DevicesUpdated, listener: (userIds: readonly string[]) => void): void;
   stop(): void;
 }
 
@@ -34,7 +39,9 @@ interface OlmMachine {
   backupRoomKeys(): Promise<OutgoingRequest | undefined>;
   outgoingRequests(): Promise<readonly Partial<OutgoingRequest>[]>;
   queryKeysForUsers(userIds: WasmUserId[]): OutgoingRequest;
-  getIdentity(userId: WasmUserId): Promise<{ verify(): Promise<OutgoingRequest> } | undefined>;
+  getIdentity(userId: WasmUserId): Promise<WasmIdentity | undefined>;
+  getDevice(userId: WasmUserId, deviceId: WasmDeviceId): Promise<{ isCrossSigningTrusted(): boolean } | undefined>;
+  decryptRoomEvent(...args: unknown[]): Promise<DecryptedRoomEvent>;
   getRoomSettings(roomId: WasmRoomId): Promise<RoomSettings | undefined>;
   /** Rejects settings that differ from the stored ones. */
   setRoomSettings(roomId: WasmRoomId, settings: object): Promise<void>;
@@ -51,6 +58,38 @@ interface RoomSettings {
   readonly sessionRotationPeriodMessages: number | undefined;
   free(): void;
 }
+
+interface WasmIdentity {
+  verify(): Promise<OutgoingRequest>;
+  isVerified(): boolean;
+  /** Whether the user has verified earlier keys of the owner, and not the present ones. */
+  hasVerificationViolation(): boolean;
+  /** Whether the keys are others than those that were seen first. The user's own identity does not have the method. */
+  identityNeedsUserApproval?(): boolean;
+}
+
+interface WasmDeviceId {
+  toString(): string;
+}
+
+/** What the WebAssembly says of a decrypted event; the SDK passes on only a part of it. */
+export interface DecryptedRoomEvent {
+  readonly sender: WasmUserId;
+  readonly senderDevice: WasmDeviceId | undefined;
+  shieldState(strict: boolean): { readonly code: ShieldStateCode | undefined };
+}
+
+/** `ShieldStateCode` of the SDK's WebAssembly. Without a code, the sending device is verified. */
+export const SHIELD_CODES = {
+  /** The key is from a backup, or was forwarded, or the sending device is not its owner. */
+  authenticityNotGuaranteed: 0,
+  unknownDevice: 1,
+  unsignedDevice: 2,
+  unverifiedIdentity: 3,
+  verificationViolation: 4,
+  mismatchedSender: 5,
+} as const;
+type ShieldStateCode = (typeof SHIELD_CODES)[keyof typeof SHIELD_CODES];
 
 interface BackupManager {
   readonly constructor: { readonly maxBackupLoopStartDelayMillis: number };

@@ -9,6 +9,7 @@ import { isDeeperThan, MAX_EVENT_DEPTH } from '../../core/json-depth.js';
 import { isObject, isRawEvent } from '../../core/raw-event.js';
 import type { RawEvent } from '../../core/raw-event.js';
 import { cryptoBackend } from './crypto-backend.js';
+import type { DecryptionChecks } from './decryption-checks.js';
 
 type Backend = Parameters<MatrixEvent['attemptDecryption']>[0];
 
@@ -48,12 +49,19 @@ export class EventDecryptor {
   readonly #matrixClient: MatrixClient;
   readonly #clock: Clock;
   readonly #ended: AbortSignal;
+  readonly #checks: Pick<DecryptionChecks, 'refusalOf' | 'resultOf'>;
   readonly #decrypted = new WeakMap<RawEvent, RawEvent>();
   /** Ids of sessions whose keys were withheld and were not found in the backup. */
   readonly #withheld = new Set<string>();
 
   /** @param ended - aborted when calls of the SDK may no longer settle */
-  constructor(matrixClient: MatrixClient, clock: Clock, ended: AbortSignal) {
+  constructor(
+    matrixClient: MatrixClient,
+    clock: Clock,
+    ended: AbortSignal,
+    checks: Pick<DecryptionChecks, 'refusalOf' | 'resultOf'>,
+  ) {
+    this.#checks = checks;
     this.#matrixClient = matrixClient;
     this.#clock = clock;
     this.#ended = ended;
@@ -75,13 +83,15 @@ export class EventDecryptor {
       if (reason !== undefined && wait && endsWithKey.has(reason)) reason = await this.#waitForKey(matrixEvent, wait);
       if (reason === 'withheld' && wait) reason = await this.#waitForBackupKey(matrixEvent, wait);
       if (reason === undefined && authorizedTypes.has(matrixEvent.getType())) reason = 'unreadable';
-      if (reason !== undefined) return failed(event, reason);
+      const result = this.#checks.resultOf(matrixEvent);
+      if (reason !== undefined || !result) return failed(event, reason ?? 'unreadable');
+      const { type, content } = { type: matrixEvent.getType(), content: matrixEvent.getClearContent() ?? {} };
+      const decrypted = { ...event, type, content, [decryption]: result };
+      this.#decrypted.set(raw, decrypted);
+      return decrypted;
     } finally {
       this.#backend.eventDecryptor.removeEventFromPendingList(matrixEvent);
     }
-    const decrypted = clearEvent(event, matrixEvent);
-    this.#decrypted.set(raw, decrypted);
-    return decrypted;
   }
 
   get #backend(): ReturnType<typeof cryptoBackend> {
@@ -92,7 +102,12 @@ export class EventDecryptor {
   async #tryToDecrypt(event: MatrixEvent): Promise<DecryptionFailureReason | undefined> {
     const attempt = event.attemptDecryption(this.#backend as unknown as Backend);
     await orAborted(attempt, this.#ended, 'decrypting an event');
-    return reasonOf(event);
+    return this.#reasonOf(event);
+  }
+
+  #reasonOf(event: MatrixEvent): DecryptionFailureReason | undefined {
+    const code = event.decryptionFailureReason;
+    return code === null ? undefined : (this.#checks.refusalOf(event) ?? reasons[code] ?? 'unreadable');
   }
 
   /** Waits until the event is decrypted or fails for another reason. The SDK retries when the key arrives. */
@@ -104,12 +119,12 @@ export class EventDecryptor {
     const ended = AbortSignal.any([signal, this.#ended]);
     const { promise, resolve } = Promise.withResolvers<DecryptionFailureReason | undefined>();
     const checkResult = (): void => {
-      const reason = reasonOf(event);
+      const reason = this.#reasonOf(event);
       if (reason === undefined || !retryable.has(reason)) resolve(reason);
     };
     event.on(MatrixEventEvent.Decrypted, checkResult);
     checkResult(); // the key may have arrived during the first attempt
-    const timer = this.#clock.setTimeout(() => resolve(reasonOf(event)), Math.max(0, until - this.#clock.now()));
+    const timer = this.#clock.setTimeout(() => resolve(this.#reasonOf(event)), Math.max(0, until - this.#clock.now()));
     return orAborted(promise, ended, 'waiting for a key').finally(() => {
       this.#clock.clearTimeout(timer);
       event.off(MatrixEventEvent.Decrypted, checkResult);
@@ -145,18 +160,4 @@ function isCiphertext(event: RawEvent): boolean {
 
 function failed(event: RawEvent, reason: DecryptionFailureReason): RawEvent {
   return { ...event, [decryption]: { state: 'failed', reason } };
-}
-
-function reasonOf(event: MatrixEvent): DecryptionFailureReason | undefined {
-  const code = event.decryptionFailureReason;
-  return code === null ? undefined : (reasons[code] ?? 'unreadable');
-}
-
-function clearEvent(event: RawEvent, decrypted: MatrixEvent): RawEvent {
-  const relation = event.content['m.relates_to'];
-  const content = {
-    ...decrypted.getClearContent(),
-    ...(relation !== undefined && { 'm.relates_to': relation }),
-  };
-  return { ...event, type: decrypted.getType(), content, [decryption]: { state: 'decrypted' } };
 }

@@ -10,6 +10,8 @@ import type { EncryptedRooms } from '../../encryption/encrypted-rooms.js';
 import type { CryptoStore } from '../../encryption/store/crypto-store.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { encryptionFailure } from '../../encryption/encryption-failure.js';
+import { ReceivedMessages } from '../../encryption/received-messages.js';
+import { DecryptionChecks } from './decryption-checks.js';
 import { EventDecryptor } from './event-decryptor.js';
 import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
@@ -17,6 +19,7 @@ import type { AuthUploadDeviceSigningKeys, IdentitySettings } from '../../encryp
 import { maintainIdentity } from './identity-upkeep.js';
 import { RoomEncryptors } from './room-encryptors.js';
 import { RoomKeyMetrics } from './room-key-metrics.js';
+import { SenderChecks } from './sender-checks.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
 import { skipEmptySyncChanges } from './sync-changes.js';
@@ -138,7 +141,13 @@ export class UserEncryption implements MessageEncryption {
     });
     const upkeep = { identity: this.#identity, matrixClient, signal: ended, onAttempt: resolve };
     this.#startUpkeep = () => void maintainIdentity(context.clock, upkeep);
-    this.#decryptor = new EventDecryptor(matrixClient, context.clock, ended);
+    const crypto = cryptoBackend(matrixClient);
+    const checks = new DecryptionChecks(crypto, {
+      senders: new SenderChecks(crypto, identity.trust, this.#store),
+      received: new ReceivedMessages(this.#store),
+      receive: identity.receive,
+    });
+    this.#decryptor = new EventDecryptor(matrixClient, context.clock, ended, checks);
   }
 
   /**

@@ -39,6 +39,7 @@ class Application {
         crossSigning: true,
         keyBackup: true,
         trust: 'cross-signed',
+        receive: 'warn',
         onRecoveryKey: async (_userId, recoveryKey) => {
           this.given.push(recoveryKey);
           this.key = recoveryKey;

@@ -6,11 +6,17 @@ import { decryption } from '../../../src/core/decryption.js';
 import { EventDecryptor } from '../../../src/sdk/crypto/event-decryptor.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
 
+const result = {
+  state: 'decrypted',
+  sender: { authenticated: true, deviceId: 'D', signedByOwner: true, ownerVerified: false, identityChanged: false },
+} as const;
+const checks = { refusalOf: () => undefined, resultOf: () => result };
+
 /** Decrypts everything to the same. */
 function decryptorTo(clearEvent: object): EventDecryptor {
   const crypto = { decryptEvent: async () => ({ clearEvent }), eventDecryptor: { removeEventFromPendingList() {} } };
   const matrixClient = { getCrypto: () => crypto } as unknown as MatrixClient;
-  return new EventDecryptor(matrixClient, new ManualClock(), new AbortController().signal);
+  return new EventDecryptor(matrixClient, new ManualClock(), new AbortController().signal, checks);
 }
 
 describe('EventDecryptor', () => {
@@ -28,7 +34,7 @@ describe('EventDecryptor', () => {
       ...sealed,
       type: 'm.room.message',
       content: { body: 'hello' },
-      [decryption]: { state: 'decrypted' },
+      [decryption]: result,
     });
   });
 
@@ -48,13 +54,8 @@ describe('EventDecryptor', () => {
     for (let level = 0; level < 20_000; level++) deep = { deep };
     const decryptor = decryptorTo({ type: 'm.room.message', content: { body: 'hello', deep } });
     const edited = { ...sealed, unsigned: { 'm.relations': { 'm.replace': { ...sealed, event_id: '$2' } } } };
-    const { type, content, [decryption]: result } = await decryptor.decrypt('!r:x', edited);
-    expect([type, content.body, content['deep'] === deep, result]).toEqual([
-      'm.room.message',
-      'hello',
-      true,
-      { state: 'decrypted' },
-    ]);
+    const { type, content, [decryption]: outcome } = await decryptor.decrypt('!r:x', edited);
+    expect([type, content.body, content['deep'] === deep, outcome]).toEqual(['m.room.message', 'hello', true, result]);
   });
 
   it.each([
@@ -66,7 +67,7 @@ describe('EventDecryptor', () => {
       eventDecryptor: { removeEventFromPendingList() {} },
     };
     const matrixClient = { getCrypto: () => crypto } as unknown as MatrixClient;
-    const decryptor = new EventDecryptor(matrixClient, new ManualClock(), new AbortController().signal);
+    const decryptor = new EventDecryptor(matrixClient, new ManualClock(), new AbortController().signal, checks);
     expect(await decryptor.decrypt('!r:x', sealed)).toEqual({
       ...sealed,
       [decryption]: { state: 'failed', reason: 'unreadable' },
@@ -92,7 +93,7 @@ describe('EventDecryptor', () => {
         backupManager: { activeBackupVersion: backup },
       };
       const matrixClient = { getCrypto: () => crypto } as unknown as MatrixClient;
-      const decryptor = new EventDecryptor(matrixClient, clock, signal);
+      const decryptor = new EventDecryptor(matrixClient, clock, signal, checks);
       /** As the SDK does when a key comes. */
       const retry = (): unknown => asked[0]?.attemptDecryption(crypto as never, { isRetry: true });
       const wait = { until: clock.now() + 30_000, signal };

@@ -17,6 +17,7 @@ it('a message for a room that the client does not receive is given up after 30 s
     crossSigning: false,
     keyBackup: false,
     trust: 'all',
+    receive: 'warn',
     onRecoveryKey: none,
     recoveryKey: none,
   } as const;

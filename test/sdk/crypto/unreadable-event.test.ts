@@ -21,7 +21,16 @@ const clear = (raw: RawEvent): RawEvent => ({
   ...raw,
   type: 'm.room.message',
   content: { msgtype: 'm.text', body: 'deep', x: nested(20_000) },
-  [decryption]: { state: 'decrypted' },
+  [decryption]: {
+    state: 'decrypted',
+    sender: {
+      authenticated: false,
+      deviceId: undefined,
+      signedByOwner: false,
+      ownerVerified: false,
+      identityChanged: false,
+    },
+  },
 });
 
 it.each([

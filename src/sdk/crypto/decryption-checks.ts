@@ -1,0 +1,87 @@
+import type { MatrixEvent } from 'matrix-js-sdk';
+import type { Decryption, DecryptionFailureReason } from '../../core/decryption.js';
+import type { ReceivedMessages } from '../../encryption/received-messages.js';
+import type { ReceivePolicy } from '../../encryption/identity/identity-options.js';
+import type { CryptoBackend, DecryptedRoomEvent } from './crypto-backend.js';
+import { messageIndexOf } from './message-index.js';
+import type { SenderCheck, SenderChecks } from './sender-checks.js';
+
+type Decrypted = Extract<Decryption, { readonly state: 'decrypted' }>;
+
+export interface DecryptionChecksOptions {
+  readonly senders: Pick<SenderChecks, 'check'>;
+  readonly received: Pick<ReceivedMessages, 'isReplay'>;
+  readonly receive: ReceivePolicy;
+}
+
+/**
+ * Checks what the crypto library has decrypted, before the SDK gets it: whether the event's sender has sent it, whether
+ * it came before as another event, and whether the trust policy allows its device. The SDK drops what the library says
+ * of the sender, and the library remembers no message indices.
+ */
+export class DecryptionChecks {
+  readonly #options: DecryptionChecksOptions;
+  readonly #results = new WeakMap<MatrixEvent, Decrypted>();
+  readonly #refusals = new WeakMap<MatrixEvent, DecryptionFailureReason>();
+
+  /** Wraps the decryption of `crypto`. So all events are checked, also those in the SDK's own timelines. */
+  constructor(crypto: Pick<CryptoBackend, 'eventDecryptor' | 'olmMachine'>, options: DecryptionChecksOptions) {
+    this.#options = options;
+    const { eventDecryptor, olmMachine } = crypto;
+    const attempt = eventDecryptor.attemptEventDecryption.bind(eventDecryptor);
+    const decrypt = olmMachine.decryptRoomEvent.bind(olmMachine);
+    /** The event whose decryption begins: the SDK calls the machine before it awaits anything. */
+    let beginning: MatrixEvent | undefined;
+    eventDecryptor.attemptEventDecryption = (event, ...more) => {
+      beginning = event;
+      const attempted = attempt(event, ...more);
+      beginning = undefined;
+      return attempted;
+    };
+    olmMachine.decryptRoomEvent = async (...args) => {
+      const event = beginning;
+      const decrypted = await decrypt(...args);
+      if (event) await this.#check(event, decrypted);
+      return decrypted;
+    };
+  }
+
+  /** Why the last decryption of the event was refused, or undefined. */
+  refusalOf(event: MatrixEvent): DecryptionFailureReason | undefined {
+    return this.#refusals.get(event);
+  }
+
+  /** The result of the event's successful decryption. */
+  resultOf(event: MatrixEvent): Decrypted | undefined {
+    return this.#results.get(event);
+  }
+
+  /** Throws if the event must not be read. The SDK then counts it as not decrypted. */
+  async #check(event: MatrixEvent, decrypted: DecryptedRoomEvent): Promise<void> {
+    this.#refusals.delete(event);
+    const check = await this.#options.senders.check(event.getSender() ?? '', decrypted);
+    const refusal = await this.#refusal(event, check);
+    if (refusal) {
+      this.#refusals.set(event, refusal);
+      throw new Error(`the event is refused: ${refusal}`);
+    }
+    const isWarned = !check.isTrusted && this.#options.receive === 'warn';
+    this.#results.set(event, {
+      state: 'decrypted',
+      sender: check.sender,
+      ...(isWarned && { warning: 'untrusted-sender' }),
+    });
+  }
+
+  async #refusal(event: MatrixEvent, check: SenderCheck): Promise<DecryptionFailureReason | undefined> {
+    const { session_id: sessionId, ciphertext } = event.getWireContent();
+    const [roomId, eventId, index] = [event.getRoomId(), event.getId(), messageIndexOf(ciphertext)];
+    if (roomId === undefined || eventId === undefined || index === undefined || typeof sessionId !== 'string')
+      return 'unreadable';
+    const place = { roomId, sessionId, index };
+    // A message of another sender takes no place: it would hide the real one.
+    if (await this.#options.received.isReplay(place, eventId, !check.isMismatch)) return 'replayed';
+    if (check.isMismatch) return 'sender-mismatch';
+    return !check.isTrusted && this.#options.receive === 'refuse' ? 'untrusted-sender' : undefined;
+  }
+}
