@@ -27,6 +27,7 @@ export class CallbackCall implements CallbackContext {
   /** Created when the callback reads its signal, since most callbacks do not. */
   #controller: AbortController | undefined;
   #abortReason: MatrixClientManagerError | undefined;
+  #hasEnded = false;
   #rejectWait: ((reason: MatrixClientManagerError) => void) | undefined;
 
   constructor(options: CallbackCallOptions) {
@@ -58,12 +59,14 @@ export class CallbackCall implements CallbackContext {
       const returned = callback();
       if (isThenable(returned)) await this.#orInterrupt(returned);
     } finally {
+      this.#hasEnded = true;
       this.#waitEnded.resolve();
     }
   }
 
-  /** Aborts the callback's signal. The wait goes on, and the result counts. */
+  /** Aborts the callback's signal. The wait goes on, and the result counts. Does nothing after the end of the wait. */
   abort(reason: MatrixClientManagerError): void {
+    if (this.#hasEnded) return;
     this.#abortReason ??= reason;
     this.#controller?.abort(this.#abortReason);
   }

@@ -39,7 +39,8 @@ export interface TrackedEvent extends RoomStep {
  * cached response for an old sync position, and that response may end before the room's position.
  *
  * While one callback never returns, hundreds of thousands of batches may queue behind its batch. So neighbouring
- * handled batches are merged, the smaller list into the larger: the cost per event does not grow with the queue.
+ * handled batches are merged, the smaller list into the larger: the cost per event does not grow with the queue. Room
+ * states go into the earlier batch, at most one per room of the user.
  */
 export class BatchLedger {
   /** The batches in a doubly linked list, from the oldest on. */

@@ -15,7 +15,7 @@ export function gapsOfAllRooms(matrixClient: MatrixClient, position: string, sin
     idsOf(membership).map((roomId) => ({ roomId, membership, ...gap, ephemeral: [] }));
   const invites = idsOf('invite').map((roomId) => ({ roomId, provenance: 'gap-fill' as const, state: [] }));
   const batch = { position, scope: 'changes' as const, rooms: [...gaps('join'), ...gaps('leave')], invites };
-  return { batch, roomsToStore: new Set(rooms.map(({ roomId }) => roomId)) };
+  return { batch, roomsToStore: new Set(idsOf('join')) };
 }
 
 /** The SDK takes a room for left while it has no membership event of the user, as before the room's state is loaded. */

@@ -1,6 +1,6 @@
 import { ClientEvent, createClient, Filter, SyncState } from 'matrix-js-sdk';
 import type { ISyncResponse, MatrixClient } from 'matrix-js-sdk';
-import { abortedError, orAborted, orTimeout, throwIfAborted } from '../core/abort.js';
+import { abortedError, onAbort, orTimeout, throwIfAborted } from '../core/abort.js';
 import type { Credentials } from '../core/credentials.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
@@ -98,7 +98,7 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     const { logger } = homeserver;
     const { userId } = credentials;
     const isStarting = (): boolean => this.#phase === 'starting';
-    const context = { ...homeserver, ...settings, userId, session, signal: this.#pollAbort.signal, isStarting };
+    const context = { ...settings, ...homeserver, userId, session, signal: this.#pollAbort.signal, isStarting };
     this.#context = context;
     this.#user = user; // without `stored`, which is large
     const { resumesFrom, savedSync, loadedRooms } = readCheckpoint(stored);
@@ -217,7 +217,8 @@ export class SyncClient implements SessionEngine<MatrixClient> {
   /** Resolves when the first sync was processed. After a rejection, call {@link stop}. */
   async start(signal: AbortSignal): Promise<void> {
     const { timelineLimit, pollTimeoutMs, userId } = this.#context;
-    throwIfAborted(signal, `starting ${userId}`);
+    const operation = `starting ${userId}`;
+    throwIfAborted(signal, operation);
     this.#phase = 'starting';
     const started = this.#matrixClient.startClient({
       initialSyncLimit: initialLimit(timelineLimit),
@@ -227,7 +228,12 @@ export class SyncClient implements SessionEngine<MatrixClient> {
       filter: Filter.fromJson(userId, '', { room: { timeline: { limit: syncLimit(timelineLimit) } } }),
     });
     this.#started = started.catch((error: unknown) => this.#fail(clientFailure(error, userId)));
-    await orAborted(this.#firstSync.promise, signal, `starting ${userId}`);
+    const removeListener = onAbort(signal, () => this.#firstSync.reject(abortedError(operation, signal.reason)));
+    try {
+      await this.#firstSync.promise; // without a detour: the caller may request missed events before the next poll
+    } finally {
+      removeListener();
+    }
     this.#phase = 'running';
   }
 
@@ -314,6 +320,7 @@ export class SyncClient implements SessionEngine<MatrixClient> {
       const { signal } = missedEventsSync;
       const mayCheckRooms =
         this.#phase === 'running' &&
+        !signal.aborted && // missed events are wanted first
         !this.#fastStart.hasUnloadedRooms &&
         !missedEventsSync.blocksDelivery &&
         !this.#poll.hasQueuedResult;

@@ -45,9 +45,8 @@ export type StartSpan = (name: string, options: SpanOptions) => Span | undefined
 
 export function safeSpanStarter(provider: TracerProvider): StartSpan {
   const tracer = ignoringErrors(() => provider.getTracer('matrix-client-manager', libraryVersion), undefined);
-  return (...args) =>
-    ignoringErrors(() => {
-      const span = tracer?.startSpan(...args);
-      return span?.spanContext().traceId === INVALID_TRACEID ? undefined : span;
-    }, undefined);
+  return (...args) => {
+    const span = ignoringErrors(() => tracer?.startSpan(...args), undefined);
+    return ignoringErrors(() => span?.spanContext().traceId, undefined) === INVALID_TRACEID ? undefined : span;
+  };
 }

@@ -128,7 +128,7 @@ function childFor(node: Node, segment: string): Node {
 /** The template of a path, with names in place of its ids; `other` for an unknown path. */
 export function endpointOf(path: string): string {
   // The homeserver may be served below a path.
-  const start = path.startsWith('/_') ? 0 : path.search(/\/(_matrix|_synapse|\.well-known)\//);
+  const start = /^\/_(matrix|synapse)\//.test(path) ? 0 : path.search(/\/(_matrix|_synapse|\.well-known)\//);
   let node: Node | undefined = rootNode;
   let version = '';
   for (const segment of (start > 0 ? path.slice(start) : path).split('/')) {

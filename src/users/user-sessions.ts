@@ -52,6 +52,8 @@ export class UserSessions {
   readonly #context: HomeserverContext;
   readonly #options: UserSessionsOptions;
   readonly #sessions = new Map<string, UserSession>();
+  /** What still ends of stopped clients, also of those that a new client has replaced; with their users. */
+  readonly #removals = new Map<Promise<void>, string>();
   readonly #takeClaim: TakeClaim;
   /** The traces of starts that have not ended. */
   readonly #starts = new Map<string, Trace<'clientStart'>>();
@@ -105,8 +107,8 @@ export class UserSessions {
    * itself.
    */
   async waitForDeferredStops(): Promise<void> {
-    for (const [userId, userSession] of this.#sessions) {
-      if (!this.#options.callbacks.isInsideCallback(userId)) await userSession.deferredStop;
+    for (const [removal, userId] of this.#removals) {
+      if (!this.#options.callbacks.isInsideCallback(userId)) await removal;
     }
     this.#sessions.clear();
   }
@@ -242,7 +244,8 @@ export class UserSessions {
     const { events } = this.#options;
     const { diagnostics, logger } = this.#context;
     diagnostics.publish('clientStopped', { userId, reason });
-    void this.#removeSession(userId);
+    const removal = this.#removeSession(userId).finally(() => this.#removals.delete(removal));
+    this.#removals.set(removal, userId);
     const hasStopFailed = error && reason !== 'failed' && reason !== 'loggedOut';
     const fields = { userId, reason, ...(error && { err: error }) };
     if (hasStopFailed) logger.error(fields, 'client stopped');

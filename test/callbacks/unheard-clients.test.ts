@@ -53,6 +53,22 @@ describe.each([true, false])('a client without callbacks (sliding sync: %s)', (s
     expect(got.events).toHaveLength(3);
   });
 
+  it('brings what it kept at the next start, whatever becomes of the check for deleted rooms', async () => {
+    const { fake, manager, clock, say, start, settle } = setUp({ slidingSync });
+    await start();
+    say('missed');
+    await settle();
+    await manager.stopClient(alice);
+    const release = fake.faults.hang({ endpoint: '/joined_rooms' });
+    const got = new Recorder();
+    manager.addCallback(alice, got.callback);
+    await start();
+    const started = clock.now();
+    expect(await arrivals(got, 1, settle)).toEqual(['gap-fill missed']);
+    expect(clock.now() - started).toBeLessThan(10_000); // the check takes 30 seconds
+    release();
+  });
+
   it('keeps the history of the first sync for a callback that asks for the backlog', async () => {
     const { manager, say, start, settle } = setUp({ slidingSync });
     say('before');

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { nextEventLoopTurn } from '../../src/core/event-loop.js';
 import type { Credentials, MatrixClientManager, MatrixClientManagerOptions } from '../../src/index.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 import { Recorder } from '../support/recorder.js';
@@ -140,6 +141,41 @@ describe('forgetUser', () => {
     await soon(forgotten);
     await soon(manager.shutdown());
     expect(await kept()).toEqual(nothing);
+  });
+
+  it('may be called by a callback that starts the user anew, and a shutdown waits for what it still deletes', async () => {
+    const { fake, manager, soon, storage, session, bob, roomId } = await setUp();
+    const deletion = Promise.withResolvers<void>();
+    let deletions = 0;
+    let closed = false;
+    const deleteUser = storage.deleteUser.bind(storage);
+    storage.deleteUser = async (userId) => {
+      await deleteUser(userId);
+      if (++deletions === 2) await deletion.promise; // the one after the stop that the callback had deferred
+      expect(closed).toBe(false);
+    };
+    const close = storage.close.bind(storage);
+    storage.close = async () => {
+      closed = true;
+      await close();
+    };
+    const started = new Promise<unknown>((resolve, reject) => {
+      manager.addCallback(alice, async (event) => {
+        if (event.type !== 'message' || event.content.body !== 'forget me') return;
+        await manager.forgetUser(alice, { logOut: false });
+        await manager.startClient(session).then(resolve, reject);
+      });
+    });
+    fake.sendMessage(roomId, bob, 'forget me');
+    await soon(started);
+    let isDown = false;
+    const shutdown = manager.shutdown().then(() => (isDown = true));
+    await soon(vi.waitUntil(() => deletions === 2));
+    await nextEventLoopTurn();
+    expect(isDown).toBe(false);
+    deletion.resolve();
+    await soon(shutdown);
+    expect(closed).toBe(true);
   });
 
   it('does not let a request under way renew the session of who was forgotten', async () => {
