@@ -16,7 +16,7 @@ export interface RoomEncryption {
 }
 
 /** The only algorithm that rooms use. */
-export const MEGOLM = 'm.megolm.v1.aes-sha2';
+const MEGOLM = 'm.megolm.v1.aes-sha2';
 /** The rotation of a room whose event does not state one. @see https://spec.matrix.org/v1.16/client-server-api/#mroomencryption */
 export const DEFAULT_ROTATION: Rotation = { periodMs: 604_800_000, messages: 100 };
 /** Upper bounds. The crypto library has the same one for messages; a period beyond its numbers would fail each send. */

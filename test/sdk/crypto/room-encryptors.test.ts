@@ -41,8 +41,8 @@ function setUp({
     isEncryptionEnabledInRoom: async () => library.stored !== undefined,
     encryptEvent: async () => void log.push('encrypted'),
     forceDiscardSession: async () => void log.push('discarded'),
-    onCryptoEvent: async (room: Room, { getContent }: MatrixEvent) => {
-      const config = getContent<ReturnType<typeof settings>>();
+    onCryptoEvent: async (room: Room, event: MatrixEvent) => {
+      const config = event.getContent<ReturnType<typeof settings>>();
       try {
         await crypto.olmMachine.setRoomSettings(room.roomId as unknown as object, {
           sessionRotationPeriodMs: config.rotation_period_ms,
