@@ -69,6 +69,7 @@ interface WasmIdentity {
 }
 
 interface WasmDeviceId {
+  free(): void;
   toString(): string;
 }
 
@@ -76,7 +77,7 @@ interface WasmDeviceId {
 export interface DecryptedRoomEvent {
   readonly sender: WasmUserId;
   readonly senderDevice: WasmDeviceId | undefined;
-  shieldState(strict: boolean): { readonly code: ShieldStateCode | undefined };
+  shieldState(strict: boolean): { readonly code: ShieldStateCode | undefined; free(): void };
 }
 
 /** `ShieldStateCode` of the SDK's WebAssembly. Without a code, the sending device is verified. */

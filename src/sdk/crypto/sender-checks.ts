@@ -52,11 +52,11 @@ export class SenderChecks {
   /** @param senderId - the user whom the homeserver names as the event's sender */
   async check(senderId: string, event: DecryptedRoomEvent): Promise<SenderCheck> {
     // Without `strict`, an unverified owner has no code. With it, unsigned devices have the code of unverified owners.
-    const code = event.shieldState(false).code ?? event.shieldState(true).code;
+    const code = codeOf(event, false) ?? codeOf(event, true);
     const { authenticityNotGuaranteed, unknownDevice, unsignedDevice, mismatchedSender } = SHIELD_CODES;
     const isMismatch = code === mismatchedSender;
     const authenticated = !isMismatch && code !== authenticityNotGuaranteed && code !== unknownDevice;
-    const deviceId = authenticated ? event.senderDevice?.toString() : undefined;
+    const deviceId = authenticated ? deviceIdOf(event) : undefined;
     const owner = deviceId === undefined ? unknownOwner : await this.#ownerOf(senderId, deviceId, event);
     const violated = owner.violated || code === SHIELD_CODES.verificationViolation;
     const sender: DecryptionSender = {
@@ -98,4 +98,20 @@ export class SenderChecks {
     looking.catch(() => this.#owners.delete(key));
     return looking;
   }
+}
+
+// Objects of the WebAssembly are freed at once: the garbage collector does not know how much memory they hold.
+
+function codeOf(event: DecryptedRoomEvent, strict: boolean) {
+  const state = event.shieldState(strict);
+  const { code } = state;
+  state.free();
+  return code;
+}
+
+function deviceIdOf(event: DecryptedRoomEvent): string | undefined {
+  const device = event.senderDevice;
+  const deviceId = device?.toString();
+  device?.free();
+  return deviceId;
 }

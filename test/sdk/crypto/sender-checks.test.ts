@@ -12,6 +12,7 @@ interface KnownOwner {
   isDeviceTrusted?: boolean;
 }
 
+const free = (): void => {};
 const nothing = { authenticated: false, deviceId: undefined, signedByOwner: false, ownerVerified: false };
 
 function setUp(trust: TrustPolicy = 'cross-signed', known: KnownOwner = {}) {
@@ -35,11 +36,11 @@ function setUp(trust: TrustPolicy = 'cross-signed', known: KnownOwner = {}) {
   type Code = keyof typeof SHIELD_CODES | undefined;
   const check = (code: Code, { userId = '@alice:x', deviceId = 'D' } = {}) => {
     const shieldState = (strict: boolean) => {
-      if (code === undefined || (code === 'unverifiedIdentity' && !strict)) return { code: undefined };
+      if (code === undefined || (code === 'unverifiedIdentity' && !strict)) return { code: undefined, free };
       const { unverifiedIdentity, [code]: number } = { ...SHIELD_CODES };
-      return { code: strict && code === 'unsignedDevice' ? unverifiedIdentity : number };
+      return { code: strict && code === 'unsignedDevice' ? unverifiedIdentity : number, free };
     };
-    const event = { sender: userId, senderDevice: deviceId, shieldState };
+    const event = { sender: userId, senderDevice: { toString: () => deviceId, free }, shieldState };
     return checks.check(userId, event as unknown as DecryptedRoomEvent);
   };
   return { check, known, listeners, lookups: () => lookups };
