@@ -26,6 +26,16 @@ async function untilCrossSigned({ manager }: Meeting, userId: string): Promise<v
   await expect.poll(status, { timeout: 30_000 }).toBe(true);
 }
 
+/** What our user knows of the sender of a decrypted event: the device, and how far it is trusted. */
+const from = (deviceId: string, known: { signedByOwner?: boolean; ownerVerified?: boolean } = {}) => ({
+  authenticated: true,
+  deviceId,
+  signedByOwner: false,
+  ownerVerified: false,
+  identityChanged: false,
+  ...known,
+});
+
 const canRead = async ({ manager, alice, roomId, bob }: Meeting, eventId: string): Promise<boolean> => {
   // A room key arrives before the events that need it.
   await bob.first((event) => event.eventId === eventId && event.sender === alice);
@@ -48,11 +58,10 @@ withEachForeignClient((name) => {
       const { alice, bob, inbox, roomId, say } = meeting;
       await untilCrossSigned(meeting, alice);
       const sent = await bob.say(roomId, 'from an unsigned device');
-      expect(await received(inbox, sent)).toMatchObject({
-        encrypted: true,
-        decryption: { state: 'decrypted' },
-        content: { body: 'from an unsigned device' },
-      });
+      const warning = trust === 'all' ? {} : { warning: 'untrusted-sender' };
+      const event = await received(inbox, sent);
+      expect(event).toMatchObject({ encrypted: true, content: { body: 'from an unsigned device' } });
+      expect(event).toHaveProperty('decryption', { state: 'decrypted', sender: from(bob.deviceId), ...warning });
       const answer = await say('for whom it may concern');
       if (reads) expect(await bob.readEvent(answer)).toMatchObject({ content: { body: 'for whom it may concern' } });
       else expect(await canRead(meeting, answer)).toBe(false);
@@ -75,6 +84,10 @@ withEachForeignClient((name) => {
     });
     const first = await bob.readEvent(await say('to a signed device'));
     expect(first).toMatchObject({ content: { body: 'to a signed device' }, trust: 'cross-signed-tofu' });
+    await bob.call('rotate', { roomId });
+    expect(await received(inbox, await bob.say(roomId, 'from a signed device'))).toMatchObject({
+      decryption: { state: 'decrypted', sender: from(bob.deviceId, { signedByOwner: true }) },
+    });
 
     expect(await manager.verifyUser(alice, bob.userId)).toMatchObject({
       verified: true,
@@ -85,6 +98,9 @@ withEachForeignClient((name) => {
     expect(await bob.call('devices', { userId: alice })).toContainEqual({ deviceId, trust: 'cross-signed-verified' });
     const second = await bob.readEvent(await say('to a friend'));
     expect(second).toMatchObject({ content: { body: 'to a friend' }, trust: 'cross-signed-verified' });
+    expect(await received(inbox, await bob.say(roomId, 'from a friend'))).toMatchObject({
+      decryption: { sender: from(bob.deviceId, { signedByOwner: true, ownerVerified: true }) },
+    });
   });
 
   it('becomes a device of our user with the recovery key, and restores our backup', async () => {
