@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 /** Whole lives of encrypted clients, which take seconds each; `npm test` has encryption's parts and its main job. */
 const encryptedLives = [
   'test/encryption/{conversations,device-lives,encrypted-lives,first-messages,identities,leaks,unheard-lives}.test.ts',
+  'test/encryption/{hostile-homeserver,lying-homeserver,message-senders}.test.ts',
   'test/encryption/store/{full-disk,processes}.test.ts',
   'test/sdk/crypto/open-crypto.test.ts',
   'test/telemetry/key-metrics.test.ts',
