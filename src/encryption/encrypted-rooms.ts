@@ -15,6 +15,9 @@ interface CachedRoom {
   readonly until: number;
 }
 
+/** What the storage knew of the rooms of one read. */
+type LoadedRooms = ReadonlyMap<string, RoomEncryption>;
+
 const MAX_CACHED = 10_000;
 /** For storages that cannot remember rooms. */
 const MAX_IN_MEMORY = 100_000;
@@ -36,7 +39,7 @@ export class EncryptedRooms {
   readonly #unstored = new Map<string, RoomEncryption>();
   readonly #cache = new RecentMap<CachedRoom>(MAX_CACHED);
   /** The next read of the storage. */
-  #nextLoad: { readonly roomIds: Set<string>; readonly done: Promise<void> } | undefined;
+  #nextLoad: { readonly roomIds: Set<string>; readonly done: Promise<LoadedRooms> } | undefined;
   #storing: Promise<void> | undefined;
   /** The earliest time of the next write, in milliseconds since the Unix epoch. */
   #nextWriteAt = 0;
@@ -76,8 +79,11 @@ export class EncryptedRooms {
   /** What was seen of the room's encryption; undefined if it was never seen encrypted. Rejects if the storage fails. */
   async get(roomId: string): Promise<RoomEncryption | undefined> {
     this.#storeSoon();
-    if (!this.#isCached(roomId)) await this.#loadSoon(roomId);
-    return this.#seen(roomId);
+    if (this.#isCached(roomId)) return this.#seen(roomId);
+    // The cache is not enough: rooms that were read at the same time may have taken the room's place in it.
+    const loaded = (await this.#loadSoon(roomId)).get(roomId);
+    const seen = this.#seen(roomId);
+    return loaded && seen ? mergeEncryption(loaded, seen) : (loaded ?? seen);
   }
 
   /** Resolves when the rooms seen so far are stored, or could not be stored. */
@@ -103,28 +109,32 @@ export class EncryptedRooms {
   }
 
   /** Rooms that are asked for at the same time are read together, as when a client receives all its rooms. */
-  #loadSoon(roomId: string): Promise<void> {
-    this.#nextLoad ??= this.#startLoad();
+  #loadSoon(roomId: string): Promise<LoadedRooms> {
+    if (!this.#nextLoad || this.#nextLoad.roomIds.size === ROOMS_PER_CALL) this.#nextLoad = this.#startLoad();
     this.#nextLoad.roomIds.add(roomId);
     return this.#nextLoad.done;
   }
 
-  #startLoad(): { readonly roomIds: Set<string>; readonly done: Promise<void> } {
+  #startLoad(): { readonly roomIds: Set<string>; readonly done: Promise<LoadedRooms> } {
     const roomIds = new Set<string>();
-    const load = async (): Promise<void> => {
+    const load = async (): Promise<LoadedRooms> => {
       await Promise.resolve();
-      this.#nextLoad = undefined;
-      await this.#load([...roomIds]);
+      if (this.#nextLoad?.roomIds === roomIds) this.#nextLoad = undefined;
+      return this.#load([...roomIds]);
     };
     return { roomIds, done: load() };
   }
 
-  async #load(roomIds: readonly string[]): Promise<void> {
+  async #load(roomIds: readonly string[]): Promise<LoadedRooms> {
     const texts = await this.#store.getEncryptedRooms(roomIds);
+    const loaded = new Map<string, RoomEncryption>();
     for (const roomId of roomIds) {
       const text = texts.get(roomId);
-      this.#setCached(roomId, text === undefined ? undefined : fromText(text));
+      const encryption = text === undefined ? undefined : fromText(text);
+      if (encryption) loaded.set(roomId, encryption);
+      this.#setCached(roomId, encryption);
     }
+    return loaded;
   }
 
   /** Keeps what the cache knows: the room may have been stored after the storage was read. */
@@ -151,10 +161,10 @@ export class EncryptedRooms {
   /** Reads the rooms first: most were stored before, when another user's client received them. */
   async #storeSome(rooms: readonly (readonly [roomId: string, encryption: RoomEncryption])[]): Promise<void> {
     const unknown = rooms.map(([roomId]) => roomId).filter((roomId) => !this.#isCached(roomId));
-    if (unknown.length > 0) await this.#load(unknown);
+    const loaded: LoadedRooms = unknown.length > 0 ? await this.#load(unknown) : new Map();
     const changed = new Map<string, string>();
     const merged = rooms.map(([roomId, encryption]) => {
-      const stored = this.#cache.get(roomId)?.encryption;
+      const stored = this.#cache.get(roomId)?.encryption ?? loaded.get(roomId);
       const all = stored ? mergeEncryption(stored, encryption) : encryption;
       if (!stored || !sameEncryption(stored, all)) changed.set(roomId, toText(all));
       return { roomId, encryption, all };

@@ -46,6 +46,26 @@ describe('a room', () => {
     expect(await next.has('!other:hs.test')).toBe(false);
   });
 
+  it('is known among more rooms than are cached, all asked for at once, in reads of limited size', async () => {
+    const storage = memoryStorage();
+    const ids = Array.from({ length: 12_000 }, (_, n) => `!${n}:hs.test`);
+    const { rooms } = setUp(storage);
+    rooms.note(ids.map((id) => [id, content(50)]));
+    await rooms.settled();
+    const sizes: number[] = [];
+    const { rooms: next } = setUp({
+      ...storage,
+      getEncryptedRooms: (asked: readonly string[]) => {
+        sizes.push(asked.length);
+        return storage.getEncryptedRooms?.(asked);
+      },
+      setEncryptedRooms: () => Promise.reject(new Error('nothing is new')),
+    } as Storage);
+    const known = await Promise.all(ids.map((id) => next.has(id)));
+    expect(known.filter((isKnown) => !isKnown)).toEqual([]);
+    expect(Math.max(...sizes)).toBe(500);
+  });
+
   it('keeps its strictest settings, whatever is seen later, and in whichever process', async () => {
     const { rooms, again } = setUp();
     rooms.note([[room, content(50)]]);
