@@ -4,6 +4,11 @@ import type { DeviceStore } from './store/device-store.js';
 /** The place of an encrypted message: each session of a sender uses each index once. */
 export interface MessagePlace {
   readonly roomId: string;
+  /**
+   * The user whom the homeserver names as the sender. Where the session's owner is unknown, another user can show the
+   * message as theirs, which must not take the place of the real one.
+   */
+  readonly senderId: string;
   readonly sessionId: string;
   readonly index: number;
 }
@@ -42,12 +47,11 @@ export class ReceivedMessages {
 
   /**
    * Whether another event had the place before. If not, the place belongs to this event from now on, and that is stored
-   * when the promise resolves. Rejects if it cannot be stored, or if a stored record was altered.
-   * @param takes - whether the event takes a free place
+   * when the promise resolves. Rejects if it cannot be stored.
    */
-  async isReplay(place: MessagePlace, eventId: string, takes = true): Promise<boolean> {
-    const { roomId, sessionId, index } = place;
-    const name = JSON.stringify([roomId, sessionId, Math.floor(index / INDICES_PER_RECORD)]);
+  async isReplay(place: MessagePlace, eventId: string): Promise<boolean> {
+    const { roomId, senderId, sessionId, index } = place;
+    const name = JSON.stringify([roomId, senderId, sessionId, Math.floor(index / INDICES_PER_RECORD)]);
     const record = this.#recordOf(name);
     record.users++;
     try {
@@ -55,7 +59,7 @@ export class ReceivedMessages {
       const mark = createHmac('sha256', this.#key).update(eventId).digest().subarray(0, MARK_BYTES);
       const known = findMark(record.entries, index % INDICES_PER_RECORD);
       if (known && !known.equals(mark)) return true;
-      if (!known && takes) {
+      if (!known) {
         record.entries = Buffer.concat([record.entries, Buffer.from([index % INDICES_PER_RECORD]), mark]);
         record.stored = this.#store.writeReceived(name, record.entries);
       }

@@ -23,7 +23,7 @@ function storage() {
   return { records, store };
 }
 
-const place = (index: number, sessionId = 's', roomId = '!r:x') => ({ roomId, sessionId, index });
+const place = (index: number, sessionId = 's', roomId = '!r:x') => ({ roomId, senderId: '@alice:x', sessionId, index });
 
 describe('ReceivedMessages', () => {
   it('gives each index of a session to the event that came first, also after a restart', async () => {
@@ -64,12 +64,17 @@ describe('ReceivedMessages', () => {
     expect(new Set(await Promise.all(copies))).toEqual(new Set([true]));
   });
 
-  it('leaves the index free for an event that must not take it', async () => {
+  it('lets no event of another sender take the index of the real one, also after a restart', async () => {
     const { store } = storage();
-    const received = new ReceivedMessages(store);
-    expect(await received.isReplay(place(0), '$forged', false)).toBe(false);
-    expect(await received.isReplay(place(0), '$real')).toBe(false);
-    expect(await received.isReplay(place(0), '$forged', false)).toBe(true);
+    let received = new ReceivedMessages(store);
+    const ofMallory = { ...place(0), senderId: '@mallory:x' };
+    for (let start = 0; start < 2; start++) {
+      expect(await received.isReplay(ofMallory, '$copy')).toBe(false);
+      expect(await received.isReplay(ofMallory, '$copy of the copy')).toBe(true);
+      expect(await received.isReplay(place(0), '$real')).toBe(false);
+      expect(await received.isReplay(place(0), '$copy')).toBe(true);
+      received = new ReceivedMessages(store);
+    }
   });
 
   it('forgets nothing of many sessions at once, with few in memory', async () => {

@@ -78,10 +78,10 @@ export class DecryptionChecks {
     const [roomId, eventId, index] = [event.getRoomId(), event.getId(), messageIndexOf(ciphertext)];
     if (roomId === undefined || eventId === undefined || index === undefined || typeof sessionId !== 'string')
       return 'unreadable';
-    const place = { roomId, sessionId, index };
-    // A message of another sender takes no place: it would hide the real one.
-    if (await this.#options.received.isReplay(place, eventId, !check.isMismatch)) return 'replayed';
     if (check.isMismatch) return 'sender-mismatch';
+    // The sender belongs to the place also where it is authenticated: it may not have been when the message first came.
+    const place = { roomId, senderId: event.getSender() ?? '', sessionId, index };
+    if (await this.#options.received.isReplay(place, eventId)) return 'replayed';
     return !check.isTrusted && this.#options.receive === 'refuse' ? 'untrusted-sender' : undefined;
   }
 }

@@ -7,6 +7,7 @@ import { openCryptoStore } from '../support/crypto-store.js';
 const store = await openCryptoStore({ path: process.argv[2] ?? '', secret: new Uint8Array(32).fill(7) });
 const received = new ReceivedMessages(await store.openUser({ userId: '@a:x', deviceId: 'D' }));
 for (let index = 0; ; index++) {
-  if (await received.isReplay({ roomId: '!r:x', sessionId: 's', index }, `$${index}`)) throw new Error('a replay');
+  const place = { roomId: '!r:x', senderId: '@b:x', sessionId: 's', index };
+  if (await received.isReplay(place, `$${index}`)) throw new Error('a replay');
   print(`delivered ${index}`);
 }

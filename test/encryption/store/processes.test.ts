@@ -30,7 +30,7 @@ describe('a crypto store', () => {
     await using store = await openCryptoStore({ path, secret });
     const received = new ReceivedMessages(await store.openUser({ userId: '@a:x', deviceId: 'D' }));
     for (let index = 0; index < delivered; index++) {
-      const place = { roomId: '!r:x', sessionId: 's', index };
+      const place = { roomId: '!r:x', senderId: '@b:x', sessionId: 's', index };
       expect(await received.isReplay(place, `$${index}`)).toBe(false);
       expect(await received.isReplay(place, `$copy of ${index}`)).toBe(true);
     }

@@ -5,7 +5,7 @@ import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver
 import { Recorder } from '../../support/recorder.js';
 import { backUpAtOnce } from './conversations.js';
 import { Deployment, encryptedRoom } from './encrypted-chats.js';
-import { optionsFor } from './hostile-homeserver.js';
+import { ciphertextOf, optionsFor, post } from './hostile-homeserver.js';
 
 /** What events and pages say of the device that has sent a message. */
 export function messageSenders(
@@ -98,29 +98,36 @@ export function messageSenders(
       },
     ],
     ['refuse', { state: 'failed', reason: 'untrusted-sender' }],
-  ] as const)('is not known where the key is from a backup: receive %s', async (receive, expected) => {
-    const deployment = new Deployment(await target());
-    const options = optionsFor(deployment, { trust: 'cross-signed', receive });
-    const manager = deployment.start(options);
-    const [alice, bob] = [await deployment.user(manager), await deployment.user(manager)];
-    const roomId = await encryptedRoom(manager, [alice, bob]);
-    await manager.withClient(bob, (client) => backUpAtOnce(client.getCrypto()));
-    const { eventId } = await manager.sendMessage({ userId: alice, roomId, text: 'to be kept' });
-    const ofBob = async () => {
-      const { messages } = await restarted.getRoomMessages({ roomId, userId: bob });
-      return messages.find((one) => one.eventId === eventId)?.decryption;
-    };
-    let restarted = manager;
-    await expect
-      .poll(ofBob, { timeout: 15_000 })
-      .toMatchObject({ state: 'decrypted', sender: { authenticated: true } });
-    const remaining = async () => (await manager.encryptionStatus(bob)).backup.remaining;
-    await expect.poll(remaining, { timeout: 15_000 }).toBe(0);
-    await manager.shutdown();
-    for (const file of readdirSync(deployment.folder)) {
-      if (file.startsWith('keys.sqlite')) rmSync(join(deployment.folder, file));
-    }
-    restarted = deployment.start(options);
-    await expect.poll(ofBob, { timeout: 15_000 }).toEqual(expected);
-  });
+  ] as const)(
+    'is not known where the key is from a backup, and a copy hides nothing: receive %s',
+    async (receive, expected) => {
+      const deployment = new Deployment(await target());
+      const options = optionsFor(deployment, { trust: 'cross-signed', receive });
+      const manager = deployment.start(options);
+      const [alice, bob] = [await deployment.user(manager), await deployment.user(manager)];
+      const mallory = await deployment.user(manager);
+      const roomId = await encryptedRoom(manager, [alice, bob, mallory]);
+      await manager.withClient(bob, (client) => backUpAtOnce(client.getCrypto()));
+      const { eventId } = await manager.sendMessage({ userId: alice, roomId, text: 'to be kept' });
+      const copyId = await post(manager, mallory, roomId, await ciphertextOf(manager, alice, roomId, eventId));
+      const ofBob = async (id = eventId) => {
+        const { messages } = await restarted.getRoomMessages({ roomId, userId: bob });
+        return messages.find((one) => one.eventId === id)?.decryption;
+      };
+      let restarted = manager;
+      await expect
+        .poll(() => ofBob(), { timeout: 15_000 })
+        .toMatchObject({ state: 'decrypted', sender: { authenticated: true } });
+      expect(await ofBob(copyId)).toEqual({ state: 'failed', reason: 'sender-mismatch' });
+      const remaining = async () => (await manager.encryptionStatus(bob)).backup.remaining;
+      await expect.poll(remaining, { timeout: 15_000 }).toBe(0);
+      await manager.shutdown();
+      for (const file of readdirSync(deployment.folder)) {
+        if (file.startsWith('keys.sqlite')) rmSync(join(deployment.folder, file));
+      }
+      restarted = deployment.start(options);
+      await expect.poll(() => ofBob(), { timeout: 15_000 }).toEqual(expected);
+      expect(await ofBob(copyId)).toEqual(expected); // nothing tells who has sent it
+    },
+  );
 }
