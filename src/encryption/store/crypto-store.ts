@@ -9,7 +9,7 @@ import type * as DatabasesModule from './indexed-db/databases.js';
 type CryptoContext = Pick<Context, 'clock' | 'logger' | 'diagnostics'>;
 
 export interface OpenUserOptions extends OpenDeviceOptions {
-  /** Called once when a change could not be stored. The client has to be stopped and opened again from the store. */
+  /** Called once when a change could not be stored, or a record of received messages not be read. The client has to be stopped and opened again from the store. */
   readonly onFailure?: (error: MatrixClientManagerError) => void;
 }
 
@@ -75,9 +75,13 @@ export class CryptoStore implements AsyncDisposable {
       handle,
       commit: (changes) => this.#commit(handle, changes),
       onFailure: (error) => {
-        const message = 'storing encryption keys failed; the client has to be restarted';
+        const message = 'the store of encryption keys failed; the client has to be restarted';
         this.#context.logger.error({ userId, err: error }, message);
         onFailure?.(error);
+      },
+      onDamagedRecord: (error) => {
+        const message = 'a record of received messages begins anew; its messages could be repeated once more';
+        this.#context.logger.error({ userId, err: error }, message);
       },
       onClose: () => this.#open.delete(store),
     });

@@ -1,5 +1,5 @@
 import { hkdfSync } from 'node:crypto';
-import { MatrixClientManagerError } from '../../core/errors.js';
+import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
 import type { DeviceHandle, KeyChange } from '../../core/ports/key-store.js';
 import type { Databases } from './indexed-db/databases.js';
 import { storageError } from './key-failures.js';
@@ -8,8 +8,13 @@ export interface DeviceStoreOptions {
   readonly handle: Omit<DeviceHandle, 'databases'>;
   /** Like `handle.commit()`. It resolves to the next value of {@link DeviceStore.commits}. */
   readonly commit: DeviceHandle['commit'];
-  /** Called once when a change could not be stored: the SDK's memory then differs from the disk. */
+  /**
+   * Called once when a change could not be stored, so that the SDK's memory differs from the disk, or when a record of
+   * received messages could not be read.
+   */
   readonly onFailure: (error: MatrixClientManagerError) => void;
+  /** Called for a record of received messages that was altered. It counts as missing. */
+  readonly onDamagedRecord: (error: MatrixClientManagerError) => void;
   /** Called once. */
   readonly onClose: () => void;
 }
@@ -83,10 +88,21 @@ export class DeviceStore {
     this.#restorePending = pending;
   }
 
-  /** Like `readReceived()` of the device's handle. */
+  /**
+   * Like `readReceived()` of the device's handle, but an altered record counts as missing: otherwise all messages that
+   * belong to it would be lost. After another failure all further changes are refused, so that the client restarts.
+   */
   async readReceived(name: string): Promise<Uint8Array | undefined> {
     this.#assertUsable();
-    return this.#options.handle.readReceived(name);
+    try {
+      return await this.#options.handle.readReceived(name);
+    } catch (error) {
+      if (this.#closing) throw error;
+      if (!isManagerError(error, 'ENCRYPTION_STORE_DAMAGED'))
+        throw this.#fail(storageError(this.userId, 'be read', error));
+      this.#options.onDamagedRecord(error);
+      return undefined;
+    }
   }
 
   /** Like `writeReceived()` of the device's handle. After a failure all further changes are refused. */

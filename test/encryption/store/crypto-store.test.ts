@@ -2,7 +2,8 @@ import { copyFileSync, existsSync, readdirSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openCryptoStore } from '../support/crypto-store.js';
-import { ManualClock } from '../../../src/testing/index.js';
+import { ReceivedMessages } from '../../../src/encryption/received-messages.js';
+import { ManualClock, MemoryLogger } from '../../../src/testing/index.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
 import { allBytes, tamper } from '../../storage/sqlite/sqlite-file.js';
 import type { Db } from '../support/indexed-db.js';
@@ -386,6 +387,36 @@ describe('the keys of a device', () => {
     await write(path, { b: 1 }, { userId: '@bob:x', deviceId: 'B' });
     tamper(path, sql);
     await expect(read(path)).rejects.toEqual(code('ENCRYPTION_STORE_DAMAGED', { userId: '@alice:x' }));
+  });
+
+  it('have records of received messages that begin anew where they were altered, which is logged', async () => {
+    const path = join(temporaryFolder(), 'crypto.sqlite');
+    const place = (index: number) => ({ roomId: '!r:x', senderId: '@b:x', sessionId: 's', index });
+    const logger = new MemoryLogger();
+    const open = () => openCryptoStore({ path, secret, logger });
+    const logged = () => logger.entries.filter(({ level }) => level === 'error' || level === 'warn');
+    let store = await open();
+    expect(await new ReceivedMessages(await store.openUser(alice)).isReplay(place(0), '$1')).toBe(false);
+    await store.close();
+    tamper(path, 'UPDATE received SET sealed = zeroblob(60)');
+    store = await open();
+    const received = new ReceivedMessages(await store.openUser(alice));
+    expect(await Promise.all([0, 1].map((index) => received.isReplay(place(index), `$${index}`)))).toEqual([
+      false,
+      false,
+    ]);
+    expect(await received.isReplay(place(1), '$copy')).toBe(true);
+    expect(logged()).toEqual([
+      expect.objectContaining({
+        level: 'error',
+        context: { userId: '@alice:x', err: code('ENCRYPTION_STORE_DAMAGED') },
+      }),
+    ]);
+    await store.close();
+    store = await open();
+    expect(await new ReceivedMessages(await store.openUser(alice)).isReplay(place(1), '$copy')).toBe(true);
+    expect(logged()).toHaveLength(1);
+    await store.close();
   });
 
   it('are refused after the file was damaged, which is set aside and told', async () => {

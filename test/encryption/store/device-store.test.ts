@@ -16,6 +16,7 @@ function setUp({
 }: Partial<Omit<DeviceStoreOptions, 'handle'>> & { handle?: Partial<DeviceHandle> } = {}) {
   const committed: (readonly KeyChange[])[] = [];
   const failures: MatrixClientManagerError[] = [];
+  const damage: MatrixClientManagerError[] = [];
   const pending: boolean[] = [];
   let closed = 0;
   let released = 0;
@@ -39,12 +40,13 @@ function setUp({
     },
     commit,
     onFailure: (error) => failures.push(error),
+    onDamagedRecord: (error) => damage.push(error),
     onClose: () => void closed++,
     ...options,
   });
   const databases = { prefix: 'random', opened: 0, closed: 0, close: () => void databases.closed++ };
   const connect = (): void => store.connect(databases);
-  return { store, committed, failures, pending, databases, connect, closed: () => [closed, released] };
+  return { store, committed, failures, damage, pending, databases, connect, closed: () => [closed, released] };
 }
 
 describe('the store of a device', () => {
@@ -132,6 +134,46 @@ describe('the store of a device', () => {
     await expect(store.commitBatch()).rejects.toBe(full);
     await expect(store.durable()).rejects.toBe(full);
     expect([calls, failures, store.failure, store.commits]).toEqual([2, [full], full, 3]);
+  });
+
+  it('begins a record of received messages anew where it was altered, and tells', async () => {
+    const altered = new MatrixClientManagerError('ENCRYPTION_STORE_DAMAGED', 'altered');
+    const written: unknown[] = [];
+    const { store, failures, damage } = setUp({
+      handle: {
+        readReceived: () => Promise.reject(altered),
+        writeReceived: async (...record) => void written.push(record),
+      },
+    });
+    expect(await store.readReceived('a')).toBeUndefined();
+    await store.writeReceived('a', new Uint8Array([1]));
+    expect([damage, failures, store.failure, written]).toEqual([
+      [altered],
+      [],
+      undefined,
+      [['a', new Uint8Array([1])]],
+    ]);
+  });
+
+  it('takes no further change after a record that could not be read, and tells once', async () => {
+    const broken = new Error('the disk is broken');
+    const { store, failures, damage } = setUp({ handle: { readReceived: () => Promise.reject(broken) } });
+    const failure = expect.objectContaining({ code: 'STORAGE', userId: '@alice:hs.test', cause: broken }) as Error;
+    const reads = await Promise.allSettled([store.readReceived('a'), store.readReceived('b')]);
+    expect(reads).toEqual(Array.from({ length: 2 }, () => ({ status: 'rejected', reason: failure })));
+    expect([failures, damage, store.failure]).toEqual([[failure], [], failure]);
+    expect(() => store.commit(...put('a', 1))).toThrow(failure);
+  });
+
+  it('does not fail because a record is read while it is closed', async () => {
+    const read = Promise.withResolvers<undefined>();
+    const { store, failures, damage } = setUp({ handle: { readReceived: () => read.promise } });
+    const reading = store.readReceived('a');
+    const closing = store.close();
+    read.reject(new MatrixClientManagerError('ABORTED', 'released'));
+    await expect(reading).rejects.toMatchObject({ code: 'ABORTED' });
+    await closing;
+    expect([failures, damage]).toEqual([[], []]);
   });
 
   it('notes that a backup is to be restored only where that changes', async () => {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
+import { MatrixClientManagerError } from '../../../core/errors.js';
 import { nextEventLoopTurn } from '../../../core/event-loop.js';
 import { RECEIVED_RECORDS_KEPT } from '../../../core/ports/key-store.js';
 import type {
@@ -89,8 +90,10 @@ export class DeviceRecords {
     const sealed = this.#file.findReceived(this.#row, index);
     if (!sealed) return undefined;
     const record = this.#vault.unsealBytes({ userId: this.#device.userId, kind: 'received', index }, sealed);
-    if (!record) throw damagedError(this.#device, 'a record of received messages was altered');
-    return record;
+    if (record) return record;
+    const { userId, deviceId } = this.#device;
+    const message = `a record of received messages of ${userId} on device ${deviceId} was altered`;
+    throw new MatrixClientManagerError('ENCRYPTION_STORE_DAMAGED', message, { userId });
   }
 
   /** Writes the record inside the caller's transaction, and deletes the oldest ones of too many. */
