@@ -14,7 +14,8 @@ type PartPath = string;
 
 /** Parts of a client that are replaced, wrapped or read. */
 const clientParts: readonly PartPath[] = [
-  'http.authedRequest()', // replaced: `/sync`, `/versions` and push rules are answered by the library
+  // replaced: `/sync`, `/versions` and push rules are answered by the library; refuses clear text for encrypted rooms
+  'http.authedRequest()',
   'http.abort()',
   'getOrCreateFilter()', // replaced: the filter goes into the query of each sync
   'matrixRTC.start()', // replaced: costs requests at each start
@@ -23,6 +24,7 @@ const clientParts: readonly PartPath[] = [
   'reEmitter.reEmit()', // replaced by SharedReEmitter
   'reEmitter.stopReEmitting()',
   'setPushRules()', // replaced until the application asks for the client
+  'encryptEventIfNeeded()', // wrapped: leaves events clear for a room that the client lacks
   'getPushActionsForEvent()', // wrapped: an error that it throws would end the sync
   'syncApi?', // intercepted: set at each start
   'getEventMapper()', // wrapped: its events are not re-emitted

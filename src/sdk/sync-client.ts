@@ -16,6 +16,7 @@ import type { Session } from '../http/session.js';
 import { encryptionEvents } from '../sync/encryption-events.js';
 import { clientFailure, SyncPoll } from '../sync/sync-poll.js';
 import { FastStart } from '../sync/fast-start.js';
+import { refuseClearText } from './clear-text-guard.js';
 import { interceptSdkRequests } from './intercepted-requests.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
 import { readCheckpoint, resumeData } from './room-snapshots.js';
@@ -141,6 +142,12 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     });
     const readVersions = (): Promise<unknown> => context.versions.get(this.#requestsAbort.signal);
     interceptSdkRequests(matrixClient, isStarting, (query) => this.#syncForSdk(query), readVersions);
+    refuseClearText(matrixClient, {
+      userId,
+      hasEncryption: encryption !== undefined,
+      isKnownEncrypted: async (roomId) =>
+        (await settings.encryptedRooms.has(roomId)) || (await encryption?.knowsEncryption(roomId)) === true,
+    });
     matrixClient.on(ClientEvent.SyncUnexpectedError, (error) => {
       logger.error({ userId, err: error }, 'the SDK failed to process a sync');
     });

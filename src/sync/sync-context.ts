@@ -13,7 +13,11 @@ export interface SyncSettings {
   /** How long the sync for missed events may fail while the homeserver answers other requests, in milliseconds. */
   readonly gapFillTimeoutMs: number;
   /** Learns which rooms are encrypted, from the contents of their `m.room.encryption` events. */
-  readonly encryptedRooms: { note(rooms: Iterable<readonly [roomId: string, content: EventContent]>): void };
+  readonly encryptedRooms: {
+    note(rooms: Iterable<readonly [roomId: string, content: EventContent]>): void;
+    /** Rejects if that cannot be found out. */
+    has(roomId: string): Promise<boolean>;
+  };
 }
 
 /** The context of the parts of one user's sync. */

@@ -10,6 +10,7 @@ import type { EncryptedRooms } from '../../encryption/encrypted-rooms.js';
 import type { CryptoStore } from '../../encryption/store/crypto-store.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { encryptionFailure } from '../../encryption/encryption-failure.js';
+import { unencryptedTypes } from '../../encryption/room-encryption.js';
 import { ReceivedMessages } from '../../encryption/received-messages.js';
 import { DecryptionChecks } from './decryption-checks.js';
 import { EventDecryptor } from './event-decryptor.js';
@@ -40,8 +41,6 @@ export interface ClearMessage {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Never encrypted: the homeserver has to read them. */
-const unencryptedTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
 /** How long encrypting waits for a room that the client has not received, in milliseconds. */
 const ROOM_TIMEOUT_MS = 30_000;
 /** How long a start waits for the device to be signed, in milliseconds. The application's callbacks may take longer. */

@@ -86,6 +86,26 @@ export function lyingHomeserver(
     expectNothingReadable(liar);
   });
 
+  it("that leaves out an encrypted room gets nothing readable by the SDK's own calls, delayed events either", async () => {
+    const { liar, manager, alice, roomId } = await chat();
+    const failures = await manager.withClient(alice, async (client) => {
+      client.doesServerSupportUnstableFeature = async () => true;
+      const content = { msgtype: 'm.text', body: 'top secret, delayed' };
+      const delayed = client._unstable_sendDelayedEvent(
+        roomId,
+        { delay: 1_000 },
+        null,
+        'm.room.message' as never,
+        content as never,
+      );
+      const whileKnown = await rejection(delayed);
+      client.store.removeRoom(roomId);
+      return [whileKnown, await rejection(client.sendTextMessage(roomId, 'top secret'))];
+    });
+    for (const failure of failures) expect(failure).toMatchObject({ code: 'ENCRYPTION_FAILED', userId: alice, roomId });
+    expectNothingReadable(liar);
+  });
+
   it('that hides it gets nothing readable by a user who joins later, since another one has seen it', async () => {
     const { liar, deployment, manager, alice, roomId } = await chat();
     liar.hideEncryption({ roomId });

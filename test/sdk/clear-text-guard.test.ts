@@ -1,0 +1,78 @@
+import type { MatrixClient } from '../../src/sdk/matrix-client.js';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { managerOnFake } from '../support/manager-on-fake.js';
+import { rejection } from '../support/rejection.js';
+
+const initialState = [{ type: 'm.room.encryption', content: { algorithm: 'm.megolm.v1.aes-sha2' } }];
+const content = { msgtype: 'm.text', body: 'top secret' };
+
+/** The SDK's client of a user without encryption, in an encrypted room that the client has lost, and in another room. */
+async function setUp() {
+  const { fake, manager, soon } = managerOnFake();
+  onTestFinished(async () => {
+    await soon(manager.shutdown());
+    await fake.close();
+  });
+  const alice = fake.createUser({ username: 'alice' });
+  const { userId } = alice;
+  const roomId = fake.createRoom({ creator: userId, initialState });
+  const clearRoom = fake.createRoom({ creator: userId });
+  await soon(manager.startClient(alice));
+  const use = <T>(call: (client: MatrixClient) => Promise<T>): Promise<T> => soon(manager.withClient(userId, call));
+  await use(async (client) => {
+    client.store.removeRoom(roomId);
+    client.doesServerSupportUnstableFeature = async () => true;
+  });
+  const sent = (room: string): string => JSON.stringify(fake.events(room));
+  const refused = { code: 'ENCRYPTION_UNAVAILABLE', userId, roomId };
+  return { use, roomId, clearRoom, sent, refused };
+}
+
+describe("the SDK's client, in an encrypted room that it lacks,", () => {
+  it('sends no message in the clear', async () => {
+    const { use, roomId, sent, refused } = await setUp();
+    expect(await rejection(use((client) => client.sendTextMessage(roomId, 'top secret')))).toMatchObject(refused);
+    expect(
+      await rejection(use((client) => client.sendEvent(roomId, 'org.own' as never, content as never))),
+    ).toMatchObject(refused);
+    expect(sent(roomId)).not.toContain('top secret');
+  });
+
+  it('sends no delayed event in the clear', async () => {
+    const { use, roomId, sent, refused } = await setUp();
+    const failure = rejection(
+      use((client) =>
+        client._unstable_sendDelayedEvent(roomId, { delay: 1_000 }, null, 'm.room.message' as never, content as never),
+      ),
+    );
+    expect(await failure).toMatchObject(refused);
+    expect(sent(roomId)).not.toContain('top secret');
+  });
+
+  it('sends nothing in the clear by a request for which it was decided before', async () => {
+    const { use, roomId, sent, refused } = await setUp();
+    const path = `/rooms/${encodeURIComponent(roomId)}/send/m.room.message/txn`;
+    const request = (client: MatrixClient) => client.http.authedRequest('PUT' as never, path, undefined, content);
+    expect(await rejection(use(request))).toMatchObject(refused);
+    expect(sent(roomId)).not.toContain('top secret');
+  });
+
+  it('sends reactions, redactions and state, which are never encrypted', async () => {
+    const { use, roomId, sent } = await setUp();
+    const relation = { rel_type: 'm.annotation', event_id: '$x', key: '+1' };
+    const { event_id: eventId } = await use((client) =>
+      client.sendEvent(roomId, 'm.reaction' as never, { 'm.relates_to': relation } as never),
+    );
+    expect(sent(roomId)).toContain('+1');
+    await use((client) => client.redactEvent(roomId, eventId));
+    await use((client) => client.setRoomName(roomId, 'a name'));
+    expect(sent(roomId)).toContain('a name');
+    expect(sent(roomId)).toContain('m.room.redaction');
+  });
+});
+
+it("the SDK's client sends to rooms that are not encrypted", async () => {
+  const { use, clearRoom, sent } = await setUp();
+  await use((client) => client.sendTextMessage(clearRoom, 'for everybody'));
+  expect(sent(clearRoom)).toContain('for everybody');
+});
