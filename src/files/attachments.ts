@@ -40,6 +40,8 @@ export interface AttachmentsOptions<Caller> {
   readonly lifecycle: ManagerLifecycle;
   /** Whether the room is encrypted. Rejects if it is and the user has no encryption. */
   readonly isEncrypted: (caller: Caller, roomId: string, signal: AbortSignal) => Promise<boolean>;
+  /** Whether some client has seen the room encrypted. Asks no homeserver. */
+  readonly wasSeenEncrypted: (roomId: string) => Promise<boolean>;
   /**
    * Sends the message. Resolves to undefined, and sends nothing, if the room has become encrypted after its file was uploaded
    * unencrypted.
@@ -93,14 +95,22 @@ export class Attachments<Caller extends { readonly session: Session }> {
       const encrypted = await isEncrypted(caller, roomId, signal);
       // A stream can be read only once.
       if (uploads > 1 && !(options.file.body instanceof Uint8Array)) throw becameEncrypted(userId, roomId);
-      const { content, contentUri } = await this.#upload(caller.session, options, encrypted, signal);
+      const uploaded = await this.#upload(caller.session, options, encrypted, signal).catch((error: unknown) => {
+        if (error instanceof BecameEncrypted) return undefined;
+        throw error;
+      });
+      if (!uploaded) continue;
+      const { content, contentUri } = uploaded;
       lifecycle.assertOpen(); // a shutdown may have begun during the upload
       const sent = await sendMessage({ userId, roomId, content, txnId, signal: options.signal }, encrypted);
       if (sent) return { eventId: sent.eventId, contentUri };
     }
   }
 
-  /** Resolves to the content of the file's message. Throws `FILE_TOO_LARGE` before the upload starts. */
+  /**
+   * Resolves to the content of the file's message. Throws `FILE_TOO_LARGE` before the upload starts. Rejects with
+   * {@link BecameEncrypted} before an attempt to upload in the clear, which can be repeated for minutes.
+   */
   async #upload(
     session: Session,
     { roomId, file, msgtype }: SendFileOptions,
@@ -125,6 +135,9 @@ export class Attachments<Caller extends { readonly session: Session }> {
       session,
       body,
       repeatable,
+      beforeSend: async () => {
+        if (!encrypted && (await this.#options.wasSeenEncrypted(roomId))) throw new BecameEncrypted();
+      },
       signal,
     });
     const contentUri = readContentUri((await collect(response.body, MAX_RESPONSE_BYTES)).toString());
@@ -228,6 +241,9 @@ function thumbnailAsFile({ body, filename, info }: EventContent): EventContent {
   const { thumbnail_url: url, thumbnail_file: file, thumbnail_info: thumbnailInfo } = (info ?? {}) as EventContent;
   return { body, filename, url, file, info: thumbnailInfo };
 }
+
+/** The room was seen encrypted before an attempt to upload a file for it in the clear. */
+class BecameEncrypted extends Error {}
 
 function becameEncrypted(userId: string, roomId: string): MatrixClientManagerError {
   const message =

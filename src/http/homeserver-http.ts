@@ -43,6 +43,8 @@ export interface HttpRequest extends RequestContext {
   readonly lane?: ConnectionPool;
   /** Whether to abort the request when the homeserver goes down. For long polls, which would wait for nothing. @default false */
   readonly abortOnOutage?: boolean;
+  /** Called just before each attempt is sent. If it rejects, the request rejects with that error, and nothing is sent. */
+  readonly beforeSend?: () => Promise<void>;
 }
 
 interface StatusAndBody<Schema extends v.GenericSchema> {

@@ -25,6 +25,8 @@ export interface MediaRequest extends RequestContext {
   readonly body?: () => AsyncIterable<Uint8Array>;
   /** Whether `body` can be called again after its first result was read. @default true */
   readonly repeatable?: boolean;
+  /** Called just before each attempt is sent. If it rejects, the request rejects with that error, and nothing is sent. */
+  readonly beforeSend?: (() => Promise<void>) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -79,7 +81,7 @@ export class MediaHttp {
   }
 
   #sendOnce(request: MediaRequest, accessToken: string): Promise<MediaResponse> {
-    const { method, operation, userId, roomId, signal } = request;
+    const { method, operation, userId, roomId, signal, beforeSend } = request;
     const { clock, limits } = this.#context;
     const secrets = secretsOf(accessToken, undefined);
     const timeout = new RequestTimeout(clock, limits.requestTimeoutMs);
@@ -91,7 +93,7 @@ export class MediaHttp {
         : undefined;
       return toRequestError(error, { ...request, homeserverUrl: hop.origin, timeoutText, secrets });
     };
-    const gated = { operation, userId, roomId, signal, method, path: pathnameOf(request.path) };
+    const gated = { operation, userId, roomId, signal, method, path: pathnameOf(request.path), beforeSend };
     return withGate(this.#context, gated, {
       send: async (record) => {
         const onHop = (origin: string, isForeign: boolean): void => {

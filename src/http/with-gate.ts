@@ -9,6 +9,11 @@ interface GatedRequest extends AdmissionRequest {
   readonly method: string;
   /** Without origin and query. */
   readonly path: string;
+  /**
+   * Called when the gate has admitted the request, just before it is sent, at each attempt. If it rejects, nothing is sent.
+   * For what may have changed while the request waited.
+   */
+  readonly beforeSend?: (() => Promise<void>) | undefined;
 }
 
 interface Exchange<Answer extends { readonly status: number }, Result> {
@@ -26,7 +31,7 @@ interface Exchange<Answer extends { readonly status: number }, Result> {
 /** Sends one request when the gate admits it. Tells the gate how it ended, and publishes it. */
 export async function withGate<Answer extends { readonly status: number }, Result>(
   { clock, gate, diagnostics }: Pick<Context, 'clock' | 'diagnostics'> & { readonly gate: RequestGate },
-  { method, path, ...request }: GatedRequest,
+  { method, path, beforeSend, ...request }: GatedRequest,
   { send, read, isFault = wasNotEndedOnPurpose }: Exchange<Answer, Result>,
 ): Promise<Result> {
   const { operation, userId, priority, signal } = request;
@@ -43,6 +48,7 @@ export async function withGate<Answer extends { readonly status: number }, Resul
   try {
     throwIfAborted(signal, operation);
     await gate.enter(request);
+    await beforeSend?.();
     throwIfAborted(signal, operation);
     sentAt = clock.now();
     unrecorded = { userId, isSync: priority === 'sync', sentAt };

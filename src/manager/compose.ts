@@ -155,6 +155,7 @@ export function compose(options: MatrixClientManagerOptions) {
     maxFileBytes: settings.maxFileBytes,
     lifecycle,
     isEncrypted: (...room) => roomSender.isEncrypted(...room),
+    wasSeenEncrypted: (roomId) => encryptedRooms.has(roomId),
     sendMessage: (...message) => sending.sendWithFile(...message),
   });
   const pages = new PageReader(http, (...page) => calls.pageDecryption(...page));

@@ -64,14 +64,14 @@ export class RoomSender {
 
   /** Makes one attempt to send a message as its user. */
   async send(outgoing: OutgoingMessage): Promise<{ eventId: string }> {
-    const { http, users, onSent } = this.#options;
+    const { users, onSent } = this.#options;
     const { userId, roomId, signal } = outgoing;
     const sendAs = async (caller: SendingCaller): Promise<{ eventId: string }> => {
       const isEncrypted = outgoing.isFileEncrypted === true || (await this.isEncrypted(caller, roomId, signal));
       if (isEncrypted && outgoing.isFileEncrypted === false) throw new UnencryptedFileError(outgoing);
       const sent = await (isEncrypted
         ? this.#sendToEncryptedRoom(caller, outgoing)
-        : sendEvent(http, caller.session, outgoing));
+        : this.#sendClear(caller, outgoing));
       caller.userSession?.timelines.noteSent(roomId, sent.eventId);
       await onSent(caller.session, roomId);
       return sent;
@@ -87,7 +87,9 @@ export class RoomSender {
   ): Promise<boolean> {
     const { hasEncryption, encryptedRooms } = this.#options;
     const { userId } = session;
-    const askHomeserver = (): Promise<boolean> => this.#askHomeserver(session, roomId, signal);
+    // The question can wait for minutes, for instance because of a rate limit. A client may see the room encrypted meanwhile.
+    const askHomeserver = async (): Promise<boolean> =>
+      (await this.#askHomeserver(session, roomId, signal)) || encryptedRooms.has(roomId);
     // What was seen comes first: a homeserver can hide that a room is encrypted.
     const isEncrypted = userSession
       ? await userSession.isEncrypted(roomId, askHomeserver)
@@ -101,6 +103,25 @@ export class RoomSender {
     const content = await fetchEncryption(http, session, roomId, signal);
     if (content) encryptedRooms.note([[roomId, content]]);
     return content !== undefined;
+  }
+
+  /**
+   * Sends to a room that is not encrypted. Such a request can wait and be repeated for minutes: if a client sees the room
+   * encrypted meanwhile, no further attempt is made in the clear, and the message is sent encrypted.
+   */
+  async #sendClear(caller: SendingCaller, outgoing: OutgoingMessage): Promise<{ eventId: string }> {
+    const { http, hasEncryption, encryptedRooms } = this.#options;
+    const { userId, roomId } = outgoing;
+    try {
+      return await sendEvent(http, caller.session, outgoing, async () => {
+        if (await encryptedRooms.has(roomId)) throw new BecameEncrypted();
+      });
+    } catch (error) {
+      if (!(error instanceof BecameEncrypted)) throw error;
+      if (!hasEncryption(userId)) throw noEncryption(userId, roomId);
+      if (outgoing.isFileEncrypted === false) throw new UnencryptedFileError(outgoing);
+      return this.#sendToEncryptedRoom(caller, outgoing);
+    }
   }
 
   /**
@@ -124,6 +145,9 @@ export class RoomSender {
     return userSession ? sendWith(userSession) : users.withLease(outgoing.userId, sendWith, outgoing.signal);
   }
 }
+
+/** A room has become encrypted before an attempt to send clear text to it. */
+class BecameEncrypted extends Error {}
 
 function noEncryption(userId: string, roomId: string): MatrixClientManagerError {
   return new MatrixClientManagerError(

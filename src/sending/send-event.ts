@@ -11,12 +11,14 @@ const sentSchema = v.object({ event_id: v.string() });
 
 /**
  * Sends one event. Repeated with the same `txnId` and device, the request returns the event id of the first one.
+ * @param beforeSend - called just before each attempt. If it rejects, nothing is sent
  * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
  */
 export async function sendEvent(
   http: HomeserverHttp,
   session: Session,
   outgoing: OutgoingMessage,
+  beforeSend?: () => Promise<void>,
 ): Promise<{ eventId: string }> {
   const { roomId, type, content, txnId, signal } = outgoing;
   const sent = await http.request(sentSchema, {
@@ -29,6 +31,7 @@ export async function sendEvent(
     session,
     priority: 'send',
     signal,
+    ...(beforeSend && { beforeSend }),
   });
   return { eventId: sent.event_id };
 }

@@ -148,6 +148,8 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
       return true;
     }
     if (await askHomeserver()) return true;
+    // A sync may have brought the event while the question waited, for instance because of a rate limit.
+    if (this.engine.hasEncryptionEvent(roomId) || (await encryptedRooms.has(roomId))) return true;
     this.#unencrypted.add(roomId);
     return false;
   }

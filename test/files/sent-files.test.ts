@@ -16,11 +16,12 @@ const file = { body: bytes, name: 'plan.txt', mimeType: 'text/plain' };
 
 interface Options {
   readonly isEncrypted?: () => Promise<boolean>;
+  readonly wasSeenEncrypted?: () => Promise<boolean>;
   /** How many messages are not sent because the room has become encrypted. */
   readonly refused?: number;
 }
 
-function setUp({ isEncrypted = async () => false, refused = 0 }: Options = {}) {
+function setUp({ isEncrypted = async () => false, wasSeenEncrypted = async () => false, refused = 0 }: Options = {}) {
   const lifecycle = new ManagerLifecycle();
   const uploads: Buffer[] = [];
   const paths: string[] = [];
@@ -46,6 +47,7 @@ function setUp({ isEncrypted = async () => false, refused = 0 }: Options = {}) {
       asked.push(question);
       return isEncrypted();
     },
+    wasSeenEncrypted,
     sendMessage: async (message, encrypted) => {
       decisions.push(encrypted);
       if (decisions.length <= refused) return undefined;
@@ -101,6 +103,16 @@ describe('a file', () => {
     expect(uploads.map((upload) => upload.equals(bytes))).toEqual([true, false]);
     expect(sent).toMatchObject([{ content: { file: { v: 'v2' } } }]);
     expect(sent[0]?.content).not.toHaveProperty('url');
+  });
+
+  it('whose room is seen encrypted before an attempt to upload it is uploaded encrypted only', async () => {
+    const answers = [false, true];
+    const isEncrypted = async () => answers.shift() === true;
+    const { send, sent, uploads, decisions } = setUp({ isEncrypted, wasSeenEncrypted: async () => true });
+    await send();
+    expect(decisions).toEqual([true]);
+    expect(uploads.map((upload) => upload.equals(bytes))).toEqual([false]);
+    expect(sent).toMatchObject([{ content: { file: { v: 'v2' } } }]);
   });
 
   it('that is a stream cannot be uploaded again when its room becomes encrypted, and says so', async () => {

@@ -45,6 +45,7 @@ function setUp({ config = () => json({}), upload = () => json({ content_uri: con
     },
     lifecycle: new ManagerLifecycle(),
     isEncrypted: async () => how.encrypted,
+    wasSeenEncrypted: async () => false,
     sendMessage: async ({ content }) => {
       sent.push(content);
       return { eventId: '$sent' };

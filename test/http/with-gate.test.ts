@@ -51,6 +51,22 @@ describe('a request at the gate', () => {
     expect(entered).toEqual([admission]);
   });
 
+  it('asks once more before it is sent, and is neither sent nor recorded if that rejects', async () => {
+    const { options, told, entered } = setUp();
+    const send = async (): Promise<{ status: number }> => {
+      told.push('sent');
+      return { status: 200 };
+    };
+    const beforeSend = async (): Promise<void> => void told.push(entered.length);
+    await withGate(options, { ...looking, beforeSend }, { send, read });
+    expect(told.slice(0, 2)).toEqual([1, 'sent']);
+    told.length = 0;
+    const refusal = new Error('changed meanwhile');
+    const refuse = (): Promise<void> => Promise.reject(refusal);
+    await expect(withGate(options, { ...looking, beforeSend: refuse }, { send, read })).rejects.toBe(refusal);
+    expect(told).toEqual([['not sent', 'GET /look', 'permanent', undefined]]);
+  });
+
   it('is recorded with the time at which it was admitted, and as a sync where it is one', async () => {
     const { options, clock, recorded, outcome } = setUp({ enter: () => clock.advance(7_000) });
     await withGate(options, { ...looking, priority: 'sync' }, answering(200));

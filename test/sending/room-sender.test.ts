@@ -34,7 +34,7 @@ interface Options {
   readonly client?: Partial<Pick<SendingClient, 'encryption' | 'isEncrypted'>>;
   readonly isRunning?: boolean;
   /** Whether some user has seen the room encrypted. */
-  readonly wasSeen?: boolean | Error;
+  readonly wasSeen?: boolean | Error | (() => boolean);
 }
 
 function setUp({ answers, hasEncryption = true, client = {}, isRunning = false, wasSeen = false }: Options) {
@@ -65,8 +65,8 @@ function setUp({ answers, hasEncryption = true, client = {}, isRunning = false, 
     hasEncryption: () => hasEncryption,
     encryptedRooms: {
       has: async () => {
-        if (typeof wasSeen !== 'boolean') throw wasSeen;
-        return wasSeen;
+        if (wasSeen instanceof Error) throw wasSeen;
+        return typeof wasSeen === 'boolean' ? wasSeen : wasSeen();
       },
       note: (rooms) => seen.push(...rooms),
     },
@@ -197,6 +197,36 @@ describe('a room that some user has seen encrypted', () => {
     const { sender, paths } = setUp({ answers: [matrixError(403, 'M_FORBIDDEN')], wasSeen: true, client });
     expect(await rejection(sender.send(message))).toMatchObject({ code: 'FORBIDDEN', roomId: room });
     expect(paths()).toEqual([STATE]);
+  });
+});
+
+describe('a room that is seen encrypted just before an attempt to send to it', () => {
+  /** Not seen when it is decided, nor after the homeserver was asked. */
+  const seenLate = () => {
+    const answers = [false, false];
+    return { answers: [notEncrypted(), accepted()], wasSeen: () => answers.shift() ?? true };
+  };
+
+  it('gets the message encrypted', async () => {
+    const { sender, requests, paths } = setUp(seenLate());
+    expect(await sender.send(message)).toEqual({ eventId: '$sent' });
+    expect(paths()).toEqual([STATE, sentAs('m.room.encrypted')]);
+    expect(requests[1]?.body).toEqual({ ciphertext: '{"body":"hello"}' });
+  });
+
+  it('gets a reaction as it is', async () => {
+    const { sender, paths } = setUp(seenLate());
+    await sender.send({ ...message, type: 'm.reaction' });
+    expect(paths()).toEqual([STATE, sentAs('m.reaction')]);
+  });
+
+  it('gets nothing by a user without encryption, and no message of a file that was uploaded in the clear', async () => {
+    const without = setUp({ ...seenLate(), hasEncryption: false });
+    expect(await rejection(without.sender.send(message))).toMatchObject({ code: 'ENCRYPTION_UNAVAILABLE' });
+    const withFile = setUp(seenLate());
+    const error = await rejection(withFile.sender.send({ ...message, isFileEncrypted: false }));
+    expect(error).toBeInstanceOf(UnencryptedFileError);
+    expect([...without.paths(), ...withFile.paths()]).toEqual([STATE, STATE]);
   });
 });
 
