@@ -23,6 +23,7 @@ export class DecryptionChecks {
   readonly #options: DecryptionChecksOptions;
   readonly #results = new WeakMap<MatrixEvent, Decrypted>();
   readonly #refusals = new WeakMap<MatrixEvent, DecryptionFailureReason>();
+  readonly #senders = new WeakMap<MatrixEvent, SenderCheck>();
 
   /** Wraps the decryption of `crypto`. So all events are checked, also those in the SDK's own timelines. */
   constructor(crypto: Pick<CryptoBackend, 'eventDecryptor' | 'olmMachine'>, options: DecryptionChecksOptions) {
@@ -56,10 +57,16 @@ export class DecryptionChecks {
     return this.#results.get(event);
   }
 
+  /** What was found out of the sender when the event was decrypted last, also if it was refused then. */
+  senderOf(event: MatrixEvent): SenderCheck | undefined {
+    return this.#senders.get(event);
+  }
+
   /** Throws if the event must not be read. The SDK then counts it as not decrypted. */
   async #check(event: MatrixEvent, decrypted: DecryptedRoomEvent): Promise<void> {
     this.#refusals.delete(event);
     const check = await this.#options.senders.check(event.getSender() ?? '', decrypted);
+    this.#senders.set(event, check);
     const refusal = await this.#refusal(event, check);
     if (refusal) {
       this.#refusals.set(event, refusal);

@@ -10,6 +10,8 @@ import { isObject, isRawEvent } from '../../core/raw-event.js';
 import type { RawEvent } from '../../core/raw-event.js';
 import { cryptoBackend } from './crypto-backend.js';
 import type { DecryptionChecks } from './decryption-checks.js';
+import type { DeviceLists, DeviceListUpdate } from './device-lists.js';
+import type { SenderCheck } from './sender-checks.js';
 
 type Backend = Parameters<MatrixEvent['attemptDecryption']>[0];
 
@@ -37,11 +39,38 @@ const authorizedTypes: ReadonlySet<string> = new Set(['m.room.redaction', 'm.roo
 /** How long a withheld key is searched for in the backup, in milliseconds: another device may have received it. */
 const BACKUP_SEARCH_MS = 5_000;
 
-/** How long to wait for a missing key. */
+/**
+ * How long after their sync changed device lists are waited for, in milliseconds, where nobody waits for keys or where
+ * the trust policy allows the sending device as it is.
+ */
+const DEVICE_LISTS_MS = 5_000;
+
+/** How long to wait for a missing key, and for the signature of an unsigned device. */
 export interface KeyWait {
   /** Milliseconds since the Unix epoch. */
   readonly until: number;
   readonly signal: AbortSignal;
+}
+
+export interface EventDecryptorOptions {
+  readonly matrixClient: MatrixClient;
+  readonly clock: Clock;
+  /** Aborted when calls of the SDK may no longer settle. */
+  readonly ended: AbortSignal;
+  readonly checks: Pick<DecryptionChecks, 'refusalOf' | 'resultOf' | 'senderOf'>;
+  readonly deviceLists: Pick<DeviceLists, 'update' | 'version'>;
+}
+
+interface Decrypted {
+  readonly event: RawEvent;
+  /** The version of the device lists with which the result ends, if it does. */
+  readonly version?: number;
+}
+
+interface Attempt {
+  readonly event: RawEvent;
+  /** What is known of the sender, unless the event failed for another reason than its sender. */
+  readonly check: SenderCheck | undefined;
 }
 
 /** Decrypts raw events of the homeserver, without the SDK's timelines. */
@@ -49,22 +78,18 @@ export class EventDecryptor {
   readonly #matrixClient: MatrixClient;
   readonly #clock: Clock;
   readonly #ended: AbortSignal;
-  readonly #checks: Pick<DecryptionChecks, 'refusalOf' | 'resultOf'>;
-  readonly #decrypted = new WeakMap<RawEvent, RawEvent>();
+  readonly #checks: EventDecryptorOptions['checks'];
+  readonly #deviceLists: EventDecryptorOptions['deviceLists'];
+  readonly #decrypted = new WeakMap<RawEvent, Decrypted>();
   /** Ids of sessions whose keys were withheld and were not found in the backup. */
   readonly #withheld = new Set<string>();
 
-  /** @param ended - aborted when calls of the SDK may no longer settle */
-  constructor(
-    matrixClient: MatrixClient,
-    clock: Clock,
-    ended: AbortSignal,
-    checks: Pick<DecryptionChecks, 'refusalOf' | 'resultOf'>,
-  ) {
-    this.#checks = checks;
+  constructor({ matrixClient, clock, ended, checks, deviceLists }: EventDecryptorOptions) {
     this.#matrixClient = matrixClient;
     this.#clock = clock;
     this.#ended = ended;
+    this.#checks = checks;
+    this.#deviceLists = deviceLists;
   }
 
   /**
@@ -72,11 +97,42 @@ export class EventDecryptor {
    * event that is not encrypted, or was redacted, is returned unchanged. Rejects with `ABORTED` on abort.
    */
   async decrypt(roomId: string, raw: RawEvent, wait?: KeyWait): Promise<RawEvent> {
-    const known = this.#decrypted.get(raw);
+    const known = this.#knownResultOf(raw);
     if (known) return known;
     if (isDeeperThan(raw, MAX_EVENT_DEPTH)) return isCiphertext(raw) ? failed(raw, 'unreadable') : raw;
     const event = await this.#decryptBundledEdit(roomId, raw);
     if (!isCiphertext(event)) return event;
+    const { update } = this.#deviceLists; // may end during the attempt, but after the check
+    let { version } = this.#deviceLists;
+    let attempt = await this.#attempt(roomId, event, wait);
+    if (
+      attempt.check?.sender.signedByOwner === false &&
+      (await this.#waitForDeviceLists(attempt.check, update, wait))
+    ) {
+      ({ version } = this.#deviceLists);
+      attempt = await this.#attempt(roomId, event, wait);
+    }
+    this.#remember(raw, attempt, version);
+    return attempt.event;
+  }
+
+  #knownResultOf(raw: RawEvent): RawEvent | undefined {
+    const known = this.#decrypted.get(raw);
+    const isValid = known?.version === undefined || known.version === this.#deviceLists.version;
+    return isValid ? known?.event : undefined;
+  }
+
+  /** The first result may be false while the sending device is unknown or seems unsigned: it is not kept for good. */
+  #remember(raw: RawEvent, { event, check }: Attempt, version: number): void {
+    const edit = bundledEditOf(raw);
+    const isComplete = !edit || this.#knownResultOf(edit) !== undefined;
+    if (event[decryption]?.state !== 'decrypted' || !check?.sender.authenticated || !isComplete) return;
+    const endsWithEdit = edit && this.#decrypted.get(edit)?.version !== undefined;
+    const isFinal = check.sender.signedByOwner && !endsWithEdit;
+    this.#decrypted.set(raw, { event, ...(!isFinal && { version }) });
+  }
+
+  async #attempt(roomId: string, event: RawEvent, wait: KeyWait | undefined): Promise<Attempt> {
     const matrixEvent = new MatrixEvent({ ...event, room_id: roomId });
     try {
       let reason = await this.#tryToDecrypt(matrixEvent);
@@ -84,14 +140,33 @@ export class EventDecryptor {
       if (reason === 'withheld' && wait) reason = await this.#waitForBackupKey(matrixEvent, wait);
       if (reason === undefined && authorizedTypes.has(matrixEvent.getType())) reason = 'unreadable';
       const result = this.#checks.resultOf(matrixEvent);
-      if (reason !== undefined || !result) return failed(event, reason ?? 'unreadable');
+      const isOfSender = reason === undefined || reason === 'untrusted-sender';
+      const check = isOfSender ? this.#checks.senderOf(matrixEvent) : undefined;
+      if (reason !== undefined || !result) return { event: failed(event, reason ?? 'unreadable'), check };
       const { type, content } = { type: matrixEvent.getType(), content: matrixEvent.getClearContent() ?? {} };
-      const decrypted = { ...event, type, content, [decryption]: result };
-      this.#decrypted.set(raw, decrypted);
-      return decrypted;
+      return { event: { ...event, type, content, [decryption]: result }, check };
     } finally {
       this.#backend.eventDecryptor.removeEventFromPendingList(matrixEvent);
     }
+  }
+
+  /** Waits while changed device lists are fetched, which may have the signature. Returns whether they were fetched. */
+  async #waitForDeviceLists(
+    { isTrusted }: SenderCheck,
+    earlier: DeviceListUpdate | undefined,
+    wait: KeyWait | undefined,
+  ): Promise<boolean> {
+    const update = this.#deviceLists.update ?? earlier;
+    if (!update) return false;
+    const soon = update.startedAt + DEVICE_LISTS_MS;
+    const until = !wait ? soon : isTrusted ? Math.min(soon, wait.until) : wait.until;
+    const remainingMs = until - this.#clock.now();
+    if (remainingMs <= 0) return false;
+    const ended = wait ? AbortSignal.any([wait.signal, this.#ended]) : this.#ended;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const timer = this.#clock.setTimeout(() => resolve(false), remainingMs);
+    void update.ended.then(() => resolve(true));
+    return orAborted(promise, ended, 'waiting for device lists').finally(() => this.#clock.clearTimeout(timer));
   }
 
   get #backend(): ReturnType<typeof cryptoBackend> {
@@ -146,12 +221,19 @@ export class EventDecryptor {
 
   /** Decrypts the newest edit, which the homeserver bundles with its event in `unsigned`. */
   async #decryptBundledEdit(roomId: string, raw: RawEvent): Promise<RawEvent> {
-    const relations = raw.unsigned?.['m.relations'];
-    const edit = isObject(relations) ? relations['m.replace'] : undefined;
-    if (!isObject(relations) || !isRawEvent(edit) || !isCiphertext(edit)) return raw;
+    const edit = bundledEditOf(raw);
+    if (!edit) return raw;
     const decrypted = await this.decrypt(roomId, edit);
-    return { ...raw, unsigned: { ...raw.unsigned, 'm.relations': { ...relations, 'm.replace': decrypted } } };
+    const relations = { ...(raw.unsigned?.['m.relations'] as object), 'm.replace': decrypted };
+    return { ...raw, unsigned: { ...raw.unsigned, 'm.relations': relations } };
   }
+}
+
+/** The encrypted edit that the homeserver bundles with its event. */
+function bundledEditOf(raw: RawEvent): RawEvent | undefined {
+  const relations = raw.unsigned?.['m.relations'];
+  const edit = isObject(relations) ? relations['m.replace'] : undefined;
+  return isRawEvent(edit) && isCiphertext(edit) ? edit : undefined;
 }
 
 function isCiphertext(event: RawEvent): boolean {

@@ -1,5 +1,6 @@
 import { MatrixEvent } from 'matrix-js-sdk';
 import type { MatrixClient, Room } from 'matrix-js-sdk';
+import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { abortedError, orAborted, orTimeout } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
@@ -13,6 +14,7 @@ import { encryptionFailure } from '../../encryption/encryption-failure.js';
 import { unencryptedTypes } from '../../encryption/room-encryption.js';
 import { ReceivedMessages } from '../../encryption/received-messages.js';
 import { DecryptionChecks } from './decryption-checks.js';
+import { DeviceLists } from './device-lists.js';
 import { EventDecryptor } from './event-decryptor.js';
 import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
@@ -71,14 +73,14 @@ export class UserEncryption implements MessageEncryption {
   readonly #unreadable: UnreadableEvents;
   /** Called after the SDK has processed a sync. */
   readonly #syncListeners = new Set<() => void>();
-  /** Resolves when all device lists reported as changed so far have been fetched. */
-  #deviceLists: Promise<unknown> = Promise.resolve();
+  readonly #deviceLists: DeviceLists;
 
   private constructor(context: Context, store: DeviceStore, options: UserEncryptionOptions) {
     this.userId = options.userId;
     this.#context = context;
     this.#options = options;
     this.#store = store;
+    this.#deviceLists = new DeviceLists(context.clock);
     this.#unreadable = new UnreadableEvents(options.userId, context.logger);
   }
 
@@ -146,7 +148,11 @@ export class UserEncryption implements MessageEncryption {
       received: new ReceivedMessages(this.#store),
       receive: identity.receive,
     });
-    this.#decryptor = new EventDecryptor(matrixClient, context.clock, ended, checks);
+    const noteChange = (): void => this.#deviceLists.noteChange();
+    crypto.on(CryptoEvent.DevicesUpdated, noteChange);
+    crypto.on(CryptoEvent.UserTrustStatusChanged, noteChange);
+    const { clock } = context;
+    this.#decryptor = new EventDecryptor({ matrixClient, clock, ended, checks, deviceLists: this.#deviceLists });
   }
 
   /**
@@ -190,12 +196,13 @@ export class UserEncryption implements MessageEncryption {
 
   /** Fetches all device lists again, after the client has lost its sync position and missed changes. */
   refetchDeviceLists(): void {
-    this.#deviceLists = this.#backend
+    const fetching = this.#backend
       .markAllTrackedUsersAsDirty()
       .then(() => this.#backend.outgoingRequestsManager.doProcessOutgoingRequests())
       .catch((error: unknown) => {
         this.#context.logger.warn({ userId: this.userId, err: error }, 'fetching device lists again failed');
       });
+    this.#deviceLists.updateBy(fetching);
   }
 
   /** Removes the room's encryptor before the SDK receives a new room object: the encryptor keeps the old members. */
@@ -206,9 +213,7 @@ export class UserEncryption implements MessageEncryption {
   /** Call it after the SDK has processed a sync. @param devicesChanged - whether the sync had changed device lists */
   synced(devicesChanged: boolean): void {
     // The SDK fetches changed lists later itself. It has no Olm session with a device that it finds during encryption.
-    if (devicesChanged) {
-      this.#deviceLists = this.#backend.outgoingRequestsManager.doProcessOutgoingRequests().catch(() => {});
-    }
+    if (devicesChanged) this.#deviceLists.updateBy(this.#backend.outgoingRequestsManager.doProcessOutgoingRequests());
     for (const look of this.#syncListeners) look();
   }
 
@@ -258,7 +263,8 @@ export class UserEncryption implements MessageEncryption {
     const operation = `encrypting for ${roomId}`;
     await orAborted(this.#signingAttempted, ended, operation);
     const room = await this.#waitForRoom(roomId, ended);
-    await orAborted(this.#deviceLists, ended, operation);
+    const { update } = this.#deviceLists;
+    if (update) await orAborted(update.ended, ended, operation);
     const event = new MatrixEvent({ type, content, room_id: roomId, sender: userId });
     try {
       const problem = await orAborted(this.#encryptorsOfClient.open(room), ended, operation);

@@ -3,20 +3,28 @@ import { DecryptionError } from 'matrix-js-sdk/lib/common-crypto/CryptoBackend.j
 import { DecryptionFailureCode } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { describe, expect, it } from 'vitest';
 import { decryption } from '../../../src/core/decryption.js';
+import { DeviceLists } from '../../../src/sdk/crypto/device-lists.js';
 import { EventDecryptor } from '../../../src/sdk/crypto/event-decryptor.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
+import { rejection } from '../../support/rejection.js';
 
 const result = {
   state: 'decrypted',
   sender: { authenticated: true, deviceId: 'D', signedByOwner: true, ownerVerified: false, identityChanged: false },
 } as const;
-const checks = { refusalOf: () => undefined, resultOf: () => result };
+const check = { isMismatch: false, isTrusted: true, sender: result.sender };
+const checks = { refusalOf: () => undefined, resultOf: () => result, senderOf: () => check };
+
+function newDecryptor(matrixClient: MatrixClient, clock = new ManualClock()): EventDecryptor {
+  const { signal: ended } = new AbortController();
+  return new EventDecryptor({ matrixClient, clock, ended, checks, deviceLists: new DeviceLists(clock) });
+}
 
 /** Decrypts everything to the same. */
 function decryptorTo(clearEvent: object): EventDecryptor {
   const crypto = { decryptEvent: async () => ({ clearEvent }), eventDecryptor: { removeEventFromPendingList() {} } };
   const matrixClient = { getCrypto: () => crypto } as unknown as MatrixClient;
-  return new EventDecryptor(matrixClient, new ManualClock(), new AbortController().signal, checks);
+  return newDecryptor(matrixClient);
 }
 
 describe('EventDecryptor', () => {
@@ -67,7 +75,7 @@ describe('EventDecryptor', () => {
       eventDecryptor: { removeEventFromPendingList() {} },
     };
     const matrixClient = { getCrypto: () => crypto } as unknown as MatrixClient;
-    const decryptor = new EventDecryptor(matrixClient, new ManualClock(), new AbortController().signal, checks);
+    const decryptor = newDecryptor(matrixClient);
     expect(await decryptor.decrypt('!r:x', sealed)).toEqual({
       ...sealed,
       [decryption]: { state: 'failed', reason: 'unreadable' },
@@ -93,7 +101,7 @@ describe('EventDecryptor', () => {
         backupManager: { activeBackupVersion: backup },
       };
       const matrixClient = { getCrypto: () => crypto } as unknown as MatrixClient;
-      const decryptor = new EventDecryptor(matrixClient, clock, signal, checks);
+      const decryptor = newDecryptor(matrixClient, clock);
       /** As the SDK does when a key comes. */
       const retry = (): unknown => asked[0]?.attemptDecryption(crypto as never, { isRetry: true });
       const wait = { until: clock.now() + 30_000, signal };
@@ -122,6 +130,159 @@ describe('EventDecryptor', () => {
 
     it('does not wait without a backup', async () => {
       expect(await withheld(null).decrypt()).toMatchObject({ [decryption]: { state: 'failed', reason: 'withheld' } });
+    });
+  });
+
+  describe('of a message whose sending device seems unsigned', () => {
+    const clear = { type: 'm.room.message', content: { body: 'hello' } };
+
+    function stranger({ receive = 'warn', isTrusted = false, authenticated = true } = {}) {
+      const clock = new ManualClock();
+      const lists = new DeviceLists(clock);
+      const end = new AbortController();
+      const known = { isSigned: false, attempts: 0 };
+      const sender = () => ({ ...result.sender, authenticated, signedByOwner: known.isSigned });
+      const isRefused = (): boolean => receive === 'refuse' && !known.isSigned;
+      const crypto = {
+        decryptEvent: async () => {
+          known.attempts++;
+          if (isRefused()) throw new Error('refused');
+          return { clearEvent: clear };
+        },
+        eventDecryptor: { removeEventFromPendingList() {} },
+      };
+      const decryptor = new EventDecryptor({
+        matrixClient: { getCrypto: () => crypto } as unknown as MatrixClient,
+        clock,
+        ended: end.signal,
+        checks: {
+          refusalOf: () => (isRefused() ? 'untrusted-sender' : undefined),
+          resultOf: () => ({ state: 'decrypted', sender: sender() }),
+          senderOf: () => ({ isMismatch: false, isTrusted: isTrusted || known.isSigned, sender: sender() }),
+        },
+        deviceLists: lists,
+      });
+      const fetching = Promise.withResolvers<void>();
+      const stop = new AbortController();
+      const wait = { until: clock.now() + 30_000, signal: stop.signal };
+      return { clock, lists, end, known, fetching, stop, wait, decryptor };
+    }
+
+    /** What `work` has come to so far. */
+    async function soFar<T>(clock: ManualClock, work: Promise<T>): Promise<T | 'waits'> {
+      const state: { value: T | 'waits' } = { value: 'waits' };
+      void work.then((value) => (state.value = value));
+      await clock.advance(0);
+      return state.value;
+    }
+
+    const refused = { [decryption]: { state: 'failed', reason: 'untrusted-sender' } };
+    const signed = {
+      content: { body: 'hello' },
+      [decryption]: { state: 'decrypted', sender: { signedByOwner: true } },
+    };
+    const unsigned = { [decryption]: { state: 'decrypted', sender: { signedByOwner: false } } };
+
+    it.each([
+      ['refuse', 'live'],
+      ['warn', 'live'],
+      ['refuse', 'on a page'],
+      ['warn', 'on a page'],
+    ])('waits for the device lists that are being fetched: receive %s, %s', async (receive, place) => {
+      const { clock, lists, known, fetching, wait, decryptor } = stranger({ receive });
+      lists.updateBy(fetching.promise);
+      const event = decryptor.decrypt('!r:x', sealed, place === 'live' ? wait : undefined);
+      expect(await soFar(clock, event)).toBe('waits');
+      known.isSigned = true;
+      fetching.resolve();
+      expect(await event).toMatchObject(signed);
+      expect(clock.pendingTimers).toBe(0);
+    });
+
+    it('checks once more after a fetch that ended, or failed, during the first check', async () => {
+      const { lists, known, fetching, wait, decryptor } = stranger({ receive: 'refuse' });
+      lists.updateBy(fetching.promise);
+      const event = decryptor.decrypt('!r:x', sealed, wait);
+      fetching.reject(new Error('no answer'));
+      expect(await event).toMatchObject(refused);
+      expect([known.attempts, lists.update]).toEqual([2, undefined]);
+    });
+
+    it.each([
+      ['as long as for a key, where it would be refused', { receive: 'refuse' }, true, 30_000, refused],
+      ['five seconds where the policy allows it as it is', { isTrusted: true }, true, 5_000, unsigned],
+      ['five seconds on a page', { receive: 'refuse' }, false, 5_000, refused],
+    ])('waits for lists that do not come %s', async (_name, policy, isLive, waitMs, expected) => {
+      const { clock, lists, fetching, wait, decryptor } = stranger(policy);
+      lists.updateBy(fetching.promise);
+      const decrypt = () => decryptor.decrypt('!r:x', { ...sealed }, isLive ? wait : undefined);
+      const event = decrypt();
+      await clock.advance(waitMs - 1);
+      expect(await soFar(clock, event)).toBe('waits');
+      await clock.advance(1);
+      expect(await event).toMatchObject(expected);
+      expect(await decrypt()).toMatchObject(expected); // without a wait of its own
+      expect(clock.pendingTimers).toBe(0);
+    });
+
+    it.each(['refuse', 'warn'])('does not wait for lists that are up to date: receive %s', async (receive) => {
+      const { clock, known, wait, decryptor } = stranger({ receive });
+      const expected = receive === 'refuse' ? refused : unsigned;
+      for (let n = 1; n <= 3; n++) {
+        expect(await decryptor.decrypt('!r:x', { ...sealed }, wait)).toMatchObject(expected);
+        expect([known.attempts, clock.pendingTimers]).toEqual([n, 0]);
+      }
+    });
+
+    it('does not wait for the lists where the device is signed', async () => {
+      const { clock, lists, known, fetching, wait, decryptor } = stranger({ receive: 'refuse' });
+      known.isSigned = true;
+      lists.updateBy(fetching.promise);
+      expect(await decryptor.decrypt('!r:x', sealed, wait)).toMatchObject(signed);
+      expect([known.attempts, clock.pendingTimers]).toEqual([1, 0]);
+    });
+
+    it.each(['the stop of its delivery', 'the end of the client'])('waits no more after %s', async (ending) => {
+      const { clock, lists, end, stop, fetching, wait, decryptor } = stranger();
+      lists.updateBy(fetching.promise);
+      const event = rejection(decryptor.decrypt('!r:x', sealed, wait));
+      expect(await soFar(clock, event)).toBe('waits');
+      (ending === 'the end of the client' ? end : stop).abort();
+      expect(await event).toMatchObject({ code: 'ABORTED' });
+      expect(clock.pendingTimers).toBe(0);
+    });
+
+    it('judges it anew after the device lists have changed', async () => {
+      const { lists, known, decryptor } = stranger();
+      expect(await decryptor.decrypt('!r:x', sealed)).toMatchObject(unsigned);
+      expect(await decryptor.decrypt('!r:x', sealed)).toMatchObject(unsigned);
+      expect(known.attempts).toBe(1);
+      known.isSigned = true;
+      lists.noteChange();
+      for (let n = 0; n < 2; n++) expect(await decryptor.decrypt('!r:x', sealed)).toMatchObject(signed);
+      lists.noteChange();
+      expect(await decryptor.decrypt('!r:x', sealed)).toMatchObject(signed);
+      expect(known.attempts).toBe(2);
+    });
+
+    it('judges it anew each time while its device is unknown', async () => {
+      const { known, decryptor } = stranger({ authenticated: false });
+      for (let n = 1; n <= 2; n++) {
+        await decryptor.decrypt('!r:x', sealed);
+        expect(known.attempts).toBe(n);
+      }
+    });
+
+    it('judges the edit in its event anew, too', async () => {
+      const { lists, known, decryptor } = stranger();
+      const edit = { ...sealed, event_id: '$2' };
+      const edited = { ...sealed, unsigned: { 'm.relations': { 'm.replace': edit } } };
+      await decryptor.decrypt('!r:x', edit);
+      known.isSigned = true;
+      await decryptor.decrypt('!r:x', edited); // signed, with an edit that was judged before
+      lists.noteChange();
+      const { unsigned: inside } = await decryptor.decrypt('!r:x', edited);
+      expect(inside).toMatchObject({ 'm.relations': { 'm.replace': signed } });
     });
   });
 });
