@@ -22,6 +22,7 @@ const verified: ReadonlySet<string> = new Set([
   'core/sendable-json.ts: (target as Record<string, unknown>)[key]',
   'delivery/to-client-events.ts: raw[decryption]',
   'sdk/crypto/crypto-wasm.ts: imports?.[GLUE_MODULE]',
+  'sdk/crypto/event-decryptor.ts: event[decryption]',
   'sdk/crypto/event-decryptor.ts: reasons[code]',
   'encryption/store/indexed-db/globals.ts: (globalThis as Record<string, unknown>)[name]',
   'encryption/store/indexed-db/globals.ts: globals[name]',
