@@ -1,5 +1,6 @@
 import type { MatrixClient, MatrixEvent, Room } from 'matrix-js-sdk';
 import { MatrixClientManagerError } from '../core/errors.js';
+import { isObject } from '../core/raw-event.js';
 import { unencryptedTypes } from '../encryption/room-encryption.js';
 
 export interface ClearTextGuardOptions {
@@ -30,9 +31,9 @@ export function refuseClearText(client: MatrixClient, options: ClearTextGuardOpt
   const authedRequest = http.authedRequest.bind(http) as (...args: unknown[]) => Promise<unknown>;
   Object.assign(http, {
     authedRequest: (...args: unknown[]): Promise<unknown> => {
-      const [method, endpoint] = args;
+      const [method, endpoint, , body] = args;
       const [, roomId, type] = (method === 'PUT' && SEND_PATH.exec(String(endpoint))) || [];
-      if (roomId === undefined || type === undefined) return authedRequest(...args);
+      if (roomId === undefined || type === undefined || isVerification(type, body)) return authedRequest(...args);
       return check(decodeURIComponent(roomId), decodeURIComponent(type)).then(() => authedRequest(...args));
     },
   });
@@ -40,7 +41,27 @@ export function refuseClearText(client: MatrixClient, options: ClearTextGuardOpt
   const parts = client as unknown as { encryptEventIfNeeded(event: MatrixEvent, room?: Room): Promise<void> };
   const encryptEventIfNeeded = parts.encryptEventIfNeeded.bind(client);
   parts.encryptEventIfNeeded = async (event, room) => {
+    // Before the SDK refuses with an error of its own, which has no code.
+    if (!hasEncryption) await check(event.getRoomId() ?? '', event.getWireType());
     await encryptEventIfNeeded(event, room);
     await check(event.getRoomId() ?? '', event.getWireType());
   };
+}
+
+/**
+ * Whether the event belongs to a verification of devices in a room, whose events the SDK never encrypts. They say
+ * nothing. If one were refused, the crypto library would try it again for ever, and its other requests would wait.
+ */
+function isVerification(type: string, body: unknown): boolean {
+  if (type.startsWith('m.key.verification.')) return true;
+  return type === 'm.room.message' && msgtypeOf(body) === 'm.key.verification.request';
+}
+
+function msgtypeOf(body: unknown): unknown {
+  try {
+    const content: unknown = typeof body === 'string' ? JSON.parse(body) : body;
+    return isObject(content) ? content['msgtype'] : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -57,6 +57,27 @@ describe("the SDK's client, in an encrypted room that it lacks,", () => {
     expect(sent(roomId)).not.toContain('top secret');
   });
 
+  it('sends the events of a verification, which are never encrypted, as the crypto library asks for them', async () => {
+    const { use, roomId, sent } = await setUp();
+    const send = (type: string, body: string) =>
+      use((client) =>
+        client.http.authedRequest(
+          'PUT' as never,
+          `/rooms/${encodeURIComponent(roomId)}/send/${type}/${type}`,
+          undefined,
+          body,
+        ),
+      );
+    const request = { msgtype: 'm.key.verification.request', body: 'wants to verify', methods: [] };
+    await send('m.room.message', JSON.stringify(request));
+    await send('m.key.verification.cancel', JSON.stringify({ code: 'm.timeout' }));
+    expect(sent(roomId)).toContain('wants to verify');
+    expect(sent(roomId)).toContain('m.timeout');
+    expect((await rejection(send('m.room.message', '"m.key.verification.request'))).code).toBe(
+      'ENCRYPTION_UNAVAILABLE',
+    );
+  });
+
   it('sends reactions, redactions and state, which are never encrypted', async () => {
     const { use, roomId, sent } = await setUp();
     const relation = { rel_type: 'm.annotation', event_id: '$x', key: '+1' };
@@ -69,6 +90,21 @@ describe("the SDK's client, in an encrypted room that it lacks,", () => {
     expect(sent(roomId)).toContain('a name');
     expect(sent(roomId)).toContain('m.room.redaction');
   });
+});
+
+it("the SDK's client of a user without encryption refuses with a code also where it has the room", async () => {
+  const { fake, manager, soon } = managerOnFake();
+  const alice = fake.createUser({ username: 'alice' });
+  const roomId = fake.createRoom({ creator: alice.userId, initialState });
+  await soon(manager.startClient(alice));
+  const sending = manager.withClient(alice.userId, (client) => client.sendTextMessage(roomId, 'top secret'));
+  expect(await rejection(soon(sending))).toMatchObject({
+    code: 'ENCRYPTION_UNAVAILABLE',
+    userId: alice.userId,
+    roomId,
+  });
+  await soon(manager.shutdown());
+  await fake.close();
 });
 
 it("the SDK's client sends to rooms that are not encrypted", async () => {

@@ -39,10 +39,7 @@ const authorizedTypes: ReadonlySet<string> = new Set(['m.room.redaction', 'm.roo
 /** How long a withheld key is searched for in the backup, in milliseconds: another device may have received it. */
 const BACKUP_SEARCH_MS = 5_000;
 
-/**
- * How long after their sync changed device lists are waited for, in milliseconds, where nobody waits for keys or where
- * the trust policy allows the sending device as it is.
- */
+/** How long after their sync changed device lists are waited for, in milliseconds, where nobody waits for keys. */
 const DEVICE_LISTS_MS = 5_000;
 
 /** How long to wait for a missing key, and for the signature of an unsigned device. */
@@ -105,10 +102,9 @@ export class EventDecryptor {
     const { update } = this.#deviceLists; // may end during the attempt, but after the check
     let { version } = this.#deviceLists;
     let attempt = await this.#attempt(roomId, event, wait);
-    if (
-      attempt.check?.sender.signedByOwner === false &&
-      (await this.#waitForDeviceLists(attempt.check, update, wait))
-    ) {
+    // A sender whom the policy trusts anyway is not waited for: only the properties of the sender could change.
+    const isDoubtful = attempt.check && !attempt.check.isTrusted && !attempt.check.sender.signedByOwner;
+    if (isDoubtful && (await this.#waitForDeviceLists(update, wait))) {
       ({ version } = this.#deviceLists);
       attempt = await this.#attempt(roomId, event, wait);
     }
@@ -151,15 +147,10 @@ export class EventDecryptor {
   }
 
   /** Waits while changed device lists are fetched, which may have the signature. Returns whether they were fetched. */
-  async #waitForDeviceLists(
-    { isTrusted }: SenderCheck,
-    earlier: DeviceListUpdate | undefined,
-    wait: KeyWait | undefined,
-  ): Promise<boolean> {
+  async #waitForDeviceLists(earlier: DeviceListUpdate | undefined, wait: KeyWait | undefined): Promise<boolean> {
     const update = this.#deviceLists.update ?? earlier;
     if (!update) return false;
-    const soon = update.startedAt + DEVICE_LISTS_MS;
-    const until = !wait ? soon : isTrusted ? Math.min(soon, wait.until) : wait.until;
+    const until = wait?.until ?? update.startedAt + DEVICE_LISTS_MS;
     const remainingMs = until - this.#clock.now();
     if (remainingMs <= 0) return false;
     const ended = wait ? AbortSignal.any([wait.signal, this.#ended]) : this.#ended;
