@@ -40,7 +40,7 @@ interface OlmMachine {
   outgoingRequests(): Promise<readonly Partial<OutgoingRequest>[]>;
   queryKeysForUsers(userIds: WasmUserId[]): OutgoingRequest;
   getIdentity(userId: WasmUserId): Promise<WasmIdentity | undefined>;
-  getDevice(userId: WasmUserId, deviceId: WasmDeviceId): Promise<{ isCrossSigningTrusted(): boolean } | undefined>;
+  getDevice(userId: WasmUserId, deviceId: WasmDeviceId): Promise<WasmDevice | undefined>;
   decryptRoomEvent(...args: unknown[]): Promise<DecryptedRoomEvent>;
   getRoomSettings(roomId: WasmRoomId): Promise<RoomSettings | undefined>;
   /** Rejects settings that differ from the stored ones. */
@@ -59,7 +59,13 @@ interface RoomSettings {
   free(): void;
 }
 
+interface WasmDevice {
+  free(): void;
+  isCrossSigningTrusted(): boolean;
+}
+
 interface WasmIdentity {
+  free(): void;
   verify(): Promise<OutgoingRequest>;
   isVerified(): boolean;
   /** Whether the user has verified earlier keys of the owner, and not the present ones. */

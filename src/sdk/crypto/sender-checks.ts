@@ -83,15 +83,19 @@ export class SenderChecks {
     const { olmMachine } = this.#crypto;
     const { sender, senderDevice } = event; // WebAssembly objects, which are made when they are read
     const look = async (): Promise<Owner> => {
+      // Both hold the machine's store, and with it the client, until they are freed.
       const identity = await olmMachine.getIdentity(sender);
       const device = senderDevice && (await olmMachine.getDevice(sender, senderDevice));
       const violated = identity?.hasVerificationViolation() ?? false;
-      return {
+      const owner = {
         verified: identity?.isVerified() ?? false,
         deviceVerified: device?.isCrossSigningTrusted() ?? false,
         identityChanged: violated || (identity?.identityNeedsUserApproval?.() ?? false),
         violated,
       };
+      identity?.free();
+      device?.free();
+      return owner;
     };
     const looking = look();
     this.#owners.set(key, looking);

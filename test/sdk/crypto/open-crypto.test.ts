@@ -276,27 +276,6 @@ describe('a panic in the crypto library', () => {
   });
 });
 
-describe('new settings of an encrypted room', () => {
-  it('do not end the sync that they come with', async () => {
-    await using store = await openStore();
-    const matrixClient = clientWith();
-    const { shutDown } = await encrypt({ matrixClient, store: await store.openUser(device) });
-    const crypto = cryptoBackend(matrixClient);
-    const room = new Room('!r:x', matrixClient, '@a:x');
-    const given = { algorithm: 'm.megolm.v1.aes-sha2' };
-    const inForce = async (content: object): Promise<unknown> => {
-      await crypto.onCryptoEvent(room, new MatrixEvent({ type: 'm.room.encryption', state_key: '', content }));
-      return crypto.roomEncryptors['!r:x'];
-    };
-    expect(await inForce(given)).toMatchObject({ encryptionSettings: given });
-    const changed = { ...given, 'org.example.note': 'says nothing to the SDK' };
-    expect(await inForce(changed)).toMatchObject({ encryptionSettings: changed });
-    expect(await inForce({ algorithm: 'none' })).toMatchObject({ encryptionSettings: changed });
-    await shutDown();
-    matrixClient.stopClient();
-  });
-});
-
 describe('a live event', () => {
   const verification = {
     msgtype: 'm.key.verification.request',

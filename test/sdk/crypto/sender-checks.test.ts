@@ -24,12 +24,13 @@ function setUp(trust: TrustPolicy = 'cross-signed', known: KnownOwner = {}) {
       getIdentity: async () => {
         lookups++;
         return {
+          free,
           isVerified: () => known.isVerified ?? false,
           hasVerificationViolation: () => known.hasVerificationViolation ?? false,
           identityNeedsUserApproval: () => known.identityNeedsUserApproval ?? false,
         };
       },
-      getDevice: async () => ({ isCrossSigningTrusted: () => known.isDeviceTrusted ?? false }),
+      getDevice: async () => ({ free, isCrossSigningTrusted: () => known.isDeviceTrusted ?? false }),
     },
   };
   const checks = new SenderChecks(crypto as unknown as CryptoBackend, trust, { userId: '@bob:x', deviceId: 'BOBS' });
