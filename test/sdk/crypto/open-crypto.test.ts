@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { OlmMachine } from '@matrix-org/matrix-sdk-crypto-wasm';
 import { RequestType, UserId } from '@matrix-org/matrix-sdk-crypto-wasm';
-import { ClientEvent, MatrixEvent, Room } from 'matrix-js-sdk';
+import { ClientEvent, MatrixEvent } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { describe, expect, it } from 'vitest';
 import type { MatrixClientManagerError } from '../../../src/core/errors.js';
