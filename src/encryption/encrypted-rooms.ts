@@ -82,8 +82,7 @@ export class EncryptedRooms {
     if (this.#isCached(roomId)) return this.#seen(roomId);
     // The cache is not enough: rooms that were read at the same time may have taken the room's place in it.
     const loaded = (await this.#loadSoon(roomId)).get(roomId);
-    const seen = this.#seen(roomId);
-    return loaded && seen ? mergeEncryption(loaded, seen) : (loaded ?? seen);
+    return mergeEncryption(loaded, this.#seen(roomId));
   }
 
   /** Resolves when the rooms seen so far are stored, or could not be stored. */
@@ -93,14 +92,12 @@ export class EncryptedRooms {
 
   #add(roomId: string, encryption: RoomEncryption): void {
     const seen = this.#seen(roomId);
-    const merged = seen ? mergeEncryption(seen, encryption) : encryption;
+    const merged = mergeEncryption(seen, encryption);
     if (!seen || !sameEncryption(seen, merged)) this.#unstored.set(roomId, merged);
   }
 
   #seen(roomId: string): RoomEncryption | undefined {
-    const stored = this.#cache.get(roomId)?.encryption;
-    const unstored = this.#unstored.get(roomId);
-    return stored && unstored ? mergeEncryption(stored, unstored) : (stored ?? unstored);
+    return mergeEncryption(this.#cache.get(roomId)?.encryption, this.#unstored.get(roomId));
   }
 
   #isCached(roomId: string): boolean {
@@ -139,8 +136,7 @@ export class EncryptedRooms {
 
   /** Keeps what the cache knows: the room may have been stored after the storage was read. */
   #setCached(roomId: string, encryption: RoomEncryption | undefined): void {
-    const known = this.#cache.get(roomId)?.encryption;
-    const merged = known && encryption ? mergeEncryption(known, encryption) : (known ?? encryption);
+    const merged = mergeEncryption(this.#cache.get(roomId)?.encryption, encryption);
     this.#cache.set(roomId, { encryption: merged, until: this.#context.clock.now() + ABSENT_MS });
   }
 
@@ -165,7 +161,7 @@ export class EncryptedRooms {
     const changed = new Map<string, string>();
     const merged = rooms.map(([roomId, encryption]) => {
       const stored = this.#cache.get(roomId)?.encryption ?? loaded.get(roomId);
-      const all = stored ? mergeEncryption(stored, encryption) : encryption;
+      const all = mergeEncryption(stored, encryption);
       if (!stored || !sameEncryption(stored, all)) changed.set(roomId, toText(all));
       return { roomId, encryption, all };
     });

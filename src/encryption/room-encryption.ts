@@ -42,15 +42,20 @@ export function encryptionContent({ periodMs, messages }: Rotation): EventConten
   return { algorithm: MEGOLM, rotation_period_ms: periodMs, rotation_period_msgs: messages };
 }
 
-/** Nothing makes a room's encryption weaker again: the stricter limits count. */
-export function mergeEncryption(a: RoomEncryption, b: RoomEncryption): RoomEncryption {
-  const rotation = a.rotation && b.rotation ? strictest(a.rotation, b.rotation) : (a.rotation ?? b.rotation);
+/** Nothing makes a room's encryption weaker again: the stricter limits count. Without one of the two, the other is the result. */
+export function mergeEncryption(a: RoomEncryption | undefined, b: RoomEncryption): RoomEncryption;
+export function mergeEncryption(a?: RoomEncryption, b?: RoomEncryption): RoomEncryption | undefined;
+export function mergeEncryption(a?: RoomEncryption, b?: RoomEncryption): RoomEncryption | undefined {
+  if (!a || !b) return a ?? b;
+  const rotation = strictest(a.rotation, b.rotation);
   if (rotation) return { rotation };
   const unsupported = a.unsupported ?? b.unsupported;
   return unsupported === undefined ? {} : { unsupported };
 }
 
-export function strictest(a: Rotation, b: Rotation): Rotation {
+/** Without one of the two, the other is the result. */
+export function strictest(a?: Rotation, b?: Rotation): Rotation | undefined {
+  if (!a || !b) return a ?? b;
   return { periodMs: Math.min(a.periodMs, b.periodMs), messages: Math.min(a.messages, b.messages) };
 }
 

@@ -75,7 +75,7 @@ export class RoomEncryptors {
     this.#rooms.remember(roomId, seen);
     // While the storage fails, there are the settings of this event and of the crypto library.
     const remembered = await this.#rooms.get(roomId).catch(() => undefined);
-    const encryption = remembered ? mergeEncryption(remembered, seen) : seen;
+    const encryption = mergeEncryption(remembered, seen);
     const before = this.#encryptor(room)?.encryptionSettings;
     if (!encryption.rotation) {
       if (before !== undefined) return encryption; // the event was redacted: the encryptor keeps its settings
@@ -95,7 +95,7 @@ export class RoomEncryptors {
     const encryptor = this.#encryptor(room);
     if (!encryptor) return; // the SDK has logged why
     const stored = this.#stored.get(roomId);
-    const effective = rotation && stored ? strictest(rotation, stored) : (rotation ?? stored ?? DEFAULT_ROTATION);
+    const effective = strictest(rotation, stored) ?? DEFAULT_ROTATION;
     encryptor.encryptionSettings = encryptionContent(effective);
     this.#rooms.remember(roomId, { rotation: effective });
     // The crypto library rotates a session by the settings with which the session began. Before a start these may have been
