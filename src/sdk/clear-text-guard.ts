@@ -1,7 +1,9 @@
 import type { MatrixClient, MatrixEvent, Room } from 'matrix-js-sdk';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
+import type { EventContent } from '../core/raw-event.js';
 import { unencryptedTypes } from '../encryption/room-encryption.js';
+import { isVerification } from './crypto/live-verification.js';
 
 export interface ClearTextGuardOptions {
   readonly userId: string;
@@ -33,7 +35,10 @@ export function refuseClearText(client: MatrixClient, options: ClearTextGuardOpt
     authedRequest: (...args: unknown[]): Promise<unknown> => {
       const [method, endpoint, , body] = args;
       const [, roomId, type] = (method === 'PUT' && SEND_PATH.exec(String(endpoint))) || [];
-      if (roomId === undefined || type === undefined || isVerification(type, body)) return authedRequest(...args);
+      if (roomId === undefined || type === undefined) return authedRequest(...args);
+      // The SDK never encrypts these. The crypto library would try one that is refused again for ever, and its other
+      // requests would wait.
+      if (isVerification(type, contentOf(body))) return authedRequest(...args);
       return check(decodeURIComponent(roomId), decodeURIComponent(type)).then(() => authedRequest(...args));
     },
   });
@@ -48,20 +53,12 @@ export function refuseClearText(client: MatrixClient, options: ClearTextGuardOpt
   };
 }
 
-/**
- * Whether the event belongs to a verification of devices in a room, whose events the SDK never encrypts. They say
- * nothing. If one were refused, the crypto library would try it again for ever, and its other requests would wait.
- */
-function isVerification(type: string, body: unknown): boolean {
-  if (type.startsWith('m.key.verification.')) return true;
-  return type === 'm.room.message' && msgtypeOf(body) === 'm.key.verification.request';
-}
-
-function msgtypeOf(body: unknown): unknown {
+/** The content in a request of the SDK; empty if it is none. */
+function contentOf(body: unknown): EventContent {
   try {
     const content: unknown = typeof body === 'string' ? JSON.parse(body) : body;
-    return isObject(content) ? content['msgtype'] : undefined;
+    return isObject(content) ? content : {};
   } catch {
-    return undefined;
+    return {};
   }
 }

@@ -1,5 +1,6 @@
 import { MatrixEventEvent } from 'matrix-js-sdk';
 import type { MatrixEvent } from 'matrix-js-sdk';
+import type { EventContent } from '../../core/raw-event.js';
 import type { CryptoBackend } from './crypto-backend.js';
 
 /**
@@ -9,7 +10,7 @@ import type { CryptoBackend } from './crypto-backend.js';
 export async function handleLiveEvent(crypto: CryptoBackend, event: MatrixEvent): Promise<void> {
   if (event.isState() || event.getUnsigned().transaction_id !== undefined) return;
   if (isReadable(event)) {
-    if (isVerification(event)) await crypto.onKeyVerificationEvent(event);
+    if (isVerification(event.getType(), event.getContent())) await crypto.onKeyVerificationEvent(event);
     return;
   }
   const handleWhenDecrypted = (): void => {
@@ -24,8 +25,8 @@ function isReadable(event: MatrixEvent): boolean {
   return !event.isEncrypted() || (event.getClearContent() !== null && !event.isDecryptionFailure());
 }
 
-function isVerification(event: MatrixEvent): boolean {
-  return (
-    event.getType().startsWith('m.key.verification.') || event.getContent().msgtype === 'm.key.verification.request'
-  );
+/** Whether an event with this clear content belongs to a verification of devices in a room. */
+export function isVerification(type: string, content: EventContent): boolean {
+  if (type.startsWith('m.key.verification.')) return true;
+  return type === 'm.room.message' && content.msgtype === 'm.key.verification.request';
 }
