@@ -40,7 +40,9 @@ export async function signUser(crypto: CryptoApi, userId: string): Promise<void>
     const message = `verifying ${userId} failed: they have no cross-signing keys`;
     throw new MatrixClientManagerError('NOT_FOUND', message, { userId });
   }
-  await backend.outgoingRequestProcessor.makeOutgoingRequest(await identity.verify());
+  const signatures = await identity.verify();
+  identity.free(); // otherwise it keeps the client in memory
+  await backend.outgoingRequestProcessor.makeOutgoingRequest(signatures);
   await queryKeys(crypto, userId); // makes the new signature known to the SDK
 }
 
