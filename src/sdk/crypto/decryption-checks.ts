@@ -14,6 +14,12 @@ export interface DecryptionChecksOptions {
   readonly receive: ReceivePolicy;
 }
 
+interface CheckedEvent {
+  readonly check: SenderCheck;
+  /** Why the event must not be read; undefined if it may. */
+  readonly refusal: DecryptionFailureReason | undefined;
+}
+
 /**
  * Checks what the crypto library has decrypted, before the SDK gets it: whether the event's sender has sent it, whether
  * it came before as another event, and whether the trust policy allows its device. The SDK drops what the library says
@@ -21,9 +27,8 @@ export interface DecryptionChecksOptions {
  */
 export class DecryptionChecks {
   readonly #options: DecryptionChecksOptions;
-  readonly #results = new WeakMap<MatrixEvent, Decrypted>();
-  readonly #refusals = new WeakMap<MatrixEvent, DecryptionFailureReason>();
-  readonly #senders = new WeakMap<MatrixEvent, SenderCheck>();
+  /** What the last decryption of an event has shown. */
+  readonly #checked = new WeakMap<MatrixEvent, CheckedEvent>();
 
   /** Wraps the decryption of `crypto`. So all events are checked, also those in the SDK's own timelines. */
   constructor(crypto: Pick<CryptoBackend, 'eventDecryptor' | 'olmMachine'>, options: DecryptionChecksOptions) {
@@ -49,35 +54,29 @@ export class DecryptionChecks {
 
   /** Why the last decryption of the event was refused, or undefined. */
   refusalOf(event: MatrixEvent): DecryptionFailureReason | undefined {
-    return this.#refusals.get(event);
+    return this.#checked.get(event)?.refusal;
   }
 
   /** The result of the event's successful decryption. */
   resultOf(event: MatrixEvent): Decrypted | undefined {
-    return this.#results.get(event);
+    const checked = this.#checked.get(event);
+    if (!checked || checked.refusal) return undefined;
+    const isWarned = !checked.check.isTrusted && this.#options.receive === 'warn';
+    return { state: 'decrypted', sender: checked.check.sender, ...(isWarned && { warning: 'untrusted-sender' }) };
   }
 
   /** What was found out of the sender when the event was decrypted last, also if it was refused then. */
   senderOf(event: MatrixEvent): SenderCheck | undefined {
-    return this.#senders.get(event);
+    return this.#checked.get(event)?.check;
   }
 
   /** Throws if the event must not be read. The SDK then counts it as not decrypted. */
   async #check(event: MatrixEvent, decrypted: DecryptedRoomEvent): Promise<void> {
-    this.#refusals.delete(event);
+    this.#checked.delete(event);
     const check = await this.#options.senders.check(event.getSender() ?? '', decrypted);
-    this.#senders.set(event, check);
     const refusal = await this.#refusal(event, check);
-    if (refusal) {
-      this.#refusals.set(event, refusal);
-      throw new Error(`the event is refused: ${refusal}`);
-    }
-    const isWarned = !check.isTrusted && this.#options.receive === 'warn';
-    this.#results.set(event, {
-      state: 'decrypted',
-      sender: check.sender,
-      ...(isWarned && { warning: 'untrusted-sender' }),
-    });
+    this.#checked.set(event, { check, refusal });
+    if (refusal) throw new Error(`the event is refused: ${refusal}`);
   }
 
   async #refusal(event: MatrixEvent, check: SenderCheck): Promise<DecryptionFailureReason | undefined> {

@@ -139,8 +139,8 @@ export class EventDecryptor {
       const isOfSender = reason === undefined || reason === 'untrusted-sender';
       const check = isOfSender ? this.#checks.senderOf(matrixEvent) : undefined;
       if (reason !== undefined || !result) return { event: failed(event, reason ?? 'unreadable'), check };
-      const { type, content } = { type: matrixEvent.getType(), content: matrixEvent.getClearContent() ?? {} };
-      return { event: { ...event, type, content, [decryption]: result }, check };
+      const content = matrixEvent.getClearContent() ?? {};
+      return { event: { ...event, type: matrixEvent.getType(), content, [decryption]: result }, check };
     } finally {
       this.#backend.eventDecryptor.removeEventFromPendingList(matrixEvent);
     }

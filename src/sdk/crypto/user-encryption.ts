@@ -129,7 +129,8 @@ export class UserEncryption implements MessageEncryption {
     this.#crypto = await orAborted(opening, ended, 'opening encryption');
     this.#matrixClient = matrixClient;
     skipEmptySyncChanges(matrixClient, context.clock);
-    this.#encryptors = new RoomEncryptors(cryptoBackend(matrixClient), encryptedRooms);
+    const crypto = cryptoBackend(matrixClient);
+    this.#encryptors = new RoomEncryptors(crypto, encryptedRooms);
     this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, context.diagnostics, ended);
     const { promise, resolve } = Promise.withResolvers<void>();
     if (identity.crossSigning) this.#signingAttempted = promise;
@@ -142,7 +143,6 @@ export class UserEncryption implements MessageEncryption {
     });
     const upkeep = { identity: this.#identity, matrixClient, signal: ended, onAttempt: resolve };
     this.#startUpkeep = () => void maintainIdentity(context.clock, upkeep);
-    const crypto = cryptoBackend(matrixClient);
     const checks = new DecryptionChecks(crypto, {
       senders: new SenderChecks(crypto, identity.trust, this.#store),
       received: new ReceivedMessages(this.#store),
