@@ -10,7 +10,10 @@ export type DecryptionFailureReason =
   | 'not-joined'
   /** The option `encryption.trust` does not allow the sending device, and `encryption.receive` is `refuse`. */
   | 'untrusted-sender'
-  /** Another user than the event's sender has sent it: the homeserver has changed the sender, or a member of the room has copied it. */
+  /**
+   * Another user than the event's sender has sent it: the homeserver has changed the sender, or a member of the room has
+   * copied it.
+   */
   | 'sender-mismatch'
   /** The message was received before as another event of this sender: the homeserver or the sender has sent it again. */
   | 'replayed'

@@ -42,7 +42,10 @@ export function encryptionContent({ periodMs, messages }: Rotation): EventConten
   return { algorithm: MEGOLM, rotation_period_ms: periodMs, rotation_period_msgs: messages };
 }
 
-/** Nothing makes a room's encryption weaker again: the stricter limits count. Without one of the two, the other is the result. */
+/**
+ * Nothing makes a room's encryption weaker again: the stricter limits count. Without one of the two, the other is the
+ * result.
+ */
 export function mergeEncryption(a: RoomEncryption | undefined, b: RoomEncryption): RoomEncryption;
 export function mergeEncryption(a?: RoomEncryption, b?: RoomEncryption): RoomEncryption | undefined;
 export function mergeEncryption(a?: RoomEncryption, b?: RoomEncryption): RoomEncryption | undefined {

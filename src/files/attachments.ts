@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { assertStillClear, BecameEncrypted } from '../core/became-encrypted.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { EventContent } from '../core/raw-event.js';
@@ -135,9 +136,7 @@ export class Attachments<Caller extends { readonly session: Session }> {
       session,
       body,
       repeatable,
-      beforeSend: async () => {
-        if (!encrypted && (await this.#options.wasSeenEncrypted(roomId))) throw new BecameEncrypted();
-      },
+      ...(!encrypted && { beforeSend: () => assertStillClear(this.#options.wasSeenEncrypted(roomId)) }),
       signal,
     });
     const contentUri = readContentUri((await collect(response.body, MAX_RESPONSE_BYTES)).toString());
@@ -241,9 +240,6 @@ function thumbnailAsFile({ body, filename, info }: EventContent): EventContent {
   const { thumbnail_url: url, thumbnail_file: file, thumbnail_info: thumbnailInfo } = (info ?? {}) as EventContent;
   return { body, filename, url, file, info: thumbnailInfo };
 }
-
-/** The room was seen encrypted before an attempt to upload a file for it in the clear. */
-class BecameEncrypted extends Error {}
 
 function becameEncrypted(userId: string, roomId: string): MatrixClientManagerError {
   const message =

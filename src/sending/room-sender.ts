@@ -1,3 +1,4 @@
+import { assertStillClear, BecameEncrypted } from '../core/became-encrypted.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
@@ -113,9 +114,7 @@ export class RoomSender {
     const { http, hasEncryption, encryptedRooms } = this.#options;
     const { userId, roomId } = outgoing;
     try {
-      return await sendEvent(http, caller.session, outgoing, async () => {
-        if (await encryptedRooms.has(roomId)) throw new BecameEncrypted();
-      });
+      return await sendEvent(http, caller.session, outgoing, () => assertStillClear(encryptedRooms.has(roomId)));
     } catch (error) {
       if (!(error instanceof BecameEncrypted)) throw error;
       if (!hasEncryption(userId)) throw noEncryption(userId, roomId);
@@ -145,9 +144,6 @@ export class RoomSender {
     return userSession ? sendWith(userSession) : users.withLease(outgoing.userId, sendWith, outgoing.signal);
   }
 }
-
-/** A room has become encrypted before an attempt to send clear text to it. */
-class BecameEncrypted extends Error {}
 
 function noEncryption(userId: string, roomId: string): MatrixClientManagerError {
   return new MatrixClientManagerError(

@@ -9,7 +9,10 @@ import type * as DatabasesModule from './indexed-db/databases.js';
 type CryptoContext = Pick<Context, 'clock' | 'logger' | 'diagnostics'>;
 
 export interface OpenUserOptions extends OpenDeviceOptions {
-  /** Called once when a change could not be stored, or a record of received messages not be read. The client has to be stopped and opened again from the store. */
+  /**
+   * Called once when a change could not be stored, or a record of received messages not be read. The client has to be
+   * stopped and opened again from the store.
+   */
   readonly onFailure?: (error: MatrixClientManagerError) => void;
 }
 
