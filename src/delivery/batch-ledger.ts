@@ -52,10 +52,19 @@ export class BatchLedger {
   #journalSize: number;
   /** The sync position reached but not stored yet. It is stored with the next change, or by the stop. */
   #pendingSince: string | undefined;
+  /**
+   * The stored sync position at the start. Late rooms do not move it, and after a crash the events that follow it are
+   * received again.
+   */
+  readonly #initialSince: string | undefined;
 
-  /** @param journaled - number of entries in the stored journal */
-  constructor(journaled = 0) {
+  /**
+   * @param journaled - number of entries in the stored journal
+   * @param since - the stored sync position
+   */
+  constructor(journaled = 0, since?: string) {
     this.#journalSize = journaled;
+    this.#initialSince = since;
   }
 
   add({ position, resume }: EventBatch): TrackedBatch {
@@ -133,7 +142,8 @@ export class BatchLedger {
     if (lastDelivered.size + add.length + prune.length + rooms.size === 0 && accountData === undefined)
       return undefined;
     this.#journalSize += add.length - prune.length;
-    if (!this.#oldest && this.#journalSize > 0) {
+    const hasMoved = handledBatches !== undefined && handledBatches.syncPosition !== this.#initialSince;
+    if (hasMoved && !this.#oldest && this.#journalSize > 0) {
       prune = 'all'; // no batch is left, so the remaining entries are events that were not received again
       this.#journalSize = 0;
     }

@@ -105,7 +105,7 @@ export class Delivery {
     this.#context = context;
     this.#options = options;
     this.#gaps = new GapFiller(context, options);
-    this.#ledger = new BatchLedger(journal.length);
+    this.#ledger = new BatchLedger(journal.length, since);
     const takeChange = this.#ledger.takeChange.bind(this.#ledger);
     this.#commits = new CommitQueue(context, { userId, commit, takeChange, signal: this.#stopping.signal });
     this.#typing = new TypingLists(userId);

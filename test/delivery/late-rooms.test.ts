@@ -48,6 +48,20 @@ it('repeats nothing of a late room that was handled before a kill', async () => 
   expect(next.dispatched).toEqual(['backlog c']);
 });
 
+it('repeats nothing handled, though a life with late rooms ended before their events came again', async () => {
+  const storage = memoryStorage();
+  const first = await Life.begin(storage, { hold: ['slow'] });
+  await first.take(part('s1', room(['a'])));
+  await first.take(batch('s1', 's2', room(['slow'])));
+  await first.take(late('s2', room(['b'], { roomId: other })), batch('s2', 's3', room(['c'], { roomId: other })));
+  expect(first.dispatched).toContain('live c');
+  const second = await Life.begin(storage, { hold: ['slow'] });
+  await second.take(late('s1', room(['d'], { roomId: '!third:x' })));
+  const third = await Life.begin(storage);
+  await third.take(missed(batch('s1', 's3', room(['slow']), room(['b', 'c'], { roomId: other }))));
+  expect(third.dispatched).not.toContain('gap-fill c');
+});
+
 it.each([
   ['are being handled', {}],
   ['wait for a gap', { limited: true }],
