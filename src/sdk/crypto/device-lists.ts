@@ -1,26 +1,26 @@
 import type { Clock } from '../../core/clock.js';
 
-/** A fetch of device lists that has not ended. */
+/** Fetches of device lists that have not ended. */
 export interface DeviceListUpdate {
-  /** Milliseconds since the Unix epoch. */
+  /** When the last of them began, in milliseconds since the Unix epoch. */
   readonly startedAt: number;
-  /** Never rejects: lists that could not be fetched are fetched after a later sync. */
-  readonly ended: Promise<void>;
+  /** Resolves when all have ended. Never rejects: lists that could not be fetched are fetched after a later sync. */
+  readonly ended: Promise<unknown>;
+}
+
+interface Fetch extends DeviceListUpdate {
+  readonly users: ReadonlySet<string> | 'all';
 }
 
 /** How current the client's lists of users' devices and of their signatures are. */
 export class DeviceLists {
   readonly #clock: Clock;
-  #update: DeviceListUpdate | undefined;
+  /** In the order in which they began. */
+  readonly #fetches = new Set<Fetch>();
   #version = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
-  }
-
-  /** The running fetch of all lists that were reported as changed so far, or undefined when they are up to date. */
-  get update(): DeviceListUpdate | undefined {
-    return this.#update;
   }
 
   /** Differs after a list or a user's keys have changed. */
@@ -28,13 +28,24 @@ export class DeviceLists {
     return this.#version;
   }
 
-  /** @param fetching - fetches all lists that were reported as changed so far */
-  updateBy(fetching: Promise<unknown>): void {
-    const end = (): void => {
-      if (this.#update === update) this.#update = undefined;
+  /** The running fetches of this user's list, or of any list; undefined when it is up to date. */
+  updateOf(userId?: string): DeviceListUpdate | undefined {
+    const fetches = [...this.#fetches].filter(
+      ({ users }) => userId === undefined || users === 'all' || users.has(userId),
+    );
+    const last = fetches.at(-1);
+    return last && { startedAt: last.startedAt, ended: Promise.all(fetches.map(({ ended }) => ended)) };
+  }
+
+  /** @param fetching - fetches the lists of `users` */
+  updateBy(fetching: Promise<unknown>, users: readonly string[] | 'all'): void {
+    const end = (): void => void this.#fetches.delete(fetch);
+    const fetch = {
+      startedAt: this.#clock.now(),
+      ended: fetching.then(end, end),
+      users: users === 'all' ? users : new Set(users),
     };
-    const update = { startedAt: this.#clock.now(), ended: fetching.then(end, end) };
-    this.#update = update;
+    this.#fetches.add(fetch);
   }
 
   noteChange(): void {

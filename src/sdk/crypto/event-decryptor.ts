@@ -55,7 +55,7 @@ export interface EventDecryptorOptions {
   /** Aborted when calls of the SDK may no longer settle. */
   readonly ended: AbortSignal;
   readonly checks: Pick<DecryptionChecks, 'refusalOf' | 'resultOf' | 'senderOf'>;
-  readonly deviceLists: Pick<DeviceLists, 'update' | 'version'>;
+  readonly deviceLists: Pick<DeviceLists, 'updateOf' | 'version'>;
 }
 
 interface Decrypted {
@@ -99,12 +99,12 @@ export class EventDecryptor {
     if (isDeeperThan(raw, MAX_EVENT_DEPTH)) return isCiphertext(raw) ? failed(raw, 'unreadable') : raw;
     const event = await this.#decryptBundledEdit(roomId, raw);
     if (!isCiphertext(event)) return event;
-    const { update } = this.#deviceLists; // may end during the attempt, but after the check
+    const update = this.#deviceLists.updateOf(event.sender); // may end during the attempt, but after the check
     let { version } = this.#deviceLists;
     let attempt = await this.#attempt(roomId, event, wait);
     // A sender whom the policy trusts anyway is not waited for: only the properties of the sender could change.
-    const isDoubtful = attempt.check && !attempt.check.isTrusted && !attempt.check.sender.signedByOwner;
-    if (isDoubtful && (await this.#waitForDeviceLists(update, wait))) {
+    const isDoubtful = attempt.check?.dependsOnDeviceLists && !attempt.check.isTrusted;
+    if (isDoubtful && (await this.#waitForDeviceLists(event.sender, update, wait))) {
       ({ version } = this.#deviceLists);
       attempt = await this.#attempt(roomId, event, wait);
     }
@@ -122,9 +122,10 @@ export class EventDecryptor {
   #remember(raw: RawEvent, { event, check }: Attempt, version: number): void {
     const edit = bundledEditOf(raw);
     const isComplete = !edit || this.#knownResultOf(edit) !== undefined;
-    if (event[decryption]?.state !== 'decrypted' || !check?.sender.authenticated || !isComplete) return;
+    const isKnownDevice = check?.sender.authenticated || check?.dependsOnDeviceLists === false;
+    if (event[decryption]?.state !== 'decrypted' || !isKnownDevice || !isComplete) return;
     const endsWithEdit = edit && this.#decrypted.get(edit)?.version !== undefined;
-    const isFinal = check.sender.signedByOwner && !endsWithEdit;
+    const isFinal = check?.sender.signedByOwner && !endsWithEdit;
     this.#decrypted.set(raw, { event, ...(!isFinal && { version }) });
   }
 
@@ -146,9 +147,13 @@ export class EventDecryptor {
     }
   }
 
-  /** Waits while changed device lists are fetched, which may have the signature. Returns whether they were fetched. */
-  async #waitForDeviceLists(earlier: DeviceListUpdate | undefined, wait: KeyWait | undefined): Promise<boolean> {
-    const update = this.#deviceLists.update ?? earlier;
+  /** Waits while the sender's device list is fetched, which may have the signature. Returns whether it was fetched. */
+  async #waitForDeviceLists(
+    senderId: string,
+    earlier: DeviceListUpdate | undefined,
+    wait: KeyWait | undefined,
+  ): Promise<boolean> {
+    const update = this.#deviceLists.updateOf(senderId) ?? earlier;
     if (!update) return false;
     const until = wait?.until ?? update.startedAt + DEVICE_LISTS_MS;
     const remainingMs = until - this.#clock.now();

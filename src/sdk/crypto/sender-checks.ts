@@ -12,6 +12,8 @@ export interface SenderCheck {
   readonly sender: DecryptionSender;
   /** Whether the trust policy allows the sending device. */
   readonly isTrusted: boolean;
+  /** Whether the sending device is unknown or seems unsigned. A newer list of the sender's devices may change that. */
+  readonly dependsOnDeviceLists: boolean;
 }
 
 /** The present state of a user and their device. It may have changed since the device's room key arrived. */
@@ -68,7 +70,12 @@ export class SenderChecks {
       identityChanged: authenticated && (owner.identityChanged || violated),
     };
     const isOwnDevice = deviceId === this.#deviceId && senderId === this.#userId;
-    return { isMismatch, sender, isTrusted: isOwnDevice || this.#allows(sender, violated) };
+    return {
+      isMismatch,
+      sender,
+      isTrusted: isOwnDevice || this.#allows(sender, violated),
+      dependsOnDeviceLists: code === unsignedDevice || code === unknownDevice,
+    };
   }
 
   #allows({ authenticated, signedByOwner, ownerVerified }: DecryptionSender, violated: boolean): boolean {

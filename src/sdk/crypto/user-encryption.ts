@@ -202,7 +202,7 @@ export class UserEncryption implements MessageEncryption {
       .catch((error: unknown) => {
         this.#context.logger.warn({ userId: this.userId, err: error }, 'fetching device lists again failed');
       });
-    this.#deviceLists.updateBy(fetching);
+    this.#deviceLists.updateBy(fetching, 'all');
   }
 
   /** Removes the room's encryptor before the SDK receives a new room object: the encryptor keeps the old members. */
@@ -210,10 +210,12 @@ export class UserEncryption implements MessageEncryption {
     Reflect.deleteProperty(this.#backend.roomEncryptors, roomId);
   }
 
-  /** Call it after the SDK has processed a sync. @param devicesChanged - whether the sync had changed device lists */
-  synced(devicesChanged: boolean): void {
+  /** Call it after the SDK has processed a sync. @param changed - the users whose device lists have changed */
+  synced(changed: readonly string[]): void {
     // The SDK fetches changed lists later itself. It has no Olm session with a device that it finds during encryption.
-    if (devicesChanged) this.#deviceLists.updateBy(this.#backend.outgoingRequestsManager.doProcessOutgoingRequests());
+    if (changed.length > 0) {
+      this.#deviceLists.updateBy(this.#backend.outgoingRequestsManager.doProcessOutgoingRequests(), changed);
+    }
     for (const look of this.#syncListeners) look();
   }
 
@@ -263,7 +265,7 @@ export class UserEncryption implements MessageEncryption {
     const operation = `encrypting for ${roomId}`;
     await orAborted(this.#signingAttempted, ended, operation);
     const room = await this.#waitForRoom(roomId, ended);
-    const { update } = this.#deviceLists;
+    const update = this.#deviceLists.updateOf();
     if (update) await orAborted(update.ended, ended, operation);
     const event = new MatrixEvent({ type, content, room_id: roomId, sender: userId });
     try {

@@ -42,7 +42,7 @@ function setUp({ isMismatch = false, isTrusted = true }: Partial<SenderCheck> = 
     },
   };
   const checks = new DecryptionChecks(crypto as unknown as CryptoBackend, {
-    senders: { check: async () => ({ isMismatch, isTrusted, sender }) },
+    senders: { check: async () => ({ isMismatch, isTrusted, sender, dependsOnDeviceLists: false }) },
     received: {
       isReplay: async (place, eventId) => {
         claims.push([place, eventId]);

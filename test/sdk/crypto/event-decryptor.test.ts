@@ -12,7 +12,7 @@ const result = {
   state: 'decrypted',
   sender: { authenticated: true, deviceId: 'D', signedByOwner: true, ownerVerified: false, identityChanged: false },
 } as const;
-const check = { isMismatch: false, isTrusted: true, sender: result.sender };
+const check = { isMismatch: false, isTrusted: true, sender: result.sender, dependsOnDeviceLists: false };
 const checks = { refusalOf: () => undefined, resultOf: () => result, senderOf: () => check };
 
 function newDecryptor(matrixClient: MatrixClient, clock = new ManualClock()): EventDecryptor {
@@ -136,7 +136,7 @@ describe('EventDecryptor', () => {
   describe('of a message whose sending device seems unsigned', () => {
     const clear = { type: 'm.room.message', content: { body: 'hello' } };
 
-    function stranger({ receive = 'warn', isTrusted = false, authenticated = true } = {}) {
+    function stranger({ receive = 'warn', isTrusted = false, authenticated = true, isFromBackup = false } = {}) {
       const clock = new ManualClock();
       const lists = new DeviceLists(clock);
       const end = new AbortController();
@@ -158,7 +158,12 @@ describe('EventDecryptor', () => {
         checks: {
           refusalOf: () => (isRefused() ? 'untrusted-sender' : undefined),
           resultOf: () => ({ state: 'decrypted', sender: sender() }),
-          senderOf: () => ({ isMismatch: false, isTrusted: isTrusted || known.isSigned, sender: sender() }),
+          senderOf: () => ({
+            isMismatch: false,
+            isTrusted: isTrusted || known.isSigned,
+            sender: sender(),
+            dependsOnDeviceLists: !isFromBackup && !known.isSigned,
+          }),
         },
         deviceLists: lists,
       });
@@ -190,7 +195,7 @@ describe('EventDecryptor', () => {
       ['warn', 'on a page'],
     ])('waits for the device lists that are being fetched: receive %s, %s', async (receive, place) => {
       const { clock, lists, known, fetching, wait, decryptor } = stranger({ receive });
-      lists.updateBy(fetching.promise);
+      lists.updateBy(fetching.promise, [sealed.sender]);
       const event = decryptor.decrypt('!r:x', sealed, place === 'live' ? wait : undefined);
       expect(await soFar(clock, event)).toBe('waits');
       known.isSigned = true;
@@ -199,13 +204,38 @@ describe('EventDecryptor', () => {
       expect(clock.pendingTimers).toBe(0);
     });
 
+    it('waits for a fetch of all lists, also after a later fetch of other lists', async () => {
+      const { clock, lists, known, fetching, wait, decryptor } = stranger({ receive: 'refuse' });
+      lists.updateBy(fetching.promise, 'all');
+      lists.updateBy(Promise.resolve(), ['@other:x']);
+      await clock.advance(0);
+      const event = decryptor.decrypt('!r:x', sealed, wait);
+      expect(await soFar(clock, event)).toBe('waits');
+      known.isSigned = true;
+      fetching.resolve();
+      expect(await event).toMatchObject(signed);
+    });
+
+    it.each([
+      ['lists of other users', { isFromBackup: false, changed: '@other:x' }],
+      ['its sender’s list, if its key came from a backup', { isFromBackup: true, changed: sealed.sender }],
+    ])('does not wait for %s', async (_name, { isFromBackup, changed }) => {
+      const { clock, lists, known, fetching, wait, decryptor } = stranger({
+        isFromBackup,
+        authenticated: !isFromBackup,
+      });
+      lists.updateBy(fetching.promise, [changed]);
+      for (let n = 1; n <= 2; n++) expect(await decryptor.decrypt('!r:x', sealed, wait)).toMatchObject(unsigned);
+      expect([known.attempts, clock.pendingTimers]).toEqual([1, 0]);
+    });
+
     it('checks once more after a fetch that ended, or failed, during the first check', async () => {
       const { lists, known, fetching, wait, decryptor } = stranger({ receive: 'refuse' });
-      lists.updateBy(fetching.promise);
+      lists.updateBy(fetching.promise, [sealed.sender]);
       const event = decryptor.decrypt('!r:x', sealed, wait);
       fetching.reject(new Error('no answer'));
       expect(await event).toMatchObject(refused);
-      expect([known.attempts, lists.update]).toEqual([2, undefined]);
+      expect([known.attempts, lists.updateOf()]).toEqual([2, undefined]);
     });
 
     it.each([
@@ -213,7 +243,7 @@ describe('EventDecryptor', () => {
       ['five seconds on a page', { receive: 'refuse' }, false, 5_000, refused],
     ])('waits for lists that do not come %s', async (_name, policy, isLive, waitMs, expected) => {
       const { clock, lists, fetching, wait, decryptor } = stranger(policy);
-      lists.updateBy(fetching.promise);
+      lists.updateBy(fetching.promise, [sealed.sender]);
       const decrypt = () => decryptor.decrypt('!r:x', { ...sealed }, isLive ? wait : undefined);
       const event = decrypt();
       await clock.advance(waitMs - 1);
@@ -235,7 +265,7 @@ describe('EventDecryptor', () => {
 
     it('does not wait for the lists where the policy allows the device as it is', async () => {
       const { clock, lists, fetching, wait, decryptor } = stranger({ isTrusted: true });
-      lists.updateBy(fetching.promise);
+      lists.updateBy(fetching.promise, [sealed.sender]);
       expect(await decryptor.decrypt('!r:x', { ...sealed }, wait)).toMatchObject(unsigned);
       expect(await decryptor.decrypt('!r:x', { ...sealed })).toMatchObject(unsigned);
       expect(clock.pendingTimers).toBe(0);
@@ -244,14 +274,14 @@ describe('EventDecryptor', () => {
     it('does not wait for the lists where the device is signed', async () => {
       const { clock, lists, known, fetching, wait, decryptor } = stranger({ receive: 'refuse' });
       known.isSigned = true;
-      lists.updateBy(fetching.promise);
+      lists.updateBy(fetching.promise, [sealed.sender]);
       expect(await decryptor.decrypt('!r:x', sealed, wait)).toMatchObject(signed);
       expect([known.attempts, clock.pendingTimers]).toEqual([1, 0]);
     });
 
     it.each(['the stop of its delivery', 'the end of the client'])('waits no more after %s', async (ending) => {
       const { clock, lists, end, stop, fetching, wait, decryptor } = stranger();
-      lists.updateBy(fetching.promise);
+      lists.updateBy(fetching.promise, [sealed.sender]);
       const event = rejection(decryptor.decrypt('!r:x', sealed, wait));
       expect(await soFar(clock, event)).toBe('waits');
       (ending === 'the end of the client' ? end : stop).abort();

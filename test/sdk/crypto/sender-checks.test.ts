@@ -84,6 +84,7 @@ describe('SenderChecks', () => {
       isMismatch: false,
       sender: { authenticated: true, deviceId: 'D', ...sender },
       isTrusted,
+      dependsOnDeviceLists: code === 'unsignedDevice',
     });
   });
 
@@ -96,6 +97,7 @@ describe('SenderChecks', () => {
         isMismatch: false,
         sender: { ...nothing, identityChanged: false },
         isTrusted,
+        dependsOnDeviceLists: code === 'unknownDevice',
       });
       expect(await check(code, { userId: '@bob:x', deviceId: 'BOBS' })).toMatchObject({ isTrusted });
       expect(lookups()).toBe(0);
