@@ -13,6 +13,7 @@ import type { Session } from '../http/session.js';
 import { damagedFile, decryptFile, encryptedFileSchema, encryptFile } from './encrypted-file.js';
 import type { EncryptedFile, FileEncryption } from './encrypted-file.js';
 import { collect, fileTooLarge, limitSize, sizedBody } from './file-body.js';
+import type { SizedBody } from './file-body.js';
 import type { DownloadFileOptions, SendFileOptions } from './file-options.js';
 
 /** A file that is being downloaded. Read either `stream` or `buffer()`. */
@@ -92,11 +93,18 @@ export class Attachments<Caller extends { readonly session: Session }> {
   ): Promise<{ eventId: string; contentUri: string }> {
     const { lifecycle, isEncrypted, sendMessage } = this.#options;
     const { userId, roomId, txnId } = options;
-    for (let uploads = 1; ; uploads++) {
+    let body: SizedBody | undefined;
+    let wasRead = false;
+    for (;;) {
       const encrypted = await isEncrypted(caller, roomId, signal);
-      // A stream can be read only once.
-      if (uploads > 1 && !(options.file.body instanceof Uint8Array)) throw becameEncrypted(userId, roomId);
-      const uploaded = await this.#upload(caller.session, options, encrypted, signal).catch((error: unknown) => {
+      const { size, repeatable, chunks } = (body ??= await this.#sizedBody(caller.session, options, signal));
+      if (wasRead && !repeatable) throw becameEncrypted(userId, roomId);
+      const readBody = (): AsyncIterable<Uint8Array> => {
+        wasRead = true;
+        return chunks();
+      };
+      const file = { size, repeatable, chunks: readBody };
+      const uploaded = await this.#upload(caller.session, options, file, encrypted, signal).catch((error: unknown) => {
         if (error instanceof BecameEncrypted) return undefined;
         throw error;
       });
@@ -108,18 +116,23 @@ export class Attachments<Caller extends { readonly session: Session }> {
     }
   }
 
+  /** The body of the file to be sent. Throws `FILE_TOO_LARGE`. */
+  async #sizedBody(session: Session, { file }: SendFileOptions, signal: AbortSignal): Promise<SizedBody> {
+    const maxBytes = Math.min(this.#options.maxFileBytes, await this.#serverUploadLimit(session, signal));
+    return sizedBody(file.body, file.size, maxBytes, this.#context);
+  }
+
   /**
-   * Resolves to the content of the file's message. Throws `FILE_TOO_LARGE` before the upload starts. Rejects with
-   * {@link BecameEncrypted} before an attempt to upload in the clear, which can be repeated for minutes.
+   * Resolves to the content of the file's message. Rejects with {@link BecameEncrypted} before an attempt to upload in the
+   * clear, which can be repeated for minutes.
    */
   async #upload(
     session: Session,
     { roomId, file, msgtype }: SendFileOptions,
+    { size, repeatable, chunks }: SizedBody,
     encrypted: boolean,
     signal: AbortSignal,
   ): Promise<{ content: EventContent; contentUri: string }> {
-    const maxBytes = Math.min(this.#options.maxFileBytes, await this.#serverUploadLimit(session, signal));
-    const { size, repeatable, chunks } = await sizedBody(file.body, file.size, maxBytes, this.#context);
     const mimeType = file.mimeType ?? OCTET_STREAM;
     let encryption: FileEncryption | undefined;
     const body = (): AsyncIterable<Uint8Array> => {

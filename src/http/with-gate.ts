@@ -1,4 +1,4 @@
-import { throwIfAborted } from '../core/abort.js';
+import { orAborted, throwIfAborted } from '../core/abort.js';
 import type { Context } from '../core/context.js';
 import type { RequestResult } from '../core/diagnostic-messages.js';
 import { isManagerError } from '../core/errors.js';
@@ -48,7 +48,7 @@ export async function withGate<Answer extends { readonly status: number }, Resul
   try {
     throwIfAborted(signal, operation);
     await gate.enter(request);
-    await beforeSend?.();
+    if (beforeSend) await orAborted(beforeSend(), signal, operation);
     throwIfAborted(signal, operation);
     sentAt = clock.now();
     unrecorded = { userId, isSync: priority === 'sync', sentAt };

@@ -16,10 +16,10 @@ export interface OutgoingMessage {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The room has become encrypted after the file of the message was uploaded unencrypted. Nothing was sent. */
+/** The room has become encrypted after the file of the message was uploaded unencrypted. */
 export class UnencryptedFileError extends MatrixClientManagerError {
   constructor({ userId, roomId }: OutgoingMessage) {
-    const message = `sending to ${roomId} failed: the room became encrypted while the file was uploaded; nothing was sent`;
+    const message = `sending to ${roomId} failed: the room became encrypted while the file was uploaded`;
     super('ENCRYPTION_FAILED', message, { userId, roomId });
   }
 }

@@ -117,7 +117,8 @@ export class RoomSender {
       return await sendEvent(http, caller.session, outgoing, () => assertStillClear(encryptedRooms.has(roomId)));
     } catch (error) {
       if (!(error instanceof BecameEncrypted)) throw error;
-      if (!hasEncryption(userId)) throw noEncryption(userId, roomId);
+      if (!hasEncryption(userId))
+        throw noEncryption(userId, roomId, 'an earlier attempt may have sent it in the clear');
       if (outgoing.isFileEncrypted === false) throw new UnencryptedFileError(outgoing);
       return this.#sendToEncryptedRoom(caller, outgoing);
     }
@@ -145,10 +146,10 @@ export class RoomSender {
   }
 }
 
-function noEncryption(userId: string, roomId: string): MatrixClientManagerError {
+function noEncryption(userId: string, roomId: string, outcome = 'nothing was sent'): MatrixClientManagerError {
   return new MatrixClientManagerError(
     'ENCRYPTION_UNAVAILABLE',
-    `sending to ${roomId} failed: the room is encrypted, and encryption is not enabled for ${userId}; nothing was sent`,
+    `sending to ${roomId} failed: the room is encrypted, and encryption is not enabled for ${userId}; ${outcome}`,
     { userId, roomId },
   );
 }

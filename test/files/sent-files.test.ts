@@ -115,6 +115,18 @@ describe('a file', () => {
     expect(sent).toMatchObject([{ content: { file: { v: 'v2' } } }]);
   });
 
+  it('that is a stream is uploaded encrypted if its room is seen encrypted before it is read', async () => {
+    const answers = [false, true];
+    const isEncrypted = async () => answers.shift() === true;
+    const { send, sent, uploads } = setUp({ isEncrypted, wasSeenEncrypted: async () => true });
+    const body = (async function* () {
+      yield bytes;
+    })();
+    await send({ file: { ...file, body, size: bytes.length } });
+    expect(uploads.map((upload) => upload.equals(bytes))).toEqual([false]);
+    expect(sent).toMatchObject([{ content: { file: { v: 'v2' } } }]);
+  });
+
   it('that is a stream cannot be uploaded again when its room becomes encrypted, and says so', async () => {
     const answers = [false, true];
     const { send, sent, uploads } = setUp({ isEncrypted: async () => answers.shift() === true, refused: 1 });

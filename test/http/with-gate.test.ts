@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { assertStillClear, BecameEncrypted } from '../../src/core/became-encrypted.js';
 import { openGate } from '../../src/core/ports/request-gate.js';
 import type { AdmissionRequest, RequestGate } from '../../src/core/ports/request-gate.js';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
@@ -65,6 +66,17 @@ describe('a request at the gate', () => {
     const refuse = (): Promise<void> => Promise.reject(refusal);
     await expect(withGate(options, { ...looking, beforeSend: refuse }, { send, read })).rejects.toBe(refusal);
     expect(told).toEqual([['not sent', 'GET /look', 'permanent', undefined]]);
+  });
+
+  it('is not sent after an abort, however long that question takes, nor to a room that became encrypted', async () => {
+    const { options, told } = setUp();
+    const stop = new AbortController();
+    const hang = (): Promise<void> => new Promise(() => stop.abort());
+    const asking = { ...looking, signal: stop.signal, beforeSend: hang };
+    expect(await rejection(withGate(options, asking, answering(200)))).toMatchObject({ code: 'ABORTED' });
+    const beforeSend = (): Promise<void> => assertStillClear(Promise.resolve(true));
+    await expect(withGate(options, { ...looking, beforeSend }, answering(200))).rejects.toThrow(BecameEncrypted);
+    expect(told).toEqual(Array(2).fill(['not sent', 'GET /look', 'aborted', undefined]));
   });
 
   it('is recorded with the time at which it was admitted, and as a sync where it is one', async () => {
