@@ -20,6 +20,7 @@ import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
 import type { AuthUploadDeviceSigningKeys, IdentitySettings } from '../../encryption/identity/identity-options.js';
 import { maintainIdentity } from './identity-upkeep.js';
+import { OlmSessionRecovery } from './olm-session-recovery.js';
 import { RoomEncryptors } from './room-encryptors.js';
 import { RoomKeyMetrics } from './room-key-metrics.js';
 import { SenderChecks } from './sender-checks.js';
@@ -130,6 +131,8 @@ export class UserEncryption implements MessageEncryption {
     this.#matrixClient = matrixClient;
     skipEmptySyncChanges(matrixClient, context.clock);
     const crypto = cryptoBackend(matrixClient);
+    const { run } = this.#crypto;
+    void new OlmSessionRecovery(context, { crypto, run, store: this.#store, ended });
     this.#encryptors = new RoomEncryptors(crypto, encryptedRooms);
     this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, context.diagnostics, ended);
     const { promise, resolve } = Promise.withResolvers<void>();
