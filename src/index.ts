@@ -79,7 +79,8 @@ export type { MessagePage } from './messages/page-reader.js';
 export type { Redacted } from './core/redacted.js';
 export type { RoomMessage } from './messages/room-message.js';
 export type { MessageBody } from './sending/content.js';
-export type { DownloadedFile } from './files/attachments.js';
+export type { SentMessage } from './core/withheld-keys.js';
+export type { DownloadedFile, SentFile } from './files/attachments.js';
 export type { FileBody } from './files/file-body.js';
 export type { OutboxEntry } from './sending/outbox.js';
 
@@ -135,6 +136,7 @@ export type { RateLimit } from './resilience/rate-limiter.js';
 export type { EventContent } from './core/raw-event.js';
 
 // Encryption
+export type { KeysWithheld, WithheldDevice, WithheldReason } from './core/withheld-keys.js';
 export type {
   BackupStatus,
   DeviceVerification,

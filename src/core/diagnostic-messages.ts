@@ -1,5 +1,6 @@
 import type { ClientEvent, ClientEventType, Provenance } from './client-event.js';
 import type { Decryption } from './decryption.js';
+import type { WithheldReason } from './withheld-keys.js';
 
 /** The result of a request to the homeserver: `ok`, or the class of its failure. */
 export type RequestResult =
@@ -64,6 +65,8 @@ export interface DiagnosticMessages {
   /** Storing a change of a device's keys has succeeded or failed. */
   readonly keyCommit: { readonly stored: boolean; readonly durationMs: number };
   readonly roomKeys: { readonly event: RoomKeyEvent; readonly count: number };
+  /** Devices do not get a room key of a user's device. */
+  readonly keysWithheld: { readonly reason: WithheldReason; readonly count: number };
   readonly keyRequest: { readonly result: KeyRequestResult };
   /** The number of keys that wait to be stored in a key backup has changed. */
   readonly keysToBackUp: { readonly change: number };

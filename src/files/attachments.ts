@@ -3,6 +3,7 @@ import { assertStillClear, BecameEncrypted } from '../core/became-encrypted.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import type { EventContent } from '../core/raw-event.js';
+import type { SentMessage } from '../core/withheld-keys.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import { MediaHttp } from '../http/media-http.js';
 import type { MediaResponse } from '../http/media-http.js';
@@ -15,6 +16,12 @@ import type { EncryptedFile, FileEncryption } from './encrypted-file.js';
 import { collect, fileTooLarge, limitSize, sizedBody } from './file-body.js';
 import type { SizedBody } from './file-body.js';
 import type { DownloadFileOptions, SendFileOptions } from './file-options.js';
+
+/** A file that was uploaded, and its message. */
+export interface SentFile extends SentMessage {
+  /** The `mxc://` URI of the file. */
+  readonly contentUri: string;
+}
 
 /** A file that is being downloaded. Read either `stream` or `buffer()`. */
 export interface DownloadedFile {
@@ -48,7 +55,7 @@ export interface AttachmentsOptions<Caller> {
    * Sends the message. Resolves to undefined, and sends nothing, if the room has become encrypted after its file was uploaded
    * unencrypted.
    */
-  readonly sendMessage: (message: FileMessage, isEncrypted: boolean) => Promise<{ eventId: string } | undefined>;
+  readonly sendMessage: (message: FileMessage, isEncrypted: boolean) => Promise<SentMessage | undefined>;
 }
 
 const uploadedSchema = v.object({ content_uri: v.pipe(v.string(), v.startsWith('mxc://')) });
@@ -86,11 +93,7 @@ export class Attachments<Caller extends { readonly session: Session }> {
    * Uploads the file as the caller, encrypted if the room is, and sends its message. If the room becomes encrypted during an
    * unencrypted upload, the file is uploaded again.
    */
-  async send(
-    caller: Caller,
-    options: SendFileOptions,
-    signal: AbortSignal,
-  ): Promise<{ eventId: string; contentUri: string }> {
+  async send(caller: Caller, options: SendFileOptions, signal: AbortSignal): Promise<SentFile> {
     const { lifecycle, isEncrypted, sendMessage } = this.#options;
     const { userId, roomId, txnId } = options;
     let body: SizedBody | undefined;
@@ -112,7 +115,7 @@ export class Attachments<Caller extends { readonly session: Session }> {
       const { content, contentUri } = uploaded;
       lifecycle.assertOpen(); // a shutdown may have begun during the upload
       const sent = await sendMessage({ userId, roomId, content, txnId, signal: options.signal }, encrypted);
-      if (sent) return { eventId: sent.eventId, contentUri };
+      if (sent) return { ...sent, contentUri };
     }
   }
 

@@ -118,8 +118,9 @@ export function compose(options: MatrixClientManagerOptions) {
 
   const authenticate = accounts.authenticate.bind(accounts);
   const encryptedRooms = new EncryptedRooms(context, storage);
-  const encryption =
-    settings.encryption && newEncryption(context, settings.encryption, { authenticate, encryptedRooms });
+  const onKeysWithheld: EncryptionOptions['onKeysWithheld'] = (withheld) => events.emit('keysWithheld', withheld);
+  const encryptionParts = { authenticate, encryptedRooms, onKeysWithheld };
+  const encryption = settings.encryption && newEncryption(context, settings.encryption, encryptionParts);
   if (encryption && options.storage === undefined && !credentials) warnOfNewDevices(logger);
   const users: UserSessions = new UserSessions(homeserver, {
     settings: { ...settings, encryptedRooms },
@@ -208,7 +209,7 @@ export function compose(options: MatrixClientManagerOptions) {
 function newEncryption(
   context: Context,
   settings: EncryptionSettings,
-  parts: Pick<EncryptionOptions, 'authenticate' | 'encryptedRooms'>,
+  parts: Omit<EncryptionOptions, 'settings' | 'openKeys'>,
 ): Encryption {
   const openKeys = async (): Promise<KeyStore> => {
     const { SqliteKeyStore } = await import('../encryption/store/sqlite/sqlite-key-store.js'); // dynamic: needs SQLite

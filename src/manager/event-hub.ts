@@ -46,6 +46,7 @@ const names: readonly (keyof ManagerEvents)[] = [
   'deadLetter',
   'gap',
   'deviceReplaced',
+  'keysWithheld',
   'credentialsChanged',
   'homeserverStateChanged',
   'sendFailed',

@@ -6,6 +6,7 @@ import { invalidOptions } from '../core/errors.js';
 import { assertUserId } from '../core/ids.js';
 import { checkArgument, checkOptions, functionOf } from '../core/validation.js';
 import type { Schema } from '../core/validation.js';
+import type { SentMessage } from '../core/withheld-keys.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
 import { resetIdentitySchema } from '../encryption/identity/identity-options.js';
 import type { ResetIdentityOptions } from '../encryption/identity/identity-options.js';
@@ -13,7 +14,7 @@ import { sendReadReceiptSchema } from '../ephemeral/receipt-sender.js';
 import type { SendReadReceiptOptions } from '../ephemeral/receipt-sender.js';
 import { sendTypingSchema } from '../ephemeral/typing-notifier.js';
 import type { SendTypingOptions } from '../ephemeral/typing-notifier.js';
-import type { DownloadedFile } from '../files/attachments.js';
+import type { DownloadedFile, SentFile } from '../files/attachments.js';
 import { closingBodyOnFailure } from '../files/file-body.js';
 import { downloadFileSchema, sendFileSchema } from '../files/file-options.js';
 import type { DownloadFileOptions, SendFileOptions } from '../files/file-options.js';
@@ -194,10 +195,10 @@ export class MatrixClientManager implements AsyncDisposable {
   /**
    * Sends a message (text, HTML with its text, or any content) and resolves when the homeserver has accepted it.
    * Messages of one user to one room are sent in the order of the calls. Ends the user's typing notification in the
-   * room. Throws `INVALID_OPTIONS` (a content that no homeserver accepts), `FORBIDDEN`, `RATE_LIMITED`,
+   * room. The result names the devices that cannot decrypt an encrypted message. Throws `INVALID_OPTIONS` (a content that no homeserver accepts), `FORBIDDEN`, `RATE_LIMITED`,
    * `ENCRYPTION_UNAVAILABLE`.
    */
-  async sendMessage(options: SendMessageOptions): Promise<{ eventId: string }> {
+  async sendMessage(options: SendMessageOptions): Promise<SentMessage> {
     return this.#parts.sending.send(this.#read('sendMessage()', sendMessageSchema, options));
   }
 
@@ -258,7 +259,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * uploaded in constant memory. Throws as {@link sendMessage} does, and `FILE_TOO_LARGE` before the upload starts.
    * After a failure the stream is closed.
    */
-  async sendFile(options: SendFileOptions): Promise<{ eventId: string; contentUri: string }> {
+  async sendFile(options: SendFileOptions): Promise<SentFile> {
     return closingBodyOnFailure(options, async () => {
       const read = this.#read('sendFile()', sendFileSchema, options);
       const { calls, files } = this.#parts;

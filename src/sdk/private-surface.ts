@@ -68,14 +68,11 @@ const eventParts: readonly PartPath[] = [
 /** Parts of the client's RustCrypto, and of the WebAssembly behind it, that are replaced, wrapped or called. */
 const cryptoParts: readonly PartPath[] = [
   'olmMachine.close()',
-  'olmMachine.receiveSyncChanges()', // wrapped by MachineGuard, as all methods are; tells what could not be decrypted
-  'olmMachine.getMissingSessions()', // wrapped: claims keys in vain with each message
-  'olmMachine.markRequestAsSent()',
-  'olmMachine.getUserDevices()',
-  'olmMachine.outgoingRequests()', // wrapped: the SDK repeats a claim without keys in a loop
+  'olmMachine.receiveSyncChanges()', // wrapped by MachineGuard, as all methods are
+  'olmMachine.outgoingRequests()',
   'olmMachine.encryptRoomEvent()',
   'olmMachine.decryptRoomEvent()', // wrapped: the SDK drops what its result says of the sender
-  'olmMachine.shareRoomKey()', // wrapped by the trust policy
+  'olmMachine.shareRoomKey()', // wrapped: applies the trust policy, and sees which devices get no key
   'olmMachine.getRoomSettings()',
   'olmMachine.setRoomSettings()', // wrapped: it refuses changed settings
   'olmMachine.backupRoomKeys()',
@@ -85,6 +82,7 @@ const cryptoParts: readonly PartPath[] = [
   'olmMachine.getDevice()',
   'olmMachine.getIdentity()',
   'olmMachine.userId.toString()',
+  'olmMachine.deviceId.constructor',
   'olmMachine.identityKeys.ed25519.toBase64()',
   'olmMachine.identityKeys.curve25519.toBase64()',
   'backupManager.constructor.maxBackupLoopStartDelayMillis',

@@ -8,6 +8,7 @@ import { OPERATION, RETRY_DELAYS, SendRetrier } from './send-retrier.js';
 import type { DurableMessage, SendRetrierContext, SendRetrierOptions } from './send-retrier.js';
 import { oneOf, optionsOf, userId } from '../core/validation.js';
 import type { EventContent } from '../core/raw-event.js';
+import type { SentMessage } from '../core/withheld-keys.js';
 import type { OutgoingSend, QueuedSend as StoredSend, SendState, StoredError, Storage } from '../storage/storage.js';
 import type { OutgoingMessage } from './outgoing-message.js';
 import type { SendQueue } from './send-queue.js';
@@ -99,7 +100,7 @@ export class Outbox {
    * Stores the message, then sends it in its turn. Rejects when it is refused or given up; it is then listed as failed.
    * Rejects when the caller's signal fires; the message is then deleted. Rejects at a shutdown; the message stays stored.
    */
-  async send(outgoing: OutgoingMessage): Promise<{ eventId: string }> {
+  async send(outgoing: OutgoingMessage): Promise<SentMessage> {
     const { storage } = this.#options;
     const { userId, roomId, type, content, txnId } = outgoing;
     const stored = { txnId, roomId, type, content: JSON.stringify(content), enqueuedAt: this.#context.clock.now() };
@@ -233,11 +234,11 @@ export class Outbox {
     }
   }
 
-  async #sendAndComplete(outgoing: DurableMessage, signal: AbortSignal): Promise<{ eventId: string }> {
+  async #sendAndComplete(outgoing: DurableMessage, signal: AbortSignal): Promise<SentMessage> {
     const { storage } = this.#options;
     const { logger } = this.#context;
     const { userId, roomId, txnId } = outgoing;
-    let sent: { eventId: string };
+    let sent: SentMessage;
     try {
       sent = await this.#retrier.send({ ...outgoing, signal });
     } catch (error) {

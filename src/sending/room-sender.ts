@@ -1,11 +1,18 @@
 import { assertStillClear, BecameEncrypted } from '../core/became-encrypted.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { EventContent } from '../core/raw-event.js';
+import type { SentMessage } from '../core/withheld-keys.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
 import { UnencryptedFileError } from './outgoing-message.js';
 import type { OutgoingMessage } from './outgoing-message.js';
 import { fetchEncryption, sendEvent } from './send-event.js';
+
+/** An encrypted message, and the devices in the room that cannot decrypt it. */
+export interface EncryptedMessage extends Omit<SentMessage, 'eventId'> {
+  /** The content to send as `m.room.encrypted`. */
+  readonly content: EventContent;
+}
 
 /** Encrypts a user's messages. */
 export interface MessageEncryption {
@@ -13,8 +20,7 @@ export interface MessageEncryption {
   encrypts(type: string): boolean;
   /** Whether the client has received the room. */
   hasRoom(roomId: string): boolean;
-  /** Resolves to the content to send as `m.room.encrypted`. */
-  encrypt(message: OutgoingMessage): Promise<EventContent>;
+  encrypt(message: OutgoingMessage): Promise<EncryptedMessage>;
 }
 
 /** What a send needs of the user's client. */
@@ -64,10 +70,10 @@ export class RoomSender {
   }
 
   /** Makes one attempt to send a message as its user. */
-  async send(outgoing: OutgoingMessage): Promise<{ eventId: string }> {
+  async send(outgoing: OutgoingMessage): Promise<SentMessage> {
     const { users, onSent } = this.#options;
     const { userId, roomId, signal } = outgoing;
-    const sendAs = async (caller: SendingCaller): Promise<{ eventId: string }> => {
+    const sendAs = async (caller: SendingCaller): Promise<SentMessage> => {
       const isEncrypted = outgoing.isFileEncrypted === true || (await this.isEncrypted(caller, roomId, signal));
       if (isEncrypted && outgoing.isFileEncrypted === false) throw new UnencryptedFileError(outgoing);
       const sent = await (isEncrypted
@@ -110,7 +116,7 @@ export class RoomSender {
    * Sends to a room that is not encrypted. Such a request can wait and be repeated for minutes: if a client sees the room
    * encrypted meanwhile, no further attempt is made in the clear, and the message is sent encrypted.
    */
-  async #sendClear(caller: SendingCaller, outgoing: OutgoingMessage): Promise<{ eventId: string }> {
+  async #sendClear(caller: SendingCaller, outgoing: OutgoingMessage): Promise<SentMessage> {
     const { http, hasEncryption, encryptedRooms } = this.#options;
     const { userId, roomId } = outgoing;
     try {
@@ -128,19 +134,17 @@ export class RoomSender {
    * Sends to an encrypted room. Starts the user's client if it does not run. Event types that the homeserver has to read,
    * such as reactions, are not encrypted.
    */
-  async #sendToEncryptedRoom(
-    { session, userSession }: SendingCaller,
-    outgoing: OutgoingMessage,
-  ): Promise<{ eventId: string }> {
+  async #sendToEncryptedRoom({ session, userSession }: SendingCaller, outgoing: OutgoingMessage): Promise<SentMessage> {
     const { http, users } = this.#options;
-    const sendWith = async (client: SendingClient): Promise<{ eventId: string }> => {
+    const sendWith = async (client: SendingClient): Promise<SentMessage> => {
       const { encryption } = client;
       if (!encryption) throw noEncryption(outgoing.userId, outgoing.roomId);
       if (!encryption.encrypts(outgoing.type)) return sendEvent(http, session, outgoing);
       // Rejects at once for a user who is not in the room, for whom encrypting would wait in vain.
       if (!encryption.hasRoom(outgoing.roomId)) await this.#askHomeserver(session, outgoing.roomId, outgoing.signal);
-      const content = await encryption.encrypt(outgoing);
-      return sendEvent(http, client.session, { ...outgoing, type: 'm.room.encrypted', content });
+      const { content, ...withheld } = await encryption.encrypt(outgoing);
+      const sent = await sendEvent(http, client.session, { ...outgoing, type: 'm.room.encrypted', content });
+      return { ...sent, ...withheld };
     };
     return userSession ? sendWith(userSession) : users.withLease(outgoing.userId, sendWith, outgoing.signal);
   }

@@ -1,6 +1,7 @@
 import { delay, throwIfAborted } from '../core/abort.js';
 import { isManagerError } from '../core/errors.js';
 import { RecentMap } from '../core/recent-map.js';
+import type { SentMessage } from '../core/withheld-keys.js';
 import { FailingTime } from '../http/failing-time.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
@@ -10,7 +11,7 @@ import { SendGivenUpError, isRefusal } from './send-failures.js';
 
 export interface SendRetrierOptions {
   /** Makes one attempt to send a message as its user. */
-  readonly sendOnce: (outgoing: OutgoingMessage) => Promise<{ eventId: string }>;
+  readonly sendOnce: (outgoing: OutgoingMessage) => Promise<SentMessage>;
   /** How long a message may fail while the homeserver answers other requests, in milliseconds. */
   readonly sendTimeoutMs: number;
 }
@@ -64,7 +65,7 @@ export class SendRetrier {
    * with {@link SendGivenUpError} after the message has failed for `sendTimeoutMs` while the homeserver was up, and
    * with `ABORTED` when the signal is aborted.
    */
-  async send(outgoing: DurableMessage & { readonly signal: AbortSignal }): Promise<{ eventId: string }> {
+  async send(outgoing: DurableMessage & { readonly signal: AbortSignal }): Promise<SentMessage> {
     const { sendOnce, sendTimeoutMs } = this.#options;
     const { clock } = this.#context;
     const { userId, signal } = outgoing;

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
+import type { SentMessage } from '../core/withheld-keys.js';
 import { toContent } from './content.js';
 import type { Outbox } from './outbox.js';
 import { UnencryptedFileError } from './outgoing-message.js';
@@ -29,20 +30,20 @@ export class Sending {
    * Takes the message's place in the order of its room synchronously.
    * @param isFileEncrypted - of a message that refers to a file: whether the file was uploaded encrypted
    */
-  async send(message: SendMessageOptions, isFileEncrypted?: boolean): Promise<{ eventId: string }> {
+  async send(message: SendMessageOptions, isFileEncrypted?: boolean): Promise<SentMessage> {
     const { queue, outbox, roomSender, lifecycle } = this.#options;
     const { userId, roomId, type = 'm.room.message', txnId = `mcm.${randomUUID()}`, durable, signal } = message;
     const content = toContent(message, type);
     const outgoing: OutgoingMessage = { userId, roomId, type, txnId, content, signal, isFileEncrypted };
     if (durable) return lifecycle.untilCallsAborted(outbox.send(outgoing), signal);
     return lifecycle.run((untilClosed) => {
-      const sendInTurn = (): Promise<{ eventId: string }> => roomSender.send({ ...outgoing, signal: untilClosed });
+      const sendInTurn = (): Promise<SentMessage> => roomSender.send({ ...outgoing, signal: untilClosed });
       return queue.run(userId, roomId, sendInTurn, untilClosed);
     }, signal);
   }
 
   /** Like {@link send}; resolves to undefined, without having sent, if the room is encrypted and the file is not. */
-  async sendWithFile(message: SendMessageOptions, isFileEncrypted: boolean): Promise<{ eventId: string } | undefined> {
+  async sendWithFile(message: SendMessageOptions, isFileEncrypted: boolean): Promise<SentMessage | undefined> {
     try {
       return await this.send(message, isFileEncrypted);
     } catch (error) {

@@ -2,6 +2,7 @@ import { clientEventTypes } from '../core/client-event.js';
 import type { Provenance } from '../core/client-event.js';
 import type { DecryptionFailureReason } from '../core/decryption.js';
 import type { SyncKind } from '../core/diagnostic-messages.js';
+import { withheldReasons } from '../core/withheld-keys.js';
 
 /** Kind of OpenTelemetry instrument. `gauge` and `level` are read at collection; a `level` can be summed across processes. */
 export type InstrumentKind = 'counter' | 'duration' | 'gauge' | 'level';
@@ -172,8 +173,14 @@ export const instruments = {
   roomKeys: counter(
     'matrix.encryption.room_keys',
     '{key}',
-    'Room keys on the devices of users, by event: made, received, withheld, stored in a key backup (backed-up), read from a key backup (restored)',
+    'Room keys on the devices of users, by event: made, received, withheld by others, stored in a key backup (backed-up), read from a key backup (restored)',
     { event: ['made', 'received', 'withheld', 'backed-up', 'restored'] },
+  ),
+  keysWithheld: counter(
+    'matrix.encryption.keys_withheld',
+    '{device}',
+    'Devices that did not get a room key of a user, by reason: counted once per session, with m.no_olm once per room',
+    { reason: withheldReasons },
   ),
   keyRequests: counter(
     'matrix.encryption.key_requests',

@@ -58,6 +58,7 @@ export function recordMetrics(diagnostics: Diagnostics, meter: SafeMeter, common
     if (durationMs > 0) series.keyCommitTime.at().add(durationMs / 1_000);
   });
   diagnostics.subscribe('roomKeys', ({ event, count }) => series.roomKeys.at(event).add(count));
+  diagnostics.subscribe('keysWithheld', ({ reason, count }) => series.keysWithheld.at(reason).add(count));
   diagnostics.subscribe('keyRequest', ({ result }) => series.keyRequests.at(result).add());
   diagnostics.subscribe('keyBackupFailed', ({ reason }) => series.keyBackupFailures.at(reason).add());
   diagnostics.subscribe('keysToBackUp', ({ change }) => {
@@ -99,6 +100,7 @@ export function recordMetrics(diagnostics: Diagnostics, meter: SafeMeter, common
     decryptions: series.decryptions.values,
     keyCommits: series.keyCommits.values,
     roomKeys: series.roomKeys.values,
+    keysWithheld: series.keysWithheld.values,
     keyRequests: series.keyRequests.values,
     keyBackup: { waiting: keysToBackUp, failures: series.keyBackupFailures.values },
     gaps: { ...series.gaps.values, events: series.gapEvents.at().value },

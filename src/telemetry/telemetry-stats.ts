@@ -7,6 +7,7 @@ import type {
   RoomKeyEvent,
   SyncKind,
 } from '../core/diagnostic-messages.js';
+import type { WithheldReason } from '../core/withheld-keys.js';
 import type { DurationStats } from './series.js';
 
 /** Requests to one endpoint with the same method, status class and result. */
@@ -44,8 +45,13 @@ export interface TelemetryStats {
   readonly decryptions: Readonly<Record<'decrypted' | DecryptionFailureReason, number>>;
   /** Changes of encryption keys that were stored, and that failed to be stored. */
   readonly keyCommits: { readonly stored: number; readonly failed: number };
-  /** Room keys that the users' devices have made, received, backed up or restored, and keys that were withheld. */
+  /** Room keys that the users' devices have made, received, backed up or restored, and keys that others withheld from them. */
   readonly roomKeys: Readonly<Record<RoomKeyEvent, number>>;
+  /**
+   * Devices that did not get a room key of a user, by reason. A device counts once for each session, with `m.no_olm`
+   * once for each room.
+   */
+  readonly keysWithheld: Readonly<Record<WithheldReason, number>>;
   /** Missing room keys that were requested from the user's key backup. No keys are requested from other devices. */
   readonly keyRequests: Readonly<Record<KeyRequestResult, number>>;
   /** The key backups of running devices. */

@@ -3,6 +3,7 @@ import type { Credentials } from '../core/credentials.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Claim } from '../core/ports/claim.js';
 import type { KeyStore } from '../core/ports/key-store.js';
+import type { KeysWithheld } from '../core/withheld-keys.js';
 import type { EncryptedRooms } from '../encryption/encrypted-rooms.js';
 import type { CryptoStore } from '../encryption/store/crypto-store.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
@@ -16,6 +17,7 @@ export interface EncryptionOptions {
   readonly openKeys: () => Promise<KeyStore>;
   /** Makes a request for which the homeserver may require user-interactive authentication. */
   readonly authenticate: Accounts['authenticate'];
+  readonly onKeysWithheld: (withheld: KeysWithheld) => void;
 }
 
 /** Whether the device's keys are unusable, so that the user needs a new device. */
@@ -57,13 +59,14 @@ export class Encryption {
       this.#openStore(),
       import('../sdk/crypto/user-encryption.js'), // dynamic: not loaded without encryption
     ]);
-    const { settings, authenticate, encryptedRooms } = this.#options;
+    const { settings, authenticate, encryptedRooms, onKeysWithheld } = this.#options;
     return UserEncryption.load(this.#context, store, {
       userId,
       deviceId,
       claim,
       identity: settings.identity,
       encryptedRooms,
+      onKeysWithheld,
       authenticate: (makeRequest) => authenticate(userId, makeRequest),
     });
   }

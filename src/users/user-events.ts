@@ -1,4 +1,5 @@
 import type { MatrixClientManagerError } from '../core/errors.js';
+import type { KeysWithheld } from '../core/withheld-keys.js';
 import type { Gap } from '../delivery/gap-filler.js';
 import type { ClientState, StopReason } from './client-state.js';
 
@@ -25,6 +26,11 @@ export interface UserEvents {
     readonly oldDeviceId: string;
     readonly error: MatrixClientManagerError;
   }) => void;
+  /**
+   * Devices of a room do not get the keys of the user's messages, and cannot decrypt them. Emitted once for each room,
+   * device and reason; again only after the device had got a key, or was not in question meanwhile.
+   */
+  keysWithheld: (event: KeysWithheld) => void;
   /** Events of a room are missing and could not be fetched. */
   gap: (event: Gap) => void;
 }

@@ -24,7 +24,7 @@ const accepted = () => json({ event_id: '$sent' });
 const encryption: MessageEncryption = {
   encrypts: (type) => type === 'm.room.message',
   hasRoom: () => true,
-  encrypt: async ({ content }) => ({ ciphertext: JSON.stringify(content) }),
+  encrypt: async ({ content }) => ({ content: { ciphertext: JSON.stringify(content) } }),
 };
 
 interface Options {

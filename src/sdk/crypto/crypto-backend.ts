@@ -34,15 +34,11 @@ export interface CryptoBackend {
 interface OlmMachine {
   readonly identityKeys: Readonly<Record<'ed25519' | 'curve25519', Base64Key>>;
   readonly userId: { readonly constructor: unknown; toString(): string };
+  readonly deviceId: { readonly constructor: unknown };
   roomKeyCounts(): Promise<{ readonly total: number; readonly backedUp: number; free(): void }>;
   disableBackup(): Promise<void>;
   backupRoomKeys(): Promise<OutgoingRequest | undefined>;
   outgoingRequests(): Promise<readonly Partial<OutgoingRequest>[]>;
-  receiveSyncChanges(...changes: unknown[]): Promise<ProcessedToDeviceMessage[]>;
-  /** A `KeysClaimRequest` for the devices of these users that have no Olm session, and for those marked as broken. */
-  getMissingSessions(userIds: WasmUserId[]): Promise<OutgoingRequest | undefined>;
-  markRequestAsSent(requestId: string, type: number, response: string): Promise<unknown>;
-  getUserDevices(userId: WasmUserId): Promise<{ devices(): WasmDevice[]; free(): void }>;
   queryKeysForUsers(userIds: WasmUserId[]): OutgoingRequest;
   getIdentity(userId: WasmUserId): Promise<WasmIdentity | undefined>;
   getDevice(userId: WasmUserId, deviceId: WasmDeviceId): Promise<WasmDevice | undefined>;
@@ -51,7 +47,18 @@ interface OlmMachine {
   /** Rejects settings that differ from the stored ones. */
   setRoomSettings(roomId: WasmRoomId, settings: object): Promise<void>;
   /** Accepts only the `CollectStrategy` of its own WebAssembly copy. */
-  shareRoomKey(room: unknown, users: unknown, settings: { sharingStrategy: object }): Promise<unknown>;
+  shareRoomKey(
+    room: WasmRoomId,
+    users: readonly WasmUserId[],
+    settings: { sharingStrategy: object },
+  ): Promise<readonly ToDeviceRequest[]>;
+}
+
+/** Messages to devices. */
+export interface ToDeviceRequest {
+  readonly event_type: string;
+  /** JSON with `messages`. */
+  readonly body: string;
 }
 
 interface WasmRoomId {
@@ -64,25 +71,10 @@ interface RoomSettings {
   free(): void;
 }
 
-export interface WasmDevice {
-  readonly deviceId: WasmDeviceId;
-  readonly curve25519Key: (Base64Key & { free(): void }) | undefined;
+interface WasmDevice {
   free(): void;
   isCrossSigningTrusted(): boolean;
-  /** Returns the content of an `m.room.encrypted` event, as JSON. Rejects without an Olm session. */
-  encryptToDeviceEvent(type: string, content: object): Promise<string>;
 }
-
-/** A to-device message after the crypto library has received it. */
-export interface ProcessedToDeviceMessage {
-  /** A value of {@link PROCESSED_MESSAGES}, among others. */
-  readonly type: number;
-  /** The event as JSON: decrypted, if that was possible. */
-  readonly rawEvent: string;
-}
-
-/** Values of `ProcessedToDeviceEventType` of the SDK's WebAssembly. */
-export const PROCESSED_MESSAGES = { undecryptable: 1, clear: 2 } as const;
 
 interface WasmIdentity {
   free(): void;
@@ -94,7 +86,7 @@ interface WasmIdentity {
   identityNeedsUserApproval?(): boolean;
 }
 
-interface WasmDeviceId {
+export interface WasmDeviceId {
   free(): void;
   toString(): string;
 }
@@ -136,8 +128,7 @@ interface Base64Key {
 }
 
 /** A request of the crypto library; some have no body. */
-export interface OutgoingRequest {
-  readonly id?: string | undefined;
+interface OutgoingRequest {
   readonly type: number;
   readonly body: string;
 }
@@ -158,6 +149,7 @@ export interface SyncChanges {
 /** The WebAssembly's `UserId`. Only the class of the SDK's own copy is accepted. */
 export interface WasmUserId {
   free(): void;
+  toString(): string;
 }
 
 /** The class of user ids. Its constructor throws on an id that the crypto library does not accept. */
@@ -167,8 +159,6 @@ export function wasmUserIdClass({ olmMachine }: Pick<CryptoBackend, 'olmMachine'
 
 /** `RequestType.KeysUpload` of the SDK's WebAssembly. */
 export const KEYS_UPLOAD = 0;
-/** `RequestType.KeysClaim` of the SDK's WebAssembly. */
-export const KEYS_CLAIM = 2;
 /** `RequestType.KeysBackup` of the SDK's WebAssembly. */
 export const KEYS_BACKUP = 6;
 

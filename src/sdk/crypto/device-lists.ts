@@ -18,6 +18,7 @@ export class DeviceLists {
   /** In the order in which they began. */
   readonly #fetches = new Set<Fetch>();
   #version = 0;
+  #fetched = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -26,6 +27,11 @@ export class DeviceLists {
   /** Differs after a list or a user's keys have changed. */
   get version(): number {
     return this.#version;
+  }
+
+  /** How many fetches have ended. */
+  get fetched(): number {
+    return this.#fetched;
   }
 
   /** The running fetches of this user's list, or of any list; undefined when it is up to date. */
@@ -39,7 +45,10 @@ export class DeviceLists {
 
   /** @param fetching - fetches the lists of `users` */
   updateBy(fetching: Promise<unknown>, users: readonly string[] | 'all'): void {
-    const end = (): void => void this.#fetches.delete(fetch);
+    const end = (): void => {
+      this.#fetches.delete(fetch);
+      this.#fetched++;
+    };
     const fetch = {
       startedAt: this.#clock.now(),
       ended: fetching.then(end, end),

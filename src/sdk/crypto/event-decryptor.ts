@@ -7,6 +7,7 @@ import { decryption } from '../../core/decryption.js';
 import type { DecryptionFailureReason } from '../../core/decryption.js';
 import { isDeeperThan, MAX_EVENT_DEPTH } from '../../core/json-depth.js';
 import { isObject, isRawEvent } from '../../core/raw-event.js';
+import { RecentIds } from '../../core/recent-ids.js';
 import type { RawEvent } from '../../core/raw-event.js';
 import { cryptoBackend } from './crypto-backend.js';
 import type { DecryptionChecks } from './decryption-checks.js';
@@ -38,6 +39,9 @@ const authorizedTypes: ReadonlySet<string> = new Set(['m.room.redaction', 'm.roo
 
 /** How long a withheld key is searched for in the backup, in milliseconds: another device may have received it. */
 const BACKUP_SEARCH_MS = 5_000;
+
+/** For how many sessions it is remembered that the backup does not have the withheld key. */
+const MOST_WITHHELD_SESSIONS = 1_000;
 
 /** How long after their sync changed device lists are waited for, in milliseconds, where nobody waits for keys. */
 const DEVICE_LISTS_MS = 5_000;
@@ -78,8 +82,8 @@ export class EventDecryptor {
   readonly #checks: EventDecryptorOptions['checks'];
   readonly #deviceLists: EventDecryptorOptions['deviceLists'];
   readonly #decrypted = new WeakMap<RawEvent, Decrypted>();
-  /** Ids of sessions whose keys were withheld and were not found in the backup. */
-  readonly #withheld = new Set<string>();
+  /** Ids of sessions whose keys were withheld and were not found in the backup. Those forgotten are searched for again. */
+  readonly #withheld = new RecentIds(MOST_WITHHELD_SESSIONS);
 
   constructor({ matrixClient, clock, ended, checks, deviceLists }: EventDecryptorOptions) {
     this.#matrixClient = matrixClient;

@@ -6,6 +6,7 @@ import type { Context } from '../../core/context.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
 import type { OpenDeviceOptions } from '../../core/ports/key-store.js';
 import type { EventContent, RawEvent } from '../../core/raw-event.js';
+import type { KeysWithheld } from '../../core/withheld-keys.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
 import type { EncryptedRooms } from '../../encryption/encrypted-rooms.js';
 import type { CryptoStore } from '../../encryption/store/crypto-store.js';
@@ -13,6 +14,7 @@ import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { encryptionFailure } from '../../encryption/encryption-failure.js';
 import { unencryptedTypes } from '../../encryption/room-encryption.js';
 import { ReceivedMessages } from '../../encryption/received-messages.js';
+import { WithheldDevices } from '../../encryption/withheld-devices.js';
 import { DecryptionChecks } from './decryption-checks.js';
 import { DeviceLists } from './device-lists.js';
 import { EventDecryptor } from './event-decryptor.js';
@@ -20,20 +22,22 @@ import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
 import type { AuthUploadDeviceSigningKeys, IdentitySettings } from '../../encryption/identity/identity-options.js';
 import { maintainIdentity } from './identity-upkeep.js';
-import { OlmSessionRecovery } from './olm-session-recovery.js';
+import { deviceCheck, watchKeySharing } from './key-sharing.js';
 import { RoomEncryptors } from './room-encryptors.js';
 import { RoomKeyMetrics } from './room-key-metrics.js';
 import { SenderChecks } from './sender-checks.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
 import { skipEmptySyncChanges } from './sync-changes.js';
-import type { MessageEncryption } from '../../sending/room-sender.js';
+import type { EncryptedMessage, MessageEncryption } from '../../sending/room-sender.js';
 import { UnreadableEvents } from '../../encryption/unreadable-events.js';
 
 export interface UserEncryptionOptions extends OpenDeviceOptions {
   readonly encryptedRooms: EncryptedRooms;
   readonly identity: IdentitySettings;
   readonly authenticate: AuthUploadDeviceSigningKeys;
+  /** Called when devices in a room do not get the key of the user's messages. */
+  readonly onKeysWithheld: (withheld: KeysWithheld) => void;
 }
 
 /** A message to be encrypted. */
@@ -75,6 +79,7 @@ export class UserEncryption implements MessageEncryption {
   /** Called after the SDK has processed a sync. */
   readonly #syncListeners = new Set<() => void>();
   readonly #deviceLists: DeviceLists;
+  #withheldDevices: WithheldDevices | undefined;
 
   private constructor(context: Context, store: DeviceStore, options: UserEncryptionOptions) {
     this.userId = options.userId;
@@ -121,7 +126,7 @@ export class UserEncryption implements MessageEncryption {
     resumes: boolean,
     onFault: (error: MatrixClientManagerError) => void,
   ): Promise<void> {
-    const { identity, authenticate, encryptedRooms } = this.#options;
+    const { userId, identity, authenticate, encryptedRooms, onKeysWithheld: onWithheld } = this.#options;
     const context = this.#context;
     const { signal: ended } = this.#ended;
     this.#onFault = onFault;
@@ -131,10 +136,13 @@ export class UserEncryption implements MessageEncryption {
     this.#matrixClient = matrixClient;
     skipEmptySyncChanges(matrixClient, context.clock);
     const crypto = cryptoBackend(matrixClient);
-    const { run } = this.#crypto;
-    void new OlmSessionRecovery(context, { crypto, run, store: this.#store, ended });
     this.#encryptors = new RoomEncryptors(crypto, encryptedRooms);
     this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, context.diagnostics, ended);
+    const { diagnostics } = context;
+    const fetchedLists = (): number => this.#deviceLists.fetched;
+    const withheld = new WithheldDevices({ store: this.#store, fetchedLists, exists: deviceCheck(crypto) });
+    this.#withheldDevices = withheld;
+    watchKeySharing(crypto, { userId, devices: withheld, diagnostics, onWithheld });
     const { promise, resolve } = Promise.withResolvers<void>();
     if (identity.crossSigning) this.#signingAttempted = promise;
     this.#identity = new Identity(context, {
@@ -259,10 +267,10 @@ export class UserEncryption implements MessageEncryption {
   }
 
   /**
-   * Returns the content to send as `m.room.encrypted`, after sharing the room key with the devices in the room. Waits up to
-   * `ROOM_TIMEOUT_MS` until the client has the room. Rejects with `ENCRYPTION_FAILED` or the homeserver's error.
+   * Returns the content to send as `m.room.encrypted`, after sharing the room key with the devices in the room, and the
+   * devices that did not get the key. Waits up to `ROOM_TIMEOUT_MS` until the client has the room. Rejects with `ENCRYPTION_FAILED` or the homeserver's error.
    */
-  async encrypt({ roomId, type, content, signal }: ClearMessage): Promise<EventContent> {
+  async encrypt({ roomId, type, content, signal }: ClearMessage): Promise<EncryptedMessage> {
     const ended = signal ? AbortSignal.any([signal, this.#ended.signal]) : this.#ended.signal;
     const { userId } = this;
     const operation = `encrypting for ${roomId}`;
@@ -279,7 +287,8 @@ export class UserEncryption implements MessageEncryption {
       if (this.#failure) throw this.#failure;
       throw encryptionFailure(error, operation, { userId, roomId, code: 'ENCRYPTION_FAILED' }, '; nothing was sent');
     }
-    return event.getWireContent();
+    const encrypted = event.getWireContent();
+    return { content: encrypted, ...(await this.#withheldDevices?.of(roomId, encrypted.session_id)) };
   }
 
   /** Aborted just before the client is stopped: calls of the crypto library no longer settle after that. */

@@ -105,7 +105,9 @@ describe('EventDecryptor', () => {
       /** As the SDK does when a key comes. */
       const retry = (): unknown => asked[0]?.attemptDecryption(crypto as never, { isRetry: true });
       const wait = { until: clock.now() + 30_000, signal };
-      return { clock, key, retry, decrypt: () => decryptor.decrypt('!r:x', sealed, wait) };
+      const decrypt = (sessionId = 's') =>
+        decryptor.decrypt('!r:x', { ...sealed, content: { ...sealed.content, session_id: sessionId } }, wait);
+      return { clock, key, retry, decrypt };
     }
 
     it('waits for what the backup has', async () => {
@@ -126,6 +128,23 @@ describe('EventDecryptor', () => {
       await clock.advance(1);
       expect(await first).toMatchObject({ [decryption]: { state: 'failed', reason: 'withheld' } });
       expect(await decrypt()).toMatchObject({ [decryption]: { state: 'failed', reason: 'withheld' } });
+    });
+
+    it('remembers the last 1,000 sessions that the backup lacks', async () => {
+      const { clock, decrypt } = withheld('1');
+      const waits = async (sessionId: string): Promise<boolean> => {
+        const event = decrypt(sessionId);
+        await clock.advance(0);
+        const isWaiting = clock.pendingTimers > 0;
+        await clock.advance(5_000);
+        await event;
+        return isWaiting;
+      };
+      const sessions = Array.from({ length: 1_001 }, (_value, n) => `s${n}`);
+      const all = Promise.all(sessions.map((sessionId) => decrypt(sessionId)));
+      await clock.advance(5_000);
+      await all;
+      expect([await waits('s1000'), await waits('s1'), await waits('s0')]).toEqual([false, false, true]);
     });
 
     it('does not wait without a backup', async () => {

@@ -27,6 +27,7 @@ it('a message for a room that the client does not receive is given up after 30 s
     identity,
     encryptedRooms: new EncryptedRooms(context, memoryStorage()),
     authenticate: () => Promise.reject(new Error('not needed')),
+    onKeysWithheld: none,
   });
   const client = clientWith();
   await encryption.open(client, false, () => {});

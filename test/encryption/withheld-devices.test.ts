@@ -1,0 +1,229 @@
+import { describe, expect, it } from 'vitest';
+import { WithheldDevices } from '../../src/encryption/withheld-devices.js';
+import type {
+  KeyShare,
+  NewlyWithheld,
+  ToldDevice,
+  WithheldDevicesOptions,
+} from '../../src/encryption/withheld-devices.js';
+import type { WithheldReason } from '../../src/index.js';
+
+const room = '!r:x';
+const told = (
+  userId: string,
+  deviceId: string,
+  reason: WithheldReason = 'm.unverified',
+  sessionId = 's1',
+): ToldDevice => ({
+  userId,
+  deviceId,
+  reason,
+  sessionId: reason === 'm.no_olm' ? undefined : sessionId,
+});
+const crowd = (size: number, sessionId = 's1'): ToldDevice[] =>
+  Array.from({ length: size }, (_value, n) => told(`@u${n}:x`, 'D', 'm.unverified', sessionId));
+const none = { told: [], given: [], members: undefined };
+
+/** @param options - of a store that fails, or devices that are gone */
+function setUp(options: Partial<WithheldDevicesOptions> = {}) {
+  const records = new Map<string, Uint8Array>();
+  const calls: string[] = [];
+  const store: WithheldDevicesOptions['store'] = {
+    readReceived: async (name) => {
+      calls.push(`read ${name}`);
+      return records.get(name);
+    },
+    writeReceived: async (name, record) => {
+      calls.push(`write ${name}`);
+      records.set(name, record);
+    },
+  };
+  const open = (): WithheldDevices =>
+    new WithheldDevices({ store, fetchedLists: () => 0, exists: async () => true, ...options });
+  return { records, calls, open, devices: open() };
+}
+
+/** Resolves to what is reported. */
+async function share(devices: WithheldDevices, what: Partial<KeyShare>, roomId = room) {
+  const reports: NewlyWithheld[] = [];
+  const hasAny = await devices.hasAny(roomId);
+  await devices.note(roomId, { ...none, ...what }, (newly) => reports.push(newly));
+  return { hasAny, reports, report: reports[0] };
+}
+
+describe('devices that get no keys', () => {
+  it('are named up to 100, and counted beyond, also those that are not remembered one by one', async () => {
+    const { devices, open } = setUp();
+    const all = crowd(10_000);
+    const { report } = await share(devices, { told: all });
+    expect(report?.devices).toEqual(all.slice(0, 100).map(({ sessionId: _session, ...device }) => device));
+    expect(report?.count).toBe(10_000);
+    expect(report?.counts).toEqual(new Map([['m.unverified', 10_000]]));
+    for (const each of [devices, open()]) {
+      const { keysWithheld, keysWithheldCount } = await each.of(room, 's1');
+      expect(keysWithheld).toHaveLength(100);
+      expect(keysWithheldCount).toBe(10_000);
+    }
+    // The next session has the same devices.
+    const again = await share(devices, { told: crowd(10_000, 's2') });
+    expect(again.report).toMatchObject({ devices: [], count: 0 });
+    expect(again.report?.counts).toEqual(new Map([['m.unverified', 10_000]]));
+    expect((await devices.of(room, 's2')).keysWithheldCount).toBe(10_000);
+  });
+
+  it('keep a record of bounded size for each room', async () => {
+    const { devices, records } = setUp();
+    await share(devices, { told: crowd(10_000) });
+    expect([...records.keys()]).toEqual([JSON.stringify(['withheld', room])]);
+    expect([...records.values()][0]?.length).toBeLessThan(50_000);
+  });
+
+  it('are those of their session only', async () => {
+    const { devices } = setUp();
+    await share(devices, { told: [told('@a:x', 'A')] });
+    expect(await devices.of(room, 's1')).toMatchObject({ keysWithheldCount: 1 });
+    expect(await devices.of(room, 's2')).toEqual({});
+    expect(await devices.of(room, undefined)).toEqual({});
+    await share(devices, { told: [told('@b:x', 'B', 'm.blacklisted', 's2')] });
+    expect(await devices.of(room, 's2')).toEqual({
+      keysWithheld: [{ userId: '@b:x', deviceId: 'B', reason: 'm.blacklisted' }],
+      keysWithheldCount: 1,
+    });
+  });
+
+  it('are reported again for another reason, and after they had got a key', async () => {
+    const { devices } = setUp();
+    const device = { userId: '@a:x', deviceId: 'A' };
+    const reported = async (what: Partial<KeyShare>) => (await share(devices, what)).report?.devices;
+    expect(await reported({ told: [told('@a:x', 'A')] })).toEqual([{ ...device, reason: 'm.unverified' }]);
+    expect(await reported({ told: [told('@a:x', 'A', 'm.unverified', 's2')] })).toEqual([]);
+    expect(await reported({ told: [told('@a:x', 'A', 'm.blacklisted', 's3')] })).toEqual([
+      { ...device, reason: 'm.blacklisted' },
+    ]);
+    expect(await reported({ given: [device] })).toBe(undefined);
+    expect(await devices.of(room, 's3')).toEqual({});
+    expect(await reported({ told: [told('@a:x', 'A', 'm.blacklisted', 's4')] })).toHaveLength(1);
+  });
+
+  it('are told once if the message to them has to be sent again, and not if the key goes along', async () => {
+    const { devices } = setUp();
+    await share(devices, { told: [told('@a:x', 'A')] });
+    const repeated = { told: [told('@a:x', 'A')] };
+    expect((await share(devices, repeated)).reports).toEqual([]);
+    expect((await share(devices, { ...repeated, given: [{ userId: '@a:x', deviceId: 'A' }] })).reports).toEqual([]);
+    expect(await devices.of(room, 's1')).toEqual({});
+  });
+
+  it('without an Olm session get no key in any room, until one arrives', async () => {
+    const { devices, open } = setUp();
+    const device = { userId: '@a:x', deviceId: 'A' };
+    const withheld = { ...device, reason: 'm.no_olm' };
+    expect((await share(devices, { told: [told('@a:x', 'A', 'm.no_olm')] })).report?.devices).toEqual([withheld]);
+    const members = new Set(['@a:x']);
+    for (const each of [devices, open()]) {
+      const other = await share(each, { members }, '!other:x');
+      expect(other.hasAny).toBe(true);
+      expect(other.reports).toHaveLength(each === devices ? 1 : 0);
+      expect(await each.of('!other:x', 'any')).toEqual({ keysWithheld: [withheld], keysWithheldCount: 1 });
+    }
+    expect((await share(devices, { members: new Set(['@b:x']) }, '!without-them:x')).reports).toEqual([]);
+    await share(devices, { given: [device], members });
+    await share(devices, { members }, '!other:x');
+    expect(await devices.of('!other:x', 'any')).toEqual({});
+    expect((await share(open(), { members }, '!third:x')).hasAny).toBe(false);
+  });
+
+  it('without an Olm session are looked for after device lists were fetched, not with each message', async () => {
+    let [fetched, isThere, looked] = [0, true, 0];
+    const exists = async (): Promise<boolean> => (looked++, isThere);
+    const { devices, open } = setUp({ fetchedLists: () => fetched, exists });
+    const members = new Set(['@a:x']);
+    await share(devices, { told: [told('@a:x', 'A', 'm.no_olm')] });
+    for (let n = 0; n < 3; n++) await share(devices, { members });
+    expect(looked).toBe(1);
+    isThere = false;
+    await share(devices, { members });
+    expect(await devices.of(room, 's1')).toMatchObject({ keysWithheldCount: 1 });
+    fetched++;
+    await share(devices, { members });
+    expect(await devices.of(room, 's1')).toEqual({});
+    expect(await open().hasAny(room)).toBe(false);
+  });
+
+  it('of users who are not in the room are not named', async () => {
+    const { devices } = setUp();
+    await share(devices, { told: [told('@a:x', 'A'), told('@b:x', 'B')] });
+    expect((await share(devices, { members: new Set(['@b:x']) })).reports).toEqual([]);
+    expect(await devices.of(room, 's1')).toMatchObject({ keysWithheld: [{ userId: '@b:x' }], keysWithheldCount: 1 });
+    await share(devices, { members: new Set(['@a:x', '@b:x']) });
+    expect(await devices.of(room, 's1')).toMatchObject({ keysWithheldCount: 2 });
+  });
+
+  it('may have any id', async () => {
+    const { devices } = setUp();
+    const strange = [told('@a:x', '__proto__'), told('@a:x', 'with\0NUL'), told('@a:x', '')];
+    await share(devices, { told: strange });
+    const { keysWithheld } = await devices.of(room, 's1');
+    expect(keysWithheld?.map(({ userId, deviceId }) => [userId, deviceId])).toEqual([
+      ['@a:x', '__proto__'],
+      ['@a:x', 'with\0NUL'],
+      ['@a:x', ''],
+    ]);
+  });
+
+  it('are read again for rooms that are not in memory any more', async () => {
+    const { devices, calls } = setUp();
+    await share(devices, { told: [told('@a:x', 'A')] });
+    for (let n = 0; n < 100; n++) await share(devices, {}, `!${n}:x`);
+    calls.length = 0;
+    expect(await devices.of(room, 's1')).toMatchObject({ keysWithheldCount: 1 });
+    expect(await devices.of(room, 's1')).toMatchObject({ keysWithheldCount: 1 });
+    expect(calls).toEqual([`read ${JSON.stringify(['withheld', room])}`]);
+  });
+
+  it('cost nothing where there are none', async () => {
+    const { devices, calls } = setUp();
+    await share(devices, { given: [{ userId: '@a:x', deviceId: 'A' }] });
+    calls.length = 0;
+    expect((await share(devices, {})).hasAny).toBe(false);
+    expect(await devices.of(room, 's1')).toEqual({});
+    expect(calls).toEqual([]);
+  });
+
+  it.each([
+    'no JSON',
+    '[]',
+    'null',
+    '7',
+    '{"session":1,"devices":{},"others":"many"}',
+    '{"session":"s1","devices":[1,null,["a"],[1,"m.no_olm"],["@a:x\\u0000A","because"]]}',
+  ])('begin anew with a record of %s', async (text) => {
+    const { devices, records } = setUp();
+    for (const name of [JSON.stringify(['withheld', room]), JSON.stringify(['withheld'])])
+      records.set(name, Buffer.from(text));
+    expect(await devices.hasAny(room)).toBe(false);
+    expect(await devices.of(room, 's1')).toEqual({});
+    expect((await share(devices, { told: [told('@a:x', 'A')] })).report?.count).toBe(1);
+  });
+
+  it('do not prevent a send when the store fails', async () => {
+    const fails = (): Promise<never> => Promise.reject(new Error('the disk is full'));
+    const { devices } = setUp({ store: { readReceived: fails, writeReceived: fails } });
+    const { report } = await share(devices, { told: [told('@a:x', 'A'), told('@b:x', 'B', 'm.no_olm')] });
+    expect(report?.count).toBe(2);
+    expect(await devices.of(room, 's1')).toMatchObject({ keysWithheldCount: 2 });
+  });
+
+  it('are not lost if two rooms are shared with at once', async () => {
+    const { devices, open } = setUp();
+    const members = new Set(['@a:x', '@b:x']);
+    await Promise.all([
+      share(devices, { told: [told('@a:x', 'A', 'm.no_olm')] }),
+      share(devices, { told: [told('@b:x', 'B', 'm.no_olm')] }, '!other:x'),
+    ]);
+    for (const each of [devices, open()]) {
+      await share(each, { members }, '!third:x');
+      expect(await each.of('!third:x', 's')).toMatchObject({ keysWithheldCount: 2 });
+    }
+  });
+});
