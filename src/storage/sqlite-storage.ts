@@ -45,7 +45,7 @@ class SqliteRecordStore implements RecordStore {
     const { clock, flushIntervalMs, logger, onCorruption } = options;
     this.#reporting = { logger, onCorruption };
     this.#file = openDatabase(options);
-    const { database, vault } = this.#file;
+    const { database, vault, sync } = this.#file;
     this.#records = new SealedRecords(
       database,
       vault,
@@ -56,6 +56,7 @@ class SqliteRecordStore implements RecordStore {
       database,
       clock,
       flushIntervalMs,
+      sync,
       toError: (error) => this.#toError(error),
       onBegin: () => (this.#damaged = []),
       onCommitted: () => this.#reportDamaged(),
@@ -73,7 +74,7 @@ class SqliteRecordStore implements RecordStore {
   }
 
   async #close(): Promise<void> {
-    this.#queue.drain();
+    await this.#queue.drain();
     try {
       this.#file.close();
     } catch (error) {

@@ -16,24 +16,32 @@ interface QueuedTask extends Task<unknown> {
   readonly reject: (error: unknown) => void;
 }
 
+/** A task whose transaction is committed. */
+interface CommittedTask {
+  readonly task: QueuedTask;
+  readonly result: unknown;
+}
+
 interface QueueOptions {
   readonly database: DatabaseSync;
   readonly clock: Clock;
   readonly flushIntervalMs: number;
+  /** Makes committed transactions survive a power failure. Undefined if only SQLite can do that, during a commit. */
+  readonly sync: (() => Promise<void>) | undefined;
   /** Converts the error of a failed transaction to the error that its task rejects with. */
   readonly toError: (error: unknown) => Error;
   /** Called before each transaction. */
-  readonly onBegin: () => void;
+  readonly onBegin?: () => void;
   /** Called after each committed transaction. */
-  readonly onCommitted: () => void;
+  readonly onCommitted?: () => void;
 }
 
 /** Maximum number of tasks per transaction. Longer transactions would block the event loop. */
 const TASKS_PER_TRANSACTION = 200;
 
 /**
- * Runs tasks in order, and combines many of them in one transaction. A task's promise settles after the commit. The tasks
- * of a failed transaction are repeated one by one, so that only the failing task and later tasks of the same user reject.
+ * Runs tasks in order, and combines many of them in one transaction. A task's promise settles after the commit, and with
+ * `power` when the commit is on disk: while one write to the disk runs, the next tasks wait for a common one. The tasks of a failed transaction are repeated one by one, so that only the failing task and later tasks of the same user reject.
  */
 export class CommitQueue {
   readonly #options: QueueOptions;
@@ -41,9 +49,13 @@ export class CommitQueue {
   #timer: { readonly handle: TimerHandle } | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #synchronous: 'FULL' | 'NORMAL' | undefined;
+  #unsynced: CommittedTask[] = [];
+  /** Resolves when nothing is unsynced. */
+  #syncing: Promise<void> | undefined;
 
   constructor(options: QueueOptions) {
     this.#options = options;
+    if (options.sync) this.#setSynchronous('NORMAL');
   }
 
   add<T>(task: Task<T>): Promise<T> {
@@ -53,10 +65,11 @@ export class CommitQueue {
     });
   }
 
-  /** Runs all queued tasks synchronously. */
-  drain(): void {
+  /** Runs all queued tasks synchronously. Resolves when they are on disk. */
+  async drain(): Promise<void> {
     while (this.#tasks.length > 0) this.#runNext();
     this.#cancel();
+    await this.#syncing;
   }
 
   #schedule(mayWait: boolean): void {
@@ -87,7 +100,7 @@ export class CommitQueue {
     const tasks = this.#tasks.splice(0, TASKS_PER_TRANSACTION);
     try {
       const results = this.#transaction(tasks);
-      for (const [i, task] of tasks.entries()) task.resolve(results[i]);
+      for (const [i, task] of tasks.entries()) this.#resolve({ task, result: results[i] });
     } catch (error) {
       const [only] = tasks;
       if (tasks.length === 1 && only) only.reject(this.#options.toError(error));
@@ -101,7 +114,7 @@ export class CommitQueue {
       try {
         if (failed.has(task.userId)) throw failed.get(task.userId);
         const [result] = this.#transaction([task]);
-        task.resolve(result);
+        this.#resolve({ task, result });
       } catch (error) {
         failed.set(task.userId, error);
         task.reject(this.#options.toError(error));
@@ -111,11 +124,34 @@ export class CommitQueue {
 
   #transaction(tasks: readonly QueuedTask[]): unknown[] {
     const { database, onBegin, onCommitted } = this.#options;
-    this.#setSynchronous(tasks.some((task) => task.durability === 'power') ? 'FULL' : 'NORMAL');
-    onBegin();
+    const syncsItself = !this.#options.sync && tasks.some((task) => task.durability === 'power');
+    this.#setSynchronous(syncsItself ? 'FULL' : 'NORMAL');
+    onBegin?.();
     const results = inTransaction(database, () => tasks.map((task) => task.run()));
-    onCommitted();
+    onCommitted?.();
     return results;
+  }
+
+  #resolve(committed: CommittedTask): void {
+    const { task, result } = committed;
+    const { sync } = this.#options;
+    if (!sync || task.durability !== 'power') return task.resolve(result);
+    this.#unsynced.push(committed);
+    this.#syncing ??= this.#syncAll(sync);
+  }
+
+  async #syncAll(sync: () => Promise<void>): Promise<void> {
+    await Promise.resolve(); // the other tasks of the transaction share the write
+    while (this.#unsynced.length > 0) {
+      const committed = this.#unsynced.splice(0);
+      try {
+        await sync();
+        for (const { task, result } of committed) task.resolve(result);
+      } catch (error) {
+        for (const { task } of committed) task.reject(this.#options.toError(error));
+      }
+    }
+    this.#syncing = undefined;
   }
 
   /** In WAL mode both modes survive a kill. FULL adds an fsync, which also covers all earlier transactions. */

@@ -9,6 +9,7 @@ import type { Layout } from './layout.js';
 import { migrate, probeLayout } from './layout.js';
 import { reportCorruption, setAside } from './report-corruption.js';
 import { lockedError, lockFile } from './file-lock.js';
+import { LogSync } from './log-sync.js';
 import { createKeyring, openKeyring } from './keyring.js';
 import { storageLayout } from './schema.js';
 import { isBusy, isDamage, storageError } from './sqlite-errors.js';
@@ -21,6 +22,8 @@ export interface OpenDatabase {
   readonly path: string;
   readonly database: DatabaseSync;
   readonly vault: Vault;
+  /** Like {@link LogSync.sync}; undefined if the file has no write-ahead log. */
+  readonly sync: (() => Promise<void>) | undefined;
   /** Closes the file and releases its lock. */
   close(): void;
 }
@@ -109,7 +112,12 @@ function openOnce(path: string, options: OpenOptions, layout: Layout): OpenDatab
       if (version < layout.migrations.length) migrate(database, layout, version);
       return existingKey ?? createDataKey(database, options.secret);
     });
-    return { path, database, vault: new Vault(dataKey), close: () => database.close() };
+    const log = pragma(database, 'journal_mode') === 'wal' ? new LogSync(path) : undefined;
+    const close = (): void => {
+      log?.close();
+      database.close();
+    };
+    return { path, database, vault: new Vault(dataKey), sync: log && (() => log.sync()), close };
   } catch (error) {
     database.close();
     if (isBusy(error)) throw lockedError(path, error);
@@ -145,9 +153,8 @@ function restrictPermissions(path: string, logger: Logger): void {
 
 /** The file's schema version, or 0 if it is empty. Does not write. */
 function readSchemaVersion(database: DatabaseSync, path: string, layout: Layout): number {
-  const pragma = (name: string): unknown => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
-  const version = Number(pragma('user_version'));
-  const application = Number(pragma('application_id'));
+  const version = Number(pragma(database, 'user_version'));
+  const application = Number(pragma(database, 'application_id'));
   const tables = database.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'];
   if (application === 0 && version === 0 && tables === 0) return 0;
   if (application !== layout.applicationId) {
@@ -162,6 +169,10 @@ function readSchemaVersion(database: DatabaseSync, path: string, layout: Layout)
   }
   if (version < 1) throw new DamagedFileError('the schema version is missing');
   return version;
+}
+
+function pragma(database: DatabaseSync, name: string): unknown {
+  return Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
 }
 
 function checkIntegrity(database: DatabaseSync, layout: Layout, version: number): void {
@@ -188,9 +199,10 @@ function openDataKey(database: DatabaseSync, path: string, secret: string | Uint
 
 function configure(database: DatabaseSync): void {
   // fullfsync: on macOS a plain fsync does not flush the drive's cache. It has no effect on other systems.
+  // wal_checkpoint: what a killed process has committed may not be on disk.
   database.exec(
     `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
-     PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 16777216`,
+     PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 16777216; PRAGMA wal_checkpoint`,
   );
 }
 

@@ -8,7 +8,11 @@ const patient = { ...quick, durability: 'process-later' } as const;
 const safe = { ...quick, durability: 'power' } as const;
 
 /** A queue on a database that only writes down what it is told. */
-function recording({ flushIntervalMs = 0, failing = [] as string[] } = {}) {
+function recording({
+  flushIntervalMs = 0,
+  failing = [] as string[],
+  sync = undefined as (() => Promise<void>) | undefined,
+} = {}) {
   const log: string[] = [];
   const clock = new ManualClock();
   const exec = (sql: string): void => {
@@ -22,6 +26,7 @@ function recording({ flushIntervalMs = 0, failing = [] as string[] } = {}) {
     database: { exec } as DatabaseSync,
     clock,
     flushIntervalMs,
+    sync,
     toError: (error) => error as Error,
     onBegin: () => log.push('begin'),
     onCommitted: () => log.push('committed'),
@@ -55,6 +60,41 @@ describe('CommitQueue', () => {
     expect(log.filter((sql) => sql.startsWith('PRAGMA'))).toEqual([
       'PRAGMA synchronous = FULL',
       'PRAGMA synchronous = NORMAL',
+    ]);
+  });
+
+  it('settles what has to be on disk after a sync, which the tasks of its time share', async () => {
+    const syncs: PromiseWithResolvers<void>[] = [];
+    const sync = (): Promise<void> => {
+      syncs.push(Promise.withResolvers());
+      return syncs.at(-1)?.promise ?? Promise.resolve();
+    };
+    const { queue, log, task } = recording({ sync });
+    const add = async (name: string, kind: typeof quick | typeof safe): Promise<unknown> =>
+      queue.add({ ...kind, run: task(name) }).then(
+        () => log.push(`${name} settled`),
+        (error: Error) => log.push(`${name}: ${error.message}`),
+      );
+    const settled = (): string[] => log.filter((entry) => entry.includes('settled') || entry.includes(':'));
+    const first = [add('1', safe), add('2', safe)];
+    await add('3', quick);
+    expect([settled(), syncs.length]).toEqual([['3 settled'], 1]);
+    const second = [add('4', safe)];
+    await add('5', quick);
+    second.push(add('6', safe));
+    await add('7', quick);
+    expect(syncs.length).toBe(1);
+    syncs[0]?.resolve();
+    await Promise.all(first);
+    expect(settled().slice(-2)).toEqual(['1 settled', '2 settled']);
+    const draining = queue.drain().then(() => log.push('drained:'));
+    syncs[1]?.reject(new Error('the disk is broken'));
+    await Promise.all(second);
+    await draining;
+    expect(settled().slice(-3)).toEqual(['4: the disk is broken', '6: the disk is broken', 'drained:']);
+    expect([syncs.length, log.filter((entry) => entry.startsWith('PRAGMA'))]).toEqual([
+      2,
+      ['PRAGMA synchronous = NORMAL'],
     ]);
   });
 

@@ -1,8 +1,9 @@
+import type { Clock } from '../../../core/clock.js';
 import type { Context } from '../../../core/context.js';
-import { nextEventLoopTurn } from '../../../core/event-loop.js';
 import type { DeviceHandle, DeviceId, KeyChange, KeyStore, OpenDeviceOptions } from '../../../core/ports/key-store.js';
 import { checkArgument } from '../../../core/validation.js';
 import { fileOptions } from '../../../storage/sqlite-storage-options.js';
+import { CommitQueue } from '../../../storage/sqlite/commit-queue.js';
 import { createKeyring } from '../../../storage/sqlite/keyring.js';
 import type { OpenDatabase } from '../../../storage/sqlite/open-database.js';
 import { openDatabase } from '../../../storage/sqlite/open-database.js';
@@ -20,20 +21,22 @@ import { createDeviceKey, DeviceRecords, unwrapDeviceKey, wrapDeviceKey } from '
 
 /**
  * The end-to-end keys of all users in one SQLite file, for one process at a time. Every record is encrypted with its
- * device's own key, which is encrypted with the secret. A commit blocks the event loop until it is on disk.
+ * device's own key, which is encrypted with the secret. Changes of one turn of the event loop, of all devices, share one
+ * transaction.
  */
 export class SqliteKeyStore implements KeyStore {
   readonly #opened: OpenDatabase;
   readonly #file: CryptoFile;
   readonly #counters: CounterFile;
   readonly #held = new HeldDevices();
+  readonly #queue: CommitQueue;
   #vault: Vault;
-  #receivedToWrite: { readonly records: DeviceRecords; readonly name: string; readonly record: Uint8Array }[] = [];
-  /** Writes what waits in {@link #receivedToWrite}. */
-  #receivedWrite: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(opened: OpenDatabase, counters: CounterFile) {
+  private constructor(clock: Clock, opened: OpenDatabase, counters: CounterFile) {
+    const { database, sync, path } = opened;
+    const toError = (error: unknown): Error => storageError('write', path, error);
+    this.#queue = new CommitQueue({ database, clock, flushIntervalMs: 0, sync, toError });
     this.#opened = opened;
     this.#file = new CryptoFile(opened.database);
     this.#vault = opened.vault;
@@ -53,6 +56,7 @@ export class SqliteKeyStore implements KeyStore {
     try {
       const inMemory = opened.path === ':memory:';
       return new SqliteKeyStore(
+        clock,
         opened,
         new CounterFile(counterPath ?? (inMemory ? undefined : `${opened.path}.counters`)),
       );
@@ -80,11 +84,10 @@ export class SqliteKeyStore implements KeyStore {
           commits: row.commits,
           restorePending: row.restore_pending === 1,
           databases,
-          write: async (changes) => this.#write(device, records, changes),
-          setRestorePending: async (pending) =>
-            this.#runOnFile(() => this.#file.setRestorePending(row.id, pending), 'write'),
+          write: (changes) => this.#write(device, records, changes),
+          setRestorePending: async (pending) => this.#changeNow(() => this.#file.setRestorePending(row.id, pending)),
           readReceived: async (name) => this.#runOnFile(() => records.readReceived(name)),
-          writeReceived: async (name, record) => this.#writeReceived(records, name, record),
+          writeReceived: (name, record) => this.#writeReceived(device, records, name, record),
         };
       } catch (error) {
         throw this.#closing ? closedError() : storageError('use', this.#opened.path, error);
@@ -96,7 +99,7 @@ export class SqliteKeyStore implements KeyStore {
     this.#held.assertFree({ userId, deviceId });
     const row = this.#runOnFile(() => this.#findDevice({ userId, deviceId }));
     if (!row) return false;
-    this.#runOnFile(() => inTransaction(this.#opened.database, () => this.#file.deleteDevice(row.id)));
+    await this.#changeNow(() => this.#file.deleteDevice(row.id));
     return true;
   }
 
@@ -104,18 +107,17 @@ export class SqliteKeyStore implements KeyStore {
     checkArgument('secret', fileOptions.secret, secret);
     const { keyring, dataKey } = createKeyring(secret);
     const next = new Vault(dataKey);
-    this.#runOnFile(() =>
-      inTransaction(this.#opened.database, () => {
-        this.#file.setKeyring(keyring);
-        for (const row of this.#file.allDevices()) {
-          const device = { userId: row.user_id, deviceId: row.device_id };
-          const key = unwrapDeviceKey(this.#vault, device, row.sealed_key);
-          // An altered key stays as it is: opening its device reports it.
-          if (key) this.#file.setKey(row.id, wrapDeviceKey(next, device, key));
-        }
-      }),
-    );
-    this.#vault = next;
+    const changing = this.#changeNow(() => {
+      this.#file.setKeyring(keyring);
+      for (const row of this.#file.allDevices()) {
+        const device = { userId: row.user_id, deviceId: row.device_id };
+        const key = unwrapDeviceKey(this.#vault, device, row.sealed_key);
+        // An altered key stays as it is: opening its device reports it.
+        if (key) this.#file.setKey(row.id, wrapDeviceKey(next, device, key));
+      }
+    });
+    this.#vault = next; // before the wait: a device that is opened meanwhile needs it
+    await changing;
   }
 
   close(): Promise<void> {
@@ -129,6 +131,7 @@ export class SqliteKeyStore implements KeyStore {
 
   async #close(): Promise<void> {
     await this.#held.releaseAll();
+    await this.#queue.drain();
     try {
       this.#counters.close();
     } finally {
@@ -136,43 +139,32 @@ export class SqliteKeyStore implements KeyStore {
     }
   }
 
-  #write({ userId, deviceId }: DeviceId, records: DeviceRecords, changes: readonly KeyChange[]): number {
-    try {
-      const commits = inTransaction(this.#opened.database, () => records.write(changes));
-      // After the transaction: a crash in between leaves a lower count, which is not reported as a rollback. Before
-      // the SDK continues: no message is sent with keys whose rollback would not be detected.
-      this.#counters.raise(userId, deviceId, commits);
-      return commits;
-    } catch (error) {
-      throw storageError('write', this.#opened.path, error);
-    }
+  async #write({ userId, deviceId }: DeviceId, records: DeviceRecords, changes: readonly KeyChange[]): Promise<number> {
+    const commits = await this.#queue.add({ userId, durability: 'power', run: () => records.write(changes) });
+    // After the commit is on disk: a crash in between leaves a lower count, which is not reported as a rollback. Before
+    // the SDK continues: no message is sent with keys whose rollback would not be detected.
+    this.#counters.raise(userId, deviceId, commits);
+    return commits;
   }
 
-  /** Writes all records of one turn of the event loop in one transaction. */
-  #writeReceived(records: DeviceRecords, name: string, record: Uint8Array): Promise<void> {
-    this.#receivedToWrite.push({ records, name, record: new Uint8Array(record) });
-    this.#receivedWrite ??= nextEventLoopTurn().then(() => {
-      this.#receivedWrite = undefined;
-      const waiting = this.#receivedToWrite.splice(0);
-      try {
-        this.#withoutSync(() => waiting.forEach((one) => one.records.writeReceived(one.name, one.record)));
-      } catch (error) {
-        for (const one of waiting) one.records.recountReceived();
-        throw storageError('write', this.#opened.path, error);
-      }
+  /** A killed process cannot lose the record, but a power failure can: it is on disk with the next commit. */
+  #writeReceived(device: DeviceId, records: DeviceRecords, name: string, record: Uint8Array): Promise<void> {
+    const { userId } = device;
+    const copy = new Uint8Array(record);
+    const written = this.#queue.add({ userId, durability: 'process', run: () => records.writeReceived(name, copy) });
+    return written.catch((error: unknown) => {
+      records.recountReceived();
+      throw error;
     });
-    return this.#receivedWrite;
   }
 
-  /** Runs a transaction that a killed process cannot lose, but a power cut can: it is on disk with the next commit. */
-  #withoutSync(run: () => void): void {
-    const { database } = this.#opened;
-    database.exec('PRAGMA synchronous = NORMAL');
-    try {
-      inTransaction(database, run);
-    } finally {
-      database.exec('PRAGMA synchronous = FULL');
-    }
+  /** Changes the file in a transaction, before it returns. Resolves when that is on disk. */
+  async #changeNow(run: () => void): Promise<void> {
+    const { database, sync, path } = this.#opened;
+    this.#runOnFile(() => inTransaction(database, run));
+    await sync?.().catch((error: unknown) => {
+      throw storageError('write', path, error);
+    });
   }
 
   #findDevice({ userId, deviceId }: DeviceId): DeviceRow | undefined {
@@ -192,17 +184,17 @@ export class SqliteKeyStore implements KeyStore {
       return { row, key };
     }
     const { key, sealedKey } = createDeviceKey(this.#vault, device);
-    const id = this.#file.addDevice(userId, deviceId, sealedKey);
+    const id = this.#file.addDevice(userId, deviceId, sealedKey); // on disk with the first commit
     const newRow = { id, user_id: userId, device_id: deviceId, sealed_key: sealedKey, commits: 0, restore_pending: 0 };
     return { row: newRow, key };
   }
 
-  #runOnFile<T>(run: () => T, operation = 'use'): T {
+  #runOnFile<T>(run: () => T): T {
     this.#assertOpen();
     try {
       return run();
     } catch (error) {
-      throw storageError(operation, this.#opened.path, error);
+      throw storageError('use', this.#opened.path, error);
     }
   }
 
