@@ -37,8 +37,10 @@ export class DeviceStore {
   #commits: number;
   #restorePending: boolean;
   #failure: MatrixClientManagerError | undefined;
-  /** Changes since `beginBatch()`, which `commitBatch()` stores together. */
-  #batch: KeyChange[] | undefined;
+  /** Changes that `flush()` stores together. */
+  #collected: KeyChange[] = [];
+  /** Calls of `collect()` without their `endCollecting()`. */
+  #collectors = 0;
   /** The last commit, until it has ended. The earlier ones end before it. */
   #lastCommit: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -121,38 +123,35 @@ export class DeviceStore {
   }
 
   /**
-   * Stores one change of the SDK. Throws if changes are refused. Returns undefined after `beginBatch()`: the change then
-   * waits for `commitBatch()`.
+   * Stores one change of the SDK. Throws if changes are refused. Returns undefined between `collect()` and
+   * `endCollecting()`: the change then waits for `flush()`.
    */
   commit(...change: KeyChange): Promise<void> | undefined {
     this.#assertUsable();
-    if (!this.#batch) return this.#store([change]);
-    this.#batch.push(change);
+    if (this.#collectors === 0) return this.#store([change]);
+    this.#collected.push(change);
     return undefined;
   }
 
-  /** Collects further changes until `commitBatch()`. Until then nothing that depends on them may leave the process. */
-  beginBatch(): void {
-    this.#batch ??= [];
+  /** Collects changes until `endCollecting()`, which is called as often. */
+  collect(): void {
+    this.#collectors++;
   }
 
-  /** Stores the collected changes in one transaction. Resolves when all changes up to now are durable. */
-  async commitBatch(): Promise<void> {
-    const batch = this.#batch ?? [];
-    this.#batch = undefined;
-    this.#assertUsable();
-    if (batch.length > 0) await this.#store(batch);
-    else await this.durable();
+  /** {@link flush} stores what was collected, if another caller of `collect()` does not need it to wait. */
+  endCollecting(): void {
+    this.#collectors--;
   }
 
   /**
-   * Resolves when all changes up to now are durable, except for those of the batch. Undefined if they already are.
-   * Nothing that depends on the changes may leave the process before. Rejects if a change could not be stored, and after
-   * `close()`, which drops the batch.
+   * Stores the collected changes in one transaction. Resolves when all changes up to now are durable; undefined if they
+   * already are. Nothing that depends on the changes may leave the process before. Rejects if a change could not be
+   * stored, and after `close()`, which drops the collected changes.
    */
-  durable(): Promise<void> | undefined {
+  flush(): Promise<void> | undefined {
     const refusal = this.#failure ?? (this.#closing && this.#closedError());
-    return refusal ? Promise.reject(refusal) : this.#lastCommit;
+    if (refusal) return Promise.reject(refusal);
+    return this.#collected.length > 0 ? this.#store(this.#collected.splice(0)) : this.#lastCommit;
   }
 
   /**

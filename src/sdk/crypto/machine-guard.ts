@@ -15,12 +15,12 @@ interface GuardOptions {
   /** Called once, when a call does not settle in time. The client has to be restarted. */
   readonly onFault: (error: MatrixClientManagerError) => void;
   /** Stores the machine's keys. */
-  readonly store: Pick<DeviceStore, 'beginBatch' | 'commitBatch' | 'durable'>;
+  readonly store: Pick<DeviceStore, 'collect' | 'endCollecting' | 'flush'>;
 }
 
 type Method = (...args: unknown[]) => unknown;
 
-/** Changes that are collected until no atomic call runs, and then stored together. */
+/** Atomic calls that run at the same time. Their changes are stored together when none of them runs any more. */
 interface Batch {
   /** Number of atomic calls that run. */
   calls: number;
@@ -39,15 +39,16 @@ const rejectable = new Set([
   'decryptRoomEvent',
 ]);
 /**
- * All changes of one call to these methods are stored in one transaction. The SDK alone stores the Olm session that a
- * message starts before the room key in the message. After a crash in between, it would reject the message as a replay.
+ * Changes of these methods are stored in one transaction with all other changes of the call. The SDK alone stores the Olm
+ * session that a message starts before the room key in the message. After a crash in between, it would reject the message
+ * as a replay. Changes of other methods may also be stored when another call ends.
  */
 const atomic = new Set(['receiveSyncChanges', 'receiveSyncChangesMsc4186']);
 const unwrapped = new Set(['constructor', 'close', 'free', '__destroy_into_raw']);
 
 /**
  * Wraps the methods of the SDK's OlmMachine. Gives a result to the SDK when all changes that it may depend on are
- * durable, also those of other calls. Stores all changes of a sync in one transaction, reports calls that never
+ * durable, also those of other calls. Stores the changes of a call when it ends, those of a sync in one transaction. Reports calls that never
  * settle (as after a panic), and waits for running calls before the machine is closed. The SDK would otherwise throw an
  * uncaught "null pointer passed to rust".
  */
@@ -97,14 +98,20 @@ export class MachineGuard {
 
   #call(name: string, call: () => unknown): unknown {
     if (this.#ignoresCalls) return new Promise(() => {});
+    const { store } = this.#options;
+    store.collect();
     const batch = atomic.has(name) ? this.#joinBatch() : undefined;
-    const result = call();
-    return result instanceof Promise ? this.#answer(name, result, batch) : result;
+    let result: unknown;
+    try {
+      result = call();
+      return result instanceof Promise ? this.#answer(name, result, batch) : result;
+    } finally {
+      if (!(result instanceof Promise)) store.endCollecting();
+    }
   }
 
   #joinBatch(): Batch {
     if (!this.#batch) {
-      this.#options.store.beginBatch();
       this.#batch = { calls: 0, stored: Promise.withResolvers() };
       this.#batch.stored.promise.catch(() => {}); // no call may wait for it
     }
@@ -144,15 +151,24 @@ export class MachineGuard {
       batch?.stored.reject(fault); // its changes are incomplete and must not be stored
       throw fault;
     }
+    store.endCollecting();
     if (batch && --batch.calls === 0) {
       this.#batch = undefined;
-      batch.stored.resolve(this.#inTime(name, store.commitBatch()));
+      batch.stored.resolve(this.#flush(name));
     }
-    if (!batch && outcome.status === 'rejected') return outcome; // the SDK may not wait for it
     const changes = batch ?? this.#batch;
-    const durable = changes ? changes.stored.promise : store.durable();
-    if (durable) await (changes ? durable : this.#inTime(name, durable));
+    const stored = changes ? changes.stored.promise : this.#flush(name);
+    if (!batch && outcome.status === 'rejected') {
+      stored?.catch(() => {}); // the SDK may not wait for it
+      return outcome;
+    }
+    await stored;
     return outcome;
+  }
+
+  #flush(name: string): Promise<void> | undefined {
+    const stored = this.#options.store.flush();
+    return stored && this.#inTime(name, stored);
   }
 
   /** Settles as `work` does. After `callTimeoutMs` it reports a fault and rejects. */

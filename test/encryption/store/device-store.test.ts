@@ -72,39 +72,39 @@ describe('the store of a device', () => {
     expect(store.commits).toBe(5);
   });
 
-  it('stores a batch together', async () => {
+  it('stores together what it collects, as long as one call collects', async () => {
     const { store, committed } = setUp();
-    store.beginBatch();
+    store.collect();
     expect(store.commit(...put('a', 1))).toBeUndefined();
-    store.beginBatch();
-    expect(store.commit(...put('b', 2))).toBeUndefined();
-    expect([committed, store.durable()]).toEqual([[], undefined]);
-    await store.commitBatch();
+    store.collect();
+    store.endCollecting();
+    expect([store.commit(...put('b', 2)), committed]).toEqual([undefined, []]);
+    await store.flush();
     expect(committed).toEqual([[put('a', 1), put('b', 2)]]);
-    await store.commit(...put('c', 1));
-    expect(committed).toHaveLength(2);
+    expect([store.commit(...put('c', 1)), committed.length]).toEqual([undefined, 1]);
+    store.endCollecting();
+    await store.flush();
+    await store.commit(...put('d', 1));
+    expect(committed.slice(1)).toEqual([[put('c', 1)], [put('d', 1)]]);
   });
 
-  it('stores nothing for an empty batch', async () => {
+  it('stores nothing where nothing was collected', async () => {
     const { store, committed } = setUp();
-    await store.commitBatch();
-    store.beginBatch();
-    await store.commitBatch();
-    expect(committed).toEqual([]);
+    store.collect();
+    expect([store.flush(), committed]).toEqual([undefined, []]);
   });
 
-  it('is durable when the last change is stored, also where a batch after it is empty', async () => {
+  it('is durable when the last change is stored, also where nothing was collected after it', async () => {
     const writes = [Promise.withResolvers<number>(), Promise.withResolvers<number>()];
     const [first, second] = writes;
     const { store } = setUp({ commit: () => writes.shift()?.promise ?? Promise.resolve(0) });
     const ended: string[] = [];
     const note = (name: string, end: Promise<void> | undefined): void => void end?.then(() => ended.push(name));
     note('first', store.commit(...put('a', 1)));
-    note('durable after the first', store.durable());
+    note('durable after the first', store.flush());
     note('second', store.commit(...put('b', 1)));
-    note('durable after the second', store.durable());
-    store.beginBatch();
-    note('commitBatch', store.commitBatch());
+    store.collect();
+    note('durable after the second', store.flush());
     await nextEventLoopTurn();
     expect(ended).toEqual([]);
     first?.resolve(4);
@@ -112,8 +112,8 @@ describe('the store of a device', () => {
     expect([ended, store.commits]).toEqual([['first', 'durable after the first'], 4]);
     second?.resolve(5);
     await nextEventLoopTurn();
-    expect(ended.slice(2).toSorted()).toEqual(['commitBatch', 'durable after the second', 'second']);
-    expect([store.durable(), store.commits]).toEqual([undefined, 5]);
+    expect(ended.slice(2).toSorted()).toEqual(['durable after the second', 'second']);
+    expect([store.flush(), store.commits]).toEqual([undefined, 5]);
   });
 
   it('takes no further change after one that could not be stored, and tells once', async () => {
@@ -130,9 +130,7 @@ describe('the store of a device', () => {
       await expect(commit).rejects.toBe(full);
     }
     expect(() => store.commit(...put('c', 1))).toThrow(full);
-    store.beginBatch();
-    await expect(store.commitBatch()).rejects.toBe(full);
-    await expect(store.durable()).rejects.toBe(full);
+    await expect(store.flush()).rejects.toBe(full);
     expect([calls, failures, store.failure, store.commits]).toEqual([2, [full], full, 3]);
   });
 
@@ -199,7 +197,7 @@ describe('the store of a device', () => {
   it('refuses everything once it is closed, and has erased its key', async () => {
     const { store, committed, pending, databases, connect, closed } = setUp();
     connect();
-    store.beginBatch();
+    store.collect();
     void store.commit(...put('a', 1));
     const closing = store.close();
     expect([databases.closed, [...store.storageKey]]).toEqual([1, Array.from({ length: 32 }, () => 0)]);
@@ -207,8 +205,7 @@ describe('the store of a device', () => {
     expect([databases.closed, ...closed()]).toEqual([1, 1, 1]);
     const refused = expect.objectContaining({ code: 'ABORTED', userId: '@alice:hs.test' }) as Error;
     expect(() => store.commit(...put('b', 1))).toThrow(refused);
-    await expect(store.durable()).rejects.toEqual(refused); // the batch is lost
-    await expect(store.commitBatch()).rejects.toEqual(refused);
+    await expect(store.flush()).rejects.toEqual(refused); // what was collected is lost
     await expect(store.setRestorePending(true)).rejects.toEqual(refused);
     expect([committed, pending]).toEqual([[], []]);
   });

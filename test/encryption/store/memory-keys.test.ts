@@ -38,7 +38,7 @@ describe('a client on another key store', () => {
     expect(keys.commits - before).toBe(2);
     const ends: string[] = [];
     const late = put(db, 'keys', { late: 1 }).then(() => ends.push('stored'));
-    for (let turn = 0; keys.durable() === undefined && turn < 1_000; turn++) await nextEventLoopTurn();
+    for (let turn = 0; keys.flush() === undefined && turn < 1_000; turn++) await nextEventLoopTurn();
     await Promise.all([keys.close().then(() => ends.push('closed')), late]);
     expect(ends).toEqual(['stored', 'closed']);
     await store.close();

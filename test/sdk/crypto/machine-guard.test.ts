@@ -17,7 +17,7 @@ const secret = new Uint8Array(32).fill(7);
 const roomId = '!r:x';
 const [alice, bob] = ['@alice:x', '@bob:x'];
 
-type GuardedStore = Pick<DeviceStore, 'beginBatch' | 'commitBatch' | 'durable'>;
+type GuardedStore = Pick<DeviceStore, 'collect' | 'endCollecting' | 'flush'>;
 
 function guard(
   machine: object,
@@ -96,12 +96,7 @@ class Machine {
 function startMachine(store: Partial<GuardedStore>, settings?: object) {
   const machine = new Machine();
   const said: string[] = [];
-  const beginBatch = (): void => void said.push('beginBatch');
-  const guarded = guard(
-    machine,
-    { beginBatch, commitBatch: async () => {}, durable: () => undefined, ...store },
-    settings,
-  );
+  const guarded = guard(machine, { collect() {}, endCollecting() {}, flush: () => undefined, ...store }, settings);
   const note = (name: string, call: Promise<string | string[]>): void => {
     call.then(
       (answer) => said.push(`${name}: ${String(answer)}`),
@@ -112,8 +107,8 @@ function startMachine(store: Partial<GuardedStore>, settings?: object) {
 }
 
 describe('a call that ends while a sync is taken in', () => {
-  function start(commitBatch: (said: string[]) => Promise<void>) {
-    const started = startMachine({ commitBatch: () => commitBatch(started.said) });
+  function start(flush: (said: string[]) => Promise<void>) {
+    const started = startMachine({ flush: () => flush(started.said) });
     const { machine, note } = started;
     note('sync', machine.receiveSyncChanges('[]', {}));
     note('encrypt', machine.encryptRoomEvent());
@@ -124,33 +119,33 @@ describe('a call that ends while a sync is taken in', () => {
   it('answers when what it may rest on is stored', async () => {
     const stored = Promise.withResolvers<void>();
     const { machine, said } = start((said) => {
-      said.push('commitBatch');
+      said.push('flush');
       return stored.promise;
     });
     await nextEventLoopTurn();
-    expect(said).toEqual(['beginBatch']);
+    expect(said).toEqual([]);
     machine.sync.resolve(['taken in']);
     await nextEventLoopTurn();
-    expect(said).toEqual(['beginBatch', 'commitBatch']);
+    expect(said).toEqual(['flush']);
     stored.resolve();
     await nextEventLoopTurn();
-    expect(said.slice(2).toSorted()).toEqual(['encrypt: sealed', 'share: shared', 'sync: taken in']);
+    expect(said.slice(1).toSorted()).toEqual(['encrypt: sealed', 'share: shared', 'sync: taken in']);
     await machine.encryptRoomEvent();
-    expect(said).toHaveLength(5);
+    expect(said.slice(4)).toEqual(['flush']);
   });
 
   it('gives nothing out that could not be stored', async () => {
     const { machine, said } = start(() => Promise.reject(new Error('disk full')));
     machine.sync.resolve(['taken in']);
     await nextEventLoopTurn();
-    expect(said.toSorted()).toEqual(['beginBatch', 'encrypt: Error: disk full', 'sync: Error: disk full']);
+    expect(said.toSorted()).toEqual(['encrypt: Error: disk full', 'sync: Error: disk full']);
   });
 });
 
 describe('a call that ends while changes of another one are being stored', () => {
   it('answers when they are stored', async () => {
     const stored = Promise.withResolvers<void>();
-    const { machine, said, note } = startMachine({ durable: () => stored.promise });
+    const { machine, said, note } = startMachine({ flush: () => stored.promise });
     note('encrypt', machine.encryptRoomEvent());
     note('share', machine.shareRoomKey());
     await nextEventLoopTurn();
@@ -161,7 +156,7 @@ describe('a call that ends while changes of another one are being stored', () =>
   });
 
   it('gives nothing out where they could not be stored', async () => {
-    const { machine, said, note } = startMachine({ durable: () => Promise.reject(new Error('disk full')) });
+    const { machine, said, note } = startMachine({ flush: () => Promise.reject(new Error('disk full')) });
     note('encrypt', machine.encryptRoomEvent());
     note('share', machine.shareRoomKey());
     await nextEventLoopTurn();
@@ -172,8 +167,8 @@ describe('a call that ends while changes of another one are being stored', () =>
     const clock = new ManualClock();
     const faults: unknown[] = [];
     const onFault = (error: unknown): void => void faults.push(error);
-    const durable = (): Promise<void> => new Promise(() => {});
-    const { machine, said, note } = startMachine({ durable }, { clock, callTimeoutMs: 1_000, onFault });
+    const flush = (): Promise<void> => new Promise(() => {});
+    const { machine, said, note } = startMachine({ flush }, { clock, callTimeoutMs: 1_000, onFault });
     note('encrypt', machine.encryptRoomEvent());
     await clock.advance(1_000);
     expect(said).toEqual([expect.stringContaining('did not finish encryptRoomEvent')]);
@@ -183,7 +178,7 @@ describe('a call that ends while changes of another one are being stored', () =>
   it('is waited for before the machine is closed', async () => {
     const clock = new ManualClock();
     const stored = Promise.withResolvers<void>();
-    const { machine, said, note, guarded } = startMachine({ durable: () => stored.promise }, { clock });
+    const { machine, said, note, guarded } = startMachine({ flush: () => stored.promise }, { clock });
     note('encrypt', machine.encryptRoomEvent());
     void guarded.shutDown(5_000, () => []).then(() => said.push('settled'));
     await nextEventLoopTurn();
@@ -192,6 +187,26 @@ describe('a call that ends while changes of another one are being stored', () =>
     stored.resolve();
     await vi.waitUntil(() => said.length === 2);
     expect(said).toEqual(['encrypt: sealed', 'settled']);
+  });
+});
+
+describe('the changes of a call', () => {
+  it('are collected while it runs, and stored when it ends, however it ends', async () => {
+    const said: unknown[] = [];
+    const { machine, note } = startMachine({
+      collect: () => said.push('collect'),
+      endCollecting: () => said.push('endCollecting'),
+      flush: () => void said.push('flush'),
+    });
+    note('slow', machine.getDevice());
+    await nextEventLoopTurn();
+    expect(said).toEqual(['collect']);
+    note('encrypt', machine.encryptRoomEvent());
+    await nextEventLoopTurn();
+    expect(said.splice(0)).toEqual(['collect', 'collect', 'endCollecting', 'flush']);
+    machine.slow.reject(new Error('no such device'));
+    await nextEventLoopTurn();
+    expect(said).toEqual(['endCollecting', 'flush']);
   });
 });
 
@@ -205,7 +220,7 @@ describe('the time of a call', () => {
 
   it('does not include the wait for a sync that is taken in, nor for the changes to be stored', async () => {
     const stored = Promise.withResolvers<void>();
-    const { clock, faults, machine, said, note } = startTimed({ commitBatch: () => stored.promise });
+    const { clock, faults, machine, said, note } = startTimed({ flush: () => stored.promise });
     note('sync', machine.receiveSyncChanges('[]', {}));
     note('encrypt', machine.encryptRoomEvent()); // done at once
     await clock.advance(900);
@@ -214,13 +229,13 @@ describe('the time of a call', () => {
     expect([faults, said.includes('encrypt: sealed')]).toEqual([[], false]);
     stored.resolve();
     await clock.advance(0);
-    expect(said.slice(1).toSorted()).toEqual(['encrypt: sealed', 'sync: taken in']);
+    expect(said.toSorted()).toEqual(['encrypt: sealed', 'sync: taken in']);
     expect([faults, clock.pendingTimers]).toEqual([[], 0]);
   });
 
   it('begins anew for the changes of other calls', async () => {
     const stored = Promise.withResolvers<void>();
-    const { clock, faults, machine, said, note } = startTimed({ durable: () => stored.promise });
+    const { clock, faults, machine, said, note } = startTimed({ flush: () => stored.promise });
     machine.slow = Promise.withResolvers();
     note('slow', machine.getDevice());
     await clock.advance(900);
@@ -233,27 +248,27 @@ describe('the time of a call', () => {
   });
 
   it('is over for a sync whose changes are not stored', async () => {
-    const { clock, faults, machine, said, note } = startTimed({ commitBatch: () => new Promise(() => {}) });
+    const { clock, faults, machine, said, note } = startTimed({ flush: () => new Promise(() => {}) });
     note('sync', machine.receiveSyncChanges('[]', {}));
     note('encrypt', machine.encryptRoomEvent());
     machine.sync.resolve(['taken in']);
     await clock.advance(1_000);
     const fault = expect.stringContaining('did not finish receiveSyncChanges') as string;
-    expect(said.toSorted()).toEqual(['beginBatch', `encrypt: ${String(faults[0])}`, `sync: ${String(faults[0])}`]);
+    expect(said.toSorted()).toEqual([`encrypt: ${String(faults[0])}`, `sync: ${String(faults[0])}`]);
     expect(String(faults)).toEqual(fault);
     expect(clock.pendingTimers).toBe(0);
   });
 
   it('is over for a sync that is not taken in, of which nothing is stored', async () => {
-    const commitBatch = vi.fn(async () => {});
-    const { clock, faults, machine, said, note } = startTimed({ commitBatch });
+    const flush = vi.fn(async () => {});
+    const { clock, faults, machine, said, note } = startTimed({ flush });
     note('sync', machine.receiveSyncChanges('[]', {}));
     note('encrypt', machine.encryptRoomEvent());
     await clock.advance(1_000);
-    expect([faults.length, said.length, commitBatch.mock.calls]).toEqual([1, 3, []]);
+    expect([faults.length, said.length, flush.mock.calls]).toEqual([1, 2, []]);
     machine.sync.resolve(['too late']);
     await clock.advance(1_000);
-    expect([said.length, commitBatch.mock.calls, clock.pendingTimers]).toEqual([3, [], 0]);
+    expect([said.length, flush.mock.calls, clock.pendingTimers]).toEqual([2, [], 0]);
   });
 });
 
