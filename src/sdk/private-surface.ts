@@ -68,8 +68,11 @@ const eventParts: readonly PartPath[] = [
 /** Parts of the client's RustCrypto, and of the WebAssembly behind it, that are replaced, wrapped or called. */
 const cryptoParts: readonly PartPath[] = [
   'olmMachine.close()',
-  'olmMachine.receiveSyncChanges()', // wrapped by MachineGuard, as all methods are
-  'olmMachine.outgoingRequests()',
+  'olmMachine.receiveSyncChanges()', // wrapped by MachineGuard, as all methods are; tells what could not be decrypted
+  'olmMachine.getMissingSessions()', // wrapped: claims keys in vain with each message
+  'olmMachine.markRequestAsSent()',
+  'olmMachine.getUserDevices()',
+  'olmMachine.outgoingRequests()', // wrapped: the SDK repeats a claim without keys in a loop
   'olmMachine.encryptRoomEvent()',
   'olmMachine.decryptRoomEvent()', // wrapped: the SDK drops what its result says of the sender
   'olmMachine.shareRoomKey()', // wrapped: applies the trust policy, and sees which devices get no key

@@ -28,7 +28,7 @@ const verified: ReadonlySet<string> = new Set([
   'encryption/store/indexed-db/globals.ts: globals[name]',
   'encryption/store/indexed-db/globals.ts: scope[name]',
   'sdk/crypto/machine-guard.ts: guarded[name]',
-  'sdk/crypto/open-crypto.ts: (object as Record<string, unknown>)[key]',
+  'core/own-property.ts: (object as Record<string, unknown>)[key]',
   'sdk/crypto/published-keys.ts: masterKeys?.[userId]',
   'sdk/crypto/room-encryptors.ts: this.#crypto.roomEncryptors[roomId]',
   'http/secrets.ts: fields[name]',

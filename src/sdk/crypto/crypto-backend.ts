@@ -39,6 +39,11 @@ interface OlmMachine {
   disableBackup(): Promise<void>;
   backupRoomKeys(): Promise<OutgoingRequest | undefined>;
   outgoingRequests(): Promise<readonly Partial<OutgoingRequest>[]>;
+  receiveSyncChanges(...changes: unknown[]): Promise<ProcessedToDeviceMessage[]>;
+  /** A `KeysClaimRequest` for the devices of these users that have no Olm session, and for those marked as broken. */
+  getMissingSessions(userIds: WasmUserId[]): Promise<OutgoingRequest | undefined>;
+  markRequestAsSent(requestId: string, type: number, response: string): Promise<unknown>;
+  getUserDevices(userId: WasmUserId): Promise<{ devices(): WasmDevice[]; free(): void }>;
   queryKeysForUsers(userIds: WasmUserId[]): OutgoingRequest;
   getIdentity(userId: WasmUserId): Promise<WasmIdentity | undefined>;
   getDevice(userId: WasmUserId, deviceId: WasmDeviceId): Promise<WasmDevice | undefined>;
@@ -71,10 +76,25 @@ interface RoomSettings {
   free(): void;
 }
 
-interface WasmDevice {
+export interface WasmDevice {
+  readonly deviceId: WasmDeviceId;
+  readonly curve25519Key: (Base64Key & { free(): void }) | undefined;
   free(): void;
   isCrossSigningTrusted(): boolean;
+  /** Returns the content of an `m.room.encrypted` event, as JSON. Rejects without an Olm session. */
+  encryptToDeviceEvent(type: string, content: object): Promise<string>;
 }
+
+/** A to-device message after the crypto library has received it. */
+export interface ProcessedToDeviceMessage {
+  /** A value of {@link PROCESSED_MESSAGES}, among others. */
+  readonly type: number;
+  /** The event as JSON: decrypted, if that was possible. */
+  readonly rawEvent: string;
+}
+
+/** Values of `ProcessedToDeviceEventType` of the SDK's WebAssembly. */
+export const PROCESSED_MESSAGES = { undecryptable: 1, clear: 2 } as const;
 
 interface WasmIdentity {
   free(): void;
@@ -128,7 +148,8 @@ interface Base64Key {
 }
 
 /** A request of the crypto library; some have no body. */
-interface OutgoingRequest {
+export interface OutgoingRequest {
+  readonly id?: string | undefined;
   readonly type: number;
   readonly body: string;
 }
@@ -159,6 +180,8 @@ export function wasmUserIdClass({ olmMachine }: Pick<CryptoBackend, 'olmMachine'
 
 /** `RequestType.KeysUpload` of the SDK's WebAssembly. */
 export const KEYS_UPLOAD = 0;
+/** `RequestType.KeysClaim` of the SDK's WebAssembly. */
+export const KEYS_CLAIM = 2;
 /** `RequestType.KeysBackup` of the SDK's WebAssembly. */
 export const KEYS_BACKUP = 6;
 

@@ -78,6 +78,11 @@ export class MachineGuard {
     Object.assign(machine, guarded, { close: () => this.#close(close) });
   }
 
+  /** Makes a call of another object of the crypto library, such as a device, as if it was a method of the machine. */
+  run<T>(name: string, call: () => Promise<T>): Promise<T> {
+    return this.#call(name, call) as Promise<T>;
+  }
+
   /** Resolves when no call runs, or after `timeoutMs`. Later calls are not made, and never settle. */
   async shutDown(timeoutMs: number, alsoRunning: () => readonly Promise<unknown>[]): Promise<void> {
     const { clock } = this.#context;

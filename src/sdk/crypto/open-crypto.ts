@@ -4,6 +4,7 @@ import type { Context } from '../../core/context.js';
 import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
 import { nextEventLoopTurn } from '../../core/event-loop.js';
 import { isError } from '../../core/is-error.js';
+import { ownProperty } from '../../core/own-property.js';
 import { isObject } from '../../core/raw-event.js';
 import { assertCryptoSurface } from '../private-surface.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
@@ -30,6 +31,8 @@ export interface OpenCryptoOptions {
 
 /** The open encryption of one client. */
 export interface ClientCrypto {
+  /** Makes a call of the crypto library that is no method of its machine. Settles when its changes are durable. */
+  readonly run: MachineGuard['run'];
   /** Await it after the client's requests were aborted and before `stopClient()`. Idempotent. */
   readonly shutDown: () => Promise<void>;
 }
@@ -67,7 +70,7 @@ export async function openCrypto(context: Context, options: OpenCryptoOptions): 
       ended.abort();
       return (settled ??= guard.shutDown(SETTLE_TIMEOUT_MS, backupCheck));
     };
-    return { crypto, shutDown };
+    return { crypto, shutDown, run: guard.run.bind(guard) };
   });
   try {
     const opened = await orTimeout(opening, clock, limits.startTimeoutMs, () => {
@@ -77,7 +80,7 @@ export async function openCrypto(context: Context, options: OpenCryptoOptions): 
     catchUnawaitedSdkCalls(opened.crypto);
     if (!wasNew) await assertSameKeys(opened.crypto, store, publishedKey);
     if (!resumes && !wasNew) await opened.crypto.markAllTrackedUsersAsDirty();
-    return { shutDown: opened.shutDown };
+    return { shutDown: opened.shutDown, run: opened.run };
   } catch (error) {
     void closeWhenOpen(opening);
     throw toManagerError(error, store);
@@ -123,10 +126,6 @@ async function keyOnHomeserver(
   const key = ownProperty(ownProperty(device, 'keys'), `ed25519:${deviceId}`);
   if (typeof key !== 'string') throw unclear(`the response has no Ed25519 key of ${deviceId}`);
   return key;
-}
-
-function ownProperty(object: unknown, key: string): unknown {
-  return isObject(object) && Object.hasOwn(object, key) ? (object as Record<string, unknown>)[key] : undefined;
 }
 
 /** The SDK does not upload keys again for a device that was deleted and created again by a login. */

@@ -22,6 +22,7 @@ import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
 import type { AuthUploadDeviceSigningKeys, IdentitySettings } from '../../encryption/identity/identity-options.js';
 import { maintainIdentity } from './identity-upkeep.js';
+import { OlmSessionRecovery } from './olm-session-recovery.js';
 import { deviceCheck, watchKeySharing } from './key-sharing.js';
 import { RoomEncryptors } from './room-encryptors.js';
 import { RoomKeyMetrics } from './room-key-metrics.js';
@@ -136,6 +137,8 @@ export class UserEncryption implements MessageEncryption {
     this.#matrixClient = matrixClient;
     skipEmptySyncChanges(matrixClient, context.clock);
     const crypto = cryptoBackend(matrixClient);
+    const { run } = this.#crypto;
+    void new OlmSessionRecovery(context, { crypto, run, store: this.#store, ended });
     this.#encryptors = new RoomEncryptors(crypto, encryptedRooms);
     this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, context.diagnostics, ended);
     const { diagnostics } = context;

@@ -1,0 +1,153 @@
+import type { Clock } from '../core/clock.js';
+import { backoffMs } from '../http/retry.js';
+import type { DeviceStore } from './store/device-store.js';
+
+/** Another device that needs a new Olm session, or got one less than an hour ago. */
+export interface OlmRecovery {
+  readonly userId: string;
+  /** The device's Curve25519 key, unpadded Base64. */
+  readonly senderKey: string;
+  /** Whether a session is made only if there is none. */
+  onlyIfMissing: boolean;
+  /** When a one-time key was claimed for the new session, in milliseconds since the Unix epoch. */
+  claimedAt: number | undefined;
+  /** When the recovery ended, in milliseconds since the Unix epoch. */
+  endedAt: number | undefined;
+  /** Number of claims that have returned no key. */
+  failures: number;
+  /** No attempt before that, in milliseconds since the Unix epoch. */
+  nextAttemptAt: number;
+}
+
+/** What the homeserver may cause: at most this many recoveries of a device, of one other user and in total per hour. */
+const PERIOD_MS = 3_600_000;
+const MOST_OF_USER = 20;
+const MOST = 200;
+/** Waits between claims that return no key: a minute at first, at most an hour. A device may be out of one-time keys. */
+const RETRIES = { baseDelayMs: 60_000, maxDelayMs: 3_600_000 };
+const MOST_CLAIMS = 12;
+/** Not like the name of a record of {@link ReceivedMessages}, which is JSON. */
+const RECORD = 'olm recoveries';
+
+/**
+ * Remembers for one device which other devices need a new Olm session. Stored, so that no recovery is lost with the
+ * process, and none is repeated within an hour.
+ * @see https://spec.matrix.org/v1.16/client-server-api/#recovering-from-undecryptable-messages
+ */
+export class OlmRecoveries {
+  readonly #clock: Clock;
+  readonly #store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>;
+  readonly #all = new Map<string, OlmRecovery>();
+
+  constructor(clock: Clock, store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>) {
+    this.#clock = clock;
+    this.#store = store;
+  }
+
+  /** Adds what an earlier run has stored. Call it once, before anything else. Rejects like `readReceived()`. */
+  async load(): Promise<void> {
+    const record = await this.#store.readReceived(RECORD);
+    for (const recovery of record ? parse(record) : []) this.#all.set(keyOf(recovery), recovery);
+  }
+
+  /**
+   * Notes that a device needs a new session, unless it got one in the last hour or is noted already. @returns whether it
+   * was noted. Nothing is stored before {@link save}.
+   */
+  note(userId: string, senderKey: string, onlyIfMissing: boolean): boolean {
+    const now = this.#clock.now();
+    for (const [key, recovery] of this.#all) if (isOver(recovery, now)) this.#all.delete(key);
+    const known = this.#all.get(keyOf({ userId, senderKey }));
+    if (known) {
+      const isNew = known.endedAt === undefined && known.onlyIfMissing && !onlyIfMissing;
+      if (isNew) known.onlyIfMissing = false;
+      return isNew;
+    }
+    const ofUser = [...this.#all.values()].filter((recovery) => recovery.userId === userId).length;
+    if (ofUser >= MOST_OF_USER || this.#all.size >= MOST) return false;
+    const recovery = {
+      userId,
+      senderKey,
+      onlyIfMissing,
+      claimedAt: undefined,
+      endedAt: undefined,
+      failures: 0,
+      nextAttemptAt: now,
+    };
+    this.#all.set(keyOf(recovery), recovery);
+    return true;
+  }
+
+  /** The recoveries to be attempted now. */
+  due(): OlmRecovery[] {
+    return this.#open().filter(({ nextAttemptAt }) => nextAttemptAt <= this.#clock.now());
+  }
+
+  /** Milliseconds until the next attempt; undefined if there is none to make. */
+  get nextDelayMs(): number | undefined {
+    const times = this.#open().map(({ nextAttemptAt }) => nextAttemptAt);
+    return times.length === 0 ? undefined : Math.max(0, Math.min(...times) - this.#clock.now());
+  }
+
+  /** A one-time key was claimed, and a session made. */
+  noteClaim(recovery: OlmRecovery): void {
+    recovery.claimedAt = this.#clock.now();
+  }
+
+  /** The claim has returned no key for the device. */
+  noteFailure(recovery: OlmRecovery): void {
+    recovery.claimedAt = undefined;
+    recovery.failures++;
+    if (recovery.failures >= MOST_CLAIMS) return this.end(recovery);
+    recovery.nextAttemptAt = this.#clock.now() + backoffMs(recovery.failures, RETRIES);
+  }
+
+  /** The device was told of its new session, or cannot get one. */
+  end(recovery: OlmRecovery): void {
+    recovery.endedAt = this.#clock.now();
+  }
+
+  /** The device needs no new session. */
+  drop(recovery: OlmRecovery): void {
+    this.#all.delete(keyOf(recovery));
+  }
+
+  /** Stores the present state. Rejects like `writeReceived()`. */
+  save(): Promise<void> {
+    const entries = [...this.#all.values()].map((recovery) => {
+      const { userId, senderKey, onlyIfMissing, claimedAt = null, endedAt = null } = recovery;
+      return [userId, senderKey, onlyIfMissing, claimedAt, endedAt];
+    });
+    return this.#store.writeReceived(RECORD, Buffer.from(JSON.stringify(entries)));
+  }
+
+  #open(): OlmRecovery[] {
+    return [...this.#all.values()].filter(({ endedAt }) => endedAt === undefined);
+  }
+}
+
+function keyOf({ userId, senderKey }: Pick<OlmRecovery, 'userId' | 'senderKey'>): string {
+  return `${userId}\n${senderKey}`;
+}
+
+/** Whether the device may get a new session again. The hour begins with the claim: it is then that a key is used up. */
+function isOver({ claimedAt, endedAt }: OlmRecovery, now: number): boolean {
+  const elapsedMs = endedAt === undefined ? 0 : now - (claimedAt ?? endedAt);
+  return elapsedMs >= PERIOD_MS || elapsedMs < 0; // below 0 the clock was set back
+}
+
+function parse(record: Uint8Array): OlmRecovery[] {
+  const entries = JSON.parse(Buffer.from(record).toString()) as StoredRecovery[];
+  return entries.map(([userId, senderKey, onlyIfMissing, claimedAt, endedAt]) => {
+    const times = { claimedAt: claimedAt ?? undefined, endedAt: endedAt ?? undefined };
+    return { userId, senderKey, onlyIfMissing, ...times, failures: 0, nextAttemptAt: 0 };
+  });
+}
+
+type StoredRecovery = [
+  userId: string,
+  senderKey: string,
+  onlyIfMissing: boolean,
+  claimedAt: number | null,
+  endedAt: number | null,
+];
