@@ -30,6 +30,8 @@ export function replaceBackupUploads(
   let running = false;
   /** Whether a new key arrived after the running loop last read the keys. */
   let hasNewKeys = false;
+  /** How often in a row the backup was gone. */
+  const gone = { times: 0 };
   const backupKeysLoop = async (): Promise<void> => {
     hasNewKeys = true;
     if (running) return;
@@ -40,7 +42,7 @@ export function replaceBackupUploads(
         const { maxBackupLoopStartDelayMillis: maxDelayMs } = backupManager.constructor;
         await delay(clock, randomInt(maxDelayMs + 1), ended, OPERATION);
         hasNewKeys = false;
-        await uploadAll(clock, crypto, ended);
+        await uploadAll(clock, crypto, ended, gone);
       }
     } catch (error) {
       if (!ended.aborted) logger.warn({ userId, err: error }, `${OPERATION} failed; it is retried with the next key`);
@@ -51,7 +53,12 @@ export function replaceBackupUploads(
   Object.assign(backupManager, { backupKeysLoop });
 }
 
-async function uploadAll(clock: Clock, crypto: CryptoBackend, ended: AbortSignal): Promise<void> {
+async function uploadAll(
+  clock: Clock,
+  crypto: CryptoBackend,
+  ended: AbortSignal,
+  gone: { times: number },
+): Promise<void> {
   const { backupManager, olmMachine } = crypto;
   for (let failures = 0; !ended.aborted && backupManager.activeBackupVersion !== null;) {
     const request = await olmMachine.backupRoomKeys();
@@ -62,10 +69,13 @@ async function uploadAll(clock: Clock, crypto: CryptoBackend, ended: AbortSignal
     try {
       await crypto.outgoingRequestProcessor.makeOutgoingRequest(request);
       failures = 0;
+      gone.times = 0;
     } catch (error) {
       if (isBackupGone(error)) {
         await backupManager.disableKeyBackup();
         backupManager.emit(CryptoEvent.KeyBackupFailed, (error as { errcode?: unknown }).errcode);
+        // A homeserver may show a backup and say of each upload that it is gone.
+        if (gone.times++ > 0) await delay(clock, backoffMs(gone.times - 1, BACKOFF), ended, OPERATION);
         await backupManager.checkKeyBackupAndEnable(true); // another backup may have replaced the deleted one
         return;
       }

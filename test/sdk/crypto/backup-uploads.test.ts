@@ -14,8 +14,11 @@ class BackupManager {
   backupKeysLoop: () => Promise<void> = async () => {};
 }
 
-/** @param answers - of the homeserver to one upload after the other: fine, or what it fails with */
-function backup(answers: (Error | undefined)[]) {
+/**
+ * @param answers - of the homeserver to one upload after the other: fine, or what it fails with
+ * @param next - the answer after a failure
+ */
+function backup(answers: (Error | undefined)[], next = (_failure: Error): Error | undefined => undefined) {
   const clock = new ManualClock();
   const logger = new MemoryLogger();
   const ended = new AbortController();
@@ -29,7 +32,7 @@ function backup(answers: (Error | undefined)[]) {
         uploads.push(clock.now());
         const [answer] = answers.splice(0, 1);
         if (answer) {
-          answers.unshift(undefined);
+          answers.unshift(next(answer));
           throw answer;
         }
       },
@@ -79,6 +82,20 @@ describe('new keys', () => {
     expect(backupManager.disableKeyBackup).toHaveBeenCalledOnce();
     expect(backupManager.emit.mock.calls).toEqual([['crypto.keyBackupFailed', 'M_WRONG_ROOM_KEYS_VERSION']]);
     expect(backupManager.checkKeyBackupAndEnable).toHaveBeenCalledWith(true);
+  });
+
+  it('go ever more seldom to a backup of which the homeserver says each time that it is gone', async () => {
+    const gone = new MatrixError({ errcode: 'M_NOT_FOUND' }, 404);
+    const { clock, backupManager, uploads } = backup([gone], (failure) => failure);
+    backupManager.checkKeyBackupAndEnable.mockImplementation(async () => {
+      backupManager.activeBackupVersion = '1'; // as the homeserver says in the same breath
+      void backupManager.backupKeysLoop();
+      return null;
+    });
+    void backupManager.backupKeysLoop();
+    for (let minute = 0; minute < 60; minute++) await clock.advance(60_000);
+    expect(uploads.length).toBeGreaterThan(8);
+    expect(uploads.length).toBeLessThan(25);
   });
 
   it('are not forgotten where they come when the loop is about to end', async () => {
