@@ -73,6 +73,7 @@ export type {
 } from './core/client-event.js';
 export type { Decryption, DecryptionFailureReason, DecryptionSender } from './core/decryption.js';
 export type { Gap } from './delivery/gap-filler.js';
+export type { IdentityChange } from './encryption/identity/identity-change.js';
 
 // Messages
 export type { MessagePage } from './messages/page-reader.js';

@@ -11,6 +11,11 @@ export interface EncryptionStatus {
   readonly curve25519: string;
   /** Whether the device is signed by the user's cross-signing keys, as other users see it. */
   readonly crossSigned: boolean;
+  /**
+   * Whether the user's cross-signing keys were replaced by another client, and this device has not read the new ones from
+   * secret storage yet.
+   */
+  readonly identityChanged: boolean;
   /** Whether secret storage held all secrets that a new device needs, at the last check. */
   readonly secretStorage: boolean;
   readonly backup: BackupStatus;

@@ -8,6 +8,7 @@ import { openGate } from '../core/ports/request-gate.js';
 import type { KeyStore } from '../core/ports/key-store.js';
 import { EncryptedRooms } from '../encryption/encrypted-rooms.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
+import type { IdentityChange } from '../encryption/identity/identity-change.js';
 import { ReceiptSender } from '../ephemeral/receipt-sender.js';
 import { TypingNotifier } from '../ephemeral/typing-notifier.js';
 import { Attachments } from '../files/attachments.js';
@@ -119,7 +120,8 @@ export function compose(options: MatrixClientManagerOptions) {
   const authenticate = accounts.authenticate.bind(accounts);
   const encryptedRooms = new EncryptedRooms(context, storage);
   const onKeysWithheld: EncryptionOptions['onKeysWithheld'] = (withheld) => events.emit('keysWithheld', withheld);
-  const encryptionParts = { authenticate, encryptedRooms, onKeysWithheld };
+  const onIdentityChanged = (change: IdentityChange): void => events.emit('identityChanged', change);
+  const encryptionParts = { authenticate, encryptedRooms, onIdentityChanged, onKeysWithheld };
   const encryption = settings.encryption && newEncryption(context, settings.encryption, encryptionParts);
   if (encryption && options.storage === undefined && !credentials) warnOfNewDevices(logger);
   const users: UserSessions = new UserSessions(homeserver, {

@@ -47,6 +47,7 @@ const names: readonly (keyof ManagerEvents)[] = [
   'gap',
   'deviceReplaced',
   'keysWithheld',
+  'identityChanged',
   'credentialsChanged',
   'homeserverStateChanged',
   'sendFailed',

@@ -76,14 +76,17 @@ const cryptoParts: readonly PartPath[] = [
   'olmMachine.encryptRoomEvent()',
   'olmMachine.decryptRoomEvent()', // wrapped: the SDK drops what its result says of the sender
   'olmMachine.shareRoomKey()', // wrapped: applies the trust policy, and sees which devices get no key
+  'olmMachine.invalidateGroupSession()',
   'olmMachine.getRoomSettings()',
   'olmMachine.setRoomSettings()', // wrapped: it refuses changed settings
   'olmMachine.backupRoomKeys()',
   'olmMachine.disableBackup()',
+  'olmMachine.verifyBackup()',
   'olmMachine.roomKeyCounts()',
   'olmMachine.queryKeysForUsers()',
   'olmMachine.getDevice()',
   'olmMachine.getIdentity()',
+  'olmMachine.crossSigningStatus()',
   'olmMachine.userId.toString()',
   'olmMachine.deviceId.constructor',
   'olmMachine.identityKeys.ed25519.toBase64()',

@@ -7,6 +7,7 @@ import type { KeysWithheld } from '../core/withheld-keys.js';
 import type { EncryptedRooms } from '../encryption/encrypted-rooms.js';
 import type { CryptoStore } from '../encryption/store/crypto-store.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
+import type { IdentityChange } from '../encryption/identity/identity-change.js';
 import type { Accounts } from '../provisioning/accounts.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 
@@ -18,6 +19,7 @@ export interface EncryptionOptions {
   /** Makes a request for which the homeserver may require user-interactive authentication. */
   readonly authenticate: Accounts['authenticate'];
   readonly onKeysWithheld: (withheld: KeysWithheld) => void;
+  readonly onIdentityChanged: (change: IdentityChange) => void;
 }
 
 /** Whether the device's keys are unusable, so that the user needs a new device. */
@@ -59,7 +61,7 @@ export class Encryption {
       this.#openStore(),
       import('../sdk/crypto/user-encryption.js'), // dynamic: not loaded without encryption
     ]);
-    const { settings, authenticate, encryptedRooms, onKeysWithheld } = this.#options;
+    const { settings, authenticate, encryptedRooms, onIdentityChanged, onKeysWithheld } = this.#options;
     return UserEncryption.load(this.#context, store, {
       userId,
       deviceId,
@@ -68,6 +70,7 @@ export class Encryption {
       encryptedRooms,
       onKeysWithheld,
       authenticate: (makeRequest) => authenticate(userId, makeRequest),
+      onIdentityChanged,
     });
   }
 

@@ -1,5 +1,6 @@
 import type { MatrixClientManagerError } from '../core/errors.js';
 import type { KeysWithheld } from '../core/withheld-keys.js';
+import type { IdentityChange } from '../encryption/identity/identity-change.js';
 import type { Gap } from '../delivery/gap-filler.js';
 import type { ClientState, StopReason } from './client-state.js';
 
@@ -31,6 +32,12 @@ export interface UserEvents {
    * device and reason; again only after the device had got a key, or was not in question meanwhile.
    */
   keysWithheld: (event: KeysWithheld) => void;
+  /**
+   * The cross-signing keys of a user were replaced: of `userId` by another client of theirs, or of another user whose keys
+   * the client knows, as `decryption.sender.identityChanged` says. Emitted once for each change, and at most once an hour
+   * for each changed user.
+   */
+  identityChanged: (event: IdentityChange) => void;
   /** Events of a room are missing and could not be fetched. */
   gap: (event: Gap) => void;
 }

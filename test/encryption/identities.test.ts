@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
+import { identityResets } from './support/identity-resets.js';
 import { identities, managedIdentities, trustPolicies } from './support/identities.js';
 
 const target = async (): Promise<FakeHomeserver> => new FakeHomeserver();
@@ -14,4 +15,8 @@ describe('trust, on the fake homeserver', () => {
 
 describe('identities of the users of a manager, on the fake homeserver', () => {
   managedIdentities(it, expect, target);
+});
+
+describe('a reset of the identity, on the fake homeserver', () => {
+  identityResets(it, expect, target);
 });

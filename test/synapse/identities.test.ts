@@ -1,4 +1,5 @@
 import { describe, expect, inject, it } from 'vitest';
+import { identityResets } from '../encryption/support/identity-resets.js';
 import { identities, interruptedSetUps, managedIdentities, trustPolicies } from '../encryption/support/identities.js';
 
 const target = async () => inject('synapse');
@@ -17,4 +18,8 @@ describe('set-ups cut short, on Synapse', () => {
 
 describe('identities of the users of a manager, on Synapse', () => {
   managedIdentities(it, expect, target);
+});
+
+describe('a reset of the identity, on Synapse', () => {
+  identityResets(it, expect, target);
 });

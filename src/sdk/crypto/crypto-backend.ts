@@ -37,6 +37,7 @@ interface OlmMachine {
   readonly deviceId: { readonly constructor: unknown };
   roomKeyCounts(): Promise<{ readonly total: number; readonly backedUp: number; free(): void }>;
   disableBackup(): Promise<void>;
+  verifyBackup(info: object): Promise<{ readonly deviceState: number; free(): void }>;
   backupRoomKeys(): Promise<OutgoingRequest | undefined>;
   outgoingRequests(): Promise<readonly Partial<OutgoingRequest>[]>;
   receiveSyncChanges(...changes: unknown[]): Promise<ProcessedToDeviceMessage[]>;
@@ -47,6 +48,7 @@ interface OlmMachine {
   queryKeysForUsers(userIds: WasmUserId[]): OutgoingRequest;
   getIdentity(userId: WasmUserId): Promise<WasmIdentity | undefined>;
   getDevice(userId: WasmUserId, deviceId: WasmDeviceId): Promise<WasmDevice | undefined>;
+  crossSigningStatus(): Promise<CrossSigningStatus>;
   decryptRoomEvent(...args: unknown[]): Promise<DecryptedRoomEvent>;
   getRoomSettings(roomId: WasmRoomId): Promise<RoomSettings | undefined>;
   /** Rejects settings that differ from the stored ones. */
@@ -57,6 +59,8 @@ interface OlmMachine {
     users: readonly WasmUserId[],
     settings: { sharingStrategy: object },
   ): Promise<readonly ToDeviceRequest[]>;
+  /** Makes the next message in the room begin a new session. */
+  invalidateGroupSession(room: WasmRoomId): Promise<boolean>;
 }
 
 /** Messages to devices. */
@@ -96,10 +100,22 @@ export interface ProcessedToDeviceMessage {
 /** Values of `ProcessedToDeviceEventType` of the SDK's WebAssembly. */
 export const PROCESSED_MESSAGES = { undecryptable: 1, clear: 2 } as const;
 
+/** Which private cross-signing keys the device has. */
+interface CrossSigningStatus {
+  readonly hasMaster: boolean;
+  readonly hasSelfSigning: boolean;
+  readonly hasUserSigning: boolean;
+  free(): void;
+}
+
 interface WasmIdentity {
+  /** The published master key, as JSON. */
+  readonly masterKey: string;
   free(): void;
   verify(): Promise<OutgoingRequest>;
   isVerified(): boolean;
+  /** Whether the user has ever verified keys of the owner. */
+  wasPreviouslyVerified(): boolean;
   /** Whether the user has verified earlier keys of the owner, and not the present ones. */
   hasVerificationViolation(): boolean;
   /** Whether the keys are others than those that were seen first. The user's own identity does not have the method. */
@@ -199,6 +215,33 @@ export async function countKeysToBackUp({ olmMachine }: Pick<CryptoBackend, 'olm
  */
 export function disableBackup({ olmMachine }: CryptoBackend): Promise<void> {
   return olmMachine.disableBackup();
+}
+
+/** Whether the user has other cross-signing keys than those that were seen first or verified, and not verified since. */
+export function hasIdentityChanged(identity: WasmIdentity): boolean {
+  return identity.hasVerificationViolation() || (identity.identityNeedsUserApproval?.() ?? false);
+}
+
+/** Whether the device has all private cross-signing keys of the user. */
+export async function hasPrivateKeys({ olmMachine }: Pick<CryptoBackend, 'olmMachine'>): Promise<boolean> {
+  const status = await olmMachine.crossSigningStatus();
+  const { hasMaster, hasSelfSigning, hasUserSigning } = status;
+  status.free();
+  return hasMaster && hasSelfSigning && hasUserSigning;
+}
+
+/** `SignatureState.ValidAndTrusted` of the SDK's WebAssembly. */
+const VALID_AND_TRUSTED = 3;
+
+/** Whether this device has signed the backup, as it does with those that it creates. */
+export async function isSignedByDevice(
+  { olmMachine }: Pick<CryptoBackend, 'olmMachine'>,
+  info: object,
+): Promise<boolean> {
+  const verification = await olmMachine.verifyBackup(info);
+  const { deviceState } = verification;
+  verification.free();
+  return deviceState === VALID_AND_TRUSTED;
 }
 
 /** The RustCrypto of a client whose encryption is open. */

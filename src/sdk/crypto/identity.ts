@@ -3,7 +3,7 @@ import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { orAborted } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import type { MatrixClientManagerError } from '../../core/errors.js';
-import { countKeysToBackUp, cryptoBackend, disableBackup } from './crypto-backend.js';
+import { cryptoBackend, hasPrivateKeys, wasmUserIdClass } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import type { EncryptionStatus, UserVerification } from '../../encryption/encryption-status.js';
 import {
@@ -13,14 +13,19 @@ import {
   OPERATION,
   setUpFailure,
 } from '../../encryption/identity/identity-failures.js';
-import type {
-  AuthUploadDeviceSigningKeys,
-  IdentitySettings,
-  RestoreProgress,
-} from '../../encryption/identity/identity-options.js';
+import type { AuthUploadDeviceSigningKeys, IdentitySettings } from '../../encryption/identity/identity-options.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
-import { backupSecret, crossSigningSecrets, RecoveryKeyNeeded, SecretStorageAccess } from './secret-storage.js';
+import {
+  backupSecret,
+  crossSigningSecrets,
+  DEFAULT_KEY,
+  RecoveryKeyNeeded,
+  secretNames,
+  SecretStorageAccess,
+} from './secret-storage.js';
 import type { SecretName } from './secret-storage.js';
+import { KeyBackup } from './key-backup.js';
+import { masterKeyOf } from './identity-changes.js';
 import { areKeysPublished, currentBackupVersion, authenticateFirstPublication } from './published-keys.js';
 import { applyTrust } from './trust-policy.js';
 import { signUser, verificationOf } from './verification.js';
@@ -51,12 +56,15 @@ export class Identity {
   readonly #userId: string;
   readonly #deviceId: string;
   readonly #secrets: SecretStorageAccess;
+  readonly #backup: KeyBackup;
   #lastStep: Promise<unknown> = Promise.resolve();
   #hasSecrets = false;
   #recoveryKeyNeeded = false;
   #failure: MatrixClientManagerError | undefined;
-  #backupVersion: string | undefined;
-  #restored: RestoreProgress | undefined;
+  #isComplete = false;
+  /** What the SDK knew of the identity when the last set-up or reset had ended. */
+  #knownState: string | undefined;
+  #publishedMasterKey: string | undefined;
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: IdentityOptions) {
     const { matrixClient, trust, recoveryKey } = options;
@@ -73,6 +81,13 @@ export class Identity {
     this.#secrets = new SecretStorageAccess(matrixClient, () =>
       callApplication(caller, 'recoveryKey', () => recoveryKey(this.#userId)),
     );
+    this.#backup = new KeyBackup({
+      matrixClient,
+      crypto,
+      device: options.device,
+      secrets: this.#secrets,
+      openStorage: () => this.#unlockOrCreateStorage(),
+    });
     applyTrust(crypto, trust, () => this.isSigned());
   }
 
@@ -92,8 +107,9 @@ export class Identity {
       await this.#runExclusively(() => this.#ensureConfigured(), signal);
       this.#failure = undefined;
       this.#recoveryKeyNeeded = false;
-      return true;
+      return (this.#isComplete = true);
     } catch (error) {
+      this.#isComplete = false;
       if (signal.aborted) return false;
       this.#recoveryKeyNeeded = error instanceof RecoveryKeyNeeded;
       this.#failure = this.#recoveryKeyNeeded ? undefined : setUpFailure(userId, error);
@@ -121,32 +137,61 @@ export class Identity {
         await this.#createStorage();
         await this.#createCrossSigningKeys(bounded);
         await this.#ensureSigned();
-        if (this.#options.keyBackup) await this.#createBackup();
+        if (this.#options.keyBackup) await this.#backup.create();
         this.#hasSecrets = true;
       }, signal);
       this.#failure = undefined;
       this.#recoveryKeyNeeded = false;
+      this.#isComplete = true;
     } catch (error) {
       throw setUpFailure(this.#userId, error);
     }
   }
 
+  /** The public master key that this device has published last, since the client's start. */
+  get publishedMasterKey(): string | undefined {
+    return this.#publishedMasterKey;
+  }
+
+  /** Resolves when no set-up, reset or verification is running. Never rejects. */
+  async idle(): Promise<void> {
+    for (let last: unknown; last !== this.#lastStep;) await (last = this.#lastStep);
+  }
+
+  /**
+   * Whether the user's cross-signing keys are no longer those of the last set-up, because another client has replaced
+   * them. Waits for a running set-up. Makes no request.
+   */
+  async hasLostKeys(): Promise<boolean> {
+    await this.idle();
+    if (!this.#options.crossSigning) return false;
+    if ((await this.#state()) !== this.#knownState) return true;
+    return this.#isComplete && !((await this.isSigned()) && (await hasPrivateKeys(this.#backend)));
+  }
+
+  /**
+   * Whether this account data, from a sync, shows a secret storage that the last set-up has not seen. Waits for a running
+   * set-up.
+   */
+  async isOtherStorage(type: string, content: Readonly<Record<string, unknown>>): Promise<boolean> {
+    await this.idle();
+    if (type === DEFAULT_KEY) return content['key'] !== this.#secrets.defaultKeyId;
+    return !this.#isComplete && (secretNames as readonly string[]).includes(type);
+  }
+
   async status(): Promise<EncryptionStatus> {
     const { ed25519, curve25519 } = await this.#crypto.getOwnDeviceKeys();
-    const version = (await this.#crypto.getActiveSessionBackupVersion()) ?? undefined;
+    const own = await this.#crypto.getUserVerificationStatus(this.#userId);
+    const [isVerified, wasVerified] = [own.isCrossSigningVerified(), own.wasCrossSigningVerified()];
     return {
       userId: this.#userId,
       deviceId: this.#deviceId,
       ed25519,
       curve25519,
       crossSigned: await this.isSigned(),
+      identityChanged: wasVerified && !isVerified,
       secretStorage: this.#hasSecrets,
-      backup: {
-        version: version ?? this.#backupVersion,
-        enabled: version !== undefined,
-        remaining: version === undefined ? undefined : await countKeysToBackUp(this.#backend),
-        ...(this.#restored && { restored: this.#restored }),
-      },
+      backup: await this.#backup.status(),
       trust: this.#options.trust,
       recoveryKeyNeeded: this.#recoveryKeyNeeded,
       ...(this.#failure && { failure: this.#failure }),
@@ -173,7 +218,7 @@ export class Identity {
     this.#secrets.refresh();
     if (crossSigning) await this.#ensureCrossSigning();
     this.#options.onIdentityReady?.();
-    if (keyBackup) await this.#ensureBackup();
+    if (keyBackup) await this.#backup.ensure();
     const requiredSecrets: SecretName[] = [
       ...(crossSigning ? crossSigningSecrets : []),
       ...(keyBackup ? ([backupSecret] as const) : []),
@@ -191,8 +236,7 @@ export class Identity {
       await this.#createCrossSigningKeys(authenticateFirstPublication(this.#matrixClient, this.#options.authenticate));
     } else {
       await this.#crypto.userHasCrossSigningKeys(this.#userId, true); // also drops private keys that do not match the published ones
-      const { privateKeysCachedLocally: privateKeys } = await this.#crypto.getCrossSigningStatus();
-      if (!privateKeys.masterKey || !privateKeys.selfSigningKey || !privateKeys.userSigningKey) {
+      if (!(await hasPrivateKeys(this.#backend))) {
         if (!(await this.#secrets.has(...crossSigningSecrets)))
           throw missingSecretError(this.#userId, 'cross-signing keys');
         await this.#crypto.bootstrapCrossSigning({}); // reads them from secret storage, and signs the device
@@ -206,42 +250,6 @@ export class Identity {
     if (await this.isSigned()) return;
     await this.#crypto.crossSignDevice(this.#deviceId);
     await this.#crypto.userHasCrossSigningKeys(this.#userId, true);
-  }
-
-  async #ensureBackup(): Promise<void> {
-    this.#backupVersion = await currentBackupVersion(this.#matrixClient);
-    const check = await this.#crypto.checkKeyBackupAndEnable(); // also notices a deleted backup
-    if (check?.trustInfo.matchesDecryptionKey) {
-      if (this.#options.device.restorePending) await this.#restore();
-      return;
-    }
-    const isKeyStored = this.#backupVersion !== undefined && (await this.#secrets.has(backupSecret));
-    if (isKeyStored) {
-      await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage(); // rejects if the key does not match the backup
-      await disableBackup(this.#backend);
-      await this.#options.device.setRestorePending(true);
-      await this.#crypto.loadSessionBackupPrivateKeyFromSecretStorage();
-      await this.#crypto.checkKeyBackupAndEnable();
-      await this.#restore();
-    } else if (this.#backupVersion === undefined || check?.trustInfo.trusted) {
-      // A trusted backup without a stored key was created by a process that crashed before it could store the key.
-      await this.#unlockOrCreateStorage();
-      await this.#createBackup();
-    } else {
-      throw missingSecretError(this.#userId, 'key of the backup');
-    }
-  }
-
-  async #restore(): Promise<void> {
-    this.#restored = { imported: 0, total: 0 };
-    const { imported, total } = await this.#crypto.restoreKeyBackup({
-      progressCallback: (progress) => {
-        if (!('total' in progress)) return;
-        this.#restored = { imported: progress.successes, total: progress.total };
-      },
-    });
-    this.#restored = { imported, total };
-    await this.#options.device.setRestorePending(false);
   }
 
   /** Unlocks secret storage, or creates a new one if the old one holds no secret that is still in use. */
@@ -274,13 +282,7 @@ export class Identity {
       setupNewCrossSigning: true, // otherwise the SDK would keep keys that a crash prevented from being published
       authUploadDeviceSigningKeys: authenticate,
     });
-  }
-
-  async #createBackup(): Promise<void> {
-    await disableBackup(this.#backend);
-    await this.#crypto.resetKeyBackup();
-    await this.#options.device.setRestorePending(false);
-    this.#backupVersion = await currentBackupVersion(this.#matrixClient);
+    this.#publishedMasterKey = await this.#masterKey();
   }
 
   /** Whether the device is cross-signed, as far as the SDK knows. Makes no request. */
@@ -289,10 +291,27 @@ export class Identity {
     return status?.signedByOwner ?? false;
   }
 
+  async #masterKey(): Promise<string | undefined> {
+    const { olmMachine } = this.#backend;
+    const identity = await olmMachine.getIdentity(new (wasmUserIdClass(this.#backend))(this.#userId));
+    const masterKey = identity && masterKeyOf(identity.masterKey);
+    identity?.free(); // otherwise it keeps the client in memory
+    return masterKey;
+  }
+
+  async #state(): Promise<string> {
+    return JSON.stringify([await this.#masterKey(), await this.isSigned(), await hasPrivateKeys(this.#backend)]);
+  }
+
   /** Runs one step at a time. An abort ends the wait at once; a running step ends with the client's requests. */
   async #runExclusively(step: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const before = this.#lastStep;
-    const work = before.then(() => (signal.aborted ? undefined : step())).finally(() => this.#secrets.forget());
+    const work = before
+      .then(() => (signal.aborted ? undefined : step()))
+      .finally(async () => {
+        this.#secrets.forget();
+        if (!signal.aborted) this.#knownState = await this.#state().catch(() => undefined);
+      });
     this.#lastStep = work.catch(() => {});
     await orAborted(work, signal, OPERATION);
   }

@@ -15,7 +15,12 @@ export const crossSigningSecrets = [
 ] as const;
 export const backupSecret = 'm.megolm_backup.v1';
 
-export type SecretName = (typeof crossSigningSecrets)[number] | typeof backupSecret;
+export const secretNames = [...crossSigningSecrets, backupSecret] as const;
+
+/** The type of the account data that names the key of secret storage. */
+export const DEFAULT_KEY = 'm.secret_storage.default_key';
+
+export type SecretName = (typeof secretNames)[number];
 
 /**
  * The user's secret storage, and its key while a step needs it. Replaces the SDK's secret storage, which reads account
@@ -28,6 +33,7 @@ export class SecretStorageAccess {
   readonly #askForRecoveryKey: () => Promise<string | undefined | null>;
   readonly #accountData = new Map<string, Content | null>();
   #key: Uint8Array<ArrayBuffer> | undefined;
+  #defaultKeyId: unknown;
 
   /** @param ask - asks the application for the recovery key */
   constructor(matrixClient: MatrixClient, ask: () => Promise<string | undefined | null>) {
@@ -45,6 +51,11 @@ export class SecretStorageAccess {
       matrixClient.secretStorage,
       new SecretStorage.ServerSideSecretStorageImpl(accountData, { getSecretStorageKey }),
     );
+  }
+
+  /** The default key's id when it was last read or written, as the homeserver has it. */
+  get defaultKeyId(): unknown {
+    return this.#defaultKeyId;
   }
 
   /** Drops the cached account data, so that the next call reads it from the homeserver. */
@@ -113,7 +124,7 @@ export class SecretStorageAccess {
     const known = this.#accountData.get(type);
     if (known !== undefined) return known;
     const content = await this.#fetchAccountData(type);
-    this.#accountData.set(type, content);
+    this.#remember(type, content);
     return content;
   }
 
@@ -129,8 +140,13 @@ export class SecretStorageAccess {
 
   async #writeAccountData(type: string, content: Content): Promise<Content> {
     await this.#matrixClient.http.authedRequest(Method.Put, this.#path(type), undefined, content);
-    this.#accountData.set(type, content);
+    this.#remember(type, content);
     return {};
+  }
+
+  #remember(type: string, content: Content | null): void {
+    this.#accountData.set(type, content);
+    if (type === DEFAULT_KEY) this.#defaultKeyId = content?.['key'];
   }
 
   #path(type: string): string {

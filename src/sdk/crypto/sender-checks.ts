@@ -3,7 +3,7 @@ import type { DecryptionSender } from '../../core/decryption.js';
 import type { DeviceId } from '../../core/ports/key-store.js';
 import { RecentMap } from '../../core/recent-map.js';
 import type { TrustPolicy } from '../../encryption/identity/identity-options.js';
-import { SHIELD_CODES } from './crypto-backend.js';
+import { hasIdentityChanged, SHIELD_CODES } from './crypto-backend.js';
 import type { CryptoBackend, DecryptedRoomEvent } from './crypto-backend.js';
 
 /** What was found out of the sender of a decrypted event. `isMismatch`: another user has sent it. */
@@ -97,7 +97,7 @@ export class SenderChecks {
       const owner = {
         verified: identity?.isVerified() ?? false,
         deviceVerified: device?.isCrossSigningTrusted() ?? false,
-        identityChanged: violated || (identity?.identityNeedsUserApproval?.() ?? false),
+        identityChanged: identity !== undefined && hasIdentityChanged(identity),
         violated,
       };
       identity?.free();

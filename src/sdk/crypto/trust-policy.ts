@@ -20,6 +20,8 @@ export function applyTrust(crypto: CryptoApi, trust: TrustPolicy, isSigned: () =
     try {
       return await share(room, users, settings);
     } catch (error) {
+      // The library has begun a session that it has not stored for reading: the device could not read its own messages.
+      await olmMachine.invalidateGroupSession(room);
       if (await isSigned()) throw error;
       throw unsignedError(userId, error);
     }

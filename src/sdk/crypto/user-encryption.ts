@@ -21,6 +21,8 @@ import { EventDecryptor } from './event-decryptor.js';
 import type { KeyWait } from './event-decryptor.js';
 import { Identity } from './identity.js';
 import type { AuthUploadDeviceSigningKeys, IdentitySettings } from '../../encryption/identity/identity-options.js';
+import type { IdentityChange } from '../../encryption/identity/identity-change.js';
+import { IdentityChanges } from './identity-changes.js';
 import { maintainIdentity } from './identity-upkeep.js';
 import { OlmSessionRecovery } from './olm-session-recovery.js';
 import { deviceCheck, watchKeySharing } from './key-sharing.js';
@@ -39,6 +41,7 @@ export interface UserEncryptionOptions extends OpenDeviceOptions {
   readonly authenticate: AuthUploadDeviceSigningKeys;
   /** Called when devices in a room do not get the key of the user's messages. */
   readonly onKeysWithheld: (withheld: KeysWithheld) => void;
+  readonly onIdentityChanged: (change: IdentityChange) => void;
 }
 
 /** A message to be encrypted. */
@@ -127,7 +130,8 @@ export class UserEncryption implements MessageEncryption {
     resumes: boolean,
     onFault: (error: MatrixClientManagerError) => void,
   ): Promise<void> {
-    const { userId, identity, authenticate, encryptedRooms, onKeysWithheld: onWithheld } = this.#options;
+    const { userId, identity, authenticate, encryptedRooms, onIdentityChanged } = this.#options;
+    const { onKeysWithheld: onWithheld } = this.#options;
     const context = this.#context;
     const { signal: ended } = this.#ended;
     this.#onFault = onFault;
@@ -155,6 +159,13 @@ export class UserEncryption implements MessageEncryption {
       authenticate,
       onIdentityReady: resolve,
     });
+    const changes = new IdentityChanges(context, {
+      crypto,
+      identity: this.#identity,
+      userId: this.userId,
+      onChanged: onIdentityChanged,
+    });
+    await orAborted(changes.start(), ended, 'reading the identity of a user');
     const upkeep = { identity: this.#identity, matrixClient, signal: ended, onAttempt: resolve };
     this.#startUpkeep = () => void maintainIdentity(context.clock, upkeep);
     const checks = new DecryptionChecks(crypto, {

@@ -309,6 +309,8 @@ export function identities(
     const { backup } = await published(bob);
     await bob.http.delete(`/_matrix/client/v3/room_keys/version/${String(backup)}`);
     matrixClient.emit(CryptoEvent.KeyBackupFailed, 'M_NOT_FOUND');
+    await vi.waitUntil(() => clock.pendingTimers === 1, { timeout: 15_000 });
+    await clock.advance(5_000);
     await fourth;
     expect(await identity.status()).toMatchObject({ backup: { enabled: true } });
     expect((await published(bob)).backup).not.toBe(backup);
@@ -362,6 +364,34 @@ export function identities(
     await closeAll([store, phone.store], a, phone.running);
   });
 
+  it('are restored by the next start where the process ends at any moment of reading the key of the backup', async () => {
+    const { world, store, bob, app, a, b } = await withHistory(expect, await target());
+    await b.stop();
+    const phone = await newDevice(world.target, bob);
+    const device = deviceInMemory();
+    const ending = { ...device, setRestorePending: () => Promise.reject(new Error('the process has ended')) };
+    expect(await app.identity(phone.running.client, { device: ending }).setUp(signal)).toBe(false);
+    const next = app.identity(phone.running.client, { device });
+    expect(await next.setUp(signal)).toBe(true);
+    expect(await next.status()).toMatchObject({ backup: { restored: { imported: 1, total: 1 } } });
+    await closeAll([store, phone.store], a, phone.running);
+  });
+
+  it('leave the backup of another client alone whose key they do not find', async () => {
+    const { world, store, bob, app, a, b, identity } = await withHistory(expect, await target());
+    const phone = await newDevice(world.target, bob);
+    await app.identity(phone.running.client).setUp(signal);
+    const secret = `/_matrix/client/v3/user/${encodeURIComponent(bob.userId)}/account_data/m.megolm_backup.v1`;
+    const other = app.identity(phone.running.client);
+    await other.reset(signal, passwordOf(bob));
+    await bob.http.put(secret, { encrypted: {} }); // as while the other client has not stored it yet
+    const { backup } = await published(bob);
+    expect(await identity.setUp(signal)).toBe(false);
+    expect((await identity.status()).failure?.message).toContain('key of the backup');
+    expect((await published(bob)).backup).toBe(backup);
+    await closeAll([store, phone.store], a, b, phone.running);
+  });
+
   it('are made anew by a reset, where the recovery key is lost', async () => {
     const { world, store, bob, app, a, b } = await withHistory(expect, await target());
     const before = await published(bob);
@@ -371,12 +401,7 @@ export function identities(
     const identity = app.identity(phone.running.client);
     await identity.setUp(signal);
     await expect(identity.reset(signal)).rejects.toMatchObject({ code: 'ENCRYPTION_SETUP_FAILED', status: 401 });
-    await identity.reset(signal, async (makeRequest) => {
-      const error: unknown = await makeRequest(null).catch((refusal: unknown) => refusal);
-      const { session } = (error as { data: { session: string } }).data;
-      const user = { type: 'm.id.user', user: bob.userId };
-      await makeRequest({ type: 'm.login.password', identifier: user, password: bob.password, session });
-    });
+    await identity.reset(signal, passwordOf(bob));
     const now = await published(bob);
     expect(now.masterKey).not.toEqual(before.masterKey);
     expect(now.backup).not.toBe(before.backup);
@@ -564,6 +589,15 @@ export function interruptedSetUps(
     }
     expect(steps).toBeGreaterThan(9);
   });
+}
+
+/** Proves to the homeserver that it is the user. */
+function passwordOf({ userId, password }: TestUser): IdentityOptions['authenticate'] {
+  return async (makeRequest) => {
+    const error: unknown = await makeRequest(null).catch((refusal: unknown) => refusal);
+    const { session } = (error as { data: { session: string } }).data;
+    await makeRequest({ type: 'm.login.password', identifier: { type: 'm.id.user', user: userId }, password, session });
+  };
 }
 
 function deviceInMemory(): IdentityOptions['device'] {

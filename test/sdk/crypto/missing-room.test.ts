@@ -28,6 +28,7 @@ it('a message for a room that the client does not receive is given up after 30 s
     encryptedRooms: new EncryptedRooms(context, memoryStorage()),
     authenticate: () => Promise.reject(new Error('not needed')),
     onKeysWithheld: none,
+    onIdentityChanged: () => {},
   });
   const client = clientWith();
   await encryption.open(client, false, () => {});
