@@ -46,6 +46,8 @@ export interface IdentityOptions extends IdentitySettings {
  * them. The constructor applies the trust policy.
  *
  * Each step checks the present state first, so the next `setUp()` completes one that a crash interrupted.
+ *
+ * This file is a little long because set-up, reset and what tells whether another set-up is needed share one state.
  */
 export class Identity {
   readonly #context: Pick<Context, 'clock' | 'logger'>;
