@@ -188,9 +188,13 @@ export class UserEncryption implements MessageEncryption {
     const { userId } = this;
     const { logger } = this.#context;
     const { olmMachine, outgoingRequestsManager } = this.#backend;
-    const upload = async (): Promise<void> => {
+    const hasKeysToUpload = async (): Promise<boolean> => {
+      if (this.#store.wasNew) return true; // the question itself signs 50 keys
       const requests = await olmMachine.outgoingRequests();
-      if (requests.some(({ type }) => type === KEYS_UPLOAD)) await outgoingRequestsManager.doProcessOutgoingRequests();
+      return requests.some(({ type }) => type === KEYS_UPLOAD);
+    };
+    const upload = async (): Promise<void> => {
+      if (await hasKeysToUpload()) await outgoingRequestsManager.doProcessOutgoingRequests();
     };
     await orAborted(upload(), this.#ended.signal, 'uploading keys').catch((error: unknown) => {
       if (!this.#ended.signal.aborted) logger.warn({ userId, err: error }, 'uploading keys failed; it is retried');
