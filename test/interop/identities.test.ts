@@ -55,14 +55,20 @@ withEachForeignClient((name) => {
     'is heard from a device that nobody signed, and reads ours under trust $trust: $reads',
     async ({ trust, reads }) => {
       const meeting = await meet(name, withIdentity(new Map(), trust));
-      const { alice, bob, inbox, roomId, say } = meeting;
+      const { manager, alice, bob, inbox, roomId } = meeting;
       await untilCrossSigned(meeting, alice);
       const sent = await bob.say(roomId, 'from an unsigned device');
       const warning = trust === 'all' ? {} : { warning: 'untrusted-sender' };
       const event = await received(inbox, sent);
       expect(event).toMatchObject({ encrypted: true, content: { body: 'from an unsigned device' } });
       expect(event).toHaveProperty('decryption', { state: 'decrypted', sender: from(bob.deviceId), ...warning });
-      const answer = await say('for whom it may concern');
+      const { eventId: answer, ...withheld } = await manager.sendMessage({
+        userId: alice,
+        roomId,
+        text: 'for whom it may concern',
+      });
+      const device = { userId: bob.userId, deviceId: bob.deviceId, reason: 'm.unverified' };
+      expect(withheld).toEqual(reads ? {} : { keysWithheld: [device], keysWithheldCount: 1 });
       if (reads) expect(await bob.readEvent(answer)).toMatchObject({ content: { body: 'for whom it may concern' } });
       else expect(await canRead(meeting, answer)).toBe(false);
     },

@@ -45,7 +45,10 @@ export interface StoredDatabase {
   readonly records: ReadonlyMap<string, readonly { readonly key: string; readonly value: unknown }[]>;
 }
 
-/** How many records of received messages a key store keeps of each device. Older ones are deleted. */
+/**
+ * How many records of received messages a key store keeps of each device. Older ones are deleted. Among them are a few
+ * records of devices that get no keys, which have names of their own.
+ */
 export const RECEIVED_RECORDS_KEPT = 10_000;
 
 export interface OpenDeviceOptions extends DeviceId {

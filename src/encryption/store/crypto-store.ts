@@ -83,7 +83,8 @@ export class CryptoStore implements AsyncDisposable {
         onFailure?.(error);
       },
       onDamagedRecord: (error) => {
-        const message = 'a record of received messages begins anew; its messages could be repeated once more';
+        const message =
+          'a damaged record begins anew: messages could be repeated once more, or devices without keys not be named';
         this.#context.logger.error({ userId, err: error }, message);
       },
       onClose: () => this.#open.delete(store),

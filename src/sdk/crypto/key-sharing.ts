@@ -76,6 +76,7 @@ function readShare(requests: readonly ToDeviceRequest[]): Pick<KeyShare, 'told' 
   return { told, given };
 }
 
+/** The crypto library uses no other code for a session; one that a later version adds is reported as `m.unavailable`. */
 function toldDevice({ userId, deviceId, content }: Message): ToldDevice {
   const { code, session_id: sessionId } = isObject(content) ? content : {};
   return {
