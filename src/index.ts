@@ -146,6 +146,14 @@ export type {
 } from './encryption/encryption-status.js';
 export type { EncryptionOptions } from './encryption/encryption-options.js';
 export type {
+  CancelVerificationOptions,
+  OnVerificationRequest,
+  VerificationEmoji,
+  VerificationRequest,
+  VerificationRequested,
+  VerificationRequestInfo,
+} from './encryption/verification-options.js';
+export type {
   AuthUploadDeviceSigningKeys,
   RestoreProgress,
   ReceivePolicy,

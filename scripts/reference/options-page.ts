@@ -24,7 +24,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ListUsersOptions: '`manager.admin.listUsers(options)`',
     DeactivateUserOptions: '`manager.admin.deactivateUser(userId, options)`',
     CallOptions:
-      'The last argument of `withClient`, `encryptionStatus`, `userVerification`, `verifyUser`, and of the calls of `manager.admin`',
+      'The last argument of `withClient`, `encryptionStatus`, `userVerification`, `verifyUser`, of the steps of a `VerificationRequest`, and of the calls of `manager.admin`',
   },
   'Messages and files': {
     GetRoomMessagesOptions: '`manager.getRoomMessages(options)`',
@@ -38,6 +38,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   Encryption: {
     ResetIdentityOptions: '`manager.resetIdentity(userId, options)`',
+    CancelVerificationOptions: '`cancel(options)` of a `VerificationRequest`',
   },
   Testing: {
     FakeHomeserverOptions: '`new FakeHomeserver(options)` of `matrix-client-manager/testing`',

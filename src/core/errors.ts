@@ -112,6 +112,11 @@ export const errorCodes = [
    */
   'ENCRYPTION_UNVERIFIED',
   /**
+   * The verification has ended without success: one side has cancelled it, it was not finished in time, another device of
+   * the user has answered it, or the client was stopped. Remedy: read the error's message; the other side can ask again.
+   */
+  'VERIFICATION_ENDED',
+  /**
    * A file is larger than the call, `maxFileBytes` or the homeserver allows. An upload was not started. Remedy: send a
    * smaller file, or raise the limit.
    */

@@ -4,6 +4,7 @@ import { describe } from '../core/ids.js';
 import { checkedAs, flag, functionOf, isName, oneOf, optionsOf, wholeNumber } from '../core/validation.js';
 import { fileOptions } from '../storage/sqlite-storage-options.js';
 import type { CorruptionInfo } from '../storage/sqlite-storage-options.js';
+import type { OnVerificationRequest } from './verification-options.js';
 import type { IdentitySettings, ReceivePolicy, TrustPolicy } from './identity/identity-options.js';
 
 /** End-to-end encryption: where keys are stored, which users have it, and how their devices are trusted. */
@@ -53,6 +54,12 @@ export interface EncryptionOptions {
    * @default 'warn'
    */
   readonly receive?: ReceivePolicy;
+  /**
+   * Handles a request of another user, or of another device of the user, to compare emoji. For applications with a screen.
+   * May return at once, and take the steps later; a request that is not finished by its `expiresAt` is cancelled.
+   * @default requests are cancelled at once, and the other side is told that no person is there
+   */
+  readonly onVerificationRequest?: OnVerificationRequest;
   /** How long an event waits for its missing room key before callbacks get it, in milliseconds. @default 30_000 */
   readonly decryptionTimeoutMs?: number;
 }
@@ -61,6 +68,7 @@ export interface EncryptionOptions {
 export type KeyFileOptions = Pick<EncryptionOptions, 'path' | 'secret' | 'counterPath' | 'onCorruption'>;
 
 export type EncryptionSettings = KeyFileOptions &
+  Pick<EncryptionOptions, 'onVerificationRequest'> &
   Required<Pick<EncryptionOptions, 'users' | 'decryptionTimeoutMs'>> & { readonly identity: IdentitySettings };
 
 type IdentityOptions = Pick<
@@ -77,6 +85,7 @@ export const encryptionSchema = v.pipe(
     counterPath: v.optional(checkedAs<string>('the path of a separate file', isName)),
     onCorruption: v.optional(fileOptions.onCorruption),
     users: v.optional(functionOf<EncryptionSettings['users']>(), () => () => true),
+    onVerificationRequest: v.optional(functionOf<OnVerificationRequest>()),
     decryptionTimeoutMs: v.nullish(wholeNumber(0), 30_000),
     onRecoveryKey: v.optional(functionOf<IdentitySettings['onRecoveryKey']>()),
     recoveryKey: v.optional(functionOf<IdentitySettings['recoveryKey']>()),

@@ -121,7 +121,15 @@ export function compose(options: MatrixClientManagerOptions) {
   const encryptedRooms = new EncryptedRooms(context, storage);
   const onKeysWithheld: EncryptionOptions['onKeysWithheld'] = (withheld) => events.emit('keysWithheld', withheld);
   const onIdentityChanged = (change: IdentityChange): void => events.emit('identityChanged', change);
-  const encryptionParts = { authenticate, encryptedRooms, onIdentityChanged, onKeysWithheld };
+  const onVerificationRequested: EncryptionOptions['onVerificationRequested'] = (request) =>
+    events.emit('verificationRequest', request);
+  const encryptionParts = {
+    authenticate,
+    encryptedRooms,
+    onIdentityChanged,
+    onKeysWithheld,
+    onVerificationRequested,
+  };
   const encryption = settings.encryption && newEncryption(context, settings.encryption, encryptionParts);
   if (encryption && options.storage === undefined && !credentials) warnOfNewDevices(logger);
   const users: UserSessions = new UserSessions(homeserver, {

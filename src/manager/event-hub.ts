@@ -48,6 +48,7 @@ const names: readonly (keyof ManagerEvents)[] = [
   'deviceReplaced',
   'keysWithheld',
   'identityChanged',
+  'verificationRequest',
   'credentialsChanged',
   'homeserverStateChanged',
   'sendFailed',

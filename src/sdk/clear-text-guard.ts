@@ -2,8 +2,8 @@ import type { MatrixClient, MatrixEvent, Room } from 'matrix-js-sdk';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
+import { isVerification } from '../core/verification-events.js';
 import { unencryptedTypes } from '../encryption/room-encryption.js';
-import { isVerification } from './crypto/live-verification.js';
 
 export interface ClearTextGuardOptions {
   readonly userId: string;

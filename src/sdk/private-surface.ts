@@ -87,6 +87,8 @@ const cryptoParts: readonly PartPath[] = [
   'olmMachine.getDevice()',
   'olmMachine.getIdentity()',
   'olmMachine.crossSigningStatus()',
+  'olmMachine.getVerification()',
+  'olmMachine.getVerificationRequest()',
   'olmMachine.userId.toString()',
   'olmMachine.deviceId.constructor',
   'olmMachine.identityKeys.ed25519.toBase64()',
@@ -114,7 +116,8 @@ const cryptoParts: readonly PartPath[] = [
   'encryptEvent()', // wrapped: makes the encryptor of a room whose encryption the homeserver hides
   'isEncryptionEnabledInRoom()', // wrapped for the same reason
   'forceDiscardSession()',
-  'processSyncChanges()', // wrapped: called only for syncs that concern encryption
+  'processSyncChanges()', // wrapped: called only for syncs that concern encryption; holds back verification requests
+  'onIncomingKeyVerificationRequest()', // wrapped: keeps an object of each request
   'onRoomKeysUpdated()',
   'onRoomKeysWithheld()',
   'onLiveEventFromSync()', // replaced: sets a timer of five minutes per event

@@ -260,9 +260,10 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     const { userId } = this.#context;
     this.#phase = 'closing';
     this.#firstSync.reject(abortedError(`starting ${userId}`));
-    this.#requestsAbort.abort();
     await runAllSteps(
       [
+        () => encryption?.cancelVerifications(), // makes requests
+        () => this.#requestsAbort.abort(),
         // startClient() would undo a stopClient() that is called while it runs. A start-up request that has just failed
         // sets a keep-alive timer a few microtasks later. Both are awaited, so that stopClient() can clear everything.
         () => this.#withStepTimeout(this.#started, 'startClient()'),

@@ -9,11 +9,12 @@ import type { CryptoStore } from '../encryption/store/crypto-store.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
 import type { IdentityChange } from '../encryption/identity/identity-change.js';
 import type { Accounts } from '../provisioning/accounts.js';
-import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
+import type { UserEncryption, UserEncryptionOptions } from '../sdk/crypto/user-encryption.js';
 
 export interface EncryptionOptions {
-  readonly settings: Pick<EncryptionSettings, 'users' | 'identity'>;
+  readonly settings: Pick<EncryptionSettings, 'users' | 'identity' | 'onVerificationRequest'>;
   readonly encryptedRooms: EncryptedRooms;
+  readonly onVerificationRequested: UserEncryptionOptions['onRequested'];
   /** Opens the store of the keys. Called again after a failure. */
   readonly openKeys: () => Promise<KeyStore>;
   /** Makes a request for which the homeserver may require user-interactive authentication. */
@@ -61,7 +62,8 @@ export class Encryption {
       this.#openStore(),
       import('../sdk/crypto/user-encryption.js'), // dynamic: not loaded without encryption
     ]);
-    const { settings, authenticate, encryptedRooms, onIdentityChanged, onKeysWithheld } = this.#options;
+    const { settings, authenticate, encryptedRooms, onIdentityChanged, onKeysWithheld, onVerificationRequested } =
+      this.#options;
     return UserEncryption.load(this.#context, store, {
       userId,
       deviceId,
@@ -69,6 +71,8 @@ export class Encryption {
       identity: settings.identity,
       encryptedRooms,
       onKeysWithheld,
+      onRequest: settings.onVerificationRequest,
+      onRequested: onVerificationRequested,
       authenticate: (makeRequest) => authenticate(userId, makeRequest),
       onIdentityChanged,
     });

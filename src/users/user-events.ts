@@ -2,6 +2,7 @@ import type { MatrixClientManagerError } from '../core/errors.js';
 import type { KeysWithheld } from '../core/withheld-keys.js';
 import type { IdentityChange } from '../encryption/identity/identity-change.js';
 import type { Gap } from '../delivery/gap-filler.js';
+import type { VerificationRequested } from '../encryption/verification-options.js';
 import type { ClientState, StopReason } from './client-state.js';
 
 /** The manager's events about the users' clients. */
@@ -38,6 +39,8 @@ export interface UserEvents {
    * for each changed user.
    */
   identityChanged: (event: IdentityChange) => void;
+  /** Another user, or another device of the user, asked to verify the user by comparing emoji. */
+  verificationRequest: (event: VerificationRequested) => void;
   /** Events of a room are missing and could not be fetched. */
   gap: (event: Gap) => void;
 }

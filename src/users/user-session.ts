@@ -4,6 +4,8 @@ import type { ManagedClient } from './client-slot.js';
 import { onAbort, orTimeout, throwIfAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Claim } from '../core/ports/claim.js';
+import type { ClientEvent } from '../core/client-event.js';
+import { isVerification } from '../core/verification-events.js';
 import { isFromStart } from '../core/ports/event-source.js';
 import type { EventBatch } from '../core/ports/event-source.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
@@ -228,6 +230,8 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
 
   #accept(batch: EventBatch): Promise<void> {
     this.#appendToTimelines(batch);
+    const { callbacks, credentials } = this.#options;
+    if (callbacks.count(credentials.userId) === 0) this.#takeVerifications(batch);
     return this.#delivery.accept(batch);
   }
 
@@ -260,6 +264,7 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
       dispatch: async (event, signal, record) => {
         try {
           this.#assertOwner();
+          if (this.#takeVerification(event)) return true;
           diagnostics.publish('event', event);
           return await callbacks.dispatch(event, signal, record, claim);
         } catch (error) {
@@ -280,6 +285,27 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
         onGap(gap);
       },
     });
+  }
+
+  /** Takes the events of verifications from a batch that is not delivered. Nothing decrypts its other events. */
+  #takeVerifications({ rooms }: EventBatch): void {
+    for (const { roomId, provenance, timeline } of rooms) {
+      for (const { event_id: eventId, type, sender, content, origin_server_ts: timestamp, ...raw } of timeline) {
+        const isOwn = raw.unsigned?.transaction_id !== undefined;
+        if (provenance !== 'live' || isOwn || raw.state_key !== undefined || !isVerification(type, content)) continue;
+        this.encryption?.receiveVerification(roomId, { eventId, type, sender, content, timestamp });
+      }
+    }
+  }
+
+  /** Passes an event of a verification to the encryption. Such an event is none for callbacks. */
+  #takeVerification(event: ClientEvent): boolean {
+    if (event.type !== 'message' || !isVerification(event.eventType, event.content)) return false;
+    const { roomId, eventId, eventType: type, sender, content, timestamp, provenance, transactionId } = event;
+    const isOwn = transactionId !== undefined; // sent by this device
+    if (provenance !== 'live' || isOwn) return true;
+    this.encryption?.receiveVerification(roomId, { eventId, type, sender, content, timestamp });
+    return true;
   }
 
   /** Replaces the delivery by one that begins at the stored checkpoint. Resolves to that checkpoint. */

@@ -51,6 +51,7 @@ const places: Record<GivenFunction, string> = {
   'credentials.get': here,
   'credentials.set': here,
   'credentials.delete': here,
+  'encryption.onVerificationRequest': 'test/encryption/verification-requests.test.ts',
   'storage.getCredentials': here,
   'storage.setCredentials': here,
   'storage.deleteCredentials': here,

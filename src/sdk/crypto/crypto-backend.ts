@@ -11,6 +11,7 @@ export interface CryptoBackend {
   readonly outgoingRequestProcessor: {
     rawJsonRequest(...request: unknown[]): Promise<string>;
     makeOutgoingRequest(request: OutgoingRequest, ...more: unknown[]): Promise<unknown>;
+    requestWithRetry(method: string, path: string, query: object, body: string): Promise<string>;
   };
   readonly eventDecryptor: {
     attemptEventDecryption(event: MatrixEvent, ...more: unknown[]): Promise<object>;
@@ -22,6 +23,7 @@ export interface CryptoBackend {
   onLiveEventFromSync(event: MatrixEvent): Promise<void>;
   onCryptoEvent(room: Room, event: MatrixEvent): Promise<void>;
   onKeyVerificationEvent(event: MatrixEvent): Promise<void>;
+  onIncomingKeyVerificationRequest(sender: string, transactionId: string): void;
   onRoomKeysUpdated(keys: readonly RoomKey[]): Promise<void>;
   onRoomKeysWithheld(notices: readonly object[]): Promise<void>;
   processSyncChanges(changes: SyncChanges): Promise<object[]>;
@@ -50,6 +52,8 @@ interface OlmMachine {
   getDevice(userId: WasmUserId, deviceId: WasmDeviceId): Promise<WasmDevice | undefined>;
   crossSigningStatus(): Promise<CrossSigningStatus>;
   decryptRoomEvent(...args: unknown[]): Promise<DecryptedRoomEvent>;
+  getVerificationRequest(userId: WasmUserId, flowId: string): WasmVerificationRequest | undefined;
+  getVerification(userId: WasmUserId, flowId: string): WasmSas | undefined;
   getRoomSettings(roomId: WasmRoomId): Promise<RoomSettings | undefined>;
   /** Rejects settings that differ from the stored ones. */
   setRoomSettings(roomId: WasmRoomId, settings: object): Promise<void>;
@@ -120,6 +124,44 @@ interface WasmIdentity {
   hasVerificationViolation(): boolean;
   /** Whether the keys are others than those that were seen first. The user's own identity does not have the method. */
   identityNeedsUserApproval?(): boolean;
+}
+
+/** A request for a verification. */
+export interface WasmVerificationRequest {
+  readonly cancelInfo: WasmCancelInfo | undefined;
+  free(): void;
+  acceptWithMethods(methods: readonly number[]): OutgoingRequest | undefined;
+  cancel(): OutgoingRequest | undefined;
+  /** A new object with each call. */
+  getVerification(): WasmSas | undefined;
+  isCancelled(): boolean;
+  isDone(): boolean;
+  /** Whether another device of the user has answered the request. */
+  isPassive(): boolean;
+  isReady(): boolean;
+  startSas(): Promise<[WasmSas, OutgoingRequest] | undefined>;
+}
+
+/** A comparison of emoji. */
+export interface WasmSas {
+  free(): void;
+  /** Returns nothing where there is nothing to accept. */
+  accept(): OutgoingRequest | undefined;
+  cancelWithCode(code: string): OutgoingRequest | undefined;
+  cancelInfo(): WasmCancelInfo | undefined;
+  canBePresented(): boolean;
+  confirm(): Promise<readonly OutgoingRequest[]>;
+  /** Undefined before it can be presented, and if the other side has no emoji. */
+  emoji(): readonly { readonly symbol: string; readonly description: string; free(): void }[] | undefined;
+  isCancelled(): boolean;
+  isDone(): boolean;
+}
+
+interface WasmCancelInfo {
+  free(): void;
+  cancelCode(): string;
+  cancelledbyUs(): boolean;
+  reason(): string;
 }
 
 export interface WasmDeviceId {

@@ -1,32 +1,32 @@
 import { MatrixEventEvent } from 'matrix-js-sdk';
 import type { MatrixEvent } from 'matrix-js-sdk';
-import type { EventContent } from '../../core/raw-event.js';
-import type { CryptoBackend } from './crypto-backend.js';
+import { isVerification } from '../../core/verification-events.js';
+import type { RoomVerificationEvent } from './verification-messages.js';
 
 /**
- * Replaces the SDK's `onLiveEventFromSync()`: passes a room's verification events to the SDK. The SDK's method sets a
+ * Replaces the SDK's `onLiveEventFromSync()`: passes a room's verification events to `receive`. The SDK's method sets a
  * timer of five minutes for each encrypted event, which would keep a stopped client and the process alive.
  */
-export async function handleLiveEvent(crypto: CryptoBackend, event: MatrixEvent): Promise<void> {
+export function handleLiveEvent(
+  event: MatrixEvent,
+  receive: (roomId: string, event: RoomVerificationEvent) => void,
+): void {
   if (event.isState() || event.getUnsigned().transaction_id !== undefined) return;
   if (isReadable(event)) {
-    if (isVerification(event.getType(), event.getContent())) await crypto.onKeyVerificationEvent(event);
+    const [eventId, roomId, sender] = [event.getId(), event.getRoomId(), event.getSender()];
+    const [type, content] = [event.getType(), event.getContent()];
+    if (eventId === undefined || roomId === undefined || sender === undefined) return;
+    if (isVerification(type, content)) receive(roomId, { eventId, type, sender, content, timestamp: event.getTs() });
     return;
   }
   const handleWhenDecrypted = (): void => {
     if (!isReadable(event)) return;
     event.off(MatrixEventEvent.Decrypted, handleWhenDecrypted);
-    handleLiveEvent(crypto, event).catch(() => {}); // the SDK ignores these failures too
+    handleLiveEvent(event, receive);
   };
   event.on(MatrixEventEvent.Decrypted, handleWhenDecrypted);
 }
 
 function isReadable(event: MatrixEvent): boolean {
   return !event.isEncrypted() || (event.getClearContent() !== null && !event.isDecryptionFailure());
-}
-
-/** Whether an event with this clear content belongs to a verification of devices in a room. */
-export function isVerification(type: string, content: EventContent): boolean {
-  if (type.startsWith('m.key.verification.')) return true;
-  return type === 'm.room.message' && content.msgtype === 'm.key.verification.request';
 }

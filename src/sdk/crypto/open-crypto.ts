@@ -1,4 +1,4 @@
-import type { MatrixClient, MatrixEvent } from 'matrix-js-sdk';
+import type { MatrixClient } from 'matrix-js-sdk';
 import { orTimeout } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
@@ -14,7 +14,6 @@ import { replaceRequestRetries } from './crypto-requests.js';
 import { containPanics } from './crypto-wasm.js';
 import { damagedError } from '../../encryption/store/key-failures.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
-import { handleLiveEvent } from './live-verification.js';
 import { MachineGuard } from './machine-guard.js';
 
 export interface OpenCryptoOptions {
@@ -170,7 +169,6 @@ function catchUnawaitedSdkCalls(crypto: CryptoBackend): void {
   });
   Object.assign(crypto, {
     forceDiscardSession: withHandledRejection(crypto.forceDiscardSession.bind(crypto)),
-    onLiveEventFromSync: withHandledRejection((event: MatrixEvent) => handleLiveEvent(crypto, event)),
   });
 }
 

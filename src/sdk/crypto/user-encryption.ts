@@ -32,10 +32,14 @@ import { SenderChecks } from './sender-checks.js';
 import { assertKnownDevice, openCrypto } from './open-crypto.js';
 import type { ClientCrypto } from './open-crypto.js';
 import { skipEmptySyncChanges } from './sync-changes.js';
+import type { RoomVerificationEvent } from './verification-messages.js';
+import { VerificationRequests } from './verification-requests.js';
+import type { VerificationRequestsOptions } from './verification-requests.js';
 import type { EncryptedMessage, MessageEncryption } from '../../sending/room-sender.js';
 import { UnreadableEvents } from '../../encryption/unreadable-events.js';
 
-export interface UserEncryptionOptions extends OpenDeviceOptions {
+export interface UserEncryptionOptions
+  extends OpenDeviceOptions, Pick<VerificationRequestsOptions, 'onRequest' | 'onRequested'> {
   readonly encryptedRooms: EncryptedRooms;
   readonly identity: IdentitySettings;
   readonly authenticate: AuthUploadDeviceSigningKeys;
@@ -74,6 +78,7 @@ export class UserEncryption implements MessageEncryption {
   #identity: Identity | undefined;
   #roomKeyMetrics: RoomKeyMetrics | undefined;
   #encryptors: RoomEncryptors | undefined;
+  #verifications: VerificationRequests | undefined;
   /** Resolves after the first attempt to sign the device. An unsigned device may not be able to share its room keys. */
   #signingAttempted: Promise<void> = Promise.resolve();
   #failure: MatrixClientManagerError | undefined;
@@ -140,6 +145,8 @@ export class UserEncryption implements MessageEncryption {
     this.#crypto = await orAborted(opening, ended, 'opening encryption');
     this.#matrixClient = matrixClient;
     skipEmptySyncChanges(matrixClient, context.clock);
+    const { onRequest, onRequested } = this.#options;
+    this.#verifications = new VerificationRequests(context, { matrixClient, ended, onRequest, onRequested });
     const crypto = cryptoBackend(matrixClient);
     const { run } = this.#crypto;
     void new OlmSessionRecovery(context, { crypto, run, store: this.#store, ended });
@@ -246,6 +253,7 @@ export class UserEncryption implements MessageEncryption {
       this.#deviceLists.updateBy(this.#backend.outgoingRequestsManager.doProcessOutgoingRequests(), changed);
     }
     for (const look of this.#syncListeners) look();
+    this.#verifications?.synced();
   }
 
   /**
@@ -309,6 +317,16 @@ export class UserEncryption implements MessageEncryption {
     return { content: encrypted, ...(await this.#withheldDevices?.of(roomId, encrypted.session_id)) };
   }
 
+  /** Takes a decrypted event of a room that belongs to a verification. Call it for live events only. */
+  receiveVerification(roomId: string, event: RoomVerificationEvent): void {
+    this.#verifications?.receiveInRoom(roomId, event);
+  }
+
+  /** Tells the other sides of open verifications that the client stops. Takes two seconds at most, and never rejects. */
+  async cancelVerifications(): Promise<void> {
+    await this.#verifications?.cancelOpen();
+  }
+
   /** Aborted just before the client is stopped: calls of the crypto library no longer settle after that. */
   get ended(): AbortSignal {
     return this.#ended.signal;
@@ -327,6 +345,7 @@ export class UserEncryption implements MessageEncryption {
   async shutDown(): Promise<void> {
     this.#ended.abort(this.#failure);
     this.#roomKeyMetrics?.close();
+    this.#verifications?.close();
     await this.#crypto?.shutDown();
   }
 

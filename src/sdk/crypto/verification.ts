@@ -1,3 +1,4 @@
+import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
 import { wasmUserIdClass } from './crypto-backend.js';
@@ -46,8 +47,24 @@ export async function signUser(crypto: CryptoApi, userId: string): Promise<void>
   await queryKeys(crypto, userId); // makes the new signature known to the SDK
 }
 
-/** The SDK's public interface cannot force a key query for a known user. */
-async function queryKeys(crypto: CryptoApi, userId: string): Promise<void> {
+/**
+ * Whether the client's user has another device, signed with their cross-signing keys.
+ * @param without - a device that does not count
+ */
+export async function hasOtherSignedDevice(client: MatrixClient, without: string | undefined): Promise<boolean> {
+  const crypto = client.getCrypto();
+  const userId = client.getSafeUserId();
+  const devices = (await crypto?.getUserDeviceInfo([userId]))?.get(userId);
+  for (const deviceId of devices?.keys() ?? []) {
+    if (deviceId === without || deviceId === client.getDeviceId()) continue;
+    const status = await crypto?.getDeviceVerificationStatus(userId, deviceId);
+    if (status?.signedByOwner) return true;
+  }
+  return false;
+}
+
+/** Queries a user's keys at the homeserver. The SDK's public interface cannot force that for a known user. */
+export async function queryKeys(crypto: CryptoApi, userId: string): Promise<void> {
   const backend = crypto as unknown as CryptoBackend;
   const query = backend.olmMachine.queryKeysForUsers([new (wasmUserIdClass(backend))(userId)]);
   await backend.outgoingRequestProcessor.makeOutgoingRequest(query);

@@ -29,6 +29,8 @@ it('a message for a room that the client does not receive is given up after 30 s
     authenticate: () => Promise.reject(new Error('not needed')),
     onKeysWithheld: none,
     onIdentityChanged: () => {},
+    onRequest: undefined,
+    onRequested: () => {},
   });
   const client = clientWith();
   await encryption.open(client, false, () => {});
