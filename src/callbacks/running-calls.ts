@@ -1,3 +1,4 @@
+import { managerClosedError } from '../core/lifecycle.js';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ClientEvent } from '../core/client-event.js';
 import type { Context } from '../core/context.js';
@@ -61,7 +62,7 @@ export class RunningCalls {
 
   /** Aborts the signals of all calls and ends the waits with `MANAGER_CLOSED`. */
   close(): void {
-    const reason = new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
+    const reason = managerClosedError();
     for (const calls of this.#calls.values()) for (const call of calls) call.interrupt(reason);
   }
 }

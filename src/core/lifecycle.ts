@@ -1,6 +1,10 @@
 import { orAborted, throwIfAborted } from './abort.js';
 import { isManagerError, MatrixClientManagerError } from './errors.js';
 
+export function managerClosedError(cause?: unknown): MatrixClientManagerError {
+  return new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause });
+}
+
 /** The lifecycle of a manager. From the start of its shutdown on, new calls are rejected; later, running calls are aborted. */
 export class ManagerLifecycle {
   readonly #inFlight = new AbortController();
@@ -21,7 +25,7 @@ export class ManagerLifecycle {
 
   /** Throws `MANAGER_CLOSED` once the shutdown has begun. */
   assertOpen(): void {
-    if (this.#closing) throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
+    if (this.#closing) throw managerClosedError();
   }
 
   /**
@@ -48,7 +52,7 @@ export class ManagerLifecycle {
       const isAbortedByCaller = signal?.aborted === true && !this.signal.aborted;
       if (!this.#closing || isAbortedByCaller || !isManagerError(error, 'ABORTED', 'CLIENT_FAILED', 'STORAGE'))
         throw error;
-      throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down', { cause: error });
+      throw managerClosedError(error);
     }
   }
 }

@@ -63,11 +63,15 @@ export class EventHub {
     this.#logger = logger;
   }
 
-  /** Throws `INVALID_OPTIONS` for an unknown event name, and for a listener that is not a function. */
+  /**
+   * Returns a function that removes this listener, and no other registration of the same function. Throws
+   * `INVALID_OPTIONS` for an unknown event name, and for a listener that is not a function.
+   */
   on<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): () => void {
     checkListener(names, name, listener);
-    this.#emitter.on(name, listener as never);
-    return () => this.off(name, listener);
+    const registration = {};
+    this.#emitter.on(name, listener as never, registration);
+    return () => void this.#emitter.off(name, listener as never, registration);
   }
 
   off<Name extends keyof ManagerEvents>(name: Name, listener: ManagerEvents[Name]): void {

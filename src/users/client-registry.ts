@@ -1,3 +1,4 @@
+import { managerClosedError } from '../core/lifecycle.js';
 import { orAborted, throwIfAborted, withDeadline } from '../core/abort.js';
 import type { Context } from '../core/context.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
@@ -6,7 +7,6 @@ import { throwErrors } from '../core/run-all-steps.js';
 import { EvictionOrder } from './eviction-order.js';
 import {
   startFailedError,
-  closedError,
   toClientInfo,
   isStartingOrRunning,
   startTimeoutError,
@@ -248,7 +248,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
 
   /** The user's slot; begins a start if there is none. While a client is stopping, the promise of that stop. */
   #ensureSlot(userId: string, startCredentials: StartCredentials): StartingOrRunningSlot<Client> | Promise<unknown> {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw managerClosedError();
     const slot = this.#slots.get(userId);
     if (!slot || slot.phase.state === 'failed') return this.#beginStart(userId, startCredentials);
     return slot.phase.state === 'stopping' ? slot.phase.stopped : (slot as StartingOrRunningSlot<Client>);
@@ -303,7 +303,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
     try {
       await this.#capacity.acquire(signal, operation);
     } catch (error) {
-      const failure = this.#closed ? closedError() : (error as MatrixClientManagerError);
+      const failure = this.#closed ? managerClosedError() : (error as MatrixClientManagerError);
       this.#discardSlot(slot, failure);
       throw failure;
     }
@@ -333,7 +333,7 @@ export class ClientRegistry<Client extends ManagedClient = ManagedClient> {
       this.#capacity.evictForWaiters();
       return client;
     } catch (error) {
-      const failure = this.#closed ? closedError() : startFailedError(error, userId);
+      const failure = this.#closed ? managerClosedError() : startFailedError(error, userId);
       this.#capacity.release();
       if (created) this.#enterFailed(slot, failure);
       else this.#discardSlot(slot, failure);

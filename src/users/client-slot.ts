@@ -82,10 +82,6 @@ export function isStartingOrRunning(state: ClientState): boolean {
   return state === 'starting' || state === 'live' || state === 'reconnecting';
 }
 
-export function closedError(): MatrixClientManagerError {
-  return new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
-}
-
 export function startTimeoutError(userId: string, startTimeoutMs: number): MatrixClientManagerError {
   const message = `starting ${userId} took longer than ${startTimeoutMs} ms; raise startTimeoutMs to allow more time`;
   return new MatrixClientManagerError('TIMEOUT', message, { userId });

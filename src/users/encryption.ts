@@ -1,6 +1,8 @@
+import { managerClosedError } from '../core/lifecycle.js';
 import type { Context } from '../core/context.js';
 import type { Credentials } from '../core/credentials.js';
-import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { isManagerError } from '../core/errors.js';
+import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Claim } from '../core/ports/claim.js';
 import type { KeyStore } from '../core/ports/key-store.js';
 import type { KeysWithheld } from '../core/withheld-keys.js';
@@ -95,7 +97,7 @@ export class Encryption {
   }
 
   #openStore(): Promise<CryptoStore> {
-    if (this.#closed) throw new MatrixClientManagerError('MANAGER_CLOSED', 'the manager was shut down');
+    if (this.#closed) throw managerClosedError();
     this.#opening ??= this.#createStore().catch((error: unknown) => {
       this.#opening = undefined; // the next call tries again
       throw error;
