@@ -15,6 +15,8 @@ export type { LoggedRequest } from './fake-homeserver/server/request-log.js';
 export type {
   Disposer,
   EncryptedReplay,
+  InjectedDevice,
+  InjectedMessages,
   EncryptionFaultMatch,
   Faults,
   SenderSwap,

@@ -234,6 +234,35 @@ describe('a lie about events', () => {
     expect(() => fake.faults.rewriteEvents({ endpoint: '/snyc' }, (event) => event)).toThrow('/snyc');
   });
 
+  it('gives a device messages that nobody has sent, also in a running poll', async () => {
+    const { fake, bob } = encryptedRoom();
+    const { next_batch: since } = (await sync(fake, bob)).body;
+    const poll = sync(fake, bob, { since, timeout: '30000' });
+    await settle();
+    const events = [{ type: 'm.dummy', sender: 7, content: null }, {}];
+    fake.faults.injectToDevice({ userId: bob.userId, deviceId: bob.deviceId, events });
+    expect((await poll).body.to_device.events).toEqual(events);
+  });
+
+  it('shows a device that the user does not have, until its disposer is called', async () => {
+    const { fake, alice, bob } = encryptedRoom();
+    const ask = async (what: 'query' | 'claim'): Promise<unknown> => {
+      const body =
+        what === 'query'
+          ? { device_keys: { [bob.userId]: [] } }
+          : { one_time_keys: { [bob.userId]: { NEW: 'signed_curve25519' } } };
+      const response = await call(fake, `/keys/${what}`, { method: 'POST', token: alice.accessToken, body });
+      return response.body[what === 'query' ? 'device_keys' : 'one_time_keys'];
+    };
+    const without = [await ask('query'), await ask('claim')];
+    const device = { userId: bob.userId, deviceId: 'NEW', deviceKeys: { keys: {} }, oneTimeKeys: { a: {} } };
+    const end = fake.faults.injectDevice({ userId: alice.userId }, device);
+    expect(await ask('query')).toEqual({ [bob.userId]: { NEW: { keys: {} } } });
+    expect(await ask('claim')).toEqual({ [bob.userId]: { NEW: { a: {} } } });
+    end();
+    expect([await ask('query'), await ask('claim')]).toEqual(without);
+  });
+
   it('sends an encrypted event again: as the homeserver, as a member, and into another room', async () => {
     const { fake, alice, bob, roomId, content, send } = encryptedRoom();
     const otherRoom = fake.createRoom({ creator: alice.userId });

@@ -2,6 +2,9 @@ import { randomUUID } from 'node:crypto';
 import type { expect as vitestExpect, it as vitestIt } from 'vitest';
 import type { ClientEvent, Decryption, EncryptionOptions, MatrixClientManager } from '../../../src/index.js';
 import { Recorder } from '../../support/recorder.js';
+import { cryptoBackend } from '../../../src/sdk/crypto/crypto-backend.js';
+import { malformedToDevice } from './malformed-to-device.js';
+import { keysOfNewDevice } from './olm-machine.js';
 import { Deployment, encryptedRoom } from './encrypted-chats.js';
 import type { LyingHomeserver } from './event-lies.js';
 
@@ -256,5 +259,102 @@ export function hostileHomeserver(
       'of Bob',
       'edited, to nothing',
     ]);
+  });
+
+  it.each(policies)('gives no malformed message to a device any effect ($trust, $receive)', async (policy) => {
+    const lying = await open();
+    const { manager, alice, bob, inbox, roomId } = await chatOfThree(lying, policy);
+    const { eventId: first } = await manager.sendMessage({ userId: alice, roomId, text: 'before' });
+    await withId(inbox, first);
+    const [ofAlice, ofBob] = [await ownKeys(manager, alice), await ownKeys(manager, bob)];
+    const { deviceId = '' } = manager.clientInfo(bob) ?? {};
+    const pretence = { sender: alice, senderKey: ofAlice, curve25519: ofBob, userId: bob, deviceId, roomId };
+    const events = malformedToDevice(pretence);
+    expect(events.length).toBeGreaterThanOrEqual(60);
+    const accessToken = await manager.withClient(bob, (client) => client.getAccessToken() ?? '');
+    lying.injectToDevice({ userId: bob, deviceId, events }, accessToken);
+    for (const [sender, text] of [
+      [alice, 'with new keys'],
+      [bob, 'an answer'],
+      [alice, 'after'],
+    ] as const) {
+      await manager.withClient(sender, (client) => client.getCrypto()?.forceDiscardSession(roomId));
+      const { eventId } = await manager.sendMessage({ userId: sender, roomId, text });
+      expect(await withId(inbox, eventId)).toMatchObject({ content: { body: text } });
+    }
+    expect(manager.clientInfo(bob)).toMatchObject({ state: 'live', deviceId });
+    expect('polluted' in {}).toBe(false);
+  });
+
+  it.each(policies)(
+    'gets no keys for an injected device, unless all are trusted ($trust, $receive)',
+    async (policy) => {
+      const lying = await open();
+      const { manager, alice, bob, inbox, roomId } = await chatOfThree(lying, policy);
+      for (const [deviceId, change] of [
+        ['UNSIGNED', (keys: DeviceKeys): DeviceKeys => keys],
+        ['WRONG', (keys: DeviceKeys): DeviceKeys => ({ ...keys, algorithms: [...keys.algorithms, 'changed'] })],
+      ] as const) {
+        const upload = JSON.parse(await keysOfNewDevice({ userId: bob, deviceId })) as Upload;
+        const [oneTimeKey] = Object.entries(upload.one_time_keys);
+        lying.injectDevice({
+          userId: bob,
+          deviceId,
+          deviceKeys: change(upload.device_keys),
+          ...(oneTimeKey && { oneTimeKeys: Object.fromEntries([oneTimeKey]) }),
+        });
+      }
+      await fetchDevices(manager, alice);
+      await manager.withClient(alice, (client) => client.getCrypto()?.forceDiscardSession(roomId));
+      const { eventId } = await manager.sendMessage({ userId: alice, roomId, text: 'for Bob' });
+      expect(await withId(inbox, eventId)).toMatchObject({ content: { body: 'for Bob' } });
+      const recipients = lying.toDevice.flatMap((messages) => Object.keys(messages[bob] ?? {}));
+      expect(recipients).not.toContain('WRONG');
+      // Trust `all` means all devices: nothing tells an injected one from a new one that its owner has not signed yet.
+      expect(recipients.includes('UNSIGNED')).toBe(policy.trust === 'all');
+    },
+  );
+
+  it.each(policies)('replaces no keys of a device that is known ($trust, $receive)', async (policy) => {
+    const lying = await open();
+    const { manager, alice, bob, inbox, roomId } = await chatOfThree(lying, policy);
+    const { eventId: first } = await manager.sendMessage({ userId: alice, roomId, text: 'before' });
+    await withId(inbox, first);
+    const { deviceId = '' } = manager.clientInfo(bob) ?? {};
+    const upload = JSON.parse(await keysOfNewDevice({ userId: bob, deviceId })) as Upload;
+    lying.injectDevice({ userId: bob, deviceId, deviceKeys: upload.device_keys, oneTimeKeys: upload.one_time_keys });
+    await fetchDevices(manager, alice);
+    await manager.withClient(alice, (client) => client.getCrypto()?.forceDiscardSession(roomId));
+    const before = lying.toDevice.length;
+    const { eventId } = await manager.sendMessage({ userId: alice, roomId, text: 'for the real Bob' });
+    expect(await withId(inbox, eventId)).toMatchObject({ content: { body: 'for the real Bob' } });
+    const strange = upload.device_keys.keys[`curve25519:${deviceId}`] ?? '';
+    expect(strange).not.toBe('');
+    expect(JSON.stringify(lying.toDevice.slice(before))).not.toContain(strange);
+  });
+}
+
+interface DeviceKeys {
+  readonly algorithms: readonly string[];
+  readonly keys: Readonly<Record<string, string>>;
+}
+
+interface Upload {
+  readonly device_keys: DeviceKeys;
+  readonly one_time_keys: Readonly<Record<string, object>>;
+}
+
+/** The Curve25519 key of the user's device. */
+async function ownKeys(manager: MatrixClientManager, userId: string): Promise<string> {
+  const keys = await manager.withClient(userId, (client) => client.getCrypto()?.getOwnDeviceKeys());
+  return keys?.curve25519 ?? '';
+}
+
+/** Fetches all device lists again, as after the homeserver has said that they have changed. */
+async function fetchDevices(manager: MatrixClientManager, userId: string): Promise<void> {
+  await manager.withClient(userId, async (client) => {
+    const crypto = cryptoBackend(client);
+    await crypto.markAllTrackedUsersAsDirty();
+    await crypto.outgoingRequestsManager.doProcessOutgoingRequests();
   });
 }

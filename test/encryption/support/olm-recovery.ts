@@ -31,6 +31,11 @@ export async function twoManagers(target: HomeserverTarget) {
     manager,
     device,
     bobs,
+    /** The Megolm session of an event. */
+    sessionOf: async (eventId: string): Promise<unknown> => {
+      const { content } = await manager.withClient(alice, (client) => client.fetchRoomEvent(roomId, eventId));
+      return content?.['session_id'];
+    },
     /** Alice says it with keys that nobody has got yet. */
     sayWithNewKeys: async (text: string): Promise<string> => {
       await rotate(manager, alice, roomId);
@@ -84,6 +89,9 @@ export function olmRecovery(
     await chat.inbox.first((event) => 'eventId' in event && event.eventId === lost);
     const told = await untilRead(chat.say, chat.inbox);
     expect(told).toMatchObject(read);
+    // Alice has given the device the key of her session again.
+    const sessions = await Promise.all([lost, told.eventId].map((eventId) => chat.sessionOf(eventId)));
+    expect(sessions[0]).toBe(sessions[1]);
     await chat.answerWithNewKeys('after');
     await chat.aliceInbox.message('after');
     expect(chat.inbox.events.find((event) => 'eventId' in event && event.eventId === lost)).toMatchObject(unread);
@@ -112,6 +120,6 @@ async function untilRead(say: (text: string) => Promise<string>, inbox: Recorder
   for (let n = 0; ; n++) {
     const eventId = await say(`again ${n}`);
     const event = await inbox.first((one) => 'eventId' in one && one.eventId === eventId);
-    if ('decryption' in event && event.decryption?.state === 'decrypted') return event;
+    if (event.type === 'message' && event.decryption?.state === 'decrypted') return event;
   }
 }

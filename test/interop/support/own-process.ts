@@ -13,7 +13,7 @@ interface Open {
 
 interface Line {
   readonly id: number;
-  readonly command: 'open' | 'createRoom' | 'untilJoined' | 'say';
+  readonly command: 'open' | 'createRoom' | 'untilJoined' | 'rotate' | 'say';
   readonly roomId: string;
   readonly invite: string;
   readonly memberId: string;
@@ -39,7 +39,7 @@ async function open({ homeserver, admin, userId, store }: Open): Promise<object>
     homeserverUrl: homeserver,
     admin,
     storage: sqliteStorage({ path: `${store}/app.sqlite`, secret }),
-    encryption: { path: `${store}/keys.sqlite`, secret },
+    encryption: { path: `${store}/keys.sqlite`, secret, decryptionTimeoutMs: 2_000 },
   });
   running = { manager, userId };
   await manager.provisionUser({ username: userId.slice(1, userId.indexOf(':')) });
@@ -61,6 +61,8 @@ async function answer(line: Line): Promise<unknown> {
     }
     case 'untilJoined':
       return untilMembership(manager, userId, roomId, memberId, 'join');
+    case 'rotate':
+      return manager.withClient(userId, (client) => client.getCrypto()?.forceDiscardSession(roomId));
     default:
       return manager.sendMessage({ userId, roomId, text });
   }

@@ -51,6 +51,16 @@ export class OwnUser {
     this.#process = undefined;
   }
 
+  /** The file of its keys, which another process may open after a kill. */
+  get keysPath(): string {
+    return join(this.#store, 'keys.sqlite');
+  }
+
+  /** Makes its next message in the room start a Megolm session. */
+  rotate(roomId: string): Promise<unknown> {
+    return this.#running.call('rotate', { roomId });
+  }
+
   async createRoom(guest: { readonly userId: string; join(roomId: string): Promise<void> }): Promise<string> {
     const { roomId } = await this.#running.call<{ roomId: string }>('createRoom', { invite: guest.userId });
     await guest.join(roomId);

@@ -7,6 +7,7 @@ import { ConnectionDropped } from './connection-dropped.js';
 import type { Endpoint } from './endpoint.js';
 import { EndpointRequest, Reply } from './endpoint.js';
 import { Faults } from './faults.js';
+import type { JsonObject } from '../json.js';
 import type { EncryptedReplay } from './faults.js';
 import type { LoggedRequest } from './request-log.js';
 import type { ReceivedRequest } from './received-request.js';
@@ -39,7 +40,15 @@ export class Dispatcher {
     this.#world = world;
     this.#templates = new Set(endpoints.map(({ path }) => path));
     const assertEndpoint = this.assertEndpoint.bind(this);
-    this.faults = new Faults(world.clock, assertEndpoint, (replay) => replayEncrypted(world, replay));
+    this.faults = new Faults(world.clock, {
+      assertEndpoint,
+      replay: (replay) => replayEncrypted(world, replay),
+      deliver: ({ userId, deviceId, events }) => {
+        for (const event of events)
+          world.inboxes.add(userId, deviceId, world.stream.next(), structuredClone(event) as JsonObject);
+        world.waiters.wake(userId);
+      },
+    });
     this.#app = this.#createApp(endpoints);
   }
 

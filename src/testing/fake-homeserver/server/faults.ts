@@ -6,6 +6,7 @@ import { CutResponse } from './cut-response.js';
 import { changeEvents } from './change-events.js';
 import type { ChangeEvent, WireEvent } from './change-events.js';
 import { tellLie } from './encryption-lies.js';
+import { withDevice } from './injected-devices.js';
 import type { FaultMatch } from './fault-match.js';
 import { FaultMatcher } from './fault-match.js';
 import type { ReceivedRequest } from './received-request.js';
@@ -46,6 +47,34 @@ export interface EncryptedReplay {
   readonly intoRoomId?: string;
 }
 
+/** A message to a device that nobody has sent. */
+export interface InjectedMessages {
+  readonly userId: string;
+  readonly deviceId: string;
+  /** Events without an id, such as `{ type, sender, content }`. May be malformed in any way. */
+  readonly events: readonly object[];
+}
+
+/** A device that the homeserver shows in a user's list, or in the place of one of the user's devices. */
+export interface InjectedDevice {
+  readonly userId: string;
+  readonly deviceId: string;
+  /** What `/keys/query` says of the device: `device_keys` of a request to `/keys/upload`. */
+  readonly deviceKeys: object;
+  /** What each response of `/keys/claim` has for the device. @default nothing else than without the fault */
+  readonly oneTimeKeys?: object;
+}
+
+/** What the faults do to the homeserver itself. */
+export interface FaultActions {
+  /** Throws if no endpoint has that path template. */
+  readonly assertEndpoint: (endpoint: string) => void;
+  /** Sends an event again and returns the id of the new one. */
+  readonly replay: (options: EncryptedReplay) => string;
+  /** Puts messages into the inbox of a device. */
+  readonly deliver: (messages: InjectedMessages) => void;
+}
+
 /**
  * Injects faults between clients and the homeserver. Every method returns a disposer that ends its fault. Faults apply
  * in the order in which they were set. One that needs the homeserver's response, such as a latency, lets later faults
@@ -53,19 +82,13 @@ export interface EncryptedReplay {
  */
 export class Faults {
   readonly #clock: Clock;
-  readonly #assertEndpoint: (endpoint: string) => void;
-  readonly #replay: (options: EncryptedReplay) => string;
+  readonly #actions: FaultActions;
   readonly #faults = new Set<{ matcher: FaultMatcher; fault: Fault }>();
   readonly #eventChanges = new Set<{ matcher: FaultMatcher; change: ChangeEvent }>();
 
-  /**
-   * @param assertEndpoint - throws if no endpoint has that path template
-   * @param replay - sends an event again and returns the id of the new one
-   */
-  constructor(clock: Clock, assertEndpoint: (endpoint: string) => void, replay: (options: EncryptedReplay) => string) {
+  constructor(clock: Clock, actions: FaultActions) {
     this.#clock = clock;
-    this.#assertEndpoint = assertEndpoint;
-    this.#replay = replay;
+    this.#actions = actions;
   }
 
   /** Delays the request by `ms` milliseconds on the homeserver's clock. */
@@ -167,7 +190,7 @@ export class Faults {
    * a long poll.
    */
   rewriteEvents(match: FaultMatch, change: ChangeEvent): Disposer {
-    if (match.endpoint !== undefined) this.#assertEndpoint(match.endpoint);
+    if (match.endpoint !== undefined) this.#actions.assertEndpoint(match.endpoint);
     const entry = { matcher: new FaultMatcher(match), change };
     this.#eventChanges.add(entry);
     return () => {
@@ -190,7 +213,27 @@ export class Faults {
    * with one, a member of the room does. Happens at once. @returns the id of the new event
    */
   replayEncrypted(options: EncryptedReplay): string {
-    return this.#replay(options);
+    return this.#actions.replay(options);
+  }
+
+  /** Gives a device to-device messages that nobody has sent. Happens at once. */
+  injectToDevice(messages: InjectedMessages): void {
+    this.#actions.deliver(messages);
+  }
+
+  /**
+   * Shows a device that the user does not have, or other keys for one that they have. It does not tell clients that the
+   * user's devices have changed.
+   */
+  injectDevice(match: Omit<FaultMatch, 'endpoint'>, { oneTimeKeys, ...device }: InjectedDevice): Disposer {
+    const { userId, deviceId, deviceKeys } = device;
+    const shown = { userId, deviceId, section: 'device_keys', value: deviceKeys };
+    const disposers = [this.rewrite({ ...match, endpoint: '/keys/query' }, (body) => withDevice(body, shown))];
+    if (oneTimeKeys) {
+      const claimed = { userId, deviceId, section: 'one_time_keys', value: oneTimeKeys };
+      disposers.push(this.rewrite({ ...match, endpoint: '/keys/claim' }, (body) => withDevice(body, claimed)));
+    }
+    return () => disposers.forEach((dispose) => dispose());
   }
 
   /** Ends the connection without handling the request. */
@@ -258,7 +301,7 @@ export class Faults {
   }
 
   #add(match: FaultMatch, fault: Fault): Disposer {
-    if (match.endpoint !== undefined) this.#assertEndpoint(match.endpoint);
+    if (match.endpoint !== undefined) this.#actions.assertEndpoint(match.endpoint);
     const entry = { matcher: new FaultMatcher(match), fault };
     this.#faults.add(entry);
     return () => {
