@@ -242,7 +242,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * lost. Other users see that the identity has changed; room keys in the old backup are lost. `authenticate` answers
    * the homeserver's user-interactive authentication, by default with a temporary password. Throws
    * `ENCRYPTION_UNAVAILABLE` and `ENCRYPTION_SETUP_FAILED`. If the application did not store the new recovery key,
-   * nothing was replaced. If a later step failed, secret storage is already new: call this again.
+   * nothing was replaced. If the homeserver refused the new keys, the old identity stays in use: see the guide.
    */
   async resetIdentity(userId: string, options: ResetIdentityOptions = {}): Promise<EncryptionStatus> {
     const { calls } = this.#partsFor(userId);

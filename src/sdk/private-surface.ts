@@ -89,6 +89,8 @@ const cryptoParts: readonly PartPath[] = [
   'olmMachine.crossSigningStatus()',
   'olmMachine.getVerification()',
   'olmMachine.getVerificationRequest()',
+  'olmMachine.bootstrapCrossSigning()',
+  'olmMachine.exportCrossSigningKeys()',
   'olmMachine.userId.toString()',
   'olmMachine.deviceId.constructor',
   'olmMachine.identityKeys.ed25519.toBase64()',

@@ -1,7 +1,11 @@
 import type { MatrixClient, MatrixEvent, Room } from 'matrix-js-sdk';
 import type { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 
-/** The private members of matrix-js-sdk's RustCrypto that this library uses. */
+/**
+ * The private members of matrix-js-sdk's RustCrypto that this library uses.
+ *
+ * This file is a little long because it lists all of them, so that a new version of the SDK is compared with one file.
+ */
 export interface CryptoBackend {
   readonly olmMachine: OlmMachine;
   readonly backupManager: BackupManager;
@@ -51,6 +55,8 @@ interface OlmMachine {
   getIdentity(userId: WasmUserId): Promise<WasmIdentity | undefined>;
   getDevice(userId: WasmUserId, deviceId: WasmDeviceId): Promise<WasmDevice | undefined>;
   crossSigningStatus(): Promise<CrossSigningStatus>;
+  bootstrapCrossSigning(reset: boolean): Promise<CrossSigningRequests>;
+  exportCrossSigningKeys(): Promise<CrossSigningKeys | undefined>;
   decryptRoomEvent(...args: unknown[]): Promise<DecryptedRoomEvent>;
   getVerificationRequest(userId: WasmUserId, flowId: string): WasmVerificationRequest | undefined;
   getVerification(userId: WasmUserId, flowId: string): WasmSas | undefined;
@@ -103,6 +109,21 @@ export interface ProcessedToDeviceMessage {
 
 /** Values of `ProcessedToDeviceEventType` of the SDK's WebAssembly. */
 export const PROCESSED_MESSAGES = { undecryptable: 1, clear: 2 } as const;
+
+/** The requests that publish new cross-signing keys, in this order. */
+interface CrossSigningRequests {
+  readonly uploadKeysRequest: OutgoingRequest | undefined;
+  readonly uploadSigningKeysRequest: OutgoingRequest;
+  readonly uploadSignaturesRequest: OutgoingRequest;
+}
+
+/** Private cross-signing keys. */
+interface CrossSigningKeys {
+  readonly masterKey: string | undefined;
+  readonly self_signing_key: string | undefined;
+  readonly userSigningKey: string | undefined;
+  free(): void;
+}
 
 /** Which private cross-signing keys the device has. */
 interface CrossSigningStatus {

@@ -80,9 +80,10 @@ export class Identity {
     this.#crypto = crypto;
     this.#backend = cryptoBackend(matrixClient);
     const caller = { userId: this.#userId, clock: context.clock };
-    this.#secrets = new SecretStorageAccess(matrixClient, () =>
-      callApplication(caller, 'recoveryKey', () => recoveryKey(this.#userId)),
-    );
+    this.#secrets = new SecretStorageAccess(matrixClient, {
+      ask: () => callApplication(caller, 'recoveryKey', () => recoveryKey(this.#userId)),
+      masterKey: () => this.#masterKey(),
+    });
     this.#backup = new KeyBackup({
       matrixClient,
       crypto,
@@ -127,8 +128,8 @@ export class Identity {
   /**
    * Replaces the user's cross-signing keys, secret storage and backup, for a lost recovery key. Other users see that
    * the identity changed, and the old backup is lost. Rejects with `ENCRYPTION_SETUP_FAILED`. If the application does not
-   * store the new recovery key, nothing was replaced. If a later step fails, such as the authentication, secret storage is
-   * already new and holds private keys that were not published: call `reset()` again.
+   * store the new recovery key, nothing was replaced. If the homeserver refuses the new keys, the old ones stay, and are in
+   * the new secret storage if the device has them; otherwise the old secret storage stays.
    * @param authenticate - passes the homeserver's user-interactive authentication. @default options.authenticate
    */
   async reset(signal: AbortSignal, authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
@@ -136,8 +137,15 @@ export class Identity {
     const bounded = authenticate && boundedAuthentication(of, authenticate);
     try {
       await this.#runExclusively(async () => {
-        await this.#createStorage();
-        await this.#createCrossSigningKeys(bounded);
+        const hadKeys = await hasPrivateKeys(this.#backend);
+        const oldKeyId = await this.#matrixClient.secretStorage.getDefaultKeyId();
+        await this.#createStorage(); // holds the present keys, as far as the device has them
+        try {
+          await this.#createCrossSigningKeys(bounded);
+        } catch (error) {
+          await this.#keepIdentity(hadKeys, oldKeyId).catch(() => {}); // the next set-up does the same
+          throw error;
+        }
         await this.#ensureSigned();
         if (this.#options.keyBackup) await this.#backup.create();
         this.#hasSecrets = true;
@@ -227,6 +235,7 @@ export class Identity {
     ];
     if (!(await this.#secrets.has(...requiredSecrets))) {
       await this.#unlockOrCreateStorage();
+      if (crossSigning && !(await this.#secrets.has(...crossSigningSecrets))) await this.#storePrivateKeys();
       await this.#crypto.bootstrapSecretStorage({}); // adds what is missing
     }
     this.#hasSecrets = await this.#secrets.has(...requiredSecrets);
@@ -280,11 +289,44 @@ export class Identity {
   }
 
   async #createCrossSigningKeys(authenticate = this.#options.authenticate): Promise<void> {
-    await this.#crypto.bootstrapCrossSigning({
-      setupNewCrossSigning: true, // otherwise the SDK would keep keys that a crash prevented from being published
-      authUploadDeviceSigningKeys: authenticate,
-    });
-    this.#publishedMasterKey = await this.#masterKey();
+    const { olmMachine, outgoingRequestProcessor } = this.#backend;
+    // New ones also where a crash prevented the last ones from being published.
+    const created = await olmMachine.bootstrapCrossSigning(true);
+    const masterKey = await this.#masterKey();
+    // The SDK replaces the stored keys before it publishes the new ones, which the homeserver may refuse.
+    await this.#secrets.markReplaced(masterKey);
+    try {
+      for (const request of [
+        created.uploadKeysRequest,
+        created.uploadSigningKeysRequest,
+        created.uploadSignaturesRequest,
+      ])
+        if (request) await outgoingRequestProcessor.makeOutgoingRequest(request, authenticate);
+    } catch (error) {
+      await this.#crypto.userHasCrossSigningKeys(this.#userId, true); // drops private keys that were not published
+      if (!(await hasPrivateKeys(this.#backend))) throw error;
+    }
+    this.#publishedMasterKey = masterKey;
+    if (await this.#secrets.canUnlock()) await this.#storePrivateKeys();
+  }
+
+  /** Goes on with the published keys, after the homeserver has refused new ones. */
+  async #keepIdentity(hadKeys: boolean, oldKeyId: string | null): Promise<void> {
+    if (hadKeys) await this.#ensureCrossSigning();
+    else await this.#matrixClient.secretStorage.setDefaultKeyId(oldKeyId);
+  }
+
+  async #storePrivateKeys(): Promise<void> {
+    const { secretStorage } = this.#matrixClient;
+    const keys = await this.#backend.olmMachine.exportCrossSigningKeys();
+    if (!keys) return;
+    const { masterKey, self_signing_key: selfSigningKey, userSigningKey } = keys;
+    keys.free();
+    if (!masterKey || !selfSigningKey || !userSigningKey) return;
+    // The master key is the last one: the mark that the stored keys are replaced goes with it.
+    await secretStorage.store('m.cross_signing.self_signing', selfSigningKey);
+    await secretStorage.store('m.cross_signing.user_signing', userSigningKey);
+    await secretStorage.store('m.cross_signing.master', masterKey);
   }
 
   /** Whether the device is cross-signed, as far as the SDK knows. Makes no request. */

@@ -17,10 +17,19 @@ export const backupSecret = 'm.megolm_backup.v1';
 
 export const secretNames = [...crossSigningSecrets, backupSecret] as const;
 
+const MASTER_KEY = 'm.cross_signing.master';
+
 /** The type of the account data that names the key of secret storage. */
 export const DEFAULT_KEY = 'm.secret_storage.default_key';
 
 export type SecretName = (typeof secretNames)[number];
+
+export interface SecretStorageOptions {
+  /** Asks the application for the recovery key. */
+  readonly ask: () => Promise<string | undefined | null>;
+  /** The user's public master key, as the crypto library knows it. */
+  readonly masterKey: () => Promise<string | undefined>;
+}
 
 /**
  * The user's secret storage, and its key while a step needs it. Replaces the SDK's secret storage, which reads account
@@ -30,16 +39,17 @@ export type SecretName = (typeof secretNames)[number];
 export class SecretStorageAccess {
   readonly #matrixClient: MatrixClient;
   readonly #userId: string;
-  readonly #askForRecoveryKey: () => Promise<string | undefined | null>;
+  readonly #askForRecoveryKey: SecretStorageOptions['ask'];
+  readonly #masterKey: SecretStorageOptions['masterKey'];
   readonly #accountData = new Map<string, Content | null>();
   #key: Uint8Array<ArrayBuffer> | undefined;
   #defaultKeyId: unknown;
 
-  /** @param ask - asks the application for the recovery key */
-  constructor(matrixClient: MatrixClient, ask: () => Promise<string | undefined | null>) {
+  constructor(matrixClient: MatrixClient, { ask, masterKey }: SecretStorageOptions) {
     this.#matrixClient = matrixClient;
     this.#userId = matrixClient.getSafeUserId();
     this.#askForRecoveryKey = ask;
+    this.#masterKey = masterKey;
     const accountData = {
       getAccountDataFromServer: (type: string) => this.#readAccountData(type),
       setAccountData: (type: string, content: Content) => this.#writeAccountData(type, content),
@@ -73,15 +83,30 @@ export class SecretStorageAccess {
     this.#accountData.clear();
   }
 
-  /** Whether all secrets in `names` are stored, encrypted with the default key. */
+  /** Whether all secrets in `names` are stored, encrypted with the default key, and not replaced by published keys. */
   async has(...names: readonly SecretName[]): Promise<boolean> {
     const { secretStorage } = this.#matrixClient;
     const keyId = await secretStorage.getDefaultKeyId();
     if (keyId === null) return false;
     for (const name of names) {
       if (!Object.hasOwn((await secretStorage.isStored(name)) ?? {}, keyId)) return false;
+      if (name === MASTER_KEY && (await this.#isReplaced())) return false;
     }
     return true;
+  }
+
+  /**
+   * Notes with the stored cross-signing keys that they are replaced once this public master key is published. So keys that
+   * could not be stored after that are stored later, and until they are published the stored ones stay in use.
+   */
+  async markReplaced(masterKey: string | undefined): Promise<void> {
+    const stored = await this.#readAccountData(MASTER_KEY);
+    if (stored) await this.#writeAccountData(MASTER_KEY, { ...stored, 'matrix-client-manager.replaced_by': masterKey });
+  }
+
+  async #isReplaced(): Promise<boolean> {
+    const masterKey = (await this.#readAccountData(MASTER_KEY))?.['matrix-client-manager.replaced_by'];
+    return masterKey !== undefined && masterKey === (await this.#masterKey());
   }
 
   /** Whether the application has the default key. Rejects with `ENCRYPTION_RECOVERY_KEY` if it gives a wrong one. */

@@ -392,6 +392,46 @@ export function identities(
     await closeAll([store, phone.store], a, b, phone.running);
   });
 
+  it('are kept by a reset that the homeserver refuses, with the new recovery key', async () => {
+    const { world, store, bob, app, a, b, identity, roomId, eventId } = await withHistory(expect, await target());
+    const before = await published(bob);
+    await expect(identity.reset(signal)).rejects.toMatchObject({ code: 'ENCRYPTION_SETUP_FAILED', status: 401 });
+    expect(app.given).toHaveLength(2);
+    expect(await identity.status()).toMatchObject({ crossSigned: true, identityChanged: false });
+    expect(await identity.setUp(signal)).toBe(true);
+    expect(await published(bob)).toMatchObject({ masterKey: before.masterKey, backup: before.backup });
+    const phone = await newDevice(world.target, bob);
+    expect(await app.identity(phone.running.client).setUp(signal)).toBe(true);
+    expect(await textOf(phone.running.client, roomId, eventId)).toBe('to be kept');
+    await closeAll([store, phone.store], a, b, phone.running);
+  });
+
+  it('are completed after a reset whose new keys could not be stored', async () => {
+    const { world, store, bob, app, a, b } = await withHistory(expect, await target());
+    await b.stop();
+    const { baseUrl, serverName, admin } = world.target;
+    const base = world.target.fetch ?? globalThis.fetch;
+    const storage = { full: false };
+    const fetch: typeof globalThis.fetch = async (input, init) => {
+      const { pathname } = new URL(input instanceof Request ? input.url : input);
+      if (storage.full && pathname.includes('/account_data/m.cross_signing.')) throw new TypeError('cut short');
+      const response = await base(input, init);
+      if (pathname.endsWith('/device_signing/upload') && response.ok) storage.full = true;
+      return response;
+    };
+    const phone = await newDevice({ baseUrl, serverName, admin, fetch }, bob);
+    const identity = app.identity(phone.running.client);
+    expect(await identity.setUp(signal)).toBe(true);
+    await expect(identity.reset(signal, passwordOf(bob))).rejects.toMatchObject({ code: 'ENCRYPTION_SETUP_FAILED' });
+    storage.full = false;
+    expect(await identity.setUp(signal)).toBe(true);
+    const tablet = await newDevice(world.target, bob);
+    const other = app.identity(tablet.running.client);
+    expect(await other.setUp(signal)).toBe(true);
+    expect(await other.status()).toMatchObject({ crossSigned: true, identityChanged: false });
+    await closeAll([store, phone.store, tablet.store], a, phone.running, tablet.running);
+  });
+
   it('are made anew by a reset, where the recovery key is lost', async () => {
     const { world, store, bob, app, a, b } = await withHistory(expect, await target());
     const before = await published(bob);
@@ -401,6 +441,7 @@ export function identities(
     const identity = app.identity(phone.running.client);
     await identity.setUp(signal);
     await expect(identity.reset(signal)).rejects.toMatchObject({ code: 'ENCRYPTION_SETUP_FAILED', status: 401 });
+    expect(await published(bob)).toEqual(before);
     await identity.reset(signal, passwordOf(bob));
     const now = await published(bob);
     expect(now.masterKey).not.toEqual(before.masterKey);
