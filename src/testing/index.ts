@@ -15,12 +15,11 @@ export type { LoggedRequest } from './fake-homeserver/server/request-log.js';
 export type {
   Disposer,
   EncryptedReplay,
-  InjectedDevice,
-  InjectedMessages,
   EncryptionFaultMatch,
   Faults,
   SenderSwap,
 } from './fake-homeserver/server/faults.js';
+export type { InjectedDevice, InjectedMessages } from './fake-homeserver/server/injected-devices.js';
 export type { ChangeEvent, WireEvent } from './fake-homeserver/server/change-events.js';
 export type { FaultMatch } from './fake-homeserver/server/fault-match.js';
 

@@ -3,8 +3,11 @@ import type { HomeserverTarget } from '../../../src/testing/contracts/homeserver
 import { FakeHomeserver } from '../../../src/testing/fake-homeserver/fake-homeserver.js';
 import { changeEvents } from '../../../src/testing/fake-homeserver/server/change-events.js';
 import { withDevice } from '../../../src/testing/fake-homeserver/server/injected-devices.js';
-import type { DeviceEntry } from '../../../src/testing/fake-homeserver/server/injected-devices.js';
-import type { InjectedDevice, InjectedMessages } from '../../../src/testing/fake-homeserver/server/faults.js';
+import type {
+  DeviceEntry,
+  InjectedDevice,
+  InjectedMessages,
+} from '../../../src/testing/fake-homeserver/server/injected-devices.js';
 import type { ChangeEvent } from '../../../src/testing/fake-homeserver/server/change-events.js';
 
 /** A homeserver that can lie about events. */

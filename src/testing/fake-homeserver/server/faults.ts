@@ -7,6 +7,7 @@ import { changeEvents } from './change-events.js';
 import type { ChangeEvent, WireEvent } from './change-events.js';
 import { tellLie } from './encryption-lies.js';
 import { withDevice } from './injected-devices.js';
+import type { InjectedDevice, InjectedMessages } from './injected-devices.js';
 import type { FaultMatch } from './fault-match.js';
 import { FaultMatcher } from './fault-match.js';
 import type { ReceivedRequest } from './received-request.js';
@@ -45,24 +46,6 @@ export interface EncryptedReplay {
   readonly sender?: string;
   /** The room that gets it. @default `roomId` */
   readonly intoRoomId?: string;
-}
-
-/** A message to a device that nobody has sent. */
-export interface InjectedMessages {
-  readonly userId: string;
-  readonly deviceId: string;
-  /** Events without an id, such as `{ type, sender, content }`. May be malformed in any way. */
-  readonly events: readonly object[];
-}
-
-/** A device that the homeserver shows in a user's list, or in the place of one of the user's devices. */
-export interface InjectedDevice {
-  readonly userId: string;
-  readonly deviceId: string;
-  /** What `/keys/query` says of the device: `device_keys` of a request to `/keys/upload`. */
-  readonly deviceKeys: object;
-  /** What each response of `/keys/claim` has for the device. @default nothing else than without the fault */
-  readonly oneTimeKeys?: object;
 }
 
 /** What the faults do to the homeserver itself. */

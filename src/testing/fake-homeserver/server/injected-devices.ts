@@ -1,3 +1,21 @@
+/** A message to a device that nobody has sent. */
+export interface InjectedMessages {
+  readonly userId: string;
+  readonly deviceId: string;
+  /** Events without an id, such as `{ type, sender, content }`. May be malformed in any way. */
+  readonly events: readonly object[];
+}
+
+/** A device that the homeserver shows in a user's list, or in the place of one of the user's devices. */
+export interface InjectedDevice {
+  readonly userId: string;
+  readonly deviceId: string;
+  /** What `/keys/query` says of the device: `device_keys` of a request to `/keys/upload`. */
+  readonly deviceKeys: object;
+  /** What each response of `/keys/claim` has for the device. @default nothing else than without the fault */
+  readonly oneTimeKeys?: object;
+}
+
 /** What a response says of one device. */
 export interface DeviceEntry {
   readonly userId: string;
