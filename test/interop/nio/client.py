@@ -12,7 +12,7 @@ import os
 import sqlite3
 import sys
 
-from nio import AsyncClient, AsyncClientConfig, Event, MegolmEvent
+from nio import AsyncClient, AsyncClientConfig, Event, KeyVerificationCancel, MegolmEvent
 from nio.crypto.attachments import decrypt_attachment
 
 FILTER = {"room": {"timeline": {"limit": 100}}}
@@ -37,6 +37,7 @@ class Client:
         self.store = None
         self.syncing = None
         self.unread = {}
+        self.cancelled = {}
 
     async def open(self, homeserver, userId, password, store):
         """Logs in, or goes on with the session that is in the store, and starts to sync."""
@@ -57,6 +58,7 @@ class Client:
             checked(await self.nio.keys_upload())
         self.nio.add_event_callback(self.report, (Event,))
         self.nio.add_response_callback(self.read_again)
+        self.nio.add_to_device_callback(self.note_cancel, (KeyVerificationCancel,))
         self.syncing = asyncio.create_task(self.sync_for_ever())
         # Before its first sync, nio knows no room.
         await asyncio.wait_for(self.nio.synced.wait(), WAIT_FOR_S)
@@ -69,6 +71,10 @@ class Client:
             except Exception as error:
                 print(f"sync: {error!r}", file=sys.stderr, flush=True)
                 await asyncio.sleep(0.1)
+
+    def note_cancel(self, event):
+        """nio forgets a verification that the other side cancels."""
+        self.cancelled[event.transaction_id] = event
 
     def report(self, room, event):
         if isinstance(event, MegolmEvent):
@@ -142,6 +148,32 @@ class Client:
         checked(await self.nio.keys_query())
         found = self.nio.device_store.active_user_devices(userId)
         return [{"deviceId": device.id, "trust": device.trust_state.name} for device in found]
+
+    async def startVerification(self, userId, deviceId):
+        """Asks a device to compare emoji."""
+        self.nio.olm.add_changed_users({userId})
+        checked(await self.nio.keys_query())
+        checked(await self.nio.start_key_verification(self.nio.device_store[userId][deviceId]))
+        return next(txn for txn, sas in self.nio.key_verifications.items() if sas.other_olm_device.id == deviceId)
+
+    async def verification(self, transactionId):
+        """How far a verification has come. The emoji are there once both sides have the other's key."""
+        cancelled = self.cancelled.get(transactionId)
+        if cancelled is not None:
+            return {"emoji": [], "verified": False, "code": cancelled.code, "reason": cancelled.reason}
+        sas = self.nio.key_verifications.get(transactionId)
+        if sas is None:
+            return {"emoji": [], "verified": False, "code": "", "reason": ""}
+        emoji = sas.get_emoji() if sas.other_key_set else []
+        return {
+            "emoji": [symbol for symbol, _ in emoji],
+            "verified": sas.verified,
+            "code": sas.cancel_code,
+            "reason": sas.cancel_reason,
+        }
+
+    async def confirmVerification(self, transactionId):
+        checked(await self.nio.confirm_short_auth_string(transactionId))
 
     async def wipeSessions(self):
         """Forgets all Olm sessions, as a client with a damaged store does."""
