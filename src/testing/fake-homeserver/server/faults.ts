@@ -208,14 +208,12 @@ export class Faults {
    * Shows a device that the user does not have, or other keys for one that they have. It does not tell clients that the
    * user's devices have changed.
    */
-  injectDevice(match: Omit<FaultMatch, 'endpoint'>, { oneTimeKeys, ...device }: InjectedDevice): Disposer {
-    const { userId, deviceId, deviceKeys } = device;
-    const shown = { userId, deviceId, section: 'device_keys', value: deviceKeys };
-    const disposers = [this.rewrite({ ...match, endpoint: '/keys/query' }, (body) => withDevice(body, shown))];
-    if (oneTimeKeys) {
-      const claimed = { userId, deviceId, section: 'one_time_keys', value: oneTimeKeys };
-      disposers.push(this.rewrite({ ...match, endpoint: '/keys/claim' }, (body) => withDevice(body, claimed)));
-    }
+  injectDevice(match: Omit<FaultMatch, 'endpoint'>, device: InjectedDevice): Disposer {
+    const { userId, deviceId, deviceKeys, oneTimeKeys } = device;
+    const add = (endpoint: string, section: string, value: object): Disposer =>
+      this.rewrite({ ...match, endpoint }, (body) => withDevice(body, { userId, deviceId, section, value }));
+    const disposers = [add('/keys/query', 'device_keys', deviceKeys)];
+    if (oneTimeKeys) disposers.push(add('/keys/claim', 'one_time_keys', oneTimeKeys));
     return () => disposers.forEach((dispose) => dispose());
   }
 
