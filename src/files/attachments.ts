@@ -260,7 +260,7 @@ function thumbnailAsFile({ body, filename, info }: EventContent): EventContent {
 function becameEncrypted(userId: string, roomId: string): MatrixClientManagerError {
   const message =
     `sending a file to ${roomId} failed: the room became encrypted during the upload, and the stream of the file cannot ` +
-    'be read again; nothing was sent. Send the file again, with a new stream';
+    'be read again. Send the file again, with a new stream';
   return new MatrixClientManagerError('ENCRYPTION_FAILED', message, { userId, roomId });
 }
 

@@ -18,8 +18,8 @@ export interface OpenUserOptions extends OpenDeviceOptions {
 
 /**
  * The end-to-end keys of all users, where the SDK finds them: in an IndexedDB in memory, while their client runs, on top
- * of a key store. A change is in the key store before the SDK's transaction completes, so a crash cannot lose it or leave
- * it incomplete.
+ * of a key store. A change is in the key store before a result that depends on it leaves the crypto library, so a crash
+ * cannot lose a change that others have seen.
  *
  * Reused message keys would break encryption, so a lost store or one restored from a copy is detected for each device.
  */

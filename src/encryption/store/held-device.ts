@@ -3,10 +3,15 @@ import type { Claim } from '../../core/ports/claim.js';
 import type { DeviceHandle, KeyChange } from '../../core/ports/key-store.js';
 import { DeviceCommits } from './device-commits.js';
 
-export interface HeldDeviceOptions extends Omit<DeviceHandle, 'commit' | 'release'> {
+export interface HeldDeviceOptions extends Omit<DeviceHandle, 'commit' | 'release' | 'writeReceived'> {
   readonly claim: Claim | undefined;
-  /** Stores the changes in one transaction. Called for one commit at a time. */
-  readonly write: (changes: readonly KeyChange[]) => Promise<number>;
+  /**
+   * Stores the changes in one transaction. Called for one commit at a time. Throws inside the transaction what
+   * `assertHeld` throws: the claim may be lost while the commit waits.
+   */
+  readonly write: (changes: readonly KeyChange[], assertHeld: () => void) => Promise<number>;
+  /** Like `write`, for one record of received messages. */
+  readonly writeReceived: (name: string, record: Uint8Array, assertHeld: () => void) => Promise<void>;
   /** Called once, when nothing of the device runs any more. */
   readonly onReleased: () => void;
 }
@@ -15,9 +20,10 @@ export interface HeldDeviceOptions extends Omit<DeviceHandle, 'commit' | 'releas
 export function heldDevice(options: HeldDeviceOptions): DeviceHandle {
   const { claim, write, setRestorePending, readReceived, writeReceived, onReleased, ...device } = options;
   const { userId } = device;
+  const assertClaimed = (): void => claim?.assertHeld();
   const commits = new DeviceCommits(async (changes) => {
-    claim?.assertHeld();
-    return write(changes);
+    assertClaimed();
+    return write(changes, assertClaimed);
   });
   const otherWrites = new Set<Promise<void>>();
   let released: Promise<void> | undefined;
@@ -26,7 +32,7 @@ export function heldDevice(options: HeldDeviceOptions): DeviceHandle {
   };
   const writeBesides = (begin: () => Promise<void>): Promise<void> => {
     assertHeld();
-    claim?.assertHeld();
+    assertClaimed();
     const running = begin().finally(() => otherWrites.delete(running));
     otherWrites.add(running);
     return running;
@@ -46,7 +52,7 @@ export function heldDevice(options: HeldDeviceOptions): DeviceHandle {
       assertHeld();
       return readReceived(name);
     },
-    writeReceived: async (name, record) => writeBesides(() => writeReceived(name, record)),
+    writeReceived: async (name, record) => writeBesides(() => writeReceived(name, record, assertClaimed)),
     release: () => (released ??= release()),
   };
 }

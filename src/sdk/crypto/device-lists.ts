@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.js';
+import { RecentIds } from '../../core/recent-ids.js';
 
 /** Fetches of device lists that have not ended. */
 export interface DeviceListUpdate {
@@ -12,11 +13,16 @@ interface Fetch extends DeviceListUpdate {
   readonly users: ReadonlySet<string> | 'all';
 }
 
+/** How many users are remembered whose lists have not changed yet. */
+const MOST_UNCHANGED = 1_000;
+
 /** How current the client's lists of users' devices and of their signatures are. */
 export class DeviceLists {
   readonly #clock: Clock;
   /** In the order in which they began. */
   readonly #fetches = new Set<Fetch>();
+  /** Users whose lists are to be fetched, until they have changed. A fetch that fails is repeated with the next one. */
+  readonly #unchanged = new RecentIds(MOST_UNCHANGED);
   #version = 0;
   #fetched = 0;
 
@@ -52,12 +58,15 @@ export class DeviceLists {
     const fetch = {
       startedAt: this.#clock.now(),
       ended: fetching.then(end, end),
-      users: users === 'all' ? users : new Set(users),
+      users: users === 'all' ? users : new Set([...this.#unchanged, ...users]),
     };
     this.#fetches.add(fetch);
+    if (users !== 'all') for (const userId of users) this.#unchanged.add(userId);
   }
 
-  noteChange(): void {
+  /** @param users - whose lists or keys have changed */
+  noteChange(users: readonly string[]): void {
     this.#version++;
+    for (const userId of users) this.#unchanged.delete(userId);
   }
 }

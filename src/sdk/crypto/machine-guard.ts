@@ -153,7 +153,7 @@ export class MachineGuard {
     try {
       [outcome] = await this.#inTime(name, Promise.allSettled([result]));
     } catch (fault) {
-      batch?.stored.reject(fault); // its changes are incomplete and must not be stored
+      batch?.stored.reject(fault); // its changes are incomplete and must not be stored; so the collecting does not end
       throw fault;
     }
     store.endCollecting();

@@ -180,9 +180,8 @@ export class UserEncryption implements MessageEncryption {
       received: new ReceivedMessages(this.#store),
       receive: identity.receive,
     });
-    const noteChange = (): void => this.#deviceLists.noteChange();
-    crypto.on(CryptoEvent.DevicesUpdated, noteChange);
-    crypto.on(CryptoEvent.UserTrustStatusChanged, noteChange);
+    crypto.on(CryptoEvent.DevicesUpdated, (userIds) => this.#deviceLists.noteChange(userIds));
+    crypto.on(CryptoEvent.UserTrustStatusChanged, (userId) => this.#deviceLists.noteChange([userId]));
     const { clock } = context;
     this.#decryptor = new EventDecryptor({ matrixClient, clock, ended, checks, deviceLists: this.#deviceLists });
   }

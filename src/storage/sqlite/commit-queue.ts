@@ -16,12 +16,6 @@ interface QueuedTask extends Task<unknown> {
   readonly reject: (error: unknown) => void;
 }
 
-/** A task whose transaction is committed. */
-interface CommittedTask {
-  readonly task: QueuedTask;
-  readonly result: unknown;
-}
-
 interface QueueOptions {
   readonly database: DatabaseSync;
   readonly clock: Clock;
@@ -49,9 +43,6 @@ export class CommitQueue {
   #timer: { readonly handle: TimerHandle } | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #synchronous: 'FULL' | 'NORMAL' | undefined;
-  #unsynced: CommittedTask[] = [];
-  /** Resolves when nothing is unsynced. */
-  #syncing: Promise<void> | undefined;
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -65,11 +56,11 @@ export class CommitQueue {
     });
   }
 
-  /** Runs all queued tasks synchronously. Resolves when they are on disk. */
+  /** Runs all queued tasks synchronously. Resolves when nothing is written to the disk any more. */
   async drain(): Promise<void> {
     while (this.#tasks.length > 0) this.#runNext();
     this.#cancel();
-    await this.#syncing;
+    await this.#options.sync?.().catch(() => {}); // the tasks have rejected
   }
 
   #schedule(mayWait: boolean): void {
@@ -100,7 +91,7 @@ export class CommitQueue {
     const tasks = this.#tasks.splice(0, TASKS_PER_TRANSACTION);
     try {
       const results = this.#transaction(tasks);
-      for (const [i, task] of tasks.entries()) this.#resolve({ task, result: results[i] });
+      for (const [i, task] of tasks.entries()) this.#resolve(task, results[i]);
     } catch (error) {
       const [only] = tasks;
       if (tasks.length === 1 && only) only.reject(this.#options.toError(error));
@@ -114,7 +105,7 @@ export class CommitQueue {
       try {
         if (failed.has(task.userId)) throw failed.get(task.userId);
         const [result] = this.#transaction([task]);
-        this.#resolve({ task, result });
+        this.#resolve(task, result);
       } catch (error) {
         failed.set(task.userId, error);
         task.reject(this.#options.toError(error));
@@ -132,26 +123,13 @@ export class CommitQueue {
     return results;
   }
 
-  #resolve(committed: CommittedTask): void {
-    const { task, result } = committed;
-    const { sync } = this.#options;
+  #resolve(task: QueuedTask, result: unknown): void {
+    const { sync, toError } = this.#options;
     if (!sync || task.durability !== 'power') return task.resolve(result);
-    this.#unsynced.push(committed);
-    this.#syncing ??= this.#syncAll(sync);
-  }
-
-  async #syncAll(sync: () => Promise<void>): Promise<void> {
-    await Promise.resolve(); // the other tasks of the transaction share the write
-    while (this.#unsynced.length > 0) {
-      const committed = this.#unsynced.splice(0);
-      try {
-        await sync();
-        for (const { task, result } of committed) task.resolve(result);
-      } catch (error) {
-        for (const { task } of committed) task.reject(this.#options.toError(error));
-      }
-    }
-    this.#syncing = undefined;
+    sync().then(
+      () => task.resolve(result),
+      (error: unknown) => task.reject(toError(error)),
+    );
   }
 
   /** In WAL mode both modes survive a kill. FULL adds an fsync, which also covers all earlier transactions. */

@@ -112,7 +112,7 @@ function openOnce(path: string, options: OpenOptions, layout: Layout): OpenDatab
       if (version < layout.migrations.length) migrate(database, layout, version);
       return existingKey ?? createDataKey(database, options.secret);
     });
-    const log = pragma(database, 'journal_mode') === 'wal' ? new LogSync(path) : undefined;
+    const log = pragma(database, 'journal_mode') === 'wal' ? new LogSync(database, path) : undefined;
     const close = (): void => {
       log?.close();
       database.close();
@@ -199,10 +199,9 @@ function openDataKey(database: DatabaseSync, path: string, secret: string | Uint
 
 function configure(database: DatabaseSync): void {
   // fullfsync: on macOS a plain fsync does not flush the drive's cache. It has no effect on other systems.
-  // wal_checkpoint: what a killed process has committed may not be on disk.
   database.exec(
     `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
-     PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 16777216; PRAGMA wal_checkpoint`,
+     PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 16777216`,
   );
 }
 

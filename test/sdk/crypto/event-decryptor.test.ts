@@ -235,6 +235,22 @@ describe('EventDecryptor', () => {
       expect(await event).toMatchObject(signed);
     });
 
+    it('waits for the fetch that repeats a failed one, until the list of its sender has changed', async () => {
+      const { clock, lists, known, fetching, wait, decryptor } = stranger({ receive: 'refuse' });
+      lists.updateBy(Promise.reject(new Error('no answer')), [sealed.sender]);
+      await clock.advance(0);
+      lists.updateBy(fetching.promise, ['@other:x']);
+      const event = decryptor.decrypt('!r:x', sealed, wait);
+      expect(await soFar(clock, event)).toBe('waits');
+      known.isSigned = true;
+      fetching.resolve();
+      expect(await event).toMatchObject(signed);
+      known.isSigned = false;
+      lists.noteChange([sealed.sender]);
+      lists.updateBy(new Promise(() => {}), ['@other:x']);
+      expect(await decryptor.decrypt('!r:x', { ...sealed }, wait)).toMatchObject(refused);
+    });
+
     it.each([
       ['lists of other users', { isFromBackup: false, changed: '@other:x' }],
       ['its sender’s list, if its key came from a backup', { isFromBackup: true, changed: sealed.sender }],
@@ -314,9 +330,9 @@ describe('EventDecryptor', () => {
       expect(await decryptor.decrypt('!r:x', sealed)).toMatchObject(unsigned);
       expect(known.attempts).toBe(1);
       known.isSigned = true;
-      lists.noteChange();
+      lists.noteChange([sealed.sender]);
       for (let n = 0; n < 2; n++) expect(await decryptor.decrypt('!r:x', sealed)).toMatchObject(signed);
-      lists.noteChange();
+      lists.noteChange([sealed.sender]);
       expect(await decryptor.decrypt('!r:x', sealed)).toMatchObject(signed);
       expect(known.attempts).toBe(2);
     });
@@ -336,7 +352,7 @@ describe('EventDecryptor', () => {
       await decryptor.decrypt('!r:x', edit);
       known.isSigned = true;
       await decryptor.decrypt('!r:x', edited); // signed, with an edit that was judged before
-      lists.noteChange();
+      lists.noteChange([sealed.sender]);
       const { unsigned: inside } = await decryptor.decrypt('!r:x', edited);
       expect(inside).toMatchObject({ 'm.relations': { 'm.replace': signed } });
     });

@@ -5,9 +5,9 @@ import type { RawDatabase, RawRecord, RawStore, RawTransaction } from './raw-dat
 type CommitChange = (change: DatabaseChange) => Promise<void> | undefined;
 
 /**
- * Passes the changes of each transaction to `commit`, and completes the transaction when they are stored. Until then other
- * transactions on the same object stores wait. If `commit` throws or rejects, the transaction is aborted, so that memory
- * and disk stay equal.
+ * Passes the changes of each transaction to `commit`. If that returns a promise, completes the transaction when it has
+ * resolved: until then other transactions on the same object stores wait. If `commit` throws or rejects, the transaction
+ * is aborted, so that memory and disk stay equal.
  *
  * Wraps methods of this database's own objects only, because an application may use the same prototypes.
  */

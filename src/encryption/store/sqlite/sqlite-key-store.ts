@@ -84,10 +84,11 @@ export class SqliteKeyStore implements KeyStore {
           commits: row.commits,
           restorePending: row.restore_pending === 1,
           databases,
-          write: (changes) => this.#write(device, records, changes),
+          write: (changes, assertHeld) => this.#write(device, records, changes, assertHeld),
           setRestorePending: async (pending) => this.#changeNow(() => this.#file.setRestorePending(row.id, pending)),
           readReceived: async (name) => this.#runOnFile(() => records.readReceived(name)),
-          writeReceived: (name, record) => this.#writeReceived(device, records, name, record),
+          writeReceived: (name, record, assertHeld) =>
+            this.#writeReceived(device, records, [name, new Uint8Array(record)], assertHeld),
         };
       } catch (error) {
         throw this.#closing ? closedError() : storageError('use', this.#opened.path, error);
@@ -139,8 +140,17 @@ export class SqliteKeyStore implements KeyStore {
     }
   }
 
-  async #write({ userId, deviceId }: DeviceId, records: DeviceRecords, changes: readonly KeyChange[]): Promise<number> {
-    const commits = await this.#queue.add({ userId, durability: 'power', run: () => records.write(changes) });
+  async #write(
+    { userId, deviceId }: DeviceId,
+    records: DeviceRecords,
+    changes: readonly KeyChange[],
+    assertHeld: () => void,
+  ): Promise<number> {
+    const run = (): number => {
+      assertHeld();
+      return records.write(changes);
+    };
+    const commits = await this.#queue.add({ userId, durability: 'power', run });
     // After the commit is on disk: a crash in between leaves a lower count, which is not reported as a rollback. Before
     // the SDK continues: no message is sent with keys whose rollback would not be detected.
     this.#counters.raise(userId, deviceId, commits);
@@ -148,21 +158,29 @@ export class SqliteKeyStore implements KeyStore {
   }
 
   /** A killed process cannot lose the record, but a power failure can: it is on disk with the next commit. */
-  #writeReceived(device: DeviceId, records: DeviceRecords, name: string, record: Uint8Array): Promise<void> {
-    const { userId } = device;
-    const copy = new Uint8Array(record);
-    const written = this.#queue.add({ userId, durability: 'process', run: () => records.writeReceived(name, copy) });
-    return written.catch((error: unknown) => {
+  #writeReceived(
+    { userId }: DeviceId,
+    records: DeviceRecords,
+    record: readonly [name: string, record: Uint8Array],
+    assertHeld: () => void,
+  ): Promise<void> {
+    let attempts = 0;
+    const run = (): void => {
+      assertHeld();
+      if (attempts++ > 0) records.recountReceived(); // the first transaction was rolled back
+      records.writeReceived(...record);
+    };
+    return this.#queue.add({ userId, durability: 'process', run }).catch((error: unknown) => {
       records.recountReceived();
       throw error;
     });
   }
 
-  /** Changes the file in a transaction, before it returns. Resolves when that is on disk. */
-  async #changeNow(run: () => void): Promise<void> {
-    const { database, sync, path } = this.#opened;
+  /** Changes the file in a transaction. Throws if that fails. @returns settles when the change is on disk */
+  #changeNow(run: () => void): Promise<void> {
+    const { database, sync = () => Promise.resolve(), path } = this.#opened;
     this.#runOnFile(() => inTransaction(database, run));
-    await sync?.().catch((error: unknown) => {
+    return sync().catch((error: unknown) => {
       throw storageError('write', path, error);
     });
   }

@@ -4,9 +4,12 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../../src/core/clock.js';
 import { RECEIVED_RECORDS_KEPT } from '../../../../src/core/ports/key-store.js';
+import type { KeyChange } from '../../../../src/core/ports/key-store.js';
 import { silentLogger } from '../../../../src/core/logger.js';
 import { SqliteKeyStore } from '../../../../src/encryption/store/sqlite/sqlite-key-store.js';
 import { keyStoreContract } from '../../../../src/testing/contracts/key-store-contract.js';
+import { MemoryClaims } from '../../../../src/testing/memory-claims.js';
+import { tamper } from '../../../storage/sqlite/sqlite-file.js';
 import { temporaryFolder } from '../../../storage/temporary-folder.js';
 
 const context = { clock: systemClock, logger: silentLogger };
@@ -75,5 +78,56 @@ describe('SqliteKeyStore', () => {
     expect(device.databases.map(({ name }) => name)).toEqual(['crypto']);
     await device.writeReceived('a', new Uint8Array([1]));
     await keys.close();
+  });
+
+  const put = (value: string): KeyChange => {
+    const schema = { version: 1, stores: [{ name: 'keys', keyPath: null, indexes: [] }] };
+    return ['crypto', { schema, records: [{ store: 'keys', key: 'a', present: { value } }] }];
+  };
+
+  it('keeps its secret, and all its devices, if that could not be changed', async () => {
+    const path = join(temporaryFolder(), 'keys.sqlite');
+    await open(path).close();
+    tamper(path, `CREATE TRIGGER full BEFORE UPDATE ON meta BEGIN SELECT RAISE(ABORT, 'full'); END`);
+    let keys = open(path);
+    const device = await keys.openDevice(alice);
+    await device.commit([put('first')]);
+    await device.release();
+    await expect(keys.rotateSecret('another secret of the keys')).rejects.toMatchObject({ code: 'STORAGE' });
+    const again = await keys.openDevice(alice);
+    expect(again.databases[0]?.records.get('keys')).toEqual([{ key: 'a', value: 'first' }]);
+    await again.release();
+    await (await keys.openDevice({ ...alice, deviceId: 'NEW' })).commit([put('second')]);
+    await keys.close();
+    keys = open(path);
+    const later = await keys.openDevice({ ...alice, deviceId: 'NEW' });
+    expect(later.databases[0]?.records.get('keys')).toEqual([{ key: 'a', value: 'second' }]);
+    await keys.close();
+  });
+
+  it('stores nothing of a commit or a record that waits while another process takes the user', async () => {
+    await using keys = open();
+    const claims = new MemoryClaims();
+    const device = await keys.openDevice({ ...alice, claim: await claims.take(alice.userId) });
+    await device.commit([put('first')]);
+    const waiting = [device.commit([put('late')]), device.writeReceived('late', new Uint8Array([1]))];
+    void claims.take(alice.userId);
+    for (const { status, reason } of (await Promise.allSettled(waiting)) as PromiseRejectedResult[]) {
+      expect([status, reason]).toEqual(['rejected', expect.objectContaining({ code: 'OWNED_ELSEWHERE' })]);
+    }
+    await device.release();
+    const { commits, databases } = await keys.openDevice({ ...alice, claim: await claims.take(alice.userId) });
+    expect([commits, databases[0]?.records.get('keys')]).toEqual([1, [{ key: 'a', value: 'first' }]]);
+  });
+
+  it('ends a change of its secret before it is closed', async () => {
+    const path = join(temporaryFolder(), 'keys.sqlite');
+    const keys = open(path);
+    const rotation = keys.rotateSecret('another secret of the keys');
+    await keys.close();
+    expect(await rotation).toBeUndefined();
+    const again = SqliteKeyStore.open(context, { path, secret: 'another secret of the keys' });
+    expect(await again.devicesOf(alice.userId)).toEqual([]);
+    await again.close();
   });
 });
