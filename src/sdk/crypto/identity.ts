@@ -1,3 +1,4 @@
+import type { MachineGuard } from './machine-guard.js';
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { orAborted } from '../../core/abort.js';
@@ -35,6 +36,8 @@ export interface IdentityOptions extends IdentitySettings {
   readonly authenticate: AuthUploadDeviceSigningKeys;
   /** Its encryption has to be open. It need not be started. */
   readonly matrixClient: MatrixClient;
+  /** Makes a call of the crypto library whose changes are stored before its result is used. */
+  readonly run: MachineGuard['run'];
   /** Stores whether a restore from the key backup was started and has not ended: a crash may interrupt it. */
   readonly device: Pick<DeviceStore, 'restorePending' | 'setRestorePending'>;
   /** Called when the cross-signing keys are set up. The key backup is set up after that. */
@@ -216,7 +219,7 @@ export class Identity {
   /** {@link signUser}, then the user's {@link verificationOf}. Also rejects with `ENCRYPTION_SETUP_FAILED`. */
   async verify(userId: string, signal: AbortSignal): Promise<UserVerification> {
     try {
-      await this.#runExclusively(() => signUser(this.#crypto, userId), signal);
+      await this.#runExclusively(() => signUser(this.#crypto, this.#options.run, userId), signal);
       return await this.verificationOf(userId);
     } catch (error) {
       throw setUpFailure(this.#userId, error);

@@ -1,5 +1,6 @@
 import { orAborted } from '../../core/abort.js';
 import { callSchema } from '../../core/call-options.js';
+import type { MachineGuard } from './machine-guard.js';
 import type { CallOptions } from '../../core/call-options.js';
 import type { TimerHandle } from '../../core/clock.js';
 import type { Context } from '../../core/context.js';
@@ -18,6 +19,8 @@ import { sendCancel } from './verification-messages.js';
 
 export interface OfferedVerificationOptions {
   readonly crypto: CryptoBackend;
+  /** Makes a call of the crypto library whose changes are stored before its result is used. */
+  readonly run: MachineGuard['run'];
   readonly info: VerificationRequestInfo;
   /** Undefined if the other side has started the comparison without a request. */
   readonly request: WasmVerificationRequest | undefined;
@@ -166,7 +169,9 @@ export class OfferedVerification {
 
   async #sendConfirmation(): Promise<void> {
     if (this.#isOver) return this.#done.promise;
-    const messages = await this.#untilEnded(this.#sas?.confirm() ?? Promise.resolve([]));
+    const sas = this.#sas;
+    const confirmed = sas ? this.#options.run('confirm', () => sas.confirm()) : Promise.resolve([]);
+    const messages = await this.#untilEnded(confirmed);
     for (const message of messages) await this.#send(message);
     this.update();
     return this.#done.promise;

@@ -145,10 +145,10 @@ export class UserEncryption implements MessageEncryption {
     this.#crypto = await orAborted(opening, ended, 'opening encryption');
     this.#matrixClient = matrixClient;
     skipEmptySyncChanges(matrixClient, context.clock);
-    const { onRequest, onRequested } = this.#options;
-    this.#verifications = new VerificationRequests(context, { matrixClient, ended, onRequest, onRequested });
-    const crypto = cryptoBackend(matrixClient);
     const { run } = this.#crypto;
+    const { onRequest, onRequested } = this.#options;
+    this.#verifications = new VerificationRequests(context, { matrixClient, run, ended, onRequest, onRequested });
+    const crypto = cryptoBackend(matrixClient);
     void new OlmSessionRecovery(context, { crypto, run, store: this.#store, ended });
     this.#encryptors = new RoomEncryptors(crypto, encryptedRooms);
     this.#roomKeyMetrics = new RoomKeyMetrics(matrixClient, context.diagnostics, ended);
@@ -162,6 +162,7 @@ export class UserEncryption implements MessageEncryption {
     this.#identity = new Identity(context, {
       ...identity,
       matrixClient,
+      run,
       device: this.#store,
       authenticate,
       onIdentityReady: resolve,

@@ -1,4 +1,5 @@
 import { MatrixEvent } from 'matrix-js-sdk';
+import type { MachineGuard } from './machine-guard.js';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { abortedError, orAborted, orTimeout } from '../../core/abort.js';
@@ -17,6 +18,8 @@ import type { AskedVerification, RoomVerificationEvent } from './verification-me
 export interface VerificationRequestsOptions {
   /** Its encryption has to be open. */
   readonly matrixClient: MatrixClient;
+  /** Makes a call of the crypto library whose changes are stored before its result is used. */
+  readonly run: MachineGuard['run'];
   /** Aborted when calls of the SDK may no longer settle. */
   readonly ended: AbortSignal;
   /** The application's handler. @default requests are cancelled at once */
@@ -213,7 +216,7 @@ export class VerificationRequests {
 
   /** Gives a request that the crypto library has received to the application. */
   #offer(asked: AskedVerification): void {
-    const { onRequest } = this.#options;
+    const { onRequest, run } = this.#options;
     const found = this.#find(asked, asked.isStart);
     if (!found || !onRequest) {
       void this.#decline(asked, 'm.user', 'The keys of the device that asks are not known.');
@@ -224,6 +227,7 @@ export class VerificationRequests {
     const now = this.#context.clock.now();
     const verification = new OfferedVerification(this.#context, {
       crypto: this.#crypto,
+      run,
       info,
       request: isStart ? undefined : (found as WasmVerificationRequest),
       sas: isStart ? (found as WasmSas) : undefined,

@@ -1,3 +1,4 @@
+import type { MachineGuard } from './machine-guard.js';
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
@@ -32,7 +33,7 @@ export async function verificationOf(crypto: CryptoApi, userId: string): Promise
  * Signs the user's present cross-signing keys without comparing them: the caller vouches for them. The devices that the
  * user cross-signs count as verified after that. Rejects with `NOT_FOUND` if the user has no cross-signing keys.
  */
-export async function signUser(crypto: CryptoApi, userId: string): Promise<void> {
+export async function signUser(crypto: CryptoApi, run: MachineGuard['run'], userId: string): Promise<void> {
   await queryKeys(crypto, userId);
   // The SDK's public interface signs other users only in interactive verifications.
   const backend = crypto as unknown as CryptoBackend;
@@ -41,7 +42,7 @@ export async function signUser(crypto: CryptoApi, userId: string): Promise<void>
     const message = `verifying ${userId} failed: they have no cross-signing keys`;
     throw new MatrixClientManagerError('NOT_FOUND', message, { userId });
   }
-  const signatures = await identity.verify();
+  const signatures = await run('verify', () => identity.verify());
   identity.free(); // otherwise it keeps the client in memory
   await backend.outgoingRequestProcessor.makeOutgoingRequest(signatures);
   await queryKeys(crypto, userId); // makes the new signature known to the SDK

@@ -34,6 +34,7 @@ class Application {
       { clock, logger: this.logger },
       {
         matrixClient,
+        run: (_name, call) => call(),
         device: deviceInMemory(),
         authenticate: (makeRequest) => makeRequest(null),
         crossSigning: true,
