@@ -30,7 +30,7 @@ export function replaceBackupUploads(
   let running = false;
   /** Whether a new key arrived after the running loop last read the keys. */
   let hasNewKeys = false;
-  /** How often in a row the backup was gone. */
+  /** How often the backup was gone since all keys were in it. */
   const gone = { times: 0 };
   const backupKeysLoop = async (): Promise<void> => {
     hasNewKeys = true;
@@ -63,13 +63,13 @@ async function uploadAll(
   for (let failures = 0; !ended.aborted && backupManager.activeBackupVersion !== null;) {
     const request = await olmMachine.backupRoomKeys();
     if (!request) {
+      gone.times = 0; // not after a part of the keys: all of them are uploaded again once the backup is enabled
       backupManager.emit(CryptoEvent.KeyBackupSessionsRemaining, 0);
       return;
     }
     try {
       await crypto.outgoingRequestProcessor.makeOutgoingRequest(request);
       failures = 0;
-      gone.times = 0;
     } catch (error) {
       if (isBackupGone(error)) {
         await backupManager.disableKeyBackup();

@@ -84,18 +84,37 @@ describe('new keys', () => {
     expect(backupManager.checkKeyBackupAndEnable).toHaveBeenCalledWith(true);
   });
 
-  it('go ever more seldom to a backup of which the homeserver says each time that it is gone', async () => {
+  it.each([0, 1, 3])('go ever more seldom to a backup that is gone each time, after %i batches', async (batches) => {
     const gone = new MatrixError({ errcode: 'M_NOT_FOUND' }, 404);
-    const { clock, backupManager, uploads } = backup([gone], (failure) => failure);
+    const answers: (Error | undefined)[] = [...Array<undefined>(batches), gone];
+    const { clock, backupManager, uploads } = backup(answers, (failure) => failure);
     backupManager.checkKeyBackupAndEnable.mockImplementation(async () => {
       backupManager.activeBackupVersion = '1'; // as the homeserver says in the same breath
+      answers.unshift(...Array<undefined>(batches)); // all keys are uploaded again
       void backupManager.backupKeysLoop();
       return null;
     });
     void backupManager.backupKeysLoop();
     for (let minute = 0; minute < 60; minute++) await clock.advance(60_000);
-    expect(uploads.length).toBeGreaterThan(8);
-    expect(uploads.length).toBeLessThan(25);
+    expect(uploads.length / (batches + 1)).toBeGreaterThan(8);
+    expect(uploads.length / (batches + 1)).toBeLessThan(25);
+  });
+
+  it('wait less again for a backup that is gone after all were in it', async () => {
+    const gone = new MatrixError({ errcode: 'M_NOT_FOUND' }, 404);
+    const answers: (Error | undefined)[] = [];
+    const { clock, backupManager, uploads } = backup(answers);
+    backupManager.checkKeyBackupAndEnable.mockImplementation(async () => {
+      backupManager.activeBackupVersion = '1';
+      void backupManager.backupKeysLoop();
+      return null;
+    });
+    for (let time = 0; time < 12; time++) {
+      answers.push(gone);
+      void backupManager.backupKeysLoop();
+      await clock.advance(30_000);
+      expect([answers, uploads.length]).toEqual([[], 2 * (time + 1)]);
+    }
   });
 
   it('are not forgotten where they come when the loop is about to end', async () => {
