@@ -13,7 +13,7 @@ export interface OlmRecovery {
   claimedAt: number | undefined;
   /** When the recovery ended, in milliseconds since the Unix epoch. */
   endedAt: number | undefined;
-  /** Number of claims that have returned no key. */
+  /** Number of failed attempts. */
   failures: number;
   /** No attempt before that, in milliseconds since the Unix epoch. */
   nextAttemptAt: number;
@@ -23,9 +23,9 @@ export interface OlmRecovery {
 const PERIOD_MS = 3_600_000;
 const MOST_OF_USER = 20;
 const MOST = 200;
-/** Waits between claims that return no key: a minute at first, at most an hour. A device may be out of one-time keys. */
+/** Waits after failed attempts: a minute at first, at most an hour. A device may be out of one-time keys. */
 const RETRIES = { baseDelayMs: 60_000, maxDelayMs: 3_600_000 };
-const MOST_CLAIMS = 12;
+const MOST_ATTEMPTS = 12;
 /** Not like the name of a record of {@link ReceivedMessages}, which is JSON. */
 const RECORD = 'olm recoveries';
 
@@ -94,11 +94,16 @@ export class OlmRecoveries {
     recovery.claimedAt = this.#clock.now();
   }
 
-  /** The claim has returned no key for the device. */
+  /** The claim has returned no usable key for the device. */
   noteFailure(recovery: OlmRecovery): void {
     recovery.claimedAt = undefined;
+    this.postpone(recovery);
+  }
+
+  /** An attempt has failed before or after the claim. Ends the recovery after many of them. */
+  postpone(recovery: OlmRecovery): void {
     recovery.failures++;
-    if (recovery.failures >= MOST_CLAIMS) return this.end(recovery);
+    if (recovery.failures >= MOST_ATTEMPTS) return this.end(recovery);
     recovery.nextAttemptAt = this.#clock.now() + backoffMs(recovery.failures, RETRIES);
   }
 

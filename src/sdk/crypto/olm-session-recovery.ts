@@ -57,13 +57,13 @@ export class OlmSessionRecovery {
 
   /** Wraps the machine of `crypto`. */
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: OlmSessionRecoveryOptions) {
-    const { crypto, run, store } = options;
+    const { crypto, run, store, ended } = options;
     const { olmMachine } = crypto;
     this.#clock = context.clock;
     this.#logger = context.logger;
     this.#options = options;
     this.#recoveries = new OlmRecoveries(context.clock, store);
-    this.#renewal = new OlmSessionRenewal(context, { crypto, run, store, recoveries: this.#recoveries });
+    this.#renewal = new OlmSessionRenewal(context, { crypto, run, store, ended, recoveries: this.#recoveries });
     this.#ownKey = olmMachine.identityKeys.curve25519.toBase64();
     const receive = olmMachine.receiveSyncChanges.bind(olmMachine);
     const outgoing = olmMachine.outgoingRequests.bind(olmMachine);

@@ -17,12 +17,15 @@ export interface OlmSessionRenewalOptions {
   readonly run: ClientCrypto['run'];
   readonly store: Pick<DeviceStore, 'userId'>;
   readonly recoveries: OlmRecoveries;
+  /** Aborted just before the client is stopped. */
+  readonly ended: AbortSignal;
 }
 
 /** How long the homeserver waits for the homeservers of others, in milliseconds. */
 const CLAIM_TIMEOUT_MS = 10_000;
-/** A device list is fetched once an hour for a sender whose device is not known. */
+/** A device list is fetched once an hour for a sender whose device is not known; again after five minutes if that failed. */
 const QUERY_PERIOD_MS = 3_600_000;
+const FAILED_QUERY_PERIOD_MS = 300_000;
 const MOST_REMEMBERED = 1_000;
 
 /** A device that needs a new session. */
@@ -36,8 +39,8 @@ export class OlmSessionRenewal {
   readonly #clock: Clock;
   readonly #logger: Context['logger'];
   readonly #options: OlmSessionRenewalOptions;
-  /** By user id. */
-  readonly #queriedAt = new RecentMap<number>(MOST_REMEMBERED);
+  /** The last fetch of a user's devices, by user id; until when there is no other one. */
+  readonly #queries = new RecentMap<{ readonly until: number; readonly hasSucceeded: boolean }>(MOST_REMEMBERED);
   /** Devices that had no one-time key, by user id and device id; until when none is claimed. */
   readonly #exhaustedUntil = new RecentMap<number>(MOST_REMEMBERED);
 
@@ -80,34 +83,58 @@ export class OlmSessionRenewal {
     await this.#options.recoveries.save();
   }
 
-  /** Ends the recovery of devices that are not known, and of those that need none. */
+  /** What fails for one user postpones only the recoveries of their devices: their homeserver may answer anything. */
   async #findDevices(due: readonly OlmRecovery[]): Promise<Target[]> {
-    const { recoveries } = this.#options;
     const targets: Target[] = [];
     for (const [userId, ofUser] of Map.groupBy(due, (recovery) => recovery.userId)) {
-      let ids = await this.deviceIdsOf(userId);
-      const areKnown = ofUser.every(({ senderKey }) => ids.has(senderKey));
-      if (!areKnown && (await this.#queryDevices(userId))) ids = await this.deviceIdsOf(userId);
-      const missing = ofUser.some(({ onlyIfMissing }) => onlyIfMissing) ? await this.#missingOf(userId) : new Set();
-      for (const recovery of ofUser) {
-        const deviceId = ids.get(recovery.senderKey);
-        const isNeeded = !recovery.onlyIfMissing || recovery.claimedAt !== undefined || missing.has(deviceId);
-        if (deviceId === undefined) recoveries.end(recovery);
-        else if (!isNeeded) recoveries.drop(recovery);
-        else targets.push({ recovery, deviceId });
+      try {
+        targets.push(...(await this.#findDevicesOf(userId, ofUser)));
+      } catch (error) {
+        this.#warn(userId, error);
+        for (const recovery of ofUser) this.#options.recoveries.postpone(recovery);
       }
     }
     return targets;
   }
 
-  /** Fetches the user's devices, at most once an hour. @returns whether it did */
+  /** Ends the recovery of devices that are not known, and of those that need none. */
+  async #findDevicesOf(userId: string, ofUser: readonly OlmRecovery[]): Promise<Target[]> {
+    const { recoveries } = this.#options;
+    const targets: Target[] = [];
+    let ids = await this.deviceIdsOf(userId);
+    let isListCurrent = true;
+    if (!ofUser.every(({ senderKey }) => ids.has(senderKey))) {
+      isListCurrent = await this.#queryDevices(userId);
+      ids = await this.deviceIdsOf(userId);
+    }
+    const missing = ofUser.some(({ onlyIfMissing }) => onlyIfMissing) ? await this.#missingOf(userId) : new Set();
+    for (const recovery of ofUser) {
+      const deviceId = ids.get(recovery.senderKey);
+      const isNeeded = !recovery.onlyIfMissing || recovery.claimedAt !== undefined || missing.has(deviceId);
+      if (deviceId === undefined && isListCurrent) recoveries.end(recovery);
+      else if (deviceId === undefined) recoveries.postpone(recovery);
+      else if (!isNeeded) recoveries.drop(recovery);
+      else targets.push({ recovery, deviceId });
+    }
+    return targets;
+  }
+
+  /** Fetches the user's devices, unless that was done lately. @returns whether the last fetch has succeeded */
   async #queryDevices(userId: string): Promise<boolean> {
     const { olmMachine, outgoingRequestProcessor } = this.#options.crypto;
     const now = this.#clock.now();
+    const last = this.#queries.get(userId);
+    if (last && now < last.until) return last.hasSucceeded;
     const id = this.#wasmUserId(userId);
-    if (!id || now < (this.#queriedAt.get(userId) ?? -Infinity) + QUERY_PERIOD_MS) return false;
-    await outgoingRequestProcessor.makeOutgoingRequest(olmMachine.queryKeysForUsers([id]));
-    this.#queriedAt.set(userId, now);
+    if (!id) return true; // there is no such user
+    this.#queries.set(userId, { until: now + FAILED_QUERY_PERIOD_MS, hasSucceeded: false });
+    try {
+      await outgoingRequestProcessor.makeOutgoingRequest(olmMachine.queryKeysForUsers([id]));
+    } catch (error) {
+      this.#warn(userId, error);
+      return false;
+    }
+    this.#queries.set(userId, { until: now + QUERY_PERIOD_MS, hasSucceeded: true });
     return true;
   }
 
@@ -122,28 +149,34 @@ export class OlmSessionRenewal {
   /** Claims a one-time key of each device. The library makes a session with each key. */
   async #claim(targets: readonly Target[]): Promise<void> {
     if (targets.length === 0) return;
-    const { olmMachine, outgoingRequestProcessor } = this.#options.crypto;
+    const { outgoingRequestProcessor } = this.#options.crypto;
     const claims = targets.map(({ recovery, deviceId }) => [recovery.userId, deviceId, 'signed_curve25519'] as const);
     const body = JSON.stringify({ one_time_keys: byDevice(claims), timeout: CLAIM_TIMEOUT_MS });
     const path = '/_matrix/client/v3/keys/claim';
     const response: unknown = JSON.parse(await outgoingRequestProcessor.rawJsonRequest('POST', path, {}, body));
-    // Passes on only keys that were asked for: the library would make a session with each device in the response.
-    const keys: DeviceEntry[] = [];
-    const keyed: OlmRecovery[] = [];
     for (const target of targets) {
       const { recovery, deviceId } = target;
       const key = ownProperty(ownProperty(ownProperty(response, 'one_time_keys'), recovery.userId), deviceId);
-      if (isObject(key) && Object.keys(key).length > 0) {
-        keys.push([recovery.userId, deviceId, key]);
-        keyed.push(recovery);
-      } else {
-        this.#noteFailure(target);
-      }
+      const hasKey = isObject(key) && Object.keys(key).length > 0;
+      if (hasKey && (await this.#makeSession(target, key))) this.#options.recoveries.noteClaim(recovery);
+      else this.#noteFailure(target);
     }
-    if (keyed.length === 0) return;
-    const received = JSON.stringify({ one_time_keys: byDevice(keys), failures: {} });
-    await olmMachine.markRequestAsSent(randomUUID(), KEYS_CLAIM, received);
-    for (const recovery of keyed) this.#options.recoveries.noteClaim(recovery);
+  }
+
+  /**
+   * Passes on the key of one device: the library rejects a response as a whole for one malformed key in it. It would also
+   * make a session with each device in the response, whatever was asked for.
+   */
+  async #makeSession({ recovery, deviceId }: Target, key: object): Promise<boolean> {
+    const { olmMachine } = this.#options.crypto;
+    const received = JSON.stringify({ one_time_keys: byDevice([[recovery.userId, deviceId, key]]), failures: {} });
+    try {
+      await olmMachine.markRequestAsSent(randomUUID(), KEYS_CLAIM, received);
+      return true;
+    } catch (error) {
+      this.#warn(recovery.userId, error);
+      return false;
+    }
   }
 
   async #sendDummies(targets: readonly Target[]): Promise<void> {
@@ -211,6 +244,13 @@ export class OlmSessionRenewal {
     } catch {
       return undefined; // the homeserver may name any sender
     }
+  }
+
+  /** Reports what failed for one user. Rethrows what failed because the client ends. */
+  #warn(peerId: string, error: unknown): void {
+    const { ended, store } = this.#options;
+    ended.throwIfAborted();
+    this.#logger.warn({ userId: store.userId, peerId, err: error }, 'an Olm session was not replaced; it is retried');
   }
 
   #noteFailure({ recovery, deviceId }: Target): void {

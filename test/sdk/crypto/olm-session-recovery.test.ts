@@ -73,6 +73,11 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
     /** Settles each request. */
     answer: async (): Promise<void> => {},
     signatureIsWrong: false,
+    /** What homeservers answer to claims, by user. */
+    keys: {} as Record<string, unknown>,
+    /** Called for each request for a user's devices, and each look at them. */
+    onQuery: async (_userId: string): Promise<void> => {},
+    onLookUp: async (_userId: string): Promise<void> => {},
   };
   const object = (text: string) => ({ toString: () => text, toBase64: () => text, free: () => {} });
   const olmMachine = {
@@ -91,28 +96,36 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
       expect(type).toBe(KEYS_CLAIM);
       const { one_time_keys: keys } = JSON.parse(response) as { one_time_keys: Keys };
       for (const [userId, ofUser] of Object.entries(keys)) {
+        const keyIds = Object.values(ofUser).flatMap((key) => Object.keys(key as object));
+        if (keyIds.some((keyId) => !keyId.includes(':'))) throw new Error('invalid key id'); // as the real one does
         for (const deviceId of Object.keys(ofUser)) if (!library.signatureIsWrong) sessions.add(userId + deviceId);
       }
       library.marked = {};
     },
     queryKeysForUsers: ([user]: UserId[]) => ({ queries: user?.id }),
-    getUserDevices: async (user: UserId) => ({
-      free: () => {},
-      devices: () =>
-        Array.from({ length: library.devices }, (_, n) => ({
-          deviceId: object(`D${n}`),
-          curve25519Key: object(`key of D${n}`),
-          free: () => {},
-          encryptToDeviceEvent: async (type: string, content: object) => {
-            expect([type, content]).toEqual(['m.dummy', {}]);
-            const isNew = sessions.has(`${user.id}D${n}`);
-            return JSON.stringify({ ciphertext: { [`key of D${n}`]: { type: isNew ? 0 : 1 } } });
-          },
-        })),
-    }),
+    getUserDevices: async (user: UserId) => (
+      await library.onLookUp(user.id),
+      {
+        free: () => {},
+        devices: () =>
+          Array.from({ length: library.devices }, (_, n) => ({
+            deviceId: object(`D${n}`),
+            curve25519Key: object(`key of D${n}`),
+            free: () => {},
+            encryptToDeviceEvent: async (type: string, content: object) => {
+              expect([type, content]).toEqual(['m.dummy', {}]);
+              const isNew = sessions.has(`${user.id}D${n}`);
+              return JSON.stringify({ ciphertext: { [`key of D${n}`]: { type: isNew ? 0 : 1 } } });
+            },
+          })),
+      }
+    ),
   };
   const processor = {
-    makeOutgoingRequest: async ({ queries }: { queries: string }) => void queried.push(queries),
+    makeOutgoingRequest: async ({ queries }: { queries: string }) => {
+      queried.push(queries);
+      await library.onQuery(queries);
+    },
     rawJsonRequest: async (method: string, path: string, _query: object, json: string) => {
       const body = JSON.parse(json) as Sent['body'];
       sent.push({ method, path, body });
@@ -122,7 +135,10 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
         Object.fromEntries(
           Object.keys(ofUser)
             .filter((deviceId) => !library.exhausted.has(userId + deviceId))
-            .map((deviceId) => [deviceId, { 'signed_curve25519:A': {} }]),
+            .map((deviceId) => [
+              deviceId,
+              userId in library.keys ? library.keys[userId] : { 'signed_curve25519:A': {} },
+            ]),
         ),
       ]);
       return JSON.stringify({ one_time_keys: Object.fromEntries(claims) as Keys, failures: {} });
@@ -360,4 +376,50 @@ it('stores what needs a new session before the sync has ended', async () => {
   const { machine, store } = await liveClient();
   await machine.receiveSyncChanges(undecryptable('@bob:x', 'D1'));
   expect(received.get(store)).toBeGreaterThanOrEqual(1);
+});
+
+it.each([
+  ['a key id without an algorithm', { junk: {} }],
+  ['no keys', {}],
+  ['a text', 'junk'],
+  ['a list', [1]],
+  ['null', null],
+])('makes the sessions of others where the homeserver of one user answers a claim with %s', async (_what, answer) => {
+  const { sync, library, claims, dummies, clock } = await liveClient();
+  library.keys['@evil:y'] = answer;
+  await sync(undecryptable('@evil:y', 'D1'), undecryptable('@bob:x', 'D1'), undecryptable('@carol:x', 'D2'));
+  expect(dummies()).toEqual([{ '@bob:x': { D1: expect.anything() }, '@carol:x': { D2: expect.anything() } }]);
+  for (let n = 0; n < 12 * 12; n++) await clock.advance(HOUR_MS / 12);
+  const claimed = claims().map((claim) => Object.keys(claim ?? {}));
+  expect(
+    claimed
+      .slice(1)
+      .flat()
+      .every((userId) => userId === '@evil:y'),
+  ).toBe(true);
+  expect(claimed.length).toBeLessThanOrEqual(12);
+});
+
+it.each(['onQuery', 'onLookUp'] as const)('makes the sessions of others where %s fails for one user', async (step) => {
+  const { sync, library, claims, dummies, queried, clock } = await liveClient();
+  library[step] = async (userId) => {
+    if (userId === '@evil:y') throw new Error('junk');
+  };
+  await sync(undecryptable('@evil:y', 'D7'), undecryptable('@evil:y', 'D1'), undecryptable('@bob:x', 'D1'));
+  const users = step === 'onQuery' ? ['@evil:y', '@bob:x'] : ['@bob:x'];
+  expect(dummies().map((messages) => Object.keys(messages ?? {}))).toEqual([users]);
+  for (let n = 0; n < 100; n++) await sync(undecryptable('@evil:y', `D${n + 10}`));
+  expect(queried.length).toBeLessThanOrEqual(1);
+  for (let n = 0; n < 12 * 12; n++) await clock.advance(HOUR_MS / 12);
+  expect(claims()).toHaveLength(1);
+  expect(queried.length).toBeLessThan(50);
+});
+
+it('makes the session after a query that has failed once', async () => {
+  const { sync, library, dummies, clock } = await liveClient();
+  library.onQuery = () => Promise.reject(new Error('503'));
+  await sync(undecryptable('@bob:x', 'D7'));
+  library.onQuery = async () => void (library.devices = 8);
+  for (let n = 0; n < 20; n++) await clock.advance(60_000);
+  expect(dummies()).toEqual([{ '@bob:x': { D7: expect.anything() } }]);
 });
