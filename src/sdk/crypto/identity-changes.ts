@@ -4,6 +4,7 @@ import { RecentMap } from '../../core/recent-map.js';
 import type { IdentityChange } from '../../encryption/identity/identity-change.js';
 import { hasIdentityChanged, wasmUserIdClass } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
+import { masterKeyOf } from './published-keys.js';
 
 export interface IdentityChangesOptions {
   readonly crypto: Pick<CryptoBackend, 'olmMachine' | 'on'>;
@@ -13,6 +14,8 @@ export interface IdentityChangesOptions {
     idle(): Promise<unknown>;
     /** The public master key that this device has published last. */
     readonly publishedMasterKey: string | undefined;
+    /** Whether this device has made the public master key, which the homeserver may have refused. */
+    hasCreated(masterKey: string): boolean;
   };
   readonly userId: string;
   readonly onChanged: (change: IdentityChange) => void;
@@ -37,7 +40,7 @@ export class IdentityChanges {
   readonly #context: Pick<Context, 'clock' | 'logger'>;
   readonly #options: IdentityChangesOptions;
   readonly #reports = new RecentMap<Report>(MOST_USERS);
-  /** The user's own public master key, as this device knew it last. */
+  /** The user's own public master key, as this device saw it last at the homeserver. */
   #ownMasterKey: string | undefined;
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: IdentityChangesOptions) {
@@ -60,9 +63,11 @@ export class IdentityChanges {
     await identity.idle();
     const own = await this.#lookUp(userId);
     const known = this.#ownMasterKey;
-    this.#ownMasterKey = own?.masterKey ?? known;
-    if (!own || known === undefined || own.masterKey === known) return;
-    if (own.masterKey !== identity.publishedMasterKey) this.#report(userId, own);
+    if (!own || own.masterKey === known) return;
+    const isOwnWork = identity.hasCreated(own.masterKey);
+    // Keys that were not published are dropped again, and then the known ones come back.
+    if (!isOwnWork || own.masterKey === identity.publishedMasterKey) this.#ownMasterKey = own.masterKey;
+    if (!isOwnWork && known !== undefined) this.#report(userId, own);
   }
 
   async #lookAt(userId: string): Promise<void> {
@@ -86,16 +91,10 @@ export class IdentityChanges {
     const identity = await olmMachine.getIdentity(new (wasmUserIdClass({ olmMachine }))(userId));
     if (!identity) return undefined;
     try {
-      const masterKey = masterKeyOf(identity.masterKey);
+      const masterKey = masterKeyOf(JSON.parse(identity.masterKey) as { keys: unknown });
       return { masterKey, hasChanged: hasIdentityChanged(identity), wasVerified: identity.wasPreviouslyVerified() };
     } finally {
       identity.free(); // otherwise it keeps the client in memory
     }
   }
-}
-
-/** The public key in a published master key. Its signatures change without a change of the identity. */
-export function masterKeyOf(published: string): string {
-  const { keys } = JSON.parse(published) as { keys: Record<string, string> };
-  return Object.values(keys).join();
 }

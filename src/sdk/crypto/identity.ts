@@ -4,6 +4,7 @@ import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { orAborted } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import type { MatrixClientManagerError } from '../../core/errors.js';
+import { RecentMap } from '../../core/recent-map.js';
 import { cryptoBackend, hasPrivateKeys, wasmUserIdClass } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import type { EncryptionStatus, UserVerification } from '../../encryption/encryption-status.js';
@@ -26,8 +27,13 @@ import {
 } from './secret-storage.js';
 import type { SecretName } from './secret-storage.js';
 import { KeyBackup } from './key-backup.js';
-import { masterKeyOf } from './identity-changes.js';
-import { areKeysPublished, currentBackupVersion, authenticateFirstPublication } from './published-keys.js';
+import {
+  areKeysPublished,
+  authenticateFirstPublication,
+  currentBackupVersion,
+  isPublished,
+  masterKeyOf,
+} from './published-keys.js';
 import { applyTrust } from './trust-policy.js';
 import { signUser, verificationOf } from './verification.js';
 
@@ -43,6 +49,9 @@ export interface IdentityOptions extends IdentitySettings {
   /** Called when the cross-signing keys are set up. The key backup is set up after that. */
   readonly onIdentityReady?: () => void;
 }
+
+/** A homeserver that refuses the first keys makes the set-up create others with each attempt. */
+const MOST_CREATED_KEYS = 100;
 
 /**
  * A user's cross-signing keys, secret storage and key backup. The first device creates them, a new device restores
@@ -70,6 +79,8 @@ export class Identity {
   /** What the SDK knew of the identity when the last set-up or reset had ended. */
   #knownState: string | undefined;
   #publishedMasterKey: string | undefined;
+  /** Public master keys that this device has made since the client's start. */
+  readonly #createdMasterKeys = new RecentMap<true>(MOST_CREATED_KEYS);
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: IdentityOptions) {
     const { matrixClient, trust, recoveryKey } = options;
@@ -132,7 +143,8 @@ export class Identity {
    * Replaces the user's cross-signing keys, secret storage and backup, for a lost recovery key. Other users see that
    * the identity changed, and the old backup is lost. Rejects with `ENCRYPTION_SETUP_FAILED`. If the application does not
    * store the new recovery key, nothing was replaced. If the homeserver refuses the new keys, the old ones stay, and are in
-   * the new secret storage if the device has them; otherwise the old secret storage stays.
+   * the new secret storage if the device has them; otherwise the old secret storage stays. If the new keys are published, but
+   * could not be stored, the new secret storage stays; another reset stores new ones.
    * @param authenticate - passes the homeserver's user-interactive authentication. @default options.authenticate
    */
   async reset(signal: AbortSignal, authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
@@ -146,7 +158,7 @@ export class Identity {
         try {
           await this.#createCrossSigningKeys(bounded);
         } catch (error) {
-          await this.#keepIdentity(hadKeys, oldKeyId).catch(() => {}); // the next set-up does the same
+          await this.#keepIdentity(hadKeys, oldKeyId).catch(() => {}); // the next set-up does the same, except for the old storage
           throw error;
         }
         await this.#ensureSigned();
@@ -164,6 +176,11 @@ export class Identity {
   /** The public master key that this device has published last, since the client's start. */
   get publishedMasterKey(): string | undefined {
     return this.#publishedMasterKey;
+  }
+
+  /** Whether this device has made the public master key, since the client's start. It may never have been published. */
+  hasCreated(masterKey: string): boolean {
+    return this.#createdMasterKeys.has(masterKey);
   }
 
   /** Resolves when no set-up, reset or verification is running. Never rejects. */
@@ -295,7 +312,8 @@ export class Identity {
     const { olmMachine, outgoingRequestProcessor } = this.#backend;
     // New ones also where a crash prevented the last ones from being published.
     const created = await olmMachine.bootstrapCrossSigning(true);
-    const masterKey = await this.#masterKey();
+    const masterKey = (await this.#masterKey()) ?? '';
+    this.#createdMasterKeys.set(masterKey, true);
     // The SDK replaces the stored keys before it publishes the new ones, which the homeserver may refuse.
     await this.#secrets.markReplaced(masterKey);
     try {
@@ -306,16 +324,20 @@ export class Identity {
       ])
         if (request) await outgoingRequestProcessor.makeOutgoingRequest(request, authenticate);
     } catch (error) {
-      await this.#crypto.userHasCrossSigningKeys(this.#userId, true); // drops private keys that were not published
-      if (!(await hasPrivateKeys(this.#backend))) throw error;
+      // Drops the new private keys if others are published. If none are, the SDK keeps them.
+      await this.#crypto.userHasCrossSigningKeys(this.#userId, true).catch(() => {});
+      // The homeserver may have taken the keys, and only its response was lost.
+      if (!(await isPublished(this.#matrixClient, masterKey).catch(() => false))) throw error;
     }
     this.#publishedMasterKey = masterKey;
     if (await this.#secrets.canUnlock()) await this.#storePrivateKeys();
   }
 
-  /** Goes on with the published keys, after the homeserver has refused new ones. */
+  /** Goes on with the published keys, after the homeserver has refused new ones, or they could not be stored. */
   async #keepIdentity(hadKeys: boolean, oldKeyId: string | null): Promise<void> {
-    if (hadKeys) await this.#ensureCrossSigning();
+    const masterKey = await this.#masterKey();
+    const areOwn = masterKey !== undefined && this.hasCreated(masterKey);
+    if (hadKeys || (areOwn && (await isPublished(this.#matrixClient, masterKey)))) await this.#ensureCrossSigning();
     else await this.#matrixClient.secretStorage.setDefaultKeyId(oldKeyId);
   }
 
@@ -341,7 +363,7 @@ export class Identity {
   async #masterKey(): Promise<string | undefined> {
     const { olmMachine } = this.#backend;
     const identity = await olmMachine.getIdentity(new (wasmUserIdClass(this.#backend))(this.#userId));
-    const masterKey = identity && masterKeyOf(identity.masterKey);
+    const masterKey = identity && masterKeyOf(JSON.parse(identity.masterKey) as { keys: unknown });
     identity?.free(); // otherwise it keeps the client in memory
     return masterKey;
   }

@@ -433,6 +433,68 @@ export function identities(
     await closeAll([store, phone.store, tablet.store], a, phone.running, tablet.running);
   });
 
+  it('are not made by a reset whose first publication the homeserver refuses', async () => {
+    const { world, store, bob } = await encryptedRoom(await target());
+    const refusing = { is: true };
+    const b = await run(refusingKeys(world.target, refusing), store, bob);
+    const identity = new Application().identity(b.client);
+    for (let n = 0; n < 2; n++) {
+      await expect(identity.reset(signal)).rejects.toMatchObject({ code: 'ENCRYPTION_SETUP_FAILED', status: 403 });
+      expect((await published(bob)).masterKey).toBeUndefined();
+    }
+    expect(await identity.setUp(signal)).toBe(false);
+    refusing.is = false;
+    expect(await identity.setUp(signal)).toBe(true);
+    expect((await published(bob)).masterKey).toBeDefined();
+    expect(await identity.status()).toMatchObject({ crossSigned: true, identityChanged: false });
+    await closeAll([store], b);
+  });
+
+  it('are made by a publication that the homeserver has taken, but answers with an error', async () => {
+    const { world, store, bob } = await encryptedRoom(await target());
+    const { baseUrl, serverName, admin, fetch: base = globalThis.fetch } = world.target;
+    const fetch: typeof globalThis.fetch = async (input, init) => {
+      const response = await base(input, init);
+      if (!pathOf(input).endsWith('/device_signing/upload') || !response.ok) return response;
+      return Response.json({ errcode: 'M_FORBIDDEN', error: 'not now' }, { status: 403 });
+    };
+    const b = await run({ baseUrl, serverName, admin, fetch }, store, bob);
+    const identity = new Application().identity(b.client);
+    expect(await identity.setUp(signal)).toBe(true);
+    expect(await identity.status()).toMatchObject({ crossSigned: true, identityChanged: false });
+    await closeAll([store], b);
+  });
+
+  it('keep the new secret storage if the keys of a reset are published, but could not be stored', async () => {
+    const { world, store, bob, app, b } = await withHistory(expect, await target());
+    const before = await published(bob);
+    await b.stop();
+    app.key = undefined;
+    const { baseUrl, serverName, admin, fetch: base = globalThis.fetch } = world.target;
+    let failures = 0;
+    const fetch: typeof globalThis.fetch = async (input, init) => {
+      const isKey = init?.method === 'PUT' && pathOf(input).includes('/account_data/m.cross_signing.self_signing');
+      if (isKey && failures++ === 0) throw new TypeError('cut short');
+      return base(input, init);
+    };
+    const phone = await newDevice({ baseUrl, serverName, admin, fetch }, bob);
+    const identity = app.identity(phone.running.client);
+    await identity.setUp(signal);
+    await expect(identity.reset(signal, passwordOf(bob))).rejects.toMatchObject({ code: 'ENCRYPTION_SETUP_FAILED' });
+    const now = await published(bob);
+    expect(failures).toBe(1);
+    expect(now.masterKey).not.toEqual(before.masterKey);
+    expect(now.defaultKey).not.toBe(before.defaultKey);
+    await identity.setUp(signal);
+    expect((await identity.status()).failure?.code).not.toBe('ENCRYPTION_RECOVERY_KEY');
+    await identity.reset(signal, passwordOf(bob));
+    const tablet = await newDevice(world.target, bob);
+    const other = app.identity(tablet.running.client);
+    expect(await other.setUp(signal)).toBe(true);
+    expect(await other.status()).toMatchObject({ crossSigned: true, identityChanged: false });
+    await closeAll([store, phone.store, tablet.store], phone.running, tablet.running);
+  });
+
   it('are made anew by a reset, where the recovery key is lost', async () => {
     const { world, store, bob, app, a, b } = await withHistory(expect, await target());
     const before = await published(bob);
@@ -577,6 +639,20 @@ export function trustPolicies(
     expect(read).toEqual(readers);
     await closeAll([store, phone.store], a, b, phone.running);
   });
+}
+
+function pathOf(input: Parameters<typeof fetch>[0]): string {
+  return new URL(input instanceof Request ? input.url : input).pathname;
+}
+
+/** A homeserver that refuses cross-signing keys. */
+function refusingKeys(target: HomeserverTarget, refusing: { is: boolean }): HomeserverTarget {
+  const { baseUrl, serverName, admin, fetch: base = globalThis.fetch } = target;
+  const fetch: typeof globalThis.fetch = async (input, init) =>
+    refusing.is && pathOf(input).endsWith('/device_signing/upload')
+      ? Response.json({ errcode: 'M_FORBIDDEN', error: 'not now' }, { status: 403 })
+      : base(input, init);
+  return { baseUrl, serverName, admin, fetch };
 }
 
 /** The way to a homeserver for a process that is killed at its n-th request that changes something. */

@@ -51,7 +51,12 @@ async function setUp(before: Record<string, Known> = {}) {
       if (name === trustChanged) tell = listener;
     },
   };
-  const own = { idle: async () => {}, publishedMasterKey: undefined as string | undefined };
+  const created = new Set<string>();
+  const own = {
+    idle: async () => {},
+    publishedMasterKey: undefined as string | undefined,
+    hasCreated: (masterKey: string) => created.has(masterKey),
+  };
   const reported: object[] = [];
   const changes = new IdentityChanges(
     { clock, logger: new MemoryLogger() },
@@ -68,7 +73,7 @@ async function setUp(before: Record<string, Known> = {}) {
     tell(userId);
     await clock.advance(0);
   };
-  return { clock, own, reported, show, held: () => held };
+  return { clock, own, created, reported, show, held: () => held };
 }
 
 describe('IdentityChanges', () => {
@@ -121,8 +126,28 @@ describe('IdentityChanges', () => {
   });
 
   it('does not report keys of the user that their own device has published', async () => {
-    const { own, reported, show } = await setUp({ [bob]: { key: 'B1' } });
-    own.idle = async () => void (own.publishedMasterKey = 'B2');
+    const { own, created, reported, show } = await setUp({ [bob]: { key: 'B1' } });
+    own.idle = async () => void created.add((own.publishedMasterKey = 'B2'));
+    await show(bob, { key: 'B2' });
+    expect(reported).toEqual([]);
+    await show(bob, { key: 'B1' });
+    expect(reported).toHaveLength(1);
+  });
+
+  it('does not report the keys that come back after the homeserver has refused those of the own device', async () => {
+    const { created, reported, show } = await setUp({ [bob]: { key: 'B1' } });
+    created.add('B2');
+    await show(bob, { key: 'B2' });
+    await show(bob, { key: 'B1', isViolated: true });
+    expect(reported).toEqual([]);
+    await show(bob, { key: 'B3', isViolated: true });
+    expect(reported).toHaveLength(1);
+  });
+
+  it('does not report the keys of another client that were published instead of the first own ones', async () => {
+    const { created, reported, show } = await setUp();
+    created.add('B1');
+    await show(bob, { key: 'B1' });
     await show(bob, { key: 'B2' });
     expect(reported).toEqual([]);
   });
