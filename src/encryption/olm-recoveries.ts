@@ -7,7 +7,7 @@ export interface OlmRecovery {
   readonly userId: string;
   /** The device's Curve25519 key, unpadded Base64. */
   readonly senderKey: string;
-  /** Whether a session is made only if there is none. */
+  /** Whether a session is made only if there is none, or after another unreadable message. */
   onlyIfMissing: boolean;
   /** When a one-time key was claimed for the new session, in milliseconds since the Unix epoch. */
   claimedAt: number | undefined;
@@ -15,8 +15,10 @@ export interface OlmRecovery {
   endedAt: number | undefined;
   /** Number of failed attempts. */
   failures: number;
-  /** No attempt before that, in milliseconds since the Unix epoch. */
+  /** No attempt before that, in milliseconds since the Unix epoch. Infinity: it waits for another unreadable message. */
   nextAttemptAt: number;
+  /** Whether the process has it from an earlier one. */
+  readonly isStored: boolean;
 }
 
 /** What the homeserver may cause: at most this many recoveries of a device, of one other user and in total per hour. */
@@ -47,7 +49,7 @@ export class OlmRecoveries {
   /** Adds what an earlier run has stored. Call it once, before anything else. Rejects like `readReceived()`. */
   async load(): Promise<void> {
     const record = await this.#store.readReceived(RECORD);
-    for (const recovery of record ? parse(record) : []) this.#all.set(keyOf(recovery), recovery);
+    for (const recovery of record ? parse(record, this.#clock.now()) : []) this.#all.set(keyOf(recovery), recovery);
   }
 
   /**
@@ -58,13 +60,8 @@ export class OlmRecoveries {
     const now = this.#clock.now();
     for (const [key, recovery] of this.#all) if (isOver(recovery, now)) this.#all.delete(key);
     const known = this.#all.get(keyOf({ userId, senderKey }));
-    if (known) {
-      const isNew = known.endedAt === undefined && known.onlyIfMissing && !onlyIfMissing;
-      if (isNew) known.onlyIfMissing = false;
-      return isNew;
-    }
-    const ofUser = [...this.#all.values()].filter((recovery) => recovery.userId === userId).length;
-    if (ofUser >= MOST_OF_USER || this.#all.size >= MOST) return false;
+    if (known) return this.#noteAgain(known, onlyIfMissing);
+    if (!this.#makePlace(userId)) return false;
     const recovery = {
       userId,
       senderKey,
@@ -73,9 +70,31 @@ export class OlmRecoveries {
       endedAt: undefined,
       failures: 0,
       nextAttemptAt: now,
+      isStored: false,
     };
     this.#all.set(keyOf(recovery), recovery);
     return true;
+  }
+
+  /**
+   * A message that was received before the process was killed comes once more, in the next process. So an unreadable
+   * message in a third one, or in a later sync, is another message.
+   */
+  #noteAgain(known: OlmRecovery, onlyIfMissing: boolean): boolean {
+    if (known.endedAt !== undefined || !known.onlyIfMissing || (onlyIfMissing && !known.isStored)) return false;
+    known.onlyIfMissing = false;
+    known.nextAttemptAt = this.#clock.now();
+    return true;
+  }
+
+  /** Whether there is a place for another recovery; the oldest one that waits for a message gives up its own. */
+  #makePlace(userId: string): boolean {
+    const all = [...this.#all.values()];
+    const ofUser = all.filter((recovery) => recovery.userId === userId);
+    const full = [ofUser.length >= MOST_OF_USER && ofUser, all.length >= MOST && all].find((one) => one !== false);
+    const waiting = full?.find(({ nextAttemptAt }) => nextAttemptAt === Infinity);
+    if (waiting) this.drop(waiting);
+    return !full || waiting !== undefined;
   }
 
   /** The recoveries to be attempted now. */
@@ -85,8 +104,8 @@ export class OlmRecoveries {
 
   /** Milliseconds until the next attempt; undefined if there is none to make. */
   get nextDelayMs(): number | undefined {
-    const times = this.#open().map(({ nextAttemptAt }) => nextAttemptAt);
-    return times.length === 0 ? undefined : Math.max(0, Math.min(...times) - this.#clock.now());
+    const first = Math.min(...this.#open().map(({ nextAttemptAt }) => nextAttemptAt));
+    return first === Infinity ? undefined : Math.max(0, first - this.#clock.now());
   }
 
   /** A one-time key was claimed, and a session made. */
@@ -107,12 +126,17 @@ export class OlmRecoveries {
     recovery.nextAttemptAt = this.#clock.now() + backoffMs(recovery.failures, RETRIES);
   }
 
+  /** The device seems to need no new session: there is one. Another unreadable message shows that it does not work. */
+  awaitMessage(recovery: OlmRecovery): void {
+    recovery.nextAttemptAt = Infinity;
+  }
+
   /** The device was told of its new session, or cannot get one. */
   end(recovery: OlmRecovery): void {
     recovery.endedAt = this.#clock.now();
   }
 
-  /** The device needs no new session. */
+  /** There is no such device. It does not count against the maximum: anyone could invent some. */
   drop(recovery: OlmRecovery): void {
     this.#all.delete(keyOf(recovery));
   }
@@ -120,8 +144,8 @@ export class OlmRecoveries {
   /** Stores the present state. Rejects like `writeReceived()`. */
   save(): Promise<void> {
     const entries = [...this.#all.values()].map((recovery) => {
-      const { userId, senderKey, onlyIfMissing, claimedAt = null, endedAt = null } = recovery;
-      return [userId, senderKey, onlyIfMissing, claimedAt, endedAt];
+      const { userId, senderKey, onlyIfMissing, claimedAt = null, endedAt = null, failures, nextAttemptAt } = recovery;
+      return [userId, senderKey, onlyIfMissing, claimedAt, endedAt, failures, nextAttemptAt]; // Infinity becomes null
     });
     return this.#store.writeReceived(RECORD, Buffer.from(JSON.stringify(entries)));
   }
@@ -141,12 +165,18 @@ function isOver({ claimedAt, endedAt }: OlmRecovery, now: number): boolean {
   return elapsedMs >= PERIOD_MS || elapsedMs < 0; // below 0 the clock was set back
 }
 
-function parse(record: Uint8Array): OlmRecovery[] {
+function parse(record: Uint8Array, now: number): OlmRecovery[] {
   const entries = JSON.parse(Buffer.from(record).toString()) as StoredRecovery[];
-  return entries.map(([userId, senderKey, onlyIfMissing, claimedAt, endedAt]) => {
-    const times = { claimedAt: claimedAt ?? undefined, endedAt: endedAt ?? undefined };
-    return { userId, senderKey, onlyIfMissing, ...times, failures: 0, nextAttemptAt: 0 };
-  });
+  return entries.map(([userId, senderKey, onlyIfMissing, claimedAt, endedAt, failures = 0, nextAttemptAt = now]) => ({
+    userId,
+    senderKey,
+    onlyIfMissing,
+    claimedAt: claimedAt ?? undefined,
+    endedAt: endedAt ?? undefined,
+    failures,
+    nextAttemptAt: nextAttemptAt === null ? Infinity : Math.min(nextAttemptAt, now + RETRIES.maxDelayMs),
+    isStored: true,
+  }));
 }
 
 type StoredRecovery = [
@@ -155,4 +185,6 @@ type StoredRecovery = [
   onlyIfMissing: boolean,
   claimedAt: number | null,
   endedAt: number | null,
+  failures?: number,
+  nextAttemptAt?: number | null,
 ];

@@ -51,6 +51,8 @@ interface OlmMachine {
   getMissingSessions(userIds: WasmUserId[]): Promise<OutgoingRequest | undefined>;
   markRequestAsSent(requestId: string, type: number, response: string): Promise<unknown>;
   getUserDevices(userId: WasmUserId): Promise<{ devices(): WasmDevice[]; free(): void }>;
+  /** The users whose devices the crypto library keeps up to date: those in encrypted rooms of the client. */
+  trackedUsers(): Promise<ReadonlySet<WasmUserId>>;
   queryKeysForUsers(userIds: WasmUserId[]): OutgoingRequest;
   getIdentity(userId: WasmUserId): Promise<WasmIdentity | undefined>;
   getDevice(userId: WasmUserId, deviceId: WasmDeviceId): Promise<WasmDevice | undefined>;

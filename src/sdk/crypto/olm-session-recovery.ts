@@ -20,6 +20,8 @@ export interface OlmSessionRecoveryOptions {
 }
 
 const OPERATION = 'replacing Olm sessions';
+/** A Curve25519 key, unpadded Base64. */
+const KEY = /^[A-Za-z0-9+/]{43}$/;
 const ALGORITHM = 'm.olm.v1.curve25519-aes-sha2';
 /** Recoveries in one request. */
 const MOST_AT_ONCE = 100;
@@ -90,7 +92,19 @@ export class OlmSessionRecovery {
     const senders = messages.map((message) => this.#senderOf(message)).filter((sender) => sender !== undefined);
     const onlyIfMissing = this.#isCatchingUp;
     if (messages.length < MESSAGES_IN_FULL_SYNC) this.#isCatchingUp = false;
-    await this.#note(senders, onlyIfMissing);
+    const users = senders.length > 0 ? await this.#trackedUsers() : new Set();
+    await this.#note(
+      senders.filter(([userId]) => users.has(userId)),
+      onlyIfMissing,
+    );
+  }
+
+  /** The users with whom the device shares encrypted rooms. Messages to devices may come from anyone. */
+  async #trackedUsers(): Promise<ReadonlySet<unknown>> {
+    const ids = [...(await this.#options.crypto.olmMachine.trackedUsers())];
+    const users = new Set(ids.map((id) => id.toString()));
+    for (const id of ids) id.free();
+    return users;
   }
 
   /** The device that needs a new session: it has sent an undecryptable message, or says that it could make no session. */
@@ -101,7 +115,8 @@ export class OlmSessionRecovery {
     if (!isObject(event) || !isObject(event['content'])) return undefined;
     const { sender, type: eventType, content } = event;
     const { algorithm, sender_key: senderKey, ciphertext, code } = content;
-    if (typeof sender !== 'string' || typeof senderKey !== 'string' || senderKey === this.#ownKey) return undefined;
+    if (typeof sender !== 'string' || typeof senderKey !== 'string' || !KEY.test(senderKey)) return undefined;
+    if (senderKey === this.#ownKey) return undefined;
     const isForUs = algorithm === ALGORITHM && isObject(ciphertext) && Object.hasOwn(ciphertext, this.#ownKey);
     const hasNoSession = eventType === 'm.room_key.withheld' && code === 'm.no_olm';
     return (isUndecryptable ? isForUs : hasNoSession) ? [sender, senderKey] : undefined;

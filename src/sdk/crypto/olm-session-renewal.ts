@@ -97,7 +97,7 @@ export class OlmSessionRenewal {
     return targets;
   }
 
-  /** Ends the recovery of devices that are not known, and of those that need none. */
+  /** Ends the recovery of devices that do not exist. */
   async #findDevicesOf(userId: string, ofUser: readonly OlmRecovery[]): Promise<Target[]> {
     const { recoveries } = this.#options;
     const targets: Target[] = [];
@@ -110,10 +110,10 @@ export class OlmSessionRenewal {
     const missing = ofUser.some(({ onlyIfMissing }) => onlyIfMissing) ? await this.#missingOf(userId) : new Set();
     for (const recovery of ofUser) {
       const deviceId = ids.get(recovery.senderKey);
-      const isNeeded = !recovery.onlyIfMissing || recovery.claimedAt !== undefined || missing.has(deviceId);
-      if (deviceId === undefined && isListCurrent) recoveries.end(recovery);
+      if (missing.has(deviceId)) recovery.onlyIfMissing = false;
+      if (deviceId === undefined && isListCurrent) recoveries.drop(recovery);
       else if (deviceId === undefined) recoveries.postpone(recovery);
-      else if (!isNeeded) recoveries.drop(recovery);
+      else if (recovery.onlyIfMissing) recoveries.awaitMessage(recovery);
       else targets.push({ recovery, deviceId });
     }
     return targets;

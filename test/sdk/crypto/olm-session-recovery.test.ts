@@ -5,7 +5,7 @@ import { OlmSessionRecovery } from '../../../src/sdk/crypto/olm-session-recovery
 import { MemoryLogger } from '../../../src/testing/memory-logger.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
 
-const OWN_KEY = 'own curve key';
+const OWN_KEY = keyOf('own');
 const HOUR_MS = 3_600_000;
 
 class UserId {
@@ -34,6 +34,11 @@ class KeysClaimRequest {
   }
 }
 
+/** The Curve25519 key of a device. */
+function keyOf(deviceId: string): string {
+  return `KeyOf${deviceId}`.padEnd(43, '+');
+}
+
 type Keys = Record<string, Record<string, unknown>>;
 interface Sent {
   readonly method: string;
@@ -57,7 +62,7 @@ function memoryRecords() {
   return store;
 }
 
-/** A client whose crypto library knows the devices `D1`, `D2` ... of each user, with the keys `key of D1` ... */
+/** A client whose crypto library knows the devices `D1`, `D2` ... of each user, with the keys `keyOf('D1')` ... */
 function client({ clock = new ManualClock(), store = memoryRecords(), devices = 3 } = {}) {
   const sent: Sent[] = [];
   const sessions = new Set<string>();
@@ -70,6 +75,9 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
     exhausted: new Set<string>(),
     missing: {} as Keys,
     marked: {} as Keys,
+    /** Users in no encrypted room of the client. */
+    strangers: new Set<string>(),
+    users: new Set<string>(),
     /** Settles each request. */
     answer: async (): Promise<void> => {},
     signatureIsWrong: false,
@@ -83,7 +91,12 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
   const olmMachine = {
     userId: new UserId('@me:x'),
     identityKeys: { curve25519: { toBase64: () => OWN_KEY } },
-    receiveSyncChanges: async (...messages: unknown[]) => messages,
+    receiveSyncChanges: async (...messages: { rawEvent: string }[]) => {
+      for (const sender of messages.map(({ rawEvent }) => /"sender":"(@[^"]+)"/.exec(rawEvent)?.[1])) {
+        if (sender !== undefined) library.users.add(sender);
+      }
+      return messages;
+    },
     outgoingRequests: async () =>
       Object.keys(library.marked).length === 0
         ? [{ type: 1 }]
@@ -102,6 +115,8 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
       }
       library.marked = {};
     },
+    trackedUsers: async () =>
+      new Set([...library.users].filter((id) => !library.strangers.has(id)).map((id) => new UserId(id))),
     queryKeysForUsers: ([user]: UserId[]) => ({ queries: user?.id }),
     getUserDevices: async (user: UserId) => (
       await library.onLookUp(user.id),
@@ -110,12 +125,12 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
         devices: () =>
           Array.from({ length: library.devices }, (_, n) => ({
             deviceId: object(`D${n}`),
-            curve25519Key: object(`key of D${n}`),
+            curve25519Key: object(keyOf(`D${n}`)),
             free: () => {},
             encryptToDeviceEvent: async (type: string, content: object) => {
               expect([type, content]).toEqual(['m.dummy', {}]);
               const isNew = sessions.has(`${user.id}D${n}`);
-              return JSON.stringify({ ciphertext: { [`key of D${n}`]: { type: isNew ? 0 : 1 } } });
+              return JSON.stringify({ ciphertext: { [keyOf(`D${n}`)]: { type: isNew ? 0 : 1 } } });
             },
           })),
       }
@@ -169,7 +184,7 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
 function undecryptable(sender: string, deviceId: string, more: object = {}): object {
   const content = {
     algorithm: 'm.olm.v1.curve25519-aes-sha2',
-    sender_key: `key of ${deviceId}`,
+    sender_key: keyOf(deviceId),
     ciphertext: { [OWN_KEY]: { type: 1, body: 'x' } },
     ...more,
   };
@@ -188,7 +203,7 @@ it('claims a key and sends an m.dummy in the new session, once an hour', async (
   const flood = Array.from({ length: 50 }, () => undecryptable('@bob:x', 'D1'));
   for (let n = 0; n < 20; n++) await sync(...flood);
   const claim = { '@bob:x': { D1: 'signed_curve25519' } };
-  const dummy = { '@bob:x': { D1: { ciphertext: { 'key of D1': { type: 0 } } } } };
+  const dummy = { '@bob:x': { D1: { ciphertext: { [keyOf('D1')]: { type: 0 } } } } };
   const paths = ['/_matrix/client/v3/keys/claim', expect.stringMatching(/sendToDevice\/m\.room\.encrypted\/.+/)];
   expect(sent).toEqual([
     { method: 'POST', path: paths[0], body: { one_time_keys: claim, timeout: 10_000 } },
@@ -207,7 +222,7 @@ it('claims a key and sends an m.dummy in the new session, once an hour', async (
 
 it('does so for devices that say they could make no session, and for those that the library has marked', async () => {
   const { sync, machine, library, claims, dummies, clock } = await liveClient();
-  const withheld = { code: 'm.no_olm', sender_key: 'key of D0', algorithm: 'm.megolm.v1.aes-sha2' };
+  const withheld = { code: 'm.no_olm', sender_key: keyOf('D0'), algorithm: 'm.megolm.v1.aes-sha2' };
   const notice = (content: object) => ({
     type: 2,
     rawEvent: JSON.stringify({ type: 'm.room_key.withheld', sender: '@bob:x', content }),
@@ -422,4 +437,73 @@ it('makes the session after a query that has failed once', async () => {
   library.onQuery = async () => void (library.devices = 8);
   for (let n = 0; n < 20; n++) await clock.advance(60_000);
   expect(dummies()).toEqual([{ '@bob:x': { D7: expect.anything() } }]);
+});
+
+it('is not switched off by strangers, by keys of no device, or by their size', async () => {
+  const { sync, library, claims, dummies, queried, store } = await liveClient();
+  for (let user = 0; user < 20; user++) {
+    const sender = `@stranger${user}:y`;
+    if (user < 10) library.strangers.add(sender);
+    for (let n = 0; n < 20; n++)
+      await sync(undecryptable(sender, `X${n}`), undecryptable(sender, 'D1'.padEnd(30_000, 'x')));
+  }
+  expect(claims()).toEqual([]);
+  expect(queried.length).toBe(10);
+  await sync(undecryptable('@bob:x', 'D1'));
+  expect(dummies()).toEqual([{ '@bob:x': { D1: expect.anything() } }]);
+  expect((await store.readReceived('olm recoveries'))?.length).toBeLessThan(500);
+});
+
+it('makes a session for a device whose messages are unreadable in the first sync of two starts', async () => {
+  const store = memoryRecords();
+  const clock = new ManualClock();
+  const wake = async () => {
+    const woken = client({ clock, store });
+    await clock.advance(0);
+    await woken.sync(undecryptable('@bob:x', 'D1'), undecryptable('@bob:x', 'D1'));
+    woken.end();
+    await clock.advance(60_000);
+    return [woken.claims().length, woken.dummies().length];
+  };
+  expect(await wake()).toEqual([0, 0]);
+  expect(await wake()).toEqual([1, 1]);
+  expect(await wake()).toEqual([0, 0]);
+});
+
+it('makes a session after another unreadable message, though the library claims none for a device without keys', async () => {
+  const { sync, claims, clock } = client();
+  await sync(undecryptable('@bob:x', 'D1'));
+  await clock.advance(HOUR_MS);
+  expect([claims(), clock.pendingTimers]).toEqual([[], 0]);
+  await sync(undecryptable('@bob:x', 'D1'));
+  expect(claims()).toHaveLength(1);
+});
+
+it('makes sessions though many devices wait for another unreadable message', async () => {
+  const { sync, claims } = client({ devices: 20 });
+  const waiting = Array.from({ length: 200 }, (_, n) => undecryptable(`@user${n % 10}:x`, `D${Math.floor(n / 10)}`));
+  await sync(...waiting);
+  await sync();
+  await sync(undecryptable('@bob:x', 'D1'), undecryptable('@user1:x', 'D3'));
+  expect(claims().map((claim) => Object.keys(claim ?? {}))).toEqual([['@user1:x', '@bob:x']]);
+});
+
+it('keeps the waits between claims over a restart', async () => {
+  const { store, clock, library, sync, claims, end } = await liveClient();
+  library.exhausted.add('@bob:xD1');
+  await sync(undecryptable('@bob:x', 'D1'));
+  await clock.advance(HOUR_MS);
+  const { length } = claims();
+  end();
+  for (let n = 0; n < 20; n++) {
+    const next = client({ clock, store });
+    next.library.exhausted.add('@bob:xD1');
+    await clock.advance(1_000);
+    expect(next.claims()).toEqual([]);
+    next.end();
+  }
+  expect(length).toBeGreaterThan(3);
+  const last = client({ clock, store });
+  await clock.advance(HOUR_MS);
+  expect(last.dummies()).toHaveLength(1);
 });
