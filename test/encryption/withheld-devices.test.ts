@@ -1,11 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { WithheldDevices } from '../../src/encryption/withheld-devices.js';
-import type {
-  KeyShare,
-  NewlyWithheld,
-  ToldDevice,
-  WithheldDevicesOptions,
-} from '../../src/encryption/withheld-devices.js';
+import type { NewlyWithheld, WithheldDevicesOptions } from '../../src/encryption/withheld-devices.js';
+import type { KeyShare, ToldDevice } from '../../src/encryption/withheld-record.js';
 import type { WithheldReason } from '../../src/index.js';
 
 const room = '!r:x';
@@ -22,6 +18,13 @@ const told = (
 });
 const crowd = (size: number, sessionId = 's1'): ToldDevice[] =>
   Array.from({ length: size }, (_value, n) => told(`@u${n}:x`, 'D', 'm.unverified', sessionId));
+/** In another order for each seed. */
+const shuffled = <Item>(items: readonly Item[], seed: number): Item[] => {
+  const rest = [...items];
+  let state = seed;
+  const next = (): number => (state = (state * 48_271) % 2_147_483_647);
+  return items.flatMap(() => rest.splice(next() % rest.length, 1));
+};
 const none = { told: [], given: [], members: undefined };
 
 /** @param options - of a store that fails, or devices that are gone */
@@ -56,7 +59,8 @@ describe('devices that get no keys', () => {
     const { devices, open } = setUp();
     const all = crowd(10_000);
     const { report } = await share(devices, { told: all });
-    expect(report?.devices).toEqual(all.slice(0, 100).map(({ sessionId: _session, ...device }) => device));
+    const first = all.toSorted((a, b) => (a.userId < b.userId ? -1 : 1)).slice(0, 100);
+    expect(report?.devices).toEqual(first.map(({ sessionId: _session, ...device }) => device));
     expect(report?.count).toBe(10_000);
     expect(report?.counts).toEqual(new Map([['m.unverified', 10_000]]));
     for (const each of [devices, open()]) {
@@ -71,9 +75,66 @@ describe('devices that get no keys', () => {
     expect((await devices.of(room, 's2')).keysWithheldCount).toBe(10_000);
   });
 
+  it('are new once, in whichever order each session tells of them, however many they are', async () => {
+    const { devices, open } = setUp();
+    expect((await share(devices, { told: shuffled(crowd(1_500), 1) })).report?.count).toBe(1_500);
+    for (const session of [2, 3, 4]) {
+      const each = session === 3 ? open() : devices;
+      const { report } = await share(each, { told: shuffled(crowd(1_500, `s${session}`), session) });
+      expect(report).toEqual({ devices: [], count: 0, counts: new Map([['m.unverified', 1_500]]) });
+      expect((await each.of(room, `s${session}`)).keysWithheldCount).toBe(1_500);
+    }
+  });
+
+  it('are new if they come to many, also with the next session when others have left', async () => {
+    const { devices } = setUp();
+    await share(devices, { told: shuffled(crowd(1_500), 1) });
+    const early = told('@a:x', 'NEW', 'm.unverified', 's1'); // before all others by name
+    const late = told('@z:x', 'NEW', 'm.unverified', 's1'); // after all that are known by name
+    const newly = (await share(devices, { told: [late, early] })).report;
+    expect(newly?.devices.map(({ userId }) => userId)).toEqual(['@a:x']);
+    expect([newly?.count, newly?.counts.get('m.unverified')]).toEqual([2, 2]);
+    expect((await devices.of(room, 's1')).keysWithheldCount).toBe(1_502);
+    const next = [...crowd(1_500, 's2').slice(100), told('@b:x', 'NEWER', 'm.unverified', 's2')];
+    const later = (await share(devices, { told: shuffled(next, 2) })).report;
+    expect(later?.devices.map(({ userId }) => userId)).toEqual(['@b:x']);
+    expect(later?.count).toBe(1);
+    expect((await devices.of(room, 's2')).keysWithheldCount).toBe(1_401);
+  });
+
+  it('are counted once when all of many are told again, and with each share of the session', async () => {
+    const { devices } = setUp();
+    const all = [...crowd(1_500), told('@z:x', 'D', 'm.no_olm')];
+    const members = new Set(all.map(({ userId }) => userId));
+    expect((await share(devices, { told: all, members })).report?.count).toBe(1_501);
+    expect((await share(devices, { told: shuffled(all, 2), members })).reports).toEqual([]);
+    expect((await share(devices, { members })).reports).toEqual([]);
+    expect((await devices.of(room, 's1')).keysWithheldCount).toBe(1_501);
+  });
+
+  it('are all counted if they have no Olm session, also in the next sessions', async () => {
+    const { devices, open } = setUp();
+    const all = crowd(3_000).map(({ userId, deviceId }) => told(userId, deviceId, 'm.no_olm'));
+    const members = new Set(all.map(({ userId }) => userId));
+    const count = async (each: WithheldDevices, session: string) => (await each.of(room, session)).keysWithheldCount;
+    const first = await share(devices, { told: shuffled(all.slice(0, 800), 1) });
+    expect(first.report).toMatchObject({ count: 800, counts: new Map([['m.no_olm', 800]]) });
+    const second = await share(devices, { told: shuffled(all.slice(800), 2), members });
+    expect(second.report).toMatchObject({ count: 2_200, counts: new Map([['m.no_olm', 2_200]]) });
+    expect((await share(devices, { told: shuffled(all.slice(800), 3), members })).reports).toEqual([]);
+    for (const each of [devices, open()]) {
+      expect((await share(each, { members })).reports).toEqual([]);
+      expect(await count(each, 'any')).toBe(3_000);
+    }
+    await share(devices, { given: all, members });
+    expect(await count(devices, 'any')).toBe(undefined);
+    expect(await count(open(), 'any')).toBe(undefined);
+  });
+
   it('keep a record of bounded size for each room', async () => {
     const { devices, records } = setUp();
     await share(devices, { told: crowd(10_000) });
+    await share(devices, { told: shuffled(crowd(2_000), 2).map((device) => ({ ...device, deviceId: 'B' })) });
     expect([...records.keys()]).toEqual([JSON.stringify(['withheld', room])]);
     expect([...records.values()][0]?.length).toBeLessThan(50_000);
   });
@@ -165,9 +226,9 @@ describe('devices that get no keys', () => {
     await share(devices, { told: strange });
     const { keysWithheld } = await devices.of(room, 's1');
     expect(keysWithheld?.map(({ userId, deviceId }) => [userId, deviceId])).toEqual([
+      ['@a:x', ''],
       ['@a:x', '__proto__'],
       ['@a:x', 'with\0NUL'],
-      ['@a:x', ''],
     ]);
   });
 

@@ -2,7 +2,8 @@ import type { Diagnostics } from '../../core/diagnostics.js';
 import { isObject } from '../../core/raw-event.js';
 import { withheldReasons } from '../../core/withheld-keys.js';
 import type { KeysWithheld, WithheldReason } from '../../core/withheld-keys.js';
-import type { DeviceName, KeyShare, ToldDevice, WithheldDevices } from '../../encryption/withheld-devices.js';
+import type { WithheldDevices } from '../../encryption/withheld-devices.js';
+import type { DeviceName, KeyShare, ToldDevice } from '../../encryption/withheld-record.js';
 import { wasmUserIdClass } from './crypto-backend.js';
 import type { CryptoBackend, ToDeviceRequest, WasmDeviceId } from './crypto-backend.js';
 
