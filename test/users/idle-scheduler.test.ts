@@ -26,6 +26,9 @@ function setUp(options: Partial<MatrixClientManagerOptions> = {}, users = 2) {
   return { clock, fake, manager, all, alice, bob, roomId };
 }
 
+/** For tests that pass days: with few sweeps and polls, since each timer costs turns of the event loop. */
+const overDays = { sweepIntervalMs: 5 * MINUTE, pollTimeoutMs: 5 * MINUTE };
+
 /** A policy under which quiet users rest. */
 const resting = (options: Partial<ActivityPolicyOptions> = {}) => ({
   connectionPolicy: activityPolicy({ idleTimeoutMs: 2 * HOUR, restAfterMs: 10 * MINUTE, ...options }),
@@ -108,7 +111,7 @@ describe('activityPolicy with restAfterMs', () => {
   });
 
   it('never lets a user rest or sleep while a lease is held', async () => {
-    const { clock, manager, alice } = setUp(resting());
+    const { clock, manager, alice } = setUp({ ...resting(), pollTimeoutMs: 5 * MINUTE });
     await manager.startClient(alice);
     const done = Promise.withResolvers<void>();
     const using = manager.withClient(alice.userId, () => done.promise);
@@ -134,7 +137,7 @@ describe('activityPolicy with restAfterMs', () => {
   });
 
   it('evicts a client that was started ahead of its user before those of active users', async () => {
-    const on = setUp({ sweepIntervalMs: 5 * MINUTE, maxClients: 2 }, 3);
+    const on = setUp({ ...overDays, maxClients: 2 }, 3);
     const { manager, alice, bob, all } = on;
     await comeEveryMorning(on, () => manager.startClient(bob)); // bob is active before alice's client is started
     expect(manager.hasClient(alice.userId)).toBe(true);
@@ -161,7 +164,7 @@ describe('activityPolicy with restAfterMs', () => {
   }
 
   it('knows nothing of when a user comes any more who was forgotten', async () => {
-    const on = setUp({ sweepIntervalMs: 5 * MINUTE });
+    const on = setUp(overDays);
     const { clock, manager, alice } = on;
     await comeEveryMorning(on);
     expect(manager.hasClient(alice.userId)).toBe(true);
@@ -174,7 +177,7 @@ describe('activityPolicy with restAfterMs', () => {
   });
 
   it('has a regular’s client up before they come, and lets it go when they do not', async () => {
-    const on = setUp({ sweepIntervalMs: 5 * MINUTE });
+    const on = setUp(overDays);
     const { clock, manager, alice } = on;
     const starts: number[] = [];
     manager.on('clientStarted', () => starts.push((clock.now() % DAY) / HOUR));
