@@ -233,6 +233,7 @@ export interface OutgoingRequest {
   readonly id?: string | undefined;
   readonly type: number;
   readonly body: string;
+  free?(): void;
 }
 
 export interface RoomKey {

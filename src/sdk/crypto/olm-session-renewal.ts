@@ -6,8 +6,9 @@ import { isObject } from '../../core/raw-event.js';
 import { RecentMap } from '../../core/recent-map.js';
 import type { OlmRecoveries, OlmRecovery } from '../../encryption/olm-recoveries.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
-import { KEYS_CLAIM, wasmUserIdClass } from './crypto-backend.js';
-import type { CryptoBackend, WasmDevice, WasmUserId } from './crypto-backend.js';
+import { wasmUserIdClass } from './crypto-backend.js';
+import type { CryptoBackend, WasmDevice, WasmDeviceId, WasmUserId } from './crypto-backend.js';
+import { KeyClaimResponses } from './key-claim-responses.js';
 import { byDevice, claimedDevices, claimOnly } from './key-claims.js';
 import type { DeviceEntry } from './key-claims.js';
 import type { ClientCrypto } from './open-crypto.js';
@@ -26,6 +27,8 @@ const CLAIM_TIMEOUT_MS = 10_000;
 /** A device list is fetched once an hour for a sender whose device is not known; again after five minutes if that failed. */
 const QUERY_PERIOD_MS = 3_600_000;
 const FAILED_QUERY_PERIOD_MS = 300_000;
+/** Messages claim a key of a device that had none at most once in this time. It may have uploaded some since. */
+const EXHAUSTED_MS = 300_000;
 const MOST_REMEMBERED = 1_000;
 
 /** A device that needs a new session. */
@@ -41,7 +44,9 @@ export class OlmSessionRenewal {
   readonly #options: OlmSessionRenewalOptions;
   /** The last fetch of a user's devices, by user id; until when there is no other one. */
   readonly #queries = new RecentMap<{ readonly until: number; readonly hasSucceeded: boolean }>(MOST_REMEMBERED);
-  /** Devices that had no one-time key, by user id and device id; until when none is claimed. */
+  readonly #responses: KeyClaimResponses;
+  readonly #missing: CryptoBackend['olmMachine']['getMissingSessions'];
+  /** Devices that had no one-time key, by user id and device id; until when messages claim none. */
   readonly #exhaustedUntil = new RecentMap<number>(MOST_REMEMBERED);
 
   /** Wraps the claims of the machine: a device that it marks as broken would be in the claim of each message. */
@@ -50,14 +55,23 @@ export class OlmSessionRenewal {
     this.#logger = logger;
     this.#options = options;
     const { olmMachine } = options.crypto;
-    const missing = olmMachine.getMissingSessions.bind(olmMachine);
+    this.#responses = new KeyClaimResponses(olmMachine);
+    this.#missing = olmMachine.getMissingSessions.bind(olmMachine);
     olmMachine.getMissingSessions = async (userIds) => {
-      const request = await missing(userIds);
-      const now = this.#clock.now();
-      const isClaimed = (userId: string, deviceId: string): boolean =>
-        (this.#exhaustedUntil.get(keyOf(userId, deviceId)) ?? 0) <= now;
-      return request && claimOnly(request, isClaimed);
+      const request = await this.#missing(userIds);
+      return request && claimOnly(request, (userId, deviceId) => this.#mayClaim(userId, deviceId));
     };
+  }
+
+  /** Whether a message may claim a key of the device. */
+  #mayClaim(userId: string, deviceId: string): boolean {
+    const key = keyOf(userId, deviceId);
+    const now = this.#clock.now();
+    const until = this.#exhaustedUntil.get(key);
+    if (until === undefined) return true;
+    if (until > now && until <= now + EXHAUSTED_MS) return false;
+    this.#exhaustedUntil.set(key, now + EXHAUSTED_MS);
+    return true;
   }
 
   /** Ids of a user's devices by their Curve25519 keys. Empty for an invalid user id. */
@@ -129,7 +143,8 @@ export class OlmSessionRenewal {
     if (!id) return true; // there is no such user
     this.#queries.set(userId, { until: now + FAILED_QUERY_PERIOD_MS, hasSucceeded: false });
     try {
-      await outgoingRequestProcessor.makeOutgoingRequest(olmMachine.queryKeysForUsers([id]));
+      const request = olmMachine.queryKeysForUsers([id]); // the library frees the id
+      await outgoingRequestProcessor.makeOutgoingRequest(request).finally(() => request.free?.());
     } catch (error) {
       this.#warn(userId, error);
       return false;
@@ -141,8 +156,9 @@ export class OlmSessionRenewal {
   /** Ids of the user's devices that have no Olm session. */
   async #missingOf(userId: string): Promise<Set<unknown>> {
     const id = this.#wasmUserId(userId);
-    const request = id && (await this.#options.crypto.olmMachine.getMissingSessions([id]));
+    const request = id && (await this.#missing([id])); // the library frees the id
     const ofUser = (request ? claimedDevices(request) : []).filter(([ownerId]) => ownerId === userId);
+    request?.free?.();
     return new Set(ofUser.map(([, deviceId]) => deviceId));
   }
 
@@ -163,15 +179,11 @@ export class OlmSessionRenewal {
     }
   }
 
-  /**
-   * Passes on the key of one device: the library rejects a response as a whole for one malformed key in it. It would also
-   * make a session with each device in the response, whatever was asked for.
-   */
+  /** Whether the library has accepted the key. */
   async #makeSession({ recovery, deviceId }: Target, key: object): Promise<boolean> {
-    const { olmMachine } = this.#options.crypto;
-    const received = JSON.stringify({ one_time_keys: byDevice([[recovery.userId, deviceId, key]]), failures: {} });
     try {
-      await olmMachine.markRequestAsSent(randomUUID(), KEYS_CLAIM, received);
+      await this.#responses.makeSession(recovery.userId, deviceId, key);
+      this.#exhaustedUntil.delete(keyOf(recovery.userId, deviceId));
       return true;
     } catch (error) {
       this.#warn(recovery.userId, error);
@@ -209,18 +221,22 @@ export class OlmSessionRenewal {
 
   /** Undefined if the message would not be in a new session, as after a claimed key with a wrong signature. */
   async #encryptDummy({ recovery, deviceId }: Target): Promise<object | undefined> {
-    const { run } = this.#options;
+    const { run, crypto } = this.#options;
+    const DeviceId = crypto.olmMachine.deviceId.constructor as new (id: string) => WasmDeviceId;
+    const userId = this.#wasmUserId(recovery.userId);
+    const id = new DeviceId(deviceId);
+    let device: WasmDevice | undefined;
     try {
-      return await this.#withDevices(recovery.userId, async (devices) => {
-        const device = devices.find((one) => idOf(one) === deviceId);
-        if (!device) return undefined;
-        const json = await run('encryptToDeviceEvent', () => device.encryptToDeviceEvent('m.dummy', {}));
-        const content = JSON.parse(json) as { readonly ciphertext?: unknown };
-        const isInNewSession = ownProperty(ownProperty(content.ciphertext, recovery.senderKey), 'type') === 0;
-        return isInNewSession ? content : undefined;
-      });
+      const found = (device = userId && (await crypto.olmMachine.getDevice(userId, id)));
+      if (!found) return undefined;
+      const json = await run('encryptToDeviceEvent', () => found.encryptToDeviceEvent('m.dummy', {}));
+      const content = JSON.parse(json) as { readonly ciphertext?: unknown };
+      const isInNewSession = ownProperty(ownProperty(content.ciphertext, recovery.senderKey), 'type') === 0;
+      return isInNewSession ? content : undefined;
     } catch {
       return undefined; // the device has no session at all
+    } finally {
+      for (const object of [device, id, userId]) object?.free();
     }
   }
 
@@ -232,8 +248,7 @@ export class OlmSessionRenewal {
     try {
       return await use(devices);
     } finally {
-      for (const device of devices) device.free();
-      list?.free();
+      for (const object of [...devices, list, id]) object?.free();
     }
   }
 
@@ -255,17 +270,10 @@ export class OlmSessionRenewal {
 
   #noteFailure({ recovery, deviceId }: Target): void {
     this.#options.recoveries.noteFailure(recovery);
-    this.#exhaustedUntil.set(keyOf(recovery.userId, deviceId), recovery.nextAttemptAt);
+    this.#exhaustedUntil.set(keyOf(recovery.userId, deviceId), this.#clock.now() + EXHAUSTED_MS);
   }
 }
 
 function keyOf(userId: string, deviceId: string): string {
   return JSON.stringify([userId, deviceId]);
-}
-
-function idOf(device: WasmDevice): string {
-  const { deviceId } = device;
-  const id = deviceId.toString();
-  deviceId.free();
-  return id;
 }

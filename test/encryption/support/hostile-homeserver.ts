@@ -315,6 +315,28 @@ export function hostileHomeserver(
     },
   );
 
+  it.each([
+    ['junk', { junk: {} }],
+    ['an unknown algorithm', { 'junk:A': 'x' }],
+    ['a text', 'junk'],
+    ['a list', [1]],
+  ])("does not keep messages from others by one user's one-time keys: %s", async (_what, oneTimeKeys) => {
+    const lying = await open();
+    const { deployment, manager, alice, mallory, roomId } = await chatOfThree(lying, { trust: 'all' });
+    const deviceId = 'NEW';
+    const upload = JSON.parse(await keysOfNewDevice({ userId: mallory, deviceId })) as Upload;
+    const keys = oneTimeKeys as Record<string, object>;
+    lying.injectDevice({ userId: mallory, deviceId, deviceKeys: upload.device_keys, oneTimeKeys: keys });
+    await fetchDevices(manager, alice);
+    const carol = await deployment.user(manager);
+    const inbox = new Recorder();
+    await manager.withClient(alice, (client) => client.invite(roomId, carol));
+    await manager.startClient({ userId: carol, callbacks: [inbox.callback] });
+    await manager.withClient(carol, (client) => client.joinRoom(roomId));
+    await manager.sendMessage({ userId: alice, roomId, text: 'for all' });
+    expect(await inbox.message('for all')).toMatchObject({ decryption: { state: 'decrypted' } });
+  });
+
   it.each(policies)('replaces no keys of a device that is known ($trust, $receive)', async (policy) => {
     const lying = await open();
     const { manager, alice, bob, inbox, roomId } = await chatOfThree(lying, policy);

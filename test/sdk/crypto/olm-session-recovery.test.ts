@@ -23,6 +23,16 @@ class UserId {
   free(): void {}
 }
 
+class DeviceId {
+  readonly id: string;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  free(): void {}
+}
+
 class KeysClaimRequest {
   readonly type = KEYS_CLAIM;
   readonly id: string;
@@ -88,6 +98,16 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
     onLookUp: async (_userId: string): Promise<void> => {},
   };
   const object = (text: string) => ({ toString: () => text, toBase64: () => text, free: () => {} });
+  const deviceOf = (userId: string, n: number) => ({
+    deviceId: object(`D${n}`),
+    curve25519Key: object(keyOf(`D${n}`)),
+    free: () => {},
+    encryptToDeviceEvent: async (type: string, content: object) => {
+      expect([type, content]).toEqual(['m.dummy', {}]);
+      const isNew = sessions.has(`${userId}D${n}`);
+      return JSON.stringify({ ciphertext: { [keyOf(`D${n}`)]: { type: isNew ? 0 : 1 } } });
+    },
+  });
   const olmMachine = {
     userId: new UserId('@me:x'),
     identityKeys: { curve25519: { toBase64: () => OWN_KEY } },
@@ -105,36 +125,27 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
       Object.keys(library.missing).length === 0
         ? undefined
         : new KeysClaimRequest('id', JSON.stringify({ timeout: 1, one_time_keys: library.missing })),
-    markRequestAsSent: async (_id: string, type: number, response: string) => {
+    /** Throws at once on a malformed response, as the real one does. */
+    markRequestAsSent: (_id: string, type: number, response: string) => {
       expect(type).toBe(KEYS_CLAIM);
       const { one_time_keys: keys } = JSON.parse(response) as { one_time_keys: Keys };
       for (const [userId, ofUser] of Object.entries(keys)) {
         const keyIds = Object.values(ofUser).flatMap((key) => Object.keys(key as object));
-        if (keyIds.some((keyId) => !keyId.includes(':'))) throw new Error('invalid key id'); // as the real one does
+        if (keyIds.some((keyId) => !keyId.includes(':'))) throw new Error('invalid key id');
         for (const deviceId of Object.keys(ofUser)) if (!library.signatureIsWrong) sessions.add(userId + deviceId);
       }
       library.marked = {};
+      return Promise.resolve();
     },
     trackedUsers: async () =>
       new Set([...library.users].filter((id) => !library.strangers.has(id)).map((id) => new UserId(id))),
     queryKeysForUsers: ([user]: UserId[]) => ({ queries: user?.id }),
-    getUserDevices: async (user: UserId) => (
-      await library.onLookUp(user.id),
-      {
-        free: () => {},
-        devices: () =>
-          Array.from({ length: library.devices }, (_, n) => ({
-            deviceId: object(`D${n}`),
-            curve25519Key: object(keyOf(`D${n}`)),
-            free: () => {},
-            encryptToDeviceEvent: async (type: string, content: object) => {
-              expect([type, content]).toEqual(['m.dummy', {}]);
-              const isNew = sessions.has(`${user.id}D${n}`);
-              return JSON.stringify({ ciphertext: { [keyOf(`D${n}`)]: { type: isNew ? 0 : 1 } } });
-            },
-          })),
-      }
-    ),
+    deviceId: new DeviceId('ME'),
+    getUserDevices: async (user: UserId) => {
+      await library.onLookUp(user.id);
+      return { free: () => {}, devices: () => Array.from({ length: library.devices }, (_, n) => deviceOf(user.id, n)) };
+    },
+    getDevice: async (user: UserId, { id }: DeviceId) => deviceOf(user.id, Number(id.slice(1))),
   };
   const processor = {
     makeOutgoingRequest: async ({ queries }: { queries: string }) => {
@@ -168,6 +179,7 @@ function client({ clock = new ManualClock(), store = memoryRecords(), devices = 
     library,
     logger,
     sent,
+    sessions,
     queried,
     end: () => ended.abort(),
     machine: crypto.olmMachine,
@@ -506,4 +518,37 @@ it('keeps the waits between claims over a restart', async () => {
   const last = client({ clock, store });
   await clock.advance(HOUR_MS);
   expect(last.dummies()).toHaveLength(1);
+});
+
+it('lets messages claim a key once in five minutes of a device that had none', async () => {
+  const { sync, library, machine, clock } = await liveClient();
+  library.exhausted.add('@bob:xD1');
+  library.missing = { '@bob:x': { D1: 'signed_curve25519' } };
+  await sync(undecryptable('@bob:x', 'D1'));
+  await clock.advance(2 * HOUR_MS); // a recovery now waits for an hour
+  let claimed = 0;
+  for (let second = 0; second < 3_000; second += 10) {
+    await clock.advance(10_000);
+    if (await machine.getMissingSessions([])) claimed++;
+  }
+  expect(claimed).toBeGreaterThanOrEqual(8);
+  expect(claimed).toBeLessThanOrEqual(10);
+});
+
+it('looks up the devices of a user once for all that need a session', async () => {
+  const { sync, library, dummies } = await liveClient({ devices: 200 });
+  let lookUps = 0;
+  library.onLookUp = async () => void lookUps++;
+  await sync(...Array.from({ length: 20 }, (_, n) => undecryptable('@bob:x', `D${n}`)));
+  expect(Object.keys(dummies()[0]?.['@bob:x'] ?? {})).toHaveLength(20);
+  expect(lookUps).toBe(1);
+});
+
+it("makes the sessions of messages where one user's homeserver answers their claim with junk", async () => {
+  const { machine, sessions } = await liveClient();
+  const key = { 'signed_curve25519:A': {} };
+  const keys = { '@bob:x': { D1: key }, '@evil:y': { D1: { junk: {} } }, '@worse:y': 'junk', '@carol:x': { D2: key } };
+  await machine.markRequestAsSent('id', KEYS_CLAIM, JSON.stringify({ one_time_keys: keys, failures: {} }));
+  expect([...sessions]).toEqual(['@bob:xD1', '@carol:xD2']);
+  await expect(machine.markRequestAsSent('id', KEYS_CLAIM, '{"one_time_')).rejects.toThrow(SyntaxError);
 });
