@@ -1,7 +1,9 @@
 import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
+import type { TimerHandle } from '../../core/clock.js';
 import type { Context } from '../../core/context.js';
-import { RecentMap } from '../../core/recent-map.js';
 import type { IdentityChange } from '../../encryption/identity/identity-change.js';
+import { ReportedIdentities } from '../../encryption/identity/reported-identities.js';
+import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { hasIdentityChanged, wasmUserIdClass } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import { masterKeyOf } from './published-keys.js';
@@ -14,76 +16,113 @@ export interface IdentityChangesOptions {
     idle(): Promise<unknown>;
     /** The public master key that this device has published last. */
     readonly publishedMasterKey: string | undefined;
-    /** Whether this device has made the public master key, which the homeserver may have refused. */
-    hasCreated(masterKey: string): boolean;
   };
+  readonly store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>;
   readonly userId: string;
+  /** Aborted before the client is stopped. */
+  readonly ended: AbortSignal;
   readonly onChanged: (change: IdentityChange) => void;
 }
 
 /** The least time between two reports of one user, in milliseconds: a homeserver can show other keys in each response. */
 const REPORT_INTERVAL_MS = 3_600_000;
-/** Users whose last report is kept in memory. */
-const MOST_USERS = 1_000;
-
-interface Report {
-  readonly masterKey: string;
-  readonly at: number;
-}
 
 /**
  * Reports users whose cross-signing keys were replaced: those of the user, unless this device has done it, and those of
- * others, in the sense of `decryption.sender.identityChanged`. The crypto library tells of an identity only when it
- * differs from the stored one, so a restart repeats no report.
+ * others, in the sense of `decryption.sender.identityChanged`. The crypto library tells of an identity once, when its
+ * stored copy changes, also if only a signature does. So what was reported is stored, and compared at the next start and
+ * when the time between two reports is over.
  */
 export class IdentityChanges {
   readonly #context: Pick<Context, 'clock' | 'logger'>;
   readonly #options: IdentityChangesOptions;
-  readonly #reports = new RecentMap<Report>(MOST_USERS);
-  /** The user's own public master key, as this device saw it last at the homeserver. */
-  #ownMasterKey: string | undefined;
+  readonly #reported: ReportedIdentities;
+  /** When the users are looked at again whose change came too soon after a report, in milliseconds since 1970. */
+  readonly #postponed = new Map<string, number>();
+  #timer: TimerHandle;
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: IdentityChangesOptions) {
     this.#context = context;
     this.#options = options;
+    this.#reported = new ReportedIdentities(options.store, options.userId);
   }
 
   /** Call it before the client makes its first request for keys: the stored keys are those to compare with. */
   async start(): Promise<void> {
-    const { crypto, userId } = this.#options;
-    this.#ownMasterKey = (await this.#lookUp(userId))?.masterKey;
-    crypto.on(CryptoEvent.UserTrustStatusChanged, (changed) => {
-      const look = changed === userId ? this.#lookAtOwn() : this.#lookAt(changed);
-      look.catch(() => {}); // the library cannot read the identity; the next change of it is looked at again
-    });
+    const { crypto, userId, ended } = this.#options;
+    await this.#reported.load();
+    if (!this.#reported.of(userId)) {
+      const own = await this.#lookUp(userId);
+      if (own) await this.#reported.set(userId, { masterKey: own.masterKey, at: undefined });
+    }
+    crypto.on(CryptoEvent.UserTrustStatusChanged, (changed) => this.#look(changed));
+    ended.addEventListener('abort', () => this.#context.clock.clearTimeout(this.#timer), { once: true });
+    for (const changed of this.#reported.userIds) this.#look(changed); // the last run may have ended before a report
+  }
+
+  /** Takes note of a master key that this device is about to publish. The homeserver may refuse it. Never rejects. */
+  noteCreated(masterKey: string): Promise<void> {
+    return this.#reported.addCreated(masterKey);
+  }
+
+  #look(changed: string): void {
+    const look = changed === this.#options.userId ? this.#lookAtOwn() : this.#lookAt(changed);
+    look.catch(() => {}); // the library cannot read the identity; it is looked at again at its next change
   }
 
   async #lookAtOwn(): Promise<void> {
     const { identity, userId } = this.#options;
     await identity.idle();
     const own = await this.#lookUp(userId);
-    const known = this.#ownMasterKey;
-    if (!own || own.masterKey === known) return;
-    const isOwnWork = identity.hasCreated(own.masterKey);
+    if (!own) return;
+    const { masterKey } = own;
+    const known = this.#reported.of(userId);
+    const isOwnWork = this.#reported.hasCreated(masterKey);
+    if (known && !isOwnWork) return this.#report(userId, own);
     // Keys that were not published are dropped again, and then the known ones come back.
-    if (!isOwnWork || own.masterKey === identity.publishedMasterKey) this.#ownMasterKey = own.masterKey;
-    if (!isOwnWork && known !== undefined) this.#report(userId, own);
+    const isPublished = !isOwnWork || masterKey === identity.publishedMasterKey;
+    if (isPublished && known?.masterKey !== masterKey) await this.#reported.set(userId, { masterKey, at: known?.at });
   }
 
   async #lookAt(userId: string): Promise<void> {
     const identity = await this.#lookUp(userId);
-    if (identity?.hasChanged) this.#report(userId, identity);
+    if (identity?.hasChanged) await this.#report(userId, identity);
   }
 
-  #report(changedUserId: string, { masterKey, wasVerified }: { masterKey: string; wasVerified: boolean }): void {
-    const { userId, onChanged } = this.#options;
+  async #report(changed: string, { masterKey, wasVerified }: { masterKey: string; wasVerified: boolean }) {
+    const { userId, ended, onChanged } = this.#options;
     const { clock, logger } = this.#context;
+    const last = this.#reported.of(changed);
+    if (ended.aborted || last?.masterKey === masterKey) return;
     const now = clock.now();
-    const last = this.#reports.get(changedUserId);
-    if (last && (last.masterKey === masterKey || now - last.at < REPORT_INTERVAL_MS)) return;
-    this.#reports.set(changedUserId, { masterKey, at: now });
-    logger.warn({ userId, changedUserId, wasVerified }, 'the cross-signing keys of a user were replaced');
-    onChanged({ userId, changedUserId, wasVerified });
+    const sinceLastMs = now - (last?.at ?? -Infinity);
+    // The clock may have been set back since the last run.
+    if (sinceLastMs >= 0 && sinceLastMs < REPORT_INTERVAL_MS) {
+      this.#postponed.set(changed, now - sinceLastMs + REPORT_INTERVAL_MS);
+      return this.#setTimer();
+    }
+    logger.warn({ userId, changedUserId: changed, wasVerified }, 'the cross-signing keys of a user were replaced');
+    const isStored = this.#reported.set(changed, { masterKey, at: now });
+    onChanged({ userId, changedUserId: changed, wasVerified });
+    await isStored;
+  }
+
+  #setTimer(): void {
+    const { clock } = this.#context;
+    clock.clearTimeout(this.#timer);
+    if (this.#postponed.size === 0) return;
+    const next = Math.min(...this.#postponed.values());
+    this.#timer = clock.setTimeout(() => this.#lookAtPostponed(), Math.max(0, next - clock.now()));
+  }
+
+  #lookAtPostponed(): void {
+    const now = this.#context.clock.now();
+    for (const [changed, at] of this.#postponed) {
+      if (at > now) continue;
+      this.#postponed.delete(changed);
+      this.#look(changed);
+    }
+    this.#setTimer();
   }
 
   async #lookUp(userId: string) {

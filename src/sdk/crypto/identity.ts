@@ -4,7 +4,6 @@ import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { orAborted } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import type { MatrixClientManagerError } from '../../core/errors.js';
-import { RecentMap } from '../../core/recent-map.js';
 import { cryptoBackend, hasPrivateKeys, wasmUserIdClass } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import type { EncryptionStatus, UserVerification } from '../../encryption/encryption-status.js';
@@ -48,10 +47,9 @@ export interface IdentityOptions extends IdentitySettings {
   readonly device: Pick<DeviceStore, 'restorePending' | 'setRestorePending'>;
   /** Called when the cross-signing keys are set up. The key backup is set up after that. */
   readonly onIdentityReady?: () => void;
+  /** Called with the public master key of new keys before they are published. The homeserver may refuse them. */
+  readonly onKeysCreated?: (masterKey: string) => Promise<void>;
 }
-
-/** A homeserver that refuses the first keys makes the set-up create others with each attempt. */
-const MOST_CREATED_KEYS = 100;
 
 /**
  * A user's cross-signing keys, secret storage and key backup. The first device creates them, a new device restores
@@ -79,8 +77,6 @@ export class Identity {
   /** What the SDK knew of the identity when the last set-up or reset had ended. */
   #knownState: string | undefined;
   #publishedMasterKey: string | undefined;
-  /** Public master keys that this device has made since the client's start. */
-  readonly #createdMasterKeys = new RecentMap<true>(MOST_CREATED_KEYS);
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: IdentityOptions) {
     const { matrixClient, trust, recoveryKey } = options;
@@ -176,11 +172,6 @@ export class Identity {
   /** The public master key that this device has published last, since the client's start. */
   get publishedMasterKey(): string | undefined {
     return this.#publishedMasterKey;
-  }
-
-  /** Whether this device has made the public master key, since the client's start. It may never have been published. */
-  hasCreated(masterKey: string): boolean {
-    return this.#createdMasterKeys.has(masterKey);
   }
 
   /** Resolves when no set-up, reset or verification is running. Never rejects. */
@@ -313,7 +304,7 @@ export class Identity {
     // New ones also where a crash prevented the last ones from being published.
     const created = await olmMachine.bootstrapCrossSigning(true);
     const masterKey = (await this.#masterKey()) ?? '';
-    this.#createdMasterKeys.set(masterKey, true);
+    await this.#options.onKeysCreated?.(masterKey);
     // The SDK replaces the stored keys before it publishes the new ones, which the homeserver may refuse.
     await this.#secrets.markReplaced(masterKey);
     try {
@@ -336,8 +327,8 @@ export class Identity {
   /** Goes on with the published keys, after the homeserver has refused new ones, or they could not be stored. */
   async #keepIdentity(hadKeys: boolean, oldKeyId: string | null): Promise<void> {
     const masterKey = await this.#masterKey();
-    const areOwn = masterKey !== undefined && this.hasCreated(masterKey);
-    if (hadKeys || (areOwn && (await isPublished(this.#matrixClient, masterKey)))) await this.#ensureCrossSigning();
+    const arePublished = masterKey !== undefined && (await isPublished(this.#matrixClient, masterKey));
+    if (hadKeys || (arePublished && (await hasPrivateKeys(this.#backend)))) await this.#ensureCrossSigning();
     else await this.#matrixClient.secretStorage.setDefaultKeyId(oldKeyId);
   }
 

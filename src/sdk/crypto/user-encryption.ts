@@ -166,11 +166,14 @@ export class UserEncryption implements MessageEncryption {
       device: this.#store,
       authenticate,
       onIdentityReady: resolve,
+      onKeysCreated: (masterKey) => changes.noteCreated(masterKey),
     });
     const changes = new IdentityChanges(context, {
       crypto,
       identity: this.#identity,
+      store: this.#store,
       userId: this.userId,
+      ended,
       onChanged: onIdentityChanged,
     });
     await orAborted(changes.start(), ended, 'reading the identity of a user');

@@ -11,13 +11,29 @@ const HOUR_MS = 3_600_000;
 
 interface Known {
   key: string;
+  /** Differs where only a signature of the key was added. */
+  signature?: string;
   isPinned?: boolean;
   isViolated?: boolean;
 }
 
+class MemoryStore {
+  record: Uint8Array | undefined;
+  isBroken = false;
+
+  async readReceived(): Promise<Uint8Array | undefined> {
+    if (this.isBroken) throw new Error('the disk is broken');
+    return this.record;
+  }
+
+  async writeReceived(_name: string, record: Uint8Array): Promise<void> {
+    if (this.isBroken) throw new Error('the disk is broken');
+    this.record = record;
+  }
+}
+
 /** What Bob's client reports while the homeserver shows identities. The first one of a user is pinned. */
-async function setUp(before: Record<string, Known> = {}) {
-  const clock = new ManualClock();
+async function setUp(before: Record<string, Known> = {}, store = new MemoryStore(), clock = new ManualClock()) {
   const identities = new Map<string, Known>(Object.entries(before));
   let tell: (userId: string) => void = () => {};
   let held = 0;
@@ -37,7 +53,10 @@ async function setUp(before: Record<string, Known> = {}) {
       if (!known) return undefined;
       held++;
       return {
-        masterKey: JSON.stringify({ keys: { [`ed25519:${known.key}`]: known.key }, signatures: {} }),
+        masterKey: JSON.stringify({
+          keys: { [`ed25519:${known.key}`]: known.key },
+          signatures: known.signature ?? {},
+        }),
         hasVerificationViolation: () => known.isViolated ?? false,
         wasPreviouslyVerified: () => known.isViolated ?? false,
         ...(id.toString() !== bob && { identityNeedsUserApproval: () => known.isPinned === false }),
@@ -51,29 +70,33 @@ async function setUp(before: Record<string, Known> = {}) {
       if (name === trustChanged) tell = listener;
     },
   };
-  const created = new Set<string>();
-  const own = {
-    idle: async () => {},
-    publishedMasterKey: undefined as string | undefined,
-    hasCreated: (masterKey: string) => created.has(masterKey),
-  };
+  const own = { idle: async () => {}, publishedMasterKey: undefined as string | undefined };
+  const ended = new AbortController();
   const reported: object[] = [];
   const changes = new IdentityChanges(
     { clock, logger: new MemoryLogger() },
     {
       crypto: crypto as unknown as CryptoBackend,
       identity: own,
+      store,
       userId: bob,
+      ended: ended.signal,
       onChanged: (change) => void reported.push(change),
     },
   );
   await changes.start();
+  await clock.advance(0);
   const show = async (userId: string, identity: Known): Promise<void> => {
     identities.set(userId, identity);
     tell(userId);
     await clock.advance(0);
   };
-  return { clock, own, created, reported, show, held: () => held };
+  /** The next start of the client, with what the crypto library has stored. */
+  const restart = async (now: Record<string, Known> = {}) => {
+    ended.abort();
+    return setUp({ ...Object.fromEntries(identities), ...now }, store, clock);
+  };
+  return { changes, clock, ended, own, store, reported, show, restart, held: () => held };
 }
 
 describe('IdentityChanges', () => {
@@ -110,7 +133,7 @@ describe('IdentityChanges', () => {
 
   it('reports once an hour when a homeserver shows other keys in each response', async () => {
     const { clock, reported, show } = await setUp({ [bob]: { key: 'B1' } });
-    for (let n = 0; n < 120; n++) {
+    for (let n = 0; n < 119; n++) {
       await show(alice, { key: `A${n}`, isPinned: false });
       await show(bob, { key: n % 2 === 0 ? 'forged' : 'B1' });
       await clock.advance(60_000);
@@ -126,8 +149,8 @@ describe('IdentityChanges', () => {
   });
 
   it('does not report keys of the user that their own device has published', async () => {
-    const { own, created, reported, show } = await setUp({ [bob]: { key: 'B1' } });
-    own.idle = async () => void created.add((own.publishedMasterKey = 'B2'));
+    const { changes, own, reported, show } = await setUp({ [bob]: { key: 'B1' } });
+    own.idle = () => changes.noteCreated((own.publishedMasterKey = 'B2'));
     await show(bob, { key: 'B2' });
     expect(reported).toEqual([]);
     await show(bob, { key: 'B1' });
@@ -135,8 +158,8 @@ describe('IdentityChanges', () => {
   });
 
   it('does not report the keys that come back after the homeserver has refused those of the own device', async () => {
-    const { created, reported, show } = await setUp({ [bob]: { key: 'B1' } });
-    created.add('B2');
+    const { changes, reported, show } = await setUp({ [bob]: { key: 'B1' } });
+    await changes.noteCreated('B2');
     await show(bob, { key: 'B2' });
     await show(bob, { key: 'B1', isViolated: true });
     expect(reported).toEqual([]);
@@ -145,10 +168,117 @@ describe('IdentityChanges', () => {
   });
 
   it('does not report the keys of another client that were published instead of the first own ones', async () => {
-    const { created, reported, show } = await setUp();
-    created.add('B1');
+    const { changes, reported, show } = await setUp();
+    await changes.noteCreated('B1');
     await show(bob, { key: 'B1' });
     await show(bob, { key: 'B2' });
     expect(reported).toEqual([]);
+  });
+
+  it.each([alice, bob])('reports a second change within an hour when the hour is over (of %s)', async (userId) => {
+    const { clock, reported, show } = await setUp({ [bob]: { key: 'B1' } });
+    await show(userId, { key: 'K2', isViolated: true });
+    await clock.advance(60_000);
+    await show(userId, { key: 'K3', isViolated: true });
+    await clock.advance(HOUR_MS - 60_001);
+    expect(reported).toHaveLength(1);
+    await clock.advance(1);
+    expect(reported).toHaveLength(2);
+    await clock.advance(2 * HOUR_MS);
+    expect(reported).toHaveLength(2);
+  });
+
+  it('reports of many changes within an hour only the last, and none that was undone', async () => {
+    const { clock, reported, show } = await setUp({ [bob]: { key: 'B1' } });
+    for (const key of ['B2', 'B3', 'B4', 'B2']) await show(bob, { key, isViolated: true });
+    for (const key of ['A2', 'A3', 'A4']) await show(alice, { key, isViolated: true });
+    await clock.advance(HOUR_MS);
+    expect(reported.map((change) => (change as { changedUserId: string }).changedUserId)).toEqual([bob, alice, alice]);
+  });
+
+  it('reports a second change within an hour also if the client was stopped meanwhile, once', async () => {
+    const { restart, show } = await setUp();
+    await show(alice, { key: 'A2', isPinned: false });
+    await show(alice, { key: 'A3', isPinned: false });
+    const next = await restart();
+    expect(next.reported).toEqual([]);
+    await next.clock.advance(HOUR_MS);
+    expect(next.reported).toEqual([{ userId: bob, changedUserId: alice, wasVerified: false }]);
+    expect((await next.restart()).reported).toEqual([]);
+  });
+
+  it('does not report a change again after a restart when only a signature of the key differs', async () => {
+    const { clock, restart, show } = await setUp();
+    await show(alice, { key: 'A2', isPinned: false });
+    await clock.advance(2 * HOUR_MS);
+    const next = await restart();
+    await next.show(alice, { key: 'A2', isPinned: false, signature: 'more' });
+    await next.clock.advance(2 * HOUR_MS);
+    expect(next.reported).toEqual([]);
+  });
+
+  it('reports a change of the user that the crypto library has stored, but the last run could not report', async () => {
+    const { restart } = await setUp({ [bob]: { key: 'B1' } });
+    const next = await restart({ [bob]: { key: 'B2', isViolated: true } });
+    expect(next.reported).toEqual([{ userId: bob, changedUserId: bob, wasVerified: true }]);
+    expect((await next.restart()).reported).toEqual([]);
+  });
+
+  it('does not report after a restart the keys that the own device has created before it', async () => {
+    const { changes, restart } = await setUp({ [bob]: { key: 'B1' } });
+    await changes.noteCreated('B2');
+    const next = await restart({ [bob]: { key: 'B2' } });
+    await next.show(bob, { key: 'B1' });
+    expect(next.reported).toEqual([]);
+  });
+
+  it('reports within an hour of a report that a clock shows in the future', async () => {
+    const { store, show, restart } = await setUp();
+    await show(alice, { key: 'A2', isPinned: false });
+    const record = Buffer.from(store.record ?? []).toString();
+    store.record = Buffer.from(record.replace(/"A2",\d+/, '"A2",9e15'));
+    const next = await restart();
+    await next.show(alice, { key: 'A3', isPinned: false });
+    expect(next.reported).toHaveLength(1);
+  });
+
+  it.each(['', '{', 'null', '[]', '{"users":1,"created":{}}', '{"users":[null,[1,2],["@a:x"],["@b:x","k","now"]]}'])(
+    'works with the damaged record %s',
+    async (record) => {
+      const store = new MemoryStore();
+      store.record = Buffer.from(record);
+      const { reported, show } = await setUp({ [bob]: { key: 'B1' } }, store);
+      await show(bob, { key: 'B2' });
+      await show(alice, { key: 'A2', isPinned: false });
+      expect(reported).toHaveLength(2);
+    },
+  );
+
+  it('reports with a store that fails, and is not kept from publishing keys by it', async () => {
+    const store = new MemoryStore();
+    store.isBroken = true;
+    const { changes, reported, show } = await setUp({ [bob]: { key: 'B1' } }, store);
+    await changes.noteCreated('B2');
+    await show(bob, { key: 'B2' });
+    await show(alice, { key: 'A2', isPinned: false });
+    expect(reported).toHaveLength(1);
+  });
+
+  it('keeps the identity of the user, however many others have changed', async () => {
+    const { clock, reported, show, restart } = await setUp({ [bob]: { key: 'B1' } });
+    for (let n = 0; n < 1_100; n++) await show(`@user${n}:x`, { key: 'K2', isPinned: false });
+    expect(reported).toHaveLength(1_100);
+    await clock.advance(HOUR_MS);
+    const next = await restart({ [bob]: { key: 'B2' } });
+    expect(next.reported).toHaveLength(1);
+  });
+
+  it('reports nothing after the client has ended', async () => {
+    const { clock, ended, reported, show } = await setUp();
+    await show(alice, { key: 'A2', isPinned: false });
+    await show(alice, { key: 'A3', isPinned: false });
+    ended.abort();
+    await clock.advance(2 * HOUR_MS);
+    expect(reported).toHaveLength(1);
   });
 });
