@@ -50,6 +50,8 @@ const NOBODY = 'No person is there to compare emoji: an application runs this ac
  * one user itself.
  *
  * If the application listens for the SDK's own event of such requests, all of them are left to it.
+ *
+ * This file is a little long because each request is answered exactly once: offered, declined or left to another device.
  */
 export class VerificationRequests {
   readonly #context: Pick<Context, 'clock' | 'logger'>;
