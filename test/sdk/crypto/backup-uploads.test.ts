@@ -97,7 +97,7 @@ describe('new keys', () => {
     void backupManager.backupKeysLoop();
     for (let minute = 0; minute < 60; minute++) await clock.advance(60_000);
     expect(uploads.length / (batches + 1)).toBeGreaterThan(8);
-    expect(uploads.length / (batches + 1)).toBeLessThan(25);
+    expect(uploads.length / (batches + 1)).toBeLessThan(40); // 33 if each random pause is the shortest
   });
 
   it('wait less again for a backup that is gone after all were in it', async () => {
