@@ -262,6 +262,8 @@ export function wasmUserIdClass({ olmMachine }: Pick<CryptoBackend, 'olmMachine'
 
 /** `RequestType.KeysUpload` of the SDK's WebAssembly. */
 export const KEYS_UPLOAD = 0;
+/** `RequestType.KeysQuery` of the SDK's WebAssembly. */
+export const KEYS_QUERY = 1;
 /** `RequestType.KeysClaim` of the SDK's WebAssembly. */
 export const KEYS_CLAIM = 2;
 /** `RequestType.KeysBackup` of the SDK's WebAssembly. */

@@ -8,7 +8,7 @@ import type { OlmRecoveries, OlmRecovery } from '../../encryption/olm-recoveries
 import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { wasmUserIdClass } from './crypto-backend.js';
 import type { CryptoBackend, WasmDevice, WasmDeviceId, WasmUserId } from './crypto-backend.js';
-import { KeyClaimResponses } from './key-claim-responses.js';
+import { KeyResponses } from './key-responses.js';
 import { byDevice, claimedDevices, claimOnly } from './key-claims.js';
 import type { DeviceEntry } from './key-claims.js';
 import type { ClientCrypto } from './open-crypto.js';
@@ -44,7 +44,7 @@ export class OlmSessionRenewal {
   readonly #options: OlmSessionRenewalOptions;
   /** The last fetch of a user's devices, by user id; until when there is no other one. */
   readonly #queries = new RecentMap<{ readonly until: number; readonly hasSucceeded: boolean }>(MOST_REMEMBERED);
-  readonly #responses: KeyClaimResponses;
+  readonly #responses: KeyResponses;
   readonly #missing: CryptoBackend['olmMachine']['getMissingSessions'];
   /** Devices that had no one-time key, by user id and device id; until when messages claim none. */
   readonly #exhaustedUntil = new RecentMap<number>(MOST_REMEMBERED);
@@ -55,7 +55,7 @@ export class OlmSessionRenewal {
     this.#logger = logger;
     this.#options = options;
     const { olmMachine } = options.crypto;
-    this.#responses = new KeyClaimResponses(olmMachine);
+    this.#responses = new KeyResponses(olmMachine);
     this.#missing = olmMachine.getMissingSessions.bind(olmMachine);
     olmMachine.getMissingSessions = async (userIds) => {
       const request = await this.#missing(userIds);

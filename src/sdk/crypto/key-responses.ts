@@ -1,25 +1,28 @@
 import { randomUUID } from 'node:crypto';
 import { ownProperty } from '../../core/own-property.js';
 import { isObject } from '../../core/raw-event.js';
-import { KEYS_CLAIM } from './crypto-backend.js';
+import { KEYS_CLAIM, KEYS_QUERY } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import { byDevice } from './key-claims.js';
 
 const NO_KEYS = JSON.stringify({ one_time_keys: {}, failures: {} });
 
 /**
- * Passes responses of `/keys/claim` to the crypto library. It rejects a response as a whole for one malformed key in it,
- * and each user's keys come from their own homeserver: one of them could keep the client from sending in all its rooms.
+ * Passes responses of `/keys/claim` and `/keys/query` to the crypto library. It rejects a response as a whole for one
+ * malformed part of it, and each user's part comes from their own homeserver: one of them could keep the client from
+ * sending in all its rooms.
  */
-export class KeyClaimResponses {
+export class KeyResponses {
   readonly #mark: CryptoBackend['olmMachine']['markRequestAsSent'];
 
   /** Wraps `markRequestAsSent()`. */
   constructor(olmMachine: CryptoBackend['olmMachine']) {
     const mark = olmMachine.markRequestAsSent.bind(olmMachine);
     this.#mark = mark;
-    olmMachine.markRequestAsSent = (id, type, response) =>
-      type === KEYS_CLAIM ? this.#receive(id, response) : mark(id, type, response);
+    olmMachine.markRequestAsSent = (id, type, response) => {
+      if (type === KEYS_CLAIM) return this.#receiveKeys(id, response);
+      return type === KEYS_QUERY ? this.#receiveDevices(id, response) : mark(id, type, response);
+    };
   }
 
   /** Makes the library create a session with the device. Rejects if the key is malformed. */
@@ -28,7 +31,7 @@ export class KeyClaimResponses {
     await this.#mark(randomUUID(), KEYS_CLAIM, response); // throws at once on a malformed key
   }
 
-  async #receive(requestId: string, response: string): Promise<unknown> {
+  async #receiveKeys(requestId: string, response: string): Promise<unknown> {
     try {
       return await this.#mark(requestId, KEYS_CLAIM, response);
     } catch {
@@ -38,6 +41,17 @@ export class KeyClaimResponses {
       }
       // The library now waits before it claims a key again of the devices that still have no session.
       return this.#mark(requestId, KEYS_CLAIM, NO_KEYS);
+    }
+  }
+
+  async #receiveDevices(requestId: string, response: string): Promise<unknown> {
+    try {
+      return await this.#mark(requestId, KEYS_QUERY, response);
+    } catch {
+      const body: unknown = JSON.parse(response);
+      const users = entriesOf(ownProperty(body, 'device_keys')).filter(([, devices]) => isObject(devices));
+      const valid = { ...(isObject(body) && body), device_keys: Object.fromEntries(users) };
+      return this.#mark(requestId, KEYS_QUERY, JSON.stringify(valid));
     }
   }
 }
