@@ -76,7 +76,8 @@ describe('a request at the gate', () => {
     expect(await rejection(withGate(options, asking, answering(200)))).toMatchObject({ code: 'ABORTED' });
     const beforeSend = (): Promise<void> => assertStillClear(Promise.resolve(true));
     await expect(withGate(options, { ...looking, beforeSend }, answering(200))).rejects.toThrow(BecameEncrypted);
-    expect(told).toEqual(Array(2).fill(['not sent', 'GET /look', 'aborted', undefined]));
+    const notSent = ['not sent', 'GET /look', 'aborted', undefined];
+    expect(told).toEqual([notSent, notSent]);
   });
 
   it('is recorded with the time at which it was admitted, and as a sync where it is one', async () => {
