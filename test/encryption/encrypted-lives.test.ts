@@ -225,7 +225,7 @@ describe('a device whose user is idle', () => {
     const fake = new FakeHomeserver({ clock });
     const deployment = new Deployment(fake);
     const manager = deployment.start({ clock, idleTimeoutMs: 60_000, sweepIntervalMs: 10_000 });
-    const soon = <T>(work: Promise<T>): Promise<T> => advanceUntil(clock, work, { stepMs: 10 });
+    const soon = <T>(work: Promise<T>): Promise<T> => advanceUntil(clock, work, { stepMs: 1 });
     const { alice, bob, inbox, roomId, say } = await soon(inARoom(deployment, manager));
     await soon(say('awake').then(() => inbox.message('awake')));
     const identity = await soon(identityOf(manager, bob));

@@ -17,7 +17,7 @@ export interface IdentityChangesOptions {
     /** The public master key that this device has published last. */
     readonly publishedMasterKey: string | undefined;
   };
-  readonly store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>;
+  readonly store: Pick<DeviceStore, 'readReceived' | 'writeReceived' | 'wasNew'>;
   readonly userId: string;
   /** Aborted before the client is stopped. */
   readonly ended: AbortSignal;
@@ -49,9 +49,10 @@ export class IdentityChanges {
 
   /** Call it before the client makes its first request for keys: the stored keys are those to compare with. */
   async start(): Promise<void> {
-    const { crypto, userId, ended } = this.#options;
+    const { crypto, userId, store, ended } = this.#options;
     await this.#reported.load();
-    if (!this.#reported.of(userId)) {
+    // A new device has no identity stored. The library would wait a second for the keys, which are requested later.
+    if (!store.wasNew && !this.#reported.of(userId)) {
       const own = await this.#lookUp(userId);
       if (own) await this.#reported.set(userId, { masterKey: own.masterKey, at: undefined });
     }

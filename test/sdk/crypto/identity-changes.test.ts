@@ -18,6 +18,7 @@ interface Known {
 }
 
 class MemoryStore {
+  readonly wasNew = false;
   record: Uint8Array | undefined;
   isBroken = false;
 
