@@ -13,11 +13,11 @@ it.each([['junk'], [1], [null], [['junk']]])(
     void new KeyResponses(machine as unknown as CryptoBackend['olmMachine']);
     await machine.updateTrackedUsers([new sdk.UserId('@evil:y'), new sdk.UserId('@bob:x')]);
     const upload = JSON.parse(await keysOfNewDevice({ userId: '@bob:x', deviceId: 'BOB' })) as { device_keys: object };
-    const query = (await machine.outgoingRequests()).find(({ type }) => Number(type) === KEYS_QUERY);
+    const query = (await machine.outgoingRequests()).find(({ type }) => type === sdk.RequestType.KeysQuery);
     const answer = { device_keys: { '@evil:y': devices, '@bob:x': { BOB: upload.device_keys } }, failures: {} };
     await machine.markRequestAsSent(query?.id ?? '', KEYS_QUERY, JSON.stringify(answer));
     expect(await machine.getDevice(new sdk.UserId('@bob:x'), new sdk.DeviceId('BOB'))).toBeDefined();
-    const again = (await machine.outgoingRequests()).find(({ type }) => Number(type) === KEYS_QUERY);
+    const again = (await machine.outgoingRequests()).find(({ type }) => type === sdk.RequestType.KeysQuery);
     expect((again as { body?: string } | undefined)?.body ?? '').not.toContain('bob');
     machine.close();
   },
