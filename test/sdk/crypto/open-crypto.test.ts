@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import type { OlmMachine } from '@matrix-org/matrix-sdk-crypto-wasm';
 import { RequestType, UserId } from '@matrix-org/matrix-sdk-crypto-wasm';
-import { ClientEvent, MatrixEvent } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { describe, expect, it, vi } from 'vitest';
 import { nextEventLoopTurn } from '../../../src/core/event-loop.js';
@@ -278,53 +277,5 @@ describe('a panic in the crypto library', () => {
     for (const matrixClient of [one, two]) matrixClient.stopClient();
     await clock.advance(10_000);
     expect(faults).toHaveLength(1);
-  });
-});
-
-describe('a live event', () => {
-  const verification = {
-    msgtype: 'm.key.verification.request',
-    body: 'verify me',
-    from_device: 'E',
-    methods: [],
-    to: '@a:x',
-  };
-  const encrypted = { algorithm: 'm.megolm.v1.aes-sha2', ciphertext: 'x', session_id: 's', device_id: 'E' };
-
-  it('that is encrypted sets no timer, and is taken for a verification once it can be read', async () => {
-    await using store = await openStore();
-    const matrixClient = clientWith();
-    const { shutDown } = await encrypt({ matrixClient, store: await store.openUser(device) });
-    const taken: MatrixEvent[] = [];
-    const onKeyVerificationEvent = async (event: MatrixEvent): Promise<void> => void taken.push(event);
-    Object.assign(cryptoBackend(matrixClient), { onKeyVerificationEvent });
-    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
-    const before = timers();
-    const send = (type: string, content: object, event_id: string): MatrixEvent => {
-      const event = new MatrixEvent({ type, content, event_id, room_id: '!r:x', sender: '@b:x', origin_server_ts: 1 });
-      matrixClient.emit(ClientEvent.Event, event);
-      return event;
-    };
-    send('m.room.message', { body: 'hello' }, '$1');
-    const inTheClear = send('m.room.message', verification, '$2');
-    const secret = send('m.room.encrypted', encrypted, '$3');
-    const late = send('m.room.encrypted', encrypted, '$4');
-    const known = new MatrixEvent({ ...late.event, event_id: '$5' });
-    const decryptAs = (content: object): Parameters<MatrixEvent['attemptDecryption']>[0] =>
-      ({ decryptEvent: async () => ({ clearEvent: { type: 'm.room.message', content } }) }) as never;
-    await late.attemptDecryption({
-      decryptEvent: async () => {
-        throw new Error('no key yet');
-      },
-    } as never);
-    await known.attemptDecryption(decryptAs(verification));
-    matrixClient.emit(ClientEvent.Event, known);
-    expect(taken).toEqual([inTheClear, known]);
-    await late.attemptDecryption(decryptAs(verification), { isRetry: true });
-    await secret.attemptDecryption(decryptAs({ body: 'hello' }));
-    expect(taken).toEqual([inTheClear, known, late]);
-    expect(timers()).toBe(before);
-    await shutDown();
-    matrixClient.stopClient();
   });
 });
