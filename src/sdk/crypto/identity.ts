@@ -303,7 +303,9 @@ export class Identity {
     const { olmMachine, outgoingRequestProcessor } = this.#backend;
     // New ones also where a crash prevented the last ones from being published.
     const created = await olmMachine.bootstrapCrossSigning(true);
-    const masterKey = (await this.#masterKey()) ?? '';
+    // Read from the request: the library may have fetched those of a client that was quicker meanwhile.
+    const { master_key: made } = JSON.parse(created.uploadSigningKeysRequest.body) as { master_key: { keys: unknown } };
+    const masterKey = masterKeyOf(made);
     await this.#options.onKeysCreated?.(masterKey);
     // The SDK replaces the stored keys before it publishes the new ones, which the homeserver may refuse.
     await this.#secrets.markReplaced(masterKey);

@@ -243,7 +243,7 @@ export function deviceLives(
     await manager.startClient({ userId: alice });
     await own.message('to alice, asleep');
     await say('after a start without position');
-    await Promise.all([inbox, second, third].map((each) => each.message('after a start without position')));
+    await Promise.all([inbox, own, second, third].map((each) => each.message('after a start without position')));
     const all = [
       'before',
       'to alice, meanwhile',
