@@ -8,9 +8,15 @@ import { clientsOfThisRun } from './clients-of-this-run.js';
 import { ForeignUser } from './foreign-user.js';
 import { untilMembership } from './memberships.js';
 
-/** Declares the tests of `body` for each foreign client; they are skipped for one that this machine cannot have. */
-export function withEachForeignClient(body: (name: ForeignClientName) => void): void {
-  for (const name of clientsOfThisRun) {
+/**
+ * Declares the tests of `body` for each foreign client; they are skipped for one that this machine cannot have.
+ * @param can - whether the client can do what is tested
+ */
+export function withEachForeignClient(
+  body: (name: ForeignClientName) => void,
+  can: (name: ForeignClientName) => boolean = () => true,
+): void {
+  for (const name of clientsOfThisRun.filter(can)) {
     const installed = inject('foreignClients')[name];
     describe.skipIf(!installed || 'unavailable' in installed)(`with ${name}`, () => {
       body(name);
