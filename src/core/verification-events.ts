@@ -1,3 +1,4 @@
+import { isObject } from './raw-event.js';
 import type { EventContent } from './raw-event.js';
 
 /**
@@ -7,5 +8,9 @@ import type { EventContent } from './raw-event.js';
  */
 export function isVerification(type: string, content: EventContent): boolean {
   if (type.startsWith('m.key.verification.')) return true;
-  return type === 'm.room.message' && content.msgtype === 'm.key.verification.request';
+  if (type !== 'm.room.message' || content.msgtype !== 'm.key.verification.request') return false;
+  // Otherwise any member could hide a message, or the edit of one, from callbacks alone.
+  const { to, from_device: fromDevice, methods, 'm.relates_to': relation } = content;
+  const isRequest = typeof to === 'string' && typeof fromDevice === 'string' && Array.isArray(methods);
+  return isRequest && !(isObject(relation) && relation.rel_type === 'm.replace');
 }

@@ -41,6 +41,8 @@ const START_DELAY_MS = 5_000;
  * requests unawaited, whose rejections would end the process.
  *
  * The library changes its objects when it receives events, so `update()` is called after that.
+ *
+ * This file is a little long because each step can end the verification, and must not follow its end.
  */
 export class OfferedVerification {
   /** What the application gets. */
@@ -211,18 +213,16 @@ export class OfferedVerification {
     const request = this.#wasmRequest;
     if (request?.isCancelled()) return this.#finish(this.#cancelledError(request.cancelInfo));
     if (request?.isPassive()) return this.#finish(this.#endedError('another device of the user has answered it'));
-    const current = request?.getVerification();
-    if (current) {
-      this.#sas?.free();
-      this.#sas = current;
-    }
+    this.#followLibrary();
     const sas = this.#sas;
     if (sas?.isCancelled()) return this.#finish(this.#cancelledError(sas.cancelInfo()));
-    if (sas?.isDone() || request?.isDone()) return this.#finish();
-    if (!sas || !this.#accepted) return;
+    if (sas?.isDone()) return this.#finish();
+    // The homeserver can claim it: this message is not authenticated.
+    if (request?.isDone())
+      return this.#finish(this.#endedError('it was declared done before both sides had confirmed'));
+    if (!sas || !this.#accepted || this.#hasEmoji) return;
     // Returns a message if the other side has started, and this side has not agreed yet.
     if (request) void this.#send(sas.accept()).catch(() => {});
-    if (this.#hasEmoji) return;
     const emoji = sas.emoji();
     if (!emoji) {
       if (sas.canBePresented()) this.end('m.unknown_method', 'Only emoji can be compared.');
@@ -236,6 +236,17 @@ export class OfferedVerification {
         return { symbol, name };
       }),
     );
+  }
+
+  /**
+   * Takes the comparison that the library has, which changes when both sides start. Not once emoji were given out: the
+   * homeserver can start another comparison, whose secret it knows, and that one would be confirmed.
+   */
+  #followLibrary(): void {
+    const current = this.#hasEmoji ? undefined : this.#wasmRequest?.getVerification();
+    if (!current) return;
+    this.#sas?.free();
+    this.#sas = current;
   }
 
   #fail(error: unknown): void {
@@ -256,8 +267,8 @@ export class OfferedVerification {
     this.#sas?.free();
     this.#wasmRequest?.free();
     this.#options.onEnded();
+    this.#emoji.reject(error ?? this.#endedError('it ended before there were emoji'));
     if (!error) return this.#done.resolve();
-    this.#emoji.reject(error);
     this.#done.reject(error);
     this.#ended.abort(error);
   }

@@ -218,7 +218,8 @@ export class VerificationRequests {
 
   /** Gives a request that the crypto library has received to the application. */
   #offer(asked: AskedVerification): void {
-    const { onRequest, run } = this.#options;
+    const { onRequest, run, ended } = this.#options;
+    if (ended.aborted) return; // a stop began while the keys of the other side were requested
     const found = this.#find(asked, asked.isStart);
     if (!found || !onRequest) {
       void this.#decline(asked, 'm.user', 'The keys of the device that asks are not known.');
