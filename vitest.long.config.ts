@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 const encryptedLives = [
   'test/encryption/{conversations,device-lives,encrypted-lives,first-messages,identities,leaks,unheard-lives}.test.ts',
   'test/encryption/{hostile-homeserver,lying-homeserver,message-senders}.test.ts',
-  'test/encryption/{olm-recovery,verification-requests,withheld-keys}.test.ts',
+  'test/encryption/{ended-calls,olm-recovery,verification-requests,withheld-keys}.test.ts',
   'test/encryption/store/{full-disk,processes}.test.ts',
   'test/sdk/crypto/open-crypto.test.ts',
   'test/telemetry/key-metrics.test.ts',
