@@ -333,6 +333,9 @@ export function hostileHomeserver(
     await manager.withClient(alice, (client) => client.invite(roomId, carol));
     await manager.startClient({ userId: carol, callbacks: [inbox.callback] });
     await manager.withClient(carol, (client) => client.joinRoom(roomId));
+    const membership = () =>
+      manager.withClient(alice, (client) => client.getRoom(roomId)?.getMember(carol)?.membership);
+    await expect.poll(membership, { timeout: 10_000 }).toBe('join'); // else she gets no key
     await manager.sendMessage({ userId: alice, roomId, text: 'for all' });
     expect(await inbox.message('for all')).toMatchObject({ decryption: { state: 'decrypted' } });
   });
