@@ -68,7 +68,8 @@ describe("the SDK's client, in an encrypted room that it lacks,", () => {
           body,
         ),
       );
-    const request = { msgtype: 'm.key.verification.request', body: 'wants to verify', methods: [] };
+    const incomplete = { msgtype: 'm.key.verification.request', body: 'wants to verify', methods: [] };
+    const request = { ...incomplete, to: '@bob:hs.test', from_device: 'A' };
     await send('m.room.message', JSON.stringify(request));
     await send('m.key.verification.cancel', JSON.stringify({ code: 'm.timeout' }));
     expect(sent(roomId)).toContain('wants to verify');
