@@ -231,7 +231,7 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
   #accept(batch: EventBatch): Promise<void> {
     this.#appendToTimelines(batch);
     const { callbacks, credentials } = this.#options;
-    if (callbacks.count(credentials.userId) === 0) this.#takeVerifications(batch);
+    if (this.encryption && callbacks.count(credentials.userId) === 0) this.#takeVerifications(batch);
     return this.#delivery.accept(batch);
   }
 

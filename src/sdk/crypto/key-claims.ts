@@ -16,12 +16,17 @@ export function byDevice(entries: readonly DeviceEntry[]): ByDevice {
   );
 }
 
+/** The opposite of {@link byDevice}. */
+export function deviceEntries(values: ByDevice): DeviceEntry[] {
+  return Object.entries(values).flatMap(([userId, devices]) =>
+    Object.entries(devices).map(([deviceId, value]) => [userId, deviceId, value] as const),
+  );
+}
+
 /** The devices that a request of the crypto library claims one-time keys of. */
 export function claimedDevices({ body = '{}' }: Pick<Partial<OutgoingRequest>, 'body'>): DeviceEntry[] {
   const { one_time_keys: claims = {} } = JSON.parse(body) as { readonly one_time_keys?: ByDevice };
-  return Object.entries(claims).flatMap(([userId, devices]) =>
-    Object.entries(devices).map(([deviceId, algorithm]) => [userId, deviceId, algorithm] as const),
-  );
+  return deviceEntries(claims);
 }
 
 /** The claim for the devices that `isClaimed` names; undefined if there are none. The request may be another object. */

@@ -5,6 +5,8 @@ import type { KeysWithheld, WithheldReason } from '../../core/withheld-keys.js';
 import type { WithheldDevices } from '../../encryption/withheld-devices.js';
 import type { DeviceName, KeyShare, ToldDevice } from '../../encryption/withheld-record.js';
 import { wasmUserIdClass } from './crypto-backend.js';
+import { deviceEntries } from './key-claims.js';
+import type { ByDevice } from './key-claims.js';
 import type { CryptoBackend, ToDeviceRequest, WasmDeviceId } from './crypto-backend.js';
 
 /** Returns what tells whether the user's client knows a device. */
@@ -89,10 +91,6 @@ function toldDevice({ userId, deviceId, content }: Message): ToldDevice {
 }
 
 function messagesOf({ body }: ToDeviceRequest): Message[] {
-  const { messages } = JSON.parse(body) as {
-    readonly messages: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  };
-  return Object.entries(messages).flatMap(([userId, contents]) =>
-    Object.entries(contents).map(([deviceId, content]) => ({ userId, deviceId, content })),
-  );
+  const { messages } = JSON.parse(body) as { readonly messages: ByDevice };
+  return deviceEntries(messages).map(([userId, deviceId, content]) => ({ userId, deviceId, content }));
 }

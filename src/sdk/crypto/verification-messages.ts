@@ -3,6 +3,7 @@ import { isObject } from '../../core/raw-event.js';
 import type { EventContent } from '../../core/raw-event.js';
 import type { VerificationRequestInfo } from '../../encryption/verification-options.js';
 import type { CryptoBackend } from './crypto-backend.js';
+import { byDevice } from './key-claims.js';
 
 /** A request for a verification, as far as it was checked. */
 export interface AskedVerification extends VerificationRequestInfo {
@@ -89,6 +90,6 @@ export async function sendCancel(
     await put(`rooms/${encodeURIComponent(roomId)}/send/${type}`, { code, reason, 'm.relates_to': relation });
     return;
   }
-  const ofDevices = Object.fromEntries([[otherDeviceId, { transaction_id: transactionId, code, reason }]]);
-  await put(`sendToDevice/${type}`, { messages: Object.fromEntries([[otherUserId, ofDevices]]) });
+  const content = { transaction_id: transactionId, code, reason };
+  await put(`sendToDevice/${type}`, { messages: byDevice([[otherUserId, otherDeviceId, content]]) });
 }

@@ -35,7 +35,8 @@ const TASKS_PER_TRANSACTION = 200;
 
 /**
  * Runs tasks in order, and combines many of them in one transaction. A task's promise settles after the commit, and with
- * `power` when the commit is on disk: while one write to the disk runs, the next tasks wait for a common one. The tasks of a failed transaction are repeated one by one, so that only the failing task and later tasks of the same user reject.
+ * `power` when the commit is on disk: while one write to the disk runs, the next tasks wait for a common one. The tasks of
+ * a failed transaction are repeated one by one, so that only the failing task and later tasks of the same user reject.
  */
 export class CommitQueue {
   readonly #options: QueueOptions;
