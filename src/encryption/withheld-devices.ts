@@ -3,6 +3,7 @@ import { RecentMap } from '../core/recent-map.js';
 import { MOST_NAMED_DEVICES, withheldReasons } from '../core/withheld-keys.js';
 import type { SentMessage, WithheldDevice, WithheldReason } from '../core/withheld-keys.js';
 import type { DeviceStore } from './store/device-store.js';
+import { JsonRecords } from './store/json-records.js';
 import { deviceOf, isSame, merge, MOST_WITHOUT_OLM, NO_OLM, updateWithoutOlm } from './withheld-record.js';
 import type { DeviceName, Entry, KeyShare, RoomRecord } from './withheld-record.js';
 
@@ -40,6 +41,7 @@ const nothing: RoomRecord = {
  */
 export class WithheldDevices {
   readonly #options: WithheldDevicesOptions;
+  readonly #records: JsonRecords;
   readonly #rooms = new RecentMap<RoomRecord>(MOST_ROOMS);
   /** Devices in any room with which there is no Olm session. */
   #withoutOlm: Promise<RecentMap<true>> | undefined;
@@ -49,6 +51,7 @@ export class WithheldDevices {
 
   constructor(options: WithheldDevicesOptions) {
     this.#options = options;
+    this.#records = new JsonRecords(options.store);
   }
 
   /** Whether devices are known that may not get the room's keys. Never rejects. */
@@ -72,7 +75,7 @@ export class WithheldDevices {
     this.#rooms.set(roomId, room);
     if (count > 0 || counts.size > 0) report({ devices: named(added), count, counts });
     if (!isSame(room, before)) await this.#writeRoom(roomId, room);
-    if (hasChanged) await this.#write(WITHOUT_OLM, [...withoutOlm.keys()]);
+    if (hasChanged) await this.#records.write(WITHOUT_OLM, [...withoutOlm.keys()]);
   }
 
   /** The devices in the room that cannot decrypt the messages of the session, for the result of a send. Never rejects. */
@@ -104,11 +107,11 @@ export class WithheldDevices {
     this.#checkedLists = fetchedLists();
     const { size } = withoutOlm;
     for (const key of withoutOlm.keys()) if (!(await exists(deviceOf(key)))) withoutOlm.delete(key);
-    if (withoutOlm.size !== size) await this.#write(WITHOUT_OLM, [...withoutOlm.keys()]);
+    if (withoutOlm.size !== size) await this.#records.write(WITHOUT_OLM, [...withoutOlm.keys()]);
   }
 
   async #readRoom(roomId: string): Promise<RoomRecord> {
-    const record = await this.#read(nameOf(roomId));
+    const record = await this.#records.read(nameOf(roomId));
     if (!isObject(record)) return nothing;
     const { session: sessionId, devices, others, othersWithoutOlm } = record;
     return {
@@ -121,28 +124,14 @@ export class WithheldDevices {
   }
 
   async #readWithoutOlm(): Promise<RecentMap<true>> {
-    const record = await this.#read(WITHOUT_OLM);
+    const record = await this.#records.read(WITHOUT_OLM);
     const withoutOlm = new RecentMap<true>(MOST_WITHOUT_OLM);
     for (const key of Array.isArray(record) ? record : []) if (typeof key === 'string') withoutOlm.set(key, true);
     return withoutOlm;
   }
 
   #writeRoom(roomId: string, { sessionId: session, devices, others, othersWithoutOlm }: RoomRecord): Promise<void> {
-    return this.#write(nameOf(roomId), { session, devices: [...devices], others, othersWithoutOlm });
-  }
-
-  /** A failure of the store stops the client, and is reported by the store. It is no reason to send nothing. */
-  async #read(name: string): Promise<unknown> {
-    try {
-      const bytes = await this.#options.store.readReceived(name);
-      return bytes && (JSON.parse(Buffer.from(bytes).toString()) as unknown);
-    } catch {
-      return undefined;
-    }
-  }
-
-  async #write(name: string, record: unknown): Promise<void> {
-    await this.#options.store.writeReceived(name, Buffer.from(JSON.stringify(record))).catch(() => {});
+    return this.#records.write(nameOf(roomId), { session, devices: [...devices], others, othersWithoutOlm });
   }
 }
 

@@ -1,6 +1,7 @@
 import { isObject } from '../../core/raw-event.js';
 import { RecentMap } from '../../core/recent-map.js';
 import type { DeviceStore } from '../store/device-store.js';
+import { JsonRecords } from '../store/json-records.js';
 
 /** What the application knows of a user's identity. */
 export interface ReportedIdentity {
@@ -20,7 +21,7 @@ const RECORD = JSON.stringify(['identities']);
  * are kept in a record beside the keys. A record that is damaged counts as missing.
  */
 export class ReportedIdentities {
-  readonly #store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>;
+  readonly #records: JsonRecords;
   readonly #ownUserId: string;
   /** Apart from the others, so that their number never displaces it. */
   #own: ReportedIdentity | undefined;
@@ -28,13 +29,13 @@ export class ReportedIdentities {
   readonly #created = new RecentMap<true>(MOST_CREATED_KEYS);
 
   constructor(store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>, ownUserId: string) {
-    this.#store = store;
+    this.#records = new JsonRecords(store);
     this.#ownUserId = ownUserId;
   }
 
   /** Reads what an earlier run has stored. Call it once, before anything else. Never rejects. */
   async load(): Promise<void> {
-    const record = await this.#read();
+    const record = await this.#records.read(RECORD);
     if (!isObject(record)) return;
     for (const entry of arrayOr(record['users'])) {
       const [userId, masterKey, at] = arrayOr(entry);
@@ -73,20 +74,9 @@ export class ReportedIdentities {
     else this.#others.set(userId, reported);
   }
 
-  /** A failure of the store stops the client, and is reported by the store. */
-  async #read(): Promise<unknown> {
-    try {
-      const bytes = await this.#store.readReceived(RECORD);
-      return bytes && (JSON.parse(Buffer.from(bytes).toString()) as unknown);
-    } catch {
-      return undefined;
-    }
-  }
-
   async #write(): Promise<void> {
     const users = this.userIds.map((userId) => [userId, this.of(userId)?.masterKey, this.of(userId)?.at]);
-    const record = Buffer.from(JSON.stringify({ users, created: [...this.#created.keys()] }));
-    await this.#store.writeReceived(RECORD, record).catch(() => {});
+    await this.#records.write(RECORD, { users, created: [...this.#created.keys()] });
   }
 }
 
