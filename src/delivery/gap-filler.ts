@@ -83,6 +83,7 @@ export class GapFiller {
     for (let failures = 1; !signal.aborted; failures++) {
       try {
         const { events, complete } = await fillGap(readHistory, gap, gapFillLimit, signal);
+        if (signal.aborted) break; // these events are not delivered: the next client fills the gap, and reports it
         this.#stalledRooms.delete(roomId);
         publishGap(events.length, complete);
         const to = events[0]?.event_id ?? firstEventAfter;

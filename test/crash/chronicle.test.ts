@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Chronicle } from './chronicle.js';
 import type { RoomSender } from './room-sender.js';
+import type { WorkerLine } from './worker-protocol.js';
 
 const [userId, roomId] = ['@user:x', '!room:x'];
 const MESSAGES = 20;
@@ -52,5 +53,22 @@ describe('messages that did not come', () => {
     ],
   ] as const)('are one if the gaps are %j', (gaps) => {
     expect(violations(...gaps)).toEqual([expect.stringContaining('n5 to n14 did not come, and no gap says just so')]);
+  });
+});
+
+describe('a gap that is reported twice', () => {
+  const gap = { kind: 'gap', userId, roomId, from: '$4', to: '$15', reason: 'limit', error: undefined } as const;
+  const reported = (...between: readonly WorkerLine[]): readonly string[] => {
+    const chronicle = new Chronicle([], []);
+    for (const line of [gap, ...between, gap]) chronicle.add(line);
+    return chronicle.violations;
+  };
+
+  it('is a violation by one client', () => {
+    expect(reported()).toEqual([expect.stringContaining('a gap told twice')]);
+  });
+
+  it('is none by two: the first was stopped before it handled an event after the gap', () => {
+    expect(reported({ kind: 'stopped', userId })).toEqual([]);
   });
 });

@@ -74,6 +74,8 @@ export class Chronicle {
   readonly #from = new Map<string, Map<string, number>>();
   readonly #log: ((line: string) => void) | undefined;
   #life = 0;
+  /** Each user's number of stops: the next client may report again a gap after which nothing was handled. */
+  readonly #stops = new Map<string, number>();
 
   constructor(users: readonly WorkerUser[], senders: readonly RoomSender[], log?: (line: string) => void) {
     this.#log = log;
@@ -115,8 +117,10 @@ export class Chronicle {
         return;
       case 'finished':
         return this.#checkDeadLetters(line);
-      case 'http':
       case 'stopped':
+        this.#stops.set(line.userId, (this.#stops.get(line.userId) ?? 0) + 1);
+        return;
+      case 'http':
         return;
     }
   }
@@ -188,7 +192,7 @@ export class Chronicle {
     const recorded = this.#recordedUpTo.get(`${userId} ${roomId}`) ?? -1;
     if (reason !== 'limit') this.#wrong(`a gap for another reason: ${text}`);
     if ((this.#n(from) ?? -1) < recorded) this.#wrong(`a gap from before n${recorded}, which was handled: ${text}`);
-    const key = `${this.#life} ${userId} ${roomId} ${from} ${to}`;
+    const key = `${this.#life} ${this.#stops.get(userId)} ${userId} ${roomId} ${from} ${to}`;
     if (this.#told.has(key)) this.#wrong(`a gap told twice: ${text}`);
     this.#told.add(key);
     this.tally.gaps++;

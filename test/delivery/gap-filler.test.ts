@@ -61,6 +61,18 @@ describe('a gap that the homeserver tells', () => {
   });
 });
 
+it('reports no gap once the client is stopped: its events are not delivered, and the next client reads them', async () => {
+  const { told, measured, stop, fill } = setUp(
+    async () => {
+      stop.abort();
+      return { events: [event('c'), event('b'), event('a')], end: undefined };
+    },
+    { gapFillLimit: 2 },
+  );
+  expect(await fill()).toBeUndefined();
+  expect([told, measured]).toEqual([[], []]);
+});
+
 describe('a gap that the homeserver does not tell', () => {
   it('is tried again after growing waits, and its room is stalled until then', async () => {
     const triedAt: number[] = [];
