@@ -140,7 +140,8 @@ export class Identity {
    * the identity changed, and the old backup is lost. Rejects with `ENCRYPTION_SETUP_FAILED`. If the application does not
    * store the new recovery key, nothing was replaced. If the homeserver refuses the new keys, the old ones stay, and are in
    * the new secret storage if the device has them; otherwise the old secret storage stays. If the new keys are published, but
-   * could not be stored, the new secret storage stays; another reset stores new ones.
+   * could not be stored, the new secret storage stays; another reset stores new ones. Where the old secret storage stays, the
+   * new recovery key opens it too, if the application still gave the old one.
    * @param authenticate - passes the homeserver's user-interactive authentication. @default options.authenticate
    */
   async reset(signal: AbortSignal, authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
@@ -291,6 +292,7 @@ export class Identity {
     const { clock } = this.#context;
     const [userId, secrets] = [this.#userId, [encodedPrivateKey, encodedPrivateKey.replaceAll(' ', '')]];
     const storeKey = (): void | Promise<void> => this.#options.onRecoveryKey(userId, encodedPrivateKey);
+    await this.#secrets.keepPreviousKey(privateKey);
     await callApplication({ userId, clock }, 'onRecoveryKey', storeKey, secrets);
     this.#secrets.useKey(privateKey);
     await this.#crypto.bootstrapSecretStorage({

@@ -1,10 +1,14 @@
+import { createHash } from 'node:crypto';
 import { SecretStorage } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { decodeRecoveryKey } from 'matrix-js-sdk/lib/crypto-api/recovery-key.js';
 import { Method } from 'matrix-js-sdk/lib/http-api/method.js';
+import decryptItem from 'matrix-js-sdk/lib/utils/decryptAESSecretStorageItem.js';
+import encryptItem from 'matrix-js-sdk/lib/utils/encryptAESSecretStorageItem.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
 
 type Content = Record<string, unknown>;
+type Key = Uint8Array<ArrayBuffer>;
 type KeyDescriptions = Record<string, SecretStorage.SecretStorageKeyDescription>;
 
 /** The secrets that a new device needs. */
@@ -16,6 +20,11 @@ export const crossSigningSecrets = [
 export const backupSecret = 'm.megolm_backup.v1';
 
 export const secretNames = [...crossSigningSecrets, backupSecret] as const;
+
+/** An earlier key, encrypted with the later one of whose hash the type ends. */
+const PREVIOUS_KEY = 'matrix-client-manager.previous_key.';
+/** How many keys are tried, each earlier than the one before. */
+const MOST_KEYS = 20;
 
 const MASTER_KEY = 'm.cross_signing.master';
 
@@ -42,7 +51,7 @@ export class SecretStorageAccess {
   readonly #askForRecoveryKey: SecretStorageOptions['ask'];
   readonly #masterKey: SecretStorageOptions['masterKey'];
   readonly #accountData = new Map<string, Content | null>();
-  #key: Uint8Array<ArrayBuffer> | undefined;
+  #key: Key | undefined;
   #defaultKeyId: unknown;
 
   constructor(matrixClient: MatrixClient, { ask, masterKey }: SecretStorageOptions) {
@@ -74,7 +83,7 @@ export class SecretStorageAccess {
   }
 
   /** Uses `key` until `forget()`, without asking the application. */
-  useKey(key: Uint8Array<ArrayBuffer>): void {
+  useKey(key: Key): void {
     this.#key = key;
   }
 
@@ -119,16 +128,42 @@ export class SecretStorageAccess {
     return true;
   }
 
-  async #unlock(keys: KeyDescriptions): Promise<[string, Uint8Array<ArrayBuffer>]> {
+  /**
+   * Stores the key that the application has, encrypted with `newKey`, before the application replaces it. So `newKey` still
+   * opens the present secret storage if no other one takes its place, because of a crash or a refusal of the homeserver.
+   */
+  async keepPreviousKey(newKey: Key): Promise<void> {
+    const key = await this.#recoveryKey().catch(() => undefined); // without a usable key there is none to keep
+    if (!key) return;
+    const type = previousKeyType(newKey);
+    await this.#writeAccountData(type, { ...(await encryptItem(Buffer.from(key).toString('base64'), newKey, type)) });
+  }
+
+  async #previousKey(key: Key): Promise<Key | undefined> {
+    const type = previousKeyType(key);
+    const { iv, ciphertext, mac } = (await this.#readAccountData(type)) ?? {};
+    if (typeof iv !== 'string' || typeof ciphertext !== 'string' || typeof mac !== 'string') return undefined;
+    try {
+      return new Uint8Array(Buffer.from(await decryptItem({ iv, ciphertext, mac }, key, type), 'base64'));
+    } catch {
+      return undefined; // the homeserver has altered it
+    }
+  }
+
+  async #unlock(keys: KeyDescriptions): Promise<[string, Key]> {
     const key = await this.#recoveryKey();
     if (!key) throw new RecoveryKeyNeeded();
-    for (const [keyId, info] of Object.entries(keys)) {
-      if (await this.#matrixClient.secretStorage.checkKey(key, info)) return [keyId, key];
+    let candidate: Key | undefined = key;
+    for (let n = 0; candidate && n < MOST_KEYS; n++) {
+      for (const [keyId, info] of Object.entries(keys)) {
+        if (await this.#matrixClient.secretStorage.checkKey(candidate, info)) return [keyId, candidate];
+      }
+      candidate = await this.#previousKey(candidate);
     }
     throw this.#wrongKeyError('it does not decrypt the secret storage at the homeserver');
   }
 
-  async #recoveryKey(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  async #recoveryKey(): Promise<Key | undefined> {
     if (this.#key) return this.#key;
     const text = await this.#askForRecoveryKey();
     if (text === undefined || text === null) return undefined; // databases often return null for a missing value
@@ -177,6 +212,10 @@ export class SecretStorageAccess {
   #path(type: string): string {
     return `/user/${encodeURIComponent(this.#userId)}/account_data/${encodeURIComponent(type)}`;
   }
+}
+
+function previousKeyType(key: Key): string {
+  return PREVIOUS_KEY + createHash('sha256').update(PREVIOUS_KEY).update(key).digest('hex').slice(0, 32);
 }
 
 /** A step needs the recovery key, and the application has none. */

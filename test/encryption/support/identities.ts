@@ -407,6 +407,53 @@ export function identities(
     await closeAll([store, phone.store], a, b, phone.running);
   });
 
+  it('are opened by each recovery key that was given, after resets that ended before they used it', async () => {
+    const { world, store, bob, app, a, b, roomId, eventId } = await withHistory(expect, await target());
+    await b.stop();
+    const before = await published(bob);
+    const { baseUrl, serverName, admin, fetch: base = globalThis.fetch } = world.target;
+    const life = { hasEnded: false };
+    const fetch: typeof globalThis.fetch = async (input, init) => {
+      life.hasEnded ||= init?.method === 'PUT' && pathOf(input).endsWith('m.secret_storage.default_key');
+      if (life.hasEnded) throw new TypeError('the process has ended');
+      return base(input, init);
+    };
+    const again = await run({ baseUrl, serverName, admin, fetch }, store, bob);
+    const identity = app.identity(again.client);
+    for (let n = 0; n < 2; n++) {
+      await expect(identity.reset(signal)).rejects.toMatchObject({ code: 'ENCRYPTION_SETUP_FAILED' });
+      life.hasEnded = false;
+    }
+    expect(app.given).toHaveLength(3);
+    expect(await published(bob)).toEqual(before);
+    for (const key of app.given) {
+      app.key = key;
+      const phone = await newDevice(world.target, bob);
+      expect(await app.identity(phone.running.client).setUp(signal)).toBe(true);
+      expect(await textOf(phone.running.client, roomId, eventId)).toBe('to be kept');
+      await closeAll([phone.store], phone.running);
+    }
+    await closeAll([store], a, again);
+  });
+
+  it('need one reset after a refused one, on a device without private keys', async () => {
+    const { world, store, bob, app, a, b } = await withHistory(expect, await target());
+    await b.stop();
+    const right = app.key;
+    app.key = undefined;
+    const phone = await newDevice(world.target, bob);
+    const identity = app.identity(phone.running.client);
+    expect(await identity.setUp(signal)).toBe(false);
+    app.key = right;
+    await expect(identity.reset(signal)).rejects.toMatchObject({ status: 401 });
+    expect(app.key).not.toBe(right);
+    expect(await identity.setUp(signal)).toBe(true);
+    await identity.reset(signal, passwordOf(bob));
+    const tablet = await newDevice(world.target, bob);
+    expect(await app.identity(tablet.running.client).setUp(signal)).toBe(true);
+    await closeAll([store, phone.store, tablet.store], a, phone.running, tablet.running);
+  });
+
   it('are completed after a reset whose new keys could not be stored', async () => {
     const { world, store, bob, app, a, b } = await withHistory(expect, await target());
     await b.stop();
