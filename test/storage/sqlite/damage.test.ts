@@ -174,6 +174,18 @@ describe.each<[string, () => number]>([
 });
 
 describe('a damaged file', () => {
+  it('is set aside whole, also if the process ended between the file and its log', async () => {
+    const path = join(temporaryFolder(), 'storage.sqlite');
+    writeFileSync(`${path}.corrupt-20200101T000000000Z`, 'an older one');
+    writeFileSync(`${path}.corrupt-20200101T000000000Z-wal`, 'its log');
+    writeFileSync(`${path}.corrupt-20210101T000000000Z`, 'the file');
+    writeFileSync(`${path}-wal`, 'the log');
+    const heard: CorruptionInfo[] = [];
+    await sqliteStorage({ path, secret, onCorruption: (info) => heard.push(info) }).close();
+    expect(heard).toMatchObject([{ scope: 'file', path, movedTo: `${path}.corrupt-20210101T000000000Z` }]);
+    expect(readFileSync(`${path}.corrupt-20210101T000000000Z-wal`, 'utf8')).toBe('the log');
+  });
+
   it.each([
     ['garbage', (path: string) => writeFileSync(path, 'not a database at all '.repeat(500))],
     ['a few bytes', (path: string) => writeFileSync(path, 'x')],
