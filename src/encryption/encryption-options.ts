@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import * as v from 'valibot';
 import { invalidOptions } from '../core/errors.js';
 import { describe } from '../core/ids.js';
@@ -99,7 +100,7 @@ export const encryptionSchema = v.pipe(
 
 function toSettings(options: CheckedOptions): EncryptionSettings {
   const { path, counterPath } = options;
-  if (counterPath === path) {
+  if (counterPath !== undefined && resolve(counterPath) === resolve(path)) {
     throw invalidOptions(
       `expected \`encryption.counterPath\` to be the path of a separate file, got ${describe(path)}`,
     );

@@ -23,6 +23,7 @@ it.each([
   ['counterPath', 5, 'number'],
   ['counterPath', null, 'null'],
   ['counterPath', required.path, required.path],
+  ['counterPath', '/keys/../keys//crypto.sqlite', required.path],
   ['onCorruption', 5, 'number'],
   ['users', {}, 'object'],
   ['decryptionTimeoutMs', -1, '-1'],
