@@ -8,13 +8,6 @@ import type { RoomEncryption } from './room-encryption.js';
 
 type RoomStore = Required<Pick<Storage, 'getEncryptedRooms' | 'setEncryptedRooms'>>;
 
-interface CachedRoom {
-  /** Undefined: the storage does not know the room as encrypted. */
-  readonly encryption: RoomEncryption | undefined;
-  /** Until when that holds, in milliseconds since the Unix epoch: another process may remember the room meanwhile. */
-  readonly until: number;
-}
-
 /** What the storage knew of the rooms of one read. */
 type LoadedRooms = ReadonlyMap<string, RoomEncryption>;
 
@@ -22,8 +15,6 @@ const MAX_CACHED = 10_000;
 /** For storages that cannot remember rooms. */
 const MAX_IN_MEMORY = 100_000;
 const ROOMS_PER_CALL = 500;
-/** How long a room counts as not remembered without asking the storage again, in milliseconds. */
-const ABSENT_MS = 60_000;
 /** How long a failed write is not repeated, in milliseconds. */
 const RETRY_MS = 10_000;
 
@@ -37,7 +28,8 @@ export class EncryptedRooms {
   readonly #store: RoomStore;
   /** Seen, and not stored yet. */
   readonly #unstored = new Map<string, RoomEncryption>();
-  readonly #cache = new RecentMap<CachedRoom>(MAX_CACHED);
+  /** Stored rooms. A room that is not stored is read each time: another process may remember it at any moment. */
+  readonly #cache = new RecentMap<RoomEncryption>(MAX_CACHED);
   /** The next read of the storage. */
   #nextLoad: { readonly roomIds: Set<string>; readonly done: Promise<LoadedRooms> } | undefined;
   #storing: Promise<void> | undefined;
@@ -79,7 +71,7 @@ export class EncryptedRooms {
   /** What was seen of the room's encryption; undefined if it was never seen encrypted. Rejects if the storage fails. */
   async get(roomId: string): Promise<RoomEncryption | undefined> {
     this.#storeSoon();
-    if (this.#isCached(roomId)) return this.#seen(roomId);
+    if (this.#cache.has(roomId)) return this.#seen(roomId);
     // The cache is not enough: rooms that were read at the same time may have taken the room's place in it.
     const loaded = (await this.#loadSoon(roomId)).get(roomId);
     return mergeEncryption(loaded, this.#seen(roomId));
@@ -97,12 +89,7 @@ export class EncryptedRooms {
   }
 
   #seen(roomId: string): RoomEncryption | undefined {
-    return mergeEncryption(this.#cache.get(roomId)?.encryption, this.#unstored.get(roomId));
-  }
-
-  #isCached(roomId: string): boolean {
-    const cached = this.#cache.get(roomId);
-    return cached !== undefined && (cached.encryption !== undefined || this.#context.clock.now() < cached.until);
+    return mergeEncryption(this.#cache.get(roomId), this.#unstored.get(roomId));
   }
 
   /** Rooms that are asked for at the same time are read together, as when a client receives all its rooms. */
@@ -128,16 +115,16 @@ export class EncryptedRooms {
     for (const roomId of roomIds) {
       const text = texts.get(roomId);
       const encryption = text === undefined ? undefined : fromText(text);
-      if (encryption) loaded.set(roomId, encryption);
+      if (!encryption) continue;
+      loaded.set(roomId, encryption);
       this.#setCached(roomId, encryption);
     }
     return loaded;
   }
 
   /** Keeps what the cache knows: the room may have been stored after the storage was read. */
-  #setCached(roomId: string, encryption: RoomEncryption | undefined): void {
-    const merged = mergeEncryption(this.#cache.get(roomId)?.encryption, encryption);
-    this.#cache.set(roomId, { encryption: merged, until: this.#context.clock.now() + ABSENT_MS });
+  #setCached(roomId: string, encryption: RoomEncryption): void {
+    this.#cache.set(roomId, mergeEncryption(this.#cache.get(roomId), encryption));
   }
 
   #storeSoon(): void {
@@ -156,11 +143,11 @@ export class EncryptedRooms {
 
   /** Reads the rooms first: most were stored before, when another user's client received them. */
   async #storeSome(rooms: readonly (readonly [roomId: string, encryption: RoomEncryption])[]): Promise<void> {
-    const unknown = rooms.map(([roomId]) => roomId).filter((roomId) => !this.#isCached(roomId));
+    const unknown = rooms.map(([roomId]) => roomId).filter((roomId) => !this.#cache.has(roomId));
     const loaded: LoadedRooms = unknown.length > 0 ? await this.#load(unknown) : new Map();
     const changed = new Map<string, string>();
     const merged = rooms.map(([roomId, encryption]) => {
-      const stored = this.#cache.get(roomId)?.encryption ?? loaded.get(roomId);
+      const stored = this.#cache.get(roomId) ?? loaded.get(roomId);
       const all = mergeEncryption(stored, encryption);
       if (!stored || !sameEncryption(stored, all)) changed.set(roomId, toText(all));
       return { roomId, encryption, all };
