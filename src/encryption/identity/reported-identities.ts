@@ -49,6 +49,11 @@ export class ReportedIdentities {
     return [...(this.#own ? [this.#ownUserId] : []), ...this.#others.keys()];
   }
 
+  /** Whether reports may have been forgotten, so that a user without one may have been reported. */
+  get isFull(): boolean {
+    return this.#others.size >= MOST_USERS;
+  }
+
   of(userId: string): ReportedIdentity | undefined {
     return userId === this.#ownUserId ? this.#own : this.#others.get(userId);
   }

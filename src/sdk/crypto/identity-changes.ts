@@ -58,7 +58,9 @@ export class IdentityChanges {
     }
     crypto.on(CryptoEvent.UserTrustStatusChanged, (changed) => this.#look(changed));
     ended.addEventListener('abort', () => this.#context.clock.clearTimeout(this.#timer), { once: true });
-    for (const changed of this.#reported.userIds) this.#look(changed); // the last run may have ended before a report
+    // The last run may have ended before a report. The others are looked at in the background: they may be many.
+    for (const changed of this.#reported.userIds) this.#look(changed);
+    if (!store.wasNew && !this.#reported.isFull) this.#lookAtTracked().catch(() => {}); // as in #look()
   }
 
   /** Takes note of a master key that this device is about to publish. The homeserver may refuse it. Never rejects. */
@@ -69,6 +71,17 @@ export class IdentityChanges {
   #look(changed: string): void {
     const look = changed === this.#options.userId ? this.#lookAtOwn() : this.#lookAt(changed);
     look.catch(() => {}); // the library cannot read the identity; it is looked at again at its next change
+  }
+
+  /** Looks at users of whom the last run may have stored a first change, and ended before it could report it. */
+  async #lookAtTracked(): Promise<void> {
+    const ids = [...(await this.#options.crypto.olmMachine.trackedUsers())];
+    const users = ids.map((id) => id.toString());
+    for (const id of ids) id.free();
+    for (const userId of users) {
+      if (this.#options.ended.aborted) return;
+      if (userId !== this.#options.userId && !this.#reported.of(userId)) await this.#lookAt(userId).catch(() => {});
+    }
   }
 
   async #lookAtOwn(): Promise<void> {

@@ -46,9 +46,17 @@ async function setUp(before: Record<string, Known> = {}, store = new MemoryStore
     toString(): string {
       return this.#id;
     }
+    free(): void {
+      held--;
+    }
   }
   const olmMachine = {
     userId: new UserId(bob),
+    trackedUsers: async () => {
+      const ids = [...identities.keys()].map((id) => new UserId(id));
+      held += ids.length;
+      return new Set(ids);
+    },
     getIdentity: async (id: UserId) => {
       const known = identities.get(id.toString());
       if (!known) return undefined;
@@ -222,6 +230,14 @@ describe('IdentityChanges', () => {
     const { restart } = await setUp({ [bob]: { key: 'B1' } });
     const next = await restart({ [bob]: { key: 'B2', isViolated: true } });
     expect(next.reported).toEqual([{ userId: bob, changedUserId: bob, wasVerified: true }]);
+    expect((await next.restart()).reported).toEqual([]);
+  });
+
+  it('reports the first change of another user that the crypto library has stored, but the last run could not report', async () => {
+    const { restart } = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1', isPinned: true } });
+    const next = await restart({ [alice]: { key: 'A2', isPinned: false } });
+    expect(next.reported).toEqual([{ userId: bob, changedUserId: alice, wasVerified: false }]);
+    expect(next.held()).toBe(0);
     expect((await next.restart()).reported).toEqual([]);
   });
 
