@@ -20,6 +20,7 @@ export function reportCorruption(
 
 /** The suffixes of the files that belong to one database. */
 const suffixes = ['', '-wal', '-shm', '-journal'];
+const belongsToDatabase = /-(?:wal|shm|journal)$/;
 
 /**
  * Moves a damaged database to `<path>.corrupt-<time>`, together with its log, so that SQLite's tools can still open it. Ends
@@ -47,7 +48,9 @@ function interruptedMove(path: string): string | undefined {
   if (existsSync(path)) return undefined;
   const folder = dirname(path);
   const names = new Set(readdirSync(folder).filter((name) => name.startsWith(`${basename(path)}.corrupt-`)));
-  const isDatabase = (name: string): boolean => !suffixes.some((suffix) => suffix !== '' && name.endsWith(suffix));
-  const moved = [...names].filter(isDatabase).toSorted().at(-1);
+  const moved = [...names]
+    .filter((name) => !belongsToDatabase.test(name))
+    .toSorted()
+    .at(-1);
   return moved === undefined || names.has(`${moved}-wal`) ? undefined : join(folder, moved);
 }
