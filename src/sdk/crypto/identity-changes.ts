@@ -4,9 +4,8 @@ import type { Context } from '../../core/context.js';
 import type { IdentityChange } from '../../encryption/identity/identity-change.js';
 import { ReportedIdentities } from '../../encryption/identity/reported-identities.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
-import { hasIdentityChanged, wasmUserIdClass } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
-import { masterKeyOf } from './published-keys.js';
+import { userIdentity } from './user-identity.js';
 
 export interface IdentityChangesOptions {
   readonly crypto: Pick<CryptoBackend, 'olmMachine' | 'on'>;
@@ -53,7 +52,7 @@ export class IdentityChanges {
     await this.#reported.load();
     // A new device has no identity stored. The library would wait a second for the keys, which are requested later.
     if (!store.wasNew && !this.#reported.of(userId)) {
-      const own = await this.#lookUp(userId);
+      const own = await userIdentity(this.#options.crypto, userId);
       if (own) await this.#reported.set(userId, { masterKey: own.masterKey, at: undefined });
     }
     crypto.on(CryptoEvent.UserTrustStatusChanged, (changed) => this.#look(changed));
@@ -87,7 +86,7 @@ export class IdentityChanges {
   async #lookAtOwn(): Promise<void> {
     const { identity, userId } = this.#options;
     await identity.idle();
-    const own = await this.#lookUp(userId);
+    const own = await userIdentity(this.#options.crypto, userId);
     if (!own) return;
     const { masterKey } = own;
     const known = this.#reported.of(userId);
@@ -99,7 +98,7 @@ export class IdentityChanges {
   }
 
   async #lookAt(userId: string): Promise<void> {
-    const identity = await this.#lookUp(userId);
+    const identity = await userIdentity(this.#options.crypto, userId);
     if (identity?.hasChanged) await this.#report(userId, identity);
   }
 
@@ -137,17 +136,5 @@ export class IdentityChanges {
       this.#look(changed);
     }
     this.#setTimer();
-  }
-
-  async #lookUp(userId: string) {
-    const { olmMachine } = this.#options.crypto;
-    const identity = await olmMachine.getIdentity(new (wasmUserIdClass({ olmMachine }))(userId));
-    if (!identity) return undefined;
-    try {
-      const masterKey = masterKeyOf(JSON.parse(identity.masterKey) as { keys: unknown });
-      return { masterKey, hasChanged: hasIdentityChanged(identity), wasVerified: identity.wasPreviouslyVerified() };
-    } finally {
-      identity.free(); // otherwise it keeps the client in memory
-    }
   }
 }

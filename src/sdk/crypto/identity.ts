@@ -4,7 +4,7 @@ import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { orAborted } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import type { MatrixClientManagerError } from '../../core/errors.js';
-import { cryptoBackend, hasPrivateKeys, wasmUserIdClass } from './crypto-backend.js';
+import { cryptoBackend, hasPrivateKeys } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import type { EncryptionStatus, UserVerification } from '../../encryption/encryption-status.js';
 import {
@@ -34,6 +34,7 @@ import {
   masterKeyOf,
 } from './published-keys.js';
 import { applyTrust } from './trust-policy.js';
+import { userIdentity } from './user-identity.js';
 import { signUser, verificationOf } from './verification.js';
 
 export interface IdentityOptions extends IdentitySettings {
@@ -356,11 +357,7 @@ export class Identity {
   }
 
   async #masterKey(): Promise<string | undefined> {
-    const { olmMachine } = this.#backend;
-    const identity = await olmMachine.getIdentity(new (wasmUserIdClass(this.#backend))(this.#userId));
-    const masterKey = identity && masterKeyOf(JSON.parse(identity.masterKey) as { keys: unknown });
-    identity?.free(); // otherwise it keeps the client in memory
-    return masterKey;
+    return (await userIdentity(this.#backend, this.#userId))?.masterKey;
   }
 
   async #state(): Promise<string> {

@@ -1,0 +1,27 @@
+import { hasIdentityChanged, wasmUserIdClass } from './crypto-backend.js';
+import type { CryptoBackend } from './crypto-backend.js';
+import { masterKeyOf } from './published-keys.js';
+
+/** The cross-signing identity of a user, as the crypto library has stored it. */
+export interface UserIdentity {
+  /** The public master key. */
+  readonly masterKey: string;
+  readonly hasChanged: boolean;
+  /** Whether the client's user had verified it, or an earlier one. */
+  readonly wasVerified: boolean;
+}
+
+/** Undefined if the crypto library knows no identity of the user. Makes no request. */
+export async function userIdentity(
+  { olmMachine }: Pick<CryptoBackend, 'olmMachine'>,
+  userId: string,
+): Promise<UserIdentity | undefined> {
+  const identity = await olmMachine.getIdentity(new (wasmUserIdClass({ olmMachine }))(userId));
+  if (!identity) return undefined;
+  try {
+    const masterKey = masterKeyOf(JSON.parse(identity.masterKey) as { keys: unknown });
+    return { masterKey, hasChanged: hasIdentityChanged(identity), wasVerified: identity.wasPreviouslyVerified() };
+  } finally {
+    identity.free(); // otherwise it keeps the client in memory
+  }
+}
