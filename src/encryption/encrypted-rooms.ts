@@ -68,7 +68,7 @@ export class EncryptedRooms {
     return this.#seen(roomId) !== undefined || (await this.get(roomId)) !== undefined;
   }
 
-  /** What was seen of the room's encryption; undefined if it was never seen encrypted. Rejects if the storage fails. */
+  /** The room's encryption settings, as seen so far; undefined if it was never seen encrypted. Rejects if the storage fails. */
   async get(roomId: string): Promise<RoomEncryption | undefined> {
     this.#storeSoon();
     if (this.#cache.has(roomId)) return this.#seen(roomId);

@@ -15,7 +15,7 @@ export interface WithheldDevicesOptions {
   readonly exists: (device: DeviceName) => Promise<boolean>;
 }
 
-/** What is new after a share. */
+/** The devices that a share newly left without the key. */
 export interface NewlyWithheld {
   /** Devices that had the room's keys before, or were not there. At most `MOST_NAMED_DEVICES`. */
   readonly devices: readonly WithheldDevice[];
