@@ -17,6 +17,7 @@ export type { ForgetUserOptions } from './manager/forget-user.js';
 export type { Health } from './manager/health.js';
 export type { ManagerStats } from './manager/gauges.js';
 export type { GetRoomMessagesOptions } from './messages/page-reader.js';
+export type { RequestOptions } from './manager/request-options.js';
 export type { ListSendsOptions } from './sending/outbox.js';
 export type { SendMessageOptions } from './sending/send-message-options.js';
 export type { ConnectOptions } from './users/connect-options.js';

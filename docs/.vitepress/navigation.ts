@@ -24,6 +24,7 @@ const guide = [
   'history',
   'sending',
   'files',
+  'other-endpoints',
   'encryption',
   'storage',
   'outages',

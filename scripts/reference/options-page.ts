@@ -36,6 +36,9 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     OutgoingFile: 'The option `file` of `manager.sendFile()`',
     DownloadFileOptions: '`manager.downloadFile(options)`',
   },
+  'Rooms and other requests': {
+    RequestOptions: '`manager.request(options)`',
+  },
   Encryption: {
     ResetIdentityOptions: '`manager.resetIdentity(userId, options)`',
     CancelVerificationOptions: '`cancel(options)` of a `VerificationRequest`',

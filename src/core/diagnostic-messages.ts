@@ -45,6 +45,8 @@ export interface DiagnosticMessages {
     readonly method: string;
     /** Without the origin. */
     readonly path: string;
+    /** Template of the path, as passed by the application; undefined for the library's own requests. */
+    readonly template?: string | undefined;
     readonly result: RequestResult;
     /** HTTP status; undefined without a response. */
     readonly status: number | undefined;
@@ -52,7 +54,11 @@ export interface DiagnosticMessages {
     readonly durationMs: number | undefined;
   };
   /** A request is repeated after a failure. */
-  readonly requestRepeated: { readonly method: string; readonly path: string };
+  readonly requestRepeated: {
+    readonly method: string;
+    readonly path: string;
+    readonly template?: string | undefined;
+  };
   readonly clientStopped: { readonly userId: string; readonly reason: string };
   /** A sync response arrived. The duration includes the time that the homeserver waited for new events. */
   readonly syncReceived: { readonly kind: SyncKind; readonly durationMs: number };

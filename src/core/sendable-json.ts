@@ -12,24 +12,29 @@ const MAX_PATH_LENGTH = 200;
  * Treats `undefined` as `JSON.stringify` does.
  * @param name - the name of the value in the error
  * @param maxBytes - the longest JSON text, as UTF-8
+ * @param within - what the value is sent in. A request, unlike an event, may contain fractions and large numbers
  * @see https://spec.matrix.org/v1.16/appendices/#canonical-json
  */
-export function toSendableJson<T>(value: T, name: string, maxBytes = Infinity): T {
-  return new Copier(name, maxBytes).copy(value) as T;
+export function toSendableJson<T>(value: T, name: string, maxBytes = Infinity, within: Within = 'an event'): T {
+  return new Copier(name, maxBytes, within).copy(value) as T;
 }
+
+type Within = 'an event' | 'a request';
 
 class Copier {
   readonly #name: string;
   readonly #maxBytes: number;
+  readonly #within: Within;
   /** The keys from the value to the part that is being copied. */
   readonly #path: string[] = [];
   /** The objects around that part, to detect circular references. */
   readonly #ancestors = new Set<object>();
   #bytes = 0;
 
-  constructor(name: string, maxBytes: number) {
+  constructor(name: string, maxBytes: number, within: Within) {
     this.#name = name;
     this.#maxBytes = maxBytes;
+    this.#within = within;
   }
 
   copy(value: unknown): unknown {
@@ -38,20 +43,20 @@ class Copier {
 
   #copyJson(value: unknown): unknown {
     if (typeof value === 'string') this.#countBytes(this.#jsonBytes(value));
-    else if (typeof value === 'number') this.#countBytes(String(this.#assertInteger(value)).length);
+    else if (typeof value === 'number') this.#countBytes(String(this.#assertNumber(value)).length);
     else if (value === null || typeof value === 'boolean') this.#countBytes(String(value).length);
     else if (typeof value === 'object') return this.#copyObject(value);
-    else if (value !== undefined) this.#fail(`expected JSON in an event, got a ${typeof value}`);
+    else if (value !== undefined) this.#fail(`expected JSON in ${this.#within}, got a ${typeof value}`);
     return value;
   }
 
   /** Recurses at most `MAX_DEPTH` times. */
   #copyObject(source: object): object {
-    if (this.#ancestors.has(source)) this.#fail('expected JSON in an event, got a circular reference');
+    if (this.#ancestors.has(source)) this.#fail(`expected JSON in ${this.#within}, got a circular reference`);
     if (this.#ancestors.size === MAX_DEPTH) {
-      this.#fail(`expected at most ${MAX_DEPTH} levels of objects and arrays in an event, got more`);
+      this.#fail(`expected at most ${MAX_DEPTH} levels of objects and arrays in ${this.#within}, got more`);
     }
-    if (!isJsonObject(source)) this.#fail('expected JSON in an event, got an object that JSON has no form for');
+    if (!isJsonObject(source)) this.#fail(`expected JSON in ${this.#within}, got an object that JSON has no form for`);
     const isArray = this.#runCallerCode(() => Array.isArray(source));
     const copy = isArray ? [] : {};
     const keys = isArray ? undefined : this.#runCallerCode(() => Object.keys(source));
@@ -91,12 +96,15 @@ class Copier {
     try {
       return run();
     } catch (error) {
-      return this.#fail('expected JSON in an event, got something that throws when it is read', error);
+      return this.#fail(`expected JSON in ${this.#within}, got something that throws when it is read`, error);
     }
   }
 
-  #assertInteger(number: number): number {
+  #assertNumber(number: number): number {
     if (Number.isSafeInteger(number)) return number;
+    if (this.#within === 'a request') {
+      return Number.isFinite(number) ? number : this.#fail('expected finite numbers in a request, got another');
+    }
     return this.#fail(
       'expected whole numbers below 2^53 in an event, got another',
       undefined,
@@ -107,7 +115,7 @@ class Copier {
   /** The size of a string in JSON, in bytes. */
   #jsonBytes(text: string): number {
     if (text.length > this.#maxBytes) this.#tooLarge();
-    if (!text.isWellFormed()) this.#fail('expected Unicode text in an event, got an unpaired surrogate');
+    if (!text.isWellFormed()) this.#fail(`expected Unicode text in ${this.#within}, got an unpaired surrogate`);
     return Buffer.byteLength(JSON.stringify(text));
   }
 

@@ -171,7 +171,8 @@ function fromAssertion<T>(assert: (value: unknown) => void): Schema<T> {
   });
 }
 
-function isText(value: unknown): value is string {
+/** Whether it is well-formed Unicode text, which may be empty. */
+export function isText(value: unknown): value is string {
   return typeof value === 'string' && value.isWellFormed();
 }
 

@@ -18,11 +18,16 @@ import type { HttpResponse, OpenTransport, ConnectionPool } from '../core/ports/
 
 export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
 
+/** The value of a query parameter. A list repeats the parameter. */
+export type QueryValue = string | number | boolean | readonly (string | number | boolean)[];
+
 export interface HttpRequest extends RequestContext {
   readonly method: Method;
   /** Percent-encoded path without origin and query, such as `/_matrix/client/v3/sync`. */
   readonly path: string;
-  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  /** Template of the path, the label of metrics for an endpoint that the library does not know. @default none */
+  readonly template?: string | undefined;
+  readonly query?: Readonly<Record<string, QueryValue | undefined>>;
   readonly body?: unknown;
   /** Session whose access token is sent. If the homeserver rejects the token, it is renewed once and the request resent. */
   readonly session?: Session;
@@ -100,13 +105,13 @@ export class HomeserverHttp {
     schema: Schema,
     request: HttpRequest,
   ): Promise<StatusAndBody<Schema>> {
-    const { session, signal, operation, method, path, repeatable = method !== 'POST' } = request;
+    const { session, signal, operation, method, path, template, repeatable = method !== 'POST' } = request;
     const send = (accessToken?: string): Promise<StatusAndBody<Schema>> => this.#sendOnce(schema, request, accessToken);
     const attempt = (): ReturnType<typeof send> => (session ? withSession(session, request, send) : send());
     return withRetries(attempt, { ...defaultRetryPolicy, ...request.retry }, this.#context.clock, signal, operation, {
       // After a rate limit or a refused connection the homeserver has done nothing. After a lost response it may have.
       ...(!repeatable && { mayRepeat: wasNotCarriedOut }),
-      onRepeat: () => this.#context.diagnostics.publish('requestRepeated', { method, path }),
+      onRepeat: () => this.#context.diagnostics.publish('requestRepeated', { method, path, template }),
     });
   }
 
@@ -188,8 +193,10 @@ function isHomeserverUrl(value: unknown): boolean {
 function queryString(query: HttpRequest['query'] = {}): string {
   const params: string[] = [];
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined)
-      params.push(`${encodeURIComponent(name)}=${encodeURIComponent(String(value).toWellFormed())}`);
+    for (const one of [value].flat()) {
+      if (one !== undefined)
+        params.push(`${encodeURIComponent(name)}=${encodeURIComponent(String(one).toWellFormed())}`);
+    }
   }
   return params.length === 0 ? '' : `?${params.join('&')}`;
 }

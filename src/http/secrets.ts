@@ -1,4 +1,4 @@
-const SECRET_FIELDS = ['password', 'refresh_token', 'access_token'];
+const SECRET_FIELDS = ['password', 'new_password', 'token', 'refresh_token', 'access_token'];
 
 /** Shorter values are not treated as secrets, because replacing them would make messages unreadable. */
 const MIN_LENGTH = 4;

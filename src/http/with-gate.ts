@@ -9,6 +9,8 @@ interface GatedRequest extends AdmissionRequest {
   readonly method: string;
   /** Without origin and query. */
   readonly path: string;
+  /** Template of the path, for an endpoint that the library does not know. */
+  readonly template?: string | undefined;
   /**
    * Called when the gate has admitted the request, just before it is sent, at each attempt. If it rejects, nothing is sent.
    * For what may have changed while the request waited.
@@ -31,7 +33,7 @@ interface Exchange<Answer extends { readonly status: number }, Result> {
 /** Sends one request when the gate admits it. Tells the gate how it ended, and publishes it. */
 export async function withGate<Answer extends { readonly status: number }, Result>(
   { clock, gate, diagnostics }: Pick<Context, 'clock' | 'diagnostics'> & { readonly gate: RequestGate },
-  { method, path, beforeSend, ...request }: GatedRequest,
+  { method, path, template, beforeSend, ...request }: GatedRequest,
   { send, read, isFault = wasNotEndedOnPurpose }: Exchange<Answer, Result>,
 ): Promise<Result> {
   const { operation, userId, priority, signal } = request;
@@ -43,7 +45,7 @@ export async function withGate<Answer extends { readonly status: number }, Resul
   };
   const ended = (result: RequestResult, status: number | undefined): void => {
     const durationMs = sentAt === undefined ? undefined : clock.now() - sentAt;
-    diagnostics.publish('request', { method, path, result, status, durationMs });
+    diagnostics.publish('request', { method, path, template, result, status, durationMs });
   };
   try {
     throwIfAborted(signal, operation);

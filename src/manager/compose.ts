@@ -190,8 +190,11 @@ export function compose(options: MatrixClientManagerOptions) {
     /** Ends the export of the gauges. */
     unregisterGauges: telemetry.observeGauges(gauges),
     transport,
+    http,
     gate,
     homeserverCheck,
+    /** Undefined without the option `admin`. */
+    adminHttp,
     /** Undefined without the option `admin`. */
     adminApi,
     accounts,

@@ -35,6 +35,7 @@ import type { ConnectOptions } from '../users/connect-options.js';
 import type { Connection } from '../users/connection.js';
 import { startClientSchema } from '../users/start-client-options.js';
 import type { StartClientOptions } from '../users/start-client-options.js';
+import { sendApplicationRequest } from './application-request.js';
 import { compose } from './compose.js';
 import type { Parts } from './compose.js';
 import type { DeadLetter } from './dead-letters.js';
@@ -45,6 +46,8 @@ import { checkHealth } from './health.js';
 import type { Health } from './health.js';
 import type { ManagerStats } from './gauges.js';
 import type { MatrixClientManagerOptions } from './options.js';
+import { requestSchema } from './request-options.js';
+import type { RequestOptions } from './request-options.js';
 import { shutDown } from './shutdown.js';
 
 /**
@@ -307,6 +310,20 @@ export class MatrixClientManager implements AsyncDisposable {
     const read = this.#read('sendReadReceipt()', sendReadReceiptSchema, options);
     const { calls, receipts } = this.#parts;
     await calls.runAs(read.userId, (caller, signal) => receipts.send(caller, read, signal), read.signal);
+  }
+
+  /**
+   * Makes any other request to the homeserver, with the session of a user or of the admin. Resolves to the JSON of the
+   * response. Starts no client, and encrypts nothing: send messages with {@link sendMessage}. A POST is not repeated once
+   * the homeserver may have carried it out. Throws `INVALID_OPTIONS`, `FORBIDDEN`, `NOT_FOUND`, `CLIENT_NOT_STARTED`
+   * (unknown user).
+   *
+   * @example
+   * const path = '/_matrix/client/v3/rooms/{roomId}/aliases';
+   * const answer = await manager.request({ userId, method: 'GET', path, pathParams: { roomId } });
+   */
+  async request(options: RequestOptions): Promise<unknown> {
+    return sendApplicationRequest(this.#parts, this.#read('request()', requestSchema, options));
   }
 
   /** Events for which a callback failed `callbackAttempts` times, oldest first; at most 1,000. */

@@ -3,7 +3,7 @@ import type { ClientEventType, Provenance } from '../core/client-event.js';
 import type { RequestResult, SyncKind } from '../core/diagnostic-messages.js';
 import type { Diagnostics } from '../core/diagnostics.js';
 import { isManagerError } from '../core/errors.js';
-import { endpointOf } from './endpoint.js';
+import type { EndpointLabels } from './endpoint-labels.js';
 import { errorType } from './spans.js';
 
 /**
@@ -107,7 +107,7 @@ const channels = new Map(diagnosticsChannels.map((name) => [name, channel(name)]
  * Publishes the manager's messages on the channels that have subscribers. Node reports an error of a subscriber as
  * uncaught.
  */
-export function publishOnChannels(diagnostics: Diagnostics): void {
+export function publishOnChannels(diagnostics: Diagnostics, endpoints: EndpointLabels): void {
   diagnostics.subscribe('clientStart', ({ userId }, end, durationMs) =>
     publish('matrix-client-manager:client.start', () => {
       const start = { userId, resumed: end.result?.resumed ?? false, durationMs };
@@ -131,9 +131,10 @@ export function publishOnChannels(diagnostics: Diagnostics): void {
       return { userId, roomId, ...id, type, provenance, attempt, outcome: result, durationMs };
     }),
   );
-  diagnostics.subscribe('request', (request) =>
+  diagnostics.subscribe('request', ({ template, ...request }) =>
     publish('matrix-client-manager:request', () => {
-      return { ...request, endpoint: endpointOf(request.path), durationMs: request.durationMs ?? 0 };
+      const endpoint = endpoints.labelOf({ path: request.path, template });
+      return { ...request, endpoint, durationMs: request.durationMs ?? 0 };
     }),
   );
   diagnostics.subscribe('checkpoint', ({ userId }, { outcome }, durationMs) =>

@@ -234,7 +234,7 @@ export const instruments = {
   requests: counter(
     'matrix.request.count',
     '{request}',
-    'Requests to the homeserver, by endpoint template (other for unknown ones), status class (such as 2xx; none without a response) and result (ok, rate-limited, transient, unauthorised, aborted, permanent; unavailable if not sent because the homeserver is down)',
+    'Requests to the homeserver, by endpoint template (also those of request(), 100 of them; other for the rest), status class (such as 2xx; none without a response) and result (ok, rate-limited, transient, unauthorised, aborted, permanent; unavailable if not sent because the homeserver is down)',
     { method: [], endpoint: [], status: [], result: [] },
   ),
   requestDuration: duration(

@@ -3,7 +3,8 @@ import { clientEventTypes } from '../core/client-event.js';
 import type { RequestResult, TraceName } from '../core/diagnostic-messages.js';
 import type { Diagnostics } from '../core/diagnostics.js';
 import type { SafeMeter } from './contained.js';
-import { endpointOf, methodOf, statusClass } from './endpoint.js';
+import { methodOf, statusClass } from './endpoint.js';
+import type { EndpointLabels } from './endpoint-labels.js';
 import { provenances } from './instruments.js';
 import { makeSeries } from './series.js';
 import type { Count, Durations } from './series.js';
@@ -17,7 +18,12 @@ export interface RecordedMetrics {
 }
 
 /** Records the metrics of one manager. @param common - labels of all metrics */
-export function recordMetrics(diagnostics: Diagnostics, meter: SafeMeter, common: Attributes): RecordedMetrics {
+export function recordMetrics(
+  diagnostics: Diagnostics,
+  meter: SafeMeter,
+  common: Attributes,
+  endpoints: EndpointLabels,
+): RecordedMetrics {
   const series = makeSeries(meter, common);
   const events = fromNames(clientEventTypes, (type) =>
     fromNames(provenances, (provenance) => series.events.at(type, provenance)),
@@ -70,13 +76,13 @@ export function recordMetrics(diagnostics: Diagnostics, meter: SafeMeter, common
     const succeeded = end.outcome === 'ok' && (end.result.created ? 'created' : 'existing');
     series.provisionDuration.at(succeeded || 'failed').record(durationMs);
   });
-  diagnostics.subscribe('request', ({ method, path, status, result, durationMs }) => {
-    const endpoint = endpointOf(path);
+  diagnostics.subscribe('request', ({ method, status, result, durationMs, ...request }) => {
+    const endpoint = endpoints.labelOf(request);
     series.requests.at(methodOf(method), endpoint, statusClass(status), result).add();
     if (durationMs !== undefined) series.requestDuration.at(methodOf(method), endpoint, result).record(durationMs);
   });
-  diagnostics.subscribe('requestRepeated', ({ method, path }) => {
-    series.retries.at(methodOf(method), endpointOf(path)).add();
+  diagnostics.subscribe('requestRepeated', ({ method, ...request }) => {
+    series.retries.at(methodOf(method), endpoints.labelOf(request)).add();
   });
   diagnostics.subscribe('homeserver', ({ state }) => {
     if (state === 'down' && !isDown) series.outages.at().add();

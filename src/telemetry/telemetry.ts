@@ -2,6 +2,7 @@ import { metrics } from '@opentelemetry/api';
 import type { Attributes, MeterProvider, TracerProvider } from '@opentelemetry/api';
 import type { Diagnostics } from '../core/diagnostics.js';
 import { publishOnChannels } from './channels.js';
+import { EndpointLabels } from './endpoint-labels.js';
 import { safeMeter } from './contained.js';
 import type { SafeMeter } from './contained.js';
 import { observeGauges } from './gauges.js';
@@ -30,9 +31,10 @@ export class Telemetry {
     const { serverAddress, meterProvider = metrics.getMeterProvider(), tracerProvider } = options;
     this.#common = { 'server.address': serverAddress };
     this.#meter = safeMeter(meterProvider);
-    this.#recorded = recordMetrics(diagnostics, this.#meter, this.#common);
+    const endpoints = new EndpointLabels();
+    this.#recorded = recordMetrics(diagnostics, this.#meter, this.#common, endpoints);
     diagnostics.makeSpansWith(openTelemetrySpans(serverAddress, tracerProvider));
-    publishOnChannels(diagnostics);
+    publishOnChannels(diagnostics, endpoints);
   }
 
   /** Reads counts and durations since the manager was made. */

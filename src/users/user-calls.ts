@@ -83,8 +83,8 @@ export class UserCalls {
   }
 
   /**
-   * Runs `use` with the session to read as the user, and with their client if it runs. Starts no client. Without a
-   * `userId` the admin reads.
+   * Runs `use` with the session of the user, and with their client if it runs. Starts no client. Without a `userId` the
+   * session is that of the admin.
    */
   readAs<T>(userId: string | undefined, use: CallBody<T>, signal?: AbortSignal): Promise<T> {
     return this.#options.lifecycle.run(
@@ -133,7 +133,8 @@ export class UserCalls {
     const { accounts, adminSession, registry } = this.#options;
     if (userId === undefined) {
       if (adminSession) return { session: adminSession };
-      const message = 'expected `userId`: without it the account of the option `admin` reads, and the manager has none';
+      const message =
+        'expected `userId`: without it the call is made by the account of the option `admin`, and there is none';
       throw invalidOptions(message);
     }
     const userSession = registry.get(userId);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll } from 'vitest';
 import { FakeHomeserver } from '../../src/testing/index.js';
+import { applicationRequests } from './application-requests.js';
 import { connections } from './connections.js';
 import { mainJob } from './main-job.js';
 
@@ -9,3 +10,4 @@ afterAll(() => fake.close());
 
 mainJob('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 connections('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
+applicationRequests('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));

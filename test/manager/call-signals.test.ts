@@ -35,6 +35,8 @@ const calls: Record<string, Call> = {
   getRoomMessages: ({ manager, userId, roomId, signal }) => manager.getRoomMessages({ userId, roomId, signal }),
   downloadFile: ({ manager, userId, signal }) =>
     manager.downloadFile({ userId, content: { body: 'x', url: 'mxc://hs.test/x' }, signal }),
+  request: ({ manager, userId, signal }) =>
+    manager.request({ userId, method: 'GET', path: '/_matrix/client/v3/joined_rooms', signal }),
   provisionUser: ({ manager, signal }) => manager.provisionUser({ username: 'carol', signal }),
   'admin.getUser': ({ manager, userId, signal }) => manager.admin.getUser(userId, { signal }),
   'admin.listUsers': ({ manager, signal }) => manager.admin.listUsers({ signal }),
@@ -56,7 +58,7 @@ const ofTheClient = [
   'resetIdentity',
 ];
 const sends = ['sendMessage', 'durable', 'sendFile', 'sendTyping', 'sendReadReceipt'];
-const reads = ['getRoomMessages', 'downloadFile'];
+const reads = ['getRoomMessages', 'downloadFile', 'request'];
 
 function setUp(options: Partial<MatrixClientManagerOptions> = {}) {
   const on = managerOnFake(options);
