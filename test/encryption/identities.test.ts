@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
 import { identityResets } from './support/identity-resets.js';
-import { identities, managedIdentities, trustPolicies } from './support/identities.js';
+import { identities, interruptedResets, managedIdentities, trustPolicies } from './support/identities.js';
 
 const target = async (): Promise<FakeHomeserver> => new FakeHomeserver();
 
@@ -19,4 +19,8 @@ describe('identities of the users of a manager, on the fake homeserver', () => {
 
 describe('a reset of the identity, on the fake homeserver', () => {
   identityResets(it, expect, target);
+});
+
+describe('an interrupted reset of the identity, on the fake homeserver', () => {
+  interruptedResets(it, expect, target);
 });

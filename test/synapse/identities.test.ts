@@ -1,6 +1,12 @@
 import { describe, expect, inject, it } from 'vitest';
 import { identityResets } from '../encryption/support/identity-resets.js';
-import { identities, interruptedSetUps, managedIdentities, trustPolicies } from '../encryption/support/identities.js';
+import {
+  identities,
+  interruptedResets,
+  interruptedSetUps,
+  managedIdentities,
+  trustPolicies,
+} from '../encryption/support/identities.js';
 
 const target = async () => inject('synapse');
 
@@ -14,6 +20,10 @@ describe('trust, on Synapse', () => {
 
 describe('set-ups cut short, on Synapse', () => {
   interruptedSetUps(it, expect, target);
+});
+
+describe('resets cut short, on Synapse', () => {
+  interruptedResets(it, expect, target);
 });
 
 describe('identities of the users of a manager, on Synapse', () => {

@@ -3,6 +3,7 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { orAborted } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
+import { isManagerError } from '../../core/errors.js';
 import type { MatrixClientManagerError } from '../../core/errors.js';
 import { cryptoBackend, hasPrivateKeys } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
@@ -15,6 +16,8 @@ import {
   setUpFailure,
 } from '../../encryption/identity/identity-failures.js';
 import type { AuthUploadDeviceSigningKeys, IdentitySettings } from '../../encryption/identity/identity-options.js';
+import { UnfinishedReset } from '../../encryption/identity/unfinished-reset.js';
+import type { Reset } from '../../encryption/identity/unfinished-reset.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
 import {
   backupSecret,
@@ -44,8 +47,8 @@ export interface IdentityOptions extends IdentitySettings {
   readonly matrixClient: MatrixClient;
   /** Makes a call of the crypto library whose changes are stored before its result is used. */
   readonly run: MachineGuard['run'];
-  /** Stores whether a restore from the key backup was started and has not ended: a crash may interrupt it. */
-  readonly device: Pick<DeviceStore, 'restorePending' | 'setRestorePending'>;
+  /** Stores whether a restore from the key backup or a reset was started and has not ended: a crash may interrupt it. */
+  readonly device: Pick<DeviceStore, 'restorePending' | 'setRestorePending' | 'readReceived' | 'writeReceived'>;
   /** Called when the cross-signing keys are set up. The key backup is set up after that. */
   readonly onIdentityReady?: () => void;
   /** Called with the public master key of new keys before they are published. The homeserver may refuse them. */
@@ -70,6 +73,7 @@ export class Identity {
   readonly #deviceId: string;
   readonly #secrets: SecretStorageAccess;
   readonly #backup: KeyBackup;
+  readonly #unfinishedReset: UnfinishedReset;
   #lastStep: Promise<unknown> = Promise.resolve();
   #hasSecrets = false;
   #recoveryKeyNeeded = false;
@@ -102,6 +106,7 @@ export class Identity {
       secrets: this.#secrets,
       openStorage: () => this.#unlockOrCreateStorage(),
     });
+    this.#unfinishedReset = new UnfinishedReset(options.device);
     applyTrust(crypto, trust, () => this.isSigned());
   }
 
@@ -149,20 +154,7 @@ export class Identity {
     const of = { userId: this.#userId, clock: this.#context.clock };
     const bounded = authenticate && boundedAuthentication(of, authenticate);
     try {
-      await this.#runExclusively(async () => {
-        const hadKeys = await hasPrivateKeys(this.#backend);
-        const oldKeyId = await this.#matrixClient.secretStorage.getDefaultKeyId();
-        await this.#createStorage(); // holds the present keys, as far as the device has them
-        try {
-          await this.#createCrossSigningKeys(bounded);
-        } catch (error) {
-          await this.#keepIdentity(hadKeys, oldKeyId).catch(() => {}); // the next set-up does the same, except for the old storage
-          throw error;
-        }
-        await this.#ensureSigned();
-        if (this.#options.keyBackup) await this.#backup.create();
-        this.#hasSecrets = true;
-      }, signal);
+      await this.#runExclusively(() => this.#replaceIdentity(bounded), signal);
       this.#failure = undefined;
       this.#recoveryKeyNeeded = false;
       this.#isComplete = true;
@@ -239,6 +231,8 @@ export class Identity {
   async #ensureConfigured(): Promise<void> {
     const { crossSigning, keyBackup } = this.#options;
     this.#secrets.refresh();
+    const reset = await this.#unfinishedReset.get();
+    if (reset && crossSigning) await this.#completeReset(reset);
     if (crossSigning) await this.#ensureCrossSigning();
     this.#options.onIdentityReady?.();
     if (keyBackup) await this.#backup.ensure();
@@ -252,6 +246,61 @@ export class Identity {
       await this.#crypto.bootstrapSecretStorage({}); // adds what is missing
     }
     this.#hasSecrets = await this.#secrets.has(...requiredSecrets);
+    if (reset) await this.#unfinishedReset.set(undefined);
+  }
+
+  async #replaceIdentity(authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
+    const hadKeys = await hasPrivateKeys(this.#backend);
+    const oldKeyId = await this.#matrixClient.secretStorage.getDefaultKeyId();
+    const from = await this.#masterKey();
+    const noteReset = (to?: string) =>
+      this.#unfinishedReset.set(from === undefined ? from : { from, ...(to && { to }) });
+    await this.#createStorage(() => noteReset()); // holds the present keys, as far as the device has them
+    try {
+      await this.#createCrossSigningKeys(authenticate, noteReset);
+    } catch (error) {
+      // The next set-up does the same. If there is still a note then, it completes the reset instead.
+      const kept = this.#keepIdentity(hadKeys, oldKeyId).then(() => this.#unfinishedReset.set(undefined));
+      await kept.catch(() => {});
+      throw error;
+    }
+    await this.#endReset();
+  }
+
+  /** Makes the keys that a reset has published complete. */
+  async #endReset(): Promise<void> {
+    await this.#ensureSigned();
+    if (this.#options.keyBackup) await this.#backup.create();
+    this.#hasSecrets = true;
+    await this.#unfinishedReset.set(undefined);
+  }
+
+  /**
+   * Goes on with a reset that was interrupted, unless another client has replaced the keys meanwhile. If the reset has not
+   * published new keys, it is repeated, but only if the application's recovery key leads to no private keys.
+   */
+  async #completeReset({ from, to }: Reset): Promise<void> {
+    await this.#crypto.userHasCrossSigningKeys(this.#userId, true); // also drops private keys that were not published
+    const masterKey = await this.#masterKey();
+    if (masterKey === to && (await hasPrivateKeys(this.#backend))) {
+      await this.#unlockOrCreateStorage();
+      await this.#storePrivateKeys();
+      await this.#endReset();
+    } else if (masterKey === from && (await this.#isUnrecoverable())) {
+      await this.#replaceIdentity();
+    }
+  }
+
+  /** Whether the recovery key of the application leads to no private keys. False if it gives none at present. */
+  async #isUnrecoverable(): Promise<boolean> {
+    const hasStorage = (await this.#matrixClient.secretStorage.getDefaultKeyId()) !== null;
+    try {
+      if (hasStorage && !(await this.#secrets.canUnlock())) return false;
+    } catch (error) {
+      if (isManagerError(error, 'ENCRYPTION_RECOVERY_KEY')) return true;
+      throw error;
+    }
+    return !((await hasPrivateKeys(this.#backend)) || (await this.#secrets.has(...crossSigningSecrets)));
   }
 
   async #ensureCrossSigning(): Promise<void> {
@@ -287,7 +336,8 @@ export class Identity {
     await this.#createStorage();
   }
 
-  async #createStorage(): Promise<void> {
+  /** @param onKeyStored - called when the application has the new recovery key, before it is used */
+  async #createStorage(onKeyStored?: () => Promise<void>): Promise<void> {
     const newKey = await this.#crypto.createRecoveryKeyFromPassphrase();
     const { privateKey, encodedPrivateKey = '' } = newKey;
     const { clock } = this.#context;
@@ -295,6 +345,7 @@ export class Identity {
     const storeKey = (): void | Promise<void> => this.#options.onRecoveryKey(userId, encodedPrivateKey);
     await this.#secrets.keepPreviousKey(privateKey);
     await callApplication({ userId, clock }, 'onRecoveryKey', storeKey, secrets);
+    await onKeyStored?.();
     this.#secrets.useKey(privateKey);
     await this.#crypto.bootstrapSecretStorage({
       createSecretStorageKey: async () => newKey,
@@ -302,7 +353,11 @@ export class Identity {
     });
   }
 
-  async #createCrossSigningKeys(authenticate = this.#options.authenticate): Promise<void> {
+  /** @param onCreated - called with the public master key before it is published */
+  async #createCrossSigningKeys(
+    authenticate = this.#options.authenticate,
+    onCreated?: (masterKey: string) => Promise<void>,
+  ): Promise<void> {
     const { olmMachine, outgoingRequestProcessor } = this.#backend;
     // New ones also where a crash prevented the last ones from being published.
     const created = await olmMachine.bootstrapCrossSigning(true);
@@ -310,6 +365,7 @@ export class Identity {
     const { master_key: made } = JSON.parse(created.uploadSigningKeysRequest.body) as { master_key: { keys: unknown } };
     const masterKey = masterKeyOf(made);
     await this.#options.onKeysCreated?.(masterKey);
+    await onCreated?.(masterKey);
     // The SDK replaces the stored keys before it publishes the new ones, which the homeserver may refuse.
     await this.#secrets.markReplaced(masterKey);
     try {

@@ -124,9 +124,11 @@ export function identities(
       before.push(await published(bob));
       app.key = key;
     };
-    const identity = app.identity(b.client, { onRecoveryKey });
+    const recoveryKey = vi.fn<IdentityOptions['recoveryKey']>(() => app.key);
+    const identity = app.identity(b.client, { onRecoveryKey, recoveryKey });
     expect(await identity.status()).toMatchObject({ crossSigned: false, secretStorage: false });
     await identity.setUp(signal);
+    expect(recoveryKey).not.toHaveBeenCalled();
     expect(before).toEqual([nothing]);
     const { masterKey, defaultKey, backup } = await published(bob);
     expect(masterKey).toBeDefined();
@@ -715,6 +717,7 @@ function mortal(target: HomeserverTarget, n: number, afterIt: boolean) {
       killed.abort();
     }
     if (!killed.signal.aborted) return base(input, init);
+    init?.signal?.throwIfAborted();
     return new Promise((_resolve, reject) => {
       init?.signal?.addEventListener('abort', () => reject(init.signal?.reason as Error));
     });
@@ -756,6 +759,61 @@ export function interruptedSetUps(
   });
 }
 
+/** A process killed at each step of a reset in turn, by a user whose recovery key is lost. */
+export function interruptedResets(
+  it: typeof vitestIt,
+  expect: typeof vitestExpect,
+  target: () => Promise<HomeserverTarget>,
+): void {
+  it.each([
+    { after: false, hasPrivateKeys: false },
+    { after: true, hasPrivateKeys: false },
+    { after: false, hasPrivateKeys: true },
+    { after: true, hasPrivateKeys: true },
+  ])('is made up for by the next start: %o', async ({ after, hasPrivateKeys }) => {
+    const world = new World(await target());
+    let steps = 0;
+    for (let interrupted = true; interrupted; steps++) {
+      const bob = await world.newUser();
+      const app = new Application();
+      let [store, device, user] = [await openStore(), deviceInMemory(), bob];
+      const stores = [store];
+      const before = await run(world.target, store, bob);
+      await app.identity(before.client, { device }).setUp(signal);
+      await before.stop();
+      app.key = undefined;
+      if (!hasPrivateKeys) {
+        [store, device, user] = [await openStore(), deviceInMemory(), await bob.logInAgain()];
+        stores.push(store);
+      }
+      const life = mortal(world.target, steps, after);
+      const first = await run(life.target, store, user);
+      await app
+        .identity(first.client, { device })
+        .reset(life.killed, passwordOf(bob))
+        .catch(() => {});
+      interrupted = life.killed.aborted;
+      await first.stop();
+      const second = await run(world.target, store, user);
+      const identity = app.identity(second.client, { device, authenticate: passwordOf(bob) });
+      await identity.setUp(signal);
+      const expected = { crossSigned: true, secretStorage: true, backup: { enabled: true }, recoveryKeyNeeded: false };
+      const status = await identity.status();
+      expect(status.failure, `step ${steps}`).toBeUndefined();
+      expect(status, `step ${steps}`).toMatchObject(expected);
+      const tablet = await newDevice(world.target, bob);
+      const restored = app.identity(tablet.running.client);
+      await restored.setUp(signal);
+      expect(await restored.status(), `new device after step ${steps}`).toMatchObject(expected);
+      const now = await published(bob);
+      await identity.setUp(signal);
+      expect(await published(bob), 'nothing is replaced again').toEqual(now);
+      await closeAll([...stores, tablet.store], second, tablet.running);
+    }
+    expect(steps).toBeGreaterThan(9);
+  });
+}
+
 /** Proves to the homeserver that it is the user. */
 function passwordOf({ userId, password }: TestUser): IdentityOptions['authenticate'] {
   return async (makeRequest) => {
@@ -766,8 +824,11 @@ function passwordOf({ userId, password }: TestUser): IdentityOptions['authentica
 }
 
 function deviceInMemory(): IdentityOptions['device'] {
+  const records = new Map<string, Uint8Array>();
   const device = {
     restorePending: false,
+    readReceived: async (name: string) => records.get(name),
+    writeReceived: async (name: string, record: Uint8Array) => void records.set(name, record),
     setRestorePending: async (pending: boolean): Promise<void> => {
       device.restorePending = pending;
     },
