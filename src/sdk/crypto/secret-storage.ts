@@ -133,6 +133,7 @@ export class SecretStorageAccess {
    * opens the present secret storage if no other one takes its place, because of a crash or a refusal of the homeserver.
    */
   async keepPreviousKey(newKey: Key): Promise<void> {
+    if ((await this.#matrixClient.secretStorage.getDefaultKeyId()) === null) return;
     const key = await this.#recoveryKey().catch(() => undefined); // without a usable key there is none to keep
     if (!key) return;
     const type = previousKeyType(newKey);
