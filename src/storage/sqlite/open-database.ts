@@ -7,7 +7,8 @@ import type { Logger } from '../../core/logger.js';
 import type { NormalizedSqliteOptions } from '../sqlite-storage-options.js';
 import type { Layout } from './layout.js';
 import { migrate, probeLayout } from './layout.js';
-import { reportCorruption, setAside } from './report-corruption.js';
+import { reportCorruption } from './report-corruption.js';
+import { noteReported, setAside, takeUnreported } from './set-aside.js';
 import { lockedError, lockFile } from './file-lock.js';
 import { LogSync } from './log-sync.js';
 import { createKeyring, openKeyring } from './keyring.js';
@@ -62,12 +63,14 @@ export function openDatabase(options: OpenOptions, layout: Layout = storageLayou
 }
 
 function openOrReplaceDamaged(path: string, options: OpenOptions, layout: Layout): OpenDatabase {
+  const unreported = takeUnreported(path);
+  if (unreported) reportCorruption(options, { scope: 'file', path, ...unreported });
   try {
     return openOnce(path, options, layout);
   } catch (error) {
     if (!(error instanceof DamagedFileError)) throw error;
-    const movedTo = setAside(path, options.clock.now());
-    reportCorruption(options, { scope: 'file', path, reason: error.message, movedTo });
+    reportCorruption(options, { scope: 'file', path, ...setAside(path, error.message, options.clock.now()) });
+    noteReported(path);
     return openOnce(path, options, layout);
   }
 }

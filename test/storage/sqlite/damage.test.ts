@@ -1,4 +1,4 @@
-import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -8,6 +8,7 @@ import { sqliteStorage } from '../../../src/storage/sqlite-storage.js';
 import type { CorruptionInfo } from '../../../src/storage/sqlite-storage-options.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
 import { MemoryLogger } from '../../../src/testing/memory-logger.js';
+import { runChild } from '../children/run-child.js';
 import { temporaryFolder } from '../temporary-folder.js';
 import { query, tamper } from './sqlite-file.js';
 
@@ -176,14 +177,59 @@ describe.each<[string, () => number]>([
 describe('a damaged file', () => {
   it('is set aside whole, also if the process ended between the file and its log', async () => {
     const path = join(temporaryFolder(), 'storage.sqlite');
-    writeFileSync(`${path}.corrupt-20200101T000000000Z`, 'an older one');
-    writeFileSync(`${path}.corrupt-20200101T000000000Z-wal`, 'its log');
-    writeFileSync(`${path}.corrupt-20210101T000000000Z`, 'the file');
+    const movedTo = `${path}.corrupt-20210101T000000000Z`;
+    writeFileSync(`${path}.damaged`, JSON.stringify({ reason: 'a lost page', movedTo }));
+    writeFileSync(movedTo, 'the file');
     writeFileSync(`${path}-wal`, 'the log');
-    const heard: CorruptionInfo[] = [];
-    await sqliteStorage({ path, secret, onCorruption: (info) => heard.push(info) }).close();
-    expect(heard).toMatchObject([{ scope: 'file', path, movedTo: `${path}.corrupt-20210101T000000000Z` }]);
-    expect(readFileSync(`${path}.corrupt-20210101T000000000Z-wal`, 'utf8')).toBe('the log');
+    const { storage, heard } = listening(path);
+    await storage.close();
+    expect(heard).toEqual([{ scope: 'file', path, movedTo, reason: 'a lost page' }]);
+    expect(readFileSync(`${movedTo}-wal`, 'utf8')).toBe('the log');
+  });
+
+  it('is reported by the next start if the process ended before the report, and once', async () => {
+    const path = join(temporaryFolder(), 'storage.sqlite');
+    writeFileSync(path, 'not a database at all '.repeat(500));
+    const child = runChild('open-damaged.ts', [path]);
+    await child.end();
+    expect(child.process.signalCode).toBe('SIGKILL');
+    expect(existsSync(path)).toBe(false);
+    const { storage, heard } = listening(path);
+    await storage.close();
+    const movedTo = expect.stringMatching(/[.]corrupt-\d{8}T\d+Z$/) as string;
+    expect(heard).toEqual([{ scope: 'file', path, movedTo, reason: expect.any(String) }]);
+    const again = listening(path);
+    await again.storage.close();
+    expect(again.heard).toEqual([]);
+  });
+
+  it('does not keep an application from starting that ends at its report', async () => {
+    const path = join(temporaryFolder(), 'storage.sqlite');
+    writeFileSync(path, 'not a database at all '.repeat(500));
+    for (let n = 0; n < 2; n++) {
+      await runChild('open-damaged.ts', [path, 'exit']).end();
+      expect(existsSync(path)).toBe(false);
+    }
+    const { storage, heard } = listening(path);
+    await storage.close();
+    expect(heard).toEqual([]);
+  });
+
+  it.each([
+    ['cut short', '{"reason":"a lo'],
+    [
+      'of a move that had not begun',
+      JSON.stringify({ reason: 'x', movedTo: 'storage.sqlite.corrupt-20210101T000000000Z' }),
+    ],
+    ['that names another file', JSON.stringify({ reason: 'x', movedTo: '/etc/hostname' })],
+    ['of another type', '[null]'],
+  ])('is not reported because of a note %s', async (_how, note) => {
+    const path = join(temporaryFolder(), 'storage.sqlite');
+    writeFileSync(`${path}.damaged`, note);
+    const { storage, heard } = listening(path);
+    await storage.close();
+    expect(heard).toEqual([]);
+    expect(existsSync(`${path}.damaged`)).toBe(false);
   });
 
   it.each([
