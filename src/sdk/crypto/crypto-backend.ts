@@ -255,11 +255,6 @@ export interface WasmUserId {
   toString(): string;
 }
 
-/** The class of user ids. Its constructor throws on an id that the crypto library does not accept. */
-export function wasmUserIdClass({ olmMachine }: Pick<CryptoBackend, 'olmMachine'>): new (id: string) => WasmUserId {
-  return olmMachine.userId.constructor as new (id: string) => WasmUserId;
-}
-
 /** `RequestType.KeysUpload` of the SDK's WebAssembly. */
 export const KEYS_UPLOAD = 0;
 /** `RequestType.KeysQuery` of the SDK's WebAssembly. */

@@ -4,27 +4,28 @@ import { withheldReasons } from '../../core/withheld-keys.js';
 import type { KeysWithheld, WithheldReason } from '../../core/withheld-keys.js';
 import type { WithheldDevices } from '../../encryption/withheld-devices.js';
 import type { DeviceName, KeyShare, ToldDevice } from '../../encryption/withheld-record.js';
-import { wasmUserIdClass } from './crypto-backend.js';
 import { deviceEntries } from './key-claims.js';
 import type { ByDevice } from './key-claims.js';
 import type { CryptoBackend, ToDeviceRequest, WasmDeviceId } from './crypto-backend.js';
+import { wasmUserId } from './wasm-user-id.js';
 
 /** Returns what tells whether the user's client knows a device. */
 export function deviceCheck({
   olmMachine,
 }: Pick<CryptoBackend, 'olmMachine'>): (device: DeviceName) => Promise<boolean> {
-  const UserId = wasmUserIdClass({ olmMachine });
   const DeviceId = olmMachine.deviceId.constructor as new (id: string) => WasmDeviceId;
   return async ({ userId, deviceId }) => {
-    const ids = [new UserId(userId), new DeviceId(deviceId)] as const;
+    const user = wasmUserId({ olmMachine }, userId);
+    if (!user) return false;
+    const id = new DeviceId(deviceId);
     try {
-      const device = await olmMachine.getDevice(...ids);
+      const device = await olmMachine.getDevice(user, id);
       device?.free(); // otherwise it keeps the client in memory
       return device !== undefined;
     } catch {
       return true;
     } finally {
-      for (const id of ids) id.free();
+      for (const one of [user, id]) one.free();
     }
   };
 }

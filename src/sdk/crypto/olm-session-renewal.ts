@@ -6,12 +6,12 @@ import { isObject } from '../../core/raw-event.js';
 import { RecentMap } from '../../core/recent-map.js';
 import type { OlmRecoveries, OlmRecovery } from '../../encryption/olm-recoveries.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
-import { wasmUserIdClass } from './crypto-backend.js';
-import type { CryptoBackend, WasmDevice, WasmDeviceId, WasmUserId } from './crypto-backend.js';
+import type { CryptoBackend, WasmDevice, WasmDeviceId } from './crypto-backend.js';
 import { KeyResponses } from './key-responses.js';
 import { byDevice, claimedDevices, claimOnly } from './key-claims.js';
 import type { DeviceEntry } from './key-claims.js';
 import type { ClientCrypto } from './open-crypto.js';
+import { wasmUserId } from './wasm-user-id.js';
 
 export interface OlmSessionRenewalOptions {
   readonly crypto: CryptoBackend;
@@ -139,7 +139,7 @@ export class OlmSessionRenewal {
     const now = this.#clock.now();
     const last = this.#queries.get(userId);
     if (last && now < last.until) return last.hasSucceeded;
-    const id = this.#wasmUserId(userId);
+    const id = wasmUserId(this.#options.crypto, userId);
     if (!id) return true; // there is no such user
     this.#queries.set(userId, { until: now + FAILED_QUERY_PERIOD_MS, hasSucceeded: false });
     try {
@@ -155,7 +155,7 @@ export class OlmSessionRenewal {
 
   /** Ids of the user's devices that have no Olm session. */
   async #missingOf(userId: string): Promise<Set<unknown>> {
-    const id = this.#wasmUserId(userId);
+    const id = wasmUserId(this.#options.crypto, userId);
     const request = id && (await this.#missing([id])); // the library frees the id
     const ofUser = (request ? claimedDevices(request) : []).filter(([ownerId]) => ownerId === userId);
     request?.free?.();
@@ -223,7 +223,7 @@ export class OlmSessionRenewal {
   async #encryptDummy({ recovery, deviceId }: Target): Promise<object | undefined> {
     const { run, crypto } = this.#options;
     const DeviceId = crypto.olmMachine.deviceId.constructor as new (id: string) => WasmDeviceId;
-    const userId = this.#wasmUserId(recovery.userId);
+    const userId = wasmUserId(this.#options.crypto, recovery.userId);
     const id = new DeviceId(deviceId);
     let device: WasmDevice | undefined;
     try {
@@ -242,22 +242,13 @@ export class OlmSessionRenewal {
 
   /** Frees the devices afterwards: they hold the memory of the WebAssembly. */
   async #withDevices<T>(userId: string, use: (devices: readonly WasmDevice[]) => T | Promise<T>): Promise<T> {
-    const id = this.#wasmUserId(userId);
+    const id = wasmUserId(this.#options.crypto, userId);
     const list = id && (await this.#options.crypto.olmMachine.getUserDevices(id));
     const devices = list?.devices() ?? [];
     try {
       return await use(devices);
     } finally {
       for (const object of [...devices, list, id]) object?.free();
-    }
-  }
-
-  #wasmUserId(userId: string): WasmUserId | undefined {
-    const UserId = wasmUserIdClass(this.#options.crypto);
-    try {
-      return new UserId(userId);
-    } catch {
-      return undefined; // the homeserver may name any sender
     }
   }
 

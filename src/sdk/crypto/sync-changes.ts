@@ -1,6 +1,7 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { Clock } from '../../core/clock.js';
-import { cryptoBackend, wasmUserIdClass } from './crypto-backend.js';
+import { cryptoBackend } from './crypto-backend.js';
+import { userIdCheck } from './wasm-user-id.js';
 
 /** A sync also makes the library expire verifications (after 10 minutes) and rotate fallback keys (after 7 days). */
 const HOUSEKEEPING_MS = 60_000;
@@ -12,9 +13,9 @@ const HOUSEKEEPING_MS = 60_000;
 export function skipEmptySyncChanges(matrixClient: MatrixClient, clock: Clock): void {
   const crypto = cryptoBackend(matrixClient);
   const process = crypto.processSyncChanges.bind(crypto);
-  const UserId = wasmUserIdClass(crypto); // read once: each access of `olmMachine.userId` allocates an object
-  const validUserIds = (userIds: readonly string[] | undefined): string[] =>
-    (userIds ?? []).filter((id) => isUserId(UserId, id));
+  const isUserId = userIdCheck(crypto);
+  // On an id that it does not accept, the crypto library throws, and the sync's to-device messages are lost.
+  const validUserIds = (userIds: readonly string[] | undefined): string[] => (userIds ?? []).filter(isUserId);
   let lastProcessed: { readonly keys: string; readonly until: number } | undefined;
   crypto.processSyncChanges = async (changes) => {
     const { toDeviceEvents, oneTimeKeysCounts, unusedFallbackKeys } = changes;
@@ -28,14 +29,4 @@ export function skipEmptySyncChanges(matrixClient: MatrixClient, clock: Clock): 
     lastProcessed = { keys, until: clock.now() + HOUSEKEEPING_MS };
     return processed;
   };
-}
-
-/** Whether the crypto library accepts the user id. On another it throws, and the sync's to-device messages are lost. */
-function isUserId(UserId: ReturnType<typeof wasmUserIdClass>, id: string): boolean {
-  try {
-    new UserId(id).free();
-    return true;
-  } catch {
-    return false;
-  }
 }

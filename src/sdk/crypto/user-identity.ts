@@ -1,6 +1,7 @@
-import { hasIdentityChanged, wasmUserIdClass } from './crypto-backend.js';
+import { hasIdentityChanged } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import { masterKeyOf } from './published-keys.js';
+import { wasmUserId } from './wasm-user-id.js';
 
 /** The cross-signing identity of a user, as the crypto library has stored it. */
 export interface UserIdentity {
@@ -16,7 +17,9 @@ export async function userIdentity(
   { olmMachine }: Pick<CryptoBackend, 'olmMachine'>,
   userId: string,
 ): Promise<UserIdentity | undefined> {
-  const identity = await olmMachine.getIdentity(new (wasmUserIdClass({ olmMachine }))(userId));
+  const id = wasmUserId({ olmMachine }, userId);
+  const identity = id && (await olmMachine.getIdentity(id));
+  id?.free();
   if (!identity) return undefined;
   try {
     const masterKey = masterKeyOf(JSON.parse(identity.masterKey) as { keys: unknown });

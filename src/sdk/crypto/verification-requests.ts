@@ -6,7 +6,7 @@ import { abortedError, orAborted, orTimeout } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import { RecentIds } from '../../core/recent-ids.js';
 import type { OnVerificationRequest, VerificationRequested } from '../../encryption/verification-options.js';
-import { cryptoBackend, wasmUserIdClass } from './crypto-backend.js';
+import { cryptoBackend } from './crypto-backend.js';
 import type { CryptoBackend, WasmSas, WasmVerificationRequest } from './crypto-backend.js';
 import { handleLiveEvent } from './live-verification.js';
 import { OfferedVerification } from './offered-verification.js';
@@ -14,6 +14,7 @@ import { hasOtherSignedDevice, queryKeys } from './verification.js';
 import { VerificationLimits } from './verification-limits.js';
 import { readRoomRequest, readToDeviceRequest, sendCancel } from './verification-messages.js';
 import type { AskedVerification, RoomVerificationEvent } from './verification-messages.js';
+import { wasmUserId } from './wasm-user-id.js';
 
 export interface VerificationRequestsOptions {
   /** Its encryption has to be open. */
@@ -252,12 +253,8 @@ export class VerificationRequests {
   /** @param isStart - whether the comparison itself is meant, and not the request for one */
   #find({ otherUserId, transactionId }: AskedVerification, isStart: boolean) {
     const { olmMachine } = this.#crypto;
-    let userId;
-    try {
-      userId = new (wasmUserIdClass(this.#crypto))(otherUserId);
-    } catch {
-      return undefined; // the crypto library does not accept the id
-    }
+    const userId = wasmUserId(this.#crypto, otherUserId);
+    if (!userId) return undefined;
     const found = isStart
       ? olmMachine.getVerification(userId, transactionId)
       : olmMachine.getVerificationRequest(userId, transactionId);

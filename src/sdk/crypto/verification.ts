@@ -2,12 +2,15 @@ import type { MachineGuard } from './machine-guard.js';
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
-import { wasmUserIdClass } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import type { UserVerification } from '../../encryption/encryption-status.js';
+import { wasmUserId } from './wasm-user-id.js';
 
-/** Queries the user's keys at the homeserver and returns their verification state. */
+/** Queries the user's keys at the homeserver and returns their verification state. An invalid id has no keys. */
 export async function verificationOf(crypto: CryptoApi, userId: string): Promise<UserVerification> {
+  const id = wasmUserId(crypto as unknown as CryptoBackend, userId);
+  if (!id) return { userId, hasIdentity: false, verified: false, identityChanged: false, devices: [] };
+  id.free();
   await queryKeys(crypto, userId);
   const devices = (await crypto.getUserDeviceInfo([userId], true)).get(userId);
   const user = await crypto.getUserVerificationStatus(userId);
@@ -37,7 +40,9 @@ export async function signUser(crypto: CryptoApi, run: MachineGuard['run'], user
   await queryKeys(crypto, userId);
   // The SDK's public interface signs other users only in interactive verifications.
   const backend = crypto as unknown as CryptoBackend;
-  const identity = await backend.olmMachine.getIdentity(new (wasmUserIdClass(backend))(userId));
+  const id = wasmUserId(backend, userId);
+  const identity = id && (await backend.olmMachine.getIdentity(id));
+  id?.free();
   if (!identity) {
     const message = `verifying ${userId} failed: they have no cross-signing keys`;
     throw new MatrixClientManagerError('NOT_FOUND', message, { userId });
@@ -64,9 +69,14 @@ export async function hasOtherSignedDevice(client: MatrixClient, without: string
   return false;
 }
 
-/** Queries a user's keys at the homeserver. The SDK's public interface cannot force that for a known user. */
+/**
+ * Queries a user's keys at the homeserver. The SDK's public interface cannot force that for a known user. Makes no request
+ * for an invalid id.
+ */
 export async function queryKeys(crypto: CryptoApi, userId: string): Promise<void> {
   const backend = crypto as unknown as CryptoBackend;
-  const query = backend.olmMachine.queryKeysForUsers([new (wasmUserIdClass(backend))(userId)]);
+  const id = wasmUserId(backend, userId);
+  if (!id) return;
+  const query = backend.olmMachine.queryKeysForUsers([id]); // frees the id
   await backend.outgoingRequestProcessor.makeOutgoingRequest(query);
 }

@@ -1,0 +1,22 @@
+import { expect, it } from 'vitest';
+import { deviceCheck } from '../../../src/sdk/crypto/key-sharing.js';
+import { userIdentity } from '../../../src/sdk/crypto/user-identity.js';
+import { queryKeys, signUser, verificationOf } from '../../../src/sdk/crypto/verification.js';
+import { rejection } from '../../support/rejection.js';
+
+class UserId {
+  constructor(id: string) {
+    if (!/^@.+:.+/.test(id)) throw new Error('a panic of the crypto library');
+  }
+  free(): void {}
+}
+
+it.each(['', 'alice', '@', '__proto__', '@alice'])('%j, which the crypto library rejects, names nobody', async (id) => {
+  const olmMachine = { userId: new UserId('@bob:x'), deviceId: { constructor: Object } };
+  const crypto = { olmMachine } as never;
+  expect(await userIdentity(crypto, id)).toBeUndefined();
+  expect(await deviceCheck(crypto)({ userId: id, deviceId: 'A' })).toBe(false);
+  expect(await verificationOf(crypto, id)).toMatchObject({ userId: id, hasIdentity: false, devices: [] });
+  expect(await rejection(signUser(crypto, undefined as never, id))).toMatchObject({ code: 'NOT_FOUND' });
+  await queryKeys(crypto, id);
+});
