@@ -91,7 +91,8 @@ export interface DeviceHandle extends DeviceId {
 }
 
 /**
- * Stores the encryption keys of devices. A device that used older keys again would break its encryption, so a store
+ * Stores the encryption keys of devices. The records of new devices are not encrypted, nor are the keys and names of
+ * records: the store encrypts what it writes. A device that used older keys again would break its encryption, so a store
  * reports lost and older keys, and lets one holder at a time change a device's keys. No call waits without a bound. The
  * contract suite in `matrix-client-manager/testing` checks implementations.
  */

@@ -4,6 +4,7 @@ import type { DeviceHandle, KeyChange, KeyStore, OpenDeviceOptions } from '../..
 import { closedError } from '../../storage/storage-errors.js';
 import { DeviceStore } from './device-store.js';
 import { storageError } from './key-failures.js';
+import { isSealedBySdk } from './sdk-sealing.js';
 import type * as DatabasesModule from './indexed-db/databases.js';
 
 type CryptoContext = Pick<Context, 'clock' | 'logger' | 'diagnostics'>;
@@ -76,6 +77,7 @@ export class CryptoStore implements AsyncDisposable {
     const { userId } = handle;
     const store: DeviceStore = new DeviceStore({
       handle,
+      sealedBySdk: isSealedBySdk(handle.databases),
       commit: (changes) => this.#commit(handle, changes),
       onFailure: (error) => {
         const message = 'the store of encryption keys failed; the client has to be restarted';

@@ -3,9 +3,12 @@ import { isManagerError, MatrixClientManagerError } from '../../core/errors.js';
 import type { DeviceHandle, KeyChange } from '../../core/ports/key-store.js';
 import type { Databases } from './indexed-db/databases.js';
 import { storageError } from './key-failures.js';
+import { sdkStorageKey } from './sdk-sealing.js';
 
 export interface DeviceStoreOptions {
   readonly handle: Omit<DeviceHandle, 'databases'>;
+  /** Whether the SDK encrypts the records of this device, before the store encrypts them again. */
+  readonly sealedBySdk: boolean;
   /** Like `handle.commit()`. It resolves to the next value of {@link DeviceStore.commits}. */
   readonly commit: DeviceHandle['commit'];
   /**
@@ -26,8 +29,8 @@ export interface DeviceStoreOptions {
 export class DeviceStore {
   readonly userId: string;
   readonly deviceId: string;
-  /** The key that the SDK encrypts its records with, before the store encrypts them again. 32 bytes. */
-  readonly storageKey: Uint8Array;
+  /** The key that the SDK encrypts its records with, 32 bytes; undefined if only the store encrypts them. */
+  readonly storageKey: Uint8Array | undefined;
   /** Whether the store had no keys of the device when it was opened, so that the SDK creates new ones. */
   readonly wasNew: boolean;
   readonly #options: DeviceStoreOptions;
@@ -50,7 +53,7 @@ export class DeviceStore {
     this.#options = options;
     this.userId = userId;
     this.deviceId = deviceId;
-    this.storageKey = new Uint8Array(hkdfSync('sha256', key, '', 'matrix-sdk-crypto storage key', 32));
+    this.storageKey = options.sealedBySdk ? sdkStorageKey(key) : undefined;
     this.receivedKey = new Uint8Array(hkdfSync('sha256', key, '', 'received event ids', 32));
     this.wasNew = commits === 0;
     this.#commits = commits;
@@ -165,7 +168,7 @@ export class DeviceStore {
 
   async #close(): Promise<void> {
     this.#databases?.close();
-    this.storageKey.fill(0);
+    this.storageKey?.fill(0);
     this.#options.onClose();
     await Promise.allSettled([this.#lastCommit]);
     await this.#options.handle.release();

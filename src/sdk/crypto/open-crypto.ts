@@ -54,7 +54,9 @@ export async function openCrypto(context: Context, options: OpenCryptoOptions): 
   if (wasNew && publishedKey !== undefined) throw lostKeysError(store);
   const { cryptoDatabasePrefix, storageKey } = store;
   await catchFirstBackupCheck();
-  const init = (): Promise<void> => matrixClient.initRustCrypto({ cryptoDatabasePrefix, storageKey });
+  // Without a storage key the SDK does not encrypt its records. The store encrypts all that leaves the process.
+  const sealing = storageKey && { storageKey };
+  const init = (): Promise<void> => matrixClient.initRustCrypto({ cryptoDatabasePrefix, ...sealing });
   const opening = containPanics(context.logger, init).then(() => {
     assertCryptoSurface(matrixClient);
     const crypto = cryptoBackend(matrixClient);

@@ -38,6 +38,7 @@ function setUp({
       release: async () => void released++,
       ...handle,
     },
+    sealedBySdk: true,
     commit,
     onFailure: (error) => failures.push(error),
     onDamagedRecord: (error) => damage.push(error),
@@ -200,7 +201,7 @@ describe('the store of a device', () => {
     store.collect();
     void store.commit(...put('a', 1));
     const closing = store.close();
-    expect([databases.closed, [...store.storageKey]]).toEqual([1, Array.from({ length: 32 }, () => 0)]);
+    expect([databases.closed, [...(store.storageKey ?? [])]]).toEqual([1, Array.from({ length: 32 }, () => 0)]);
     await Promise.all([closing, store.close()]);
     expect([databases.closed, ...closed()]).toEqual([1, 1, 1]);
     const refused = expect.objectContaining({ code: 'ABORTED', userId: '@alice:hs.test' }) as Error;

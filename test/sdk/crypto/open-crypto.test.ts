@@ -14,6 +14,7 @@ import { MemoryLogger } from '../../../src/testing/memory-logger.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
 import { clientWith, encrypt } from '../../encryption/support/encrypted-client.js';
 import { panic } from '../../encryption/support/olm-machine.js';
+import { createSealedBySdk } from '../../encryption/support/sealed-by-sdk.js';
 
 const secret = new Uint8Array(32).fill(7);
 const device = { userId: '@a:x', deviceId: 'D' };
@@ -103,7 +104,7 @@ describe('openCrypto()', () => {
     otherServer.stopClient();
   });
 
-  it('says so where the stored keys are of another device, or sealed with another key', async () => {
+  it('says so where the stored keys are of another device', async () => {
     const path = join(temporaryFolder(), 'crypto.sqlite');
     await using store = await openStore(path);
     const first = await store.openUser(device);
@@ -118,14 +119,18 @@ describe('openCrypto()', () => {
       userId: '@a:x',
     });
     await second.close();
+  });
 
-    const third = await store.openUser(device);
-    third.storageKey.fill(3);
-    await expect(encrypt({ matrixClient: clientWith(), store: third })).rejects.toMatchObject({
+  it('says so where the SDK has sealed the stored keys with another key', async () => {
+    await using store = await openStore();
+    await createSealedBySdk(store.keys, device);
+    const keys = await store.openUser(device);
+    keys.storageKey?.fill(3);
+    await expect(encrypt({ matrixClient: clientWith(), store: keys })).rejects.toMatchObject({
       code: 'ENCRYPTION_STORE_DAMAGED',
       userId: '@a:x',
     });
-    await third.close();
+    await keys.close();
   });
 
   it('gives up after startTimeoutMs, and ends what opens later', async () => {

@@ -9,6 +9,10 @@ const firstProbes = [
   'SELECT id, device, idx, sealed FROM databases INDEXED BY databases_by_device WHERE device = ?',
   'SELECT id, database, idx, sealed FROM records INDEXED BY records_by_database WHERE database = ?',
 ];
+const secondProbes = [
+  ...firstProbes,
+  'SELECT id, device, idx, sealed FROM received INDEXED BY received_by_device WHERE device = ?',
+];
 
 /**
  * Each device has the SDK's `databases`, which have `records`; `received` says which
@@ -35,11 +39,11 @@ export const cryptoLayout: Layout = {
      CREATE UNIQUE INDEX records_by_database ON records (database, idx);`,
     `CREATE TABLE received (id INTEGER PRIMARY KEY, device INTEGER NOT NULL, idx BLOB NOT NULL, sealed BLOB NOT NULL) STRICT;
      CREATE UNIQUE INDEX received_by_device ON received (device, idx);`,
+    // No other tables. Earlier releases would let the SDK encrypt the records of every device, find no keys in those of
+    // a device without that (see sdk-sealing.ts), and create others over them. So they have to refuse the file.
+    '',
   ],
-  probes: [
-    firstProbes,
-    [...firstProbes, 'SELECT id, device, idx, sealed FROM received INDEXED BY received_by_device WHERE device = ?'],
-  ],
+  probes: [firstProbes, secondProbes, secondProbes],
 };
 
 export interface DeviceRow {
