@@ -9,15 +9,30 @@ export type { CallOptions } from './core/call-options.js';
 export { MatrixClientManager } from './manager/matrix-client-manager.js';
 export type { MatrixClientManagerOptions } from './manager/options.js';
 export type { ManagerEvents } from './manager/event-hub.js';
+export type {
+  GetAccountDataOptions,
+  GetTagsOptions,
+  RemoveTagOptions,
+  SetAccountDataOptions,
+  SetTagOptions,
+} from './account-data/account-data-options.js';
+export type { IgnoreUsersOptions } from './account-data/ignored-users.js';
 export type { ResetIdentityOptions } from './encryption/identity/identity-options.js';
 export type { SendReadReceiptOptions } from './ephemeral/receipt-sender.js';
 export type { SendTypingOptions } from './ephemeral/typing-notifier.js';
-export type { DownloadFileOptions, OutgoingFile, SendFileOptions } from './files/file-options.js';
+export type { DownloadFileOptions, OutgoingFile, SendFileOptions, UploadFileOptions } from './files/file-options.js';
 export type { ForgetUserOptions } from './manager/forget-user.js';
 export type { Health } from './manager/health.js';
 export type { ManagerStats } from './manager/gauges.js';
 export type { GetRoomMessagesOptions } from './messages/page-reader.js';
 export type { RequestOptions } from './manager/request-options.js';
+export type { GetPresenceOptions, Presence, PresenceState, SetPresenceOptions } from './profiles/presence-options.js';
+export type {
+  GetProfileOptions,
+  Profile,
+  SetAvatarOptions,
+  SetDisplayNameOptions,
+} from './profiles/profile-options.js';
 export type { ListSendsOptions } from './sending/outbox.js';
 export type { SendMessageOptions } from './sending/send-message-options.js';
 export type { ConnectOptions } from './users/connect-options.js';
@@ -40,6 +55,7 @@ export type {
   ProvisionerCapabilities,
 } from './provisioning/provisioner.js';
 export type { CredentialsSource, CredentialsStore } from './provisioning/application-credentials.js';
+export type { OpenSessionOptions } from './provisioning/open-session-options.js';
 export type { ProvisionedUser, ProvisionUserOptions } from './provisioning/provision-user-options.js';
 export type { AdminAccount } from './provisioning/own-admin.js';
 export type { AdminDevice, AdminUser } from './provisioning/admin-answers.js';

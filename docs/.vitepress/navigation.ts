@@ -24,6 +24,7 @@ const guide = [
   'history',
   'sending',
   'files',
+  'profiles-and-account-data',
   'other-endpoints',
   'encryption',
   'storage',

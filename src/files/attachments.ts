@@ -8,14 +8,15 @@ import type { HomeserverContext } from '../http/homeserver-context.js';
 import { MediaHttp } from '../http/media-http.js';
 import type { MediaResponse } from '../http/media-http.js';
 import { path } from '../http/path.js';
-import { invalidResponse } from '../http/response-error.js';
 import { optionalNumber, optionalText } from '../http/response-parts.js';
 import type { Session } from '../http/session.js';
 import { damagedFile, decryptFile, encryptedFileSchema, encryptFile } from './encrypted-file.js';
 import type { EncryptedFile, FileEncryption } from './encrypted-file.js';
 import { collect, fileTooLarge, limitSize, sizedBody } from './file-body.js';
 import type { SizedBody } from './file-body.js';
-import type { DownloadFileOptions, SendFileOptions } from './file-options.js';
+import type { DownloadFileOptions, SendFileOptions, UploadFileOptions } from './file-options.js';
+import { upload } from './upload.js';
+import type { Upload } from './upload.js';
 
 /** A file that was uploaded, and its message. */
 export interface SentFile extends SentMessage {
@@ -58,7 +59,6 @@ export interface AttachmentsOptions<Caller> {
   readonly sendMessage: (message: FileMessage, isEncrypted: boolean) => Promise<SentMessage | undefined>;
 }
 
-const uploadedSchema = v.object({ content_uri: v.pipe(v.string(), v.startsWith('mxc://')) });
 const configSchema = v.looseObject({ 'm.upload.size': optionalNumber });
 const fileContentSchema = v.looseObject({
   body: optionalText,
@@ -69,7 +69,6 @@ const fileContentSchema = v.looseObject({
 });
 
 const OCTET_STREAM = 'application/octet-stream';
-const MAX_RESPONSE_BYTES = 65_536;
 /** Minor version of the specification (v1.11) that has authenticated media, and the flag of homeservers before it. */
 const AUTHENTICATED_MEDIA_MINOR = 11;
 const AUTHENTICATED_MEDIA_FLAG = 'org.matrix.msc3916.stable';
@@ -119,8 +118,20 @@ export class Attachments<Caller extends { readonly session: Session }> {
     }
   }
 
+  /** Uploads a file that belongs to no message, unencrypted. */
+  async upload(
+    session: Session,
+    file: UploadFileOptions['file'],
+    signal: AbortSignal,
+  ): Promise<{ contentUri: string }> {
+    const { size, repeatable, chunks } = await this.#sizedBody(session, { file }, signal);
+    const { mimeType = OCTET_STREAM, name } = file;
+    const request = { operation: 'uploading a file', size, repeatable, body: chunks, mimeType, fileName: name };
+    return { contentUri: await upload(this.#media, session, request, signal) };
+  }
+
   /** The body of the file to be sent. Throws `FILE_TOO_LARGE`. */
-  async #sizedBody(session: Session, { file }: SendFileOptions, signal: AbortSignal): Promise<SizedBody> {
+  async #sizedBody(session: Session, { file }: Pick<SendFileOptions, 'file'>, signal: AbortSignal): Promise<SizedBody> {
     const maxBytes = Math.min(this.#options.maxFileBytes, await this.#serverUploadLimit(session, signal));
     return sizedBody(file.body, file.size, maxBytes, this.#context);
   }
@@ -142,20 +153,21 @@ export class Attachments<Caller extends { readonly session: Session }> {
       encryption = encrypted ? encryptFile() : undefined; // a repeated upload needs a new key
       return encryption ? encryption.encrypt(chunks()) : chunks();
     };
-    const response = await this.#media.request({
+    const request: Upload = {
       operation: `uploading a file for ${roomId}`,
-      userId: session.userId,
       roomId,
-      method: 'POST',
-      path: `/_matrix/media/v3/upload${encrypted ? '' : `?filename=${encodeURIComponent(file.name)}`}`,
-      headers: { 'content-type': encrypted ? OCTET_STREAM : mimeType, 'content-length': String(size) },
-      session,
-      body,
+      size,
       repeatable,
-      ...(!encrypted && { beforeSend: () => assertStillClear(this.#options.wasSeenEncrypted(roomId)) }),
-      signal,
-    });
-    const contentUri = readContentUri((await collect(response.body, MAX_RESPONSE_BYTES)).toString());
+      body,
+      ...(encrypted
+        ? { mimeType: OCTET_STREAM }
+        : {
+            mimeType,
+            fileName: file.name,
+            beforeSend: () => assertStillClear(this.#options.wasSeenEncrypted(roomId)),
+          }),
+    };
+    const contentUri = await upload(this.#media, session, request, signal);
     const content = {
       msgtype: msgtype ?? msgtypeOf(mimeType),
       body: file.name,
@@ -262,14 +274,6 @@ function becameEncrypted(userId: string, roomId: string): MatrixClientManagerErr
     `sending a file to ${roomId} failed: the room became encrypted during the upload, and the stream of the file cannot ` +
     'be read again. Send the file again, with a new stream';
   return new MatrixClientManagerError('ENCRYPTION_FAILED', message, { userId, roomId });
-}
-
-function readContentUri(text: string): string {
-  try {
-    return v.parse(uploadedSchema, JSON.parse(text)).content_uri;
-  } catch {
-    throw invalidResponse({ operation: 'uploading a file' }, 'no content_uri', 200);
-  }
 }
 
 function readEncryptedFile(file: unknown): EncryptedFile {

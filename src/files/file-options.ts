@@ -64,14 +64,18 @@ export interface SendFileOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const fileSchemas = {
+  body: fileBody,
+  name: fileName,
+  mimeType: v.optional(mimeType),
+  size: v.optional(wholeNumber(0)),
+} as const;
+
 export const sendFileSchema = optionsOf<SendFileOptions>({
   userId,
   roomId,
   file: optionsOf<OutgoingFile>({
-    body: fileBody,
-    name: fileName,
-    mimeType: v.optional(mimeType),
-    size: v.optional(wholeNumber(0)),
+    ...fileSchemas,
     info: v.optional(
       v.pipe(
         object<EventContent>(),
@@ -81,6 +85,20 @@ export const sendFileSchema = optionsOf<SendFileOptions>({
   }),
   msgtype: v.optional(name),
   txnId: v.optional(name),
+  signal: v.optional(signal),
+});
+
+export interface UploadFileOptions {
+  /** The user to upload as. */
+  readonly userId: string;
+  /** The file: the same fields as for `sendFile()`, without `info`. */
+  readonly file: Omit<OutgoingFile, 'info'>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const uploadFileSchema = optionsOf<UploadFileOptions>({
+  userId,
+  file: optionsOf<UploadFileOptions['file']>(fileSchemas),
   signal: v.optional(signal),
 });
 

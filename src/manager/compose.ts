@@ -11,12 +11,15 @@ import type { EncryptionSettings } from '../encryption/encryption-options.js';
 import type { IdentityChange } from '../encryption/identity/identity-change.js';
 import { ReceiptSender } from '../ephemeral/receipt-sender.js';
 import { TypingNotifier } from '../ephemeral/typing-notifier.js';
+import { AccountData } from '../account-data/account-data.js';
+import { IgnoredUsers } from '../account-data/ignored-users.js';
 import { Attachments } from '../files/attachments.js';
 import type { AnswersOtherRequests } from '../http/failing-time.js';
 import { HomeserverHttp } from '../http/homeserver-http.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import { readVersions, ServerVersions } from '../http/server-versions.js';
 import { PageReader } from '../messages/page-reader.js';
+import { Profiles } from '../profiles/profiles.js';
 import { Accounts } from '../provisioning/accounts.js';
 import { AdminApi } from '../provisioning/admin-api.js';
 import { ApplicationCredentials } from '../provisioning/application-credentials.js';
@@ -169,6 +172,7 @@ export function compose(options: MatrixClientManagerOptions) {
     wasSeenEncrypted: (roomId) => encryptedRooms.has(roomId),
     sendMessage: (...message) => sending.sendWithFile(...message),
   });
+  const accountData = new AccountData(http);
   const pages = new PageReader(http, (...page) => calls.pageDecryption(...page));
 
   const forget = (userId: string, logOut: boolean): Promise<void> =>
@@ -214,6 +218,9 @@ export function compose(options: MatrixClientManagerOptions) {
     pages,
     files,
     typing,
+    profiles: new Profiles(homeserver, signal),
+    accountData,
+    ignoredUsers: new IgnoredUsers(accountData),
     receipts: new ReceiptSender(http),
   };
 }

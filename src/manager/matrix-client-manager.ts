@@ -1,9 +1,27 @@
 import { inspect } from 'node:util';
+import {
+  getAccountDataSchema,
+  getTagsSchema,
+  removeTagSchema,
+  setAccountDataSchema,
+  setTagSchema,
+} from '../account-data/account-data-options.js';
+import type {
+  GetAccountDataOptions,
+  GetTagsOptions,
+  RemoveTagOptions,
+  SetAccountDataOptions,
+  SetTagOptions,
+} from '../account-data/account-data-options.js';
+import { ignoreUsersSchema } from '../account-data/ignored-users.js';
+import type { IgnoreUsersOptions } from '../account-data/ignored-users.js';
 import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
 import { callSchema } from '../core/call-options.js';
 import type { CallOptions } from '../core/call-options.js';
+import type { Credentials } from '../core/credentials.js';
 import { invalidOptions } from '../core/errors.js';
 import { assertUserId } from '../core/ids.js';
+import type { EventContent } from '../core/raw-event.js';
 import { checkArgument, checkOptions, functionOf } from '../core/validation.js';
 import type { Schema } from '../core/validation.js';
 import type { SentMessage } from '../core/withheld-keys.js';
@@ -16,11 +34,23 @@ import { sendTypingSchema } from '../ephemeral/typing-notifier.js';
 import type { SendTypingOptions } from '../ephemeral/typing-notifier.js';
 import type { DownloadedFile, SentFile } from '../files/attachments.js';
 import { closingBodyOnFailure } from '../files/file-body.js';
-import { downloadFileSchema, sendFileSchema } from '../files/file-options.js';
-import type { DownloadFileOptions, SendFileOptions } from '../files/file-options.js';
+import { downloadFileSchema, sendFileSchema, uploadFileSchema } from '../files/file-options.js';
+import type { DownloadFileOptions, SendFileOptions, UploadFileOptions } from '../files/file-options.js';
 import type { MessagePage, GetRoomMessagesOptions } from '../messages/page-reader.js';
 import { getRoomMessagesSchema } from '../messages/page-reader.js';
+import { getPresence, setPresence } from '../profiles/presence.js';
+import { getPresenceSchema, setPresenceSchema } from '../profiles/presence-options.js';
+import type { GetPresenceOptions, Presence, SetPresenceOptions } from '../profiles/presence-options.js';
+import { getProfileSchema, setAvatarSchema, setDisplayNameSchema } from '../profiles/profile-options.js';
+import type {
+  GetProfileOptions,
+  Profile,
+  SetAvatarOptions,
+  SetDisplayNameOptions,
+} from '../profiles/profile-options.js';
 import type { AdminApi } from '../provisioning/admin-api.js';
+import { credentialsSchema, openSessionSchema } from '../provisioning/open-session-options.js';
+import type { OpenSessionOptions } from '../provisioning/open-session-options.js';
 import { provisionUserSchema } from '../provisioning/provision-user-options.js';
 import type { ProvisionedUser, ProvisionUserOptions } from '../provisioning/provision-user-options.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
@@ -324,6 +354,137 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async request(options: RequestOptions): Promise<unknown> {
     return sendApplicationRequest(this.#parts, this.#read('request()', requestSchema, options));
+  }
+
+  /**
+   * The display name and avatar of a user, as `userId` may see them. Kept in memory for `maxAgeMs`; a change by this
+   * manager is seen at once. Throws `NOT_FOUND` if there is no such user, or neither name nor avatar.
+   */
+  async getProfile(options: GetProfileOptions): Promise<Profile> {
+    const read = this.#read('getProfile()', getProfileSchema, options);
+    const { calls, profiles } = this.#parts;
+    return calls.readAs(read.userId, ({ session }, signal) => profiles.get(session, read, signal), read.signal);
+  }
+
+  /** Sets the user's display name, as the user; the homeserver tells it to the user's rooms. Starts no client. */
+  async setDisplayName(options: SetDisplayNameOptions): Promise<void> {
+    const read = this.#read('setDisplayName()', setDisplayNameSchema, options);
+    const { calls, profiles } = this.#parts;
+    await calls.readAs(
+      read.userId,
+      ({ session }, signal) => profiles.setDisplayName(session, read, signal),
+      read.signal,
+    );
+  }
+
+  /** Sets or removes the user's avatar, as the user; the homeserver tells it to the user's rooms. Starts no client. */
+  async setAvatar(options: SetAvatarOptions): Promise<void> {
+    const read = this.#read('setAvatar()', setAvatarSchema, options);
+    const { calls, profiles } = this.#parts;
+    await calls.readAs(read.userId, ({ session }, signal) => profiles.setAvatar(session, read, signal), read.signal);
+  }
+
+  /**
+   * Uploads a file that belongs to no message, such as an avatar, and resolves to its `mxc://` URI. It is not encrypted.
+   * Throws `FILE_TOO_LARGE` before the upload starts. After a failure the stream is closed.
+   */
+  async uploadFile(options: UploadFileOptions): Promise<{ contentUri: string }> {
+    return closingBodyOnFailure(options, async () => {
+      const read = this.#read('uploadFile()', uploadFileSchema, options);
+      const { calls, files } = this.#parts;
+      return calls.readAs(read.userId, ({ session }, signal) => files.upload(session, read.file, signal), read.signal);
+    });
+  }
+
+  /** Tells other users whether the user is there. If the homeserver's presence is off, it may accept this and do nothing. */
+  async setPresence(options: SetPresenceOptions): Promise<void> {
+    const read = this.#read('setPresence()', setPresenceSchema, options);
+    const { calls, http } = this.#parts;
+    await calls.readAs(read.userId, ({ session }, signal) => setPresence(http, session, read, signal), read.signal);
+  }
+
+  /** Whether a user is there. Throws `FORBIDDEN` if `userId` may not see it. */
+  async getPresence(options: GetPresenceOptions): Promise<Presence> {
+    const read = this.#read('getPresence()', getPresenceSchema, options);
+    const { calls, http } = this.#parts;
+    return calls.readAs(read.userId, ({ session }, signal) => getPresence(http, session, read, signal), read.signal);
+  }
+
+  /** The content of the user's account data of this type, global or of a room. Throws `NOT_FOUND` if there is none. */
+  async getAccountData(options: GetAccountDataOptions): Promise<EventContent> {
+    const read = this.#read('getAccountData()', getAccountDataSchema, options);
+    const { accountData, calls } = this.#parts;
+    return calls.readAs(read.userId, ({ session }, signal) => accountData.get(session, read, signal), read.signal);
+  }
+
+  /** Replaces the content of the user's account data of this type, global or of a room. */
+  async setAccountData(options: SetAccountDataOptions): Promise<void> {
+    const read = this.#read('setAccountData()', setAccountDataSchema, options);
+    const { accountData, calls } = this.#parts;
+    await calls.readAs(read.userId, ({ session }, signal) => accountData.set(session, read, signal), read.signal);
+  }
+
+  /** The user's tags of the room, with the order of each that has one. */
+  async getTags(options: GetTagsOptions): Promise<Map<string, number | undefined>> {
+    const read = this.#read('getTags()', getTagsSchema, options);
+    const { accountData, calls } = this.#parts;
+    return calls.readAs(
+      read.userId,
+      ({ session }, signal) => accountData.tags(session, read.roomId, signal),
+      read.signal,
+    );
+  }
+
+  /** Adds a tag to the room, for the user alone, or changes its order. */
+  async setTag(options: SetTagOptions): Promise<void> {
+    const read = this.#read('setTag()', setTagSchema, options);
+    const { accountData, calls } = this.#parts;
+    await calls.readAs(read.userId, ({ session }, signal) => accountData.setTag(session, read, signal), read.signal);
+  }
+
+  /** Removes a tag from the room; resolves also if the room does not have it. */
+  async removeTag(options: RemoveTagOptions): Promise<void> {
+    const read = this.#read('removeTag()', removeTagSchema, options);
+    const { accountData, calls } = this.#parts;
+    await calls.readAs(read.userId, ({ session }, signal) => accountData.removeTag(session, read, signal), read.signal);
+  }
+
+  /**
+   * Changes which users the user ignores; resolves to all who are ignored then. The homeserver no longer sends the user
+   * their messages and invites. With neither `ignore` nor `unignore`, only reads the list.
+   */
+  async ignoreUsers(options: IgnoreUsersOptions): Promise<string[]> {
+    const read = this.#read('ignoreUsers()', ignoreUsersSchema, options);
+    const { calls, ignoredUsers } = this.#parts;
+    return calls.readAs(
+      read.userId,
+      ({ session, userSession }, signal) =>
+        // Pages come from the homeserver then, which leaves out the messages of ignored users.
+        ignoredUsers.change(session, read, signal).finally(() => userSession?.timelines.clear()),
+      read.signal,
+    );
+  }
+
+  /**
+   * Logs the user in on a new device, for a front end that speaks Matrix itself. The session is never that of the managed
+   * device. The manager neither stores nor renews it: keep it, and end it with {@link closeSession}. Throws
+   * `CLIENT_NOT_STARTED` for a user without credentials, `UNSUPPORTED` without a provisioner that logs users in.
+   */
+  async openSession(options: OpenSessionOptions): Promise<Credentials> {
+    const read = this.#read('openSession()', openSessionSchema, options);
+    const { accounts, lifecycle } = this.#parts;
+    return lifecycle.run((signal) => accounts.openSession({ ...read, signal }), read.signal);
+  }
+
+  /**
+   * Logs a session of {@link openSession} out and removes its device; resolves also if it has already ended. Throws
+   * `INVALID_OPTIONS` for the session that the manager uses itself.
+   */
+  async closeSession(credentials: Credentials, options: CallOptions = {}): Promise<void> {
+    const read = this.#read('closeSession()', credentialsSchema, credentials);
+    const { signal: callerSignal } = checkOptions('closeSession()', callSchema, options);
+    const { accounts, lifecycle } = this.#parts;
+    await lifecycle.run((signal) => accounts.closeSession(read, signal), callerSignal);
   }
 
   /** Events for which a callback failed `callbackAttempts` times, oldest first; at most 1,000. */

@@ -38,6 +38,11 @@ export class RoomTimelines {
     this.#timelines.set(roomId, timeline);
   }
 
+  /** Until sync returns newer events, pages are read from the homeserver. */
+  clear(): void {
+    this.#timelines.clear();
+  }
+
   delete(roomId: string): void {
     this.#timelines.delete(roomId);
   }

@@ -15,6 +15,7 @@ import type { ApplicationCredentials } from './application-credentials.js';
 import { checkedCredentials } from './checked-credentials.js';
 import { onlyOnce, withPassword } from './interactive-authentication.js';
 import type { AuthenticatedRequest } from './interactive-authentication.js';
+import type { OpenSessionOptions } from './open-session-options.js';
 import type { OwnAdmin } from './own-admin.js';
 import type { ProvisionedUser, ProvisionUserOptions } from './provision-user-options.js';
 import type { OpenSessionRequest, Provisioner } from './provisioner.js';
@@ -170,12 +171,52 @@ export class Accounts {
       const credentials = await this.#login(provisioner, { userId });
       await this.#store(credentials);
       this.#options.onChanged?.(credentials);
-      if (logOut) {
-        const logout = this.#logOut(old).finally(() => this.#pendingLogouts.delete(logout));
-        this.#pendingLogouts.add(logout);
-      }
+      if (logOut) this.#inBackground(this.#logOut(old));
       return credentials;
     });
+  }
+
+  /**
+   * Logs the user in on a new device, for the application alone: the session is neither stored nor renewed. If `signal`
+   * fires, the session is logged out as soon as it is there. Rejects with `CLIENT_NOT_STARTED` for a user without
+   * credentials, and with `UNSUPPORTED` if no provisioner can log the user in.
+   */
+  async openSession({ userId, deviceName, signal }: OpenSessionOptions): Promise<Credentials> {
+    const operation = `opening a session of ${userId}`;
+    throwIfAborted(signal, operation);
+    const opened = this.#userQueue.run(userId, async () => {
+      throwIfAborted(signal, operation);
+      const provisioner = this.#provisionerFor(userId, 'open a session of');
+      const managed = await this.credentialsFor(userId, {}, signal);
+      const credentials = await this.#login(provisioner, { userId, deviceName });
+      if (credentials.deviceId !== managed.deviceId) return credentials;
+      const message = `${operation} failed: the provisioner returned the device that the manager uses; it is not used twice`;
+      throw new MatrixClientManagerError('INVALID_RESPONSE', message, { userId });
+    });
+    const logOutIfAborted = async (): Promise<void> => {
+      const credentials = await opened.catch(() => undefined);
+      if (credentials && signal?.aborted) await this.#logOut(credentials);
+    };
+    this.#inBackground(logOutIfAborted());
+    return orAborted(opened, signal, operation);
+  }
+
+  /**
+   * Logs a session of {@link openSession} out and removes its device; resolves also if it has already ended. Rejects with
+   * `INVALID_OPTIONS` for the device that the manager uses.
+   */
+  async closeSession(credentials: Credentials, signal: AbortSignal): Promise<void> {
+    const { userId, deviceId } = credentials;
+    const provisioner = this.#provisionerFor(userId, 'close a session of');
+    const managed = await this.#findCredentials(userId);
+    if (managed?.deviceId === deviceId || managed?.accessToken === credentials.accessToken) {
+      throw invalidOptions(
+        `expected a session of openSession(), got that of the device ${deviceId}, which the manager uses: see forgetUser()`,
+        { userId },
+      );
+    }
+    const closing = provisioner.closeSession(credentials, { signal });
+    await orAborted(closing, signal, `closing a session of ${userId}`);
   }
 
   /**
@@ -336,6 +377,23 @@ export class Accounts {
     } catch (error) {
       this.#context.logger.warn({ userId, deviceId, err: error }, 'logging out failed; the session stays valid');
     }
+  }
+
+  /** `settled` waits for the logout. */
+  #inBackground(logout: Promise<void>): void {
+    const pending = logout.finally(() => this.#pendingLogouts.delete(pending));
+    this.#pendingLogouts.add(pending);
+  }
+
+  /** The provisioner, if it can log this user in on further devices. */
+  #provisionerFor(userId: string, what: string): Provisioner {
+    const { provisioner } = this.#options;
+    if (this.#ownAdmin(userId)) {
+      throw invalidOptions(`the manager does not ${what} ${userId}, the account of the option \`admin\``, { userId });
+    }
+    if (provisioner?.capabilities.renewsSessions) return provisioner;
+    const message = `the manager cannot ${what} ${userId}: it has no provisioner that logs users in`;
+    throw new MatrixClientManagerError('UNSUPPORTED', message, { userId });
   }
 
   /** Stores credentials before they are used. With `isKnownToApplication`, the application already has them. */

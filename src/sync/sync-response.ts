@@ -93,19 +93,25 @@ export function readSyncResponse(data: unknown, options: ReadOptions): ParsedSyn
     ...read('invite', (room, roomId) => reader.invite(roomId, room)),
     ...read('knock', (room) => reader.knock(room)),
   };
-  const response = { next_batch: position, rooms, ...readGlobalSections(parts, data) };
+  const response: JsonObject = { next_batch: position, rooms, ...readGlobalSections(parts, data) };
   return {
     batch: {
       position,
       scope: since === undefined ? 'all-rooms' : 'changes',
       rooms: reader.rooms,
       invites: reader.invites,
+      ...(changesIgnoredUsers(response) && { ignoredUsersChanged: true }),
     },
     kind,
     response: response as unknown as SyncBody, // every part was checked above
     roomsToStore: reader.roomsToStore,
     malformed: parts.malformed,
   };
+}
+
+function changesIgnoredUsers({ account_data: accountData }: JsonObject): boolean {
+  const events = (accountData as { events: JsonObject[] } | undefined)?.events ?? [];
+  return events.some(({ type }) => type === 'm.ignored_user_list');
 }
 
 /** The parts outside rooms, which only the SDK reads. */

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll } from 'vitest';
 import { FakeHomeserver } from '../../src/testing/index.js';
 import { applicationRequests } from './application-requests.js';
+import { personalData } from './personal-data.js';
 import { connections } from './connections.js';
 import { mainJob } from './main-job.js';
 
@@ -11,3 +12,4 @@ afterAll(() => fake.close());
 mainJob('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 connections('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 applicationRequests('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
+personalData('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));

@@ -54,6 +54,8 @@ export interface EventBatch {
   readonly scope: BatchScope;
   readonly rooms: readonly RoomBatch[];
   readonly invites: readonly InviteBatch[];
+  /** Set if the user may now ignore other users than before: messages of the past have become hidden, or visible. */
+  readonly ignoredUsersChanged?: true;
   /** The data that the source needs to resume from `position`, as far as it has changed. Stored together with it. */
   readonly resume?: ResumeData;
 }

@@ -1,3 +1,4 @@
+import { accountData } from './homeserver/account-data.js';
 import { concurrentSenders } from './homeserver/concurrent-senders.js';
 import { crossSigningKeys } from './homeserver/cross-signing.js';
 import { deviceAdministration } from './homeserver/device-administration.js';
@@ -37,6 +38,7 @@ const parts = [
   syncMemberships,
   slidingSync,
   ephemeralEvents,
+  accountData,
   relations,
   messages,
   endToEndKeys,

@@ -196,7 +196,9 @@ export class WorldDriver {
   /** All events that `/messages` returns to a user, newest first. @param userId - the room's creator by default */
   history(roomId: string, userId = this.#creator(roomId)): RoomEvent[] {
     const room = this.#room(roomId);
-    return room.events.filter((event) => canSee(room, userId, event, !room.joined.has(userId))).toReversed();
+    const user = this.#world.users.get(userId);
+    if (!user) throw new Error(`expected the id of a user on this homeserver, got ${userId}`);
+    return room.events.filter((event) => canSee(room, user, event, !room.joined.has(userId))).toReversed();
   }
 
   #changeMembership(roomId: string, sender: string, target: string, membership: Membership): void {

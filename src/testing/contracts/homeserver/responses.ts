@@ -33,6 +33,7 @@ export interface JoinedRoom {
 
 export interface SyncResponse {
   readonly next_batch: string;
+  readonly account_data?: { readonly events: readonly EphemeralEvent[] };
   readonly rooms?: {
     readonly join?: Readonly<Record<string, JoinedRoom>>;
     readonly invite?: Readonly<Record<string, { readonly invite_state: { readonly events: readonly RawEvent[] } }>>;

@@ -14,6 +14,7 @@ import type { MediaBehaviour } from './media.js';
 import { mediaEndpoints } from './media.js';
 import { membershipEndpoints } from './membership.js';
 import { messagesEndpoints } from './messages.js';
+import { presenceEndpoints } from './presence.js';
 import { profileEndpoints } from './profile.js';
 import { relationsEndpoints } from './relations.js';
 import { roomStateEndpoints } from './room-state.js';
@@ -37,6 +38,7 @@ export function allEndpoints(world: World, { adminApi, loginLimit, behaviour }: 
     ...loginEndpoints(loginLimit),
     ...deviceEndpoints,
     ...profileEndpoints,
+    ...presenceEndpoints,
     ...accountDataEndpoints,
     ...syncEndpoints(world, behaviour),
     ...slidingSyncEndpoints(world, behaviour),

@@ -59,7 +59,7 @@ function mark(
   const { world, user } = request;
   const room = world.rooms.get(request.param('roomId'));
   const event = room?.event(eventId);
-  if (room && event && !canSee(room, user.userId, event, !room.joined.has(user.userId))) {
+  if (room && event && !canSee(room, user, event, !room.joined.has(user.userId))) {
     throw forbidden("You don't have permission to access that event.");
   }
   if (type === 'm.fully_read' && !event) {

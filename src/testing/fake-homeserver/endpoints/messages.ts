@@ -31,7 +31,7 @@ function getMessages(request: EndpointRequest): JsonObject {
   const { room, upTo, isPeeking } = request.readableRoom();
   // as in Synapse, only pages backwards end at the user's leave
   const start = direction === 'f' ? (from ?? 0) : Math.min(from ?? world.stream.position, upTo);
-  const page = readPage(room, user.userId, { direction, from: start, to, limit, filter, isPeeking });
+  const page = readPage(room, user, { direction, from: start, to, limit, filter, isPeeking });
   return {
     chunk: page.events.map((event) => show(request, room, event)),
     start: start === from ? query.get('from') : world.positions.history(start),
@@ -49,10 +49,10 @@ function getContext(request: EndpointRequest): JsonObject {
   const event = room?.event(request.param('eventId'));
   if (!room || !event) throw notFound('Event not found.');
   const isPeeking = !room.joined.has(user.userId);
-  if (!canSee(room, user.userId, event, isPeeking)) throw forbidden("You don't have permission to access that event.");
+  if (!canSee(room, user, event, isPeeking)) throw forbidden("You don't have permission to access that event.");
   const half = Math.floor(limit / 2);
   const page = (direction: 'b' | 'f', from: number, limit: number) =>
-    readPage(room, user.userId, { direction, from, limit, filter, isPeeking });
+    readPage(room, user, { direction, from, limit, filter, isPeeking });
   const before = page('b', event.stream - 1, half);
   const after = page('f', event.stream, limit - half);
   const last = after.events.at(-1) ?? event;
@@ -75,8 +75,8 @@ function getContext(request: EndpointRequest): JsonObject {
 function getEvent(request: EndpointRequest): JsonObject {
   const room = request.world.rooms.get(request.param('roomId'));
   const event = room?.event(request.param('eventId'));
-  const { userId } = request.user;
-  if (!room || !event || !canSee(room, userId, event, !room.joined.has(userId))) throw notFound('Event not found.');
+  const { user } = request;
+  if (!room || !event || !canSee(room, user, event, !room.joined.has(user.userId))) throw notFound('Event not found.');
   return show(request, room, event);
 }
 

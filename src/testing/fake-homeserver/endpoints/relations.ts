@@ -19,7 +19,7 @@ export const relationsEndpoints: readonly Endpoint[] = [
 
 /** @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv1roomsroomidrelationseventid */
 function getRelations(request: EndpointRequest): JsonObject {
-  const { world, query, viewer, params } = request;
+  const { world, query, user, viewer, params } = request;
   const limit = request.integer('limit', 5);
   const backwards = request.oneOf('dir', ['b', 'f'] as const, 'b') === 'b';
   const recurse = request.boolean('recurse', false);
@@ -29,7 +29,7 @@ function getRelations(request: EndpointRequest): JsonObject {
   if (!parent) throw new MatrixError(404, 'M_UNKNOWN', 'Unknown parent event.');
   const found = related(room, parent, params['relType'], recurse ? RECURSION_DEPTH : 1)
     .filter((event) => params['eventType'] === undefined || event.type === params['eventType'])
-    .filter((event) => canSee(room, viewer.userId, event, isPeeking))
+    .filter((event) => canSee(room, user, event, isPeeking))
     .toSorted((a, b) => (backwards ? b.stream - a.stream : a.stream - b.stream));
   const start = from === null ? undefined : world.positions.readHistory(from, 'from');
   const rest = found.filter(({ stream }) => start === undefined || (backwards ? stream <= start : stream > start));

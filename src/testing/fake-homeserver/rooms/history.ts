@@ -2,6 +2,7 @@ import { firstAfter } from '../world/stream.js';
 import type { EventFilter } from './event-filter.js';
 import type { Room } from './room.js';
 import type { RoomEvent } from './room-event.js';
+import type { User } from '../world/user.js';
 import { canSee } from './visibility.js';
 
 export interface PageRequest {
@@ -23,7 +24,7 @@ export interface Page {
 }
 
 /** Reads a page of a room's events. Visibility is filtered last, as in Synapse, so a page can be short or empty. */
-export function readPage(room: Room, userId: string, request: PageRequest): Page {
+export function readPage(room: Room, user: User, request: PageRequest): Page {
   const { direction, limit, filter, isPeeking } = request;
   const step = direction === 'b' ? -1 : 1;
   let index = firstAfter(room.events, request.from) + (direction === 'b' ? -1 : 0);
@@ -42,7 +43,7 @@ export function readPage(room: Room, userId: string, request: PageRequest): Page
   const last = found.at(-1);
   if (!last) return more ? { events: [], next: request.from } : { events: [] };
   return {
-    events: found.filter((event) => canSee(room, userId, event, isPeeking)),
+    events: found.filter((event) => canSee(room, user, event, isPeeking)),
     next: direction === 'b' ? last.stream - 1 : last.stream,
   };
 }

@@ -12,11 +12,14 @@ type Visibility = (typeof VISIBILITIES)[number];
 const MEMBERSHIPS: readonly Membership[] = ['join', 'invite', 'knock', 'leave', 'ban'];
 
 /**
- * Whether a user may see an event, by their membership and the room's history visibility at the event.
+ * Whether a user may see an event, by their membership and the room's history visibility at the event. Nobody sees the
+ * messages of those whom they ignore; they see their state events.
  * As in Synapse, all members, present or former, see shared history. A user who is peeking does not.
  * @see https://spec.matrix.org/v1.16/client-server-api/#room-history-visibility
  */
-export function canSee(room: Room, userId: string, event: RoomEvent, isPeeking = false): boolean {
+export function canSee(room: Room, user: User, event: RoomEvent, isPeeking = false): boolean {
+  const { userId } = user;
+  if (event.stateKey === undefined && user.ignores(event.sender)) return false;
   const visibility = visibilityOf(room, event);
   if (visibility === 'world_readable' || (visibility === 'shared' && !isPeeking)) return true;
   const membership = membershipFor(room, userId, event);

@@ -71,6 +71,7 @@ function roomsInList(world: World, user: User, { isInvite }: SlidingList): Room[
     if (!room || !last || forgotten) return [];
     const membership = membershipIn(last);
     if (membership === 'leave' && last.sender === user.userId) return [];
+    if (membership === 'invite' && user.ignores(last.sender)) return [];
     return isInvite === undefined || isInvite === (membership === 'invite') ? [room] : [];
   });
   return rooms.toSorted((a, b) => bumpStamp(b, user) - bumpStamp(a, user));

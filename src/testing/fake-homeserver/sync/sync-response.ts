@@ -60,7 +60,9 @@ function entryOf(context: SyncContext, room: Room): { section: Section; body: Js
       return body && { section: 'join', body };
     }
     case 'invite':
-      return isChanged ? { section: 'invite', body: invitedEntry(context, room) } : undefined;
+      return isChanged && !context.user.ignores(last.sender)
+        ? { section: 'invite', body: invitedEntry(context, room) }
+        : undefined;
     default: {
       // an initial sync has rooms that the user was removed from, and with `include_leave` those that they left
       const isIncluded =

@@ -93,7 +93,7 @@ function lastIndexUpTo(room: Room, upTo: number): number {
 }
 
 function isWanted({ filter, user }: SyncContext, room: Room, event: RoomEvent): boolean {
-  return filter.timeline.accepts(event) && canSee(room, user.userId, event);
+  return filter.timeline.accepts(event) && canSee(room, user, event);
 }
 
 function positionBefore(events: readonly RoomEvent[], otherwise: number): number {

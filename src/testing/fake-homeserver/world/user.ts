@@ -18,6 +18,9 @@ export class User {
   locked = false;
   suspended = false;
   erased = false;
+  presence:
+    | { readonly presence: string; readonly statusMessage: string | undefined; readonly setAt: number }
+    | undefined;
   readonly devices = new Map<string, Device>();
   readonly accountData = new AccountData();
   /** Stored filters. The index is the filter's id. */
@@ -35,6 +38,12 @@ export class User {
 
   get localpart(): string {
     return this.userId.slice(1, this.userId.indexOf(':'));
+  }
+
+  /** Whether the user has put the other one on the list of ignored users. */
+  ignores(otherUserId: string): boolean {
+    const users = this.accountData.get('m.ignored_user_list')?.['ignored_users'];
+    return typeof users === 'object' && users !== null && Object.hasOwn(users, otherUserId);
   }
 
   roomAccountData(roomId: string): AccountData {
