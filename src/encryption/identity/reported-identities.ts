@@ -15,6 +15,7 @@ const MOST_USERS = 1_000;
 /** A homeserver that refuses the first keys makes each attempt of the set-up create others. */
 const MOST_CREATED_KEYS = 100;
 const RECORD = JSON.stringify(['identities']);
+const UNREPORTED = JSON.stringify(['identities', 'unreported']);
 
 /**
  * The master keys that one device has reported as changed, its user's own one, and those that it has created itself. They
@@ -72,6 +73,16 @@ export class ReportedIdentities {
   async addCreated(masterKey: string): Promise<void> {
     this.#created.set(masterKey, true);
     await this.#write();
+  }
+
+  /** Whether changes of others may be stored in the crypto library, and not reported yet. Never rejects. */
+  async mayLackReports(): Promise<boolean> {
+    return (await this.#records.read(UNREPORTED)) === true;
+  }
+
+  /** Never rejects. */
+  async setMayLackReports(mayLack: boolean): Promise<void> {
+    await this.#records.write(UNREPORTED, mayLack);
   }
 
   #remember(userId: string, reported: ReportedIdentity): void {

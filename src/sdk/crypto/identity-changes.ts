@@ -4,6 +4,7 @@ import type { Context } from '../../core/context.js';
 import type { IdentityChange } from '../../encryption/identity/identity-change.js';
 import { ReportedIdentities } from '../../encryption/identity/reported-identities.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
+import { KEYS_QUERY } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
 import { userIdentity } from './user-identity.js';
 
@@ -25,12 +26,15 @@ export interface IdentityChangesOptions {
 
 /** The least time between two reports of one user, in milliseconds: a homeserver can show other keys in each response. */
 const REPORT_INTERVAL_MS = 3_600_000;
+/** How long the crypto library may take to tell of a stored change, in milliseconds. It takes a few turns of the event loop. */
+const REPORT_DELAY_MS = 1_000;
 
 /**
  * Reports users whose cross-signing keys were replaced: those of the user, unless this device has done it, and those of
  * others, in the sense of `decryption.sender.identityChanged`. The crypto library tells of an identity once, when its
  * stored copy changes, also if only a signature does. So what was reported is stored, and compared at the next start and
- * when the time between two reports is over.
+ * when the time between two reports is over. A first change of a user is not among that: while changes may be stored that
+ * were not reported yet, a record says so, and after a kill all users are looked at.
  */
 export class IdentityChanges {
   readonly #context: Pick<Context, 'clock' | 'logger'>;
@@ -39,6 +43,11 @@ export class IdentityChanges {
   /** When the users are looked at again whose change came too soon after a report, in milliseconds since 1970. */
   readonly #postponed = new Map<string, number>();
   #timer: TimerHandle;
+  /** How many calls run whose changes may be stored and not reported yet. */
+  #running = 0;
+  /** Resolves when it is stored that reports may be missing; undefined while none may be. */
+  #mayLackReports: Promise<void> | undefined;
+  #endTimer: TimerHandle;
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: IdentityChangesOptions) {
     this.#context = context;
@@ -56,10 +65,44 @@ export class IdentityChanges {
       if (own) await this.#reported.set(userId, { masterKey: own.masterKey, at: undefined });
     }
     crypto.on(CryptoEvent.UserTrustStatusChanged, (changed) => this.#look(changed));
-    ended.addEventListener('abort', () => this.#context.clock.clearTimeout(this.#timer), { once: true });
+    this.#watchChanges();
+    const { clock } = this.#context;
+    const stop = (): void => [this.#timer, this.#endTimer].forEach((timer) => clock.clearTimeout(timer));
+    ended.addEventListener('abort', stop, { once: true });
     // The last run may have ended before a report. The others are looked at in the background: they may be many.
     for (const changed of this.#reported.userIds) this.#look(changed);
-    if (!store.wasNew && !this.#reported.isFull) this.#lookAtTracked().catch(() => {}); // as in #look()
+    if (store.wasNew || this.#reported.isFull || !(await this.#reported.mayLackReports())) return;
+    this.#mayLackReports = Promise.resolve();
+    this.#running++;
+    this.#lookAtTracked().then(
+      () => this.#endSoon(),
+      () => {}, // as in #look(); the next start looks again
+    );
+  }
+
+  /** The crypto library stores changes with the answer to a request for keys, and tells of them a little later. */
+  #watchChanges(): void {
+    const { olmMachine } = this.#options.crypto;
+    const mark = olmMachine.markRequestAsSent.bind(olmMachine);
+    olmMachine.markRequestAsSent = async (id, type, response) => {
+      if (type !== KEYS_QUERY) return mark(id, type, response);
+      this.#running++;
+      this.#mayLackReports ??= this.#reported.setMayLackReports(true);
+      await this.#mayLackReports;
+      return mark(id, type, response).finally(() => this.#endSoon());
+    };
+  }
+
+  #endSoon(): void {
+    const { clock } = this.#context;
+    this.#running--;
+    clock.clearTimeout(this.#endTimer);
+    if (this.#options.ended.aborted) return;
+    this.#endTimer = clock.setTimeout(() => {
+      if (this.#running > 0) return;
+      this.#mayLackReports = undefined;
+      void this.#reported.setMayLackReports(false);
+    }, REPORT_DELAY_MS);
   }
 
   /** Takes note of a master key that this device is about to publish. The homeserver may refuse it. Never rejects. */

@@ -1,11 +1,12 @@
 import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { describe, expect, it } from 'vitest';
+import { KEYS_QUERY } from '../../../src/sdk/crypto/crypto-backend.js';
 import type { CryptoBackend } from '../../../src/sdk/crypto/crypto-backend.js';
 import { IdentityChanges } from '../../../src/sdk/crypto/identity-changes.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
 import { MemoryLogger } from '../../../src/testing/memory-logger.js';
 
-const [alice, bob] = ['@alice:x', '@bob:x'];
+const [alice, bob, carol] = ['@alice:x', '@bob:x', '@carol:x'];
 const trustChanged: string = CryptoEvent.UserTrustStatusChanged;
 const HOUR_MS = 3_600_000;
 
@@ -19,17 +20,26 @@ interface Known {
 
 class MemoryStore {
   readonly wasNew = false;
-  record: Uint8Array | undefined;
+  readonly #records = new Map<string, Uint8Array>();
   isBroken = false;
 
-  async readReceived(): Promise<Uint8Array | undefined> {
-    if (this.isBroken) throw new Error('the disk is broken');
-    return this.record;
+  /** The record of reported identities. */
+  get record(): Uint8Array | undefined {
+    return this.#records.get('["identities"]');
   }
 
-  async writeReceived(_name: string, record: Uint8Array): Promise<void> {
+  set record(record: Uint8Array) {
+    this.#records.set('["identities"]', record);
+  }
+
+  async readReceived(name: string): Promise<Uint8Array | undefined> {
     if (this.isBroken) throw new Error('the disk is broken');
-    this.record = record;
+    return this.#records.get(name);
+  }
+
+  async writeReceived(name: string, record: Uint8Array): Promise<void> {
+    if (this.isBroken) throw new Error('the disk is broken');
+    this.#records.set(name, record);
   }
 }
 
@@ -38,6 +48,8 @@ async function setUp(before: Record<string, Known> = {}, store = new MemoryStore
   const identities = new Map<string, Known>(Object.entries(before));
   let tell: (userId: string) => void = () => {};
   let held = -1; // the machine keeps its own user id
+  const lookedAt: string[] = [];
+  let answered: Record<string, Known> = {};
   class UserId {
     readonly #id: string;
     constructor(id: string) {
@@ -57,6 +69,7 @@ async function setUp(before: Record<string, Known> = {}, store = new MemoryStore
       return new Set([...identities.keys()].map((id) => new UserId(id)));
     },
     getIdentity: async (id: UserId) => {
+      lookedAt.push(id.toString());
       const known = identities.get(id.toString());
       if (!known) return undefined;
       held++;
@@ -70,6 +83,10 @@ async function setUp(before: Record<string, Known> = {}, store = new MemoryStore
         ...(id.toString() !== bob && { identityNeedsUserApproval: () => known.isPinned === false }),
         free: () => held--,
       };
+    },
+    markRequestAsSent: async (): Promise<unknown> => {
+      for (const [userId, identity] of Object.entries(answered)) identities.set(userId, identity);
+      return true;
     },
   };
   const crypto = {
@@ -99,12 +116,17 @@ async function setUp(before: Record<string, Known> = {}, store = new MemoryStore
     tell(userId);
     await clock.advance(0);
   };
+  /** The answer to a request for keys, which the crypto library stores. It tells of the changes later. */
+  const answer = async (changed: Record<string, Known>): Promise<void> => {
+    answered = changed;
+    await crypto.olmMachine.markRequestAsSent(...(['id', KEYS_QUERY, '{}'] as unknown as []));
+  };
   /** The next start of the client, with what the crypto library has stored. */
   const restart = async (now: Record<string, Known> = {}) => {
     ended.abort();
     return setUp({ ...Object.fromEntries(identities), ...now }, store, clock);
   };
-  return { changes, clock, ended, own, store, reported, show, restart, held: () => held };
+  return { changes, clock, ended, own, store, reported, show, answer, restart, lookedAt, held: () => held };
 }
 
 describe('IdentityChanges', () => {
@@ -233,11 +255,26 @@ describe('IdentityChanges', () => {
   });
 
   it('reports the first change of another user that the crypto library has stored, but the last run could not report', async () => {
-    const { restart } = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1', isPinned: true } });
-    const next = await restart({ [alice]: { key: 'A2', isPinned: false } });
+    const { answer, restart } = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1', isPinned: true } });
+    await answer({ [alice]: { key: 'A2', isPinned: false } });
+    const next = await restart();
     expect(next.reported).toEqual([{ userId: bob, changedUserId: alice, wasVerified: false }]);
     expect(next.held()).toBe(0);
     expect((await next.restart()).reported).toEqual([]);
+  });
+
+  it('looks at all users at a start only while the last run may have ended before a report', async () => {
+    const world = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1' }, [carol]: { key: 'C1' } });
+    await world.answer({ [alice]: { key: 'A1', signature: 'of a device' } });
+    const second = await world.restart();
+    expect(second.lookedAt.toSorted()).toEqual([alice, bob, carol]);
+    expect((await second.restart()).lookedAt.toSorted()).toEqual([alice, bob, carol]); // it ended too soon as well
+    const third = await second.restart();
+    await third.answer({});
+    await third.clock.advance(500);
+    await third.answer({});
+    await third.clock.advance(1_000);
+    expect((await third.restart()).lookedAt).toEqual([bob]);
   });
 
   it('does not report after a restart the keys that the own device has created before it', async () => {
