@@ -17,6 +17,7 @@ export interface Presence {
 
 export interface SetPresenceOptions extends CallOptions {
   readonly userId: string;
+  /** `online`, `unavailable` (there, but inactive) or `offline`. */
   readonly presence: PresenceState;
   /** A text for other users. @default none: a text that was set before is removed */
   readonly statusMessage?: string | undefined;
