@@ -6,7 +6,7 @@ import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
 import { UnencryptedFileError } from './outgoing-message.js';
 import type { OutgoingMessage } from './outgoing-message.js';
-import { fetchEncryption, sendEvent } from './send-event.js';
+import { assertJoined, fetchEncryption, sendEvent } from './send-event.js';
 
 /** An encrypted message, and the devices in the room that cannot decrypt it. */
 export interface EncryptedMessage extends Omit<SentMessage, 'eventId'> {
@@ -141,7 +141,7 @@ export class RoomSender {
       if (!encryption) throw noEncryption(outgoing.userId, outgoing.roomId);
       if (!encryption.encrypts(outgoing.type)) return sendEvent(http, session, outgoing);
       // Rejects at once for a user who is not in the room, for whom encrypting would wait in vain.
-      if (!encryption.hasRoom(outgoing.roomId)) await this.#askHomeserver(session, outgoing.roomId, outgoing.signal);
+      if (!encryption.hasRoom(outgoing.roomId)) await assertJoined(http, session, outgoing.roomId, outgoing.signal);
       const { content, ...withheld } = await encryption.encrypt(outgoing);
       const sent = await sendEvent(http, client.session, { ...outgoing, type: 'm.room.encrypted', content });
       return { ...sent, ...withheld };

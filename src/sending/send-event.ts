@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { isManagerError } from '../core/errors.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
@@ -8,6 +8,7 @@ import type { Session } from '../http/session.js';
 import type { OutgoingMessage } from './outgoing-message.js';
 
 const sentSchema = v.object({ event_id: v.string() });
+const membershipSchema = v.object({ membership: v.string() });
 
 /**
  * Sends one event. Repeated with the same `txnId` and device, the request returns the event id of the first one.
@@ -58,4 +59,27 @@ export async function fetchEncryption(
     if (isManagerError(error, 'NOT_FOUND')) return undefined;
     throw error;
   }
+}
+
+/** Rejects with `FORBIDDEN` or `NOT_FOUND` if the homeserver says that the user is not in the room. */
+export async function assertJoined(
+  http: HomeserverHttp,
+  session: Session,
+  roomId: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { userId } = session;
+  const { membership } = await http.request(membershipSchema, {
+    operation: `sending to ${roomId}`,
+    userId,
+    roomId,
+    method: 'GET',
+    path: path`/_matrix/client/v3/rooms/${roomId}/state/m.room.member/${userId}`,
+    session,
+    signal,
+  });
+  if (membership === 'join') return;
+  // A user who has left may still read what the state was.
+  const message = `sending to ${roomId} failed: ${userId} is not in the room; nothing was sent`;
+  throw new MatrixClientManagerError('FORBIDDEN', message, { userId, roomId });
 }

@@ -1,6 +1,7 @@
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ErrorCode } from '../core/errors.js';
 import { isError } from '../core/is-error.js';
+import { RoomNotReceived } from '../core/room-not-received.js';
 import { failureClass, isRetryable } from '../http/failure-class.js';
 import type { StoredError } from '../storage/storage.js';
 
@@ -24,7 +25,7 @@ const retryableCodes: readonly ErrorCode[] = [
 
 /** Whether the error is permanent, so that another attempt would fail too. */
 export function isRefusal(error: unknown): boolean {
-  if (!isError(error) || isManagerError(error, ...retryableCodes)) return false;
+  if (!isError(error) || isManagerError(error, ...retryableCodes) || error instanceof RoomNotReceived) return false;
   return !isRetryable(failureClass(error)) && failureClass(error) !== 'unavailable';
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MatrixClientManagerError } from '../../src/core/errors.js';
+import { RoomNotReceived } from '../../src/core/room-not-received.js';
 import type { AnswersOtherRequests } from '../../src/http/failing-time.js';
 import { Outbox } from '../../src/sending/outbox.js';
 import type { FailedSend, OutboxOptions } from '../../src/sending/outbox.js';
@@ -273,6 +274,22 @@ describe('a durable message that something in this process keeps from being sent
     expect(await rejection(send('one'))).toMatchObject({ code: 'CLIENT_NOT_STARTED' });
     expect(posted).toHaveLength(1);
     expect(await outbox.list(alice, 'failed')).toMatchObject([{ txnId: 'one' }]);
+  });
+
+  it('waits for a room that its client has not received, however long that takes', async () => {
+    let isReceived = false;
+    const sendOnce = async () => {
+      if (!isReceived) throw new RoomNotReceived({ userId: alice, roomId: room }, 30_000);
+      return { eventId: '$sent' };
+    };
+    const { outbox, send, clock, messages } = setUp({ sendTimeoutMs: 60_000, sendOnce });
+    const sending = send('one');
+    await clock.advance(3_600_000);
+    expect(outbox.stalled).toBe(1);
+    expect(messages()).toContain('a durable message cannot be sent yet');
+    isReceived = true;
+    await clock.advance(60_000);
+    expect(await sending).toEqual({ eventId: '$sent' });
   });
 
   it('does not count that time toward sendTimeoutMs', async () => {

@@ -77,6 +77,7 @@ function setUp({ answers, hasEncryption = true, client = {}, isRunning = false, 
 }
 
 const STATE = `GET /_matrix/client/v3/rooms/${room}/state/m.room.encryption/`;
+const MEMBERSHIP = `GET /_matrix/client/v3/rooms/${room}/state/m.room.member/${alice}`;
 const sentAs = (type: string): string => `PUT /_matrix/client/v3/rooms/${room}/send/${type}/txn`;
 
 describe('a message to a room', () => {
@@ -190,13 +191,24 @@ describe('a room that some user has seen encrypted', () => {
     expect(seen).toEqual([[room, { algorithm: 'm.megolm.v1.aes-sha2' }]]);
   });
 
-  it('and that the client has not received is refused at once to a user who is not in it', async () => {
+  it.each([
+    ['is not in it', matrixError(403, 'M_FORBIDDEN')],
+    ['is no longer in it', json({ membership: 'leave' })],
+    ['is only invited', json({ membership: 'invite' })],
+  ])('and that the client has not received is refused at once to a user who %s', async (_, answer) => {
     const encrypt = () => new Promise<never>(() => {});
     const waiting = { ...encryption, hasRoom: () => false, encrypt };
     const client = { encryption: waiting };
-    const { sender, paths } = setUp({ answers: [matrixError(403, 'M_FORBIDDEN')], wasSeen: true, client });
+    const { sender, paths } = setUp({ answers: [answer], wasSeen: true, client });
     expect(await rejection(sender.send(message))).toMatchObject({ code: 'FORBIDDEN', roomId: room });
-    expect(paths()).toEqual([STATE]);
+    expect(paths()).toEqual([MEMBERSHIP]);
+  });
+
+  it('and that the client has not received is waited for by a user who is in it', async () => {
+    const client = { encryption: { ...encryption, hasRoom: () => false } };
+    const { sender, paths } = setUp({ answers: [json({ membership: 'join' }), accepted()], wasSeen: true, client });
+    await sender.send(message);
+    expect(paths()).toEqual([MEMBERSHIP, sentAs('m.room.encrypted')]);
   });
 });
 

@@ -5,6 +5,7 @@ import { abortedError, orAborted, orTimeout } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
 import type { OpenDeviceOptions } from '../../core/ports/key-store.js';
+import { RoomNotReceived } from '../../core/room-not-received.js';
 import type { EventContent, RawEvent } from '../../core/raw-event.js';
 import type { KeysWithheld } from '../../core/withheld-keys.js';
 import { cryptoBackend, KEYS_UPLOAD } from './crypto-backend.js';
@@ -380,10 +381,7 @@ export class UserEncryption implements MessageEncryption {
       if (room) resolve(room);
     };
     const timer = clock.setTimeout(() => {
-      const message =
-        `encrypting for ${roomId} failed: the client did not receive the room within ${ROOM_TIMEOUT_MS} ms; ` +
-        'nothing was sent';
-      reject(new MatrixClientManagerError('ENCRYPTION_FAILED', message, { userId, roomId }));
+      reject(new RoomNotReceived({ userId, roomId }, ROOM_TIMEOUT_MS));
     }, ROOM_TIMEOUT_MS);
     this.#syncListeners.add(look);
     return orAborted(promise, signal, `encrypting for ${roomId}`).finally(() => {

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { RoomNotReceived } from '../../../src/core/room-not-received.js';
 import { EncryptedRooms } from '../../../src/encryption/encrypted-rooms.js';
 import { UserEncryption } from '../../../src/sdk/crypto/user-encryption.js';
 import { memoryStorage } from '../../../src/storage/memory-storage.js';
@@ -43,6 +44,7 @@ it('a message for a room that the client does not receive is given up after 30 s
   expect(error).toBe(undefined);
   await clock.advance(1);
   await ended;
+  expect(error).toBeInstanceOf(RoomNotReceived);
   expect(error).toMatchObject({ code: 'ENCRYPTION_FAILED', userId: '@a:x', roomId: '!gone:x' });
   expect(error?.message).toContain('did not receive the room within 30000 ms');
   await encryption.shutDown();

@@ -103,6 +103,16 @@ export function rooms({ describe, it, expect, world }: Suite): void {
       expect(await bob.join(roomId)).toMatchObject(forbidden);
     });
 
+    it('who has left may read their membership; who was never there may not', async () => {
+      const [alice, bob] = await (await world()).newUsers();
+      const stranger = await (await world()).newUser();
+      const roomId = await alice.createRoom([bob]);
+      const member = (userId: string) => path`/_matrix/client/v3/rooms/${roomId}/state/m.room.member/${userId}`;
+      await bob.leave(roomId);
+      expect(await bob.http.get(member(bob.userId))).toMatchObject({ status: 200, body: { membership: 'leave' } });
+      expect(await stranger.http.get(member(stranger.userId))).toMatchObject(forbidden);
+    });
+
     it('a banned user cannot be invited until unbanned', async () => {
       const [alice, bob] = await (await world()).newUsers();
       const roomId = await alice.createRoom([bob]);
