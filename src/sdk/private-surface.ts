@@ -70,7 +70,7 @@ const cryptoParts: readonly PartPath[] = [
   'olmMachine.close()',
   'olmMachine.receiveSyncChanges()', // wrapped by MachineGuard, as all methods are; tells what could not be decrypted
   'olmMachine.getMissingSessions()', // wrapped: claims keys in vain with each message
-  'olmMachine.markRequestAsSent()',
+  'olmMachine.markRequestAsSent()', // wrapped: verifications go on after it
   'olmMachine.getUserDevices()',
   'olmMachine.outgoingRequests()', // wrapped: the SDK repeats a claim without keys in a loop
   'olmMachine.encryptRoomEvent()',

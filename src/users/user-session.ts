@@ -4,8 +4,6 @@ import type { ManagedClient } from './client-slot.js';
 import { onAbort, orTimeout, throwIfAborted } from '../core/abort.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { Claim } from '../core/ports/claim.js';
-import type { ClientEvent } from '../core/client-event.js';
-import { isVerification } from '../core/verification-events.js';
 import { isFromStart } from '../core/ports/event-source.js';
 import type { EventBatch } from '../core/ports/event-source.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
@@ -24,6 +22,7 @@ import type { StoredCheckpoint } from '../storage/checkpoint.js';
 import { eventDecryption } from './event-decryption.js';
 import type { UserSettings } from './user-settings.js';
 import { RoomTimelines } from '../messages/room-timelines.js';
+import { VerificationEvents } from './verification-events.js';
 
 export interface UserSessionOptions extends Omit<SyncUser, 'onReachableChanged'> {
   /** Not started yet. The session stops it. */
@@ -46,6 +45,7 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
   readonly session: Session;
   readonly deviceId: string;
   readonly encryption: UserEncryption | undefined;
+  readonly #verifications: VerificationEvents;
   readonly #context: HomeserverContext;
   readonly #options: Omit<UserSessionOptions, 'stored'>;
   readonly engine: SessionEngine<MatrixClient>;
@@ -76,6 +76,7 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
     this.session = rest.session;
     this.deviceId = deviceId;
     this.encryption = rest.encryption;
+    this.#verifications = new VerificationEvents(rest.encryption);
     this.timelines = new RoomTimelines(settings.timelineLimit);
     this.#delivery = this.#createDelivery(stored);
     const hasPendingPosition = [...stored.lastDelivered.values()].some(({ history }) => history);
@@ -85,7 +86,10 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
     if (needsBacklogFirst || engine.resumesFrom !== stored.since) this.#delivery.deferAll();
     engine.connect({
       accept: (batch) => this.#accept(batch),
-      acceptUndelivered: (batch) => this.#appendToTimelines(batch),
+      acceptUndelivered: (batch) => {
+        this.#appendToTimelines(batch);
+        void this.#verifications.takeAll(batch);
+      },
       restart: () => this.#restartDelivery(),
       acceptMissed: (batch) => {
         if (isFromStart(batch)) this.#hasPendingBacklog = false;
@@ -231,7 +235,8 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
   #accept(batch: EventBatch): Promise<void> {
     this.#appendToTimelines(batch);
     const { callbacks, credentials } = this.#options;
-    if (this.encryption && callbacks.count(credentials.userId) === 0) this.#takeVerifications(batch);
+    // Decrypting the others would cost more than all else that such a client does.
+    if (callbacks.count(credentials.userId) === 0) this.#verifications.takeUnencrypted(batch);
     return this.#delivery.accept(batch);
   }
 
@@ -266,7 +271,7 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
       dispatch: async (event, signal, record) => {
         try {
           this.#assertOwner();
-          if (this.#takeVerification(event)) return true;
+          if (this.#verifications.take(event)) return true;
           diagnostics.publish('event', event);
           return await callbacks.dispatch(event, signal, record, claim);
         } catch (error) {
@@ -287,27 +292,6 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
         onGap(gap);
       },
     });
-  }
-
-  /** Takes the events of verifications from a batch that is not delivered. Nothing decrypts its other events. */
-  #takeVerifications({ rooms }: EventBatch): void {
-    for (const { roomId, provenance, timeline } of rooms) {
-      for (const { event_id: eventId, type, sender, content, origin_server_ts: timestamp, ...raw } of timeline) {
-        const isOwn = raw.unsigned?.transaction_id !== undefined;
-        if (provenance !== 'live' || isOwn || raw.state_key !== undefined || !isVerification(type, content)) continue;
-        this.encryption?.receiveVerification(roomId, { eventId, type, sender, content, timestamp });
-      }
-    }
-  }
-
-  /** Passes an event of a verification to the encryption. Such an event is none for callbacks. */
-  #takeVerification(event: ClientEvent): boolean {
-    if (event.type !== 'message' || !isVerification(event.eventType, event.content)) return false;
-    const { roomId, eventId, eventType: type, sender, content, timestamp, provenance, transactionId } = event;
-    const isOwn = transactionId !== undefined; // sent by this device
-    if (provenance !== 'live' || isOwn) return true;
-    this.encryption?.receiveVerification(roomId, { eventId, type, sender, content, timestamp });
-    return true;
   }
 
   /** Replaces the delivery by one that begins at the stored checkpoint. Resolves to that checkpoint. */

@@ -30,7 +30,7 @@ export interface CryptoBackend {
   onIncomingKeyVerificationRequest(sender: string, transactionId: string): void;
   onRoomKeysUpdated(keys: readonly RoomKey[]): Promise<void>;
   onRoomKeysWithheld(notices: readonly object[]): Promise<void>;
-  processSyncChanges(changes: SyncChanges): Promise<object[]>;
+  processSyncChanges(changes: SyncChanges): Promise<ReceivedToDeviceMessage[]>;
   markAllTrackedUsersAsDirty(): Promise<void>;
   on(event: CryptoEvent.UserTrustStatusChanged, listener: (userId: string) => void): void;
   on(event: CryptoEvent.DevicesUpdated, listener: (userIds: readonly string[]) => void): void;
@@ -247,6 +247,14 @@ export interface SyncChanges {
   readonly deviceLists?: { readonly changed?: readonly string[]; readonly left?: readonly string[] };
   readonly oneTimeKeysCounts?: object;
   readonly unusedFallbackKeys?: readonly string[];
+}
+
+/** A to-device message as the SDK passes it on. */
+export interface ReceivedToDeviceMessage {
+  /** The event, decrypted. */
+  readonly message: object;
+  /** Null if the message was not encrypted. */
+  readonly encryptionInfo: object | null;
 }
 
 /** The WebAssembly's `UserId`. Only the class of the SDK's own copy is accepted. */

@@ -11,13 +11,15 @@ export function handleLiveEvent(
   event: MatrixEvent,
   receive: (roomId: string, event: RoomVerificationEvent) => void,
 ): void {
-  if (event.isState() || event.getUnsigned().transaction_id !== undefined) return;
+  const isEcho = event.getUnsigned().transaction_id !== undefined;
+  // This device encrypts none of its own verification events.
+  if (event.isState() || (isEcho && event.isEncrypted())) return;
   if (isReadable(event)) {
     const [eventId, roomId, sender] = [event.getId(), event.getRoomId(), event.getSender()];
     const [type, content] = [event.getType(), event.getContent()];
     if (eventId === undefined || roomId === undefined || sender === undefined) return;
-    if (isVerification(type, content)) receive(roomId, { eventId, type, sender, content, timestamp: event.getTs() });
-    return;
+    if (!isVerification(type, content)) return;
+    return receive(roomId, { eventId, type, sender, content, timestamp: event.getTs(), isEcho });
   }
   const handleWhenDecrypted = (): void => {
     if (!isReadable(event)) return;

@@ -119,6 +119,16 @@ export class OfferedVerification {
     return this.#cancel(code, reason);
   }
 
+  /**
+   * Ends the verification at this side only, because another device of the user goes on with it. The crypto library would
+   * cancel it for both after ten minutes.
+   */
+  leave(reason: string): void {
+    if (this.#isOver) return;
+    this.#cancelInLibrary('m.user');
+    this.close(reason);
+  }
+
   /** Ends the verification without telling the other side. */
   close(reason: string): void {
     this.#finish(this.#endedError(reason));
@@ -182,19 +192,24 @@ export class OfferedVerification {
   #cancel(code: string, reason: string): Promise<void> {
     if (this.#isOver) return this.#cancelled ?? Promise.resolve();
     const { crypto, info } = this.#options;
-    try {
-      // What they return is not sent: it has no reason in plain words.
-      this.#sas?.cancelWithCode(code);
-      this.#wasmRequest?.cancel();
-    } catch (err) {
-      this.#context.logger.warn({ userId: info.userId, err }, 'the crypto library cannot cancel a verification');
-    }
+    this.#cancelInLibrary(code);
     this.#cancelled = sendCancel(crypto, info, code, reason).catch((error: unknown) => {
       throw this.#failure(error);
     });
     this.#cancelled.catch(() => {}); // a later cancel() may wait for it
     this.#finish(this.#endedError(`this side has cancelled it (${code}: ${reason})`));
     return this.#cancelled;
+  }
+
+  /** What the library returns is not sent: it has no reason in plain words. */
+  #cancelInLibrary(code: string): void {
+    try {
+      this.#sas?.cancelWithCode(code);
+      this.#wasmRequest?.cancel();
+    } catch (err) {
+      const { userId } = this.#options.info;
+      this.#context.logger.warn({ userId, err }, 'the crypto library cannot cancel a verification');
+    }
   }
 
   /** Sends a message. A failure ends the verification, because the other side waits for the message. */

@@ -23,6 +23,8 @@ export interface RoomVerificationEvent {
   readonly content: EventContent;
   /** In milliseconds since the Unix epoch. */
   readonly timestamp: number;
+  /** Whether this device has sent it. */
+  readonly isEcho: boolean;
 }
 
 /** Longest id that is accepted. Ids are kept in memory, and another user chooses them. */

@@ -4,17 +4,20 @@ import type { MatrixClient } from 'matrix-js-sdk';
 import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { abortedError, orAborted, orTimeout } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
-import { RecentIds } from '../../core/recent-ids.js';
+import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { OnVerificationRequest, VerificationRequested } from '../../encryption/verification-options.js';
+import { AskingDevices } from './asking-devices.js';
 import { cryptoBackend } from './crypto-backend.js';
-import type { CryptoBackend, WasmSas, WasmVerificationRequest } from './crypto-backend.js';
+import type { CryptoBackend, ReceivedToDeviceMessage } from './crypto-backend.js';
+import { LibraryVerifications } from './library-verifications.js';
 import { handleLiveEvent } from './live-verification.js';
 import { OfferedVerification } from './offered-verification.js';
-import { hasOtherSignedDevice, queryKeys } from './verification.js';
-import { VerificationLimits } from './verification-limits.js';
-import { readRoomRequest, readToDeviceRequest, sendCancel } from './verification-messages.js';
+import { MAX_AGE_MS, VerificationAdmission } from './verification-admission.js';
+import type { Admission } from './verification-admission.js';
+import { VerificationFlows } from './verification-flows.js';
+import { readRoomRequest, readToDeviceRequest } from './verification-messages.js';
 import type { AskedVerification, RoomVerificationEvent } from './verification-messages.js';
-import { wasmUserId } from './wasm-user-id.js';
+import { VerificationRefusals } from './verification-refusals.js';
 
 export interface VerificationRequestsOptions {
   /** Its encryption has to be open. */
@@ -29,58 +32,70 @@ export interface VerificationRequestsOptions {
   readonly onRequested: (event: VerificationRequested) => void;
 }
 
-/** How old a request may be, and how long a verification may take, in milliseconds: the time of the specification. */
-const MAX_AGE_MS = 600_000;
-/** How far a request's time may be in the future, in milliseconds, as the specification has it. */
-const MAX_AHEAD_MS = 300_000;
-/** Remembered ids of requests and events, so that none is handled twice. */
-const REMEMBERED = 1_000;
-/** Events of rooms that wait for an earlier one, at most. */
-const MAX_WAITING = 1_000;
-/** How long a sync waits for the keys of an unknown user who asks, in milliseconds. */
-const KEYS_TIMEOUT_MS = 5_000;
 /** How long a stop waits until the other sides are told, in milliseconds. */
 const STOP_TIMEOUT_MS = 2_000;
 
 const REPLACED = 'A newer request has replaced this one.';
 const NOBODY = 'No person is there to compare emoji: an application runs this account.';
+const UNKNOWN_DEVICE = 'The keys of the device that asks are not known.';
 
 /**
  * Answers requests of others to verify a client's user. Without a handler of the application they are cancelled, so that
  * nobody waits ten minutes. The crypto library gets only those that the handler gets: it keeps each one, and answers two of
- * one user itself.
+ * one user itself. Of encrypted messages to devices it gets all, because it decrypts them.
  *
  * If the application listens for the SDK's own event of such requests, all of them are left to it.
- *
- * This file is a little long because each request is answered exactly once: offered, declined or left to another device.
  */
 export class VerificationRequests {
   readonly #context: Pick<Context, 'clock' | 'logger'>;
   readonly #options: VerificationRequestsOptions;
   readonly #crypto: CryptoBackend;
   readonly #userId: string;
-  readonly #seen = new RecentIds(REMEMBERED);
-  readonly #limits = new VerificationLimits(MAX_AGE_MS);
+  readonly #library: LibraryVerifications;
+  readonly #admission: VerificationAdmission;
+  readonly #devices: AskingDevices;
+  readonly #refusals: VerificationRefusals;
+  readonly #flows: VerificationFlows;
   readonly #open = new Set<OfferedVerification>();
-  /** The events of rooms are handled one after the other: the first may wait for keys. */
-  #lastInRoom: Promise<void> = Promise.resolve();
-  #waitingInRoom = 0;
+  /** The crypto library gets one request after the other, or it would cancel two of one user. It makes no network requests. */
+  readonly #offering = new KeyedQueue();
   #hasSynced = false;
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: VerificationRequestsOptions) {
-    const { matrixClient } = options;
+    const { matrixClient, ended, onRequested } = options;
     this.#context = context;
     this.#options = options;
     this.#userId = matrixClient.getSafeUserId();
     const crypto = cryptoBackend(matrixClient);
     this.#crypto = crypto;
+    this.#library = new LibraryVerifications(crypto);
+    const deviceId = matrixClient.getDeviceId();
+    this.#admission = new VerificationAdmission(deviceId);
+    this.#devices = new AskingDevices(context, { matrixClient, crypto, ended });
+    this.#flows = new VerificationFlows(this.#userId, deviceId);
+    const isAnsweredElsewhere = ({ roomId, transactionId }: AskedVerification): boolean =>
+      this.#flows.isAnsweredElsewhere(roomId, transactionId);
+    this.#refusals = new VerificationRefusals(context, {
+      matrixClient,
+      crypto,
+      ended,
+      isAnsweredElsewhere,
+      onRequested,
+    });
     const process = crypto.processSyncChanges.bind(crypto);
     crypto.processSyncChanges = async (changes) => {
       const { toDeviceEvents, admitted } = await this.#filter(changes.toDeviceEvents);
-      const processed = await process({ ...changes, toDeviceEvents });
-      for (const asked of admitted) this.#offer(asked);
+      const processed = await this.#passToLibrary(admitted, () => process({ ...changes, toDeviceEvents }));
+      this.#takeDecrypted(processed);
       this.#update();
       return processed;
+    };
+    const { olmMachine } = crypto;
+    const markAsSent = olmMachine.markRequestAsSent.bind(olmMachine);
+    olmMachine.markRequestAsSent = async (...request) => {
+      const marked = await markAsSent(...request);
+      this.#update(); // emoji can be shown once the library knows that its key was sent
+      return marked;
     };
     crypto.onLiveEventFromSync = async (event) => {
       handleLiveEvent(event, (roomId, received) => this.receiveInRoom(roomId, received));
@@ -98,17 +113,19 @@ export class VerificationRequests {
 
   /** Takes a verification event of a room, decrypted. One that was received twice is ignored the second time. */
   receiveInRoom(roomId: string, event: RoomVerificationEvent): void {
-    const key = `event ${event.eventId}`;
-    if (this.#seen.has(key) || this.#waitingInRoom >= MAX_WAITING) return;
-    this.#seen.add(key);
-    this.#waitingInRoom++;
-    this.#lastInRoom = this.#lastInRoom
-      .then(() => this.#receiveInRoom(roomId, event))
+    if (!this.#flows.isNew(event)) return;
+    const answered = this.#flows.noteOwnAnswer(roomId, event);
+    for (const one of this.#open) {
+      const { roomId: ofOne, transactionId } = one.request;
+      if (ofOne === roomId && transactionId === answered) one.leave('another device of the user has answered it');
+    }
+    if (event.isEcho) return; // the crypto library has made it
+    this.#flows
+      .run(roomId, event, () => this.#receiveInRoom(roomId, event))
       .catch((err: unknown) => {
         if (this.#options.ended.aborted) return;
         this.#context.logger.warn({ userId: this.#userId, roomId, err }, 'handling a verification event failed');
-      })
-      .finally(() => this.#waitingInRoom--);
+      });
   }
 
   /** Cancels the open verifications and waits until the other sides are told, for at most two seconds. Never rejects. */
@@ -135,111 +152,133 @@ export class VerificationRequests {
     const admitted = new Map<string, { readonly asked: AskedVerification; readonly message: object }>();
     for (const message of messages) {
       const asked = readToDeviceRequest(this.#userId, message);
-      if (!asked || this.#isLeftToApplication || (asked.isStart && this.#isKnown(asked))) continue;
-      if (!(await this.#admit(asked))) {
+      if (!asked || this.#isLeftToApplication || (asked.isStart && this.#library.hasRequest(asked))) continue;
+      if (!this.#isForApplication(asked, this.#admit(asked))) {
         passed.delete(message);
         continue;
       }
       const replaced = admitted.get(asked.otherUserId);
       if (replaced) {
         passed.delete(replaced.message);
-        void this.#decline(replaced.asked, 'm.user', REPLACED);
+        void this.#refusals.cancel(replaced.asked, 'm.user', REPLACED);
       }
       admitted.set(asked.otherUserId, { asked, message });
     }
-    return { toDeviceEvents: [...passed], admitted: [...admitted.values()].map(({ asked }) => asked) };
+    const known = await this.#devices.load([...admitted.values()].map(({ asked }) => asked));
+    for (const { asked, message } of admitted.values()) {
+      if (known.has(asked)) continue;
+      passed.delete(message);
+      void this.#refusals.refuse(asked, 'm.user', UNKNOWN_DEVICE);
+    }
+    return { toDeviceEvents: [...passed], admitted: [...known] };
   }
 
-  /** Whether the start belongs to a verification that the crypto library knows. */
-  #isKnown(asked: AskedVerification): boolean {
-    const known = this.#find(asked, false);
-    known?.free();
-    return known !== undefined;
+  /** Takes the requests that came encrypted: only now, after the crypto library has received them, can they be read. */
+  #takeDecrypted(messages: readonly ReceivedToDeviceMessage[]): void {
+    if (this.#isLeftToApplication) return;
+    for (const { message, encryptionInfo } of messages) {
+      const asked = encryptionInfo ? readToDeviceRequest(this.#userId, message) : undefined;
+      if (!asked || (asked.isStart && this.#library.hasRequest(asked))) continue; // the start follows a request
+      const admission = this.#admit(asked);
+      if (admission === 'known') continue;
+      if (this.#isForApplication(asked, admission)) this.#offer(asked);
+      else this.#library.drop(asked);
+    }
   }
 
   async #receiveInRoom(roomId: string, event: RoomVerificationEvent): Promise<void> {
     const { ended } = this.#options;
     if (ended.aborted) return;
-    const { eventId, type, sender, content, timestamp } = event;
-    const isRequest = type === 'm.room.message';
-    const asked = isRequest && !this.#isLeftToApplication ? readRoomRequest(this.#userId, roomId, event) : undefined;
-    if (isRequest && !this.#isLeftToApplication && !(asked && (await this.#admit(asked)))) return;
-    const ids = { event_id: eventId, room_id: roomId, sender, origin_server_ts: timestamp };
-    const received = this.#crypto.onKeyVerificationEvent(new MatrixEvent({ ...ids, type, content }));
-    await orAborted(received, ended, 'receiving a verification event');
-    if (asked) this.#offer(asked);
+    const { type, sender } = event;
+    const receive = (): Promise<void> =>
+      orAborted(this.#receiveEvent(roomId, event), ended, 'receiving a verification event');
+    if (type === 'm.room.message' && !this.#isLeftToApplication) {
+      const asked = readRoomRequest(this.#userId, roomId, event);
+      if (!asked || !this.#isForApplication(asked, this.#admit(asked))) return;
+      const known = await this.#devices.load([asked], true);
+      if (ended.aborted) return;
+      if (known.size === 0) return void this.#refusals.refuse(asked, 'm.user', UNKNOWN_DEVICE);
+      await this.#passToLibrary([asked], receive);
+    } else {
+      if (type === 'm.room.message') await this.#devices.query(sender);
+      await receive();
+    }
     this.#update();
   }
 
-  /** Decides whether the crypto library has to get a request. Answers it otherwise, unless it is old or one too many. */
-  async #admit(asked: AskedVerification): Promise<boolean> {
-    const { clock, logger } = this.#context;
-    const { otherUserId, otherDeviceId, transactionId, timestamp, isStart, hasSas } = asked;
-    const now = clock.now();
-    if (otherUserId === this.#userId && otherDeviceId === this.#options.matrixClient.getDeviceId()) return false;
-    const ageMs = isStart ? (this.#hasSynced ? 0 : Infinity) : now - (timestamp ?? -Infinity);
-    if (ageMs > MAX_AGE_MS || ageMs < -MAX_AHEAD_MS) return false;
-    const key = `${otherUserId} ${transactionId}`;
-    if (this.#seen.has(key)) return false;
-    if (!this.#limits.allow(otherUserId, now)) {
-      logger.debug({ userId: this.#userId, otherUserId }, 'ignoring a verification request: there are too many');
-      return false;
-    }
-    this.#seen.add(key);
-    if (!this.#options.onRequest) {
-      void this.#answerForNobody(asked);
-      return false;
-    }
-    if (!hasSas) {
-      void this.#decline(asked, 'm.unknown_method', 'Only emoji can be compared.');
-      return false;
-    }
-    for (const one of this.#open) {
-      // The crypto library would cancel both.
-      if (one.request.otherUserId === otherUserId) one.end('m.user', REPLACED);
-    }
-    await this.#loadDevice(otherUserId, otherDeviceId);
-    return true;
+  /**
+   * Passes an event of a room to the crypto library, by the SDK's method without its first step: the SDK fetches the keys of
+   * the sender of a request, without a deadline, and loses the request if that fails. They were fetched before.
+   */
+  #receiveEvent(roomId: string, { eventId, type, sender, content, timestamp }: RoomVerificationEvent): Promise<void> {
+    const ids = { event_id: eventId, room_id: roomId, sender, origin_server_ts: timestamp };
+    const outgoingRequestProcessor = { makeOutgoingRequest: async () => {} };
+    const crypto = Object.create(this.#crypto, { outgoingRequestProcessor: { value: outgoingRequestProcessor } });
+    return this.#crypto.onKeyVerificationEvent.call(crypto, new MatrixEvent({ ...ids, type, content }));
   }
 
-  /** Fetches the keys of the device that asks, if they are unknown. The crypto library ignores unknown devices. */
-  async #loadDevice(otherUserId: string, deviceId: string): Promise<void> {
-    const { ended, matrixClient } = this.#options;
-    const crypto = matrixClient.getCrypto();
-    const load = async (): Promise<void> => {
-      const devices = await crypto?.getUserDeviceInfo([otherUserId]);
-      if (crypto && !devices?.get(otherUserId)?.has(deviceId)) await queryKeys(crypto, otherUserId);
-    };
-    const operation = 'fetching the keys of a device';
-    const loaded = orTimeout(load(), this.#context.clock, KEYS_TIMEOUT_MS, () => abortedError(operation));
-    await orAborted(loaded, ended, operation).catch((err: unknown) => {
-      this.#context.logger.debug({ userId: this.#userId, otherUserId, err }, 'fetching the keys of a device failed');
+  /** Gives requests to the crypto library by `pass`, and then to the application. Ends older ones of the same users. */
+  async #passToLibrary<T>(requests: readonly AskedVerification[], pass: () => Promise<T>): Promise<T> {
+    if (requests.length === 0) return pass();
+    return this.#offering.run('', async () => {
+      for (const { otherUserId } of requests) {
+        for (const one of this.#open) {
+          // The crypto library would cancel both.
+          if (one.request.otherUserId === otherUserId) one.end('m.user', REPLACED);
+        }
+      }
+      const passed = await pass();
+      for (const asked of requests) this.#offer(asked);
+      return passed;
     });
+  }
+
+  #admit(asked: AskedVerification): Admission {
+    const { otherUserId } = asked;
+    const admission = this.#admission.admit(asked, this.#context.clock.now(), this.#hasSynced);
+    if (admission === 'too-many') {
+      const ids = { userId: this.#userId, otherUserId };
+      this.#context.logger.debug(ids, 'ignoring a verification request: there are too many');
+    }
+    return admission;
+  }
+
+  /** Answers a new request that the application cannot get. */
+  #isForApplication(asked: AskedVerification, admission: Admission): boolean {
+    if (admission !== 'new') return false;
+    if (this.#options.onRequest && asked.hasSas) return true;
+    void (this.#options.onRequest
+      ? this.#refusals.refuse(asked, 'm.unknown_method', 'Only emoji can be compared.')
+      : this.#refusals.refuse(asked, 'm.user', NOBODY));
+    return false;
   }
 
   /** Gives a request that the crypto library has received to the application. */
   #offer(asked: AskedVerification): void {
     const { onRequest, run, ended } = this.#options;
-    if (ended.aborted) return; // a stop began while the keys of the other side were requested
-    const found = this.#find(asked, asked.isStart);
-    if (!found || !onRequest) {
-      void this.#decline(asked, 'm.user', 'The keys of the device that asks are not known.');
-      return;
+    if (ended.aborted || !onRequest) return; // a stop began while the keys of the other side were requested
+    const { timestamp, isStart, hasSas: _hasSas, ...info } = asked;
+    if (this.#flows.isAnsweredElsewhere(info.roomId, info.transactionId)) {
+      this.#library.drop(asked);
+      return this.#refusals.report(asked, 'other-device');
     }
+    const request = isStart ? undefined : this.#library.request(asked);
+    const sas = isStart ? this.#library.comparison(asked) : undefined;
+    const found = request ?? sas;
+    if (!found) return void this.#refusals.refuse(asked, 'm.user', UNKNOWN_DEVICE);
     if (found.isCancelled()) return found.free(); // by a message of the same sync
-    const { timestamp: _timestamp, isStart, hasSas: _hasSas, ...info } = asked;
     const now = this.#context.clock.now();
     const verification = new OfferedVerification(this.#context, {
       crypto: this.#crypto,
       run,
       info,
-      request: isStart ? undefined : (found as WasmVerificationRequest),
-      sas: isStart ? (found as WasmSas) : undefined,
-      expiresAt: Math.min(asked.timestamp ?? now, now) + MAX_AGE_MS,
+      request,
+      sas,
+      expiresAt: Math.min(timestamp ?? now, now) + MAX_AGE_MS,
       onEnded: () => this.#open.delete(verification),
     });
     this.#open.add(verification);
-    this.#options.onRequested({ ...info, answer: 'passed-on' });
+    this.#refusals.report(asked, 'passed-on');
     void (async () => onRequest(verification.request))().catch((err: unknown) => {
       const { otherUserId } = info;
       this.#context.logger.error(
@@ -248,54 +287,6 @@ export class VerificationRequests {
       );
       verification.end('m.user', 'The application of this account failed.');
     });
-  }
-
-  /** @param isStart - whether the comparison itself is meant, and not the request for one */
-  #find({ otherUserId, transactionId }: AskedVerification, isStart: boolean) {
-    const { olmMachine } = this.#crypto;
-    const userId = wasmUserId(this.#crypto, otherUserId);
-    if (!userId) return undefined;
-    const found = isStart
-      ? olmMachine.getVerification(userId, transactionId)
-      : olmMachine.getVerificationRequest(userId, transactionId);
-    userId.free();
-    return found;
-  }
-
-  async #answerForNobody(asked: AskedVerification): Promise<void> {
-    try {
-      const { ended, matrixClient } = this.#options;
-      const { otherUserId, otherDeviceId } = asked;
-      const without = otherUserId === this.#userId ? otherDeviceId : undefined;
-      // A person may be there. A cancellation would end the verification for that device too.
-      const hasOther = await orAborted(hasOtherSignedDevice(matrixClient, without), ended, 'looking for devices');
-      if (hasOther) this.#report(asked, 'other-device');
-      else await this.#decline(asked, 'm.user', NOBODY);
-    } catch (err) {
-      this.#reportFailure(asked, err);
-    }
-  }
-
-  /** Never rejects. */
-  async #decline(asked: AskedVerification, code: string, reason: string): Promise<void> {
-    this.#report(asked, 'cancelled');
-    try {
-      await orAborted(sendCancel(this.#crypto, asked, code, reason), this.#options.ended, 'cancelling a verification');
-    } catch (err) {
-      this.#reportFailure(asked, err);
-    }
-  }
-
-  #report(
-    { userId, otherUserId, otherDeviceId, roomId, transactionId }: AskedVerification,
-    answer: VerificationRequested['answer'],
-  ): void {
-    this.#options.onRequested({ userId, otherUserId, otherDeviceId, roomId, transactionId, answer });
-  }
-
-  #reportFailure({ userId, otherUserId, roomId }: AskedVerification, err: unknown): void {
-    if (this.#options.ended.aborted) return;
-    this.#context.logger.warn({ userId, otherUserId, roomId, err }, 'answering a verification request failed');
   }
 
   #update(): void {
