@@ -10,12 +10,21 @@ type GuardContext = Pick<Context, 'clock' | 'logger'>;
 
 interface GuardOptions {
   readonly userId: string;
-  /** How long one call may take, and then the storing of its changes, in milliseconds. No call waits for the network. */
+  /**
+   * How long one call may take, and then the storing of its changes, in milliseconds. No call waits for the network. A sync
+   * can bring thousands of messages: each part of them has this time.
+   */
   readonly callTimeoutMs: number;
   /** Called once, when a call does not settle in time. The client has to be restarted. */
   readonly onFault: (error: MatrixClientManagerError) => void;
   /** Stores the machine's keys. */
   readonly store: Pick<DeviceStore, 'collect' | 'endCollecting' | 'flush'>;
+}
+
+/** A call that consists of parts. */
+interface Progress {
+  /** Called before each part. Set by the guard, which gives the part its time. */
+  noteProgress: () => void;
 }
 
 type Method = (...args: unknown[]) => unknown;
@@ -71,8 +80,13 @@ export class MachineGuard {
     for (const [name, { value }] of methods) {
       if (typeof value !== 'function' || unwrapped.has(name)) continue;
       const method = (value as Method).bind(machine);
-      const call = atomic.has(name) ? receiveInParts.bind(undefined, method as ReceiveSyncChanges) : method;
-      guarded[name] = (...args) => this.#call(name, () => (call as Method)(...args));
+      guarded[name] = (...args) => this.#call(name, () => method(...args));
+      if (!atomic.has(name)) continue;
+      const receive = receiveInParts.bind(undefined, method as ReceiveSyncChanges) as (...args: unknown[]) => unknown;
+      guarded[name] = (...args) => {
+        const progress: Progress = { noteProgress: () => {} };
+        return this.#call(name, () => receive(() => progress.noteProgress(), ...args), progress);
+      };
     }
     const close = (machine as { close(): void }).close.bind(machine);
     Object.assign(machine, guarded, { close: () => this.#close(close) });
@@ -101,7 +115,7 @@ export class MachineGuard {
     this.#timers.clear();
   }
 
-  #call(name: string, call: () => unknown): unknown {
+  #call(name: string, call: () => unknown, progress?: Progress): unknown {
     if (this.#ignoresCalls) return new Promise(() => {});
     const { store } = this.#options;
     store.collect();
@@ -109,7 +123,7 @@ export class MachineGuard {
     let result: unknown;
     try {
       result = call();
-      return result instanceof Promise ? this.#answer(name, result, batch) : result;
+      return result instanceof Promise ? this.#answer(name, result, batch, progress) : result;
     } finally {
       if (!(result instanceof Promise)) store.endCollecting();
     }
@@ -125,12 +139,17 @@ export class MachineGuard {
   }
 
   /** Settles as `result` does, once all changes that it may depend on are stored. */
-  async #answer(name: string, result: Promise<unknown>, batch: Batch | undefined): Promise<unknown> {
+  async #answer(
+    name: string,
+    result: Promise<unknown>,
+    batch: Batch | undefined,
+    progress?: Progress,
+  ): Promise<unknown> {
     const ended = Promise.withResolvers<void>();
     this.#running.add(ended.promise);
     let outcome: PromiseSettledResult<unknown>;
     try {
-      outcome = await this.#storedOutcome(name, result, batch);
+      outcome = await this.#storedOutcome(name, result, batch, progress);
     } catch (failure) {
       if (rejectable.has(name)) throw failure;
       return new Promise(() => {});
@@ -147,11 +166,12 @@ export class MachineGuard {
     name: string,
     result: Promise<unknown>,
     batch: Batch | undefined,
+    progress?: Progress,
   ): Promise<PromiseSettledResult<unknown>> {
     const { store } = this.#options;
     let outcome: PromiseSettledResult<unknown>;
     try {
-      [outcome] = await this.#inTime(name, Promise.allSettled([result]));
+      [outcome] = await this.#inTime(name, Promise.allSettled([result]), progress);
     } catch (fault) {
       batch?.stored.reject(fault); // its changes are incomplete and must not be stored; so the collecting does not end
       throw fault;
@@ -176,19 +196,29 @@ export class MachineGuard {
     return stored && this.#inTime(name, stored);
   }
 
-  /** Settles as `work` does. After `callTimeoutMs` it reports a fault and rejects. */
-  #inTime<T>(name: string, work: Promise<T>): Promise<T> {
+  /** Settles as `work` does. After `callTimeoutMs` without progress it reports a fault and rejects. */
+  #inTime<T>(name: string, work: Promise<T>, progress?: Progress): Promise<T> {
     const { clock } = this.#context;
     return new Promise((resolve, reject) => {
+      let timer: TimerHandle;
       const endTimer = (): void => {
         clock.clearTimeout(timer);
         this.#timers.delete(timer);
       };
-      const timer = clock.setTimeout(() => {
+      const startTimer = (): void => {
+        timer = clock.setTimeout(() => {
+          endTimer();
+          reject(this.#reportFault(name));
+        }, this.#options.callTimeoutMs);
+        this.#timers.add(timer);
+      };
+      const restartTimer = (): void => {
+        if (!this.#timers.has(timer)) return; // it has expired, or the guard has shut down
         endTimer();
-        reject(this.#reportFault(name));
-      }, this.#options.callTimeoutMs);
-      this.#timers.add(timer);
+        startTimer();
+      };
+      startTimer();
+      if (progress) progress.noteProgress = restartTimer;
       work.then(resolve, reject).finally(endTimer);
     });
   }

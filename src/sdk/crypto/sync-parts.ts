@@ -13,9 +13,11 @@ interface ToDeviceEvent {
  * Splits the to-device messages of a sync, so that the machine stores the room key of one message before it receives
  * the next one of the same sender. A sender may share a session twice. The machine compares a room key only with stored
  * ones, so it would keep the later of two in one call, which cannot decrypt the earlier messages.
+ * @param onPart - called before each part
  */
 export async function receiveInParts(
   receive: ReceiveSyncChanges,
+  onPart: () => void,
   toDeviceEvents: string,
   deviceLists: object,
   ...counts: unknown[]
@@ -23,6 +25,7 @@ export async function receiveInParts(
   const received: unknown[] = [];
   let remainingLists = deviceLists;
   for (const part of splitBySender(JSON.parse(toDeviceEvents) as ToDeviceEvent[])) {
+    onPart();
     received.push(...(await receive(JSON.stringify(part), remainingLists, ...counts)));
     remainingLists = Reflect.construct(deviceLists.constructor as new () => object, []); // passed with the first part
   }

@@ -75,7 +75,7 @@ describe('a room key that is shared again later on', () => {
 });
 
 class Machine {
-  readonly sync = Promise.withResolvers<string[]>();
+  sync = Promise.withResolvers<string[]>();
   receiveSyncChanges(_toDeviceEvents: string, _deviceLists: object): Promise<string[]> {
     return this.sync.promise;
   }
@@ -245,6 +245,25 @@ describe('the time of a call', () => {
     stored.resolve();
     await clock.advance(0);
     expect([said, clock.pendingTimers]).toEqual([['slow: found'], 0]);
+  });
+
+  it('begins anew for each part of a sync, which may have thousands', async () => {
+    const { clock, faults, machine, said, note } = startTimed({});
+    const messages = Array.from({ length: 4 }, () => ({ content: { sender_key: 'of one device' } }));
+    note('sync', machine.receiveSyncChanges(JSON.stringify(messages), {}));
+    for (let n = 1; n <= 3; n++) {
+      await clock.advance(900);
+      const { sync } = machine;
+      machine.sync = Promise.withResolvers();
+      sync.resolve([`${n}`]);
+    }
+    await clock.advance(999);
+    expect([faults, said]).toEqual([[], []]);
+    await clock.advance(1);
+    expect(said).toEqual([`sync: ${String(faults[0])}`]);
+    machine.sync.resolve(['too late']);
+    await clock.advance(1_000);
+    expect([said.length, faults.length, clock.pendingTimers]).toEqual([1, 1, 0]);
   });
 
   it('is over for a sync whose changes are not stored', async () => {
