@@ -34,7 +34,9 @@ export type {
   SetDisplayNameOptions,
 } from './profiles/profile-options.js';
 export type { ListSendsOptions } from './sending/outbox.js';
+export type { RedactOptions } from './sending/redact-options.js';
 export type { SendMessageOptions } from './sending/send-message-options.js';
+export type { SendReactionOptions } from './sending/send-reaction-options.js';
 export type { ConnectOptions } from './users/connect-options.js';
 export type { StartClientOptions } from './users/start-client-options.js';
 export type { Connection, ConnectionEvents, ConnectionState, ConnectionStateChange } from './users/connection.js';
@@ -97,6 +99,7 @@ export type { MessagePage } from './messages/page-reader.js';
 export type { Redacted } from './core/redacted.js';
 export type { RoomMessage } from './messages/room-message.js';
 export type { MessageBody } from './sending/content.js';
+export type { Mentions, MessageRelations } from './sending/message-relations.js';
 export type { SentMessage } from './core/withheld-keys.js';
 export type { DownloadedFile, SentFile } from './files/attachments.js';
 export type { FileBody } from './files/file-body.js';

@@ -30,6 +30,8 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'Messages and files': {
     GetRoomMessagesOptions: '`manager.getRoomMessages(options)`',
     SendMessageOptions: '`manager.sendMessage(options)`',
+    SendReactionOptions: '`manager.sendReaction(options)`',
+    RedactOptions: '`manager.redact(options)`',
     ListSendsOptions: '`manager.listSends(options)`',
     SendTypingOptions: '`manager.sendTyping(options)`',
     SendReadReceiptOptions: '`manager.sendReadReceipt(options)`',

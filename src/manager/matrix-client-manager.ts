@@ -57,8 +57,12 @@ import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { MatrixClient } from '../sdk/matrix-client.js';
 import { listSendsSchema } from '../sending/outbox.js';
 import type { ListSendsOptions, OutboxEntry } from '../sending/outbox.js';
+import { redactSchema } from '../sending/redact-options.js';
+import type { RedactOptions } from '../sending/redact-options.js';
 import { sendMessageSchema } from '../sending/send-message-options.js';
 import type { SendMessageOptions } from '../sending/send-message-options.js';
+import { sendReactionSchema } from '../sending/send-reaction-options.js';
+import type { SendReactionOptions } from '../sending/send-reaction-options.js';
 import type { ClientInfo } from '../users/client-state.js';
 import { connectSchema } from '../users/connect-options.js';
 import type { ConnectOptions } from '../users/connect-options.js';
@@ -233,6 +237,24 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async sendMessage(options: SendMessageOptions): Promise<SentMessage> {
     return this.#parts.sending.send(this.#read('sendMessage()', sendMessageSchema, options));
+  }
+
+  /**
+   * Reacts to an event, with an emoji or another short text. Ordered, durable and repeatable as {@link sendMessage}.
+   * Reactions are never encrypted. A reaction that the user has already made rejects with errcode
+   * `M_DUPLICATE_ANNOTATION`.
+   */
+  async sendReaction(options: SendReactionOptions): Promise<SentMessage> {
+    return this.#parts.sending.send(this.#read('sendReaction()', sendReactionSchema, options));
+  }
+
+  /**
+   * Removes the content of an event: of a message, or of a reaction to take it back. Ordered, durable and repeatable as
+   * {@link sendMessage}; resolves to the id of the redaction. Throws `FORBIDDEN` for an event of another user, unless the
+   * user's power level allows it.
+   */
+  async redact(options: RedactOptions): Promise<SentMessage> {
+    return this.#parts.sending.send(this.#read('redact()', redactSchema, options));
   }
 
   /**

@@ -2,6 +2,8 @@ import { invalidOptions } from '../core/errors.js';
 import { toContentPart } from '../core/content-part.js';
 import { describe, isEventId } from '../core/ids.js';
 import type { EventContent } from '../core/raw-event.js';
+import { hasRelations, withRelations } from './message-relations.js';
+import type { MessageRelations } from './message-relations.js';
 
 /** The message to send: either `text` or `content`. */
 export interface MessageBody {
@@ -9,7 +11,7 @@ export interface MessageBody {
   readonly text?: string | undefined;
   /** `text` as HTML; both are sent. @see https://spec.matrix.org/v1.16/client-server-api/#mroommessage-msgtypes */
   readonly html?: string | undefined;
-  /** Any event content, instead of `text`: replies, reactions, media. */
+  /** Any event content, instead of `text`. */
   readonly content?: EventContent | undefined;
 }
 
@@ -18,12 +20,16 @@ export interface MessageBody {
  * accepts. The types of `text` and `html` are checked by the schema of sendMessage().
  * @param type - the type of the event
  */
-export function toContent({ text, html, content }: MessageBody, type = 'm.room.message'): EventContent {
+export function toContent(
+  { text, html, content, ...relations }: MessageBody & MessageRelations,
+  type = 'm.room.message',
+): EventContent {
   if ((text === undefined) === (content === undefined)) {
     throw invalidOptions('expected either `text` or `content`, got ' + (text === undefined ? 'neither' : 'both'));
   }
   if (html !== undefined && text === undefined) throw invalidOptions('expected `text`, the plain form, beside `html`');
-  const built = toContentPart(content === undefined ? textContent(text, html) : content, 'content');
+  const message = toContentPart(content === undefined ? textContent(text, html) : content, 'content');
+  const built = hasRelations(relations) ? toContentPart(withRelations(message, relations), 'content') : message;
   if (type === 'm.room.redaction') checkRedaction(built);
   return built;
 }

@@ -16,8 +16,6 @@ export interface EncryptedMessage extends Omit<SentMessage, 'eventId'> {
 
 /** Encrypts a user's messages. */
 export interface MessageEncryption {
-  /** Whether events of this type are encrypted in an encrypted room. */
-  encrypts(type: string): boolean;
   /** Whether the client has received the room. */
   hasRoom(roomId: string): boolean;
   encrypt(message: OutgoingMessage): Promise<EncryptedMessage>;
@@ -56,12 +54,14 @@ export interface RoomSenderOptions {
   readonly http: HomeserverHttp;
   readonly users: SendingUsers;
   readonly hasEncryption: (userId: string) => boolean;
+  /** Whether events of this type are encrypted in an encrypted room. The homeserver has to read some, such as reactions. */
+  readonly encrypts: (type: string) => boolean;
   readonly encryptedRooms: SeenRooms;
-  /** Called after each message. */
+  /** Called after each message, but not after a reaction or redaction. */
   readonly onSent: (session: Session, roomId: string) => Promise<void>;
 }
 
-/** Sends messages, encrypted if the room is encrypted. */
+/** Sends messages, encrypted if the room is encrypted and events of their type are. */
 export class RoomSender {
   readonly #options: RoomSenderOptions;
 
@@ -71,16 +71,18 @@ export class RoomSender {
 
   /** Makes one attempt to send a message as its user. */
   async send(outgoing: OutgoingMessage): Promise<SentMessage> {
-    const { users, onSent } = this.#options;
+    const { encrypts, users, onSent } = this.#options;
     const { userId, roomId, signal } = outgoing;
     const sendAs = async (caller: SendingCaller): Promise<SentMessage> => {
-      const isEncrypted = outgoing.isFileEncrypted === true || (await this.isEncrypted(caller, roomId, signal));
+      const isEncrypted =
+        outgoing.isFileEncrypted === true ||
+        (encrypts(outgoing.type) && (await this.isEncrypted(caller, roomId, signal)));
       if (isEncrypted && outgoing.isFileEncrypted === false) throw new UnencryptedFileError(outgoing);
       const sent = await (isEncrypted
         ? this.#sendToEncryptedRoom(caller, outgoing)
         : this.#sendClear(caller, outgoing));
       caller.userSession?.timelines.noteSent(roomId, sent.eventId);
-      await onSent(caller.session, roomId);
+      if (encrypts(outgoing.type)) await onSent(caller.session, roomId);
       return sent;
     };
     return users.runAs(userId, sendAs, signal);
@@ -117,10 +119,11 @@ export class RoomSender {
    * encrypted meanwhile, no further attempt is made in the clear, and the message is sent encrypted.
    */
   async #sendClear(caller: SendingCaller, outgoing: OutgoingMessage): Promise<SentMessage> {
-    const { http, hasEncryption, encryptedRooms } = this.#options;
+    const { http, encrypts, hasEncryption, encryptedRooms } = this.#options;
     const { userId, roomId } = outgoing;
     try {
-      return await sendEvent(http, caller.session, outgoing, () => assertStillClear(encryptedRooms.has(roomId)));
+      const isClear = (): Promise<void> => assertStillClear(encryptedRooms.has(roomId));
+      return await sendEvent(http, caller.session, outgoing, encrypts(outgoing.type) ? isClear : undefined);
     } catch (error) {
       if (!(error instanceof BecameEncrypted)) throw error;
       if (!hasEncryption(userId))
@@ -131,15 +134,13 @@ export class RoomSender {
   }
 
   /**
-   * Sends to an encrypted room. Starts the user's client if it does not run. Event types that the homeserver has to read,
-   * such as reactions, are not encrypted.
+   * Sends to an encrypted room. Starts the user's client if it does not run.
    */
   async #sendToEncryptedRoom({ session, userSession }: SendingCaller, outgoing: OutgoingMessage): Promise<SentMessage> {
     const { http, users } = this.#options;
     const sendWith = async (client: SendingClient): Promise<SentMessage> => {
       const { encryption } = client;
       if (!encryption) throw noEncryption(outgoing.userId, outgoing.roomId);
-      if (!encryption.encrypts(outgoing.type)) return sendEvent(http, session, outgoing);
       // Rejects at once for a user who is not in the room, for whom encrypting would wait in vain.
       if (!encryption.hasRoom(outgoing.roomId)) await assertJoined(http, session, outgoing.roomId, outgoing.signal);
       const { content, ...withheld } = await encryption.encrypt(outgoing);

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
-import type { HomeserverHttp } from '../http/homeserver-http.js';
+import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
 import type { OutgoingMessage } from './outgoing-message.js';
@@ -21,20 +21,30 @@ export async function sendEvent(
   outgoing: OutgoingMessage,
   beforeSend?: () => Promise<void>,
 ): Promise<{ eventId: string }> {
-  const { roomId, type, content, txnId, signal } = outgoing;
+  const { roomId, signal } = outgoing;
   const sent = await http.request(sentSchema, {
     operation: `sending to ${roomId}`,
     userId: session.userId,
     roomId,
     method: 'PUT',
-    path: path`/_matrix/client/v3/rooms/${roomId}/send/${type}/${txnId}`,
-    body: content,
+    ...endpointFor(outgoing),
     session,
     priority: 'send',
     signal,
     ...(beforeSend && { beforeSend }),
   });
   return { eventId: sent.event_id };
+}
+
+/**
+ * Redactions have an endpoint of their own: before room version 11 they name the event outside their content.
+ * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
+ */
+function endpointFor({ roomId, type, content, txnId }: OutgoingMessage): Pick<HttpRequest, 'path' | 'body'> {
+  const { redacts, ...body } = content;
+  return type === 'm.room.redaction' && typeof redacts === 'string'
+    ? { path: path`/_matrix/client/v3/rooms/${roomId}/redact/${redacts}/${txnId}`, body }
+    : { path: path`/_matrix/client/v3/rooms/${roomId}/send/${type}/${txnId}`, body: content };
 }
 
 /** The content of the room's `m.room.encryption` event; undefined if the homeserver says that there is none. */

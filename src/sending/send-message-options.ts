@@ -1,8 +1,10 @@
 import * as v from 'valibot';
 import { flag, name, optionsOf, roomId, signal, text, unchecked, userId } from '../core/validation.js';
 import type { MessageBody } from './content.js';
+import { relationSchemas } from './message-relations.js';
+import type { MessageRelations } from './message-relations.js';
 
-export interface SendMessageOptions extends MessageBody {
+export interface SendMessageOptions extends MessageBody, MessageRelations {
   readonly userId: string;
   readonly roomId: string;
   /** The event type. @default 'm.room.message' */
@@ -27,6 +29,7 @@ export const sendMessageSchema = optionsOf<SendMessageOptions>({
   text: v.optional(text),
   html: v.optional(text),
   content: unchecked(),
+  ...relationSchemas,
   type: v.optional(name),
   txnId: v.optional(name),
   durable: v.optional(flag),

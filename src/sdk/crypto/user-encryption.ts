@@ -13,7 +13,6 @@ import type { EncryptedRooms } from '../../encryption/encrypted-rooms.js';
 import type { CryptoStore } from '../../encryption/store/crypto-store.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { encryptionFailure } from '../../encryption/encryption-failure.js';
-import { unencryptedTypes } from '../../encryption/room-encryption.js';
 import { ReceivedMessages } from '../../encryption/received-messages.js';
 import { WithheldDevices } from '../../encryption/withheld-devices.js';
 import { DecryptionChecks } from './decryption-checks.js';
@@ -275,11 +274,6 @@ export class UserEncryption implements MessageEncryption {
     }
     if (this.#failure) throw this.#failure; // this failure may be why the event could not be decrypted
     return event;
-  }
-
-  /** Whether events of this type are encrypted in an encrypted room. */
-  encrypts(type: string): boolean {
-    return !unencryptedTypes.has(type);
   }
 
   /** Whether the client has received the room. */
