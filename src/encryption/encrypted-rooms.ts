@@ -68,6 +68,11 @@ export class EncryptedRooms {
     return this.#seen(roomId) !== undefined || (await this.get(roomId)) !== undefined;
   }
 
+  /** Whether it is already in memory that the room was seen encrypted. The storage may know more, see {@link has}. */
+  isInMemory(roomId: string): boolean {
+    return this.#seen(roomId) !== undefined;
+  }
+
   /** The room's encryption settings, as seen so far; undefined if it was never seen encrypted. Rejects if the storage fails. */
   async get(roomId: string): Promise<RoomEncryption | undefined> {
     this.#storeSoon();

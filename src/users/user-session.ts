@@ -147,8 +147,10 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
    */
   async isEncrypted(roomId: string, askHomeserver: () => Promise<boolean>): Promise<boolean> {
     const { encryptedRooms } = this.#options.settings;
-    if (this.engine.hasEncryptionEvent(roomId) || (await encryptedRooms.has(roomId))) return true;
+    if (this.engine.hasEncryptionEvent(roomId) || encryptedRooms.isInMemory(roomId)) return true;
+    // The storage, where another process may have noted the room since, is read before each attempt to send.
     if (this.engine.isCurrent && this.#unencrypted.has(roomId)) return false;
+    if (await encryptedRooms.has(roomId)) return true;
     if (await this.encryption?.knowsEncryption(roomId)) {
       encryptedRooms.remember(roomId, {});
       return true;
