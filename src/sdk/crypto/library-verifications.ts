@@ -35,6 +35,13 @@ export class LibraryVerifications {
     return request !== undefined;
   }
 
+  /** Whether there is a request, or a comparison. */
+  has(name: FlowName): boolean {
+    const sas = this.comparison(name);
+    sas?.free();
+    return sas !== undefined || this.hasRequest(name);
+  }
+
   /** Ends a verification in the library, which would cancel it after ten minutes. Tells nobody. */
   drop(name: FlowName): void {
     const [request, sas] = [this.request(name), this.comparison(name)];

@@ -2,21 +2,20 @@ import { MatrixEvent } from 'matrix-js-sdk';
 import type { MachineGuard } from './machine-guard.js';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
-import { abortedError, orAborted, orTimeout } from '../../core/abort.js';
+import { orAborted } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
-import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { OnVerificationRequest, VerificationRequested } from '../../encryption/verification-options.js';
 import { AskingDevices } from './asking-devices.js';
 import { cryptoBackend } from './crypto-backend.js';
 import type { CryptoBackend, ReceivedToDeviceMessage } from './crypto-backend.js';
 import { LibraryVerifications } from './library-verifications.js';
 import { handleLiveEvent } from './live-verification.js';
-import { OfferedVerification } from './offered-verification.js';
-import { MAX_AGE_MS, VerificationAdmission } from './verification-admission.js';
+import { VerificationAdmission } from './verification-admission.js';
 import type { Admission } from './verification-admission.js';
 import { VerificationFlows } from './verification-flows.js';
 import { readRoomRequest, readToDeviceRequest } from './verification-messages.js';
 import type { AskedVerification, RoomVerificationEvent } from './verification-messages.js';
+import { REPLACED, UNKNOWN_DEVICE, VerificationOffers } from './verification-offers.js';
 import { VerificationRefusals } from './verification-refusals.js';
 
 export interface VerificationRequestsOptions {
@@ -32,12 +31,7 @@ export interface VerificationRequestsOptions {
   readonly onRequested: (event: VerificationRequested) => void;
 }
 
-/** How long a stop waits until the other sides are told, in milliseconds. */
-const STOP_TIMEOUT_MS = 2_000;
-
-const REPLACED = 'A newer request has replaced this one.';
 const NOBODY = 'No person is there to compare emoji: an application runs this account.';
-const UNKNOWN_DEVICE = 'The keys of the device that asks are not known.';
 
 /**
  * Answers requests of others to verify a client's user. Without a handler of the application they are cancelled, so that
@@ -56,9 +50,7 @@ export class VerificationRequests {
   readonly #devices: AskingDevices;
   readonly #refusals: VerificationRefusals;
   readonly #flows: VerificationFlows;
-  readonly #open = new Set<OfferedVerification>();
-  /** The crypto library gets one request after the other, or it would cancel two of one user. It makes no network requests. */
-  readonly #offering = new KeyedQueue();
+  readonly #offers: VerificationOffers;
   #hasSynced = false;
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: VerificationRequestsOptions) {
@@ -82,19 +74,30 @@ export class VerificationRequests {
       isAnsweredElsewhere,
       onRequested,
     });
+    const { run, onRequest } = options;
+    const offers = { crypto, library: this.#library, refusals: this.#refusals, isAnsweredElsewhere };
+    this.#offers = new VerificationOffers(context, { ...offers, run, ended, onRequest });
     const process = crypto.processSyncChanges.bind(crypto);
     crypto.processSyncChanges = async (changes) => {
       const { toDeviceEvents, admitted } = await this.#filter(changes.toDeviceEvents);
-      const processed = await this.#passToLibrary(admitted, () => process({ ...changes, toDeviceEvents }));
-      this.#takeDecrypted(processed);
-      this.#update();
+      const processed = await this.#offers.pass(admitted, () => process({ ...changes, toDeviceEvents }));
+      const ignored = this.#takeDecrypted(processed);
+      if (ignored.length > 0) {
+        const again = await this.#filter(ignored);
+        const { toDeviceEvents: messages } = again;
+        // With the counts of keys of this sync: without them the library would make new keys.
+        await this.#offers.pass(again.admitted, () =>
+          process({ ...changes, toDeviceEvents: messages, deviceLists: {} }),
+        );
+      }
+      this.#offers.update();
       return processed;
     };
     const { olmMachine } = crypto;
     const markAsSent = olmMachine.markRequestAsSent.bind(olmMachine);
     olmMachine.markRequestAsSent = async (...request) => {
       const marked = await markAsSent(...request);
-      this.#update(); // emoji can be shown once the library knows that its key was sent
+      this.#offers.update(); // emoji can be shown once the library knows that its key was sent
       return marked;
     };
     crypto.onLiveEventFromSync = async (event) => {
@@ -115,10 +118,7 @@ export class VerificationRequests {
   receiveInRoom(roomId: string, event: RoomVerificationEvent): void {
     if (!this.#flows.isNew(event)) return;
     const answered = this.#flows.noteOwnAnswer(roomId, event);
-    for (const one of this.#open) {
-      const { roomId: ofOne, transactionId } = one.request;
-      if (ofOne === roomId && transactionId === answered) one.leave('another device of the user has answered it');
-    }
+    if (answered !== undefined) this.#offers.leave(roomId, answered);
     if (event.isEcho) return; // the crypto library has made it
     this.#flows
       .run(roomId, event, () => this.#receiveInRoom(roomId, event))
@@ -129,17 +129,13 @@ export class VerificationRequests {
   }
 
   /** Cancels the open verifications and waits until the other sides are told, for at most two seconds. Never rejects. */
-  async cancelOpen(): Promise<void> {
-    if (this.#open.size === 0) return;
-    const cancelled = [...this.#open].map((one) => one.cancelWith('m.user', 'The account goes offline.'));
-    await orTimeout(Promise.allSettled(cancelled), this.#context.clock, STOP_TIMEOUT_MS, () =>
-      abortedError('cancelling verifications'),
-    ).catch(() => {});
+  cancelOpen(): Promise<void> {
+    return this.#offers.cancelOpen();
   }
 
   /** Ends the open verifications without a request. */
   close(): void {
-    for (const one of this.#open) one.close('the client was stopped');
+    this.#offers.close();
   }
 
   get #isLeftToApplication(): boolean {
@@ -173,17 +169,26 @@ export class VerificationRequests {
     return { toDeviceEvents: [...passed], admitted: [...known] };
   }
 
-  /** Takes the requests that came encrypted: only now, after the crypto library has received them, can they be read. */
-  #takeDecrypted(messages: readonly ReceivedToDeviceMessage[]): void {
-    if (this.#isLeftToApplication) return;
+  /**
+   * Takes the requests that came encrypted: only now, after the crypto library has received them, can they be read.
+   * @returns those that the library has ignored because it does not know the device
+   */
+  #takeDecrypted(messages: readonly ReceivedToDeviceMessage[]): object[] {
+    const ignored: object[] = [];
+    if (this.#isLeftToApplication) return ignored;
     for (const { message, encryptionInfo } of messages) {
       const asked = encryptionInfo ? readToDeviceRequest(this.#userId, message) : undefined;
       if (!asked || (asked.isStart && this.#library.hasRequest(asked))) continue; // the start follows a request
+      if (!this.#library.has(asked)) {
+        ignored.push(message);
+        continue;
+      }
       const admission = this.#admit(asked);
       if (admission === 'known') continue;
-      if (this.#isForApplication(asked, admission)) this.#offer(asked);
+      if (this.#isForApplication(asked, admission)) this.#offers.offer(asked);
       else this.#library.drop(asked);
     }
+    return ignored;
   }
 
   async #receiveInRoom(roomId: string, event: RoomVerificationEvent): Promise<void> {
@@ -198,12 +203,12 @@ export class VerificationRequests {
       const known = await this.#devices.load([asked], true);
       if (ended.aborted) return;
       if (known.size === 0) return void this.#refusals.refuse(asked, 'm.user', UNKNOWN_DEVICE);
-      await this.#passToLibrary([asked], receive);
+      await this.#offers.pass([asked], receive);
     } else {
       if (type === 'm.room.message') await this.#devices.query(sender);
       await receive();
     }
-    this.#update();
+    this.#offers.update();
   }
 
   /**
@@ -215,22 +220,6 @@ export class VerificationRequests {
     const outgoingRequestProcessor = { makeOutgoingRequest: async () => {} };
     const crypto = Object.create(this.#crypto, { outgoingRequestProcessor: { value: outgoingRequestProcessor } });
     return this.#crypto.onKeyVerificationEvent.call(crypto, new MatrixEvent({ ...ids, type, content }));
-  }
-
-  /** Gives requests to the crypto library by `pass`, and then to the application. Ends older ones of the same users. */
-  async #passToLibrary<T>(requests: readonly AskedVerification[], pass: () => Promise<T>): Promise<T> {
-    if (requests.length === 0) return pass();
-    return this.#offering.run('', async () => {
-      for (const { otherUserId } of requests) {
-        for (const one of this.#open) {
-          // The crypto library would cancel both.
-          if (one.request.otherUserId === otherUserId) one.end('m.user', REPLACED);
-        }
-      }
-      const passed = await pass();
-      for (const asked of requests) this.#offer(asked);
-      return passed;
-    });
   }
 
   #admit(asked: AskedVerification): Admission {
@@ -251,45 +240,5 @@ export class VerificationRequests {
       ? this.#refusals.refuse(asked, 'm.unknown_method', 'Only emoji can be compared.')
       : this.#refusals.refuse(asked, 'm.user', NOBODY));
     return false;
-  }
-
-  /** Gives a request that the crypto library has received to the application. */
-  #offer(asked: AskedVerification): void {
-    const { onRequest, run, ended } = this.#options;
-    if (ended.aborted || !onRequest) return; // a stop began while the keys of the other side were requested
-    const { timestamp, isStart, hasSas: _hasSas, ...info } = asked;
-    if (this.#flows.isAnsweredElsewhere(info.roomId, info.transactionId)) {
-      this.#library.drop(asked);
-      return this.#refusals.report(asked, 'other-device');
-    }
-    const request = isStart ? undefined : this.#library.request(asked);
-    const sas = isStart ? this.#library.comparison(asked) : undefined;
-    const found = request ?? sas;
-    if (!found) return void this.#refusals.refuse(asked, 'm.user', UNKNOWN_DEVICE);
-    if (found.isCancelled()) return found.free(); // by a message of the same sync
-    const now = this.#context.clock.now();
-    const verification = new OfferedVerification(this.#context, {
-      crypto: this.#crypto,
-      run,
-      info,
-      request,
-      sas,
-      expiresAt: Math.min(timestamp ?? now, now) + MAX_AGE_MS,
-      onEnded: () => this.#open.delete(verification),
-    });
-    this.#open.add(verification);
-    this.#refusals.report(asked, 'passed-on');
-    void (async () => onRequest(verification.request))().catch((err: unknown) => {
-      const { otherUserId } = info;
-      this.#context.logger.error(
-        { userId: this.#userId, otherUserId, err },
-        '`encryption.onVerificationRequest` failed',
-      );
-      verification.end('m.user', 'The application of this account failed.');
-    });
-  }
-
-  #update(): void {
-    for (const one of this.#open) one.update();
   }
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { ClientEvent, createClient, MemoryStore, RoomEvent } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
-import { VerificationPhase, VerificationRequestEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
+import { CryptoEvent, VerificationPhase, VerificationRequestEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import type { ShowSasCallbacks, VerificationRequest as SdkRequest } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { VerifierEvent } from 'matrix-js-sdk/lib/crypto-api/verification.js';
 import { onTestFinished } from 'vitest';
@@ -152,19 +152,20 @@ export async function bobAndAlice(
   const account = await deployment.world.newUser();
   const alice = await withIdentity(await personAt(target, account));
   const asked = told(manager, 'verificationRequest');
-  const room = async (encrypted: boolean): Promise<string> => {
+  const room = (encrypted: boolean): Promise<string> => roomWith(bob, encrypted);
+  const roomWith = async (userId: string, encrypted: boolean): Promise<string> => {
     const algorithm = { algorithm: 'm.megolm.v1.aes-sha2' };
     const { room_id: roomId } = await alice.createRoom({
-      invite: [bob],
+      invite: [userId],
       ...(encrypted && { initial_state: [{ type: 'm.room.encryption', state_key: '', content: algorithm }] }),
     });
-    await manager.withClient(bob, (client) => client.joinRoom(roomId));
+    await manager.withClient(userId, (client) => client.joinRoom(roomId));
     while (alice.getRoom(roomId)?.getJoinedMemberCount() !== 2) {
       await new Promise((resolve) => alice.once(ClientEvent.Sync, resolve));
     }
     return roomId;
   };
-  return { deployment, manager, bob, deviceId: deviceId ?? '', inbox, account, alice, asked, room };
+  return { deployment, manager, bob, deviceId: deviceId ?? '', inbox, account, alice, asked, room, roomWith };
 }
 
 /** Both sides trust each other's keys. */
@@ -284,6 +285,44 @@ export function verificationRequests(
     await Promise.all([request.cancel({ reason: 'mismatch' }), request.cancel()]);
     await expect.poll(() => sdk.cancellationCode).toBe('m.mismatched_sas');
     expect((await manager.userVerification(bob, alice.getSafeUserId())).verified).toBe(false);
+  });
+
+  it.each(['to nobody', 'to a handler'])('that are sent encrypted to a device are answered: %s', async (whom) => {
+    const { onVerificationRequest, first } = keeper();
+    const handled = whom === 'to a handler';
+    const all = await bobAndAlice(await target(), handled ? { onVerificationRequest } : {});
+    const { bob, deviceId, alice, asked } = all;
+    const cancellations = cancellationsOf(alice);
+    await queryKeys(cryptoOf(alice), bob);
+    const flow = { transaction_id: 'encrypted', from_device: alice.getDeviceId(), methods: ['m.sas.v1'] };
+    const content = { ...flow, timestamp: Date.now() };
+    await alice.encryptAndSendToDevice('m.key.verification.request', [{ userId: bob, deviceId }], content);
+    await expect.poll(() => asked).toMatchObject([{ answer: handled ? 'passed-on' : 'cancelled' }]);
+    if (handled) await (await first()).cancel();
+    await expect.poll(() => cancellations).toMatchObject([{ transaction_id: 'encrypted', code: 'm.user' }]);
+  });
+
+  it('in a room are over, without a cancellation, when another device of the user answers', async () => {
+    const { onVerificationRequest, first } = keeper();
+    const { deployment, manager, alice, roomWith } = await bobAndAlice(await target(), { onVerificationRequest });
+    const account = await deployment.world.newUser();
+    const { userId: bob, deviceId, http } = account;
+    await manager.startClient({ userId: bob, accessToken: http.accessToken ?? '', deviceId });
+    const roomId = await roomWith(bob, false);
+    const phone = await personAt(deployment.world.target, await account.logInAgain());
+    const devices = async () => (await manager.userVerification(bob, bob)).devices.map((device) => device.deviceId);
+    await expect.poll(devices, { timeout: 15_000 }).toContain(phone.getDeviceId()); // its keys are uploaded
+    const asked = new Promise<SdkRequest>((resolve) => phone.once(CryptoEvent.VerificationRequestReceived, resolve));
+    const cancellations = cancellationsOf(alice);
+    const sdk = await askInRoom(alice, bob, roomId);
+    const request = await first();
+    await Promise.all([once(request.signal, 'abort'), (await asked).accept()]);
+    expect(await rejection(request.accept())).toMatchObject({ code: 'VERIFICATION_ENDED' });
+    await request.cancel();
+    await phaseOf(sdk, VerificationPhase.Ready);
+    expect(sdk.otherDeviceId).toBe(phone.getDeviceId());
+    await alice.sendEvent(roomId, 'm.room.message' as never, { msgtype: 'm.text', body: 'after' } as never);
+    expect([cancellations, sdk.phase]).toEqual([[], VerificationPhase.Ready]);
   });
 
   it('of another device of the user are cancelled, unless a person may be at a third one', async () => {

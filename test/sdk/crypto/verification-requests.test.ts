@@ -128,6 +128,15 @@ describe('requests for a verification', () => {
     expect(asked).toMatchObject([{ answer: 'passed-on' }]);
   });
 
+  it('that came encrypted from an unknown device are given to the crypto library again, with its keys', async () => {
+    const { decrypted, keys, know, sync, toDevice, received, requests } = verificationLibrary();
+    keys.answer = async () => know(alice);
+    decrypted.push({ message: toDevice(alice, 'secret'), encryptionInfo: {} });
+    await sync({ type: 'm.room.encrypted', sender: alice, content: {} });
+    expect(requests.map(({ transactionId }) => transactionId)).toEqual(['secret']);
+    expect(received).toEqual([undefined, 'secret']);
+  });
+
   it('that came encrypted are cancelled where nobody handles them, also in the crypto library', async () => {
     const { begin, decrypted, flows, sync, toDevice, sent } = verificationLibrary({ handles: false });
     begin(alice, 'secret');
