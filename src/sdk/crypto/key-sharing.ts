@@ -6,28 +6,12 @@ import type { WithheldDevices } from '../../encryption/withheld-devices.js';
 import type { DeviceName, KeyShare, ToldDevice } from '../../encryption/withheld-record.js';
 import { deviceEntries } from './key-claims.js';
 import type { ByDevice } from './key-claims.js';
-import type { CryptoBackend, ToDeviceRequest, WasmDeviceId } from './crypto-backend.js';
-import { wasmUserId } from './wasm-user-id.js';
+import type { CryptoBackend, ToDeviceRequest } from './crypto-backend.js';
+import { withDevice } from './wasm-device.js';
 
-/** Returns what tells whether the user's client knows a device. */
-export function deviceCheck({
-  olmMachine,
-}: Pick<CryptoBackend, 'olmMachine'>): (device: DeviceName) => Promise<boolean> {
-  const DeviceId = olmMachine.deviceId.constructor as new (id: string) => WasmDeviceId;
-  return async ({ userId, deviceId }) => {
-    const user = wasmUserId({ olmMachine }, userId);
-    if (!user) return false;
-    const id = new DeviceId(deviceId);
-    try {
-      const device = await olmMachine.getDevice(user, id);
-      device?.free(); // otherwise it keeps the client in memory
-      return device !== undefined;
-    } catch {
-      return true;
-    } finally {
-      for (const one of [user, id]) one.free();
-    }
-  };
+/** Returns what tells whether the user's client knows a device. True if that cannot be found out. */
+export function deviceCheck(crypto: Pick<CryptoBackend, 'olmMachine'>): (device: DeviceName) => Promise<boolean> {
+  return (name) => withDevice(crypto, name, (device) => device !== undefined).catch(() => true);
 }
 
 export interface KeySharingOptions {

@@ -6,11 +6,12 @@ import { isObject } from '../../core/raw-event.js';
 import { RecentMap } from '../../core/recent-map.js';
 import type { OlmRecoveries, OlmRecovery } from '../../encryption/olm-recoveries.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
-import type { CryptoBackend, WasmDevice, WasmDeviceId } from './crypto-backend.js';
+import type { CryptoBackend, WasmDevice } from './crypto-backend.js';
 import { KeyResponses } from './key-responses.js';
 import { byDevice, claimedDevices, claimOnly } from './key-claims.js';
 import type { DeviceEntry } from './key-claims.js';
 import type { ClientCrypto } from './open-crypto.js';
+import { withDevice } from './wasm-device.js';
 import { wasmUserId } from './wasm-user-id.js';
 
 export interface OlmSessionRenewalOptions {
@@ -222,22 +223,15 @@ export class OlmSessionRenewal {
   /** Undefined if the message would not be in a new session, as after a claimed key with a wrong signature. */
   async #encryptDummy({ recovery, deviceId }: Target): Promise<object | undefined> {
     const { run, crypto } = this.#options;
-    const DeviceId = crypto.olmMachine.deviceId.constructor as new (id: string) => WasmDeviceId;
-    const userId = wasmUserId(this.#options.crypto, recovery.userId);
-    const id = new DeviceId(deviceId);
-    let device: WasmDevice | undefined;
-    try {
-      const found = (device = userId && (await crypto.olmMachine.getDevice(userId, id)));
-      if (!found) return undefined;
-      const json = await run('encryptToDeviceEvent', () => found.encryptToDeviceEvent('m.dummy', {}));
+    const { userId, senderKey } = recovery;
+    const encrypt = async (device: WasmDevice | undefined): Promise<object | undefined> => {
+      if (!device) return undefined;
+      const json = await run('encryptToDeviceEvent', () => device.encryptToDeviceEvent('m.dummy', {}));
       const content = JSON.parse(json) as { readonly ciphertext?: unknown };
-      const isInNewSession = ownProperty(ownProperty(content.ciphertext, recovery.senderKey), 'type') === 0;
+      const isInNewSession = ownProperty(ownProperty(content.ciphertext, senderKey), 'type') === 0;
       return isInNewSession ? content : undefined;
-    } catch {
-      return undefined; // the device has no session at all
-    } finally {
-      for (const object of [device, id, userId]) object?.free();
-    }
+    };
+    return withDevice(crypto, { userId, deviceId }, encrypt).catch(() => undefined); // the device has no session at all
   }
 
   /** Frees the devices afterwards: they hold the memory of the WebAssembly. */
