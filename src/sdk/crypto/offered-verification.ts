@@ -4,10 +4,10 @@ import type { MachineGuard } from './machine-guard.js';
 import type { CallOptions } from '../../core/call-options.js';
 import type { TimerHandle } from '../../core/clock.js';
 import type { Context } from '../../core/context.js';
-import { invalidOptions, MatrixClientManagerError } from '../../core/errors.js';
+import { invalidOptions } from '../../core/errors.js';
+import type { MatrixClientManagerError } from '../../core/errors.js';
 import { checkOptions } from '../../core/validation.js';
 import type { Schema } from '../../core/validation.js';
-import { encryptionFailure } from '../../encryption/encryption-failure.js';
 import { cancelVerificationSchema } from '../../encryption/verification-options.js';
 import type {
   VerificationEmoji,
@@ -15,6 +15,7 @@ import type {
   VerificationRequestInfo,
 } from '../../encryption/verification-options.js';
 import type { CryptoBackend, OutgoingRequest, WasmSas, WasmVerificationRequest } from './crypto-backend.js';
+import { cancelledError, endedError, stepFailure } from './verification-errors.js';
 import { sendCancel } from './verification-messages.js';
 
 export interface OfferedVerificationOptions {
@@ -41,8 +42,6 @@ const START_DELAY_MS = 5_000;
  * requests unawaited, whose rejections would end the process.
  *
  * The library changes its objects when it receives events, so `update()` is called after that.
- *
- * This file is a little long because each step can end the verification, and must not follow its end.
  */
 export class OfferedVerification {
   /** What the application gets. */
@@ -131,7 +130,7 @@ export class OfferedVerification {
 
   /** Ends the verification without telling the other side. */
   close(reason: string): void {
-    this.#finish(this.#endedError(reason));
+    this.#finish(endedError(this.#options.info, reason));
   }
 
   async #step<Options extends CallOptions, T>(
@@ -194,10 +193,10 @@ export class OfferedVerification {
     const { crypto, info } = this.#options;
     this.#cancelInLibrary(code);
     this.#cancelled = sendCancel(crypto, info, code, reason).catch((error: unknown) => {
-      throw this.#failure(error);
+      throw stepFailure(this.#options.info, error);
     });
     this.#cancelled.catch(() => {}); // a later cancel() may wait for it
-    this.#finish(this.#endedError(`this side has cancelled it (${code}: ${reason})`));
+    this.#finish(endedError(this.#options.info, `this side has cancelled it (${code}: ${reason})`));
     return this.#cancelled;
   }
 
@@ -219,22 +218,23 @@ export class OfferedVerification {
       await this.#options.crypto.outgoingRequestProcessor.makeOutgoingRequest(message);
     } catch (error) {
       this.#fail(error);
-      throw this.#failure(error);
+      throw stepFailure(this.#options.info, error);
     }
   }
 
   #update(): void {
     if (this.#isOver) return;
     const request = this.#wasmRequest;
-    if (request?.isCancelled()) return this.#finish(this.#cancelledError(request.cancelInfo));
-    if (request?.isPassive()) return this.#finish(this.#endedError('another device of the user has answered it'));
+    if (request?.isCancelled()) return this.#finish(cancelledError(this.#options.info, request.cancelInfo));
+    if (request?.isPassive())
+      return this.#finish(endedError(this.#options.info, 'another device of the user has answered it'));
     this.#followLibrary();
     const sas = this.#sas;
-    if (sas?.isCancelled()) return this.#finish(this.#cancelledError(sas.cancelInfo()));
+    if (sas?.isCancelled()) return this.#finish(cancelledError(this.#options.info, sas.cancelInfo()));
     if (sas?.isDone()) return this.#finish();
     // The homeserver can claim it: this message is not authenticated.
     if (request?.isDone())
-      return this.#finish(this.#endedError('it was declared done before both sides had confirmed'));
+      return this.#finish(endedError(this.#options.info, 'it was declared done before both sides had confirmed'));
     if (!sas || !this.#accepted || this.#hasEmoji) return;
     // Returns a message if the other side has started, and this side has not agreed yet.
     if (request) void this.#send(sas.accept()).catch(() => {});
@@ -282,7 +282,7 @@ export class OfferedVerification {
     this.#sas?.free();
     this.#wasmRequest?.free();
     this.#options.onEnded();
-    this.#emoji.reject(error ?? this.#endedError('it ended before there were emoji'));
+    this.#emoji.reject(error ?? endedError(this.#options.info, 'it ended before there were emoji'));
     if (!error) return this.#done.resolve();
     this.#done.reject(error);
     this.#ended.abort(error);
@@ -294,29 +294,7 @@ export class OfferedVerification {
     try {
       return await orAborted(work, signal, 'a verification');
     } catch (error) {
-      throw signal.aborted ? signal.reason : this.#failure(error);
+      throw signal.aborted ? signal.reason : stepFailure(this.#options.info, error);
     }
-  }
-
-  #failure(error: unknown): MatrixClientManagerError {
-    const { userId, roomId } = this.#options.info;
-    return encryptionFailure(error, this.#operation, { userId, ...(roomId !== undefined && { roomId }) });
-  }
-
-  #cancelledError(info: ReturnType<WasmSas['cancelInfo']>): MatrixClientManagerError {
-    const side = info?.cancelledbyUs() ? 'this side' : 'the other side';
-    const error = this.#endedError(`${side} has cancelled it (${info?.cancelCode()}: ${info?.reason()})`);
-    info?.free();
-    return error;
-  }
-
-  #endedError(reason: string): MatrixClientManagerError {
-    const { userId } = this.#options.info;
-    return new MatrixClientManagerError('VERIFICATION_ENDED', `${this.#operation} has ended: ${reason}`, { userId });
-  }
-
-  get #operation(): string {
-    const { userId, otherUserId, otherDeviceId } = this.#options.info;
-    return `the verification of ${userId} with ${otherUserId} (${otherDeviceId})`;
   }
 }
