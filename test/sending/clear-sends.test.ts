@@ -8,11 +8,11 @@ it('a message in the clear reads the storage once, just before it is sent, for w
   const homeserver = new FakeHomeserver();
   const { baseUrl, admin, fetch } = homeserver;
   const storage = memoryStorage();
-  const { getEncryptedRooms, setEncryptedRooms } = storage;
+  const getEncryptedRooms = storage.getEncryptedRooms?.bind(storage);
   let reads = 0;
   const counted = (roomIds: readonly string[]) => {
     reads++;
-    return getEncryptedRooms?.call(storage, roomIds) ?? Promise.reject(new Error('not supported'));
+    return getEncryptedRooms?.(roomIds) ?? Promise.reject(new Error('not supported'));
   };
   const manager = new MatrixClientManager({
     homeserverUrl: baseUrl,
@@ -33,6 +33,6 @@ it('a message in the clear reads the storage once, just before it is sent, for w
       return reads;
     })
     .toBe(1);
-  await setEncryptedRooms?.call(storage, new Map([[roomId, '{}']])); // by another process
+  await storage.setEncryptedRooms?.(new Map([[roomId, '{}']])); // by another process
   expect(await rejection(send('in the clear'))).toMatchObject({ code: 'ENCRYPTION_UNAVAILABLE' });
 });
