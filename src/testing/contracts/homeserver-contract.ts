@@ -9,6 +9,7 @@ import { keyBackups } from './homeserver/key-backups.js';
 import { media } from './homeserver/media.js';
 import { messages } from './homeserver/messages.js';
 import { relations } from './homeserver/relations.js';
+import { roomAdministration } from './homeserver/room-administration.js';
 import { rooms } from './homeserver/rooms.js';
 import { sending } from './homeserver/sending.js';
 import { serverInfo } from './homeserver/server-info.js';
@@ -32,6 +33,7 @@ const parts = [
   deviceAdministration,
   sessions,
   rooms,
+  roomAdministration,
   sending,
   sync,
   syncGaps,

@@ -140,8 +140,7 @@ export class WorldDriver {
 
   /** Removes a room with all its data, like `DELETE /_synapse/admin/v2/rooms/{roomId}`. Clients get no event of it. */
   deleteRoom(roomId: string): void {
-    this.#world.rooms.delete(roomId);
-    for (const user of this.#world.users.values()) user.rooms.delete(roomId);
+    this.#world.removeRoom(roomId);
   }
 
   /** @param kicker - the room's creator by default */

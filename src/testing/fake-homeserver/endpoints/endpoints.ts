@@ -2,8 +2,10 @@ import type { Endpoint } from '../server/endpoint.js';
 import type { World } from '../world/world.js';
 import { accountDataEndpoints } from './account-data.js';
 import { adminActionEndpoints } from './admin-actions.js';
+import { adminRoomEndpoints } from './admin-rooms.js';
 import { adminUserListEndpoints } from './admin-user-list.js';
 import { adminUserEndpoints } from './admin-users.js';
+import { aliasEndpoints } from './aliases.js';
 import { deviceEndpoints } from './devices.js';
 import { ephemeralEndpoints } from './ephemeral.js';
 import { keyBackupEndpoints } from './key-backup.js';
@@ -23,6 +25,7 @@ import { serverInfoEndpoints } from './server-info.js';
 import type { SyncBehaviour } from './sync.js';
 import { syncEndpoints } from './sync.js';
 import { slidingSyncEndpoints } from './sliding-sync.js';
+import { upgradeEndpoints } from './upgrade.js';
 import { unsupportedEndpoints } from './unsupported.js';
 
 export interface EndpointOptions {
@@ -47,11 +50,15 @@ export function allEndpoints(world: World, { adminApi, loginLimit, behaviour }: 
     ...sendEndpoints,
     ...roomStateEndpoints,
     ...membershipEndpoints,
+    ...aliasEndpoints,
+    ...upgradeEndpoints,
     ...ephemeralEndpoints,
     ...keyEndpoints,
     ...keyBackupEndpoints,
     ...mediaEndpoints(behaviour),
     ...unsupportedEndpoints,
-    ...(adminApi ? [...adminUserEndpoints, ...adminUserListEndpoints, ...adminActionEndpoints] : []),
+    ...(adminApi
+      ? [...adminUserEndpoints, ...adminUserListEndpoints, ...adminActionEndpoints, ...adminRoomEndpoints]
+      : []),
   ];
 }

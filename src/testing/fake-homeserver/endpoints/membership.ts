@@ -20,7 +20,7 @@ export const membershipEndpoints: readonly Endpoint[] = [
   { method: 'POST', path: '/rooms/{roomId}/kick', auth: 'user', handle: remove('leave') },
   { method: 'POST', path: '/rooms/{roomId}/ban', auth: 'user', handle: remove('ban') },
   { method: 'POST', path: '/rooms/{roomId}/unban', auth: 'user', handle: unban },
-  { method: 'GET', path: '/directory/room/{roomAlias}', auth: 'none', handle: getAlias },
+  { method: 'POST', path: '/knock/{roomIdOrAlias}', auth: 'user', handle: knock },
 ];
 
 function postCreateRoom(request: EndpointRequest): JsonObject {
@@ -33,9 +33,18 @@ function join(request: EndpointRequest): JsonObject {
   const body = request.json({ allowEmpty: true });
   const room = resolveRoom(world, request.params['roomIdOrAlias'] ?? request.param('roomId'));
   const { userId } = user;
+  if (world.blockedRooms.has(room.roomId)) throw forbidden('This room has been blocked on this server');
   if (!room.joined.has(userId)) {
     changeMembership(world, room, { sender: userId, target: userId, membership: 'join', extra: reasonIn(body) });
   }
+  return { room_id: room.roomId };
+}
+
+function knock(request: EndpointRequest): JsonObject {
+  const { world, user } = request;
+  const extra = reasonIn(request.json());
+  const room = resolveRoom(world, request.param('roomIdOrAlias'));
+  changeMembership(world, room, { sender: user.userId, target: user.userId, membership: 'knock', extra });
   return { room_id: room.roomId };
 }
 
@@ -100,10 +109,6 @@ function change(
   const room = world.rooms.get(roomId);
   if (!room) throw forbidden(`${user.userId} not in room ${roomId}.`);
   changeMembership(world, room, { sender: user.userId, target, membership, extra });
-}
-
-function getAlias({ world, params }: EndpointRequest): JsonObject {
-  return { room_id: resolveRoom(world, params['roomAlias'] ?? '').roomId, servers: [world.serverName] };
 }
 
 /** The room with the id or alias. Throws 404 with Synapse's message if it does not exist. */

@@ -5,7 +5,7 @@ import { MatrixError } from '../matrix-error.js';
 import { randomEventId } from '../random-ids.js';
 import type { World } from '../world/world.js';
 import { changeMembership } from './membership.js';
-import { hasCreatorPower } from './power-levels.js';
+import { assertNoCreators, hasCreatorPower } from './power-levels.js';
 import type { Room } from './room.js';
 
 const PRESETS = {
@@ -20,8 +20,10 @@ export const DEFAULT_ROOM_VERSION = '11';
 
 /** @see https://spec.matrix.org/v1.16/client-server-api/#post_matrixclientv3createroom */
 export function createRoom(world: World, creator: string, request: JsonObject): Room {
-  const { preset, version, alias, invite } = readRequest(world, request);
+  const { preset, version, alias, invite } = readRequest(world, creator, request);
   const trusted = request['preset'] === 'trusted_private_chat' ? invite : [];
+  const { users } = objectOrEmpty(request['power_level_content_override']);
+  assertNoCreators(version, [creator, ...trusted], objectOrEmpty(users));
   const room = startRoom(world, creator, version, objectOrEmpty(request['creation_content']), trusted);
   const state = (type: string, content: JsonObject, stateKey = ''): void => {
     world.append(room, { type, sender: creator, content, stateKey });
@@ -32,6 +34,7 @@ export function createRoom(world: World, creator: string, request: JsonObject): 
   });
   if (alias !== undefined) {
     world.aliases.set(alias, room.roomId);
+    world.aliasCreators.set(alias, creator);
     state('m.room.canonical_alias', { alias });
   }
   for (const event of initialState(request, preset).values()) state(event.type, event.content, event.stateKey);
@@ -91,7 +94,7 @@ function startRoom(world: World, creator: string, version: string, content: Json
   return room;
 }
 
-function readRequest(world: World, request: JsonObject) {
+function readRequest(world: World, creator: string, request: JsonObject) {
   assertCanonical(request);
   for (const key of ['name', 'topic', 'room_alias_name']) {
     const value = request[key];
@@ -106,6 +109,11 @@ function readRequest(world: World, request: JsonObject) {
   const invite = stringsOf(request['invite']) ?? [];
   for (const userId of invite) {
     if (!/^@[^:]*:./.test(userId)) throw new MatrixError(400, 'M_UNKNOWN', `Invalid user_id: ${userId}`);
+  }
+  const { users } = objectOrEmpty(request['power_level_content_override']);
+  if (isJsonObject(users) && !hasCreatorPower(version) && !(creator in users)) {
+    const message = `Not a valid power_level_content_override: 'users' did not contain ${creator}`;
+    throw new MatrixError(400, 'M_UNKNOWN', message);
   }
   const aliasName = request['room_alias_name'];
   const alias = typeof aliasName === 'string' ? `#${aliasName}:${world.serverName}` : undefined;

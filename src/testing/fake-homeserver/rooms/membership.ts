@@ -23,7 +23,7 @@ export function changeMembership(world: World, room: Room, change: MembershipCha
   const before = room.membership(target);
   assertAllowed(room, change, before);
   if (membership === before && membership !== 'join') return lastMembership(room, target);
-  const profile = membership === 'join' || membership === 'invite' ? profileOf(world, target) : {};
+  const profile = ['join', 'invite', 'knock'].includes(membership) ? profileOf(world, target) : {};
   const content = { ...profile, ...change.extra, membership };
   const current = room.state.current.get('m.room.member', target);
   if (current && membership === before && JSON.stringify(current.content) === JSON.stringify(content)) return current;
@@ -40,9 +40,11 @@ export function spreadProfile(world: World, userId: string): void {
 
 function assertAllowed(room: Room, { sender, target, membership }: MembershipChange, before: Membership): void {
   if (membership === 'join') return assertMayJoin(room, target, before);
+  if (membership === 'knock') return assertMayKnock(room, before);
   if (sender === target && membership === 'leave') {
     if (before === 'leave' || before === 'ban') {
-      if (room.membershipsOf(target).length > 0 && before === 'leave') return;
+      // Leaving again is harmless, but not after a kick, a ban or an unban.
+      if (before === 'leave' && room.membershipsOf(target).at(-1)?.sender === target) return;
       throw forbidden(`User ${target} not in room ${room.roomId}`);
     }
     return;
@@ -61,6 +63,14 @@ function assertMayJoin(room: Room, userId: string, before: Membership): void {
   if (room.state.current.get('m.room.join_rules')?.content['join_rule'] !== 'public') {
     throw forbidden('You are not invited to this room.');
   }
+}
+
+function assertMayKnock(room: Room, before: Membership): void {
+  const rule = room.state.current.get('m.room.join_rules')?.content['join_rule'];
+  if (rule !== 'knock' && rule !== 'knock_restricted') throw forbidden("You don't have permission to knock");
+  if (before === 'join') throw forbidden('You cannot knock on a room you are already in');
+  if (before === 'invite') throw forbidden('You are already invited to this room');
+  if (before === 'ban') throw forbidden('You are banned from this room');
 }
 
 function assertMayInvite(room: Room, sender: string, target: string, before: Membership): void {

@@ -1,3 +1,4 @@
+import type { JsonObject } from '../json.js';
 import { objectOrEmpty, stringsOf } from '../json.js';
 import { MatrixError, forbidden } from '../matrix-error.js';
 import type { Room } from './room.js';
@@ -16,10 +17,8 @@ const DEFAULTS: Readonly<Record<Action, number>> = {
 
 /** A user's power level in a room. It is infinite for creators of a room of version 12 or later. */
 export function powerOf(room: Room, userId: string): number {
-  const create = room.state.current.get('m.room.create');
-  const creators = [create?.sender, ...(stringsOf(create?.content['additional_creators']) ?? [])];
   const levels = room.state.current.get('m.room.power_levels')?.content;
-  const isCreator = creators.includes(userId);
+  const isCreator = creatorsOf(room).includes(userId);
   if (isCreator && hasCreatorPower(room.version)) return Infinity;
   if (!levels) return isCreator ? 100 : 0;
   return numberOr(objectOrEmpty(levels['users'])[userId], levelFor(room, 'users_default'));
@@ -34,6 +33,12 @@ export function roomMentionLevel(room: Room): number {
 /** The power level that an action needs. */
 export function levelFor(room: Room, action: Action): number {
   return numberOr(room.state.current.get('m.room.power_levels')?.content[action], DEFAULTS[action]);
+}
+
+/** The power level that a state event needs. */
+export function levelForState(room: Room, type: string): number {
+  const levels = room.state.current.get('m.room.power_levels')?.content;
+  return numberOr(objectOrEmpty(levels?.['events'])[type], levels ? levelFor(room, 'state_default') : 0);
 }
 
 /** Throws 403 unless the sender is in the room and may send an event of that type. */
@@ -52,6 +57,36 @@ export function assertMaySend(room: Room, sender: string, type: string, isState:
       `You don't have permission to post that to the room. user_level (${has}) < send_level (${needed})`,
     );
   }
+}
+
+/** Throws unless the sender may change the power levels of users to those of `content`. */
+export function assertMayChangeLevels(room: Room, sender: string, content: JsonObject): void {
+  const users = objectOrEmpty(content['users']);
+  assertNoCreators(room.version, creatorsOf(room), users);
+  const own = powerOf(room, sender);
+  const before = objectOrEmpty(room.state.current.get('m.room.power_levels')?.content['users']);
+  for (const userId of new Set([...Object.keys(users), ...Object.keys(before)])) {
+    if (users[userId] === before[userId]) continue;
+    if (userId !== sender && numberOr(before[userId], -Infinity) >= own) {
+      throw forbidden("You don't have permission to remove ops level equal to your own");
+    }
+    if (numberOr(users[userId], -Infinity) > own) {
+      throw forbidden("You don't have permission to add ops level greater than your own");
+    }
+  }
+}
+
+/** Throws if a creator with infinite power is listed. */
+export function assertNoCreators(version: string, creators: readonly string[], users: JsonObject): void {
+  if (!hasCreatorPower(version)) return;
+  const listed = creators.find((creator) => creator in users);
+  if (listed === undefined) return;
+  throw new MatrixError(400, 'M_UNKNOWN', `Creator user ${listed} must not appear in content.users`);
+}
+
+function creatorsOf(room: Room): string[] {
+  const create = room.state.current.get('m.room.create');
+  return [create?.sender ?? '', ...(stringsOf(create?.content['additional_creators']) ?? [])];
 }
 
 /** Whether creators have infinite power, as since room version 12. */

@@ -2,7 +2,7 @@ import type { JsonObject } from '../json.js';
 import { assertCanonical } from '../json.js';
 import { MatrixError, forbidden, notFound } from '../matrix-error.js';
 import type { World } from '../world/world.js';
-import { assertMaySend, levelFor, powerOf } from './power-levels.js';
+import { assertMayChangeLevels, assertMaySend, levelFor, powerOf } from './power-levels.js';
 import type { Room } from './room.js';
 import type { EventDraft, RoomEvent } from './room-event.js';
 import { relationOf } from './room-event.js';
@@ -45,6 +45,7 @@ function sendState(world: World, room: Room, draft: EventDraft): RoomEvent {
   if (stateKey.startsWith('@') && stateKey !== sender && draft.type !== 'm.room.member') {
     throw forbidden('You are not allowed to set others state');
   }
+  if (draft.type === 'm.room.power_levels' && stateKey === '') assertMayChangeLevels(room, sender, draft.content);
   const current = room.state.current.get(draft.type, stateKey);
   // Synapse returns the old event if the state does not change
   if (current && current.sender === sender && sameContent(current.content, draft.content)) return current;

@@ -70,6 +70,15 @@ export function invitedEntry({ viewer }: SyncContext, room: Room): JsonObject {
   };
 }
 
+/** The entry of a room that the user wants to be let into. */
+export function knockedEntry({ viewer }: SyncContext, room: Room): JsonObject {
+  const knock = room.state.current.get('m.room.member', viewer.userId);
+  const known = strippedState(room, undefined);
+  return {
+    knock_state: { events: knock ? [...known, clientEvent(room, knock, viewer, { format: 'sync' })] : known },
+  };
+}
+
 /** The state for an invited user in sliding sync, where the invite event is stripped too. */
 export function strippedInviteState(room: Room, userId: string): JsonObject[] {
   const invite = room.state.current.get('m.room.member', userId);
@@ -77,7 +86,7 @@ export function strippedInviteState(room: Room, userId: string): JsonObject[] {
 }
 
 function strippedState(room: Room, invite: RoomEvent | undefined): JsonObject[] {
-  const inviter = room.state.current.get('m.room.member', invite?.sender);
+  const inviter = invite && room.state.current.get('m.room.member', invite.sender);
   const events = [...STRIPPED_TYPES.map((type) => room.state.current.get(type)), inviter];
   return events.filter((event) => event !== undefined).map(stripped);
 }

@@ -3,7 +3,7 @@ import type { Room } from '../rooms/room.js';
 import { membershipIn } from '../rooms/room-event.js';
 import { encryptionChanges, encryptionSections, hasEncryptionChanges } from './encryption-changes.js';
 import { pushRules } from './push-rules.js';
-import { invitedEntry, joinedEntry, leftEntry } from './room-entry.js';
+import { invitedEntry, joinedEntry, knockedEntry, leftEntry } from './room-entry.js';
 import type { SyncContext } from './sync-context.js';
 
 export interface SyncResponse {
@@ -36,7 +36,7 @@ export function syncResponse(context: SyncContext): SyncResponse {
   };
 }
 
-type Section = 'join' | 'invite' | 'leave';
+type Section = 'join' | 'invite' | 'knock' | 'leave';
 
 function roomsOf(context: SyncContext): JsonObject | undefined {
   const sections: Partial<Record<Section, JsonObject>> = {};
@@ -63,6 +63,8 @@ function entryOf(context: SyncContext, room: Room): { section: Section; body: Js
       return isChanged && !context.user.ignores(last.sender)
         ? { section: 'invite', body: invitedEntry(context, room) }
         : undefined;
+    case 'knock':
+      return isChanged ? { section: 'knock', body: knockedEntry(context, room) } : undefined;
     default: {
       // an initial sync has rooms that the user was removed from, and with `include_leave` those that they left
       const isIncluded =

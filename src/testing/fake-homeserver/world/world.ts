@@ -9,6 +9,7 @@ import { DeviceKeys } from './device-keys.js';
 import { KeyBackups } from './key-backups.js';
 import { PositionTokens } from './position-tokens.js';
 import { RefreshTokens } from './refresh-tokens.js';
+import { RoomDeletions } from './room-deletions.js';
 import { Sessions } from './sessions.js';
 import { Stream } from './stream.js';
 import { User } from './user.js';
@@ -30,6 +31,11 @@ export class World {
   readonly users = new Map<string, User>();
   readonly rooms = new Map<string, Room>();
   readonly aliases = new Map<string, string>();
+  /** Who has made each alias. */
+  readonly aliasCreators = new Map<string, string>();
+  /** Ids of rooms that nobody may join. */
+  readonly blockedRooms = new Set<string>();
+  readonly roomDeletions = new RoomDeletions();
   readonly deviceKeys = new DeviceKeys();
   readonly inboxes = new DeviceInboxes();
   readonly keyBackups = new KeyBackups();
@@ -99,8 +105,16 @@ export class World {
     this.waiters.wakeAll(room.joined);
   }
 
+  /** Removes a room with all its data. */
+  removeRoom(roomId: string): void {
+    this.rooms.delete(roomId);
+    for (const user of this.users.values()) user.rooms.delete(roomId);
+    for (const [alias, target] of this.aliases) if (target === roomId) this.aliases.delete(alias);
+  }
+
   /** Stops all timers of the homeserver. */
   dispose(): void {
+    this.roomDeletions.stop(this.clock);
     for (const room of this.rooms.values()) room.typing.clear(this.clock);
   }
 
