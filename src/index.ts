@@ -105,6 +105,25 @@ export type { DownloadedFile, SentFile } from './files/attachments.js';
 export type { FileBody } from './files/file-body.js';
 export type { OutboxEntry } from './sending/outbox.js';
 
+// Rooms
+export type { Rooms } from './rooms/rooms.js';
+export type { ResolvedAlias, RoomAliasOptions, SetAliasOptions } from './rooms/aliases.js';
+export type { CreateRoomOptions, InitialState } from './rooms/create-room.js';
+export type { DeleteRoomOptions, RoomDeletion } from './rooms/delete-room.js';
+export type { DirectRoom, FindOrCreateDirectOptions } from './rooms/direct-rooms.js';
+export type { EnsuredMember, EnsureMemberOptions, EnsureMembersOptions } from './rooms/ensure-members.js';
+export type { RoomMember, RoomMemberPage, RoomMembersOptions } from './rooms/members.js';
+export type { ChangeMemberOptions, ForgetRoomOptions, JoinRoomOptions, LeaveRoomOptions } from './rooms/memberships.js';
+export type { RoomCallOptions } from './rooms/room-calls.js';
+export type {
+  GetAllStateOptions,
+  GetStateOptions,
+  RoomStateEvent,
+  SetPowerLevelsOptions,
+  SetStateOptions,
+} from './rooms/room-state.js';
+export type { UpgradeRoomOptions } from './rooms/upgrade-room.js';
+
 // Storage
 export { memoryStorage } from './storage/memory-storage.js';
 export { sqliteStorage } from './storage/sqlite-storage.js';

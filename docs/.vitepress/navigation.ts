@@ -25,6 +25,7 @@ const guide = [
   'sending',
   'files',
   'profiles-and-account-data',
+  'rooms',
   'other-endpoints',
   'encryption',
   'storage',

@@ -102,6 +102,17 @@ export function assertRoomId(roomId: unknown): asserts roomId is string {
   throw invalidOptions(`expected \`roomId\` to be a room id like !abc:example.org, got ${describe(roomId)}${hint}`);
 }
 
+/** Checks a room alias: `#localpart:server`. @see https://spec.matrix.org/v1.16/appendices/#room-aliases */
+export function assertRoomAlias(alias: unknown): asserts alias is string {
+  if (typeof alias === 'string' && isRoomAlias(alias)) return;
+  throw invalidOptions(`expected \`alias\` to be a room alias like #lobby:example.org, got ${describe(alias)}`);
+}
+
+export function isRoomAlias(text: string): boolean {
+  const colon = text.indexOf(':');
+  return isOpaqueId('#', text) && colon > 1 && isServerName(text.slice(colon + 1));
+}
+
 /** Checks an event id. @see https://spec.matrix.org/v1.16/appendices/#event-ids */
 export function assertEventId(eventId: unknown): asserts eventId is string {
   if (typeof eventId === 'string' && isEventId(eventId)) return;

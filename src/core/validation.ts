@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { Clock } from './clock.js';
 import { invalidOptions, isManagerError } from './errors.js';
-import { assertEventId, assertRoomId, assertUserId, describe } from './ids.js';
+import { assertEventId, assertRoomAlias, assertRoomId, assertUserId, describe, isRoomAlias } from './ids.js';
 import type { Logger } from './logger.js';
 import { isObject } from './raw-event.js';
 
@@ -11,7 +11,7 @@ const MAX_SHOWN = 80;
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
 /** A schema for each option. An optional one may return undefined, which counts as absent. */
-type Entries<T> = {
+export type Entries<T> = {
   readonly [Name in keyof T]-?: Schema<object extends Pick<T, Name> ? T[Name] | undefined : T[Name]>;
 };
 
@@ -103,6 +103,10 @@ export const logger = withMethods<Logger>('debug', 'info', 'warn', 'error');
 
 export const userId = fromAssertion<string>(assertUserId);
 export const roomId = fromAssertion<string>(assertRoomId);
+export const roomAlias = fromAssertion<string>(assertRoomAlias);
+export const roomIdOrAlias = fromAssertion<string>((value) => {
+  if (typeof value !== 'string' || !isRoomAlias(value)) assertRoomId(value);
+});
 export const eventId = fromAssertion<string>(assertEventId);
 
 export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): Schema<number> {

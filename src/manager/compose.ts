@@ -29,6 +29,10 @@ import { SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
 import { SynapseAdminProvisioner } from '../provisioning/synapse-admin-provisioner.js';
 import { HomeserverGate } from '../resilience/homeserver-gate.js';
 import { HomeserverCheck } from '../resilience/homeserver-check.js';
+import { Actor } from '../rooms/room-calls.js';
+import type { RunAsActor } from '../rooms/room-calls.js';
+import { RoomDeleter } from '../rooms/delete-room.js';
+import { Rooms } from '../rooms/rooms.js';
 import { Outbox } from '../sending/outbox.js';
 import { RoomSender } from '../sending/room-sender.js';
 import { SendQueue } from '../sending/send-queue.js';
@@ -177,6 +181,38 @@ export function compose(options: MatrixClientManagerOptions) {
   const accountData = new AccountData(http);
   const pages = new PageReader(http, (...page) => calls.pageDecryption(...page));
 
+  const runAs: RunAsActor = (userId, call, callSignal) =>
+    calls.readAs(
+      userId,
+      async ({ session, userSession }, combined) => {
+        try {
+          return await call(new Actor(http, session, combined));
+        } catch (error) {
+          userSession?.requestFailed(error);
+          throw error;
+        }
+      },
+      callSignal,
+    );
+  const deleter =
+    adminHttp &&
+    new RoomDeleter({
+      clock,
+      logger,
+      request: async (schema, request) =>
+        (await adminHttp.runLimited(() => adminHttp.request(schema, request), request.signal)).body,
+      onKicked: (userId, roomId) => registry.get(userId)?.checkRoom(roomId),
+    });
+  const rooms = new Rooms({
+    clock,
+    serverName,
+    adminUserId: admin?.userId,
+    lifecycle,
+    runAs,
+    encryption: encryptedRooms,
+    deleter,
+  });
+
   const forget = (userId: string, logOut: boolean): Promise<void> =>
     forgetUser({ accounts, callbacks, encryption, logger, outbox, users }, userId, logOut);
   const adminApi =
@@ -218,6 +254,7 @@ export function compose(options: MatrixClientManagerOptions) {
     /** Resolves when the durable messages of an earlier process are sent, refused or given up. */
     outboxResumed: outbox.resume(),
     pages,
+    rooms,
     files,
     typing,
     profiles: new Profiles(homeserver, signal),

@@ -53,6 +53,7 @@ import { credentialsSchema, openSessionSchema } from '../provisioning/open-sessi
 import type { OpenSessionOptions } from '../provisioning/open-session-options.js';
 import { provisionUserSchema } from '../provisioning/provision-user-options.js';
 import type { ProvisionedUser, ProvisionUserOptions } from '../provisioning/provision-user-options.js';
+import type { Rooms } from '../rooms/rooms.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { MatrixClient } from '../sdk/matrix-client.js';
 import { listSendsSchema } from '../sending/outbox.js';
@@ -557,6 +558,13 @@ export class MatrixClientManager implements AsyncDisposable {
     lifecycle.assertOpen();
     if (adminApi) return adminApi;
     throw invalidOptions('manager.admin needs the option `admin`');
+  }
+
+  /** Rooms and their members: plain requests as a user or as the admin, without a client. */
+  get rooms(): Rooms {
+    const { rooms, lifecycle } = this.#parts;
+    lifecycle.assertOpen();
+    return rooms;
   }
 
   /**

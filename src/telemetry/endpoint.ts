@@ -98,9 +98,15 @@ const templates = [
     'users/{userId}/login',
     'whois/{userId}',
   ].map((path) => `/_synapse/admin/v1/${path}`),
-  ...['users', 'users/{userId}', 'users/{userId}/devices', 'users/{userId}/devices/{deviceId}'].map(
-    (path) => `/_synapse/admin/v2/${path}`,
-  ),
+  ...[
+    'rooms/{roomId}',
+    'rooms/{roomId}/delete_status',
+    'rooms/delete_status/{deleteId}',
+    'users',
+    'users/{userId}',
+    'users/{userId}/devices',
+    'users/{userId}/devices/{deviceId}',
+  ].map((path) => `/_synapse/admin/v2/${path}`),
 ];
 
 interface Node {

@@ -135,7 +135,12 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
    */
   requestFailed(error: unknown): void {
     if (!isManagerError(error) || error.roomId === undefined || ![403, 404].includes(error.status ?? 0)) return;
-    this.timelines.delete(error.roomId);
+    this.checkRoom(error.roomId);
+  }
+
+  /** Drops the room's timeline in memory, and checks before the next sync whether the room still exists. */
+  checkRoom(roomId: string): void {
+    this.timelines.delete(roomId);
     this.engine.checkRooms();
   }
 

@@ -14,6 +14,7 @@ const layers: readonly (readonly string[])[] = [
     'messages',
     'ephemeral',
     'files',
+    'rooms',
     'profiles',
     'account-data',
   ],

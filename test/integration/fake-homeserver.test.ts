@@ -3,6 +3,7 @@ import { FakeHomeserver } from '../../src/testing/index.js';
 import { applicationRequests } from './application-requests.js';
 import { personalData } from './personal-data.js';
 import { connections } from './connections.js';
+import { roomCalls } from './room-calls.js';
 import { mainJob } from './main-job.js';
 
 const fake = new FakeHomeserver();
@@ -13,3 +14,4 @@ mainJob('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake
 connections('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 applicationRequests('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 personalData('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
+roomCalls('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { MatrixClientManager, MatrixClientManagerOptions } from '../../src/index.js';
 import { AdminApi } from '../../src/provisioning/admin-api.js';
+import { Rooms } from '../../src/rooms/rooms.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 
 const open: AsyncDisposable[] = [];
@@ -37,6 +38,38 @@ const calls: Record<string, Call> = {
     manager.downloadFile({ userId, content: { body: 'x', url: 'mxc://hs.test/x' }, signal }),
   request: ({ manager, userId, signal }) =>
     manager.request({ userId, method: 'GET', path: '/_matrix/client/v3/joined_rooms', signal }),
+  'rooms.create': ({ manager, userId, signal }) => manager.rooms.create({ userId, signal }),
+  'rooms.invite': ({ manager, userId, roomId, signal }) =>
+    manager.rooms.invite({ userId, roomId, targetUserId: '@bob:hs.test', signal }),
+  'rooms.join': ({ manager, userId, roomId, signal }) => manager.rooms.join({ userId, roomId, signal }),
+  'rooms.knock': ({ manager, userId, roomId, signal }) => manager.rooms.knock({ userId, roomId, signal }),
+  'rooms.leave': ({ manager, userId, roomId, signal }) => manager.rooms.leave({ userId, roomId, signal }),
+  'rooms.kick': ({ manager, userId, roomId, signal }) =>
+    manager.rooms.kick({ userId, roomId, targetUserId: '@bob:hs.test', signal }),
+  'rooms.ban': ({ manager, userId, roomId, signal }) =>
+    manager.rooms.ban({ userId, roomId, targetUserId: '@bob:hs.test', signal }),
+  'rooms.unban': ({ manager, userId, roomId, signal }) =>
+    manager.rooms.unban({ userId, roomId, targetUserId: '@bob:hs.test', signal }),
+  'rooms.forget': ({ manager, userId, roomId, signal }) => manager.rooms.forget({ userId, roomId, signal }),
+  'rooms.members': ({ manager, userId, roomId, signal }) => manager.rooms.members({ userId, roomId, signal }),
+  'rooms.ensureMember': ({ manager, userId, roomId, signal }) =>
+    manager.rooms.ensureMember({ userIds: ['@carol:hs.test'], by: userId, roomId, signal }),
+  'rooms.getState': ({ manager, userId, roomId, signal }) => manager.rooms.getState({ userId, roomId, signal }),
+  'rooms.setState': ({ manager, userId, roomId, signal }) =>
+    manager.rooms.setState({ userId, roomId, type: 'm.room.topic', content: {}, signal }),
+  'rooms.setPowerLevels': ({ manager, userId, roomId, signal }) =>
+    manager.rooms.setPowerLevels({ userId, roomId, powerLevels: { ban: 1 }, signal }),
+  'rooms.resolveAlias': ({ manager, userId, signal }) =>
+    manager.rooms.resolveAlias({ userId, alias: '#a:hs.test', signal }),
+  'rooms.setAlias': ({ manager, userId, roomId, signal }) =>
+    manager.rooms.setAlias({ userId, alias: '#a:hs.test', roomId, signal }),
+  'rooms.removeAlias': ({ manager, userId, signal }) =>
+    manager.rooms.removeAlias({ userId, alias: '#a:hs.test', signal }),
+  'rooms.findOrCreateDirect': ({ manager, userId, signal }) =>
+    manager.rooms.findOrCreateDirect({ userId, otherUserId: '@bob:hs.test', signal }),
+  'rooms.upgrade': ({ manager, userId, roomId, signal }) =>
+    manager.rooms.upgrade({ userId, roomId, version: '12', signal }),
+  'rooms.delete': ({ manager, roomId, signal }) => manager.rooms.delete({ roomId, signal }),
   provisionUser: ({ manager, signal }) => manager.provisionUser({ username: 'carol', signal }),
   'admin.getUser': ({ manager, userId, signal }) => manager.admin.getUser(userId, { signal }),
   'admin.listUsers': ({ manager, signal }) => manager.admin.listUsers({ signal }),
@@ -49,6 +82,7 @@ const calls: Record<string, Call> = {
   'admin.isUsernameAvailable': ({ manager, signal }) => manager.admin.isUsernameAvailable('carol', { signal }),
 };
 const ofTheAdmin = Object.keys(calls).filter((name) => name.startsWith('admin.'));
+const ofTheRooms = Object.keys(calls).filter((name) => name.startsWith('rooms.'));
 const ofTheClient = [
   'startClient',
   'withClient',
@@ -58,7 +92,7 @@ const ofTheClient = [
   'resetIdentity',
 ];
 const sends = ['sendMessage', 'durable', 'sendFile', 'sendTyping', 'sendReadReceipt'];
-const reads = ['getRoomMessages', 'downloadFile', 'request'];
+const reads = ['getRoomMessages', 'downloadFile', 'request', ...ofTheRooms.filter((name) => name !== 'rooms.delete')];
 
 function setUp(options: Partial<MatrixClientManagerOptions> = {}) {
   const on = managerOnFake(options);
@@ -132,18 +166,26 @@ describe('a signal ends a call at once', () => {
     expect(await first).toBe('ended');
   });
 
-  it.each([...sends, ...reads, ...ofTheAdmin, 'provisionUser'])('that waits for the rate limit: %s', async (name) => {
-    const on = setUp({ rateLimit: { perSecond: 0.001, burst: 1 } });
-    await on.storage.setCredentials(on.alice);
-    await on.manager.checkHealth(); // takes what may go out
-    expect(await endOf(name, on)).toMatchObject({ code: 'ABORTED' });
-  });
+  it.each([...sends, ...reads, ...ofTheAdmin, 'rooms.delete', 'provisionUser'])(
+    'that waits for the rate limit: %s',
+    async (name) => {
+      const on = setUp({ rateLimit: { perSecond: 0.001, burst: 1 } });
+      await on.storage.setCredentials(on.alice);
+      await on.manager.checkHealth(); // takes what may go out
+      expect(await endOf(name, on)).toMatchObject({ code: 'ABORTED' });
+    },
+  );
 
   it.each([...ofTheAdmin, 'provisionUser'])('that waits for an answer of the Admin API: %s', async (name) => {
     const on = setUp();
     on.fake.faults.hang({ path: /_synapse/ });
     expect(await endOf(name, on)).toMatchObject({ code: 'ABORTED' });
     if (ofTheAdmin.includes(name)) expect(on.manager.stats().admin).toEqual({ running: 0, waiting: 0 });
+  });
+
+  it('has a row here for every call of manager.rooms', () => {
+    const names = Object.getOwnPropertyNames(Rooms.prototype).filter((name) => name !== 'constructor');
+    expect(ofTheRooms).toEqual(names.map((name) => `rooms.${name}`));
   });
 
   it('has a row here for every call of manager.admin', () => {

@@ -1,0 +1,159 @@
+import * as v from 'valibot';
+import { throwIfAborted } from '../core/abort.js';
+import { invalidOptions, isManagerError } from '../core/errors.js';
+import { KeyedQueue } from '../core/keyed-queue.js';
+import { ownProperty } from '../core/own-property.js';
+import type { EventContent } from '../core/raw-event.js';
+import { RecentMap } from '../core/recent-map.js';
+import { flag, object, userId } from '../core/validation.js';
+import { path } from '../http/path.js';
+import { enterRoom } from './memberships.js';
+import { readMembers } from './members.js';
+import { callOf } from './room-calls.js';
+import type { Actor, RoomCallOptions, RunAsActor } from './room-calls.js';
+
+export interface FindOrCreateDirectOptions extends RoomCallOptions {
+  /** The other one of the two users. */
+  readonly otherUserId: string;
+  /** Whether a new room is encrypted. @default false */
+  readonly encrypted?: boolean | undefined;
+}
+
+export const findOrCreateDirectSchema = callOf<FindOrCreateDirectOptions>({
+  otherUserId: userId,
+  encrypted: v.optional(flag),
+});
+
+export interface DirectRoom {
+  readonly roomId: string;
+  /** Whether this call has created the room. */
+  readonly created: boolean;
+}
+
+export interface DirectRoomsOptions {
+  readonly runAs: RunAsActor;
+  /** Creates a direct room, and invites the other user. */
+  readonly create: (actor: Actor, otherUserId: string, encrypted: boolean) => Promise<string>;
+}
+
+const DIRECT = 'm.direct';
+const contentSchema = object<EventContent>();
+/** Rooms whose entry in `m.direct` could not be stored are found by this. */
+const MAX_CREATED = 1_000;
+/** The most rooms of one list in `m.direct` that are looked at. */
+const MAX_CANDIDATES = 20;
+
+/**
+ * The direct rooms of two users. The calls for two users run one after the other, whoever of the two asks.
+ * @see https://spec.matrix.org/v1.16/client-server-api/#direct-messaging
+ */
+export class DirectRooms {
+  readonly #options: DirectRoomsOptions;
+  readonly #pairs = new KeyedQueue();
+  readonly #updates = new KeyedQueue();
+  /** The last rooms that were created here, by the two users. */
+  readonly #created = new RecentMap<string>(MAX_CREATED);
+
+  constructor(options: DirectRoomsOptions) {
+    this.#options = options;
+  }
+
+  async findOrCreate(actor: Actor, otherUserId: string, encrypted: boolean): Promise<DirectRoom> {
+    if (otherUserId === actor.userId)
+      throw invalidOptions('expected `otherUserId` to be another user than the one who acts');
+    const pair = [actor.userId, otherUserId].toSorted().join('\n');
+    const find = async (): Promise<DirectRoom> => {
+      const found = await this.#find(actor, otherUserId, pair);
+      const roomId = found ?? (await this.#options.create(actor, otherUserId, encrypted));
+      if (found === undefined) this.#created.set(pair, roomId);
+      await this.#addToDirect(actor, otherUserId, roomId);
+      return { roomId, created: found === undefined };
+    };
+    return this.#pairs.run(pair, find, actor.signal, 'finding a direct room');
+  }
+
+  /** A room with these two users only: by the lists of the user, then by those of the other user. */
+  async #find(actor: Actor, otherUserId: string, pair: string): Promise<string | undefined> {
+    const created = this.#created.get(pair);
+    const own = directRoomsIn(await readDirect(actor), otherUserId);
+    for (const roomId of new Set([...(created === undefined ? [] : [created]), ...own])) {
+      if (await isLive(actor, roomId, otherUserId)) return roomId;
+    }
+    return this.#findAsOther(actor, otherUserId, new Set(created === undefined ? [] : [created]));
+  }
+
+  /** A room to which the other user has invited this one: only the members of a room can see who is invited. */
+  async #findAsOther(actor: Actor, otherUserId: string, candidates: Set<string>): Promise<string | undefined> {
+    const { userId: user } = actor;
+    const look = async (other: Actor): Promise<string | undefined> => {
+      for (const roomId of directRoomsIn(await readDirect(other), user)) candidates.add(roomId);
+      for (const roomId of candidates) if (await isLive(other, roomId, user)) return roomId;
+      return undefined;
+    };
+    let found: string | undefined;
+    try {
+      found = await this.#options.runAs(otherUserId, look, actor.signal);
+    } catch (error) {
+      throwIfAborted(actor.signal, 'finding a direct room');
+      // The other user may be unknown to the manager, or on another homeserver.
+      if (!isManagerError(error, 'CLIENT_NOT_STARTED', 'UNKNOWN_TOKEN', 'USER_DEACTIVATED', 'FORBIDDEN')) throw error;
+    }
+    if (found !== undefined) await enterRoom(actor, 'join', { roomId: found });
+    return found;
+  }
+
+  /** Adds the room to the user's `m.direct`, if it is not in there. One change of a user at a time. */
+  #addToDirect(actor: Actor, otherUserId: string, roomId: string): Promise<void> {
+    const { userId: user } = actor;
+    const add = async (): Promise<void> => {
+      const content = await readDirect(actor);
+      const known = ownProperty(content, otherUserId);
+      if (directRoomsIn(content, otherUserId).includes(roomId)) return;
+      const rooms = [...(Array.isArray(known) ? (known as unknown[]) : []), roomId];
+      await actor.request(v.unknown(), {
+        operation: `storing the direct rooms of ${user}`,
+        method: 'PUT',
+        path: path`/_matrix/client/v3/user/${user}/account_data/${DIRECT}`,
+        body: Object.fromEntries([...Object.entries(content), [otherUserId, rooms]]),
+      });
+    };
+    return this.#updates.run(user, add, actor.signal, 'storing a direct room');
+  }
+}
+
+async function readDirect(actor: Actor): Promise<EventContent> {
+  const { userId: user } = actor;
+  try {
+    return await actor.request(contentSchema, {
+      operation: `reading the direct rooms of ${user}`,
+      method: 'GET',
+      path: path`/_matrix/client/v3/user/${user}/account_data/${DIRECT}`,
+    });
+  } catch (error) {
+    if (isManagerError(error, 'NOT_FOUND')) return {};
+    throw error;
+  }
+}
+
+/** The last rooms of a list in `m.direct`, which any client of the user may have written. The newest first. */
+function directRoomsIn(content: EventContent, otherUserId: string): string[] {
+  const rooms = ownProperty(content, otherUserId);
+  if (!Array.isArray(rooms)) return [];
+  const roomIds = (rooms as unknown[]).filter((roomId) => typeof roomId === 'string' && roomId.startsWith('!'));
+  return (roomIds as string[]).slice(-MAX_CANDIDATES).toReversed();
+}
+
+/** Whether both users are in the room or invited, nobody else is, and no other room has replaced it. */
+async function isLive(actor: Actor, roomId: string, otherUserId: string): Promise<boolean> {
+  try {
+    const members = await readMembers(actor, roomId);
+    const present = [...members].filter(([, { membership }]) => membership === 'join' || membership === 'invite');
+    const userIds = new Set(present.map(([user]) => user));
+    if (userIds.size !== 2 || !userIds.has(actor.userId) || !userIds.has(otherUserId)) return false;
+    if (members.get(actor.userId)?.membership !== 'join') return false;
+    return (await actor.stateIfAny(roomId, 'm.room.tombstone')) === undefined;
+  } catch (error) {
+    if (isManagerError(error, 'FORBIDDEN', 'NOT_FOUND', 'INVALID_OPTIONS')) return false;
+    throw error;
+  }
+}
