@@ -210,6 +210,7 @@ export function compose(options: MatrixClientManagerOptions) {
     lifecycle,
     runAs,
     encryption: encryptedRooms,
+    accountData,
     deleter,
   });
 

@@ -5,8 +5,8 @@ import { KeyedQueue } from '../core/keyed-queue.js';
 import { ownProperty } from '../core/own-property.js';
 import type { EventContent } from '../core/raw-event.js';
 import { RecentMap } from '../core/recent-map.js';
-import { flag, object, userId } from '../core/validation.js';
-import { path } from '../http/path.js';
+import { flag, userId } from '../core/validation.js';
+import type { Session } from '../http/session.js';
 import { enterRoom } from './memberships.js';
 import { readMembers } from './members.js';
 import { callOf } from './room-calls.js';
@@ -30,14 +30,24 @@ export interface DirectRoom {
   readonly created: boolean;
 }
 
+/** Account data of users. */
+export interface DirectLists {
+  get(session: Session, of: { readonly type: string }, signal: AbortSignal): Promise<EventContent>;
+  set(
+    session: Session,
+    data: { readonly type: string; readonly content: EventContent },
+    signal: AbortSignal,
+  ): Promise<void>;
+}
+
 export interface DirectRoomsOptions {
+  readonly accountData: DirectLists;
   readonly runAs: RunAsActor;
   /** Creates a direct room, and invites the other user. */
   readonly create: (actor: Actor, otherUserId: string, encrypted: boolean) => Promise<string>;
 }
 
 const DIRECT = 'm.direct';
-const contentSchema = object<EventContent>();
 /** Rooms whose entry in `m.direct` could not be stored are found by this. */
 const MAX_CREATED = 1_000;
 /** The most rooms of one list in `m.direct` that are looked at. */
@@ -75,7 +85,7 @@ export class DirectRooms {
   /** A room with these two users only: by the lists of the user, then by those of the other user. */
   async #find(actor: Actor, otherUserId: string, pair: string): Promise<string | undefined> {
     const created = this.#created.get(pair);
-    const own = directRoomsIn(await readDirect(actor), otherUserId);
+    const own = directRoomsIn(await this.#readDirect(actor), otherUserId);
     for (const roomId of new Set([...(created === undefined ? [] : [created]), ...own])) {
       if (await isLive(actor, roomId, otherUserId)) return roomId;
     }
@@ -86,7 +96,7 @@ export class DirectRooms {
   async #findAsOther(actor: Actor, otherUserId: string, candidates: Set<string>): Promise<string | undefined> {
     const { userId: user } = actor;
     const look = async (other: Actor): Promise<string | undefined> => {
-      for (const roomId of directRoomsIn(await readDirect(other), user)) candidates.add(roomId);
+      for (const roomId of directRoomsIn(await this.#readDirect(other), user)) candidates.add(roomId);
       for (const roomId of candidates) if (await isLive(other, roomId, user)) return roomId;
       return undefined;
     };
@@ -102,36 +112,27 @@ export class DirectRooms {
     return found;
   }
 
+  async #readDirect({ session, signal }: Actor): Promise<EventContent> {
+    try {
+      return await this.#options.accountData.get(session, { type: DIRECT }, signal);
+    } catch (error) {
+      if (isManagerError(error, 'NOT_FOUND')) return {};
+      throw error;
+    }
+  }
+
   /** Adds the room to the user's `m.direct`, if it is not in there. One change of a user at a time. */
   #addToDirect(actor: Actor, otherUserId: string, roomId: string): Promise<void> {
     const { userId: user } = actor;
     const add = async (): Promise<void> => {
-      const content = await readDirect(actor);
+      const content = await this.#readDirect(actor);
       const known = ownProperty(content, otherUserId);
       if (directRoomsIn(content, otherUserId).includes(roomId)) return;
       const rooms = [...(Array.isArray(known) ? (known as unknown[]) : []), roomId];
-      await actor.request(v.unknown(), {
-        operation: `storing the direct rooms of ${user}`,
-        method: 'PUT',
-        path: path`/_matrix/client/v3/user/${user}/account_data/${DIRECT}`,
-        body: Object.fromEntries([...Object.entries(content), [otherUserId, rooms]]),
-      });
+      const changed = Object.fromEntries([...Object.entries(content), [otherUserId, rooms]]);
+      await this.#options.accountData.set(actor.session, { type: DIRECT, content: changed }, actor.signal);
     };
     return this.#updates.run(user, add, actor.signal, 'storing a direct room');
-  }
-}
-
-async function readDirect(actor: Actor): Promise<EventContent> {
-  const { userId: user } = actor;
-  try {
-    return await actor.request(contentSchema, {
-      operation: `reading the direct rooms of ${user}`,
-      method: 'GET',
-      path: path`/_matrix/client/v3/user/${user}/account_data/${DIRECT}`,
-    });
-  } catch (error) {
-    if (isManagerError(error, 'NOT_FOUND')) return {};
-    throw error;
   }
 }
 

@@ -13,7 +13,7 @@ import { DefaultRoomVersion } from './default-room-version.js';
 import { deleteRoomSchema } from './delete-room.js';
 import type { DeleteRoomOptions, RoomDeleter, RoomDeletion } from './delete-room.js';
 import { DirectRooms, findOrCreateDirectSchema } from './direct-rooms.js';
-import type { DirectRoom, FindOrCreateDirectOptions } from './direct-rooms.js';
+import type { DirectLists, DirectRoom, FindOrCreateDirectOptions } from './direct-rooms.js';
 import type { SeenEncryption } from './encryption-state.js';
 import { ensureMembers, ensureMemberSchema, ensureMembersSchema } from './ensure-members.js';
 import type { EnsuredMember, EnsureMemberOptions, EnsureMembersOptions } from './ensure-members.js';
@@ -72,6 +72,7 @@ export interface RoomsOptions {
   readonly lifecycle: ManagerLifecycle;
   readonly runAs: RunAsActor;
   readonly encryption: SeenEncryption;
+  readonly accountData: DirectLists;
   /** Undefined without the option `admin`. */
   readonly deleter: RoomDeleter | undefined;
 }
@@ -96,6 +97,7 @@ export class Rooms {
     this.#defaultVersion = new DefaultRoomVersion(options.clock);
     this.#direct = new DirectRooms({
       runAs: options.runAs,
+      accountData: options.accountData,
       create: (actor, otherUserId, encrypted) => {
         const room = { preset: 'trusted_private_chat', direct: true, invite: [otherUserId], encrypted } as const;
         return this.#create(actor, planRoom(room, actor.userId, options.serverName));
