@@ -7,9 +7,11 @@ import type { EventContent } from '../core/raw-event.js';
 import { RecentMap } from '../core/recent-map.js';
 import { flag, userId } from '../core/validation.js';
 import type { Session } from '../http/session.js';
+import type { RoomPlan } from './create-room.js';
 import { enterRoom } from './memberships.js';
 import { readMembers } from './members.js';
 import { callOf } from './room-calls.js';
+import { isAnswerLost } from './room-creation.js';
 import type { Actor, RoomCallOptions, RunAsActor } from './room-calls.js';
 
 export interface FindOrCreateDirectOptions extends RoomCallOptions {
@@ -43,8 +45,11 @@ export interface DirectLists {
 export interface DirectRoomsOptions {
   readonly accountData: DirectLists;
   readonly runAs: RunAsActor;
-  /** Creates a direct room, and invites the other user. */
-  readonly create: (actor: Actor, otherUserId: string, encrypted: boolean) => Promise<string>;
+  /** Plans a direct room to which the other user is invited. */
+  readonly plan: (actor: Actor, otherUserId: string, encrypted: boolean) => RoomPlan;
+  readonly create: (actor: Actor, plan: RoomPlan) => Promise<string>;
+  /** Looks for a room whose creation was not seen to end. */
+  readonly look: (actor: Actor, plan: RoomPlan) => Promise<string | undefined>;
 }
 
 const DIRECT = 'm.direct';
@@ -63,6 +68,8 @@ export class DirectRooms {
   readonly #updates = new KeyedQueue();
   /** The last rooms that were created here, by the two users. */
   readonly #created = new RecentMap<string>(MAX_CREATED);
+  /** Creations whose answer was lost, or that a signal has ended: the room may exist. By the two users. */
+  readonly #unfinished = new RecentMap<{ readonly plan: RoomPlan; readonly creator: string }>(MAX_CREATED);
 
   constructor(options: DirectRoomsOptions) {
     this.#options = options;
@@ -74,16 +81,39 @@ export class DirectRooms {
     const pair = [actor.userId, otherUserId].toSorted().join('\n');
     const find = async (): Promise<DirectRoom> => {
       const found = await this.#find(actor, otherUserId, pair);
-      const roomId = found ?? (await this.#options.create(actor, otherUserId, encrypted));
-      if (found === undefined) this.#created.set(pair, roomId);
+      const roomId = found ?? (await this.#create(actor, this.#options.plan(actor, otherUserId, encrypted), pair));
       await this.#addToDirect(actor, otherUserId, roomId);
       return { roomId, created: found === undefined };
     };
     return this.#pairs.run(pair, find, actor.signal, 'finding a direct room');
   }
 
+  async #create(actor: Actor, plan: RoomPlan, pair: string): Promise<string> {
+    this.#unfinished.set(pair, { plan, creator: actor.userId });
+    try {
+      this.#created.set(pair, await this.#options.create(actor, plan));
+    } catch (error) {
+      if (!actor.signal.aborted && !isAnswerLost(error)) this.#unfinished.delete(pair);
+      throw error;
+    }
+    this.#unfinished.delete(pair);
+    return this.#created.get(pair) as string;
+  }
+
+  async #lookForUnfinished(actor: Actor, pair: string): Promise<void> {
+    const unfinished = this.#unfinished.get(pair);
+    if (!unfinished) return;
+    const { plan, creator } = unfinished;
+    const look = (asCreator: Actor): Promise<string | undefined> => this.#options.look(asCreator, plan);
+    const roomId = await (creator === actor.userId ? look(actor) : this.#options.runAs(creator, look, actor.signal));
+    if (roomId === undefined) return;
+    this.#created.set(pair, roomId);
+    this.#unfinished.delete(pair);
+  }
+
   /** A room with these two users only: by the lists of the user, then by those of the other user. */
   async #find(actor: Actor, otherUserId: string, pair: string): Promise<string | undefined> {
+    await this.#lookForUnfinished(actor, pair);
     const created = this.#created.get(pair);
     const own = directRoomsIn(await this.#readDirect(actor), otherUserId);
     for (const roomId of new Set([...(created === undefined ? [] : [created]), ...own])) {

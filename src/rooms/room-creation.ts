@@ -81,8 +81,15 @@ async function findCreatedRoom(actor: Actor, plan: RoomPlan, clock: Clock): Prom
   return undefined;
 }
 
-/** @param known - the rooms that are known to be others; added to */
-async function lookForRoom(actor: Actor, { creationId }: RoomPlan, known: Set<string>): Promise<string | undefined> {
+/**
+ * Looks for the room of the plan among the rooms of its creator.
+ * @param known - the rooms that are known to be others; added to
+ */
+export async function lookForRoom(
+  actor: Actor,
+  { creationId }: RoomPlan,
+  known = new Set<string>(),
+): Promise<string | undefined> {
   const { joined_rooms: joined } = await actor.request(joinedSchema, {
     operation: 'listing rooms',
     method: 'GET',

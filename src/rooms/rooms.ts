@@ -42,7 +42,7 @@ import type {
 } from './memberships.js';
 import { toPowerLevels } from './power-levels.js';
 import type { Actor, RoomCallOptions, RunAsActor } from './room-calls.js';
-import { createRoom } from './room-creation.js';
+import { createRoom, lookForRoom } from './room-creation.js';
 import {
   changePowerLevels,
   getAllStateSchema,
@@ -98,9 +98,15 @@ export class Rooms {
     this.#direct = new DirectRooms({
       runAs: options.runAs,
       accountData: options.accountData,
-      create: (actor, otherUserId, encrypted) => {
+      plan: (actor, otherUserId, encrypted) => {
         const room = { preset: 'trusted_private_chat', direct: true, invite: [otherUserId], encrypted } as const;
-        return this.#create(actor, planRoom(room, actor.userId, options.serverName));
+        return planRoom(room, actor.userId, options.serverName);
+      },
+      create: (actor, plan) => this.#create(actor, plan),
+      look: async (actor, plan) => {
+        const roomId = await lookForRoom(actor, plan);
+        if (roomId !== undefined) this.#noteCreated(roomId, plan);
+        return roomId;
       },
     });
   }
@@ -280,13 +286,17 @@ export class Rooms {
   }
 
   async #create(actor: Actor, plan: RoomPlan): Promise<string> {
-    const { clock, encryption } = this.#options;
+    const { clock } = this.#options;
     const roomId = await createRoom(actor, plan, {
       clock,
       defaultVersion: (asker) => this.#defaultVersion.read(asker),
     });
-    encryption.note(plan.encryption.map((content) => [roomId, content]));
+    this.#noteCreated(roomId, plan);
     return roomId;
+  }
+
+  #noteCreated(roomId: string, { encryption }: RoomPlan): void {
+    this.#options.encryption.note(encryption.map((content) => [roomId, content]));
   }
 
   async #changeMember(action: MembershipAction, options: ChangeMemberOptions): Promise<void> {

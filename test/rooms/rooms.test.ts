@@ -91,6 +91,25 @@ describe('findOrCreateDirect', () => {
     expect(count('/createRoom')).toBe(1);
   });
 
+  it.each(['alice', 'bob'] as const)(
+    'finds the room of a call that its signal has ended, when %s asks',
+    async (who) => {
+      const { fake, rooms, clock, count, ...on } = await roomsOnFake();
+      const { alice, bob } = on;
+      fake.faults.dropAfter({ endpoint: '/createRoom', times: 1 });
+      const controller = new AbortController();
+      const first = rejection(
+        rooms.findOrCreateDirect({ userId: alice, otherUserId: bob, encrypted: true, signal: controller.signal }),
+      );
+      await clock.advance(100); // the answer is lost, and the room is not looked for yet
+      controller.abort();
+      expect(await first).toMatchObject({ code: 'ABORTED' });
+      const [userId, otherUserId] = who === 'alice' ? [alice, bob] : [bob, alice];
+      expect(await rooms.findOrCreateDirect({ userId, otherUserId })).toMatchObject({ created: false });
+      expect(count('/createRoom')).toBe(1);
+    },
+  );
+
   it('takes no failure of the homeserver for a room that is not there', async () => {
     const { fake, rooms, count, soon, alice, bob } = await roomsOnFake();
     await rooms.findOrCreateDirect({ userId: alice, otherUserId: bob });
