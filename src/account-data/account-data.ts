@@ -1,4 +1,6 @@
 import * as v from 'valibot';
+import { isManagerError } from '../core/errors.js';
+import { KeyedQueue } from '../core/keyed-queue.js';
 import { isObject } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
@@ -24,6 +26,8 @@ type AboutAccountData = Pick<HttpRequest, 'operation' | 'method' | 'path' | 'bod
  */
 export class AccountData {
   readonly #http: HomeserverHttp;
+  /** One change of a content at a time. */
+  readonly #queue = new KeyedQueue();
 
   constructor(http: HomeserverHttp) {
     this.#http = http;
@@ -38,7 +42,33 @@ export class AccountData {
     return this.#request(contentSchema, session, options.roomId, request, signal);
   }
 
+  /**
+   * Replaces the content by what `change` makes of it; `undefined` leaves it as it is. `change` gets undefined if there is
+   * no content. Runs alone: other changes of the same content wait.
+   */
+  async update(
+    session: Session,
+    options: Pick<GetAccountDataOptions, 'type' | 'roomId'>,
+    change: (content: EventContent | undefined) => EventContent | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const changeInTurn = async (): Promise<void> => {
+      const changed = change(await this.#getIfPresent(session, options, signal));
+      if (changed !== undefined) await this.#put(session, { ...options, content: changed }, signal);
+    };
+    await this.#queue.run(queueKey(session, options), changeInTurn, signal, 'changing account data');
+  }
+
   async set(
+    session: Session,
+    options: Pick<SetAccountDataOptions, 'type' | 'roomId' | 'content'>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const put = (): Promise<void> => this.#put(session, options, signal);
+    await this.#queue.run(queueKey(session, options), put, signal, 'storing account data');
+  }
+
+  async #put(
     session: Session,
     options: Pick<SetAccountDataOptions, 'type' | 'roomId' | 'content'>,
     signal: AbortSignal,
@@ -79,6 +109,20 @@ export class AccountData {
     await this.#request(v.unknown(), session, roomId, request, signal);
   }
 
+  async #getIfPresent(
+    session: Session,
+    options: Pick<GetAccountDataOptions, 'type' | 'roomId'>,
+    signal: AbortSignal,
+  ): Promise<EventContent | undefined> {
+    try {
+      return await this.get(session, options, signal);
+    } catch (error) {
+      // Another 404, such as that of a proxy, does not say that there is no content.
+      if (isManagerError(error, 'NOT_FOUND') && error.errcode === 'M_NOT_FOUND') return undefined;
+      throw error;
+    }
+  }
+
   #request<Schema extends v.GenericSchema>(
     schema: Schema,
     session: Session,
@@ -89,6 +133,10 @@ export class AccountData {
     const { userId } = session;
     return this.#http.request(schema, { ...request, userId, roomId, session, signal });
   }
+}
+
+function queueKey({ userId }: Session, { type, roomId }: Pick<GetAccountDataOptions, 'type' | 'roomId'>): string {
+  return JSON.stringify([userId, roomId, type]);
 }
 
 function pathOf({ userId }: Session, { type, roomId }: Pick<GetAccountDataOptions, 'type' | 'roomId'>): string {

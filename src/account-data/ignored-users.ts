@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import type { CallOptions } from '../core/call-options.js';
-import { invalidOptions, isManagerError } from '../core/errors.js';
-import { KeyedQueue } from '../core/keyed-queue.js';
+import { invalidOptions } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
+import type { EventContent } from '../core/raw-event.js';
 import { listOf, optionsOf, signal, userId } from '../core/validation.js';
 import type { Session } from '../http/session.js';
 import type { AccountData } from './account-data.js';
@@ -34,48 +34,53 @@ export const ignoreUsersSchema = v.pipe(
 
 const TYPE = 'm.ignored_user_list';
 
+/** The user's messages in memory, from which pages are read. */
+export interface MessagesInMemory {
+  /** Called before the list is changed. */
+  suspend(): void;
+  /** Called if the change has failed. After a change, the source of the user's events does it. */
+  restart(): void;
+}
+
 /**
  * Changes the list of users whose messages and invites the homeserver keeps from a user.
  * @see https://spec.matrix.org/v1.16/client-server-api/#ignoring-users
  */
 export class IgnoredUsers {
   readonly #accountData: AccountData;
-  /** One change of a user's list at a time: each replaces the whole list. */
-  readonly #queue = new KeyedQueue();
 
   constructor(accountData: AccountData) {
     this.#accountData = accountData;
   }
 
-  /** Resolves to the users who are ignored afterwards. Without a change, makes no request but the one that reads them. */
+  /**
+   * Resolves to the users who are ignored afterwards. Without a change, only reads the list.
+   * @param context.timelines - of the user's client, if it runs
+   */
   async change(
     session: Session,
     { ignore = [], unignore = [] }: Pick<IgnoreUsersOptions, 'ignore' | 'unignore'>,
-    signal: AbortSignal,
+    { timelines, signal }: { readonly timelines?: MessagesInMemory; readonly signal: AbortSignal },
   ): Promise<string[]> {
-    const changeInTurn = async (): Promise<string[]> => {
-      const { content, ignored } = await this.#read(session, signal);
-      const isChange = ignore.some((user) => !ignored.has(user)) || unignore.some((user) => ignored.has(user));
+    let isChange = false;
+    let users: string[] = [];
+    const changed = (content: EventContent = {}): EventContent | undefined => {
+      const { ignored_users: listed } = content;
+      const ignored = new Map<string, unknown>(isObject(listed) ? Object.entries(listed) : []);
+      isChange = ignore.some((user) => !ignored.has(user)) || unignore.some((user) => ignored.has(user));
       for (const user of ignore) if (!ignored.has(user)) ignored.set(user, {});
       for (const user of unignore) ignored.delete(user);
-      if (isChange) {
-        const changed = { ...content, ignored_users: Object.fromEntries(ignored) };
-        await this.#accountData.set(session, { type: TYPE, content: changed }, signal);
-      }
-      return [...ignored.keys()];
+      users = [...ignored.keys()];
+      if (!isChange) return undefined;
+      timelines?.suspend();
+      return { ...content, ignored_users: Object.fromEntries(ignored) };
     };
-    return this.#queue.run(session.userId, changeInTurn, signal, 'ignoring users');
-  }
-
-  /** The content, with what other clients have stored in it, and its users. */
-  async #read(session: Session, signal: AbortSignal) {
     try {
-      const content = await this.#accountData.get(session, { type: TYPE }, signal);
-      const { ignored_users: users } = content;
-      return { content, ignored: new Map<string, unknown>(isObject(users) ? Object.entries(users) : []) };
+      await this.#accountData.update(session, { type: TYPE }, changed, signal);
     } catch (error) {
-      if (isManagerError(error, 'NOT_FOUND')) return { content: {}, ignored: new Map<string, unknown>() };
+      if (isChange) timelines?.restart();
       throw error;
     }
+    return users;
   }
 }

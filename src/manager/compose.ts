@@ -214,12 +214,16 @@ export function compose(options: MatrixClientManagerOptions) {
     deleter,
   });
 
+  const profiles = new Profiles(homeserver, signal);
   const forget = (userId: string, logOut: boolean): Promise<void> =>
-    forgetUser({ accounts, callbacks, encryption, logger, outbox, users }, userId, logOut);
+    forgetUser({ accounts, callbacks, encryption, logger, outbox, profiles, users }, userId, logOut);
   const adminApi =
     adminHttp &&
     provisioner &&
-    new AdminApi(adminHttp, provisioner, serverName, lifecycle, (userId) => forget(userId, false));
+    new AdminApi(adminHttp, provisioner, serverName, lifecycle, {
+      onDeactivated: (userId) => forget(userId, false),
+      onRenamed: (userId) => profiles.forget(userId),
+    });
   const measured = { adminHttp, callbacks, encryption, gate, outbox, sendQueue, users };
   const gauges = () => readGauges(measured);
   return {
@@ -258,7 +262,7 @@ export function compose(options: MatrixClientManagerOptions) {
     rooms,
     files,
     typing,
-    profiles: new Profiles(homeserver, signal),
+    profiles,
     accountData,
     ignoredUsers: new IgnoredUsers(accountData),
     receipts: new ReceiptSender(http),

@@ -5,6 +5,7 @@ import { flag, optionsOf } from '../core/validation.js';
 import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { Logger } from '../core/logger.js';
 import type { Outbox } from '../sending/outbox.js';
+import type { Profiles } from '../profiles/profiles.js';
 import type { Accounts } from '../provisioning/accounts.js';
 import type { Encryption } from '../users/encryption.js';
 import type { UserSessions } from '../users/user-sessions.js';
@@ -27,6 +28,7 @@ export interface ForgetUserParts {
   readonly encryption: Encryption | undefined;
   readonly logger: Logger;
   readonly outbox: Outbox;
+  readonly profiles: Profiles;
   readonly users: UserSessions;
 }
 
@@ -35,7 +37,7 @@ export interface ForgetUserParts {
  * letters, queued sends. A failed step does not prevent the others; the call may be repeated.
  */
 export async function forgetUser(parts: ForgetUserParts, userId: string, logOut: boolean): Promise<void> {
-  const { accounts, callbacks, encryption, logger, outbox, users } = parts;
+  const { accounts, callbacks, encryption, logger, outbox, profiles, users } = parts;
   const deleteStoredData = (): Promise<void> => accounts.deleteStoredData(userId);
   try {
     await runAllSteps(
@@ -47,6 +49,7 @@ export async function forgetUser(parts: ForgetUserParts, userId: string, logOut:
         () => users.registry.deleteActivityHistory(userId),
         () => callbacks.forget(userId),
         () => outbox.abortSendsOf(userId),
+        () => profiles.forget(userId),
         () => encryption?.deleteKeys(userId),
         deleteStoredData,
       ],

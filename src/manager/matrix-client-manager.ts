@@ -117,9 +117,12 @@ export class MatrixClientManager implements AsyncDisposable {
    */
   async provisionUser(options: ProvisionUserOptions): Promise<ProvisionedUser> {
     const read = this.#read('provisionUser()', provisionUserSchema, options);
-    const { accounts, diagnostics, lifecycle } = this.#parts;
-    const provision = (): Promise<ProvisionedUser> =>
-      lifecycle.untilCallsAborted(accounts.provision(read), read.signal);
+    const { accounts, diagnostics, lifecycle, profiles } = this.#parts;
+    const provision = async (): Promise<ProvisionedUser> => {
+      const user = await lifecycle.untilCallsAborted(accounts.provision(read), read.signal);
+      if (read.displayName !== undefined) profiles.forget(user.userId);
+      return user;
+    };
     return diagnostics.trace('provision', {}, provision);
   }
 
@@ -482,8 +485,7 @@ export class MatrixClientManager implements AsyncDisposable {
     return calls.readAs(
       read.userId,
       ({ session, userSession }, signal) =>
-        // Pages come from the homeserver then, which leaves out the messages of ignored users.
-        ignoredUsers.change(session, read, signal).finally(() => userSession?.timelines.clear()),
+        ignoredUsers.change(session, read, { ...(userSession && { timelines: userSession.timelines }), signal }),
       read.signal,
     );
   }

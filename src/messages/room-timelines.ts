@@ -7,6 +7,7 @@ export class RoomTimelines {
   readonly #timelines = new Map<string, RoomTimeline>();
   /** Last event that the user sent to each room, while it has not been received by sync. */
   readonly #unsyncedOwnEvents = new Map<string, string>();
+  #isSuspended = false;
 
   /** @param limit - events kept per room */
   constructor(limit: number) {
@@ -17,12 +18,10 @@ export class RoomTimelines {
     return this.#timelines.get(roomId);
   }
 
-  /** The room's timeline; undefined while the last event that the user sent is missing from it. */
+  /** The room's timeline; undefined while the last event that the user sent is missing from it, and while suspended. */
   getIfComplete(roomId: string): RoomTimeline | undefined {
     const timeline = this.#timelines.get(roomId);
-    const own = this.#unsyncedOwnEvents.get(roomId);
-    if (own !== undefined && timeline?.has(own)) this.#unsyncedOwnEvents.delete(roomId);
-    return this.#unsyncedOwnEvents.has(roomId) ? undefined : timeline;
+    return this.#isSuspended || this.#unsyncedOwnEvents.has(roomId) ? undefined : timeline;
   }
 
   /** Call this when the user has sent an event. Until sync returns it, pages are read from the homeserver. */
@@ -36,10 +35,21 @@ export class RoomTimelines {
     const timeline = this.#timelines.get(roomId) ?? new RoomTimeline(this.#limit);
     timeline.append(room);
     this.#timelines.set(roomId, timeline);
+    const own = this.#unsyncedOwnEvents.get(roomId);
+    if (own !== undefined && timeline.has(own)) this.#unsyncedOwnEvents.delete(roomId);
   }
 
-  /** Until sync returns newer events, pages are read from the homeserver. */
-  clear(): void {
+  /**
+   * Call this before the list of ignored users is changed: until sync tells of the change, pages are read from the
+   * homeserver, because messages of newly ignored users may still arrive.
+   */
+  suspend(): void {
+    this.#isSuspended = true;
+  }
+
+  /** Ends {@link suspend}, after sync has told of the change, or if none was made. The timelines begin anew. */
+  restart(): void {
+    this.#isSuspended = false;
     this.#timelines.clear();
   }
 

@@ -6,7 +6,8 @@ import type { Session } from '../http/session.js';
 import type { GetPresenceOptions, Presence, SetPresenceOptions } from './presence-options.js';
 
 const presenceSchema = v.object({
-  presence: v.picklist(['online', 'unavailable', 'offline']),
+  // A state of a later specification is that of somebody who is there, but not free.
+  presence: v.fallback(v.picklist(['online', 'unavailable', 'offline']), 'unavailable'),
   last_active_ago: optionalNumber,
   status_msg: optionalText,
   currently_active: v.fallback(v.optional(v.boolean()), undefined),

@@ -65,6 +65,13 @@ export class Profiles {
     await this.#set(session, 'avatar_url', avatarUrl ?? '', signal);
   }
 
+  /** Forgets what was read of a user's profile, after it was changed. */
+  forget(targetUserId: string): void {
+    for (const [key, read] of this.#read) {
+      if (read.targetUserId === targetUserId) this.#read.delete(key);
+    }
+  }
+
   async #request(session: Session, targetUserId: string): Promise<Profile> {
     const body = await this.#context.http.request(profileSchema, {
       operation: operationOf(targetUserId),
@@ -93,13 +100,7 @@ export class Profiles {
       signal,
     });
     // Also after a failure: the homeserver may have made the change. A profile whose request is on its way may be the old one.
-    await changing.finally(() => this.#forget(userId));
-  }
-
-  #forget(targetUserId: string): void {
-    for (const [key, read] of this.#read) {
-      if (read.targetUserId === targetUserId) this.#read.delete(key);
-    }
+    await changing.finally(() => this.forget(userId));
   }
 }
 

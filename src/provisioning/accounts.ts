@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { orAborted, throwIfAborted } from '../core/abort.js';
 import { assertUserId, newUserId, normalizeUsername } from '../core/ids.js';
 import type { Credentials } from '../core/credentials.js';
@@ -171,7 +172,7 @@ export class Accounts {
       const credentials = await this.#login(provisioner, { userId });
       await this.#store(credentials);
       this.#options.onChanged?.(credentials);
-      if (logOut) this.#inBackground(this.#logOut(old));
+      if (logOut) this.#inBackground(this.#logOut(old, this.#options.signal));
       return credentials;
     });
   }
@@ -187,15 +188,17 @@ export class Accounts {
     const opened = this.#userQueue.run(userId, async () => {
       throwIfAborted(signal, operation);
       const provisioner = this.#provisionerFor(userId, 'open a session of');
-      const managed = await this.credentialsFor(userId, {}, signal);
-      const credentials = await this.#login(provisioner, { userId, deviceName });
-      if (credentials.deviceId !== managed.deviceId) return credentials;
-      const message = `${operation} failed: the provisioner returned the device that the manager uses; it is not used twice`;
-      throw new MatrixClientManagerError('INVALID_RESPONSE', message, { userId });
+      await this.credentialsFor(userId, {}, signal); // rejects for a user without an account
+      throwIfAborted(signal, operation);
+      // With a device id of our choice, a login whose response was lost is repeated on the same device.
+      const request = { userId, deviceId: newDeviceId(), deviceName: deviceName ?? this.#options.deviceName };
+      const credentials = await provisioner.openSession({ ...request, signal: this.#options.signal });
+      return checkedCredentials(credentials, { ...request, source: 'the login', code: 'INVALID_RESPONSE' });
     });
     const logOutIfAborted = async (): Promise<void> => {
       const credentials = await opened.catch(() => undefined);
-      if (credentials && signal?.aborted) await this.#logOut(credentials);
+      // Also at a shutdown, which waits for it.
+      if (credentials && signal?.aborted) await this.#logOut(credentials, undefined);
     };
     this.#inBackground(logOutIfAborted());
     return orAborted(opened, signal, operation);
@@ -233,7 +236,7 @@ export class Accounts {
           async () => {
             if (isOwnAdmin || !logOut) return;
             const known = await this.#findCredentials(userId).catch(() => undefined); // invalid stored credentials do not prevent the deletion
-            if (known) await this.#logOut(known);
+            if (known) await this.#logOut(known, this.#options.signal);
           },
           () => storage.deleteCredentials(userId),
           () => application?.delete(userId),
@@ -368,12 +371,12 @@ export class Accounts {
   }
 
   /** Logs a session out; a failure is logged. */
-  async #logOut(credentials: Credentials): Promise<void> {
-    const { provisioner, signal } = this.#options;
+  async #logOut(credentials: Credentials, signal: AbortSignal | undefined): Promise<void> {
+    const { provisioner } = this.#options;
     const { userId, deviceId } = credentials;
     try {
       if (!provisioner) return; // the application supplied the session, and may use it elsewhere
-      await orAborted(provisioner.closeSession(credentials, { signal }), signal, `logging out ${userId}`);
+      await orAborted(provisioner.closeSession(credentials, signal ? { signal } : {}), signal, `logging out ${userId}`);
     } catch (error) {
       this.#context.logger.warn({ userId, deviceId, err: error }, 'logging out failed; the session stays valid');
     }
@@ -432,6 +435,11 @@ export class Accounts {
     const { admin } = this.#options;
     return admin?.userId === userId ? admin : undefined;
   }
+}
+
+/** As Synapse chooses them: ten capital letters. */
+function newDeviceId(): string {
+  return Array.from({ length: 10 }, () => String.fromCodePoint(65 + randomInt(26))).join('');
 }
 
 /** The error of a failed renewal: a temporary failure unchanged, a refusal as `UNKNOWN_TOKEN`. */

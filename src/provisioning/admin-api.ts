@@ -41,6 +41,12 @@ const deactivateSchema = optionsOf<DeactivateUserOptions>({ erase: v.optional(fl
 const roomSchema = v.object({ room_id: v.string() });
 const displayNameSchema = optionsOf<{ displayName: string }>({ displayName: text });
 
+export interface AccountListener {
+  /** Deletes the stored data of the deactivated user. */
+  readonly onDeactivated: (userId: string) => Promise<void>;
+  readonly onRenamed: (userId: string) => void;
+}
+
 /**
  * The Admin API calls that a backend needs besides provisioning. They share `adminConcurrency` with provisioning. When
  * `signal` is aborted, a call rejects at once with `ABORTED`.
@@ -54,24 +60,24 @@ export class AdminApi {
   readonly #provisioner: Provisioner;
   readonly #serverName: string;
   readonly #lifecycle: ManagerLifecycle;
-  readonly #onDeactivated: (userId: string) => Promise<void>;
+  readonly #listener: AccountListener;
 
   /**
    * @internal Use `manager.admin`.
-   * @param onDeactivated - deletes the stored data of a deactivated user
+   * @param listener - is told of changes of accounts
    */
   constructor(
     admin: SynapseAdminHttp,
     provisioner: Provisioner,
     serverName: string,
     lifecycle: ManagerLifecycle,
-    onDeactivated: (userId: string) => Promise<void>,
+    listener: AccountListener,
   ) {
     this.#admin = admin;
     this.#provisioner = provisioner;
     this.#serverName = serverName;
     this.#lifecycle = lifecycle;
-    this.#onDeactivated = onDeactivated;
+    this.#listener = listener;
   }
 
   /** The user; undefined if the homeserver has no such account. */
@@ -103,7 +109,8 @@ export class AdminApi {
     checkOptions('setDisplayName()', displayNameSchema, { displayName });
     const { signal: callerSignal } = checkOptions('setDisplayName()', callSchema, options);
     await this.#requireUser(userId, 'renaming', callerSignal);
-    await this.#callUser(userId, 'renaming', callerSignal, { displayname: displayName });
+    const renaming = this.#callUser(userId, 'renaming', callerSignal, { displayname: displayName });
+    await renaming.finally(() => this.#listener.onRenamed(userId));
   }
 
   /**
@@ -118,7 +125,7 @@ export class AdminApi {
     // After the deactivation the user is forgotten even if the caller's signal has ended the call.
     await this.#lifecycle.run(async (combined) => {
       await this.#provisioner.deactivateUser(userId, { erase, signal: combined });
-      await this.#onDeactivated(userId);
+      await this.#listener.onDeactivated(userId);
     }, callerSignal);
   }
 

@@ -249,7 +249,7 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
 
   #appendToTimelines(batch: EventBatch): void {
     // The homeserver decides who is ignored; it leaves their messages out of pages.
-    if (batch.ignoredUsersChanged) this.timelines.clear();
+    if (batch.ignoredUsersChanged) this.timelines.restart();
     for (const room of batch.rooms) {
       // Live events of a backfilled room may have been appended before: the timeline begins anew.
       if (batch.scope === 'late-rooms') this.timelines.delete(room.roomId);

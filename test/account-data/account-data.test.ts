@@ -99,6 +99,56 @@ describe('the list of ignored users', () => {
     expect(count(DATA, 'PUT')).toBe(0);
   });
 
+  it('is read from a proxy that knows no such endpoint as a failure, not as empty', async () => {
+    const { manager, userId, fake, count } = await oneUser();
+    fake.faults.status({ endpoint: DATA, method: 'GET' }, { status: 404, body: { errcode: 'M_SOMETHING' } });
+    expect(await rejection(manager.ignoreUsers({ userId, ignore: ['@bob:hs.test'] }))).toMatchObject({ status: 404 });
+    expect(count(DATA, 'PUT')).toBe(0);
+  });
+
+  it('loses nothing to setAccountData() at the same time', async () => {
+    const { manager, userId } = await oneUser();
+    const type = 'm.ignored_user_list';
+    const content = { ignored_users: { '@old:hs.test': {} } };
+    await Promise.all([
+      manager.setAccountData({ userId, type, content }),
+      manager.ignoreUsers({ userId, ignore: ['@bob:hs.test'] }),
+    ]);
+    expect(await manager.ignoreUsers({ userId })).toEqual(['@old:hs.test', '@bob:hs.test']);
+  });
+
+  it('that is only read leaves the timelines in memory', async () => {
+    const { manager, userId, fake, count } = await oneUser();
+    const roomId = fake.createRoom({ creator: userId });
+    await manager.startClient({ userId, callbacks: [() => {}] });
+    fake.sendMessage(roomId, userId, 'a');
+    const source = async () => (await manager.getRoomMessages({ userId, roomId, limit: 1 })).source;
+    await expect.poll(source).toBe('synced');
+    await manager.ignoreUsers({ userId });
+    fake.faults.status({ endpoint: DATA, method: 'PUT' }, { status: 403, body: { errcode: 'M_FORBIDDEN' } });
+    expect(await source()).toBe('synced');
+    await rejection(manager.ignoreUsers({ userId, ignore: ['@bob:hs.test'] }));
+    fake.sendMessage(roomId, userId, 'b');
+    await expect.poll(source).toBe('synced');
+    expect(count(DATA, 'PUT')).toBe(1);
+  });
+
+  it('hides a message whose sync is still on its way when the list has changed', async () => {
+    const { manager, userId, fake, soon, clock } = await oneUser();
+    const bob = fake.createUser({ username: 'bob' }).userId;
+    const roomId = fake.createRoom({ creator: userId, members: [bob] });
+    await manager.startClient({ userId, callbacks: [() => {}] });
+    fake.faults.latency({ endpoint: '/sync', times: 1 }, 5_000);
+    fake.sendMessage(roomId, bob, 'spam');
+    await soon(manager.ignoreUsers({ userId, ignore: [bob] }));
+    const read = async () =>
+      (await manager.getRoomMessages({ userId, roomId })).messages.map(({ content }) => content['body']);
+    for (let second = 0; second < 10; second++) {
+      expect(await soon(read())).toEqual([]);
+      await clock.advance(1_000);
+    }
+  });
+
   it('that another client has changed empties the timelines in memory', async () => {
     const { manager, userId, fake } = await oneUser();
     const bob = fake.createUser({ username: 'bob' }).userId;

@@ -62,6 +62,16 @@ describe('a profile', () => {
     expect(await manager.getProfile({ userId: alice })).toMatchObject({ displayName: 'New' });
   });
 
+  it('that the admin or a provisioning has changed is asked for again', async () => {
+    const { manager, alice } = await twoUsers();
+    const name = async () => (await manager.getProfile({ userId: alice })).displayName;
+    expect(await name()).toBe('Alice');
+    await manager.admin.setDisplayName(alice, 'Two');
+    expect(await name()).toBe('Two');
+    await manager.provisionUser({ username: 'alice', deviceId: 'NEW', displayName: 'Three' });
+    expect(await name()).toBe('Three');
+  });
+
   it.each([
     [{ displayname: 5, avatar_url: ['mxc://a/b'] }],
     [{ displayname: null }],
@@ -98,11 +108,12 @@ describe('a profile', () => {
 });
 
 describe('presence', () => {
-  it('of wrong types is an invalid response', async () => {
-    const { manager, alice, fake, soon } = await twoUsers();
+  it('of a state that the library does not know is unavailable', async () => {
+    const { manager, alice, fake } = await twoUsers();
     const endpoint = '/presence/{userId}/status';
-    fake.faults.wrongTypes({ endpoint }, { presence: 'asleep' });
-    expect(await rejection(soon(manager.getPresence({ userId: alice })))).toMatchObject({ code: 'INVALID_RESPONSE' });
+    fake.faults.wrongTypes({ endpoint }, { presence: 'busy', last_active_ago: '1' });
+    const seen = await manager.getPresence({ userId: alice });
+    expect(seen).toMatchObject({ presence: 'unavailable', lastActiveAgoMs: undefined });
   });
 
   it('is told with what the homeserver knows', async () => {

@@ -366,7 +366,10 @@ describe('every call of manager.admin', () => {
       const account = new OwnAdmin(homeserver.http, fake.admin, lifecycle.signal);
       const connection = new SynapseAdminHttp(homeserver, account, 4);
       const provisioner = new SynapseAdminProvisioner(connection);
-      const admin = new AdminApi(connection, provisioner, 'hs.test', lifecycle, async () => {});
+      const admin = new AdminApi(connection, provisioner, 'hs.test', lifecycle, {
+        onDeactivated: async () => {},
+        onRenamed: () => {},
+      });
       fake.faults.hang({ path: /^\/_synapse/ });
       const failure = rejection(call(admin));
       await clock.advance(0);

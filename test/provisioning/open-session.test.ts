@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Provisioner } from '../../src/index.js';
+import type { Credentials, Provisioner } from '../../src/index.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 import { rejection } from '../support/rejection.js';
 
@@ -31,6 +31,33 @@ describe('a session for a front end', () => {
       .toEqual([deviceId]);
   });
 
+  it('that is there only after the shutdown has begun is logged out', async () => {
+    const { make, fake } = managerOnFake();
+    const managed = fake.createUser({ username: 'alice' });
+    const login = Promise.withResolvers<Credentials>();
+    const closed: string[] = [];
+    let logins = 0;
+    const provisioner: Provisioner = {
+      capabilities: { renewsSessions: true, deactivatesUsers: false },
+      ensureUser: async () => ({ created: true }),
+      openSession: async ({ deviceId = '' }) => {
+        if (++logins === 1) return managed;
+        return login.promise.then((credentials) => ({ ...credentials, deviceId }));
+      },
+      closeSession: async ({ deviceId }) => void closed.push(deviceId),
+      deactivateUser: async () => {},
+    };
+    const manager = make({ provisioner });
+    await manager.provisionUser({ username: 'alice' });
+    const opened = rejection(manager.openSession({ userId }));
+    await expect.poll(() => logins).toBe(2);
+    const ended = manager.shutdown();
+    expect(await opened).toMatchObject({ code: 'MANAGER_CLOSED' });
+    login.resolve({ ...managed, accessToken: 'late' });
+    await ended;
+    expect(closed).toHaveLength(1);
+  });
+
   it('is not opened for the admin, nor without a provisioner, nor for a deactivated user', async () => {
     const { manager, make } = managerOnFake();
     const { accessToken } = await manager.provisionUser({ username: 'alice' });
@@ -51,7 +78,7 @@ describe('a session for a front end', () => {
     const provisioner: Provisioner = {
       capabilities: { renewsSessions: true, deactivatesUsers: false },
       ensureUser: async () => ({ created: true }),
-      openSession: async () => same,
+      openSession: async () => same, // also for another device id
       closeSession: async ({ deviceId }) => void closed.push(deviceId),
       deactivateUser: async () => {},
     };
