@@ -8,7 +8,9 @@ import type { NormalizedSqliteOptions } from '../sqlite-storage-options.js';
 import type { Layout } from './layout.js';
 import { migrate, probeLayout } from './layout.js';
 import { reportCorruption } from './report-corruption.js';
-import { noteReported, setAside, takeUnreported } from './set-aside.js';
+import type { SetAside } from './set-aside.js';
+import { setAside, takeUnreported } from './set-aside.js';
+import { removeNote } from './set-aside-note.js';
 import { lockedError, lockFile } from './file-lock.js';
 import { LogSync } from './log-sync.js';
 import { createKeyring, openKeyring } from './keyring.js';
@@ -63,16 +65,20 @@ export function openDatabase(options: OpenOptions, layout: Layout = storageLayou
 }
 
 function openOrReplaceDamaged(path: string, options: OpenOptions, layout: Layout): OpenDatabase {
-  const unreported = takeUnreported(path);
-  if (unreported) reportCorruption(options, { scope: 'file', path, ...unreported });
+  const unreported = takeUnreported(path, options.logger);
+  if (unreported) reportSetAside(path, options, unreported);
   try {
     return openOnce(path, options, layout);
   } catch (error) {
     if (!(error instanceof DamagedFileError)) throw error;
-    reportCorruption(options, { scope: 'file', path, ...setAside(path, error.message, options.clock.now()) });
-    noteReported(path);
+    reportSetAside(path, options, setAside(path, error.message, options));
     return openOnce(path, options, layout);
   }
+}
+
+function reportSetAside(path: string, options: OpenOptions, aside: SetAside): void {
+  reportCorruption(options, { scope: 'file', path, ...aside });
+  removeNote(path, options.logger);
 }
 
 /** The canonical form of a path, so that different spellings of one path use the same lock. */

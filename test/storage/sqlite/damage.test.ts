@@ -1,5 +1,5 @@
-import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isManagerError } from '../../../src/core/errors.js';
@@ -47,6 +47,12 @@ function listening(path: string) {
   const clock = new ManualClock();
   const storage = sqliteStorage({ path, secret, logger, clock, onCorruption: (info) => heard.push(info) });
   return { storage, heard, logger };
+}
+
+/** The note of a process that has set the file aside, where `reports` processes have begun to report that. */
+function writeNote(path: string, reports: number): void {
+  const movedTo = `${basename(path)}.corrupt-20210101T000000000Z`;
+  writeFileSync(`${path}.damaged`, JSON.stringify({ reason: 'a lost page', movedTo, reports }));
 }
 
 describe('a damaged record', () => {
@@ -178,7 +184,7 @@ describe('a damaged file', () => {
   it('is set aside whole, also if the process ended between the file and its log', async () => {
     const path = join(temporaryFolder(), 'storage.sqlite');
     const movedTo = `${path}.corrupt-20210101T000000000Z`;
-    writeFileSync(`${path}.damaged`, JSON.stringify({ reason: 'a lost page', movedTo }));
+    writeNote(path, 1);
     writeFileSync(movedTo, 'the file');
     writeFileSync(`${path}-wal`, 'the log');
     const { storage, heard } = listening(path);
@@ -187,13 +193,32 @@ describe('a damaged file', () => {
     expect(readFileSync(`${movedTo}-wal`, 'utf8')).toBe('the log');
   });
 
-  it('is reported by the next start if the process ended before the report, and once', async () => {
+  it.each([
+    ['no note', undefined],
+    ['an empty note', ''],
+  ])('gets its log where the process ended between the two and left %s', async (_what, note) => {
+    const path = join(temporaryFolder(), 'storage.sqlite');
+    writeFileSync(`${path}.corrupt-20200101T000000000Z`, 'an older one');
+    writeFileSync(`${path}.corrupt-20200101T000000000Z-wal`, 'its log');
+    const movedTo = `${path}.corrupt-20210101T000000000Z`;
+    writeFileSync(movedTo, 'the file');
+    writeFileSync(`${path}-wal`, 'the log');
+    if (note !== undefined) writeFileSync(`${path}.damaged`, note);
+    const { storage, heard } = listening(path);
+    await storage.close();
+    expect(heard).toEqual([{ scope: 'file', path, movedTo, reason: expect.any(String) }]);
+    expect(readFileSync(`${movedTo}-wal`, 'utf8')).toBe('the log');
+  });
+
+  it('is reported by a later start if two processes were killed before the report, and once', async () => {
     const path = join(temporaryFolder(), 'storage.sqlite');
     writeFileSync(path, 'not a database at all '.repeat(500));
-    const child = runChild('open-damaged.ts', [path]);
-    await child.end();
-    expect(child.process.signalCode).toBe('SIGKILL');
-    expect(existsSync(path)).toBe(false);
+    for (let n = 0; n < 2; n++) {
+      const child = runChild('open-damaged.ts', [path]);
+      await child.end();
+      expect(child.process.signalCode).toBe('SIGKILL');
+      expect(existsSync(path)).toBe(false);
+    }
     const { storage, heard } = listening(path);
     await storage.close();
     const movedTo = expect.stringMatching(/[.]corrupt-\d{8}T\d+Z$/) as string;
@@ -203,25 +228,42 @@ describe('a damaged file', () => {
     expect(again.heard).toEqual([]);
   });
 
-  it('does not keep an application from starting that ends at its report', async () => {
+  it('does not keep an application from starting that ends at its third report too', async () => {
     const path = join(temporaryFolder(), 'storage.sqlite');
-    writeFileSync(path, 'not a database at all '.repeat(500));
-    for (let n = 0; n < 2; n++) {
-      await runChild('open-damaged.ts', [path, 'exit']).end();
-      expect(existsSync(path)).toBe(false);
-    }
-    const { storage, heard } = listening(path);
+    writeFileSync(`${path}.corrupt-20210101T000000000Z`, 'the file');
+    writeNote(path, 2);
+    await runChild('open-damaged.ts', [path, 'exit']).end();
+    expect(existsSync(path)).toBe(false);
+    const { storage, heard, logger } = listening(path);
     await storage.close();
     expect(heard).toEqual([]);
+    expect(logger.entries.map(({ message }) => message)).toContainEqual(expect.stringContaining('not repeated'));
+    expect(existsSync(`${path}.damaged`)).toBe(false);
+  });
+
+  it('is set aside and reported also where its note can be neither written nor removed', async () => {
+    const path = join(temporaryFolder(), 'storage.sqlite');
+    mkdirSync(`${path}.damaged`);
+    writeFileSync(path, 'not a database at all '.repeat(500));
+    const { storage, heard, logger } = listening(path);
+    await storage.close();
+    expect(heard).toMatchObject([{ scope: 'file', path }]);
+    expect(logger.entries.map(({ message }) => message)).toEqual(
+      expect.arrayContaining([expect.stringContaining('not be written'), expect.stringContaining('not be removed')]),
+    );
   });
 
   it.each([
     ['cut short', '{"reason":"a lo'],
     [
       'of a move that had not begun',
-      JSON.stringify({ reason: 'x', movedTo: 'storage.sqlite.corrupt-20210101T000000000Z' }),
+      JSON.stringify({ reason: 'x', movedTo: 'storage.sqlite.corrupt-20210101T000000000Z', reports: 1 }),
     ],
-    ['that names another file', JSON.stringify({ reason: 'x', movedTo: '/etc/hostname' })],
+    ['that names another file', JSON.stringify({ reason: 'x', movedTo: '/etc/hostname', reports: 1 })],
+    [
+      'that names a file of another folder',
+      JSON.stringify({ reason: 'x', movedTo: 'storage.sqlite.corrupt-/../../../etc/hostname', reports: 1 }),
+    ],
     ['of another type', '[null]'],
   ])('is not reported because of a note %s', async (_how, note) => {
     const path = join(temporaryFolder(), 'storage.sqlite');
