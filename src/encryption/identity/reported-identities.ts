@@ -75,9 +75,12 @@ export class ReportedIdentities {
     await this.#write();
   }
 
-  /** Whether changes of others may be stored in the crypto library, and not reported yet. Never rejects. */
+  /**
+   * Whether changes of others may be stored in the crypto library, and not reported yet: also if nothing says so, as after
+   * an update from a release that kept no such record. Never rejects.
+   */
   async mayLackReports(): Promise<boolean> {
-    return (await this.#records.read(UNREPORTED)) === true;
+    return (await this.#records.read(UNREPORTED)) !== false;
   }
 
   /** Never rejects. */

@@ -1,15 +1,20 @@
 import { CryptoEvent } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import type { TimerHandle } from '../../core/clock.js';
 import type { Context } from '../../core/context.js';
+import { ownProperty } from '../../core/own-property.js';
+import { isObject } from '../../core/raw-event.js';
 import type { IdentityChange } from '../../encryption/identity/identity-change.js';
 import { ReportedIdentities } from '../../encryption/identity/reported-identities.js';
 import type { DeviceStore } from '../../encryption/store/device-store.js';
 import { KEYS_QUERY } from './crypto-backend.js';
 import type { CryptoBackend } from './crypto-backend.js';
+import type { MachineGuard } from './machine-guard.js';
 import { userIdentity } from './user-identity.js';
 
 export interface IdentityChangesOptions {
   readonly crypto: Pick<CryptoBackend, 'olmMachine' | 'on'>;
+  /** Limits the time of a call that a call of the crypto library waits for. */
+  readonly run: MachineGuard['run'];
   /** The user's own identity, which this device changes as well. */
   readonly identity: {
     /** Resolves when no change by this device is running. */
@@ -26,15 +31,14 @@ export interface IdentityChangesOptions {
 
 /** The least time between two reports of one user, in milliseconds: a homeserver can show other keys in each response. */
 const REPORT_INTERVAL_MS = 3_600_000;
-/** How long the crypto library may take to tell of a stored change, in milliseconds. It takes a few turns of the event loop. */
-const REPORT_DELAY_MS = 1_000;
 
 /**
  * Reports users whose cross-signing keys were replaced: those of the user, unless this device has done it, and those of
  * others, in the sense of `decryption.sender.identityChanged`. The crypto library tells of an identity once, when its
  * stored copy changes, also if only a signature does. So what was reported is stored, and compared at the next start and
- * when the time between two reports is over. A first change of a user is not among that: while changes may be stored that
- * were not reported yet, a record says so, and after a kill all users are looked at.
+ * when the time between two reports is over. A first change of a user is not among that. So a mark is stored before the
+ * library stores an answer with keys, and removed when the users in the answer were looked at. A start that finds it looks
+ * at all users.
  */
 export class IdentityChanges {
   readonly #context: Pick<Context, 'clock' | 'logger'>;
@@ -43,11 +47,14 @@ export class IdentityChanges {
   /** When the users are looked at again whose change came too soon after a report, in milliseconds since 1970. */
   readonly #postponed = new Map<string, number>();
   #timer: TimerHandle;
-  /** How many calls run whose changes may be stored and not reported yet. */
+  /** Users of whom a first change may be stored, and not reported yet. */
+  readonly #unlooked = new Set<string>();
+  /** How many calls run that may bring such users, or look at them. */
   #running = 0;
-  /** Resolves when it is stored that reports may be missing; undefined while none may be. */
-  #mayLackReports: Promise<void> | undefined;
-  #endTimer: TimerHandle;
+  /** Resolves when the mark is stored; undefined while there is none. */
+  #marked: Promise<void> | undefined;
+  /** Resolves when the last removal of the mark has ended. */
+  #unmarked = Promise.resolve();
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: IdentityChangesOptions) {
     this.#context = context;
@@ -66,43 +73,66 @@ export class IdentityChanges {
     }
     crypto.on(CryptoEvent.UserTrustStatusChanged, (changed) => this.#look(changed));
     this.#watchChanges();
-    const { clock } = this.#context;
-    const stop = (): void => [this.#timer, this.#endTimer].forEach((timer) => clock.clearTimeout(timer));
-    ended.addEventListener('abort', stop, { once: true });
+    ended.addEventListener('abort', () => this.#context.clock.clearTimeout(this.#timer), { once: true });
     // The last run may have ended before a report. The others are looked at in the background: they may be many.
     for (const changed of this.#reported.userIds) this.#look(changed);
-    if (store.wasNew || this.#reported.isFull || !(await this.#reported.mayLackReports())) return;
-    this.#mayLackReports = Promise.resolve();
+    if (store.wasNew || !(await this.#reported.mayLackReports())) return;
+    this.#marked ??= Promise.resolve();
     this.#running++;
-    this.#lookAtTracked().then(
-      () => this.#endSoon(),
-      () => {}, // as in #look(); the next start looks again
-    );
+    this.#lookAtTracked().catch(() => {}); // as in #look(); the mark stays, so the next start does it
   }
 
-  /** The crypto library stores changes with the answer to a request for keys, and tells of them a little later. */
+  /** The crypto library stores changes with the answer to a request for keys, and tells of them later. */
   #watchChanges(): void {
-    const { olmMachine } = this.#options.crypto;
-    const mark = olmMachine.markRequestAsSent.bind(olmMachine);
-    olmMachine.markRequestAsSent = async (id, type, response) => {
-      if (type !== KEYS_QUERY) return mark(id, type, response);
+    const { crypto, run } = this.#options;
+    const { olmMachine } = crypto;
+    const receive = olmMachine.markRequestAsSent.bind(olmMachine);
+    olmMachine.markRequestAsSent = async (id, type, answer) => {
+      if (type !== KEYS_QUERY) return receive(id, type, answer);
       this.#running++;
-      this.#mayLackReports ??= this.#reported.setMayLackReports(true);
-      await this.#mayLackReports;
-      return mark(id, type, response).finally(() => this.#endSoon());
+      try {
+        this.#marked ??= run('markRequestAsSent', async () => {
+          await this.#unmarked;
+          await this.#reported.setMayLackReports(true);
+        });
+        await this.#marked;
+        return await receive(id, type, answer);
+      } finally {
+        for (const userId of usersWithKeys(answer)) this.#unlooked.add(userId);
+        void this.#lookAtUnlooked();
+      }
     };
   }
 
-  #endSoon(): void {
-    const { clock } = this.#context;
+  /** Looks at users of whom an earlier run may have stored a first change, and ended before it could report it. */
+  async #lookAtTracked(): Promise<void> {
+    const ids = await this.#options.crypto.olmMachine.trackedUsers();
+    for (const id of ids) {
+      this.#unlooked.add(id.toString());
+      id.free();
+    }
+    await this.#lookAtUnlooked();
+  }
+
+  /** Ends a call that {@link #running} counts. Then removes the mark, unless a look failed or the client has ended. Never rejects. */
+  async #lookAtUnlooked(): Promise<void> {
+    const failed: string[] = [];
+    for (const userId of this.#unlooked) {
+      if (this.#options.ended.aborted) return;
+      this.#unlooked.delete(userId);
+      if (this.#isReported(userId)) continue;
+      await this.#lookAt(userId).catch(() => failed.push(userId)); // it is looked at again after the next answer
+    }
+    for (const userId of failed) this.#unlooked.add(userId);
     this.#running--;
-    clock.clearTimeout(this.#endTimer);
-    if (this.#options.ended.aborted) return;
-    this.#endTimer = clock.setTimeout(() => {
-      if (this.#running > 0) return;
-      this.#mayLackReports = undefined;
-      void this.#reported.setMayLackReports(false);
-    }, REPORT_DELAY_MS);
+    if (this.#options.ended.aborted || this.#running > 0 || this.#unlooked.size > 0) return;
+    this.#marked = undefined;
+    this.#unmarked = this.#reported.setMayLackReports(false);
+  }
+
+  /** Whether each start looks at the user anyway, or may have looked at and forgotten them. */
+  #isReported(userId: string): boolean {
+    return userId === this.#options.userId || this.#reported.of(userId) !== undefined || this.#reported.isFull;
   }
 
   /** Takes note of a master key that this device is about to publish. The homeserver may refuse it. Never rejects. */
@@ -113,17 +143,6 @@ export class IdentityChanges {
   #look(changed: string): void {
     const look = changed === this.#options.userId ? this.#lookAtOwn() : this.#lookAt(changed);
     look.catch(() => {}); // the library cannot read the identity; it is looked at again at its next change
-  }
-
-  /** Looks at users of whom the last run may have stored a first change, and ended before it could report it. */
-  async #lookAtTracked(): Promise<void> {
-    const ids = [...(await this.#options.crypto.olmMachine.trackedUsers())];
-    const users = ids.map((id) => id.toString());
-    for (const id of ids) id.free();
-    for (const userId of users) {
-      if (this.#options.ended.aborted) return;
-      if (userId !== this.#options.userId && !this.#reported.of(userId)) await this.#lookAt(userId).catch(() => {});
-    }
   }
 
   async #lookAtOwn(): Promise<void> {
@@ -179,5 +198,15 @@ export class IdentityChanges {
       this.#look(changed);
     }
     this.#setTimer();
+  }
+}
+
+/** The users whose cross-signing keys are in the answer to a request for keys. */
+function usersWithKeys(answer: string): readonly string[] {
+  try {
+    const keys = ownProperty(JSON.parse(answer), 'master_keys');
+    return isObject(keys) ? Object.keys(keys) : [];
+  } catch {
+    return []; // the crypto library rejects it
   }
 }

@@ -170,6 +170,7 @@ export class UserEncryption implements MessageEncryption {
     });
     const changes = new IdentityChanges(context, {
       crypto,
+      run,
       identity: this.#identity,
       store: this.#store,
       userId: this.userId,

@@ -9,6 +9,8 @@ import { MemoryLogger } from '../../../src/testing/memory-logger.js';
 const [alice, bob, carol] = ['@alice:x', '@bob:x', '@carol:x'];
 const trustChanged: string = CryptoEvent.UserTrustStatusChanged;
 const HOUR_MS = 3_600_000;
+/** The record that says whether a first change may not be reported yet. */
+const MARK = '["identities","unreported"]';
 
 interface Known {
   key: string;
@@ -44,11 +46,18 @@ class MemoryStore {
 }
 
 /** What Bob's client reports while the homeserver shows identities. The first one of a user is pinned. */
-async function setUp(before: Record<string, Known> = {}, store = new MemoryStore(), clock = new ManualClock()) {
+async function setUp(
+  before: Record<string, Known> = {},
+  store = new MemoryStore(),
+  clock = new ManualClock(),
+  trackedUsers?: () => Promise<never>,
+) {
   const identities = new Map<string, Known>(Object.entries(before));
   let tell: (userId: string) => void = () => {};
   let held = -1; // the machine keeps its own user id
   const lookedAt: string[] = [];
+  const unreadable = new Set<string>();
+  const guarded: string[] = [];
   let answered: Record<string, Known> = {};
   class UserId {
     readonly #id: string;
@@ -65,11 +74,10 @@ async function setUp(before: Record<string, Known> = {}, store = new MemoryStore
   }
   const olmMachine = {
     userId: new UserId(bob),
-    trackedUsers: async () => {
-      return new Set([...identities.keys()].map((id) => new UserId(id)));
-    },
+    trackedUsers: trackedUsers ?? (async () => new Set([...identities.keys()].map((id) => new UserId(id)))),
     getIdentity: async (id: UserId) => {
       lookedAt.push(id.toString());
+      if (unreadable.has(id.toString())) throw new Error('the library cannot read it');
       const known = identities.get(id.toString());
       if (!known) return undefined;
       held++;
@@ -102,6 +110,10 @@ async function setUp(before: Record<string, Known> = {}, store = new MemoryStore
     { clock, logger: new MemoryLogger() },
     {
       crypto: crypto as unknown as CryptoBackend,
+      run: (name, call) => {
+        guarded.push(name);
+        return call();
+      },
       identity: own,
       store,
       userId: bob,
@@ -117,16 +129,17 @@ async function setUp(before: Record<string, Known> = {}, store = new MemoryStore
     await clock.advance(0);
   };
   /** The answer to a request for keys, which the crypto library stores. It tells of the changes later. */
-  const answer = async (changed: Record<string, Known>): Promise<void> => {
+  const answer = async (changed: Record<string, Known>, body = JSON.stringify({ master_keys: changed })) => {
     answered = changed;
-    await crypto.olmMachine.markRequestAsSent(...(['id', KEYS_QUERY, '{}'] as unknown as []));
+    await crypto.olmMachine.markRequestAsSent(...(['id', KEYS_QUERY, body] as unknown as []));
   };
   /** The next start of the client, with what the crypto library has stored. */
   const restart = async (now: Record<string, Known> = {}) => {
     ended.abort();
     return setUp({ ...Object.fromEntries(identities), ...now }, store, clock);
   };
-  return { changes, clock, ended, own, store, reported, show, answer, restart, lookedAt, held: () => held };
+  const seen = { reported, lookedAt, guarded, held: () => held };
+  return { changes, clock, ended, own, store, unreadable, show, answer, restart, ...seen };
 }
 
 describe('IdentityChanges', () => {
@@ -254,27 +267,85 @@ describe('IdentityChanges', () => {
     expect((await next.restart()).reported).toEqual([]);
   });
 
-  it('reports the first change of another user that the crypto library has stored, but the last run could not report', async () => {
-    const { answer, restart } = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1', isPinned: true } });
-    await answer({ [alice]: { key: 'A2', isPinned: false } });
-    const next = await restart();
-    expect(next.reported).toEqual([{ userId: bob, changedUserId: alice, wasVerified: false }]);
-    expect(next.held()).toBe(0);
-    expect((await next.restart()).reported).toEqual([]);
+  it('reports the first change of another user that an earlier release has stored, and could not report', async () => {
+    const first = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A2', isPinned: false } });
+    expect(first.reported).toEqual([{ userId: bob, changedUserId: alice, wasVerified: false }]);
+    expect(first.held()).toBe(0);
+    expect((await first.restart()).reported).toEqual([]);
   });
 
-  it('looks at all users at a start only while the last run may have ended before a report', async () => {
+  it.each(['', '{', 'null', '[]', '0', 'true'])('looks at all users if the mark is %j', async (mark) => {
+    const world = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1' } });
+    await world.store.writeReceived(MARK, Buffer.from(mark));
+    const next = await world.restart({ [alice]: { key: 'A2', isPinned: false } });
+    expect(next.reported).toHaveLength(1);
+  });
+
+  it('reports a first change that the crypto library has stored and does not tell of, and then needs no look at a start', async () => {
     const world = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1' }, [carol]: { key: 'C1' } });
-    await world.answer({ [alice]: { key: 'A1', signature: 'of a device' } });
+    await world.answer({ [alice]: { key: 'A2', isPinned: false } });
+    await world.clock.advance(0);
+    expect(world.reported).toEqual([{ userId: bob, changedUserId: alice, wasVerified: false }]);
+    const next = await world.restart();
+    expect(next.lookedAt.toSorted()).toEqual([alice, bob]);
+    expect(next.reported).toEqual([]);
+  });
+
+  it('looks at all users at a start after a client that has ended before it could look', async () => {
+    const world = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1' }, [carol]: { key: 'C1' } });
+    const answered = world.answer({ [alice]: { key: 'A2', isPinned: false } });
+    world.ended.abort();
+    await answered;
+    await world.clock.advance(0);
+    expect(world.reported).toEqual([]);
+    const next = await world.restart();
+    expect(next.reported).toEqual([{ userId: bob, changedUserId: alice, wasVerified: false }]);
+    expect((await next.restart()).lookedAt.toSorted()).toEqual([alice, bob]);
+  });
+
+  it('looks again after the next answer, and at the next start, at a user who could not be looked at', async () => {
+    const world = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1' }, [carol]: { key: 'C1' } });
+    world.unreadable.add(alice);
+    await world.answer({ [alice]: { key: 'A2', isPinned: false }, [carol]: { key: 'C1' } });
+    await world.clock.advance(0);
     const second = await world.restart();
-    expect(second.lookedAt.toSorted()).toEqual([alice, bob, carol]);
-    expect((await second.restart()).lookedAt.toSorted()).toEqual([alice, bob, carol]); // it ended too soon as well
-    const third = await second.restart();
-    await third.answer({});
-    await third.clock.advance(500);
-    await third.answer({});
-    await third.clock.advance(1_000);
-    expect((await third.restart()).lookedAt).toEqual([bob]);
+    expect(second.reported).toHaveLength(1);
+
+    second.unreadable.add(carol);
+    await second.answer({ [carol]: { key: 'C2', isPinned: false } });
+    await second.clock.advance(0);
+    second.unreadable.clear();
+    await second.answer({});
+    await second.clock.advance(0);
+    expect(second.reported).toHaveLength(2);
+    expect((await second.restart()).lookedAt.toSorted()).toEqual([alice, bob, carol]);
+  });
+
+  it('looks again at the next start if the crypto library could not say who the users are', async () => {
+    const store = new MemoryStore();
+    const identities = { [bob]: { key: 'B1' }, [alice]: { key: 'A2', isPinned: false } };
+    const first = await setUp(identities, store, new ManualClock(), () => Promise.reject(new Error('not now')));
+    await first.answer({});
+    await first.clock.advance(0);
+    expect(first.reported).toEqual([]);
+    expect((await first.restart()).reported).toHaveLength(1);
+  });
+
+  it.each(['', '{', 'null', '[]', '{"master_keys":1}', '{"master_keys":{"__proto__":{},"":{},"@x":null}}'])(
+    'passes the answer %j on',
+    async (body) => {
+      const world = await setUp({ [bob]: { key: 'B1' } });
+      await world.answer({}, body);
+      await world.clock.advance(0);
+      expect(world.held()).toBe(0);
+      expect((await world.restart()).lookedAt).toEqual([bob]);
+    },
+  );
+
+  it('limits the time for the mark as for a call of the crypto library', async () => {
+    const world = await setUp({ [bob]: { key: 'B1' } });
+    await world.answer({});
+    expect(world.guarded).toEqual(['markRequestAsSent']);
   });
 
   it('does not report after a restart the keys that the own device has created before it', async () => {
