@@ -11,8 +11,12 @@ class UserId {
   free(): void {}
 }
 
+class DeviceId {
+  free(): void {}
+}
+
 it.each(['', 'alice', '@', '__proto__', '@alice'])('%j, which the crypto library rejects, names nobody', async (id) => {
-  const olmMachine = { userId: new UserId('@bob:x'), deviceId: { constructor: Object } };
+  const olmMachine = { userId: new UserId('@bob:x'), deviceId: new DeviceId() };
   const crypto = { olmMachine } as never;
   expect(await userIdentity(crypto, id)).toBeUndefined();
   expect(await deviceCheck(crypto)({ userId: id, deviceId: 'A' })).toBe(false);
