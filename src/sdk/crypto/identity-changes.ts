@@ -121,7 +121,7 @@ export class IdentityChanges {
       if (this.#options.ended.aborted) return;
       this.#unlooked.delete(userId);
       if (this.#isReported(userId)) continue;
-      await this.#lookAt(userId).catch(() => failed.push(userId)); // it is looked at again after the next answer
+      await this.#lookAtUntold(userId).catch(() => failed.push(userId)); // it is looked at again after the next answer
     }
     for (const userId of failed) this.#unlooked.add(userId);
     this.#running--;
@@ -162,6 +162,12 @@ export class IdentityChanges {
   async #lookAt(userId: string): Promise<void> {
     const identity = await userIdentity(this.#options.crypto, userId);
     if (identity?.hasChanged) await this.#report(userId, identity);
+  }
+
+  /** Looks at a user of whom the crypto library may have told nothing, because nothing has changed. */
+  async #lookAtUntold(userId: string): Promise<void> {
+    const identity = await userIdentity(this.#options.crypto, userId);
+    if (identity?.differsFromFirst) await this.#report(userId, identity);
   }
 
   async #report(changed: string, { masterKey, wasVerified }: { masterKey: string; wasVerified: boolean }) {

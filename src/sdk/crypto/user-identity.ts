@@ -8,6 +8,11 @@ export interface UserIdentity {
   /** The public master key. */
   readonly masterKey: string;
   readonly hasChanged: boolean;
+  /**
+   * Whether these are not the keys that were seen first, and not verified. Unlike {@link hasChanged}, false of a user whose
+   * keys stayed, and who was verified by earlier keys of the client's user. False of the user's own identity.
+   */
+  readonly differsFromFirst: boolean;
   /** Whether the client's user had verified it, or an earlier one. */
   readonly wasVerified: boolean;
 }
@@ -23,7 +28,12 @@ export async function userIdentity(
   if (!identity) return undefined;
   try {
     const masterKey = masterKeyOf(JSON.parse(identity.masterKey) as { keys: unknown });
-    return { masterKey, hasChanged: hasIdentityChanged(identity), wasVerified: identity.wasPreviouslyVerified() };
+    return {
+      masterKey,
+      hasChanged: hasIdentityChanged(identity),
+      differsFromFirst: identity.identityNeedsUserApproval?.() ?? false,
+      wasVerified: identity.wasPreviouslyVerified(),
+    };
   } finally {
     identity.free(); // otherwise it keeps the client in memory
   }

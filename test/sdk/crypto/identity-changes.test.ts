@@ -331,6 +331,14 @@ describe('IdentityChanges', () => {
     expect((await first.restart()).reported).toHaveLength(1);
   });
 
+  it('does not report a user whose keys stayed, but whom only earlier keys of the own user have verified', async () => {
+    const world = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1', isViolated: true } });
+    await world.answer({ [alice]: { key: 'A1', isViolated: true } });
+    await world.clock.advance(0);
+    expect(world.reported).toEqual([]);
+    expect(world.lookedAt).toContain(alice);
+  });
+
   it.each(['', '{', 'null', '[]', '{"master_keys":1}', '{"master_keys":{"__proto__":{},"":{},"@x":null}}'])(
     'passes the answer %j on',
     async (body) => {
