@@ -35,9 +35,11 @@ export interface DirectRoom {
 /** Account data of users. */
 export interface DirectLists {
   get(session: Session, of: { readonly type: string }, signal: AbortSignal): Promise<EventContent>;
-  set(
+  /** Makes the change alone. `change` gets undefined if there is no content, and returns undefined to change nothing. */
+  update(
     session: Session,
-    data: { readonly type: string; readonly content: EventContent },
+    of: { readonly type: string },
+    change: (content: EventContent | undefined) => EventContent | undefined,
     signal: AbortSignal,
   ): Promise<void>;
 }
@@ -65,7 +67,6 @@ const MAX_CANDIDATES = 20;
 export class DirectRooms {
   readonly #options: DirectRoomsOptions;
   readonly #pairs = new KeyedQueue();
-  readonly #updates = new KeyedQueue();
   /** The last rooms that were created here, by the two users. */
   readonly #created = new RecentMap<string>(MAX_CREATED);
   /** Creations whose answer was lost, or that a signal has ended: the room may exist. By the two users. */
@@ -146,23 +147,21 @@ export class DirectRooms {
     try {
       return await this.#options.accountData.get(session, { type: DIRECT }, signal);
     } catch (error) {
-      if (isManagerError(error, 'NOT_FOUND')) return {};
+      // Another 404, such as that of a proxy, does not say that there is no list.
+      if (isManagerError(error, 'NOT_FOUND') && error.errcode === 'M_NOT_FOUND') return {};
       throw error;
     }
   }
 
-  /** Adds the room to the user's `m.direct`, if it is not in there. One change of a user at a time. */
-  #addToDirect(actor: Actor, otherUserId: string, roomId: string): Promise<void> {
-    const { userId: user } = actor;
-    const add = async (): Promise<void> => {
-      const content = await this.#readDirect(actor);
+  /** Adds the room to the user's `m.direct`, if it is not in there. */
+  #addToDirect({ session, signal }: Actor, otherUserId: string, roomId: string): Promise<void> {
+    const add = (content: EventContent = {}): EventContent | undefined => {
+      if (directRoomsIn(content, otherUserId).includes(roomId)) return undefined;
       const known = ownProperty(content, otherUserId);
-      if (directRoomsIn(content, otherUserId).includes(roomId)) return;
       const rooms = [...(Array.isArray(known) ? (known as unknown[]) : []), roomId];
-      const changed = Object.fromEntries([...Object.entries(content), [otherUserId, rooms]]);
-      await this.#options.accountData.set(actor.session, { type: DIRECT, content: changed }, actor.signal);
+      return Object.fromEntries([...Object.entries(content), [otherUserId, rooms]]);
     };
-    return this.#updates.run(user, add, actor.signal, 'storing a direct room');
+    return this.#options.accountData.update(session, { type: DIRECT }, add, signal);
   }
 }
 

@@ -78,6 +78,16 @@ describe('findOrCreateDirect', () => {
     expect((await ask()).created).toBe(true);
   });
 
+  it('makes no room, and changes nothing, if a proxy answers 404 for m.direct', async () => {
+    const { fake, rooms, alice, bob, count } = await roomsOnFake();
+    const endpoint = '/user/{userId}/account_data/{type}';
+    fake.faults.status({ endpoint, method: 'GET' }, { status: 404, body: { errcode: 'M_SOMETHING' } });
+    const found = rooms.findOrCreateDirect({ userId: alice, otherUserId: bob });
+    expect(await rejection(found)).toMatchObject({ status: 404 });
+    expect(count('/createRoom')).toBe(0);
+    expect(count(endpoint, 'PUT')).toBe(0);
+  });
+
   it('does not lose the room if m.direct cannot be stored', async () => {
     const { fake, rooms, count, soon, alice, bob } = await roomsOnFake();
     const repair = fake.faults.status(
