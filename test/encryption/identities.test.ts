@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FakeHomeserver } from '../../src/testing/fake-homeserver/fake-homeserver.js';
 import { identityResets } from './support/identity-resets.js';
-import { identities, interruptedResets, managedIdentities, trustPolicies } from './support/identities.js';
+import { failedResets, identities, interruptedResets, managedIdentities, trustPolicies } from './support/identities.js';
 
 const target = async (): Promise<FakeHomeserver> => new FakeHomeserver();
 
@@ -19,6 +19,10 @@ describe('identities of the users of a manager, on the fake homeserver', () => {
 
 describe('a reset of the identity, on the fake homeserver', () => {
   identityResets(it, expect, target);
+});
+
+describe('resets of the identity that the homeserver refuses or fails, on the fake homeserver', () => {
+  failedResets(it, expect, target);
 });
 
 describe('an interrupted reset of the identity, on the fake homeserver', () => {

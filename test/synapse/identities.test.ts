@@ -1,6 +1,7 @@
 import { describe, expect, inject, it } from 'vitest';
 import { identityResets } from '../encryption/support/identity-resets.js';
 import {
+  failedResets,
   identities,
   interruptedResets,
   interruptedSetUps,
@@ -20,6 +21,10 @@ describe('trust, on Synapse', () => {
 
 describe('set-ups cut short, on Synapse', () => {
   interruptedSetUps(it, expect, target);
+});
+
+describe('resets refused or failed, on Synapse', () => {
+  failedResets(it, expect, target);
 });
 
 describe('resets cut short, on Synapse', () => {

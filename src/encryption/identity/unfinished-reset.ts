@@ -6,6 +6,8 @@ import { JsonRecords } from '../store/json-records.js';
 export interface Reset {
   /** The public master key that is to be replaced. */
   readonly from: string;
+  /** The id of the secret storage key that is to be replaced; null if there was none. Undefined if not noted. */
+  readonly fromKeyId?: string | null;
   /** The new public master key, once it is created. */
   readonly to?: string;
 }
@@ -27,8 +29,12 @@ export class UnfinishedReset {
   async get(): Promise<Reset | undefined> {
     const record = await this.#records.read(RECORD);
     if (!isObject(record) || typeof record['from'] !== 'string') return undefined;
-    const { from, to } = record;
-    return { from, ...(typeof to === 'string' && { to }) };
+    const { from, fromKeyId, to } = record;
+    return {
+      from,
+      ...((typeof fromKeyId === 'string' || fromKeyId === null) && { fromKeyId }),
+      ...(typeof to === 'string' && { to }),
+    };
   }
 
   /** Never rejects. @param reset - undefined when it has ended */

@@ -251,16 +251,29 @@ export class Identity {
 
   async #replaceIdentity(authenticate?: AuthUploadDeviceSigningKeys): Promise<void> {
     const hadKeys = await hasPrivateKeys(this.#backend);
-    const oldKeyId = await this.#matrixClient.secretStorage.getDefaultKeyId();
+    const { secretStorage } = this.#matrixClient;
+    const keyId = await secretStorage.getDefaultKeyId();
     const from = await this.#masterKey();
+    const earlier = await this.#unfinishedReset.get();
+    // The interrupted reset may have put an empty secret storage in the place of the old one.
+    const isEarlierOnes = earlier?.from === from && !(await this.#secrets.has(...crossSigningSecrets));
+    const { fromKeyId = keyId } = (isEarlierOnes && earlier) || {};
     const noteReset = (to?: string) =>
-      this.#unfinishedReset.set(from === undefined ? from : { from, ...(to && { to }) });
-    await this.#createStorage(() => noteReset()); // holds the present keys, as far as the device has them
+      this.#unfinishedReset.set(from === undefined ? from : { from, fromKeyId, ...(to && { to }) });
+    try {
+      await this.#createStorage(() => noteReset()); // holds the present keys, as far as the device has them
+    } catch (error) {
+      this.#secrets.refresh();
+      const replaced = secretStorage.getDefaultKeyId().then((now) => now !== keyId);
+      // Nothing was replaced, so no set-up may go on with this reset.
+      if (!(await replaced.catch(() => true))) await this.#unfinishedReset.set(earlier);
+      throw error;
+    }
     try {
       await this.#createCrossSigningKeys(authenticate, noteReset);
     } catch (error) {
       // The next set-up does the same. If there is still a note then, it completes the reset instead.
-      const kept = this.#keepIdentity(hadKeys, oldKeyId).then(() => this.#unfinishedReset.set(undefined));
+      const kept = this.#keepIdentity(hadKeys, fromKeyId).then(() => this.#unfinishedReset.set(undefined));
       await kept.catch(() => {});
       throw error;
     }

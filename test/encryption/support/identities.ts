@@ -814,6 +814,67 @@ export function interruptedResets(
   });
 }
 
+/** What resets leave behind that a homeserver refuses or fails. */
+export function failedResets(
+  it: typeof vitestIt,
+  expect: typeof vitestExpect,
+  target: () => Promise<HomeserverTarget>,
+): void {
+  /** A new device of a user with an identity whose recovery key is lost. */
+  const withLostKey = async () => {
+    const world = new World(await target());
+    const bob = await world.newUser();
+    const app = new Application();
+    const stores = [await openStore(), await openStore()] as const;
+    const before = await run(world.target, stores[0], bob);
+    await app.identity(before.client).setUp(signal);
+    await before.stop();
+    const lostKey = app.key;
+    app.key = undefined;
+    return { world, bob, app, stores, lostKey, phone: await bob.logInAgain(), before: await published(bob) };
+  };
+
+  it('give the old secret storage back, also if they go on with a reset that was interrupted', async () => {
+    const { world, bob, app, stores, lostKey, phone, before } = await withLostKey();
+    const device = deviceInMemory();
+    const life = mortal(world.target, 1, true);
+    const first = await run(life.target, stores[1], phone);
+    const reset = app.identity(first.client, { device }).reset(life.killed, passwordOf(bob));
+    await expect(reset).rejects.toThrow();
+    await first.stop();
+    expect((await published(bob)).defaultKey, 'an empty storage is the default').not.toEqual(before.defaultKey);
+    const second = await run(refusingKeys(world.target, { is: true }), stores[1], phone);
+    const identity = app.identity(second.client, { device, authenticate: passwordOf(bob) });
+    expect(await identity.setUp(signal)).toBe(false);
+    expect(await published(bob)).toEqual(before);
+    app.key = lostKey;
+    expect(await identity.setUp(signal)).toBe(true);
+    expect(await published(bob)).toEqual(before);
+    await closeAll(stores, second);
+  });
+
+  it('are not carried out by a later set-up, if the new secret storage could not be created', async () => {
+    const { world, bob, app, stores, phone, before } = await withLostKey();
+    const { baseUrl, serverName, admin, fetch: base = globalThis.fetch } = world.target;
+    let isFailing = true;
+    const fetch: typeof globalThis.fetch = async (input, init) =>
+      isFailing && init?.method === 'PUT' && pathOf(input).includes('m.secret_storage')
+        ? Response.json({ errcode: 'M_UNKNOWN', error: 'out of order' }, { status: 500 })
+        : base(input, init);
+    const running = await run({ baseUrl, serverName, admin, fetch }, stores[1], phone);
+    const identity = app.identity(running.client, { authenticate: passwordOf(bob) });
+    await expect(identity.reset(signal)).rejects.toMatchObject({ code: 'ENCRYPTION_SETUP_FAILED' });
+    expect(app.given).toHaveLength(2);
+    isFailing = false;
+    expect(await identity.setUp(signal)).toBe(false);
+    expect(app.given).toHaveLength(2);
+    expect(await published(bob)).toEqual(before);
+    await identity.reset(signal);
+    expect((await published(bob)).masterKey).not.toEqual(before.masterKey);
+    await closeAll(stores, running);
+  });
+}
+
 /** Proves to the homeserver that it is the user. */
 function passwordOf({ userId, password }: TestUser): IdentityOptions['authenticate'] {
   return async (makeRequest) => {
