@@ -290,7 +290,8 @@ export class Identity {
 
   /**
    * Goes on with a reset that was interrupted, unless another client has replaced the keys meanwhile. If the reset has not
-   * published new keys, it is repeated, but only if the application's recovery key leads to no private keys.
+   * published new keys, it is repeated, but only if neither the device nor the application's recovery key leads to private
+   * keys. Those of the device are put into another new storage if the recovery key does not open the present one.
    */
   async #completeReset({ from, to }: Reset): Promise<void> {
     await this.#crypto.userHasCrossSigningKeys(this.#userId, true); // also drops private keys that were not published
@@ -299,13 +300,14 @@ export class Identity {
       await this.#unlockOrCreateStorage();
       await this.#storePrivateKeys();
       await this.#endReset();
-    } else if (masterKey === from && (await this.#isUnrecoverable())) {
-      await this.#replaceIdentity();
+    } else if (masterKey === from && (await this.#hasUselessKey())) {
+      if (await hasPrivateKeys(this.#backend)) await this.#createStorage();
+      else await this.#replaceIdentity();
     }
   }
 
   /** Whether the recovery key of the application leads to no private keys. False if it gives none at present. */
-  async #isUnrecoverable(): Promise<boolean> {
+  async #hasUselessKey(): Promise<boolean> {
     const hasStorage = (await this.#matrixClient.secretStorage.getDefaultKeyId()) !== null;
     try {
       if (hasStorage && !(await this.#secrets.canUnlock())) return false;

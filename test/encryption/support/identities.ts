@@ -723,7 +723,8 @@ function mortal(target: HomeserverTarget, n: number, afterIt: boolean) {
     });
   };
   const { baseUrl, serverName, admin } = target;
-  return { target: { baseUrl, serverName, admin, fetch }, killed: killed.signal };
+  const killBefore = (request: number): void => void (left = request);
+  return { target: { baseUrl, serverName, admin, fetch }, killed: killed.signal, killBefore };
 }
 
 /** A process killed at each step of the set-up in turn, before and after what the step changes at the homeserver. */
@@ -851,6 +852,35 @@ export function failedResets(
     expect(await identity.setUp(signal)).toBe(true);
     expect(await published(bob)).toEqual(before);
     await closeAll(stores, second);
+  });
+
+  it('leave the identity if they were interrupted on a device with the private keys, which get another storage', async () => {
+    const world = new World(await target());
+    const bob = await world.newUser();
+    const [app, store, device] = [new Application(), await openStore(), deviceInMemory()];
+    const life = mortal(world.target, Infinity, false);
+    const first = await run(life.target, store, bob);
+    await app.identity(first.client, { device }).setUp(signal);
+    const before = await published(bob);
+    app.key = undefined;
+    life.killBefore(0);
+    const reset = app.identity(first.client, { device }).reset(life.killed, passwordOf(bob));
+    await expect(reset).rejects.toThrow();
+    await first.stop();
+    const second = await run(world.target, store, bob);
+    const identity = app.identity(second.client, { device, authenticate: passwordOf(bob) });
+    expect(await identity.setUp(signal)).toBe(true);
+    const now = await published(bob);
+    expect([now.masterKey, now.backup]).toEqual([before.masterKey, before.backup]);
+    expect(now.defaultKey).not.toEqual(before.defaultKey);
+    const tablet = await newDevice(world.target, bob);
+    const other = app.identity(tablet.running.client);
+    expect(await other.setUp(signal)).toBe(true);
+    expect(await other.status()).toMatchObject({
+      crossSigned: true,
+      backup: { version: before.backup, enabled: true },
+    });
+    await closeAll([store, tablet.store], second, tablet.running);
   });
 
   it('are not carried out by a later set-up, if the new secret storage could not be created', async () => {
