@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import { isManagerError } from '../core/errors.js';
+import { RoomNotReceived } from '../core/room-not-received.js';
 import { failureClass, isRetryable } from './failure-class.js';
 
 /**
@@ -36,7 +37,8 @@ export class FailingTime {
     const since = this.#countedTo;
     this.#countedTo = this.#clock.now();
     const hasStatus = isManagerError(error) && error.status !== undefined;
-    if (!hasStatus && !isRetryable(failureClass(error))) return;
+    const isOfHomeserver = hasStatus || isRetryable(failureClass(error)) || error instanceof RoomNotReceived;
+    if (!isOfHomeserver) return;
     if (await this.#countsAsFailing(since, error)) this.#ms += this.#countedTo - since;
   }
 }

@@ -15,6 +15,9 @@ export interface MessageBody {
   readonly content?: EventContent | undefined;
 }
 
+/** Events of these types are not encrypted, so a text in them would be readable to the homeserver. */
+const NOT_ENCRYPTED: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
+
 /**
  * The event content to send, copied from the caller's. Throws `INVALID_OPTIONS` for a content that no homeserver
  * accepts. The types of `text` and `html` are checked by the schema of sendMessage().
@@ -26,6 +29,9 @@ export function toContent(
 ): EventContent {
   if ((text === undefined) === (content === undefined)) {
     throw invalidOptions('expected either `text` or `content`, got ' + (text === undefined ? 'neither' : 'both'));
+  }
+  if (text !== undefined && NOT_ENCRYPTED.has(type)) {
+    throw invalidOptions(`expected \`content\` with the type ${type}, which is never encrypted, got \`text\``);
   }
   if (html !== undefined && text === undefined) throw invalidOptions('expected `text`, the plain form, beside `html`');
   const message = toContentPart(content === undefined ? textContent(text, html) : content, 'content');

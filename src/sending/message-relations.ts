@@ -18,7 +18,7 @@ export interface MessageRelations {
   readonly threadId?: string | undefined;
   /** The user's own message that this one replaces. It keeps its place in the room, what it replies to, and its thread. */
   readonly edits?: string | undefined;
-  /** In an edit: all users that the new version mentions. */
+  /** In an edit: all users that the new version mentions. The edit does not notify them again. */
   readonly mentions?: Mentions | undefined;
 }
 
@@ -61,6 +61,8 @@ export function withRelations(content: EventContent, relations: MessageRelations
   }
   return {
     ...editFallback(mentioning),
+    // Those mentioned here are notified; the users of the edited message have been.
+    ...(mentioning['m.mentions'] !== undefined && { 'm.mentions': {} }),
     'm.new_content': mentioning,
     'm.relates_to': { rel_type: 'm.replace', event_id: edits },
   };

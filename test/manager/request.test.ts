@@ -223,3 +223,26 @@ describe('the metric label of an endpoint', () => {
     );
   });
 });
+
+it('a request sends no message in the clear to a room that was seen encrypted', async () => {
+  const { fake, manager, userId, count } = await setUp();
+  const { roomId } = await manager.rooms.create({ userId, encrypted: true });
+  const put = { userId, method: 'PUT' } as const;
+  const body = { msgtype: 'm.text', body: 'secret' };
+  const sends = [
+    { path: '/_matrix/client/v3/rooms/{roomId}/send/{type}/{txnId}', type: 'm.room.message' },
+    { path: '/_matrix/client/r0/rooms/{roomId}/send/{type}/{txnId}', type: 'org.example' },
+  ];
+  for (const { path, type } of sends) {
+    const sent = manager.request({ ...put, path, pathParams: { roomId, type, txnId: 'a' }, body });
+    expect(await rejection(sent)).toMatchObject({ code: 'INVALID_OPTIONS', roomId });
+  }
+  expect(count('/rooms/{roomId}/send/{eventType}/{txnId}')).toBe(0);
+  const path = '/_matrix/client/v3/rooms/{roomId}/send/{type}/{txnId}';
+  const reaction = {
+    'm.relates_to': { rel_type: 'm.annotation', event_id: fake.events(roomId)[0]?.eventId, key: '1' },
+  };
+  await manager.request({ ...put, path, pathParams: { roomId, type: 'm.reaction', txnId: 'b' }, body: reaction });
+  const clear = fake.createRoom({ creator: userId });
+  await manager.request({ ...put, path, pathParams: { roomId: clear, type: 'm.room.message', txnId: 'c' }, body });
+});

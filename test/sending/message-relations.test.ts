@@ -34,7 +34,7 @@ describe('a message', () => {
       body: '* b',
       format: 'org.matrix.custom.html',
       formatted_body: '* <b>b</b>',
-      'm.mentions': { user_ids: ['@bob:hs.test'], room: true },
+      'm.mentions': {},
       'm.new_content': {
         msgtype: 'm.text',
         body: 'b',
@@ -45,6 +45,12 @@ describe('a message', () => {
       'm.relates_to': { rel_type: 'm.replace', event_id: '$1' },
     });
     expect(toContent({ content: { body: 7 }, edits: '$1' })).toMatchObject({ body: 7, 'm.new_content': { body: 7 } });
+  });
+
+  it('of a type that is never encrypted has no text', () => {
+    for (const type of ['m.reaction', 'm.room.redaction']) {
+      expect(() => toContent({ text: 'secret' }, type)).toThrow(/never encrypted/);
+    }
   });
 
   it('that mentions nobody says so', () => {
