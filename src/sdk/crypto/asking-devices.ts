@@ -1,9 +1,10 @@
 import type { MatrixClient } from 'matrix-js-sdk';
 import { abortedError, orAborted, orTimeout } from '../../core/abort.js';
 import type { Context } from '../../core/context.js';
-import type { CryptoBackend, WasmDeviceId } from './crypto-backend.js';
+import type { CryptoBackend } from './crypto-backend.js';
 import { queryKeys } from './verification.js';
 import type { AskedVerification } from './verification-messages.js';
+import { deviceIdClass } from './wasm-classes.js';
 import { wasmUserId } from './wasm-user-id.js';
 
 export interface AskingDevicesOptions {
@@ -74,7 +75,7 @@ export class AskingDevices {
     const { olmMachine } = this.#options.crypto;
     const userId = wasmUserId({ olmMachine }, otherUserId);
     if (!userId) return false;
-    const deviceId = new (olmMachine.deviceId.constructor as new (id: string) => WasmDeviceId)(otherDeviceId);
+    const deviceId = new (deviceIdClass(olmMachine))(otherDeviceId);
     try {
       const device = await olmMachine.getDevice(userId, deviceId);
       device?.free(); // otherwise it keeps the client in memory

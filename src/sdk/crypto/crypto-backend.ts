@@ -39,8 +39,10 @@ export interface CryptoBackend {
 
 interface OlmMachine {
   readonly identityKeys: Readonly<Record<'ed25519' | 'curve25519', Base64Key>>;
-  readonly userId: { readonly constructor: unknown; toString(): string };
-  readonly deviceId: { readonly constructor: unknown };
+  /** A new object with each access. */
+  readonly userId: WasmUserId;
+  /** A new object with each access. */
+  readonly deviceId: WasmDeviceId;
   roomKeyCounts(): Promise<{ readonly total: number; readonly backedUp: number; free(): void }>;
   disableBackup(): Promise<void>;
   verifyBackup(info: object): Promise<{ readonly deviceState: number; free(): void }>;

@@ -13,7 +13,9 @@ export function applyTrust(crypto: CryptoApi, trust: TrustPolicy, isSigned: () =
   if (trust !== 'cross-signed') return;
   const { olmMachine } = crypto as unknown as CryptoBackend;
   const share = olmMachine.shareRoomKey.bind(olmMachine);
-  const userId = olmMachine.userId.toString();
+  const id = olmMachine.userId;
+  const userId = id.toString();
+  id.free();
   olmMachine.shareRoomKey = async (room, users, settings) => {
     const strategies = settings.sharingStrategy.constructor as unknown as { identityBasedStrategy(): object };
     settings.sharingStrategy = strategies.identityBasedStrategy();

@@ -23,10 +23,10 @@ export async function userIdentity(
   userId: string,
 ): Promise<UserIdentity | undefined> {
   const id = wasmUserId({ olmMachine }, userId);
-  const identity = id && (await olmMachine.getIdentity(id));
-  id?.free();
-  if (!identity) return undefined;
+  let identity: Awaited<ReturnType<typeof olmMachine.getIdentity>>;
   try {
+    identity = id && (await olmMachine.getIdentity(id));
+    if (!identity) return undefined;
     const masterKey = masterKeyOf(JSON.parse(identity.masterKey) as { keys: unknown });
     return {
       masterKey,
@@ -35,6 +35,6 @@ export async function userIdentity(
       wasVerified: identity.wasPreviouslyVerified(),
     };
   } finally {
-    identity.free(); // otherwise it keeps the client in memory
+    for (const object of [identity, id]) object?.free(); // the identity would keep the client in memory
   }
 }

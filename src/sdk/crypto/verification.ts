@@ -2,7 +2,7 @@ import type { MachineGuard } from './machine-guard.js';
 import type { MatrixClient } from 'matrix-js-sdk';
 import type { CryptoApi } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
-import type { CryptoBackend } from './crypto-backend.js';
+import type { CryptoBackend, OutgoingRequest } from './crypto-backend.js';
 import type { UserVerification } from '../../encryption/encryption-status.js';
 import { wasmUserId } from './wasm-user-id.js';
 
@@ -41,14 +41,18 @@ export async function signUser(crypto: CryptoApi, run: MachineGuard['run'], user
   // The SDK's public interface signs other users only in interactive verifications.
   const backend = crypto as unknown as CryptoBackend;
   const id = wasmUserId(backend, userId);
-  const identity = id && (await backend.olmMachine.getIdentity(id));
-  id?.free();
-  if (!identity) {
-    const message = `verifying ${userId} failed: they have no cross-signing keys`;
-    throw new MatrixClientManagerError('NOT_FOUND', message, { userId });
+  let identity: Awaited<ReturnType<typeof backend.olmMachine.getIdentity>>;
+  let signatures: OutgoingRequest;
+  try {
+    const found = (identity = id && (await backend.olmMachine.getIdentity(id)));
+    if (!found) {
+      const message = `verifying ${userId} failed: they have no cross-signing keys`;
+      throw new MatrixClientManagerError('NOT_FOUND', message, { userId });
+    }
+    signatures = await run('verify', () => found.verify());
+  } finally {
+    for (const object of [identity, id]) object?.free(); // the identity would keep the client in memory
   }
-  const signatures = await run('verify', () => identity.verify());
-  identity.free(); // otherwise it keeps the client in memory
   await backend.outgoingRequestProcessor.makeOutgoingRequest(signatures);
   await queryKeys(crypto, userId); // makes the new signature known to the SDK
 }

@@ -1,4 +1,5 @@
-import type { CryptoBackend, WasmDevice, WasmDeviceId } from './crypto-backend.js';
+import type { CryptoBackend, WasmDevice } from './crypto-backend.js';
+import { deviceIdClass } from './wasm-classes.js';
 import { wasmUserId } from './wasm-user-id.js';
 
 /**
@@ -10,9 +11,8 @@ export async function withDevice<T>(
   { userId, deviceId }: { readonly userId: string; readonly deviceId: string },
   use: (device: WasmDevice | undefined) => T | Promise<T>,
 ): Promise<T> {
-  const DeviceId = olmMachine.deviceId.constructor as new (id: string) => WasmDeviceId;
   const user = wasmUserId({ olmMachine }, userId);
-  const id = new DeviceId(deviceId);
+  const id = new (deviceIdClass(olmMachine))(deviceId);
   let device: WasmDevice | undefined;
   try {
     device = user && (await olmMachine.getDevice(user, id));

@@ -1,4 +1,5 @@
 import type { CryptoBackend, WasmUserId } from './crypto-backend.js';
+import { userIdClass } from './wasm-classes.js';
 
 /**
  * The id as an object of the crypto library, which the caller has to free; undefined if the
@@ -8,9 +9,9 @@ export function wasmUserId({ olmMachine }: Pick<CryptoBackend, 'olmMachine'>, id
   return newUserId(userIdClass(olmMachine), id);
 }
 
-/** Returns what tells whether the crypto library accepts an id. For many ids: it reads the library's class once. */
+/** Returns what tells whether the crypto library accepts an id. */
 export function userIdCheck({ olmMachine }: Pick<CryptoBackend, 'olmMachine'>): (id: string) => boolean {
-  const UserId = userIdClass(olmMachine); // each access of `olmMachine.userId` allocates an object
+  const UserId = userIdClass(olmMachine);
   return (id) => {
     const userId = newUserId(UserId, id);
     userId?.free();
@@ -18,14 +19,7 @@ export function userIdCheck({ olmMachine }: Pick<CryptoBackend, 'olmMachine'>): 
   };
 }
 
-type UserIdClass = new (id: string) => WasmUserId;
-
-/** Only the class of the SDK's own copy of the library is accepted. */
-function userIdClass({ userId }: CryptoBackend['olmMachine']): UserIdClass {
-  return userId.constructor as UserIdClass;
-}
-
-function newUserId(UserId: UserIdClass, id: string): WasmUserId | undefined {
+function newUserId(UserId: new (id: string) => WasmUserId, id: string): WasmUserId | undefined {
   try {
     return new UserId(id);
   } catch {

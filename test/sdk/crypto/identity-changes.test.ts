@@ -54,7 +54,7 @@ async function setUp(
 ) {
   const identities = new Map<string, Known>(Object.entries(before));
   let tell: (userId: string) => void = () => {};
-  let held = -1; // the machine keeps its own user id
+  let held = 0;
   const lookedAt: string[] = [];
   const unreadable = new Set<string>();
   const guarded: string[] = [];
@@ -73,7 +73,9 @@ async function setUp(
     }
   }
   const olmMachine = {
-    userId: new UserId(bob),
+    get userId() {
+      return new UserId(bob);
+    },
     trackedUsers: trackedUsers ?? (async () => new Set([...identities.keys()].map((id) => new UserId(id)))),
     getIdentity: async (id: UserId) => {
       lookedAt.push(id.toString());
@@ -157,6 +159,13 @@ describe('IdentityChanges', () => {
       await clock.advance(2 * HOUR_MS);
     }
     expect(reported).toEqual([{ userId: bob, changedUserId: alice, wasVerified: false }]);
+    expect(held()).toBe(0);
+  });
+
+  it('frees the id of a user whom the crypto library cannot read', async () => {
+    const { unreadable, show, held } = await setUp();
+    unreadable.add(alice);
+    await show(alice, { key: 'A2', isPinned: false });
     expect(held()).toBe(0);
   });
 

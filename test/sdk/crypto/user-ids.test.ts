@@ -24,3 +24,36 @@ it.each(['', 'alice', '@', '__proto__', '@alice'])('%j, which the crypto library
   expect(await rejection(signUser(crypto, undefined as never, id))).toMatchObject({ code: 'NOT_FOUND' });
   await queryKeys(crypto, id);
 });
+
+it('frees what it reads of a user, also if signing their identity fails', async () => {
+  let held = 0;
+  const object = (): object => {
+    held++;
+    return { free: () => held-- };
+  };
+  class Id {
+    constructor() {
+      held++;
+    }
+    free(): void {
+      held--;
+    }
+  }
+  const outcomes = [
+    () => Promise.reject(new Error('the library cannot read it')),
+    async () => ({ ...object(), verify: () => Promise.reject(new Error('not now')) }),
+  ];
+  for (const getIdentity of outcomes) {
+    const olmMachine = {
+      get userId() {
+        return new Id();
+      },
+      getIdentity,
+      queryKeysForUsers: ([id]: Id[]) => id?.free(),
+    };
+    const crypto = { olmMachine, outgoingRequestProcessor: { makeOutgoingRequest: async () => {} } } as never;
+    const signing = signUser(crypto, (_name, call) => call(), '@alice:x');
+    await expect(signing).rejects.toThrow(/cannot read it|not now/);
+    expect(held).toBe(0);
+  }
+});
