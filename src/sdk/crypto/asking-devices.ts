@@ -16,12 +16,18 @@ export interface AskingDevicesOptions {
 
 /** How long a sync, or the events of a verification in a room, wait for the keys of those who ask, in milliseconds. */
 const KEYS_TIMEOUT_MS = 5_000;
+/** How long all syncs of one period wait: a stranger can ask in every sync, from a homeserver that does not answer. */
+const WAIT_BUDGET_MS = 15_000;
+const BUDGET_PERIOD_MS = 600_000;
 const OPERATION = 'fetching the keys of devices';
 
 /** Fetches the keys of devices that ask for a verification: the crypto library ignores unknown devices. Never rejects. */
 export class AskingDevices {
   readonly #context: Pick<Context, 'clock' | 'logger'>;
   readonly #options: AskingDevicesOptions;
+  #waitedMs = 0;
+  /** When `#waitedMs` began, in milliseconds since the Unix epoch. */
+  #waitedSince = -Infinity;
 
   constructor(context: Pick<Context, 'clock' | 'logger'>, options: AskingDevicesOptions) {
     this.#context = context;
@@ -29,7 +35,8 @@ export class AskingDevices {
   }
 
   /**
-   * Fetches the keys of all unknown devices at the same time, within five seconds in all.
+   * Fetches the keys of all unknown devices at the same time, within five seconds in all. After calls for unknown devices
+   * have taken fifteen seconds in ten minutes, no more keys are fetched for such a call: the devices stay unknown.
    * @param always - whether to fetch the keys of known devices too
    * @returns the requests whose devices are known
    */
@@ -42,8 +49,32 @@ export class AskingDevices {
       if (await this.#isKnown(asked)) known.add(asked);
       else known.delete(asked); // the device was deleted
     };
-    if (requests.length > 0) await this.#inTime(requests.map(load));
+    if (requests.length === 0) return known;
+    if (always) await this.#inTime(requests.map(load));
+    else await this.#inBudget(requests, known, load);
     return new Set(known); // a later response changes nothing
+  }
+
+  async #inBudget(
+    requests: readonly AskedVerification[],
+    known: Set<AskedVerification>,
+    load: (asked: AskedVerification) => Promise<void>,
+  ): Promise<void> {
+    const { clock } = this.#context;
+    const begunAt = clock.now();
+    if (begunAt - this.#waitedSince >= BUDGET_PERIOD_MS) {
+      this.#waitedSince = begunAt;
+      this.#waitedMs = 0;
+    }
+    if (this.#waitedMs < WAIT_BUDGET_MS) {
+      await this.#inTime(requests.map(load));
+      this.#waitedMs += clock.now() - begunAt;
+      return;
+    }
+    const look = async (asked: AskedVerification): Promise<void> => {
+      if (await this.#isKnown(asked)) known.add(asked);
+    };
+    await this.#inTime(requests.map(look));
   }
 
   /** Fetches a user's keys, for at most five seconds. */

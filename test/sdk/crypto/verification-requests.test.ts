@@ -21,6 +21,27 @@ describe('requests for a verification', () => {
     expect(asked.filter(({ answer }) => answer === 'cancelled')).toHaveLength(50);
   });
 
+  it('of unknown devices in sync after sync hold them up for fifteen seconds in all', async () => {
+    const { clock, keys, know, queries, requests, sync, toDevice } = verificationLibrary();
+    know(alice);
+    keys.answer = never;
+    for (let n = 0; n < 5; n++) {
+      const done = sync(toDevice(`@user${n}:x`, `t${n}`));
+      await settle();
+      await clock.advance(n < 3 ? 5_000 : 0);
+      await done;
+    }
+    expect(queries).toHaveLength(3);
+    await sync(toDevice(alice, 'of Alice'));
+    expect(requests.map(({ transactionId }) => transactionId)).toEqual(['of Alice']);
+    await clock.advance(600_000);
+    const later = sync(toDevice('@later:x', 'later'));
+    await settle();
+    expect(queries).toHaveLength(4);
+    await clock.advance(5_000);
+    await later;
+  });
+
   it('of an unknown device end no older one', async () => {
     const { clock, know, keys, requests, sync, toDevice } = verificationLibrary();
     know(alice);
