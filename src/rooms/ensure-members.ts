@@ -1,7 +1,6 @@
 import * as v from 'valibot';
 import type { CallOptions } from '../core/call-options.js';
-import { isManagerError } from '../core/errors.js';
-import type { MatrixClientManagerError } from '../core/errors.js';
+import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { mapConcurrently } from '../core/map-concurrently.js';
 import { listOf, optionsOf, roomId, signal, userId } from '../core/validation.js';
 import { changeMembership, enterRoom, inviteUser, membershipOf } from './memberships.js';
@@ -71,7 +70,23 @@ export async function ensureMembers(
   });
 }
 
+/**
+ * The memberships of the users, or more. Rejects with `FORBIDDEN` unless the actor is in the room: a user who has left it
+ * reads the memberships as they were then.
+ */
 async function membershipsOf(
+  actor: Actor,
+  room: string,
+  targets: readonly string[],
+): Promise<ReadonlyMap<string, Membership>> {
+  const { userId: user } = actor;
+  const memberships = await readMemberships(actor, room, targets);
+  if (memberships.get(user) === 'join') return memberships;
+  const message = `expected ${user}, who invites, to be a member of ${room}`;
+  throw new MatrixClientManagerError('FORBIDDEN', message, { userId: user, roomId: room });
+}
+
+async function readMemberships(
   actor: Actor,
   room: string,
   targets: readonly string[],
@@ -80,6 +95,7 @@ async function membershipsOf(
     const members = await readMembers(actor, room);
     return new Map([...members].map(([user, { membership }]) => [user, membership]));
   }
-  const read = targets.map(async (target) => [target, await membershipOf(actor, room, target)] as const);
+  const users = [...new Set([...targets, actor.userId])];
+  const read = users.map(async (user) => [user, await membershipOf(actor, room, user)] as const);
   return new Map(await Promise.all(read));
 }

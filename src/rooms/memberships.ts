@@ -4,6 +4,7 @@ import { isManagerError } from '../core/errors.js';
 import { listOf, name, roomId, roomIdOrAlias, text, userId } from '../core/validation.js';
 import { path } from '../http/path.js';
 import type { RetryPolicy } from '../http/retry.js';
+import { resolveAlias } from './aliases.js';
 import { callOf } from './room-calls.js';
 import type { Actor, RoomCallOptions } from './room-calls.js';
 
@@ -87,30 +88,42 @@ export const leaveRoom: MembershipAction = {
  */
 export async function changeMembership(
   actor: Actor,
-  { name: action, operation, done }: MembershipAction,
+  action: MembershipAction,
   change: { readonly roomId: string; readonly targetUserId: string; readonly reason?: string | undefined },
   retry: Partial<RetryPolicy> = {},
 ): Promise<void> {
   const { roomId: room, targetUserId: target, reason } = change;
-  const body = { ...(action !== 'leave' && { user_id: target }), ...(reason !== undefined && { reason }) };
+  const { name: endpoint } = action;
+  const operation = action.operation(target, room);
+  const body = { ...(endpoint !== 'leave' && { user_id: target }), ...(reason !== undefined && { reason }) };
   try {
     await actor.request(v.unknown(), {
-      operation: operation(target, room),
+      operation,
       roomId: room,
       method: 'POST',
-      path: path`/_matrix/client/v3/rooms/${room}/${action}`,
+      path: path`/_matrix/client/v3/rooms/${room}/${endpoint}`,
       body,
       repeatable: true,
       retry,
     });
   } catch (error) {
-    // Every member may leave, so that M_FORBIDDEN means that the user is not in the room.
-    if (action === 'leave' && isManagerError(error) && error.errcode === 'M_FORBIDDEN') return;
     if (!isManagerError(error, 'FORBIDDEN', 'REJECTED')) throw error;
-    const membership = await membershipOf(actor, room, target).catch(() => undefined);
-    throwIfAborted(actor.signal, operation(target, room));
-    if (membership === undefined || !done.includes(membership)) throw error;
+    const isDone = await isAlreadySo(actor, action, room, target).catch(
+      // Who was never in the room may not read it, and has nothing to leave.
+      (unread: unknown) => endpoint === 'leave' && error.code === 'FORBIDDEN' && isManagerError(unread, 'FORBIDDEN'),
+    );
+    throwIfAborted(actor.signal, operation);
+    if (!isDone) throw error;
   }
+}
+
+/**
+ * Whether the membership is as wanted. False if the actor is no longer in the room: they would read the membership of
+ * another user as it was when they left.
+ */
+async function isAlreadySo(actor: Actor, action: MembershipAction, room: string, target: string): Promise<boolean> {
+  if (!action.done.includes(await membershipOf(actor, room, target))) return false;
+  return target === actor.userId || (await membershipOf(actor, room, actor.userId)) === 'join';
 }
 
 /** The user's membership in the room, as the actor sees it. Rejects with `FORBIDDEN` if they may not see it. */
@@ -121,24 +134,40 @@ export async function membershipOf(actor: Actor, room: string, user: string): Pr
 
 const joinedSchema = v.object({ room_id: v.string() });
 
-/** Joins a room, or asks to be let in. Returns the room id. */
+/** Joins a room, or asks to be let in. Returns the room id. Resolves also if the user is in the room. */
 export async function enterRoom(
   actor: Actor,
   action: 'join' | 'knock',
   { roomId: room, via, reason }: Pick<JoinRoomOptions, 'roomId' | 'via' | 'reason'>,
   retry: Partial<RetryPolicy> = {},
 ): Promise<string> {
-  const joined = await actor.request(joinedSchema, {
-    operation: action === 'join' ? `joining ${room} as ${actor.userId}` : `knocking on ${room} as ${actor.userId}`,
-    ...(room.startsWith('!') && { roomId: room }),
-    method: 'POST',
-    path: action === 'join' ? path`/_matrix/client/v3/join/${room}` : path`/_matrix/client/v3/knock/${room}`,
-    query: { via, server_name: via }, // the second is the name before version 1.12 of the specification
-    body: reason === undefined ? {} : { reason },
-    repeatable: true,
-    retry,
-  });
-  return joined.room_id;
+  const operation = action === 'join' ? `joining ${room} as ${actor.userId}` : `knocking on ${room} as ${actor.userId}`;
+  try {
+    const joined = await actor.request(joinedSchema, {
+      operation,
+      ...(room.startsWith('!') && { roomId: room }),
+      method: 'POST',
+      path: action === 'join' ? path`/_matrix/client/v3/join/${room}` : path`/_matrix/client/v3/knock/${room}`,
+      query: { via, server_name: via }, // the second is the name before version 1.12 of the specification
+      body: reason === undefined ? {} : { reason },
+      repeatable: true,
+      retry,
+    });
+    return joined.room_id;
+  } catch (error) {
+    // Homeservers refuse to let a member knock.
+    if (action !== 'knock' || !isManagerError(error, 'FORBIDDEN')) throw error;
+    const entered = await ifJoined(actor, room).catch(() => undefined);
+    throwIfAborted(actor.signal, operation);
+    if (entered === undefined) throw error;
+    return entered;
+  }
+}
+
+/** The room id, if the actor is in the room. */
+async function ifJoined(actor: Actor, idOrAlias: string): Promise<string | undefined> {
+  const room = idOrAlias.startsWith('!') ? idOrAlias : (await resolveAlias(actor, idOrAlias)).roomId;
+  return (await membershipOf(actor, room, actor.userId)) === 'join' ? room : undefined;
 }
 
 /** Removes a room that the user has left from their history. */

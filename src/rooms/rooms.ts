@@ -136,7 +136,7 @@ export class Rooms {
     return this.#run(read, async (actor) => ({ roomId: await enterRoom(actor, 'join', read) }));
   }
 
-  /** Asks to be let into a room that has the join rule `knock`. */
+  /** Asks to be let into a room that has the join rule `knock`. Resolves also if the user is in the room. */
   async knock(options: JoinRoomOptions): Promise<{ roomId: string }> {
     const read = this.#read('knock()', joinSchema, options);
     return this.#run(read, async (actor) => ({ roomId: await enterRoom(actor, 'knock', read) }));
@@ -170,8 +170,8 @@ export class Rooms {
   }
 
   /**
-   * A page of the room's members, in the order of their user ids. The homeserver sends all members for each page.
-   * Throws `FORBIDDEN`, `INVALID_CURSOR`.
+   * A page of the room's members, in the order of their user ids. The homeserver sends all members for each page. To a user
+   * who has left the room it sends the members of that time. Throws `FORBIDDEN`, `INVALID_CURSOR`.
    */
   async members(options: RoomMembersOptions): Promise<RoomMemberPage> {
     const read = this.#read('members()', membersSchema, options);
@@ -180,7 +180,7 @@ export class Rooms {
 
   /**
    * Has users in the room: invites as `by` those who need it, and joins with the users' own sessions. With `userId`
-   * rejects if that fails. With `userIds` resolves to a result for each user, and rejects only if `by` may not read the
+   * rejects if that fails. With `userIds` resolves to a result for each user, and rejects only if `by` is not in the
    * room. Throws `CLIENT_NOT_STARTED` for a user whose session the manager does not have.
    */
   ensureMember(options: EnsureMemberOptions): Promise<EnsuredMember>;
