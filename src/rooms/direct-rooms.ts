@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { throwIfAborted } from '../core/abort.js';
-import { invalidOptions, isManagerError } from '../core/errors.js';
+import type { Clock } from '../core/clock.js';
+import { invalidOptions, isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { ownProperty } from '../core/own-property.js';
 import type { EventContent } from '../core/raw-event.js';
@@ -12,6 +13,7 @@ import { enterRoom } from './memberships.js';
 import { readMembers } from './members.js';
 import { callOf } from './room-calls.js';
 import { isAnswerLost } from './room-creation.js';
+import type { FoundRoom } from './room-creation.js';
 import type { Actor, RoomCallOptions, RunAsActor } from './room-calls.js';
 
 export interface FindOrCreateDirectOptions extends RoomCallOptions {
@@ -45,13 +47,16 @@ export interface DirectLists {
 }
 
 export interface DirectRoomsOptions {
+  readonly clock: Clock;
+  /** Ends creations; the signal of a call does not. */
+  readonly shutdown: AbortSignal;
   readonly accountData: DirectLists;
   readonly runAs: RunAsActor;
   /** Plans a direct room to which the other user is invited. */
   readonly plan: (actor: Actor, otherUserId: string, encrypted: boolean) => RoomPlan;
   readonly create: (actor: Actor, plan: RoomPlan) => Promise<string>;
-  /** Looks for a room whose creation was not seen to end. */
-  readonly look: (actor: Actor, plan: RoomPlan) => Promise<string | undefined>;
+  /** Looks for a room whose creation got no answer, for as long as the homeserver may take to make it. */
+  readonly look: (actor: Actor, plan: RoomPlan) => Promise<FoundRoom | undefined>;
 }
 
 const DIRECT = 'm.direct';
@@ -59,6 +64,16 @@ const DIRECT = 'm.direct';
 const MAX_CREATED = 1_000;
 /** The most rooms of one list in `m.direct` that are looked at. */
 const MAX_CANDIDATES = 20;
+
+/** A room that is incomplete so long after its creation began stays so: the homeserver was stopped while making it. */
+const MAX_CREATION_MS = 600_000;
+
+interface Unfinished {
+  readonly plan: RoomPlan;
+  readonly creator: string;
+  /** When the creation began. */
+  readonly since: number;
+}
 
 /**
  * The direct rooms of two users. The calls for two users run one after the other, whoever of the two asks.
@@ -69,8 +84,8 @@ export class DirectRooms {
   readonly #pairs = new KeyedQueue();
   /** The last rooms that were created here, by the two users. */
   readonly #created = new RecentMap<string>(MAX_CREATED);
-  /** Creations whose answer was lost, or that a signal has ended: the room may exist. By the two users. */
-  readonly #unfinished = new RecentMap<{ readonly plan: RoomPlan; readonly creator: string }>(MAX_CREATED);
+  /** Creations whose answer was lost: the room may exist. By the two users. */
+  readonly #unfinished = new RecentMap<Unfinished>(MAX_CREATED);
 
   constructor(options: DirectRoomsOptions) {
     this.#options = options;
@@ -82,34 +97,51 @@ export class DirectRooms {
     const pair = [actor.userId, otherUserId].toSorted().join('\n');
     const find = async (): Promise<DirectRoom> => {
       const found = await this.#find(actor, otherUserId, pair);
-      const roomId = found ?? (await this.#create(actor, this.#options.plan(actor, otherUserId, encrypted), pair));
-      await this.#addToDirect(actor, otherUserId, roomId);
-      return { roomId, created: found === undefined };
+      if (found !== undefined) {
+        await this.#addToDirect(actor, otherUserId, found);
+        return { roomId: found, created: false };
+      }
+      throwIfAborted(actor.signal, 'finding a direct room');
+      // The caller's signal ends only the wait: an aborted creation would be one whose answer is lost. The next call of the
+      // pair waits for it, which is no longer than its requests take.
+      const creator = actor.withSignal(this.#options.shutdown);
+      const roomId = await this.#create(creator, this.#options.plan(actor, otherUserId, encrypted), pair);
+      await this.#addToDirect(creator, otherUserId, roomId);
+      return { roomId, created: true };
     };
     return this.#pairs.run(pair, find, actor.signal, 'finding a direct room');
   }
 
   async #create(actor: Actor, plan: RoomPlan, pair: string): Promise<string> {
-    this.#unfinished.set(pair, { plan, creator: actor.userId });
+    this.#unfinished.set(pair, { plan, creator: actor.userId, since: this.#options.clock.now() });
     try {
-      this.#created.set(pair, await this.#options.create(actor, plan));
+      const roomId = await this.#options.create(actor, plan);
+      this.#finished(pair, roomId);
+      return roomId;
     } catch (error) {
-      if (!actor.signal.aborted && !isAnswerLost(error)) this.#unfinished.delete(pair);
+      if (!isManagerError(error, 'ABORTED') && !isAnswerLost(error)) this.#unfinished.delete(pair);
       throw error;
     }
-    this.#unfinished.delete(pair);
-    return this.#created.get(pair) as string;
   }
 
+  #finished(pair: string, roomId: string): void {
+    this.#created.set(pair, roomId);
+    this.#unfinished.delete(pair);
+  }
+
+  /** Rejects if the room is there and incomplete: with another one there would be two. */
   async #lookForUnfinished(actor: Actor, pair: string): Promise<void> {
     const unfinished = this.#unfinished.get(pair);
     if (!unfinished) return;
-    const { plan, creator } = unfinished;
-    const look = (asCreator: Actor): Promise<string | undefined> => this.#options.look(asCreator, plan);
-    const roomId = await (creator === actor.userId ? look(actor) : this.#options.runAs(creator, look, actor.signal));
-    if (roomId === undefined) return;
-    this.#created.set(pair, roomId);
-    this.#unfinished.delete(pair);
+    const { plan, creator, since } = unfinished;
+    const look = (asCreator: Actor): Promise<FoundRoom | undefined> => this.#options.look(asCreator, plan);
+    const found = await (creator === actor.userId ? look(actor) : this.#options.runAs(creator, look, actor.signal));
+    if (!found) return;
+    const { roomId, isComplete } = found;
+    if (isComplete) return this.#finished(pair, roomId);
+    if (this.#options.clock.now() - since > MAX_CREATION_MS) return;
+    const message = `the homeserver has not finished making the direct room ${roomId}. Try again later`;
+    throw new MatrixClientManagerError('TIMEOUT', message, { roomId, userId: actor.userId });
   }
 
   /** A room with these two users only: by the lists of the user, then by those of the other user. */

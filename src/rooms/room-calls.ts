@@ -46,6 +46,11 @@ export class Actor {
     return this.session.userId;
   }
 
+  /** The same user, whose requests end with another signal. */
+  withSignal(other: AbortSignal): Actor {
+    return new Actor(this.http, this.session, other);
+  }
+
   request<S extends v.GenericSchema>(
     schema: S,
     request: Omit<HttpRequest, 'userId' | 'session' | 'signal'>,

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { delay } from '../core/abort.js';
+import { delay, throwIfAborted, withDeadline } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import { mapConcurrently } from '../core/map-concurrently.js';
@@ -18,6 +18,8 @@ const joinedSchema = v.object({ joined_rooms: v.array(v.unknown()) });
 
 /** When to look for a room whose creation got no answer, in milliseconds after the failure and between the attempts. */
 const LOOK_DELAYS_MS = [500, 2_000, 5_000];
+/** How long to look at most. */
+const MAX_LOOK_MS = 60_000;
 /** The most rooms of a user that are looked through. */
 const MAX_LOOKED_AT = 2_000;
 const CONCURRENCY = 8;
@@ -46,8 +48,12 @@ export async function createRoom(
     return created.room_id;
   } catch (error) {
     if (!isAnswerLost(error)) throw error;
-    const found = await findCreatedRoom(actor, plan, clock);
-    if (found !== undefined) return found;
+    const found = await findCreatedRoom(actor, plan, clock).catch((failure: unknown) => {
+      throwIfAborted(actor.signal, 'creating a room');
+      if (!isManagerError(failure)) throw failure;
+      return undefined;
+    });
+    if (found?.isComplete) return found.roomId;
     throw lostAnswerError(error);
   }
 }
@@ -65,19 +71,42 @@ function lostAnswerError(error: unknown): unknown {
   return new MatrixClientManagerError(code, message, { errcode, status, userId, cause: error });
 }
 
-/** The room of the plan, if it exists and is complete. The homeserver may still be making it. */
-async function findCreatedRoom(actor: Actor, plan: RoomPlan, clock: Clock): Promise<string | undefined> {
-  let found: string | undefined;
+export interface FoundRoom {
+  readonly roomId: string;
+  /** False if the homeserver is still making the room, or has stopped halfway. */
+  readonly isComplete: boolean;
+}
+
+/**
+ * Looks several times for the room of a plan whose creation got no answer: the homeserver may still be making it. Rejects
+ * if the rooms could not be read, also with `TIMEOUT`; undefined means that there is no such room.
+ */
+export async function findCreatedRoom(actor: Actor, plan: RoomPlan, clock: Clock): Promise<FoundRoom | undefined> {
+  const { userId, signal } = actor;
+  const message = `a room that ${userId} may have created was not found within ${MAX_LOOK_MS} ms`;
+  const failure = () => new MatrixClientManagerError('TIMEOUT', message, { userId });
+  return withDeadline({ clock, timeoutMs: MAX_LOOK_MS, signal }, failure, (ending) =>
+    lookSeveralTimes(actor.withSignal(ending), plan, clock),
+  );
+}
+
+async function lookSeveralTimes(actor: Actor, plan: RoomPlan, clock: Clock): Promise<FoundRoom | undefined> {
+  let roomId: string | undefined;
+  let failure: unknown;
   const known = new Set<string>();
   for (const delayMs of LOOK_DELAYS_MS) {
     await delay(clock, delayMs, actor.signal, 'creating a room');
     try {
-      found ??= await lookForRoom(actor, plan, known);
-      if (found !== undefined && (await isComplete(actor, plan, found))) return found;
+      roomId ??= await lookForRoom(actor, plan, known);
+      if (roomId !== undefined && (await isComplete(actor, plan, roomId))) return { roomId, isComplete: true };
+      failure = undefined;
     } catch (error) {
       if (!isManagerError(error) || failureClass(error) === 'aborted') throw error;
+      failure = error;
     }
   }
+  if (roomId !== undefined) return { roomId, isComplete: false };
+  if (failure !== undefined) throw failure;
   return undefined;
 }
 
@@ -85,11 +114,7 @@ async function findCreatedRoom(actor: Actor, plan: RoomPlan, clock: Clock): Prom
  * Looks for the room of the plan among the rooms of its creator.
  * @param known - the rooms that are known to be others; added to
  */
-export async function lookForRoom(
-  actor: Actor,
-  { creationId }: RoomPlan,
-  known = new Set<string>(),
-): Promise<string | undefined> {
+async function lookForRoom(actor: Actor, { creationId }: RoomPlan, known: Set<string>): Promise<string | undefined> {
   const { joined_rooms: joined } = await actor.request(joinedSchema, {
     operation: 'listing rooms',
     method: 'GET',

@@ -42,7 +42,7 @@ import type {
 } from './memberships.js';
 import { toPowerLevels } from './power-levels.js';
 import type { Actor, RoomCallOptions, RunAsActor } from './room-calls.js';
-import { createRoom, lookForRoom } from './room-creation.js';
+import { createRoom, findCreatedRoom } from './room-creation.js';
 import {
   changePowerLevels,
   getAllStateSchema,
@@ -96,6 +96,8 @@ export class Rooms {
     this.#options = options;
     this.#defaultVersion = new DefaultRoomVersion(options.clock);
     this.#direct = new DirectRooms({
+      clock: options.clock,
+      shutdown: options.lifecycle.signal,
       runAs: options.runAs,
       accountData: options.accountData,
       plan: (actor, otherUserId, encrypted) => {
@@ -104,9 +106,9 @@ export class Rooms {
       },
       create: (actor, plan) => this.#create(actor, plan),
       look: async (actor, plan) => {
-        const roomId = await lookForRoom(actor, plan);
-        if (roomId !== undefined) this.#noteCreated(roomId, plan);
-        return roomId;
+        const found = await findCreatedRoom(actor, plan, options.clock);
+        if (found) this.#noteCreated(found.roomId, plan);
+        return found;
       },
     });
   }
@@ -254,7 +256,8 @@ export class Rooms {
   /**
    * The direct room of two users: one in which both are, or to which one has invited the other. Without such a room a new
    * one is created, and the other user invited. Keeps the user's `m.direct`. However many calls of this manager ask, also
-   * for the other user, there is one room.
+   * for the other user, there is one room. `signal` ends only the wait. Throws `TIMEOUT` while the homeserver has not
+   * finished the room of a call whose answer was lost.
    */
   async findOrCreateDirect(options: FindOrCreateDirectOptions): Promise<DirectRoom> {
     const read = this.#read('findOrCreateDirect()', findOrCreateDirectSchema, options);

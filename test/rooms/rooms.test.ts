@@ -2,8 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { rejection } from '../support/rejection.js';
 import { roomsOnFake } from './rooms-on-fake.js';
 
-const DIRECT = '/user/{userId}/account_data/{type}';
-
 describe('ensureMember', () => {
   it('has 1,000 users in a room with one call, eight at a time', async () => {
     const { fake, rooms, add, alice, soon } = await roomsOnFake();
@@ -44,105 +42,6 @@ describe('ensureMember', () => {
     expect(await call).toMatchObject({ code: 'ABORTED' });
     await clock.advance(0);
     expect(fake.inFlight).toBe(0);
-  });
-});
-
-describe('findOrCreateDirect', () => {
-  it('keeps what else is in m.direct, and repairs what is not a list', async () => {
-    const { fake, manager, rooms, alice, bob, carol } = await roomsOnFake();
-    const account = { userId: alice, path: '/_matrix/client/v3/user/{userId}/account_data/m.direct' } as const;
-    const at = { ...account, pathParams: { userId: alice } };
-    await manager.request({ ...at, method: 'PUT', body: { [bob]: 'broken', '@other:hs.test': ['!x:hs.test', 7] } });
-    const [first, second] = await Promise.all(
-      [bob, carol].map((otherUserId) => rooms.findOrCreateDirect({ userId: alice, otherUserId })),
-    );
-    expect(await manager.request({ ...at, method: 'GET' })).toEqual({
-      [bob]: [first?.roomId],
-      [carol]: [second?.roomId],
-      '@other:hs.test': ['!x:hs.test', 7],
-    });
-    expect(fake.events(first?.roomId ?? '').find(({ stateKey }) => stateKey === bob)?.content).toMatchObject({
-      membership: 'invite',
-      is_direct: true,
-    });
-  });
-
-  it('does not give back a room with a third member, or one that the user has left', async () => {
-    const { fake, rooms, alice, bob, carol } = await roomsOnFake();
-    const ask = () => rooms.findOrCreateDirect({ userId: alice, otherUserId: bob });
-    const first = await ask();
-    fake.join(first.roomId, carol);
-    const second = await ask();
-    expect(second.created).toBe(true);
-    await rooms.leave({ userId: alice, roomId: second.roomId });
-    expect((await ask()).created).toBe(true);
-  });
-
-  it('makes no room, and changes nothing, if a proxy answers 404 for m.direct', async () => {
-    const { fake, rooms, alice, bob, count } = await roomsOnFake();
-    const endpoint = '/user/{userId}/account_data/{type}';
-    fake.faults.status({ endpoint, method: 'GET' }, { status: 404, body: { errcode: 'M_SOMETHING' } });
-    const found = rooms.findOrCreateDirect({ userId: alice, otherUserId: bob });
-    expect(await rejection(found)).toMatchObject({ status: 404 });
-    expect(count('/createRoom')).toBe(0);
-    expect(count(endpoint, 'PUT')).toBe(0);
-  });
-
-  it('does not lose the room if m.direct cannot be stored', async () => {
-    const { fake, rooms, count, soon, alice, bob } = await roomsOnFake();
-    const repair = fake.faults.status(
-      { endpoint: DIRECT, method: 'PUT' },
-      { status: 400, body: { errcode: 'M_UNKNOWN' } },
-    );
-    const ask = () => soon(rooms.findOrCreateDirect({ userId: alice, otherUserId: bob }));
-    expect(await rejection(ask())).toMatchObject({ code: 'REJECTED' });
-    repair();
-    expect(await ask()).toMatchObject({ created: false });
-    expect(count('/createRoom')).toBe(1);
-  });
-
-  it.each(['alice', 'bob'] as const)(
-    'finds the room of a call that its signal has ended, when %s asks',
-    async (who) => {
-      const { fake, rooms, clock, count, ...on } = await roomsOnFake();
-      const { alice, bob } = on;
-      fake.faults.dropAfter({ endpoint: '/createRoom', times: 1 });
-      const controller = new AbortController();
-      const first = rejection(
-        rooms.findOrCreateDirect({ userId: alice, otherUserId: bob, encrypted: true, signal: controller.signal }),
-      );
-      await clock.advance(100); // the answer is lost, and the room is not looked for yet
-      controller.abort();
-      expect(await first).toMatchObject({ code: 'ABORTED' });
-      const [userId, otherUserId] = who === 'alice' ? [alice, bob] : [bob, alice];
-      expect(await rooms.findOrCreateDirect({ userId, otherUserId })).toMatchObject({ created: false });
-      expect(count('/createRoom')).toBe(1);
-    },
-  );
-
-  it('takes no failure of the homeserver for a room that is not there', async () => {
-    const { fake, rooms, count, soon, alice, bob } = await roomsOnFake();
-    await rooms.findOrCreateDirect({ userId: alice, otherUserId: bob });
-    fake.faults.status({ endpoint: '/rooms/{roomId}/members' }, { status: 500 });
-    const ask = rooms.findOrCreateDirect({ userId: alice, otherUserId: bob });
-    expect(await rejection(soon(ask))).toMatchObject({ code: 'HOMESERVER_UNAVAILABLE' });
-    expect(count('/createRoom')).toBe(1);
-  });
-
-  it('ends with its signal while it waits for another call, which goes on', async () => {
-    const { fake, rooms, clock, count, alice, bob } = await roomsOnFake();
-    const release = fake.faults.latency({ endpoint: '/createRoom' }, 1_000);
-    const first = rooms.findOrCreateDirect({ userId: alice, otherUserId: bob });
-    await clock.advance(10);
-    const controller = new AbortController();
-    const second = rejection(rooms.findOrCreateDirect({ userId: bob, otherUserId: alice, signal: controller.signal }));
-    await clock.advance(10);
-    controller.abort();
-    expect(await second).toMatchObject({ code: 'ABORTED' });
-    release();
-    await clock.advance(2_000);
-    expect(await first).toMatchObject({ created: true });
-    expect(count('/createRoom')).toBe(1);
   });
 });
 
