@@ -245,8 +245,7 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /**
    * Reacts to an event, with an emoji or another short text. Ordered, durable and repeatable as {@link sendMessage}.
-   * Reactions are never encrypted. A reaction that the user has already made rejects with errcode
-   * `M_DUPLICATE_ANNOTATION`.
+   * Reactions are never encrypted. A reaction that the user has already made resolves to the id of that one.
    */
   async sendReaction(options: SendReactionOptions): Promise<SentMessage> {
     return this.#parts.sending.send(this.#read('sendReaction()', sendReactionSchema, options));

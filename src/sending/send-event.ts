@@ -6,12 +6,14 @@ import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
 import type { OutgoingMessage } from './outgoing-message.js';
+import { findOwnReaction, isDuplicateReaction } from './own-reaction.js';
 
 const sentSchema = v.object({ event_id: v.string() });
 const membershipSchema = v.object({ membership: v.string() });
 
 /**
- * Sends one event. Repeated with the same `txnId` and device, the request returns the event id of the first one.
+ * Sends one event. Repeated with the same `txnId` and device, the request returns the event id of the first one. So does a
+ * reaction that the user has already made.
  * @param beforeSend - called just before each attempt. If it rejects, nothing is sent
  * @see https://spec.matrix.org/v1.16/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
  */
@@ -22,7 +24,7 @@ export async function sendEvent(
   beforeSend?: () => Promise<void>,
 ): Promise<{ eventId: string }> {
   const { roomId, signal } = outgoing;
-  const sent = await http.request(sentSchema, {
+  const sending = http.request(sentSchema, {
     operation: `sending to ${roomId}`,
     userId: session.userId,
     roomId,
@@ -33,7 +35,15 @@ export async function sendEvent(
     signal,
     ...(beforeSend && { beforeSend }),
   });
-  return { eventId: sent.event_id };
+  try {
+    return { eventId: (await sending).event_id };
+  } catch (error) {
+    if (!isDuplicateReaction(error, outgoing)) throw error;
+    // The reaction is there: another device of the user made it, or this one before it logged in anew.
+    const eventId = await findOwnReaction(http, session, outgoing);
+    if (eventId === undefined) throw error;
+    return { eventId };
+  }
 }
 
 /**

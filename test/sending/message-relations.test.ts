@@ -109,6 +109,28 @@ describe('a reaction and a redaction', () => {
     expect(types.slice(-3)).toEqual(['m.reaction', 'm.room.redaction', 'm.room.message']);
   });
 
+  it('that is there already resolve to it, also among many others', async () => {
+    const { manager, fake, userId, roomId, eventId } = await setUp();
+    const target = { userId, roomId, eventId };
+    const { eventId: first } = await manager.sendReaction({ ...target, key: '👍' });
+    for (let n = 0; n < 150; n++) {
+      const other = fake.createUser({ username: `u${n}` }).userId;
+      fake.join(roomId, other);
+      fake.sendMessage(
+        roomId,
+        other,
+        { 'm.relates_to': { rel_type: 'm.annotation', event_id: eventId, key: '👍' } },
+        { type: 'm.reaction' },
+      );
+    }
+    expect(await manager.sendReaction({ ...target, key: '👍' })).toEqual({ eventId: first });
+    const endpoint = '/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}';
+    fake.faults.wrongTypes({ endpoint }, { chunk: [null, 5, { sender: userId }], next_batch: 'again' });
+    expect(await rejection(manager.sendReaction({ ...target, key: '👍' }))).toMatchObject({
+      errcode: 'M_DUPLICATE_ANNOTATION',
+    });
+  });
+
   it.each([[{ key: '' }], [{ key: 5 }], [{}]])('refuse the key of %j', async (reaction) => {
     const { manager, userId, roomId, eventId } = await setUp();
     const send = manager.sendReaction({ userId, roomId, eventId, ...(reaction as { key: string }) });
