@@ -128,8 +128,9 @@ async function lookForRoom(actor: Actor, { creationId }: RoomPlan, known: Set<st
       if (isManagerError(error, 'FORBIDDEN')) return undefined; // left meanwhile
       throw error;
     });
-    known.add(roomId);
+    // Not known as another room: it is found again if a read at the same time fails, and with it the whole look.
     if (ownProperty(create, CREATION_ID) === creationId) found = roomId;
+    else known.add(roomId);
   });
   return found;
 }

@@ -31,6 +31,16 @@ describe('the lost answer of a creation', () => {
     expect(count('/createRoom')).toBe(2);
   });
 
+  it('is found, also if another room could not be read meanwhile', async () => {
+    const { fake, rooms, soon, count, alice } = await roomsOnFake();
+    const other = encodeURIComponent(fake.createRoom({ creator: alice }));
+    fake.faults.dropAfter({ endpoint: '/createRoom', times: 1 });
+    const readsOfOneLook = 4; // with the retries
+    fake.faults.status({ path: new RegExp(`${other}/state/m.room.create`), times: readsOfOneLook }, { status: 500 });
+    await soon(rooms.create({ userId: alice }));
+    expect([count('/createRoom'), count('/joined_rooms')]).toEqual([1, 2]);
+  });
+
   it('is not looked for after a refusal', async () => {
     const { rooms, count, alice } = await roomsOnFake();
     const error = await rejection(rooms.create({ userId: alice, roomVersion: 'none' }));
