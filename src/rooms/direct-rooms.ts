@@ -98,6 +98,7 @@ export class DirectRooms {
     const find = async (): Promise<DirectRoom> => {
       const found = await this.#find(actor, otherUserId, pair);
       if (found !== undefined) {
+        this.#unfinished.delete(pair);
         await this.#addToDirect(actor, otherUserId, found);
         return { roomId: found, created: false };
       }
@@ -135,7 +136,7 @@ export class DirectRooms {
     if (!unfinished) return;
     const { plan, creator, since } = unfinished;
     const look = (asCreator: Actor): Promise<FoundRoom | undefined> => this.#options.look(asCreator, plan);
-    const found = await (creator === actor.userId ? look(actor) : this.#options.runAs(creator, look, actor.signal));
+    const found = await (creator === actor.userId ? look(actor) : this.#runAsOther(creator, look, actor.signal));
     if (!found) return;
     const { roomId, isComplete } = found;
     if (isComplete) return this.#finished(pair, roomId);
@@ -163,16 +164,24 @@ export class DirectRooms {
       for (const roomId of candidates) if (await isLive(other, roomId, user)) return roomId;
       return undefined;
     };
-    let found: string | undefined;
-    try {
-      found = await this.#options.runAs(otherUserId, look, actor.signal);
-    } catch (error) {
-      throwIfAborted(actor.signal, 'finding a direct room');
-      // The other user may be unknown to the manager, or on another homeserver.
-      if (!isManagerError(error, 'CLIENT_NOT_STARTED', 'UNKNOWN_TOKEN', 'USER_DEACTIVATED', 'FORBIDDEN')) throw error;
-    }
+    const found = await this.#runAsOther(otherUserId, look, actor.signal);
     if (found !== undefined) await enterRoom(actor, 'join', { roomId: found });
     return found;
+  }
+
+  /** Undefined if the other user is unknown to the manager, on another homeserver, or gone. */
+  async #runAsOther<T>(
+    otherUserId: string,
+    look: (other: Actor) => Promise<T | undefined>,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    try {
+      return await this.#options.runAs(otherUserId, look, signal);
+    } catch (error) {
+      throwIfAborted(signal, 'finding a direct room');
+      if (!isManagerError(error, 'CLIENT_NOT_STARTED', 'UNKNOWN_TOKEN', 'USER_DEACTIVATED', 'FORBIDDEN')) throw error;
+      return undefined;
+    }
   }
 
   async #readDirect({ session, signal }: Actor): Promise<EventContent> {

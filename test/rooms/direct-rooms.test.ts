@@ -121,6 +121,18 @@ describe('findOrCreateDirect', () => {
     expect(count('/createRoom')).toBe(3);
   });
 
+  it('is not stopped by an unfinished creation of a user who is gone', async () => {
+    const { fake, manager, rooms, count, soon, alice, bob } = await roomsOnFake();
+    fake.faults.drop({ endpoint: '/createRoom', times: 1 });
+    const lost = rooms.findOrCreateDirect({ userId: alice, otherUserId: bob });
+    expect(await rejection(soon(lost))).toMatchObject({ code: 'NETWORK' });
+    await soon(manager.forgetUser(alice));
+    const ask = () => soon(rooms.findOrCreateDirect({ userId: bob, otherUserId: alice }));
+    const { roomId } = await ask();
+    expect(await ask()).toEqual({ roomId, created: false });
+    expect(count('/createRoom')).toBe(2);
+  });
+
   it('makes no room while the rooms of the creator cannot be read', async () => {
     const { fake, rooms, count, soon, alice, bob } = await roomsOnFake();
     const ask = () => soon(rooms.findOrCreateDirect({ userId: alice, otherUserId: bob }));
