@@ -13,6 +13,8 @@ export interface RetryPolicy {
   readonly maxDelayMs: number;
   /** The longest `Retry-After` to wait for, in milliseconds. With a longer one the request fails. */
   readonly maxRetryAfterMs: number;
+  /** Whether a rate limit is waited out, however long and often, and counts as no attempt. The signal must end it. @default false */
+  readonly waitsOutRateLimits?: boolean;
 }
 
 export const defaultRetryPolicy: RetryPolicy = {
@@ -66,13 +68,17 @@ export async function withRetries<T>(
   operation: string,
   { mayRepeat = () => true, onRepeat = () => {} }: Repetition = {},
 ): Promise<T> {
-  for (let failures = 1; ; failures++) {
+  for (let failures = 0, limits = 0; ;) {
     try {
       return await attempt();
     } catch (error) {
-      if (!isRetryable(failureClass(error)) || !mayRepeat(error)) throw error;
-      if (failures >= policy.attempts || requestedDelayMs(error) > policy.maxRetryAfterMs) throw error;
-      await delay(clock, retryDelayMs(error, failures, policy), signal, operation);
+      const kind = failureClass(error);
+      if (!isRetryable(kind) || !mayRepeat(error)) throw error;
+      const isWaitedOut = policy.waitsOutRateLimits === true && kind === 'rate-limited';
+      const repetition = isWaitedOut ? ++limits : ++failures;
+      const isTooMuch = repetition >= policy.attempts || requestedDelayMs(error) > policy.maxRetryAfterMs;
+      if (isTooMuch && !isWaitedOut) throw error;
+      await delay(clock, retryDelayMs(error, repetition, policy), signal, operation);
       onRepeat();
     }
   }

@@ -1,17 +1,27 @@
 import * as v from 'valibot';
+import { throwIfAborted, withDeadline } from '../core/abort.js';
 import type { CallOptions } from '../core/call-options.js';
+import type { Clock } from '../core/clock.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { KeyedQueue } from '../core/keyed-queue.js';
 import { mapConcurrently } from '../core/map-concurrently.js';
-import { listOf, optionsOf, roomId, signal, userId } from '../core/validation.js';
+import { durationMs, listOf, nullAsAbsent, optionsOf, roomId, signal, userId } from '../core/validation.js';
 import { changeMembership, enterRoom, inviteUser, membershipOf } from './memberships.js';
 import type { Membership } from './memberships.js';
 import { readMembers } from './members.js';
-import type { Actor, RunAsActor } from './room-calls.js';
+import { Actor } from './room-calls.js';
+import type { RunAsActor } from './room-calls.js';
 
 interface CommonOptions extends CallOptions {
   readonly roomId: string;
   /** The member who invites. @default the account of the option `admin` */
   readonly by?: string | undefined;
+  /**
+   * How long the whole call may take, in milliseconds. Homeservers limit the invitations of a user, Synapse by default to
+   * 0.3 per second. Users who are not in the room by then have failed with `TIMEOUT`.
+   * @default 3,600,000
+   */
+  readonly timeoutMs?: number | undefined;
 }
 
 export interface EnsureMemberOptions extends CommonOptions {
@@ -24,7 +34,12 @@ export interface EnsureMembersOptions extends CommonOptions {
   readonly userIds: readonly string[];
 }
 
-const common = { roomId, by: v.optional(userId), signal: v.optional(signal) };
+const common = {
+  roomId,
+  by: v.optional(userId),
+  timeoutMs: nullAsAbsent(durationMs(1, 2 ** 31 - 1)),
+  signal: v.optional(signal),
+};
 export const ensureMemberSchema = optionsOf<EnsureMemberOptions>({ userId, ...common });
 export const ensureMembersSchema = optionsOf<EnsureMembersOptions>({ userIds: listOf(userId), ...common });
 
@@ -37,36 +52,49 @@ export interface EnsuredMember {
   readonly error?: MatrixClientManagerError;
 }
 
-/** How many users are invited and join at the same time. The homeserver changes one member of a room after the other. */
+/** How many users join at the same time. The homeserver changes one member of a room after the other. */
 const CONCURRENCY = 8;
 /** With this many users, reading the list of all members costs less than reading each membership. */
 const MIN_FOR_LIST = 4;
-/** Homeservers limit invitations and joins to few per second. */
-const RETRY = { attempts: 12 };
+const DEFAULT_TIMEOUT_MS = 3_600_000;
+/** Homeservers limit invitations and joins to few per second, and all of a room or a user share that limit. */
+const RETRY = { waitsOutRateLimits: true };
 
 /** Invites the users who are not in the room, and has them join with their own sessions. */
 export async function ensureMembers(
   actor: Actor,
-  { roomId: room, userIds }: Pick<EnsureMembersOptions, 'roomId' | 'userIds'>,
-  runAs: RunAsActor,
+  options: Pick<EnsureMembersOptions, 'roomId' | 'userIds' | 'timeoutMs'>,
+  { runAs, clock }: { readonly runAs: RunAsActor; readonly clock: Clock },
 ): Promise<EnsuredMember[]> {
-  const targets = [...new Set(userIds)];
-  const memberships = await membershipsOf(actor, room, targets);
-  const isComplete = targets.every((target) => memberships.get(target) === 'join');
-  const isPublic = !isComplete && (await actor.stateIfAny(room, 'm.room.join_rules'))?.join_rule === 'public';
-  return mapConcurrently(targets, CONCURRENCY, async (target): Promise<EnsuredMember> => {
-    const membership = memberships.get(target);
-    if (membership === 'join') return { userId: target, status: 'already' };
-    try {
-      if (membership !== 'invite' && !isPublic) {
-        await changeMembership(actor, inviteUser, { roomId: room, targetUserId: target }, RETRY);
+  const { roomId: room, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+  const targets = [...new Set(options.userIds)];
+  const timeoutError = (user?: string): MatrixClientManagerError => {
+    const message = `having ${user ?? 'users'} in ${room} took longer than ${timeoutMs} ms`;
+    return new MatrixClientManagerError('TIMEOUT', message, { userId: user, roomId: room });
+  };
+  return withDeadline({ clock, timeoutMs, signal: actor.signal }, timeoutError, async (until) => {
+    const inviter = new Actor(actor.http, actor.session, until);
+    const memberships = await membershipsOf(inviter, room, targets);
+    const isComplete = targets.every((target) => memberships.get(target) === 'join');
+    const isPublic = !isComplete && (await inviter.stateIfAny(room, 'm.room.join_rules'))?.join_rule === 'public';
+    // One invitation at a time: sent together, they would exceed the limit together, and wait for the same moment.
+    const invitations = new KeyedQueue();
+    return mapConcurrently(targets, CONCURRENCY, async (target): Promise<EnsuredMember> => {
+      const membership = memberships.get(target);
+      if (membership === 'join') return { userId: target, status: 'already' };
+      try {
+        throwIfAborted(until, `having ${target} in ${room}`);
+        if (membership !== 'invite' && !isPublic) {
+          const change = { roomId: room, targetUserId: target };
+          await invitations.run(room, () => changeMembership(inviter, inviteUser, change, RETRY), until);
+        }
+        await runAs(target, (own) => enterRoom(own, 'join', { roomId: room }, RETRY), until);
+        return { userId: target, status: 'joined' };
+      } catch (error) {
+        if (actor.signal.aborted || !isManagerError(error)) throw error;
+        return { userId: target, status: 'failed', error: until.aborted ? timeoutError(target) : error };
       }
-      await runAs(target, (own) => enterRoom(own, 'join', { roomId: room }, RETRY), actor.signal);
-      return { userId: target, status: 'joined' };
-    } catch (error) {
-      if (actor.signal.aborted || !isManagerError(error)) throw error;
-      return { userId: target, status: 'failed', error };
-    }
+    });
   });
 }
 

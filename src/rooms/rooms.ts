@@ -183,19 +183,20 @@ export class Rooms {
   /**
    * Has users in the room: invites as `by` those who need it, and joins with the users' own sessions. With `userId`
    * rejects if that fails. With `userIds` resolves to a result for each user, and rejects only if `by` is not in the
-   * room. Throws `CLIENT_NOT_STARTED` for a user whose session the manager does not have.
+   * room, or does not learn who is in it. Rate limits are waited out, within `timeoutMs`. Throws `TIMEOUT`, and
+   * `CLIENT_NOT_STARTED` for a user whose session the manager does not have.
    */
   ensureMember(options: EnsureMemberOptions): Promise<EnsuredMember>;
   ensureMember(options: EnsureMembersOptions): Promise<EnsuredMember[]>;
   async ensureMember(options: EnsureMemberOptions | EnsureMembersOptions): Promise<EnsuredMember | EnsuredMember[]> {
-    const { runAs } = this.#options;
+    const { runAs, clock } = this.#options;
     if (typeof options === 'object' && options !== null && 'userIds' in options) {
       const read = this.#read('ensureMember()', ensureMembersSchema, options);
-      return runAs(read.by, (actor) => ensureMembers(actor, read, runAs), read.signal);
+      return runAs(read.by, (actor) => ensureMembers(actor, read, { runAs, clock }), read.signal);
     }
     const { userId, ...read } = this.#read('ensureMember()', ensureMemberSchema, options);
     const ensure = (actor: Actor): Promise<EnsuredMember[]> =>
-      ensureMembers(actor, { ...read, userIds: [userId] }, runAs);
+      ensureMembers(actor, { ...read, userIds: [userId] }, { runAs, clock });
     const [result] = await runAs(read.by, ensure, read.signal);
     if (!result || result.error) throw result?.error ?? new Error('expected a result');
     return result;

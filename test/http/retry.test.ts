@@ -57,6 +57,18 @@ describe('withRetries', () => {
     expect(state.attempts).toBe(1);
   });
 
+  it('counts no rate limit that is to be waited out', async () => {
+    const clock = new ManualClock();
+    const patient = { ...policy, attempts: 2, waitsOutRateLimits: true };
+    const limits = Array.from({ length: 5 }, () => limited(70_000));
+    const { attempt } = failing(...limits, unavailable(), limited());
+    expect(await advanceUntil(clock, withRetries(attempt, patient, clock, undefined, 'x'))).toBe('done');
+    const broken = failing(unavailable(), limited(), unavailable());
+    await expect(
+      advanceUntil(clock, withRetries(broken.attempt, patient, clock, undefined, 'x')),
+    ).rejects.toMatchObject({ code: 'HOMESERVER_UNAVAILABLE' });
+  });
+
   it('waits as long as the homeserver asks, not less', async () => {
     const clock = new ManualClock();
     const { state, attempt } = failing(limited(20_000));
