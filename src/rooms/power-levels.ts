@@ -58,8 +58,9 @@ export interface RoomCreation {
 export async function readCreation(actor: Actor, roomId: string): Promise<RoomCreation> {
   const event = await actor.stateEvent(roomId, 'm.room.create');
   const { content, sender } = event;
-  const additional = Array.isArray(content.additional_creators) ? (content.additional_creators as unknown[]) : [];
-  const { room_version: version } = content;
+  const { room_version: version, additional_creators: more } = content;
+  // In older room versions the field is of the application, and means nothing.
+  const additional = hasCreatorPower(version) && Array.isArray(more) ? (more as unknown[]) : [];
   return {
     roomVersion: typeof version === 'string' ? version : '1',
     creators: [sender, ...additional].filter((userId): userId is string => typeof userId === 'string'),

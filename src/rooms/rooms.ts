@@ -90,6 +90,8 @@ export class Rooms {
   readonly #defaultVersion: DefaultRoomVersion;
   /** The changes of power levels of one room are made one after the other, since each reads what the last has written. */
   readonly #levelChanges = new KeyedQueue();
+  /** Of several upgrades of one room, the first makes the new room, and the others find it. */
+  readonly #upgrades = new KeyedQueue();
 
   /** @internal Use `manager.rooms`. */
   constructor(options: RoomsOptions) {
@@ -269,12 +271,16 @@ export class Rooms {
     return this.#run(read, (actor) => this.#direct.findOrCreate(actor, otherUserId, encrypted));
   }
 
-  /** Replaces the room by a new one of another version. Resolves to the id of the new room, also if there was one. */
+  /**
+   * Replaces the room by a new one of another version. Resolves to the id of the new room. Of a room that was replaced
+   * before, this is the room that replaced it, also if its version is not `version`.
+   */
   async upgrade(options: UpgradeRoomOptions): Promise<{ roomId: string }> {
     const read = this.#read('upgrade()', upgradeSchema, options);
     const { roomId, version } = read;
     return this.#run(read, async (actor) => {
-      return { roomId: await upgradeRoom(actor, roomId, version, this.#options.encryption) };
+      const upgrade = (): Promise<string> => upgradeRoom(actor, roomId, version, this.#options);
+      return { roomId: await this.#upgrades.run(roomId, upgrade, actor.signal, `upgrading ${roomId}`) };
     });
   }
 

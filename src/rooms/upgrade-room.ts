@@ -1,4 +1,6 @@
 import * as v from 'valibot';
+import { delay } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
 import { ownProperty } from '../core/own-property.js';
 import { name, roomId } from '../core/validation.js';
 import { path } from '../http/path.js';
@@ -18,26 +20,31 @@ export const upgradeSchema = callOf<UpgradeRoomOptions>({ roomId, version: name 
 
 const upgradedSchema = v.object({ replacement_room: v.string() });
 
+/** When to look for the new room if the upgrade got no answer, in milliseconds after the failure and between the attempts. */
+const LOOK_DELAYS_MS = [500, 2_000, 5_000];
+
 /**
- * Replaces the room by a new one. A room that was replaced before is not replaced again. Returns the id of the new room.
+ * Replaces the room by a new one. A room that was replaced before is not replaced again, whatever the version of the room
+ * that replaced it. Returns the id of the new room.
  * @see https://spec.matrix.org/v1.16/client-server-api/#post_matrixclientv3roomsroomidupgrade
  */
 export async function upgradeRoom(
   actor: Actor,
   room: string,
   version: string,
-  encryption: SeenEncryption,
+  { encryption, clock }: { readonly encryption: SeenEncryption; readonly clock: Clock },
 ): Promise<string> {
-  const replacement = (await replacementOf(actor, room)) ?? (await upgrade(actor, room, version));
+  const replacement = (await replacementOf(actor, room)) ?? (await upgrade(actor, room, version, clock));
   // The homeserver copies the encryption to the new room. A room that replaces an encrypted one never counts as clear.
   if (await encryption.has(room)) encryption.note([[replacement, ENCRYPTION_CONTENT]]);
   return replacement;
 }
 
-async function upgrade(actor: Actor, room: string, version: string): Promise<string> {
+async function upgrade(actor: Actor, room: string, version: string, clock: Clock): Promise<string> {
+  const operation = `upgrading ${room}`;
   try {
     const upgraded = await actor.request(upgradedSchema, {
-      operation: `upgrading ${room}`,
+      operation,
       roomId: room,
       method: 'POST',
       path: path`/_matrix/client/v3/rooms/${room}/upgrade`,
@@ -45,9 +52,13 @@ async function upgrade(actor: Actor, room: string, version: string): Promise<str
     });
     return upgraded.replacement_room;
   } catch (error) {
-    const found = isAnswerLost(error) ? await replacementOf(actor, room).catch(() => undefined) : undefined;
-    if (found === undefined) throw error;
-    return found;
+    if (!isAnswerLost(error)) throw error;
+    for (const delayMs of LOOK_DELAYS_MS) {
+      await delay(clock, delayMs, actor.signal, operation); // the homeserver may still be making the new room
+      const found = await replacementOf(actor, room).catch(() => undefined);
+      if (found !== undefined) return found;
+    }
+    throw error;
   }
 }
 

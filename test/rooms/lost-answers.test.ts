@@ -82,6 +82,17 @@ describe('the lost answer of another call', () => {
     expect([upgraded.roomId, count('/rooms/{roomId}/upgrade')]).toEqual([replacement, 1]);
   });
 
+  it('is the new room of an upgrade that the homeserver finishes later', async () => {
+    const { fake, rooms, soon, count, alice } = await roomsOnFake();
+    const { roomId } = await rooms.create({ userId: alice });
+    fake.faults.dropAfter({ endpoint: '/rooms/{roomId}/upgrade', times: 1 });
+    const missing = { status: 404, body: { errcode: 'M_NOT_FOUND' } };
+    fake.faults.status({ path: /m\.room\.tombstone/, times: 2 }, missing);
+    const { roomId: replacement } = await soon(rooms.upgrade({ userId: alice, roomId, version: '12' }));
+    const tombstone = await rooms.getState({ userId: alice, roomId, type: 'm.room.tombstone' });
+    expect([replacement, count('/rooms/{roomId}/upgrade')]).toEqual([tombstone.replacement_room, 1]);
+  });
+
   it('is the deletion that runs already', async () => {
     const { fake, rooms, soon, alice } = await roomsOnFake();
     const roomId = fake.createRoom({ creator: alice });

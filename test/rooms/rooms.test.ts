@@ -154,3 +154,32 @@ describe('power levels', () => {
     expect(fake.events(roomId).some(({ stateKey }) => stateKey === bob)).toBe(false);
   });
 });
+
+describe('creators', () => {
+  it('are additional ones only since room version 12', async () => {
+    const { manager, rooms, alice, bob } = await roomsOnFake();
+    const creators: string[][] = [];
+    for (const version of ['11', '12']) {
+      const body = { room_version: version, creation_content: { additional_creators: [bob] }, invite: [bob] };
+      const path = '/_matrix/client/v3/createRoom';
+      const created = await manager.request({ userId: alice, method: 'POST', path, body });
+      const { room_id: roomId } = created as { room_id: string };
+      await rooms.join({ userId: bob, roomId });
+      const { members } = await rooms.members({ userId: alice, roomId });
+      creators.push(members.filter(({ isCreator }) => isCreator).map(({ userId }) => userId));
+    }
+    expect(creators).toEqual([[alice], [alice, bob]]);
+  });
+});
+
+describe('upgrade', () => {
+  it('makes one new room, however many calls ask', async () => {
+    const { rooms, count, alice } = await roomsOnFake();
+    const { roomId } = await rooms.create({ userId: alice });
+    const upgrade = () => rooms.upgrade({ userId: alice, roomId, version: '11' });
+    const [first, second] = await Promise.all([upgrade(), upgrade()]);
+    expect(second).toEqual(first);
+    expect(await rooms.upgrade({ userId: alice, roomId, version: '12' })).toEqual(first);
+    expect(count('/rooms/{roomId}/upgrade')).toBe(1);
+  });
+});
