@@ -96,10 +96,14 @@ export function serverNameOf(userId: string): string {
  * @see https://spec.matrix.org/v1.16/appendices/#room-ids
  */
 export function assertRoomId(roomId: unknown): asserts roomId is string {
-  if (typeof roomId === 'string' && isOpaqueId('!', roomId)) return;
+  if (typeof roomId === 'string' && isRoomId(roomId)) return;
   const hint =
     typeof roomId === 'string' && roomId.startsWith('#') ? ' (resolve a room alias to its room id first)' : '';
   throw invalidOptions(`expected \`roomId\` to be a room id like !abc:example.org, got ${describe(roomId)}${hint}`);
+}
+
+export function isRoomId(text: string): boolean {
+  return isOpaqueId('!', text);
 }
 
 /** Checks a room alias: `#localpart:server`. @see https://spec.matrix.org/v1.16/appendices/#room-aliases */

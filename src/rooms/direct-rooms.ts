@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { invalidOptions, isManagerError, MatrixClientManagerError } from '../core/errors.js';
+import { isRoomId } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { ownProperty } from '../core/own-property.js';
 import type { EventContent } from '../core/raw-event.js';
@@ -210,21 +211,27 @@ export class DirectRooms {
 function directRoomsIn(content: EventContent, otherUserId: string): string[] {
   const rooms = ownProperty(content, otherUserId);
   if (!Array.isArray(rooms)) return [];
-  const roomIds = (rooms as unknown[]).filter((roomId) => typeof roomId === 'string' && roomId.startsWith('!'));
+  const roomIds = (rooms as unknown[]).filter((roomId) => typeof roomId === 'string' && isRoomId(roomId));
   return (roomIds as string[]).slice(-MAX_CANDIDATES).toReversed();
 }
 
 /** Whether both users are in the room or invited, nobody else is, and no other room has replaced it. */
 async function isLive(actor: Actor, roomId: string, otherUserId: string): Promise<boolean> {
   try {
+    // Read first, since a list can name rooms that have very many members.
+    const other = await actor.stateIfAny(roomId, 'm.room.member', otherUserId);
+    if (!isPresent(ownProperty(other, 'membership'))) return false;
     const members = await readMembers(actor, roomId);
-    const present = [...members].filter(([, { membership }]) => membership === 'join' || membership === 'invite');
-    const userIds = new Set(present.map(([user]) => user));
-    if (userIds.size !== 2 || !userIds.has(actor.userId) || !userIds.has(otherUserId)) return false;
+    const isThird = (user: string): boolean => user !== actor.userId && user !== otherUserId;
+    if ([...members].some(([user, { membership }]) => isThird(user) && isPresent(membership))) return false;
     if (members.get(actor.userId)?.membership !== 'join') return false;
     return (await actor.stateIfAny(roomId, 'm.room.tombstone')) === undefined;
   } catch (error) {
     if (isManagerError(error, 'FORBIDDEN', 'NOT_FOUND', 'INVALID_OPTIONS')) return false;
     throw error;
   }
+}
+
+function isPresent(membership: unknown): boolean {
+  return membership === 'join' || membership === 'invite';
 }

@@ -36,6 +36,17 @@ describe('findOrCreateDirect', () => {
     expect((await ask()).created).toBe(true);
   });
 
+  it('asks for no room of a list that is no room id, and for the members of no room without the other user', async () => {
+    const { fake, manager, rooms, count, alice, bob, carol } = await roomsOnFake();
+    const crowd = fake.createRoom({ creator: bob });
+    fake.join(crowd, carol);
+    const content = { [alice]: [`!${'x'.repeat(30_000)}`, '!a b', '!', crowd] };
+    await manager.setAccountData({ userId: bob, type: 'm.direct', content });
+    expect(await rooms.findOrCreateDirect({ userId: alice, otherUserId: bob })).toMatchObject({ created: true });
+    expect(count('/rooms/{roomId}/members')).toBe(0);
+    expect(fake.countRequests(({ path }) => path.startsWith('/_matrix/client/v3/rooms/'))).toBe(1);
+  });
+
   it('makes no room, and changes nothing, if a proxy answers 404 for m.direct', async () => {
     const { fake, rooms, alice, bob, count } = await roomsOnFake();
     const endpoint = '/user/{userId}/account_data/{type}';
