@@ -142,7 +142,8 @@ function aliasName(alias: string, serverName: string): string {
   const suffix = `:${serverName}`;
   const isWhole = alias.startsWith('#') && alias.endsWith(suffix);
   const localpart = isWhole ? alias.slice(1, -suffix.length) : alias;
-  if (localpart !== '' && !/[:\s\0]/.test(localpart) && Buffer.byteLength(`#${localpart}${suffix}`) <= 255)
+  // With a "#" at its start it is an alias without a server; elsewhere a "#" is allowed.
+  if (localpart !== '' && !/^#|[:\s\0]/.test(localpart) && Buffer.byteLength(`#${localpart}${suffix}`) <= 255)
     return localpart;
   throw invalidOptions(`expected \`alias\` to be like #lobby${suffix}, or lobby, got ${describe(alias)}`);
 }

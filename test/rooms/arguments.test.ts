@@ -18,6 +18,7 @@ const invalid: Record<string, (rooms: Rooms) => Promise<unknown>> = {
   'create with another preset': (rooms) => rooms.create({ userId, preset: bad('open') }),
   'create with an alias elsewhere': (rooms) => rooms.create({ userId, alias: '#a:elsewhere.test' }),
   'create with an alias of nothing': (rooms) => rooms.create({ userId, alias: '#:hs.test' }),
+  'create with an alias without a server': (rooms) => rooms.create({ userId, alias: '#lobby' }),
   'create with an alias with a space': (rooms) => rooms.create({ userId, alias: 'a b' }),
   'create with levels that are none': (rooms) => rooms.create({ userId, powerLevels: { users: { [userId]: '100' } } }),
   'create with a level removed': (rooms) => rooms.create({ userId, powerLevels: { ban: null } }),
