@@ -9,6 +9,8 @@ import { durationMs, flag, functionOf, nullAsAbsent, optionsOf, roomId, signal, 
 import { failureClass } from '../http/failure-class.js';
 import type { HttpRequest } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
+import { defaultRetryPolicy, retryDelayMs } from '../http/retry.js';
+import { isAnswerLost } from './room-creation.js';
 
 export interface DeleteRoomOptions extends CallOptions {
   readonly roomId: string;
@@ -101,42 +103,62 @@ export class RoomDeleter {
     return deletion;
   }
 
-  /** Returns the id of the deletion. */
+  /** Returns the id of the deletion. If an answer is lost, looks for the deletion before it asks again. */
   async #start(options: DeleteRoomOptions, until: AbortSignal): Promise<string> {
-    const { roomId: room, block = false, purge = true, forcePurge = false, message } = options;
-    const operation = `deleting ${room}`;
-    try {
-      const started = await this.#options.request(startedSchema, {
-        operation,
-        roomId: room,
-        method: 'DELETE',
-        path: path`/_synapse/admin/v2/rooms/${room}`,
-        body: { block, purge, force_purge: forcePurge, ...(message !== undefined && { message }) },
-        signal: until,
-      });
-      return started.delete_id;
-    } catch (error) {
-      // Synapse refuses a second deletion: by another call, or by an attempt whose answer was lost.
-      if (!isManagerError(error, 'REJECTED') || error.status !== 400) throw error;
-      const running = await this.#runningDeletion(room, until).catch(() => undefined);
-      if (running === undefined) throw error;
-      return running;
+    const { clock } = this.#options;
+    const { roomId: room } = options;
+    const earlier = new Set((await this.#deletionsOf(room, until)).map(({ delete_id: id }) => id));
+    for (let failures = 1; ; failures++) {
+      try {
+        return await this.#request(options, until);
+      } catch (error) {
+        // Synapse refuses a second deletion: by another call, or by an attempt whose answer was lost.
+        const isRefused = isManagerError(error, 'REJECTED') && error.status === 400;
+        if (!isRefused && !isAnswerLost(error)) throw error;
+        if (!isRefused)
+          await delay(clock, retryDelayMs(error, failures, defaultRetryPolicy), until, `deleting ${room}`);
+        const deletions = await this.#deletionsOf(room, until).catch(() => []);
+        // A small room may be gone already. Asked again, Synapse would report a deletion that has removed nobody.
+        const found =
+          deletions.findLast(({ delete_id: id }) => !earlier.has(id)) ?? deletions.find(({ status }) => !isEnd(status));
+        if (found) return found.delete_id;
+        if (isRefused || failures >= defaultRetryPolicy.attempts) throw error;
+      }
     }
   }
 
-  async #runningDeletion(room: string, until: AbortSignal): Promise<string | undefined> {
-    const { results } = await this.#options.request(statusesSchema, {
+  async #request(options: DeleteRoomOptions, until: AbortSignal): Promise<string> {
+    const { roomId: room, block = false, purge = true, forcePurge = false, message } = options;
+    const started = await this.#options.request(startedSchema, {
       operation: `deleting ${room}`,
       roomId: room,
-      method: 'GET',
-      path: path`/_synapse/admin/v2/rooms/${room}/delete_status`,
+      method: 'DELETE',
+      path: path`/_synapse/admin/v2/rooms/${room}`,
+      body: { block, purge, force_purge: forcePurge, ...(message !== undefined && { message }) },
+      repeatable: false,
       signal: until,
     });
-    const statuses = results.flatMap((result) => {
-      const read = v.safeParse(statusSchema, result);
-      return read.success ? [read.output] : [];
-    });
-    return statuses.find(({ status }) => !isEnd(status))?.delete_id;
+    return started.delete_id;
+  }
+
+  /** The room's deletions of the last days, the newest at the end. */
+  async #deletionsOf(room: string, until: AbortSignal): Promise<v.InferOutput<typeof statusSchema>[]> {
+    try {
+      const { results } = await this.#options.request(statusesSchema, {
+        operation: `deleting ${room}`,
+        roomId: room,
+        method: 'GET',
+        path: path`/_synapse/admin/v2/rooms/${room}/delete_status`,
+        signal: until,
+      });
+      return results.flatMap((result) => {
+        const read = v.safeParse(statusSchema, result);
+        return read.success ? [read.output] : [];
+      });
+    } catch (error) {
+      if (isManagerError(error, 'NOT_FOUND')) return [];
+      throw error;
+    }
   }
 
   async #waitForEnd(deleteId: string, options: DeleteRoomOptions, until: AbortSignal): Promise<RoomDeletion> {

@@ -93,13 +93,24 @@ describe('the lost answer of another call', () => {
     expect([replacement, count('/rooms/{roomId}/upgrade')]).toEqual([tombstone.replacement_room, 1]);
   });
 
-  it('is the deletion that runs already', async () => {
-    const { fake, rooms, soon, alice } = await roomsOnFake();
+  it('is the deletion that runs already, or has ended, so that all learn who was removed', async () => {
+    const { fake, rooms, soon, count, alice } = await roomsOnFake();
+    const endpoint = '/_synapse/admin/v2/rooms/{roomId}';
     const roomId = fake.createRoom({ creator: alice });
-    fake.faults.dropAfter({ endpoint: '/_synapse/admin/v2/rooms/{roomId}', times: 1 });
-    const deleted = await soon(rooms.delete({ roomId }).catch((error: unknown) => error));
-    // The clock may have run on so far that the second deletion finds nothing to delete.
-    expect(deleted).toMatchObject({ status: 'complete' });
+    fake.faults.dropAfter({ endpoint, times: 1 });
+    expect(await soon(rooms.delete({ roomId }))).toMatchObject({ status: 'complete', kickedUsers: [alice] });
     expect(await rejection(rooms.getState({ userId: alice, roomId }))).toMatchObject({ code: 'FORBIDDEN' });
+    expect(count(endpoint)).toBe(1);
+  });
+
+  it('is no earlier deletion', async () => {
+    const { fake, rooms, soon, count, alice } = await roomsOnFake();
+    const endpoint = '/_synapse/admin/v2/rooms/{roomId}';
+    const roomId = fake.createRoom({ creator: alice, preset: 'public_chat' });
+    await soon(rooms.delete({ roomId, purge: false }));
+    fake.join(roomId, alice);
+    fake.faults.status({ endpoint, times: 1 }, { status: 502 });
+    expect(await soon(rooms.delete({ roomId }))).toMatchObject({ status: 'complete', kickedUsers: [alice] });
+    expect(count(endpoint)).toBe(3);
   });
 });
