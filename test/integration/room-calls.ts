@@ -156,6 +156,22 @@ export function roomCalls(name: string, homeserver: () => Homeserver): void {
       for (const call of missing) expect(await rejection(call())).toMatchObject({ code: 'NOT_FOUND' });
     });
 
+    it('tell a user who has left nothing that counts', async () => {
+      const { rooms, alice, bob, carol } = await setUp(3);
+      const { roomId } = await rooms.create({ userId: alice, powerLevels: { users: { [bob]: 100 } } });
+      await rooms.ensureMember({ roomId, userIds: [bob, carol], by: alice });
+      const target = { userId: alice, roomId, targetUserId: carol };
+      const byBob = { ...target, userId: bob };
+      await rooms.leave({ userId: bob, roomId });
+      await rooms.leave({ userId: bob, roomId });
+      await rooms.kick(target);
+      expect(await rejection(rooms.invite(byBob))).toMatchObject({ code: 'FORBIDDEN' });
+      const ensured = rooms.ensureMember({ roomId, userId: carol, by: bob });
+      expect(await rejection(ensured)).toMatchObject({ code: 'FORBIDDEN' });
+      await rooms.ban(target);
+      expect(await rejection(rooms.unban(byBob))).toMatchObject({ code: 'FORBIDDEN' });
+    });
+
     it('are knocked on', async () => {
       const { rooms, alice, bob } = await setUp();
       const initialState = [{ type: 'm.room.join_rules', content: { join_rule: 'knock' } }];
@@ -167,6 +183,7 @@ export function roomCalls(name: string, homeserver: () => Homeserver): void {
       expect(members).toMatchObject([{ userId: bob, membership: 'knock' }]);
       await rooms.invite({ userId: alice, roomId, targetUserId: bob });
       await rooms.join({ userId: bob, roomId });
+      expect(await rooms.knock({ userId: bob, roomId })).toEqual({ roomId });
     });
 
     it('show their members page by page', async () => {
