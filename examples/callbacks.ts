@@ -14,9 +14,11 @@ await using manager = new MatrixClientManager({
 
 const alice = await manager.provisionUser({ username: homeserver.username('alice') });
 const bob = await manager.provisionUser({ username: homeserver.username('bob') });
-const { room_id: roomId } = await manager.withClient(alice.userId, (client) =>
-  client.createRoom({ name: 'Callbacks', invite: [bob.userId] }),
-);
+const { roomId } = await manager.rooms.create({
+  userId: alice.userId,
+  name: 'Callbacks',
+  invite: [bob.userId],
+});
 
 // Callbacks may be registered before the client starts; they stay when it stops.
 // 1. Of every room, but neither typing nor receipts. `backlog`: what was there before Bob's very first sync as well,
@@ -64,16 +66,11 @@ const joined = new Promise<void>((resolve) => {
 });
 
 await manager.startClient({ userId: bob.userId });
-await manager.withClient(bob.userId, (client) => client.joinRoom(roomId));
+await manager.rooms.join({ userId: bob.userId, roomId });
 await joined;
 
 const { eventId } = await manager.sendMessage({ userId: alice.userId, roomId, text: 'Hello' });
-await manager.sendMessage({
-  userId: alice.userId,
-  roomId,
-  type: 'm.reaction',
-  content: { 'm.relates_to': { rel_type: 'm.annotation', event_id: eventId, key: '👋' } },
-});
+await manager.sendReaction({ userId: alice.userId, roomId, eventId, key: '👋' });
 await manager.sendMessage({ userId: alice.userId, roomId, text: 'poison' });
 await dead;
 

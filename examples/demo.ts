@@ -34,7 +34,7 @@ async function main(): Promise<void> {
   chapter('Clients: startClient() keeps one live client per user, its callbacks attached before the first sync');
   await goLive(manager, [alice, bob]);
 
-  chapter('A room: withClient() lends the matrix-js-sdk client for whatever the library does not wrap');
+  chapter('A room: manager.rooms makes rooms and changes their members; nobody needs a client for that');
   const stage = { manager, clock, alice, bob, roomId: await openRoom(manager, alice, bob) };
 
   chapter('Messages, typing and receipts: what one user does reaches the callbacks of the other');

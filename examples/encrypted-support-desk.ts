@@ -50,14 +50,8 @@ let roomId = '';
   const atTwo = inbox('agent two');
   await desk.startClient({ userId: one, callbacks: [atOne.callback] });
   await desk.startClient({ userId: two, callbacks: [atTwo.callback] });
-  const created = await desk.withClient(customer, (client) =>
-    client.createRoom({
-      invite: [one, two],
-      initial_state: [{ type: 'm.room.encryption', state_key: '', content: { algorithm: 'm.megolm.v1.aes-sha2' } }],
-    }),
-  );
-  roomId = created.room_id;
-  for (const agent of [one, two]) await desk.withClient(agent, (client) => client.joinRoom(roomId));
+  ({ roomId } = await desk.rooms.create({ userId: customer, invite: [one, two], encrypted: true }));
+  for (const agent of [one, two]) await desk.rooms.join({ userId: agent, roomId });
 
   await desk.sendMessage({ userId: customer, roomId, text: 'My order has not come.' });
   await Promise.all([atOne.has('My order has not come.'), atTwo.has('My order has not come.')]);

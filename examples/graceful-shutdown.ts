@@ -17,7 +17,7 @@ manager.on('clientStopped', ({ userId, reason }) => console.log(`client of ${use
 
 // Something to talk to.
 const { userId } = await manager.provisionUser({ username: homeserver.username('alice') });
-const { room_id: roomId } = await manager.withClient(userId, (client) => client.createRoom({ name: 'Lobby' }));
+const { roomId } = await manager.rooms.create({ userId, name: 'Lobby' });
 
 const server = createServer((request, response) => {
   handle(request, response).catch((error: unknown) => {

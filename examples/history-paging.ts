@@ -11,7 +11,7 @@ await using manager = new MatrixClientManager({
 });
 
 const { userId } = await manager.provisionUser({ username: homeserver.username('alice') });
-const { room_id: roomId } = await manager.withClient(userId, (client) => client.createRoom({ name: 'History' }));
+const { roomId } = await manager.rooms.create({ userId, name: 'History' });
 
 // A page of a live client shows what the client has received; the redaction below is the last thing that will come.
 const caughtUp = new Promise<void>((resolve) => {
@@ -19,14 +19,10 @@ const caughtUp = new Promise<void>((resolve) => {
 });
 
 const ids: string[] = [];
-for (let n = 1; n <= 7; n++) ids.push(await send({ body: `message ${n}` }));
+for (let n = 1; n <= 7; n++) ids.push(await send(`message ${n}`));
 const [first, second] = ids as [string, string];
-await send({
-  body: '* message one',
-  'm.new_content': { msgtype: 'm.text', body: 'message one' },
-  'm.relates_to': { rel_type: 'm.replace', event_id: first },
-});
-await manager.withClient(userId, (client) => client.redactEvent(roomId, second, undefined, { reason: 'a mistake' }));
+await send('message one', first);
+await manager.redact({ userId, roomId, eventId: second, reason: 'a mistake' });
 await caughtUp;
 
 console.log('Page by page, newest first:');
@@ -40,8 +36,8 @@ console.log('Other kinds of events, by `types`:');
 const { messages } = await manager.getRoomMessages({ roomId, userId, types: ['membership', 'm.room.name'] });
 for (const { type, content } of messages) console.log(`  ${type} ${String(content['membership'] ?? content['name'])}`);
 
-async function send(content: Record<string, unknown>): Promise<string> {
-  const { eventId } = await manager.sendMessage({ userId, roomId, content: { msgtype: 'm.text', ...content } });
+async function send(text: string, edits?: string): Promise<string> {
+  const { eventId } = await manager.sendMessage({ userId, roomId, text, edits });
   return eventId;
 }
 

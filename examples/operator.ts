@@ -42,10 +42,8 @@ let seen = 0;
 for (const { userId } of [alice, bob]) {
   await manager.startClient({ userId, callbacks: [(event) => void (event.type === 'message' && seen++)] });
 }
-const { room_id: roomId } = await manager.withClient(alice.userId, (client) =>
-  client.createRoom({ invite: [bob.userId] }),
-);
-await manager.withClient(bob.userId, (client) => client.joinRoom(roomId));
+const { roomId } = await manager.rooms.create({ userId: alice.userId, invite: [bob.userId] });
+await manager.rooms.join({ userId: bob.userId, roomId });
 
 let sent = 0;
 async function talk(): Promise<void> {

@@ -23,11 +23,9 @@ await manager.startClient({
   ],
 });
 
-// Rooms are the matrix-js-sdk client's business; withClient() lends it, and starts it if needed.
-const { room_id: roomId } = await manager.withClient(alice.userId, (client) =>
-  client.createRoom({ name: 'Greetings', invite: [bob.userId] }),
-);
-await manager.withClient(bob.userId, (client) => client.joinRoom(roomId));
+// A room. Alice needs no client for that.
+const { roomId } = await manager.rooms.create({ userId: alice.userId, name: 'Greetings', invite: [bob.userId] });
+await manager.rooms.join({ userId: bob.userId, roomId });
 
 await manager.sendMessage({ userId: alice.userId, roomId, text: 'Hello Bob!' });
 await received.promise;

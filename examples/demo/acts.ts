@@ -18,14 +18,11 @@ export async function goLive(manager: MatrixClientManager, players: readonly Pla
   }
 }
 
-/** Rooms are made with the matrix-js-sdk client itself, which `withClient` lends. */
 export async function openRoom(manager: MatrixClientManager, alice: Player, bob: Player): Promise<string> {
-  const { room_id: roomId } = await manager.withClient(alice.userId, (client) =>
-    client.createRoom({ name: 'Demo', invite: [bob.userId] }),
-  );
+  const { roomId } = await manager.rooms.create({ userId: alice.userId, name: 'Demo', invite: [bob.userId] });
   const invite = await bob.inbox.take('invite', (event) => event.roomId === roomId);
   say(`Bob's callback: an invitation by ${invite.sender} to "${invite.roomName}"`);
-  await manager.withClient(bob.userId, (client) => client.joinRoom(roomId));
+  await manager.rooms.join({ userId: bob.userId, roomId });
   await alice.inbox.take('membership', ({ stateKey, membership }) => stateKey === bob.userId && membership === 'join');
   say("Alice's callback: Bob has joined");
   return roomId;
