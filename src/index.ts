@@ -18,7 +18,7 @@ export type {
 } from './account-data/account-data-options.js';
 export type { IgnoreUsersOptions } from './account-data/ignored-users.js';
 export type { ResetIdentityOptions } from './encryption/identity/identity-options.js';
-export type { SendReadReceiptOptions } from './ephemeral/receipt-sender.js';
+export type { MarkReadOptions, SendReadReceiptOptions } from './ephemeral/receipt-sender.js';
 export type { SendTypingOptions } from './ephemeral/typing-notifier.js';
 export type { DownloadFileOptions, OutgoingFile, SendFileOptions, UploadFileOptions } from './files/file-options.js';
 export type { ForgetUserOptions } from './manager/forget-user.js';

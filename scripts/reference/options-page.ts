@@ -35,6 +35,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ListSendsOptions: '`manager.listSends(options)`',
     SendTypingOptions: '`manager.sendTyping(options)`',
     SendReadReceiptOptions: '`manager.sendReadReceipt(options)`',
+    MarkReadOptions: '`manager.markRead(options)`',
     SendFileOptions: '`manager.sendFile(options)`',
     OutgoingFile: 'The option `file` of `manager.sendFile()`',
     DownloadFileOptions: '`manager.downloadFile(options)`',

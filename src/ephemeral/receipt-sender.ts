@@ -24,6 +24,20 @@ export const sendReadReceiptSchema = optionsOf<SendReadReceiptOptions>({
   signal: v.optional(signal),
 });
 
+export interface MarkReadOptions extends SendReadReceiptOptions {
+  /** Whether to move the fully read marker too, which only the user's own clients see. @default false */
+  readonly fully?: boolean | undefined;
+}
+
+export const markReadSchema = optionsOf<MarkReadOptions>({
+  userId,
+  roomId,
+  eventId,
+  private: v.optional(flag),
+  fully: v.optional(flag),
+  signal: v.optional(signal),
+});
+
 /** Number of last receipts kept, by user, room and receipt type. Without the last one, a repeated receipt is sent again. */
 const MAX_SENT = 10_000;
 
@@ -40,7 +54,8 @@ export interface ReceiptCaller {
 }
 
 /**
- * Sends public and private read receipts, which only move forward. Other users do not see a private one.
+ * Sends public and private read receipts and fully read markers, which only move forward. Other users do not see a private
+ * receipt, nor a marker.
  * @see https://spec.matrix.org/v1.16/client-server-api/#post_matrixclientv3roomsroomidreceiptreceipttypeeventid
  */
 export class ReceiptSender {
@@ -55,12 +70,30 @@ export class ReceiptSender {
   }
 
   async send(
+    caller: ReceiptCaller,
+    { private: isPrivate = false, ...receipt }: Omit<SendReadReceiptOptions, 'userId' | 'signal'>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#move(caller, isPrivate ? 'm.read.private' : 'm.read', receipt, signal);
+  }
+
+  /** Sends a receipt, and with `fully` the marker after it. */
+  async markRead(
+    caller: ReceiptCaller,
+    { fully = false, ...receipt }: Omit<MarkReadOptions, 'userId' | 'signal'>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.send(caller, receipt, signal);
+    if (fully) await this.#move(caller, 'm.fully_read', receipt, signal);
+  }
+
+  async #move(
     { session, userSession }: ReceiptCaller,
-    { roomId, eventId, private: isPrivate = false }: Omit<SendReadReceiptOptions, 'userId' | 'signal'>,
+    type: 'm.read' | 'm.read.private' | 'm.fully_read',
+    { roomId, eventId }: Pick<SendReadReceiptOptions, 'roomId' | 'eventId'>,
     signal: AbortSignal,
   ): Promise<void> {
     const { userId } = session;
-    const type = isPrivate ? 'm.read.private' : 'm.read';
     const key = `${type} ${roomId} ${userId}`;
     const operation = `sending a read receipt to ${roomId}`;
     const sendInTurn = async (): Promise<void> => {

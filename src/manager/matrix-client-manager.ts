@@ -28,8 +28,8 @@ import type { SentMessage } from '../core/withheld-keys.js';
 import type { EncryptionStatus, UserVerification } from '../encryption/encryption-status.js';
 import { resetIdentitySchema } from '../encryption/identity/identity-options.js';
 import type { ResetIdentityOptions } from '../encryption/identity/identity-options.js';
-import { sendReadReceiptSchema } from '../ephemeral/receipt-sender.js';
-import type { SendReadReceiptOptions } from '../ephemeral/receipt-sender.js';
+import { markReadSchema, sendReadReceiptSchema } from '../ephemeral/receipt-sender.js';
+import type { MarkReadOptions, SendReadReceiptOptions } from '../ephemeral/receipt-sender.js';
 import { sendTypingSchema } from '../ephemeral/typing-notifier.js';
 import type { SendTypingOptions } from '../ephemeral/typing-notifier.js';
 import type { DownloadedFile, SentFile } from '../files/attachments.js';
@@ -365,6 +365,16 @@ export class MatrixClientManager implements AsyncDisposable {
     const read = this.#read('sendReadReceipt()', sendReadReceiptSchema, options);
     const { calls, receipts } = this.#parts;
     await calls.runAs(read.userId, (caller, signal) => receipts.send(caller, read, signal), read.signal);
+  }
+
+  /**
+   * Marks the room as read up to the event: sends a read receipt, and with `fully` moves the fully read marker too. Neither
+   * moves backwards. Starts no client, unlike {@link sendReadReceipt} for a user with callbacks.
+   */
+  async markRead(options: MarkReadOptions): Promise<void> {
+    const read = this.#read('markRead()', markReadSchema, options);
+    const { calls, receipts } = this.#parts;
+    await calls.readAs(read.userId, (caller, signal) => receipts.markRead(caller, read, signal), read.signal);
   }
 
   /**

@@ -22,7 +22,7 @@ export interface DeleteRoomOptions extends CallOptions {
   readonly forcePurge?: boolean | undefined;
   /** The reason, which the homeserver may show to the members. @default none */
   readonly message?: string | undefined;
-  /** How long to wait for the end of the deletion, in milliseconds. @default 600,000 */
+  /** How long to wait for the end of the deletion, in milliseconds. @default 600_000 */
   readonly timeoutMs?: number | undefined;
   /** Called when the homeserver has told how far it is. Its errors are logged. @default none */
   readonly onProgress?: ((progress: RoomDeletion) => void) | undefined;

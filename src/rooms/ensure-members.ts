@@ -19,7 +19,7 @@ interface CommonOptions extends CallOptions {
   /**
    * How long the whole call may take, in milliseconds. Homeservers limit the invitations of a user, Synapse by default to
    * 0.3 per second. Users who are not in the room by then have failed with `TIMEOUT`.
-   * @default 3,600,000
+   * @default 3_600_000
    */
   readonly timeoutMs?: number | undefined;
 }

@@ -14,7 +14,7 @@ export interface RoomMembersOptions extends RoomCallOptions {
   readonly roomId: string;
   /** Which members are listed. @default 'join' */
   readonly membership?: 'join' | 'invite' | 'knock' | 'leave' | 'ban' | undefined;
-  /** How many members at most, 1 to 10,000. @default 1,000 */
+  /** How many members at most, 1 to 10,000. @default 1_000 */
   readonly limit?: number | undefined;
   /** The `next` of the previous page. @default the first page */
   readonly from?: string | undefined;

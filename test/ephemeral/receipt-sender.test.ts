@@ -40,6 +40,23 @@ describe('a read receipt', () => {
     expect(asked[0]).toMatchObject({ priority: 'typing', repeatable: true, userId: alice, roomId: room });
   });
 
+  it('can be followed by the fully read marker, which moves by itself', async () => {
+    const { http, requests, session } = httpOnScript(Array.from({ length: 9 }, () => () => json({})));
+    const receipts = new ReceiptSender(http);
+    const mark = (eventId: string, fully?: boolean): Promise<void> =>
+      receipts.markRead({ session, userSession }, { roomId: room, eventId, fully }, new AbortController().signal);
+    await mark('$2');
+    await mark('$1', true);
+    await mark('$1', true);
+    await mark('$3', true);
+    expect(requests.map(({ url }) => url.split('/').slice(-2).join(' '))).toEqual([
+      'm.read %242',
+      'm.fully_read %241',
+      'm.read %243',
+      'm.fully_read %243',
+    ]);
+  });
+
   it('moves forward only', async () => {
     const { send, requests } = setUp();
     for (const eventId of ['$2', '$1', '$2', '$3', '$2']) await send(eventId);

@@ -93,6 +93,23 @@ export function personalData(name: string, homeserver: () => Homeserver): void {
       expect([...(await manager.getTags({ userId, roomId })).keys()]).toEqual(['m.favourite']);
     });
 
+    it('a room is marked as read, and as fully read, without a client', async () => {
+      const manager = makeManager();
+      const users = await provision(manager, 2);
+      const [alice = '', bob = ''] = users;
+      const roomId = await room(manager, users);
+      const { eventId } = await manager.sendMessage({ userId: bob, roomId, text: 'read this' });
+      manager.addCallback(alice, () => {});
+      await manager.markRead({ userId: alice, roomId, eventId, fully: true });
+      expect(await manager.getAccountData({ userId: alice, roomId, type: 'm.fully_read' })).toEqual({
+        event_id: eventId,
+      });
+      expect(manager.listClients()).toEqual([]);
+      const stranger = (await provision(manager, 1))[0] ?? '';
+      const unread = manager.markRead({ userId: stranger, roomId, eventId, fully: true });
+      expect((await rejection(unread)).code).toBe('FORBIDDEN');
+    });
+
     it.each(['without a client', 'with a live client'])(
       'messages of ignored users reach neither callbacks nor pages, %s',
       async (kind) => {
