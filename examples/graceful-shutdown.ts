@@ -18,6 +18,7 @@ manager.on('clientStopped', ({ userId, reason }) => console.log(`client of ${use
 // Something to talk to.
 const { userId } = await manager.provisionUser({ username: homeserver.username('alice') });
 const { roomId } = await manager.rooms.create({ userId, name: 'Lobby' });
+await manager.startClient({ userId });
 
 const server = createServer((request, response) => {
   handle(request, response).catch((error: unknown) => {
