@@ -42,6 +42,21 @@ export class AccountData {
     return this.#request(contentSchema, session, options.roomId, request, signal);
   }
 
+  /** Like {@link get}; undefined if there is no content. */
+  async getIfPresent(
+    session: Session,
+    options: Pick<GetAccountDataOptions, 'type' | 'roomId'>,
+    signal: AbortSignal,
+  ): Promise<EventContent | undefined> {
+    try {
+      return await this.get(session, options, signal);
+    } catch (error) {
+      // Another 404, such as that of a proxy, does not say that there is no content.
+      if (isManagerError(error, 'NOT_FOUND') && error.errcode === 'M_NOT_FOUND') return undefined;
+      throw error;
+    }
+  }
+
   /**
    * Replaces the content by what `change` makes of it; `undefined` leaves it as it is. `change` gets undefined if there is
    * no content. Runs alone: other changes of the same content wait.
@@ -53,7 +68,7 @@ export class AccountData {
     signal: AbortSignal,
   ): Promise<void> {
     const changeInTurn = async (): Promise<void> => {
-      const changed = change(await this.#getIfPresent(session, options, signal));
+      const changed = change(await this.getIfPresent(session, options, signal));
       if (changed !== undefined) await this.#put(session, { ...options, content: changed }, signal);
     };
     await this.#queue.run(queueKey(session, options), changeInTurn, signal, 'changing account data');
@@ -107,20 +122,6 @@ export class AccountData {
       path: tagPath(session, roomId, tag),
     } as const;
     await this.#request(v.unknown(), session, roomId, request, signal);
-  }
-
-  async #getIfPresent(
-    session: Session,
-    options: Pick<GetAccountDataOptions, 'type' | 'roomId'>,
-    signal: AbortSignal,
-  ): Promise<EventContent | undefined> {
-    try {
-      return await this.get(session, options, signal);
-    } catch (error) {
-      // Another 404, such as that of a proxy, does not say that there is no content.
-      if (isManagerError(error, 'NOT_FOUND') && error.errcode === 'M_NOT_FOUND') return undefined;
-      throw error;
-    }
   }
 
   #request<Schema extends v.GenericSchema>(

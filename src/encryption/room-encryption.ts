@@ -15,8 +15,6 @@ export interface RoomEncryption {
   readonly unsupported?: string;
 }
 
-/** Events of these types are never encrypted: the homeserver has to read them. */
-export const unencryptedTypes: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
 /** The only algorithm that rooms use. */
 const MEGOLM = 'm.megolm.v1.aes-sha2';
 /** The rotation of a room whose event does not state one. @see https://spec.matrix.org/v1.16/client-server-api/#mroomencryption */

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { assertStillClear, BecameEncrypted } from '../core/became-encrypted.js';
 import { isManagerError, MatrixClientManagerError } from '../core/errors.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
+import { parseMxcUri } from '../core/mxc-uri.js';
 import type { EventContent } from '../core/raw-event.js';
 import type { SentMessage } from '../core/withheld-keys.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
@@ -72,8 +73,6 @@ const OCTET_STREAM = 'application/octet-stream';
 /** Minor version of the specification (v1.11) that has authenticated media, and the flag of homeservers before it. */
 const AUTHENTICATED_MEDIA_MINOR = 11;
 const AUTHENTICATED_MEDIA_FLAG = 'org.matrix.msc3916.stable';
-/** A server name of `.` or `..` is not matched, because it would change the path of the request. */
-const MXC = /^mxc:\/\/(?!\.{1,2}\/)([\w.:[\]-]+)\/([\w-]+)$/;
 
 /** Sends messages with files, and downloads the files of messages; encrypts files for encrypted rooms. */
 export class Attachments<Caller extends { readonly session: Session }> {
@@ -188,9 +187,9 @@ export class Attachments<Caller extends { readonly session: Session }> {
     if (!parsed.success) throw damagedFile('the content of the message does not describe a file');
     const { body: caption, filename, url, file, info } = parsed.output;
     const encryptedFile = file === undefined || file === null ? undefined : readEncryptedFile(file);
-    const [, server, mediaId] = MXC.exec(encryptedFile?.url ?? url ?? '') ?? [];
-    if (server === undefined || mediaId === undefined)
-      throw damagedFile('the content of the message has no valid mxc:// URI');
+    const uri = parseMxcUri(encryptedFile?.url ?? url ?? '');
+    if (!uri) throw damagedFile('the content of the message has no valid mxc:// URI');
+    const { server, mediaId } = uri;
     const response = await this.#media.request({
       operation: `downloading a file${roomId === undefined ? '' : ` of ${roomId}`}`,
       userId: session.userId,

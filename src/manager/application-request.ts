@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { invalidOptions } from '../core/errors.js';
+import { mayBeSentClear } from '../core/unencrypted-types.js';
 import type { EncryptedRooms } from '../encryption/encrypted-rooms.js';
-import { unencryptedTypes } from '../encryption/room-encryption.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { CheckedRequest } from './request-options.js';
 import type { SynapseAdminHttp } from '../provisioning/synapse-admin-http.js';
@@ -38,7 +38,7 @@ export function sendApplicationRequest(parts: ApplicationRequestParts, checked: 
 /** Throws for a message in the clear to a room that was seen encrypted. */
 async function assertMayBeClear(rooms: Pick<EncryptedRooms, 'has'>, { path, template }: CheckedRequest): Promise<void> {
   const [, roomId = '', type = ''] = (SEND.exec(path) ?? []).map((part) => decodeURIComponent(part));
-  if (roomId === '' || type === 'm.room.encrypted' || unencryptedTypes.has(type)) return;
+  if (roomId === '' || mayBeSentClear(type)) return;
   if (!(await rooms.has(roomId))) return;
   const message = `${template} would send to ${roomId} in the clear, and the room is encrypted: use sendMessage()`;
   throw invalidOptions(message, { roomId });

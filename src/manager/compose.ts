@@ -9,7 +9,6 @@ import type { KeyStore } from '../core/ports/key-store.js';
 import { EncryptedRooms } from '../encryption/encrypted-rooms.js';
 import type { EncryptionSettings } from '../encryption/encryption-options.js';
 import type { IdentityChange } from '../encryption/identity/identity-change.js';
-import { unencryptedTypes } from '../encryption/room-encryption.js';
 import { ReceiptSender } from '../ephemeral/receipt-sender.js';
 import { TypingNotifier } from '../ephemeral/typing-notifier.js';
 import { AccountData } from '../account-data/account-data.js';
@@ -159,7 +158,6 @@ export function compose(options: MatrixClientManagerOptions) {
     http,
     users: calls,
     hasEncryption: (userId) => encryption?.isFor(userId) ?? false,
-    encrypts: (type) => !unencryptedTypes.has(type),
     encryptedRooms,
     onSent: (session, roomId) => typing.end(session, roomId),
   });

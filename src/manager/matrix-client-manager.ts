@@ -393,7 +393,7 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /**
    * The display name and avatar of a user, as `userId` may see them. Kept in memory for `maxAgeMs`; a change by this
-   * manager is seen at once. Throws `NOT_FOUND` if there is no such user, or neither name nor avatar.
+   * manager's own calls is seen at once, one by `request()` is not. Throws `NOT_FOUND` if there is no such user, or neither name nor avatar.
    */
   async getProfile(options: GetProfileOptions): Promise<Profile> {
     const read = this.#read('getProfile()', getProfileSchema, options);

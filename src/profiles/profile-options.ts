@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import type { CallOptions } from '../core/call-options.js';
+import { parseMxcUri } from '../core/mxc-uri.js';
 import { checkedAs, durationMs, optionsOf, shown, signal, text, userId } from '../core/validation.js';
 
 /** What other users see of a user. */
@@ -45,10 +46,9 @@ export interface SetAvatarOptions extends CallOptions {
   readonly avatarUrl: string | null;
 }
 
-/** @see https://spec.matrix.org/v1.16/client-server-api/#matrix-content-mxc-uris */
 const mxcUriOrNull = checkedAs<string | null>(
   'an mxc:// URI, or null for no avatar',
-  (value) => value === null || (typeof value === 'string' && /^mxc:\/\/[\w.:[\]-]+\/[\w-]+$/.test(value)),
+  (value) => value === null || (typeof value === 'string' && parseMxcUri(value) !== undefined),
   shown,
 );
 

@@ -37,7 +37,8 @@ export interface DirectRoom {
 
 /** Account data of users. */
 export interface DirectLists {
-  get(session: Session, of: { readonly type: string }, signal: AbortSignal): Promise<EventContent>;
+  /** Undefined if there is no content. */
+  getIfPresent(session: Session, of: { readonly type: string }, signal: AbortSignal): Promise<EventContent | undefined>;
   /** Makes the change alone. `change` gets undefined if there is no content, and returns undefined to change nothing. */
   update(
     session: Session,
@@ -186,13 +187,7 @@ export class DirectRooms {
   }
 
   async #readDirect({ session, signal }: Actor): Promise<EventContent> {
-    try {
-      return await this.#options.accountData.get(session, { type: DIRECT }, signal);
-    } catch (error) {
-      // Another 404, such as that of a proxy, does not say that there is no list.
-      if (isManagerError(error, 'NOT_FOUND') && error.errcode === 'M_NOT_FOUND') return {};
-      throw error;
-    }
+    return (await this.#options.accountData.getIfPresent(session, { type: DIRECT }, signal)) ?? {};
   }
 
   /** Adds the room to the user's `m.direct`, if it is not in there. */

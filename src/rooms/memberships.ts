@@ -109,7 +109,7 @@ export async function changeMembership(
   } catch (error) {
     if (!isManagerError(error, 'FORBIDDEN', 'REJECTED')) throw error;
     const isDone = await isAlreadySo(actor, action, room, target).catch(
-      // Who was never in the room may not read it, and has nothing to leave.
+      // A user who was never in the room may not read it, and has nothing to leave.
       (unread: unknown) => endpoint === 'leave' && error.code === 'FORBIDDEN' && isManagerError(unread, 'FORBIDDEN'),
     );
     throwIfAborted(actor.signal, operation);

@@ -9,7 +9,7 @@ import type { HomeserverHttp, HttpRequest } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
 
-/** Who makes a call of `manager.rooms`: either `userId` or `actor`. */
+/** The user who makes a call of `manager.rooms`: either `userId` or `actor`. */
 export interface RoomCallOptions extends CallOptions {
   /** The user who acts. */
   readonly userId?: string | undefined;

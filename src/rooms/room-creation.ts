@@ -16,8 +16,8 @@ import type { Actor } from './room-calls.js';
 const roomSchema = v.object({ room_id: v.pipe(v.string(), v.startsWith('!')) });
 const joinedSchema = v.object({ joined_rooms: v.array(v.unknown()) });
 
-/** When to look for a room whose creation got no answer, in milliseconds after the failure and between the attempts. */
-const LOOK_DELAYS_MS = [500, 2_000, 5_000];
+/** When to look for a new room whose request got no answer, in milliseconds after the failure and between the attempts. */
+export const LOOK_DELAYS_MS = [500, 2_000, 5_000];
 /** How long to look at most. */
 const MAX_LOOK_MS = 60_000;
 /** The most rooms of a user that are looked through. */

@@ -7,7 +7,7 @@ import { path } from '../http/path.js';
 import type { SeenEncryption } from './encryption-state.js';
 import { ENCRYPTION_CONTENT } from './encryption-state.js';
 import { callOf } from './room-calls.js';
-import { isAnswerLost } from './room-creation.js';
+import { isAnswerLost, LOOK_DELAYS_MS } from './room-creation.js';
 import type { Actor, RoomCallOptions } from './room-calls.js';
 
 export interface UpgradeRoomOptions extends RoomCallOptions {
@@ -19,9 +19,6 @@ export interface UpgradeRoomOptions extends RoomCallOptions {
 export const upgradeSchema = callOf<UpgradeRoomOptions>({ roomId, version: name });
 
 const upgradedSchema = v.object({ replacement_room: v.string() });
-
-/** When to look for the new room if the upgrade got no answer, in milliseconds after the failure and between the attempts. */
-const LOOK_DELAYS_MS = [500, 2_000, 5_000];
 
 /**
  * Replaces the room by a new one. A room that was replaced before is not replaced again, whatever the version of the room

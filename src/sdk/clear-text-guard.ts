@@ -3,7 +3,7 @@ import { MatrixClientManagerError } from '../core/errors.js';
 import { isObject } from '../core/raw-event.js';
 import type { EventContent } from '../core/raw-event.js';
 import { isVerification } from '../core/verification-events.js';
-import { unencryptedTypes } from '../encryption/room-encryption.js';
+import { mayBeSentClear } from '../core/unencrypted-types.js';
 
 export interface ClearTextGuardOptions {
   readonly userId: string;
@@ -22,7 +22,7 @@ const SEND_PATH = /\/rooms\/([^/]+)\/send\/([^/]+)\//;
 export function refuseClearText(client: MatrixClient, options: ClearTextGuardOptions): void {
   const { userId, hasEncryption, isKnownEncrypted } = options;
   const check = async (roomId: string, type: string): Promise<void> => {
-    if (type === 'm.room.encrypted' || unencryptedTypes.has(type) || !(await isKnownEncrypted(roomId))) return;
+    if (mayBeSentClear(type) || !(await isKnownEncrypted(roomId))) return;
     const [code, why] = hasEncryption
       ? (['ENCRYPTION_FAILED', 'and the SDK did not encrypt the event'] as const)
       : (['ENCRYPTION_UNAVAILABLE', `and encryption is not enabled for ${userId}`] as const);

@@ -2,6 +2,7 @@ import { invalidOptions } from '../core/errors.js';
 import { toContentPart } from '../core/content-part.js';
 import { describe, isEventId } from '../core/ids.js';
 import type { EventContent } from '../core/raw-event.js';
+import { isEncryptedType } from '../core/unencrypted-types.js';
 import { hasRelations, withRelations } from './message-relations.js';
 import type { MessageRelations } from './message-relations.js';
 
@@ -15,9 +16,6 @@ export interface MessageBody {
   readonly content?: EventContent | undefined;
 }
 
-/** Events of these types are not encrypted, so a text in them would be readable to the homeserver. */
-const NOT_ENCRYPTED: ReadonlySet<string> = new Set(['m.reaction', 'm.room.redaction']);
-
 /**
  * The event content to send, copied from the caller's. Throws `INVALID_OPTIONS` for a content that no homeserver
  * accepts. The types of `text` and `html` are checked by the schema of sendMessage().
@@ -30,7 +28,7 @@ export function toContent(
   if ((text === undefined) === (content === undefined)) {
     throw invalidOptions('expected either `text` or `content`, got ' + (text === undefined ? 'neither' : 'both'));
   }
-  if (text !== undefined && NOT_ENCRYPTED.has(type)) {
+  if (text !== undefined && !isEncryptedType(type)) {
     throw invalidOptions(`expected \`content\` with the type ${type}, which is never encrypted, got \`text\``);
   }
   if (html !== undefined && text === undefined) throw invalidOptions('expected `text`, the plain form, beside `html`');

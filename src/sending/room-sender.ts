@@ -1,6 +1,7 @@
 import { assertStillClear, BecameEncrypted } from '../core/became-encrypted.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { EventContent } from '../core/raw-event.js';
+import { isEncryptedType } from '../core/unencrypted-types.js';
 import type { SentMessage } from '../core/withheld-keys.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
@@ -54,8 +55,6 @@ export interface RoomSenderOptions {
   readonly http: HomeserverHttp;
   readonly users: SendingUsers;
   readonly hasEncryption: (userId: string) => boolean;
-  /** Whether events of this type are encrypted in an encrypted room. The homeserver has to read some, such as reactions. */
-  readonly encrypts: (type: string) => boolean;
   readonly encryptedRooms: SeenRooms;
   /** Called after each message, but not after a reaction or redaction. */
   readonly onSent: (session: Session, roomId: string) => Promise<void>;
@@ -71,18 +70,18 @@ export class RoomSender {
 
   /** Makes one attempt to send a message as its user. */
   async send(outgoing: OutgoingMessage): Promise<SentMessage> {
-    const { encrypts, users, onSent } = this.#options;
+    const { users, onSent } = this.#options;
     const { userId, roomId, signal } = outgoing;
     const sendAs = async (caller: SendingCaller): Promise<SentMessage> => {
       const isEncrypted =
         outgoing.isFileEncrypted === true ||
-        (encrypts(outgoing.type) && (await this.isEncrypted(caller, roomId, signal)));
+        (isEncryptedType(outgoing.type) && (await this.isEncrypted(caller, roomId, signal)));
       if (isEncrypted && outgoing.isFileEncrypted === false) throw new UnencryptedFileError(outgoing);
       const sent = await (isEncrypted
         ? this.#sendToEncryptedRoom(caller, outgoing)
         : this.#sendClear(caller, outgoing));
       caller.userSession?.timelines.noteSent(roomId, sent.eventId);
-      if (encrypts(outgoing.type)) await onSent(caller.session, roomId);
+      if (isEncryptedType(outgoing.type)) await onSent(caller.session, roomId);
       return sent;
     };
     return users.runAs(userId, sendAs, signal);
@@ -119,11 +118,11 @@ export class RoomSender {
    * encrypted meanwhile, no further attempt is made in the clear, and the message is sent encrypted.
    */
   async #sendClear(caller: SendingCaller, outgoing: OutgoingMessage): Promise<SentMessage> {
-    const { http, encrypts, hasEncryption, encryptedRooms } = this.#options;
+    const { http, hasEncryption, encryptedRooms } = this.#options;
     const { userId, roomId } = outgoing;
     try {
       const isClear = (): Promise<void> => assertStillClear(encryptedRooms.has(roomId));
-      return await sendEvent(http, caller.session, outgoing, encrypts(outgoing.type) ? isClear : undefined);
+      return await sendEvent(http, caller.session, outgoing, isEncryptedType(outgoing.type) ? isClear : undefined);
     } catch (error) {
       if (!(error instanceof BecameEncrypted)) throw error;
       if (!hasEncryption(userId))

@@ -62,7 +62,6 @@ function setUp({ answers, hasEncryption = true, client = {}, isRunning = false, 
       },
     },
     hasEncryption: () => hasEncryption,
-    encrypts: (type) => type === 'm.room.message',
     encryptedRooms: {
       has: async () => {
         if (wasSeen instanceof Error) throw wasSeen;
