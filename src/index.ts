@@ -45,6 +45,7 @@ export type { DeadLetter } from './manager/dead-letters.js';
 // Errors
 export { errorCodes, isManagerError, MatrixClientManagerError } from './core/errors.js';
 export type { ErrorCode, ErrorContext } from './core/errors.js';
+export { httpStatus } from './core/http-status.js';
 
 // Accounts
 export { SynapseAdminProvisioner } from './provisioning/synapse-admin-provisioner.js';

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import ts from 'typescript';
+import type { ErrorCode } from '../../src/core/errors.js';
 
 export interface ErrorCodeDoc {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly happened: string;
   readonly remedy: string;
 }
@@ -36,5 +37,5 @@ function docOf(node: ts.StringLiteral, text: string): ErrorCodeDoc {
   if (!happened || !remedy) {
     throw new Error(`expected the comment of ${node.text} to be "what happened. Remedy: what to do", got ${comment}`);
   }
-  return { code: node.text, happened, remedy: `${remedy[0]?.toUpperCase()}${remedy.slice(1)}` };
+  return { code: node.text as ErrorCode, happened, remedy: `${remedy[0]?.toUpperCase()}${remedy.slice(1)}` };
 }
