@@ -34,7 +34,8 @@ export class Device {
   readonly secrets: Secrets[] = [];
   /** What it was doing when it was killed, once for each kill and phase. */
   readonly killedIn: Phase[] = [];
-  replaced = 0;
+  /** Why its device was replaced, for each time. */
+  readonly replaced: string[] = [];
   ready = false;
   kills = 0;
   readonly #spec: Omit<WorkerSpec, 'life'>;
@@ -155,6 +156,6 @@ export class Device {
     if (line.kind === 'live') this.lives.push(line);
     if (line.kind === 'ready') this.ready = true;
     if (line.kind === 'secrets') this.secrets.push(line.secrets);
-    if (line.kind === 'replaced') this.replaced++;
+    if (line.kind === 'replaced') this.replaced.push(line.code);
   }
 }

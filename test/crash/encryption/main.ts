@@ -1,6 +1,5 @@
 /** `npm run crash:encryption -- --rounds 200 [--synapse] [--seed N]`: kills devices with encryption; see encrypted-run.ts. */
 import { randomInt } from 'node:crypto';
-import { appendFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { fakeHomeserver, synapse } from '../homeserver.js';
 import { encryptedRun } from './encrypted-run.js';
@@ -17,18 +16,10 @@ const { values } = parseArgs({
     synapse: { type: 'boolean', default: false },
     /** Even ones give users an identity. */
     seed: { type: 'string' },
-    /** A file that gets every line of every worker. */
-    log: { type: 'string' },
   },
 });
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
-const { log: logPath } = values;
-const begunAt = performance.now();
-const log =
-  logPath === undefined
-    ? undefined
-    : (line: string): void => appendFileSync(logPath, `${Math.round(performance.now() - begunAt)} ${line}\n`);
 const homeserver = await (values.synapse ? synapse() : fakeHomeserver());
 const results: EncryptedResult[] = [];
 let stuck = 0;
@@ -39,7 +30,7 @@ try {
     const identities = seed % 2 === 0;
     print(`--seed ${seed} --rounds ${rounds}${values.synapse ? ' --synapse' : ''}${identities ? ' (identities)' : ''}`);
     try {
-      const result = await encryptedRun(homeserver, { seed, rounds, identities, log });
+      const result = await encryptedRun(homeserver, { seed, rounds, identities });
       results.push(result);
       for (const line of summaryOf(result)) print(`  ${line}`);
     } catch (error) {
@@ -56,7 +47,8 @@ const violations = sum((result) => result.violations.length);
 print(
   `${results.length} runs, ${stuck} stuck: ${violations} violations, ${sum(({ kills }) => kills)} kills, ` +
     `${sum(({ messages }) => messages)} messages in ${sum(({ sessions }) => sessions)} sessions, ` +
-    `${sum(({ restored }) => restored)} read by new devices from the backup`,
+    `${sum(({ restored }) => restored)} read by new devices from the backup, ` +
+    `${sum(({ keysAfterDeadline }) => keysAfterDeadline)} delivered before their key came`,
 );
 print(`killed in: ${JSON.stringify(countPhases(results.flatMap(({ killedIn }) => killedIn)))}`);
 process.exitCode = violations + stuck > 0 ? 1 : 0;

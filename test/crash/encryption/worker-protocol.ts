@@ -56,6 +56,8 @@ export type WorkerLine =
   | { readonly kind: 'restored'; readonly keys: number }
   /** All that the room has, read anew. */
   | { readonly kind: 'history'; readonly messages: readonly Read[] }
-  | { readonly kind: 'replaced' };
+  | { readonly kind: 'replaced'; readonly code: string }
+  /** What the library logs. */
+  | { readonly kind: 'log'; readonly level: 'warn' | 'error'; readonly message: string; readonly error: string };
 
 export type WorkerCommand = 'meet' | 'send' | 'quiet' | 'back up' | 'secrets' | 'restore' | 'history' | 'finish';

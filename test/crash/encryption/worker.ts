@@ -62,15 +62,21 @@ const identity = vault !== undefined && {
   },
   recoveryKey: () => recoveryKeysIn(vault).at(-1),
 };
+/** The context has ids, and may have more: only its error is told. */
+const logAs =
+  (level: 'warn' | 'error') =>
+  (context: object, message: string): void =>
+    print({ kind: 'log', level, message, error: 'err' in context ? String(context.err) : '' });
 const manager = new MatrixClientManager({
   homeserverUrl,
   admin,
   fetch: watchedFetch,
+  logger: { debug: () => {}, info: () => {}, warn: logAs('warn'), error: logAs('error') },
   storage: sqliteStorage({ path: join(folder, 'app.sqlite'), secret }),
   encryption: { path: join(folder, 'keys.sqlite'), secret, decryptionTimeoutMs: 10_000, ...identity },
 });
 process.on('disconnect', () => process.exit());
-manager.on('deviceReplaced', () => print({ kind: 'replaced' }));
+manager.on('deviceReplaced', ({ error }) => print({ kind: 'replaced', code: error.code }));
 const { userId, deviceId, accessToken } = await during('provision', () => manager.provisionUser({ username }));
 await during('start', () =>
   manager.startClient({
