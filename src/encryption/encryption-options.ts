@@ -61,7 +61,11 @@ export interface EncryptionOptions {
    * @default requests are cancelled at once, and the other side is told that no person is there
    */
   readonly onVerificationRequest?: OnVerificationRequest;
-  /** How long an event waits for its missing room key before callbacks get it, in milliseconds. @default 30_000 */
+  /**
+   * How long an event waits for its missing room key before callbacks get it, in milliseconds. Up to five minutes longer
+   * while the homeserver still holds many messages to the device, as after a long absence: the key may be among them.
+   * @default 30_000
+   */
   readonly decryptionTimeoutMs?: number;
 }
 

@@ -405,7 +405,7 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     const { encryption } = this.#user;
     // The keys of this sync are not stored, so its position must not be stored either; the next start repeats the sync.
     if (encryption?.failure) return this.#fail(encryption.failure);
-    encryption?.synced(data.device_lists?.changed ?? []);
+    encryption?.synced(data.device_lists?.changed ?? [], data.to_device?.events?.length ?? 0);
     const roomIds = batch.rooms.map(({ roomId }) => roomId);
     this.#feed.trim(roomIds, roomsToStore);
     try {

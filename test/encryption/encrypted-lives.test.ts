@@ -103,6 +103,24 @@ describe('a message whose key has not come', () => {
     expect(manager.stats().decryptions).toMatchObject({ decrypted: 1, 'missing-key': 1 });
   });
 
+  it('waits beyond the time limit while the homeserver holds further messages to the device', async () => {
+    const deployment = new Deployment(new FakeHomeserver());
+    const encryption = { path: deployment.cryptoPath, secret, decryptionTimeoutMs: 0 };
+    const manager = deployment.start({ encryption });
+    const { alice, bob, inbox, say } = await inARoom(deployment, manager);
+    const deviceId = manager.clientInfo(bob)?.deviceId ?? '';
+    await manager.stopClient(bob);
+    await manager.withClient(alice, async (client) => {
+      const queued = new Map([[bob, new Map([[deviceId, {}]])]]);
+      const sending = Array.from({ length: 120 }, () => client.sendToDevice('org.example.queued', queued));
+      await Promise.all(sending);
+    });
+    const { eventId } = await say('its key comes with a second sync');
+    await manager.startClient({ userId: bob });
+    const event = await inbox.first((event) => 'eventId' in event && event.eventId === eventId);
+    expect(event).toMatchObject({ decryption: { state: 'decrypted' } });
+  });
+
   it('comes again with the next start, when the client was stopped while it waited', async () => {
     const { target, late } = withLateKeys();
     const deployment = new Deployment(target);

@@ -2,7 +2,7 @@ import { MatrixEvent, MatrixEventEvent } from 'matrix-js-sdk';
 import type { MatrixClient } from 'matrix-js-sdk';
 import { DecryptionFailureCode } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { orAborted } from '../../core/abort.js';
-import type { Clock } from '../../core/clock.js';
+import type { Clock, TimerHandle } from '../../core/clock.js';
 import { decryption } from '../../core/decryption.js';
 import type { DecryptionFailureReason } from '../../core/decryption.js';
 import { isDeeperThan, MAX_EVENT_DEPTH } from '../../core/json-depth.js';
@@ -12,6 +12,7 @@ import type { RawEvent } from '../../core/raw-event.js';
 import { cryptoBackend } from './crypto-backend.js';
 import type { DecryptionChecks } from './decryption-checks.js';
 import type { DeviceLists, DeviceListUpdate } from './device-lists.js';
+import type { QueuedKeys } from './queued-keys.js';
 import type { SenderCheck } from './sender-checks.js';
 
 type Backend = Parameters<MatrixEvent['attemptDecryption']>[0];
@@ -48,7 +49,7 @@ const DEVICE_LISTS_MS = 5_000;
 
 /** How long to wait for a missing key, and for the signature of an unsigned device. */
 export interface KeyWait {
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds since the Unix epoch. A key is waited for longer while the homeserver holds messages to the device. */
   readonly until: number;
   readonly signal: AbortSignal;
 }
@@ -60,6 +61,7 @@ export interface EventDecryptorOptions {
   readonly ended: AbortSignal;
   readonly checks: Pick<DecryptionChecks, 'refusalOf' | 'resultOf' | 'senderOf'>;
   readonly deviceLists: Pick<DeviceLists, 'updateOf' | 'version'>;
+  readonly queuedKeys: Pick<QueuedKeys, 'deadline'>;
 }
 
 interface Decrypted {
@@ -81,16 +83,18 @@ export class EventDecryptor {
   readonly #ended: AbortSignal;
   readonly #checks: EventDecryptorOptions['checks'];
   readonly #deviceLists: EventDecryptorOptions['deviceLists'];
+  readonly #queuedKeys: EventDecryptorOptions['queuedKeys'];
   readonly #decrypted = new WeakMap<RawEvent, Decrypted>();
   /** Ids of sessions whose keys were withheld and were not found in the backup. Those forgotten are searched for again. */
   readonly #withheld = new RecentIds(MOST_WITHHELD_SESSIONS);
 
-  constructor({ matrixClient, clock, ended, checks, deviceLists }: EventDecryptorOptions) {
+  constructor({ matrixClient, clock, ended, checks, deviceLists, queuedKeys }: EventDecryptorOptions) {
     this.#matrixClient = matrixClient;
     this.#clock = clock;
     this.#ended = ended;
     this.#checks = checks;
     this.#deviceLists = deviceLists;
+    this.#queuedKeys = queuedKeys;
   }
 
   /**
@@ -199,7 +203,18 @@ export class EventDecryptor {
     };
     event.on(MatrixEventEvent.Decrypted, checkResult);
     checkResult(); // the key may have arrived during the first attempt
-    const timer = this.#clock.setTimeout(() => resolve(this.#reasonOf(event)), Math.max(0, until - this.#clock.now()));
+    const deadline = (): number => (retryable === endsWithKey ? this.#queuedKeys.deadline(until) : until);
+    const waitOn = (): TimerHandle => {
+      const remainingMs = deadline() - this.#clock.now();
+      return this.#clock.setTimeout(
+        () => {
+          if (deadline() > this.#clock.now()) timer = waitOn();
+          else resolve(this.#reasonOf(event));
+        },
+        Math.max(0, remainingMs),
+      );
+    };
+    let timer = waitOn();
     return orAborted(promise, ended, 'waiting for a key').finally(() => {
       this.#clock.clearTimeout(timer);
       event.off(MatrixEventEvent.Decrypted, checkResult);

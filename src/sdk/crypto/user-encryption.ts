@@ -26,6 +26,7 @@ import { IdentityChanges } from './identity-changes.js';
 import { maintainIdentity } from './identity-upkeep.js';
 import { OlmSessionRecovery } from './olm-session-recovery.js';
 import { deviceCheck, watchKeySharing } from './key-sharing.js';
+import { QueuedKeys } from './queued-keys.js';
 import { RoomEncryptors } from './room-encryptors.js';
 import { RoomKeyMetrics } from './room-key-metrics.js';
 import { SenderChecks } from './sender-checks.js';
@@ -88,6 +89,7 @@ export class UserEncryption implements MessageEncryption {
   /** Called after the SDK has processed a sync. */
   readonly #syncListeners = new Set<() => void>();
   readonly #deviceLists: DeviceLists;
+  readonly #queuedKeys: QueuedKeys;
   #withheldDevices: WithheldDevices | undefined;
 
   private constructor(context: Context, store: DeviceStore, options: UserEncryptionOptions) {
@@ -96,6 +98,7 @@ export class UserEncryption implements MessageEncryption {
     this.#options = options;
     this.#store = store;
     this.#deviceLists = new DeviceLists(context.clock);
+    this.#queuedKeys = new QueuedKeys(context.clock);
     this.#unreadable = new UnreadableEvents(options.userId, context.logger);
   }
 
@@ -188,7 +191,14 @@ export class UserEncryption implements MessageEncryption {
     crypto.on(CryptoEvent.DevicesUpdated, (userIds) => this.#deviceLists.noteChange(userIds));
     crypto.on(CryptoEvent.UserTrustStatusChanged, (userId) => this.#deviceLists.noteChange([userId]));
     const { clock } = context;
-    this.#decryptor = new EventDecryptor({ matrixClient, clock, ended, checks, deviceLists: this.#deviceLists });
+    this.#decryptor = new EventDecryptor({
+      matrixClient,
+      clock,
+      ended,
+      checks,
+      deviceLists: this.#deviceLists,
+      queuedKeys: this.#queuedKeys,
+    });
   }
 
   /**
@@ -250,8 +260,13 @@ export class UserEncryption implements MessageEncryption {
     Reflect.deleteProperty(this.#backend.roomEncryptors, roomId);
   }
 
-  /** Call it after the SDK has processed a sync. @param changed - the users whose device lists have changed */
-  synced(changed: readonly string[]): void {
+  /**
+   * Call it after the SDK has processed a sync.
+   * @param changed - the users whose device lists have changed
+   * @param messages - the number of messages to the device
+   */
+  synced(changed: readonly string[], messages: number): void {
+    this.#queuedKeys.synced(messages);
     // The SDK fetches changed lists later itself. It has no Olm session with a device that it finds during encryption.
     if (changed.length > 0) {
       this.#deviceLists.updateBy(this.#backend.outgoingRequestsManager.doProcessOutgoingRequests(), changed);

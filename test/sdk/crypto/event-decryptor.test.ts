@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { decryption } from '../../../src/core/decryption.js';
 import { DeviceLists } from '../../../src/sdk/crypto/device-lists.js';
 import { EventDecryptor } from '../../../src/sdk/crypto/event-decryptor.js';
+import { QueuedKeys } from '../../../src/sdk/crypto/queued-keys.js';
 import { ManualClock } from '../../../src/testing/manual-clock.js';
 import { rejection } from '../../support/rejection.js';
 
@@ -17,7 +18,8 @@ const checks = { refusalOf: () => undefined, resultOf: () => result, senderOf: (
 
 function newDecryptor(matrixClient: MatrixClient, clock = new ManualClock()): EventDecryptor {
   const { signal: ended } = new AbortController();
-  return new EventDecryptor({ matrixClient, clock, ended, checks, deviceLists: new DeviceLists(clock) });
+  const queuedKeys = new QueuedKeys(clock);
+  return new EventDecryptor({ matrixClient, clock, ended, checks, deviceLists: new DeviceLists(clock), queuedKeys });
 }
 
 /** Decrypts everything to the same. */
@@ -185,6 +187,7 @@ describe('EventDecryptor', () => {
           }),
         },
         deviceLists: lists,
+        queuedKeys: new QueuedKeys(clock),
       });
       const fetching = Promise.withResolvers<void>();
       const stop = new AbortController();
