@@ -34,7 +34,8 @@ await readBack();
 
 console.log('Other kinds of events, by `types`:');
 const { messages } = await manager.getRoomMessages({ roomId, userId, types: ['membership', 'm.room.name'] });
-for (const { type, content } of messages) console.log(`  ${type} ${String(content['membership'] ?? content['name'])}`);
+for (const { eventType, content } of messages)
+  console.log(`  ${eventType} ${String(content['membership'] ?? content['name'])}`);
 
 async function send(text: string, edits?: string): Promise<string> {
   const { eventId } = await manager.sendMessage({ userId, roomId, text, edits });
@@ -50,7 +51,7 @@ async function readBack(): Promise<void> {
   } while (from !== undefined);
 }
 
-function show({ content, edited, redacted }: RoomMessage): string {
+function show({ text, edited, redacted }: RoomMessage): string {
   if (redacted) return `(taken back: ${redacted.reason ?? 'no reason'})`;
-  return `${String(content['body'])}${edited ? ' (edited)' : ''}`;
+  return `${text}${edited ? ' (edited)' : ''}`;
 }

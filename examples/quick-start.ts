@@ -17,7 +17,7 @@ await manager.startClient({
   callbacks: [
     (event) => {
       if (event.type !== 'message') return;
-      console.log(`${event.sender} says: ${String(event.content['body'])}`);
+      console.log(`${event.sender} says: ${event.text}`);
       received.resolve();
     },
   ],

@@ -98,7 +98,9 @@ export type { IdentityChange } from './encryption/identity/identity-change.js';
 // Messages
 export type { MessagePage } from './messages/page-reader.js';
 export type { Redacted } from './core/redacted.js';
-export type { RoomMessage } from './messages/room-message.js';
+export type { MessageFields, MessageMentions } from './core/message-fields.js';
+export type { RoomMessage } from './core/room-message.js';
+export type { TimelineFields, TimelineKind } from './core/timeline-event.js';
 export type { MessageBody } from './sending/content.js';
 export type { Mentions, MessageRelations } from './sending/message-relations.js';
 export type { SentMessage } from './core/withheld-keys.js';

@@ -41,10 +41,11 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
     tests: ['test/callbacks/*.test.ts'],
   },
   messages: {
-    mutate: ['src/messages/*.ts'],
+    mutate: ['src/messages/*.ts', 'src/core/{message-fields,reply-fallback,room-message,timeline-event}.ts'],
     // Not those through a manager: pages, signals.
     tests: [
-      'test/messages/{cursor,event-types,page-reader,page-reader-sources,room-message,room-timeline,room-timelines}.test.ts',
+      'test/messages/{cursor,event-types,page-reader,page-reader-sources,room-timeline,room-timelines}.test.ts',
+      'test/core/{message-fields,room-message}.test.ts',
     ],
   },
   sending: {

@@ -1,6 +1,5 @@
-import type { Decryption } from './decryption.js';
-import type { EventContent } from './raw-event.js';
-import type { Redacted } from './redacted.js';
+import type { MessageFields } from './message-fields.js';
+import type { TimelineFields } from './timeline-event.js';
 
 /**
  * How an event was received. `live`: from a sync. `gap-fill`: fetched later, because a sync had omitted it or the client
@@ -16,28 +15,13 @@ interface InRoom {
   readonly provenance: Provenance;
 }
 
-interface InTimeline extends InRoom {
-  readonly eventId: string;
-  /** Full user id of the sender. */
-  readonly sender: string;
-  /** `origin_server_ts`: time by the clock of the sender's homeserver, in milliseconds since the Unix epoch. */
-  readonly timestamp: number;
-  /** The content. Nearly empty if the event was redacted before it was received. */
-  readonly content: EventContent;
-  /** The redaction, if the event was redacted before it was received. */
-  readonly redacted?: Redacted;
-  /** The Matrix event type, such as `m.room.message`. */
-  readonly eventType: string;
-  /** Whether the event was sent encrypted. */
-  readonly encrypted: boolean;
-  /** The result of decrypting the event, if the user's client has encryption. */
-  readonly decryption?: Decryption;
+interface InTimeline extends InRoom, TimelineFields {
   /** The `txnId` with which this user's own device sent the event. */
   readonly transactionId?: string;
 }
 
 /** A message: `m.room.message`, a sticker, a poll, an encrypted event, or any other event that is not a state event. */
-export interface MessageEvent extends InTimeline {
+export interface MessageEvent extends InTimeline, MessageFields {
   readonly type: 'message';
 }
 

@@ -3,6 +3,7 @@ import { nextEventLoopTurn } from '../core/event-loop.js';
 import { isFromStart } from '../core/ports/event-source.js';
 import type { EventBatch, InviteBatch, RoomBatch } from '../core/ports/event-source.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
+import type { MemberOf, MemberProfile } from '../core/member-profile.js';
 import { isObject, needsDecryption } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import { RecentIds } from '../core/recent-ids.js';
@@ -13,7 +14,7 @@ import { CommitQueue } from './commit-queue.js';
 import type { Edge } from './fill-gap.js';
 import { GapFiller } from './gap-filler.js';
 import type { GapFillerContext, GapFillerOptions } from './gap-filler.js';
-import { toEphemeralEvents, toInvite, toTimelineEvent } from './to-client-events.js';
+import { toDeliveredEvent, toEphemeralEvents, toInvite } from './to-client-events.js';
 import { TypingLists } from './typing-lists.js';
 
 export interface DeliveryOptions extends GapFillerOptions {
@@ -34,6 +35,8 @@ export interface DeliveryOptions extends GapFillerOptions {
   readonly hasCallbacks: () => boolean;
   /** Decrypts an event, or marks it as unreadable. Undefined if `signal` ended the wait for its key. @default none */
   readonly decrypt?: Decrypt | undefined;
+  /** The profile of a member of a room, if it is known. @default none is */
+  readonly memberOf?: ((roomId: string, userId: string) => MemberProfile | undefined) | undefined;
 }
 
 export type Decrypt = (
@@ -305,7 +308,8 @@ export class Delivery {
         if (this.#seenEventIds.has(readable.event_id)) continue;
         this.#seenEventIds.add(readable.event_id);
         const step = this.#ledger.addEvent(batch.tracked, roomId, readable.event_id, movesPosition, backlogPending);
-        const event = toTimelineEvent(this.#options.userId, roomId, readable, provenance);
+        const memberOf: MemberOf = (userId) => this.#options.memberOf?.(roomId, userId);
+        const event = toDeliveredEvent(this.#options.userId, roomId, readable, provenance, memberOf);
         deliveries.push(this.#deliver(step, event));
       }
       const provenance = batch.isFirst || batch.scope === 'late-rooms' ? 'backlog' : provenanceOfNewEvents(room, batch);

@@ -1,49 +1,24 @@
 import type { ClientEvent, InviteEvent, Provenance, ReceiptEvent } from '../core/client-event.js';
 import type { InviteBatch, RoomBatch } from '../core/ports/event-source.js';
-import { decryption } from '../core/decryption.js';
-import { isEncrypted, isObject } from '../core/raw-event.js';
+import type { MemberOf } from '../core/member-profile.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
 import { readReceipts } from '../core/receipts.js';
-import { readRedaction } from '../core/redacted.js';
+import { toTimelineEvent } from '../core/timeline-event.js';
 
-/** Converts a timeline event to the event that callbacks get. */
-export function toTimelineEvent(userId: string, roomId: string, raw: RawEvent, provenance: Provenance): ClientEvent {
+/**
+ * Converts a timeline event to the event that callbacks get.
+ * @param memberOf - the members of the room, as far as they are known
+ */
+export function toDeliveredEvent(
+  userId: string,
+  roomId: string,
+  raw: RawEvent,
+  provenance: Provenance,
+  memberOf: MemberOf,
+): ClientEvent {
   const transactionId = raw.unsigned?.transaction_id;
-  const redacted = readRedaction(raw);
-  const common = {
-    userId,
-    roomId,
-    provenance,
-    eventId: raw.event_id,
-    sender: raw.sender,
-    timestamp: raw.origin_server_ts,
-    content: raw.content,
-    ...(redacted && { redacted }),
-    eventType: raw.type,
-    encrypted: isEncrypted(raw),
-    ...(raw[decryption] && { decryption: raw[decryption] }),
-    ...(typeof transactionId === 'string' && raw.sender === userId && { transactionId }),
-  };
-  if (raw.state_key !== undefined) {
-    if (raw.type !== 'm.room.member') return { ...common, type: 'state', stateKey: raw.state_key };
-    const membership = typeof raw.content.membership === 'string' ? raw.content.membership : 'leave';
-    return { ...common, type: 'membership', stateKey: raw.state_key, membership };
-  }
-  if (raw.type === 'm.room.redaction') {
-    const redacts = raw.content.redacts ?? raw.redacts;
-    return { ...common, type: 'redaction', redacts: typeof redacts === 'string' ? redacts : undefined };
-  }
-  if (raw.type === 'm.reaction') {
-    const relation = raw.content['m.relates_to'];
-    const { event_id: relatesTo, key } = isObject(relation) ? relation : {};
-    return {
-      ...common,
-      type: 'reaction',
-      relatesTo: typeof relatesTo === 'string' ? relatesTo : undefined,
-      key: typeof key === 'string' ? key : undefined,
-    };
-  }
-  return { ...common, type: 'message' };
+  const isOwn = typeof transactionId === 'string' && raw.sender === userId;
+  return { ...toTimelineEvent(roomId, raw, memberOf), userId, provenance, ...(isOwn && { transactionId }) };
 }
 
 /** Converts a room's typing notifications and receipts to the events that callbacks get. */

@@ -1,10 +1,11 @@
 import { eventTypeList, EventTypes } from '../core/event-types.js';
+import { editTarget } from '../core/message-fields.js';
 import type { RawEvent } from '../core/raw-event.js';
-import { editTarget } from './room-message.js';
-import type { EditsAndRedactions } from './room-message.js';
+import type { EditsAndRedactions } from '../core/room-message.js';
+import { kindOf } from '../core/timeline-event.js';
+import type { TimelineKind } from '../core/timeline-event.js';
 
-const kinds = ['message', 'reaction', 'redaction', 'membership', 'state'] as const;
-type Kind = (typeof kinds)[number];
+const kinds: readonly TimelineKind[] = ['message', 'reaction', 'redaction', 'membership', 'state'];
 
 export const pageTypes = eventTypeList(kinds);
 
@@ -21,10 +22,4 @@ export function eventTypeFilter(
     // homeserver removes its relation, so that REST pages cannot recognise it as an edit.
     return editTarget(event) === undefined || changes.redactions.has(event.event_id);
   };
-}
-
-function kindOf(event: RawEvent): Kind {
-  if (event.state_key !== undefined) return event.type === 'm.room.member' ? 'membership' : 'state';
-  if (event.type === 'm.reaction') return 'reaction';
-  return event.type === 'm.room.redaction' ? 'redaction' : 'message';
 }

@@ -1,5 +1,7 @@
 import * as v from 'valibot';
 import { isManagerError } from '../core/errors.js';
+import { memberProfiles } from '../core/member-profile.js';
+import type { MemberProfile } from '../core/member-profile.js';
 import type { HistoryRequest } from '../core/ports/history-reader.js';
 import { isRawEvent } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
@@ -8,7 +10,20 @@ import { path } from '../http/path.js';
 import type { Session } from '../http/session.js';
 import { invalidCursor } from './cursor.js';
 
-const messagesSchema = v.object({ chunk: v.nullish(v.array(v.unknown()), []), end: v.nullish(v.string()) });
+const messagesSchema = v.object({
+  chunk: v.nullish(v.array(v.unknown()), []),
+  end: v.nullish(v.string()),
+  state: v.fallback(v.nullish(v.array(v.unknown()), []), []),
+});
+
+/** A page of the homeserver. */
+export interface HistoryPage {
+  readonly events: RawEvent[];
+  /** The position of the next page; undefined if there is none. */
+  readonly end: string | undefined;
+  /** The profiles of the senders. */
+  readonly members: ReadonlyMap<string, MemberProfile>;
+}
 
 /**
  * One page of `/messages`, newest first.
@@ -18,7 +33,7 @@ export async function readMessages(
   http: HomeserverHttp,
   session: Session,
   request: Omit<HistoryRequest, 'from'> & { readonly from?: string | undefined },
-): Promise<{ events: RawEvent[]; end: string | undefined }> {
+): Promise<HistoryPage> {
   const { roomId, from, to, limit, signal } = request;
   const body = await http.request(messagesSchema, {
     operation: `reading messages of ${roomId}`,
@@ -32,10 +47,10 @@ export async function readMessages(
   });
   const events = body.chunk.filter(isRawEvent);
   http.countMalformed(body.chunk.length - events.length);
-  return { events, end: body.end ?? undefined };
+  return { events, end: body.end ?? undefined, members: memberProfiles(body.state) };
 }
 
-/** Asks for less of the room's member state, which pages do not use. */
+/** Asks for the member events of the senders only. */
 const LAZY_MEMBERS = JSON.stringify({ lazy_load_members: true });
 
 const contextSchema = v.object({ end: v.string() });

@@ -5,10 +5,11 @@ import { decodeCursor, encodeCursor } from './cursor.js';
 import type { PagePosition } from './cursor.js';
 import { eventTypeFilter, pageTypes } from './event-types.js';
 import { fetchCursorToken, readMessages } from './history-api.js';
-import { changesOf, noChanges, toRoomMessage } from './room-message.js';
-import type { RoomMessage } from './room-message.js';
 import { nullAsAbsent, optionsOf, roomId, signal, unchecked, userId, wholeNumber } from '../core/validation.js';
+import type { MemberOf, MemberProfile } from '../core/member-profile.js';
 import type { RawEvent } from '../core/raw-event.js';
+import { changesOf, noChanges, toRoomMessage } from '../core/room-message.js';
+import type { RoomMessage } from '../core/room-message.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
 import type { RoomTimeline } from './room-timeline.js';
@@ -57,6 +58,8 @@ export interface MessagePage {
 export interface PageClient {
   /** The room's newest events without a gap up to now; undefined while the client may be behind. */
   currentTimeline(roomId: string): RoomTimeline | undefined;
+  /** The profile of a member of the room, if the client knows it. */
+  memberOf(roomId: string, userId: string): MemberProfile | undefined;
   requestFailed(error: unknown): void;
 }
 
@@ -83,7 +86,25 @@ interface PageRequest {
   readonly limit: number;
   readonly isWanted: ReturnType<typeof eventTypeFilter>;
   readonly decrypt: DecryptEvents;
+  readonly members: PageMembers;
   readonly signal: AbortSignal;
+}
+
+/** The profiles of senders that are known without a request of their own: from the client, or sent with a page. */
+class PageMembers {
+  readonly #ofClient: MemberOf;
+  readonly #ofPages = new Map<string, MemberProfile>();
+
+  constructor(ofClient: MemberOf) {
+    this.#ofClient = ofClient;
+  }
+
+  /** Adds those of a page. Those of newer pages are kept. */
+  add(profiles: ReadonlyMap<string, MemberProfile>): void {
+    for (const [userId, profile] of profiles) if (!this.#ofPages.has(userId)) this.#ofPages.set(userId, profile);
+  }
+
+  readonly of: MemberOf = (userId) => this.#ofClient(userId) ?? this.#ofPages.get(userId);
 }
 
 /** Events that were read. */
@@ -117,7 +138,9 @@ export class PageReader {
     signal: AbortSignal,
   ): Promise<MessagePage> {
     const decrypt = this.#decryption(userId, roomId, signal) ?? (async (events) => [...events]);
-    const request = { http: this.#http, session, roomId, limit, isWanted: eventTypeFilter(types), decrypt, signal };
+    const members = new PageMembers((sender) => userSession?.memberOf(roomId, sender));
+    const isWanted = eventTypeFilter(types);
+    const request = { http: this.#http, session, roomId, limit, isWanted, decrypt, members, signal };
     const start = from === undefined ? {} : decodeCursor(roomId, from);
     try {
       return await readPage(request, start, userSession?.currentTimeline(roomId));
@@ -149,7 +172,7 @@ async function readPage(
       return readPage(request, start, undefined);
     }
     const wanted = (await decrypt(events)).filter((event) => isWanted(event, noChanges));
-    messages.push(...wanted.map((event) => toRoomMessage(roomId, event, noChanges)));
+    messages.push(...wanted.map((event) => toRoomMessage(roomId, event, noChanges, request.members.of)));
     position = next;
   }
   const fromMemory = inMemory?.events.length ?? 0;
@@ -163,7 +186,7 @@ async function readPage(
 
 /** The timeline's messages older than `before`; undefined if that event is not in the timeline. */
 async function readTimeline(
-  { roomId, limit, isWanted, decrypt }: PageRequest,
+  { roomId, limit, isWanted, decrypt, members }: PageRequest,
   { before }: PagePosition,
   timeline: RoomTimeline,
 ): Promise<Chunk<RoomMessage> | undefined> {
@@ -177,7 +200,7 @@ async function readTimeline(
   for (const event of known.slice(0, end).toReversed()) {
     if (messages.length === limit) return { events: messages, next: { before: last } };
     last = event.event_id;
-    if (isWanted(event, changes)) messages.push(toRoomMessage(roomId, event, changes));
+    if (isWanted(event, changes)) messages.push(toRoomMessage(roomId, event, changes, members.of));
   }
   if (known[0]?.type === 'm.room.create') return { events: messages, next: undefined };
   return { events: messages, next: prevBatch === undefined ? { before: last } : { token: prevBatch } };
@@ -185,7 +208,7 @@ async function readTimeline(
 
 /** One response of the homeserver: the events older than the position. */
 async function readChunk(
-  { http, session, roomId, signal }: PageRequest,
+  { http, session, roomId, members, signal }: PageRequest,
   { token, before }: PagePosition,
   missing: number,
 ): Promise<Chunk<RawEvent>> {
@@ -194,7 +217,8 @@ async function readChunk(
   const from = token ?? (before === undefined ? undefined : await fetchCursorToken(http, session, before, request));
   // Reading from an event's token returns this event first; it was on the previous page and is removed below.
   const limit = before === undefined ? missing : missing + 1;
-  const { events, end } = await readMessages(http, session, { ...request, from, limit });
+  const { events, end, members: senders } = await readMessages(http, session, { ...request, from, limit });
+  members.add(senders);
   if (end !== undefined && end === from) {
     throw new MatrixClientManagerError(
       'INVALID_RESPONSE',

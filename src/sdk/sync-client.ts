@@ -4,6 +4,8 @@ import { abortedError, onAbort, orTimeout, throwIfAborted } from '../core/abort.
 import type { Credentials } from '../core/credentials.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
+import { readMemberProfile } from '../core/member-profile.js';
+import type { MemberProfile } from '../core/member-profile.js';
 import { runAllSteps } from '../core/run-all-steps.js';
 import type { EventBatch, EventReceiver } from '../core/ports/event-source.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
@@ -191,6 +193,11 @@ export class SyncClient implements SessionEngine<MatrixClient> {
   /** Whether the room's `m.room.encryption` event was received. */
   hasEncryptionEvent(roomId: string): boolean {
     return this.#matrixClient.getRoom(roomId)?.hasEncryptionStateEvent() === true;
+  }
+
+  memberOf(roomId: string, userId: string): MemberProfile | undefined {
+    const event = this.#matrixClient.getRoom(roomId)?.currentState.getStateEvents('m.room.member', userId);
+    return event ? readMemberProfile(event.getContent()) : undefined;
   }
 
   fetchMissedEvents(backlog: boolean): void {

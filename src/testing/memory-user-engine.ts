@@ -104,6 +104,8 @@ export class MemoryUserEngine implements SessionEngine<MatrixClient> {
     return false;
   }
 
+  memberOf(): undefined {}
+
   checkRooms(): void {}
 
   #receive(): void {

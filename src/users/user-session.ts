@@ -7,6 +7,8 @@ import type { Claim } from '../core/ports/claim.js';
 import { isFromStart } from '../core/ports/event-source.js';
 import type { EventBatch } from '../core/ports/event-source.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
+import type { MemberProfile } from '../core/member-profile.js';
+import { RecentMap } from '../core/recent-map.js';
 import { runAllSteps } from '../core/run-all-steps.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { SyncUser } from '../sdk/sync-client.js';
@@ -36,6 +38,9 @@ export interface UserSessionOptions extends Omit<SyncUser, 'onReachableChanged'>
 /** How long a stop waits for the storage to commit the last position, in milliseconds. */
 const STORE_TIMEOUT_MS = 30_000;
 
+/** For how many senders of filled gaps their profile is kept. */
+const REMEMBERED_MEMBERS = 200;
+
 /**
  * Everything that runs for one user while their client is up: engine, delivery, timelines and encryption.
  *
@@ -62,6 +67,8 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
   readonly #stopping = new AbortController();
   /** Rooms that the homeserver reported as not encrypted. */
   readonly #unencrypted = new Set<string>();
+  /** Profiles of members that history brought, which a client that loads members lazily may not know. */
+  readonly #historyMembers = new RecentMap<MemberProfile>(REMEMBERED_MEMBERS);
   readonly #unwatchClaim: () => void;
   /** Why the claim is lost. Nothing is delivered or stored from then on. */
   #claimLoss: MatrixClientManagerError | undefined;
@@ -127,6 +134,11 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
    */
   currentTimeline(roomId: string): RoomTimeline | undefined {
     return this.engine.isCurrent ? this.timelines.getIfComplete(roomId) : undefined;
+  }
+
+  /** The profile of a member of the room: from the client's state, or sent with history that filled a gap. */
+  memberOf(roomId: string, userId: string): MemberProfile | undefined {
+    return this.engine.memberOf(roomId, userId) ?? this.#historyMembers.get(`${roomId} ${userId}`);
   }
 
   /**
@@ -287,9 +299,11 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
         }
       },
       decrypt: encryption && eventDecryption(this.#context, encryption, settings.encryption?.decryptionTimeoutMs),
+      memberOf: (roomId, member) => this.memberOf(roomId, member),
       readHistory: async (request) => {
         const page = await readMessages(http, session, request);
         settings.encryptedRooms.noteEvents(request.roomId, page.events);
+        for (const [member, profile] of page.members) this.#historyMembers.set(`${request.roomId} ${member}`, profile);
         return page;
       },
       gapFillLimit,

@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { decryption } from '../../src/core/decryption.js';
 import type { InviteBatch } from '../../src/core/ports/event-source.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
-import { toEphemeralEvents, toInvite, toTimelineEvent } from '../../src/delivery/to-client-events.js';
+import { toDeliveredEvent, toEphemeralEvents, toInvite } from '../../src/delivery/to-client-events.js';
 import { event, room, roomId, userId } from './harness.js';
 
-const timeline = (raw: RawEvent) => toTimelineEvent(userId, roomId, raw, 'live');
+const timeline = (raw: RawEvent) => toDeliveredEvent(userId, roomId, raw, 'live', () => undefined);
 const ephemeral = (type: string, content: Record<string, unknown>) =>
   toEphemeralEvents(userId, room([], { ephemeral: [{ type, content }] }), 'live');
 
@@ -20,6 +20,7 @@ describe('a timeline event', () => {
       sender: '@alice:x',
       timestamp: 1,
       content: { body: 'a' },
+      text: 'a',
       eventType: 'm.room.message',
       encrypted: false,
     });

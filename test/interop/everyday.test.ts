@@ -27,7 +27,7 @@ withEachForeignClient((name) => {
       expect(JSON.stringify(content)).not.toContain('with ünïcödé');
     }
     const { messages } = await manager.getRoomMessages({ userId: alice, roomId });
-    expect(messages.filter(({ type }) => type === 'm.room.message')).toMatchObject([
+    expect(messages.filter(({ eventType }) => eventType === 'm.room.message')).toMatchObject([
       { eventId: theirs, ...decrypted, content: { body: 'from Bob, with ünïcödé 🦊' } },
       { eventId: ours, ...decrypted, content: { body: 'from Alice, with ünïcödé 🦊' } },
     ]);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { RawEvent } from '../../src/core/raw-event.js';
 import { checkArgument } from '../../src/core/validation.js';
 import { eventTypeFilter, pageTypes } from '../../src/messages/event-types.js';
-import { changesOf, noChanges } from '../../src/messages/room-message.js';
+import { changesOf, noChanges } from '../../src/core/room-message.js';
 import { rejection } from '../support/rejection.js';
 
 const event = (type: string, more: Partial<RawEvent> = {}): RawEvent => {
@@ -10,7 +10,7 @@ const event = (type: string, more: Partial<RawEvent> = {}): RawEvent => {
 };
 const edit = event('m.room.message', {
   event_id: '$edit',
-  content: { 'm.relates_to': { rel_type: 'm.replace', event_id: '$1' } },
+  content: { 'm.new_content': {}, 'm.relates_to': { rel_type: 'm.replace', event_id: '$1' } },
 });
 
 const samples: Record<string, RawEvent> = {

@@ -34,7 +34,7 @@ function setUp(...answers: (Response | object)[]) {
     { decrypt, signal = never, ...options }: Request = {},
     timeline?: RoomTimeline,
   ): Promise<MessagePage> => {
-    const userSession = { currentTimeline: () => timeline, requestFailed: () => {} };
+    const userSession = { currentTimeline: () => timeline, memberOf: () => undefined, requestFailed: () => {} };
     const request = { roomId: room, limit: 10, ...options };
     return new PageReader(http, () => decrypt).read({ session, userSession }, request, signal);
   };

@@ -44,6 +44,7 @@ function clientWith(events: readonly RawEvent[]) {
       asked.push(roomId);
       return timeline;
     },
+    memberOf: () => undefined,
     requestFailed: (error) => failures.push(error),
   };
   return { userSession, failures, asked };
@@ -75,7 +76,7 @@ describe('a page', () => {
     const page = await pages.read({ session }, { roomId: room, limit: 7, from: end, types: ['state'] }, never);
     const { searchParams } = new URL(requests[1]?.url ?? '');
     expect([searchParams.get('from'), searchParams.get('limit')]).toEqual(['next', '7']);
-    expect(page.messages).toMatchObject([{ eventId: '$1', type: 'm.room.topic' }]);
+    expect(page.messages).toMatchObject([{ eventId: '$1', type: 'state', eventType: 'm.room.topic' }]);
   });
 
   it("comes from the memory of the caller's client where that reaches far enough", async () => {

@@ -128,7 +128,7 @@ describe('the types of a page', () => {
       await manager.sendMessage({ userId, roomId, type, content: { for: type } });
     }
     const { messages } = await manager.getRoomMessages({ roomId, userId, types: ['m.call.*', 'order_update'] });
-    expect(messages.map(({ type }) => type)).toEqual(['order_update', 'm.call.invite']);
+    expect(messages.map(({ eventType }) => eventType)).toEqual(['order_update', 'm.call.invite']);
   });
 });
 

@@ -1,3 +1,4 @@
+import type { MemberProfile } from '../member-profile.js';
 import type { EventSource } from './event-source.js';
 
 /**
@@ -41,6 +42,8 @@ export interface SessionEngine<SdkClient = unknown> extends UserEngine<SdkClient
   openEncryption(): Promise<void>;
   /** Whether the room's `m.room.encryption` event was received. */
   hasEncryptionEvent(roomId: string): boolean;
+  /** The profile of a member of the room, if their member event was received. */
+  memberOf(roomId: string, userId: string): MemberProfile | undefined;
   /** Looks for rooms that the user is no longer in; call it when the homeserver has refused a request for a room. */
   checkRooms(): void;
 }

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { decryption } from '../../src/core/decryption.js';
 import type { RawEvent } from '../../src/core/raw-event.js';
-import { changesOf, editTarget, toRoomMessage } from '../../src/messages/room-message.js';
+import { editTarget } from '../../src/core/message-fields.js';
+import { changesOf, toRoomMessage as mapMessage } from '../../src/core/room-message.js';
+import type { EditsAndRedactions } from '../../src/core/room-message.js';
+
+const toRoomMessage = (roomId: string, event: RawEvent, changes: EditsAndRedactions) =>
+  mapMessage(roomId, event, changes, () => undefined);
 
 const sender = {
   authenticated: true,
@@ -56,7 +61,10 @@ describe('a message of a page', () => {
     expect(shown(said)).toStrictEqual({
       eventId: '$1',
       roomId: '!r:x',
-      type: 'm.room.message',
+      type: 'message',
+      eventType: 'm.room.message',
+      text: 'said',
+      msgtype: 'm.text',
       sender: '@a:x',
       timestamp: 1,
       encrypted: false,

@@ -1,32 +1,31 @@
-import { decryption } from '../core/decryption.js';
-import type { Decryption } from '../core/decryption.js';
-import { isEncrypted, isObject, isRawEvent } from '../core/raw-event.js';
-import type { EventContent, RawEvent } from '../core/raw-event.js';
-import { readRedaction } from '../core/redacted.js';
-import type { Redacted } from '../core/redacted.js';
+import type { MemberOf } from './member-profile.js';
+import { editTarget } from './message-fields.js';
+import type { MessageFields } from './message-fields.js';
+import { isEncrypted, isObject, isRawEvent } from './raw-event.js';
+import type { EventContent, RawEvent } from './raw-event.js';
+import { readRedaction } from './redacted.js';
+import { redactedId, toTimelineEvent } from './timeline-event.js';
+import type { TimelineFields, TimelineKind } from './timeline-event.js';
 
-/** An event of a page, with later edits and redactions applied. */
-export interface RoomMessage {
-  readonly eventId: string;
-  readonly roomId: string;
-  /** The Matrix event type, such as `m.room.message`. */
-  readonly type: string;
-  /** User id of the sender. */
-  readonly sender: string;
-  /** `origin_server_ts`: time of sending by the clock of the sender's homeserver, in milliseconds since the Unix epoch. */
-  readonly timestamp: number;
-  /** Current content: that of the newest edit if there is one; empty or nearly empty after a redaction. */
-  readonly content: EventContent;
-  /** Present for state events only. */
-  readonly stateKey?: string;
+/**
+ * An event of a page, with later edits and redactions applied: `content` and the fields that are read from it are those of
+ * the newest edit, and empty or nearly empty after a redaction. The fields are those that callbacks receive.
+ */
+export interface RoomMessage extends TimelineFields, MessageFields {
+  /** What kind of event it is. The Matrix event type is `eventType`. */
+  readonly type: TimelineKind;
   /** The newest edit, when there is one. */
   readonly edited?: { readonly eventId: string; readonly timestamp: number };
-  /** If the event was redacted: by whom, when and why. */
-  readonly redacted?: Redacted;
-  /** Whether the event was sent encrypted. If it could not be decrypted, its `type` is `m.room.encrypted`. */
-  readonly encrypted: boolean;
-  /** Result of the decryption, if the event was encrypted and the reading user has encryption. */
-  readonly decryption?: Decryption;
+  /** Of a reaction: id of the event that was reacted to. */
+  readonly relatesTo?: string | undefined;
+  /** Of a reaction: the reaction itself, such as an emoji. */
+  readonly key?: string | undefined;
+  /** Of a redaction: id of the redacted event. */
+  readonly redacts?: string | undefined;
+  /** Of state events and memberships. Of a membership: full user id of the user whose membership changed. */
+  readonly stateKey?: string;
+  /** Of a membership: `join`, `invite`, `leave`, `ban` or `knock`. */
+  readonly membership?: string;
 }
 
 /** Edits and redactions, by the id of the event that they apply to. */
@@ -44,41 +43,33 @@ export function changesOf(events: Iterable<RawEvent>): EditsAndRedactions {
   for (const event of events) {
     const target = editTarget(event);
     if (target !== undefined) edits.set(target, [...(edits.get(target) ?? []), event]);
-    const redacts = event.type === 'm.room.redaction' ? (event.content.redacts ?? event.redacts) : undefined;
-    if (typeof redacts === 'string') redactions.set(redacts, event);
+    const redacts = event.type === 'm.room.redaction' ? redactedId(event) : undefined;
+    if (redacts !== undefined) redactions.set(redacts, event);
   }
   return { edits, redactions };
 }
 
-/** The id of the event that this edit replaces; undefined if `event` is not an edit. */
-export function editTarget(event: RawEvent): string | undefined {
-  const relation = event.content['m.relates_to'];
-  if (!isObject(relation) || relation.rel_type !== 'm.replace') return undefined;
-  return typeof relation.event_id === 'string' ? relation.event_id : undefined;
-}
-
-/** The event with `changes`, and the edit and redaction that the homeserver bundles with it, applied. */
-export function toRoomMessage(roomId: string, event: RawEvent, changes: EditsAndRedactions): RoomMessage {
-  const common = {
-    eventId: event.event_id,
-    roomId,
-    type: event.type,
-    sender: event.sender,
-    timestamp: event.origin_server_ts,
-    encrypted: isEncrypted(event),
-    ...(event[decryption] && { decryption: event[decryption] }),
-    ...(event.state_key !== undefined && { stateKey: event.state_key }),
-  };
+/**
+ * The event with `changes`, and the edit and redaction that the homeserver bundles with it, applied.
+ * @param memberOf - the members of the room, as far as they are known
+ */
+export function toRoomMessage(
+  roomId: string,
+  event: RawEvent,
+  changes: EditsAndRedactions,
+  memberOf: MemberOf,
+): RoomMessage {
   const redacted = readRedaction(event, changes.redactions.get(event.event_id));
   if (redacted) {
-    const kept = event.state_key === undefined ? {} : keptContent(event);
-    return { ...common, content: kept, redacted };
+    const content = event.state_key === undefined ? {} : keptContent(event);
+    return { ...toTimelineEvent(roomId, { ...event, content }, memberOf), redacted };
   }
   const edit = newestEdit(event, changes);
-  if (!edit) return { ...common, content: event.content };
+  if (!edit) return toTimelineEvent(roomId, event, memberOf);
   const relation = event.content['m.relates_to'];
   const content = { ...edit.content['m.new_content'], ...(relation !== undefined && { 'm.relates_to': relation }) };
-  return { ...common, content, edited: { eventId: edit.event_id, timestamp: edit.origin_server_ts } };
+  const edited = { eventId: edit.event_id, timestamp: edit.origin_server_ts };
+  return { ...toTimelineEvent(roomId, { ...event, content }, memberOf), edited };
 }
 
 type Edit = RawEvent & { readonly content: { readonly 'm.new_content': EventContent } };
