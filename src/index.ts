@@ -77,7 +77,13 @@ export type {
 } from './users/connection-policy.js';
 
 // Callbacks and events
-export type { CallbackContext, CallbackOptions, ClientCallback } from './callbacks/callback.js';
+export type {
+  CallbackContext,
+  CallbackOptions,
+  ClientCallback,
+  ManagerCallback,
+  ManagerCallbackOptions,
+} from './callbacks/callback.js';
 export type {
   ClientEvent,
   ClientEventType,

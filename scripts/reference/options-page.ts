@@ -20,6 +20,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     StartClientOptions: '`manager.startClient(options)`',
     ConnectOptions: '`manager.connect(options)`',
     CallbackOptions: '`manager.addCallback(userId, callback, options)`',
+    ManagerCallbackOptions: '`manager.onEvent(callback, options)`, and the entries of the option `callbacks`',
     OpenSessionOptions: '`manager.openSession(options)`',
     ForgetUserOptions: '`manager.forgetUser(userId, options)`',
     ListUsersOptions: '`manager.admin.listUsers(options)`',

@@ -1,38 +1,19 @@
-import { delay } from '../core/abort.js';
 import type { ClientEvent } from '../core/client-event.js';
-import type { Clock } from '../core/clock.js';
 import type { Context } from '../core/context.js';
-import { isManagerError } from '../core/errors.js';
-import { KeyedQueue } from '../core/keyed-queue.js';
 import type { Claim } from '../core/ports/claim.js';
-import { RecentIds } from '../core/recent-ids.js';
 import { RecentMap } from '../core/recent-map.js';
 import { checkArgument, functionOf } from '../core/validation.js';
+import { CallbackAttempts } from './callback-attempts.js';
+import type { CallbackAttemptsOptions } from './callback-attempts.js';
 import { CallbackFilter } from './callback.js';
-import type { CallbackOptions, ClientCallback } from './callback.js';
+import type { CallbackOptions, ClientCallback, ManagerCallbackOptions } from './callback.js';
 import { HandledEvents, deduplicationId } from './handled-events.js';
+import { ManagerCallbacks } from './manager-callbacks.js';
 import { RunningCalls } from './running-calls.js';
-import type { CallSource } from './callback-call.js';
+import { Subscription } from './subscription.js';
 
-/** How many events that a callback failed on are kept, per callback. */
-const REMEMBERED_FAILURES = 2_000;
-/**
- * How many events are kept, per callback, that it has finished and other callbacks have not. Twice the number of events
- * in flight at which delivery makes the source wait.
- */
-const REMEMBERED_EVENTS = 20_000;
 /** How many users without callbacks are kept. */
 const REMEMBERED_USERS = 1_000;
-
-interface Subscription extends CallSource {
-  /** One filter per registration; empty while the callback is not registered. */
-  readonly filters: Set<CallbackFilter>;
-  readonly roomQueues: KeyedQueue;
-  /** Events that this callback has handled, or that became its dead letters, while other callbacks have not finished. */
-  readonly finishedIds: RecentIds;
-  /** Events that became dead letters because this callback failed. */
-  readonly failedIds: RecentIds;
-}
 
 interface UserCallbacks {
   readonly subscriptions: Map<ClientCallback, Subscription>;
@@ -42,41 +23,26 @@ interface UserCallbacks {
   readonly everRegistered: WeakMap<ClientCallback, Subscription>;
 }
 
-/** The longest pause between two attempts, in milliseconds. */
-const MAX_PAUSE_MS = 300_000;
-
-type Outcome = 'succeeded' | 'failed' | 'stopped' | 'unwanted';
-
-export interface CallbackRegistryOptions {
+export interface CallbackRegistryOptions extends CallbackAttemptsOptions {
   /** How long one call may take before it counts as failed, in milliseconds. */
   readonly timeoutMs: number;
-  /** How often a failing callback is called with an event. */
-  readonly attempts: number;
-  /** The pause before attempt 2, in milliseconds; it doubles with each further one. */
-  readonly retryDelayMs: number;
-  readonly onError: (event: ClientEvent, error: unknown, attempt: number) => void;
-  /**
-   * Called after the last attempt has failed. The event counts as handled once this resolves. After a rejection it is
-   * called again, so that the dead letter is not lost, except after `OWNED_ELSEWHERE`.
-   * `claim`: the one that the event was dispatched with
-   */
-  readonly onDeadLetter: (event: ClientEvent, error: unknown, attempts: number, claim?: Claim) => Promise<void>;
   /** Called when a callback was registered for the user. @default none */
   readonly onAdded?: (userId: string) => void;
   /** Called when the user's last callback was removed. @default none */
   readonly onLastRemoved?: (userId: string) => void;
+  /** Called when a callback for the events of several users was registered or removed. @default none */
+  readonly onManagerCallbacksChanged?: () => void;
 }
 
 /**
- * The callbacks of all users, also of users without a client. Each callback gets the events of a room one after the
- * other. Callbacks do not wait for each other, and rooms do not wait for other rooms.
- *
- * This file is a little long because one call decides whether a callback still has to get an event, has handled it or
- * has failed on it.
+ * The callbacks of all users, also of users without a client, and the callbacks for the events of several users. Each
+ * callback gets the events of a user's room one after the other. Callbacks do not wait for each other, and rooms do not
+ * wait for other rooms.
  */
 export class CallbackRegistry {
-  readonly #clock: Clock;
   readonly #options: CallbackRegistryOptions;
+  /** Callbacks for the events of several users. */
+  readonly #managerCallbacks = new ManagerCallbacks();
   /** Users with callbacks. */
   readonly #users = new Map<string, UserCallbacks>();
   /** Users whose last callback was removed: one that is added again continues with its queues and events. */
@@ -84,13 +50,12 @@ export class CallbackRegistry {
   /** Events that all callbacks of the user have finished, also as dead letters. */
   readonly #finishedByAll = new HandledEvents();
   readonly #runningCalls: RunningCalls;
-  /** Whether {@link clear} was called. */
-  #isCleared = false;
+  readonly #attempts: CallbackAttempts;
 
   constructor(context: Pick<Context, 'clock' | 'diagnostics'>, options: CallbackRegistryOptions) {
-    this.#clock = context.clock;
     this.#options = options;
     this.#runningCalls = new RunningCalls(context, options.timeoutMs);
+    this.#attempts = new CallbackAttempts(context.clock, this.#runningCalls, options);
   }
 
   /**
@@ -98,22 +63,28 @@ export class CallbackRegistry {
    */
   add(userId: string, callback: ClientCallback, options?: CallbackOptions): () => void {
     checkArgument('callback', functionOf(), callback);
-    const filter = new CallbackFilter(options);
+    const filter = CallbackFilter.forOneUser(options);
     const { subscriptions, everRegistered } = this.#user(userId);
-    const subscription = everRegistered.get(callback) ?? {
-      callback,
-      overdueCalls: 0,
-      filters: new Set(),
-      roomQueues: new KeyedQueue(),
-      finishedIds: new RecentIds(REMEMBERED_EVENTS),
-      failedIds: new RecentIds(REMEMBERED_FAILURES),
-    };
+    const subscription = everRegistered.get(callback) ?? new Subscription(callback);
     everRegistered.set(callback, subscription);
     subscriptions.set(callback, subscription);
     subscription.filters.add(filter);
     this.#options.onAdded?.(userId);
     return () => {
       if (subscription.filters.delete(filter) && subscription.filters.size === 0) this.remove(userId, callback);
+    };
+  }
+
+  /**
+   * Registers a callback for the events of all users, or of those in `users`. Registered twice, it still gets each event
+   * once. Returns a function that undoes this call.
+   */
+  addForUsers(callback: ClientCallback, options?: ManagerCallbackOptions): () => void {
+    checkArgument('callback', functionOf(), callback);
+    const remove = this.#managerCallbacks.add(callback, CallbackFilter.forUsers(options));
+    this.#options.onManagerCallbacksChanged?.();
+    return () => {
+      if (remove()) this.#options.onManagerCallbacksChanged?.();
     };
   }
 
@@ -141,38 +112,48 @@ export class CallbackRegistry {
     return this.#users.size + this.#formerUsers.size;
   }
 
-  /** How many callbacks the user has. */
-  count(userId: string): number {
-    return this.#users.get(userId)?.subscriptions.size ?? 0;
+  /** Whether a callback was registered for this user alone. */
+  hasOwn(userId: string): boolean {
+    return this.#users.has(userId);
   }
 
-  /** Whether one of the user's callbacks asks for the backlog. */
+  /** Whether there is a callback for the user's events: of the user alone, or for several users. */
+  hasAny(userId: string): boolean {
+    return this.hasOwn(userId) || this.#managerCallbacks.isFor(userId);
+  }
+
+  /** Whether a callback asks for the user's backlog. */
   wantsBacklog(userId: string): boolean {
-    return this.#subscriptions(userId).some(({ filters }) => [...filters].some((filter) => filter.wantsBacklog));
+    const own = this.#ownSubscriptions(userId);
+    if (own.some(({ filters }) => [...filters].some((filter) => filter.wantsBacklog))) return true;
+    return this.#managerCallbacks.wantsBacklog(userId);
   }
 
   /** How many calls of registered callbacks still run although the manager no longer waits for them. */
   get overdue(): number {
-    return [...this.#users.keys()].reduce((sum, userId) => sum + this.overdueOf(userId), 0);
+    const own = [...this.#users.keys()].reduce((sum, userId) => sum + this.#ownOverdue(userId), 0);
+    return own + this.#managerCallbacks.overdue;
   }
 
   /** Like {@link overdue}, of one user. */
   overdueOf(userId: string): number {
-    return this.#subscriptions(userId).reduce((sum, { overdueCalls }) => sum + overdueCalls, 0);
+    return this.#ownOverdue(userId) + this.#managerCallbacks.overdueOf(userId);
   }
 
-  /** Removes all callbacks of the user, and deletes the record of events they have handled. */
+  /** Removes the user's own callbacks, and forgets which events of the user were handled. */
   forget(userId: string): void {
-    for (const { filters } of this.#subscriptions(userId)) filters.clear();
+    for (const { filters } of this.#ownSubscriptions(userId)) filters.clear();
     this.#users.delete(userId);
     this.#formerUsers.delete(userId);
+    this.#managerCallbacks.forget(userId);
     this.#finishedByAll.forget(userId);
   }
 
   /** Removes every callback and ends the running calls with `MANAGER_CLOSED`. */
   clear(): void {
-    this.#isCleared = true;
-    for (const userId of this.#users.keys()) for (const { filters } of this.#subscriptions(userId)) filters.clear();
+    this.#attempts.close();
+    for (const userId of this.#users.keys()) for (const { filters } of this.#ownSubscriptions(userId)) filters.clear();
+    this.#managerCallbacks.clear();
     this.#users.clear();
     this.#formerUsers.clear();
     this.#runningCalls.close();
@@ -194,7 +175,54 @@ export class CallbackRegistry {
     record = async (): Promise<void> => {},
     claim?: Claim,
   ): Promise<boolean> {
-    const recipients = this.#subscriptions(event.userId).filter((subscription) => wants(subscription, event));
+    const shared = this.#managerCallbacks.use(event);
+    const own = this.#ownSubscriptions(event.userId).filter((subscription) => subscription.wants(event));
+    try {
+      return await this.#dispatchTo([...own, ...shared.subscriptions], event, signal, record, claim);
+    } finally {
+      shared.release();
+    }
+  }
+
+  /**
+   * Delivers an event again to the callbacks that failed on it. If none of them is known, as after a restart of the
+   * process, delivers it to all whose filters match. Resolves to whether at least one handled it and none failed.
+   */
+  async redeliver(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
+    const shared = this.#managerCallbacks.use(event);
+    const subscriptions = [...this.#ownSubscriptions(event.userId), ...shared.subscriptions];
+    const id = deduplicationId(event);
+    const failed = subscriptions.filter(({ failedIds }) => id !== undefined && failedIds.has(id));
+    try {
+      const outcomes = await Promise.all(
+        (failed.length > 0 ? failed : subscriptions).map((subscription) =>
+          subscription.roomQueues.run(event.roomId, () => this.#attempts.run(subscription, event, signal)),
+        ),
+      );
+      const didFail = outcomes.includes('failed') || outcomes.includes('stopped');
+      return outcomes.includes('succeeded') && !didFail;
+    } finally {
+      shared.release();
+    }
+  }
+
+  /** Resolves when the manager no longer waits for the user's calls that run now. Overdue calls do not count. */
+  whenIdle(userId: string): Promise<void> {
+    return this.#runningCalls.whenEnded(userId);
+  }
+
+  /** Whether the code runs inside a callback of the user. Waiting for {@link whenIdle} there would never end. */
+  isInsideCallback(userId: string): boolean {
+    return this.#runningCalls.isInsideCallback(userId);
+  }
+
+  async #dispatchTo(
+    recipients: readonly Subscription[],
+    event: ClientEvent,
+    signal: AbortSignal,
+    record: () => Promise<void>,
+    claim: Claim | undefined,
+  ): Promise<boolean> {
     if (recipients.length === 0) return true;
     let remaining = recipients.length;
     const finished = await Promise.all(
@@ -216,33 +244,6 @@ export class CallbackRegistry {
     return true;
   }
 
-  /**
-   * Delivers an event again to the callbacks that failed on it. If none of them is known, as after a restart of the
-   * process, delivers it to all whose filters match. Resolves to whether at least one handled it and none failed.
-   */
-  async redeliver(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
-    const subscriptions = this.#subscriptions(event.userId);
-    const id = deduplicationId(event);
-    const failed = subscriptions.filter(({ failedIds }) => id !== undefined && failedIds.has(id));
-    const outcomes = await Promise.all(
-      (failed.length > 0 ? failed : subscriptions).map((subscription) =>
-        subscription.roomQueues.run(event.roomId, () => this.#callWithRetries(subscription, event, signal)),
-      ),
-    );
-    const didFail = outcomes.includes('failed') || outcomes.includes('stopped');
-    return outcomes.includes('succeeded') && !didFail;
-  }
-
-  /** Resolves when the manager no longer waits for the user's calls that run now. Overdue calls do not count. */
-  whenIdle(userId: string): Promise<void> {
-    return this.#runningCalls.whenEnded(userId);
-  }
-
-  /** Whether the code runs inside a callback of the user. Waiting for {@link whenIdle} there would never end. */
-  isInsideCallback(userId: string): boolean {
-    return this.#runningCalls.isInsideCallback(userId);
-  }
-
   async #deliver(
     subscription: Subscription,
     event: ClientEvent,
@@ -252,66 +253,9 @@ export class CallbackRegistry {
     const id = deduplicationId(event);
     if (id !== undefined && (subscription.finishedIds.has(id) || this.#finishedByAll.has(event.userId, id)))
       return true;
-    const outcome = await this.#callWithRetries(subscription, event, signal, claim);
+    const outcome = await this.#attempts.run(subscription, event, signal, claim);
     if (id !== undefined && (outcome === 'succeeded' || outcome === 'failed')) subscription.finishedIds.add(id);
     return outcome !== 'stopped'; // 'stopped': the next start delivers the event again
-  }
-
-  /** Calls the callback until it succeeds, up to `attempts` times. After the last failure stores a dead letter. */
-  async #callWithRetries(
-    subscription: Subscription,
-    event: ClientEvent,
-    signal: AbortSignal,
-    claim?: Claim,
-  ): Promise<Outcome> {
-    const id = deduplicationId(event);
-    for (let attempt = 1; ; attempt++) {
-      if (signal.aborted) return 'stopped';
-      if (!wants(subscription, event)) return 'unwanted'; // removed meanwhile
-      const call = this.#runningCalls.prepare(subscription, event);
-      try {
-        await this.#runningCalls.run(call, subscription.callback, event, attempt);
-        if (id !== undefined) subscription.failedIds.delete(id);
-        return 'succeeded';
-      } catch (error) {
-        if (call.isAborted && !wants(subscription, event)) {
-          // Removed while it ran. If it was the last callback, the event is kept for callbacks that are added later.
-          return signal.aborted && !this.#isCleared ? 'stopped' : 'unwanted';
-        }
-        this.#options.onError(event, error, attempt);
-        if (signal.aborted && call.isAborted) return 'stopped'; // it failed because its signal was aborted
-        if (attempt >= this.#options.attempts) {
-          if (!(await this.#storeDeadLetter(signal, event, error, attempt, claim))) return 'stopped';
-          if (id !== undefined) subscription.failedIds.add(id);
-          return 'failed';
-        }
-        if (!(await this.#pause(attempt, signal))) return 'stopped';
-      }
-    }
-  }
-
-  /** Stores the event as a dead letter, with retries. Resolves to false if `signal` fired before that succeeded. */
-  async #storeDeadLetter(
-    signal: AbortSignal,
-    ...letter: Parameters<CallbackRegistryOptions['onDeadLetter']>
-  ): Promise<boolean> {
-    for (let tries = 1; ; tries++) {
-      try {
-        await this.#options.onDeadLetter(...letter);
-        return true;
-      } catch (error) {
-        if (isManagerError(error, 'OWNED_ELSEWHERE')) throw error;
-        // `onDeadLetter` has logged the failure. The event must not count as handled before it is stored.
-        if (!(await this.#pause(tries, signal))) return false;
-      }
-    }
-  }
-
-  /** Waits with exponential back-off. Resolves to false if `signal` fires. */
-  async #pause(failures: number, signal: AbortSignal): Promise<boolean> {
-    const delayMs = Math.min(MAX_PAUSE_MS, this.#options.retryDelayMs * 2 ** (failures - 1));
-    const waited = delay(this.#clock, delayMs, signal, 'retrying a callback').then(() => true);
-    return waited.catch(() => false);
   }
 
   #user(userId: string): UserCallbacks {
@@ -322,12 +266,12 @@ export class CallbackRegistry {
     return user;
   }
 
-  #subscriptions(userId: string): Subscription[] {
+  /** The subscriptions of callbacks that were registered for the user alone. */
+  #ownSubscriptions(userId: string): Subscription[] {
     return [...(this.#users.get(userId)?.subscriptions.values() ?? [])];
   }
-}
 
-function wants(subscription: Subscription, event: ClientEvent): boolean {
-  for (const filter of subscription.filters) if (filter.matches(event)) return true;
-  return false;
+  #ownOverdue(userId: string): number {
+    return this.#ownSubscriptions(userId).reduce((sum, { overdueCalls }) => sum + overdueCalls, 0);
+  }
 }

@@ -2,7 +2,9 @@ import * as v from 'valibot';
 import { clientEventTypes } from '../core/client-event.js';
 import type { ClientEvent } from '../core/client-event.js';
 import { eventTypeList, EventTypes } from '../core/event-types.js';
-import { checkOptions, flag, listOf, optionsOf, roomId } from '../core/validation.js';
+import { isObject } from '../core/raw-event.js';
+import { checkedAs, checkOptions, flag, functionOf, listOf, optionsOf, roomId, userId } from '../core/validation.js';
+import type { Schema } from '../core/validation.js';
 
 /** The second argument of a callback. */
 export interface CallbackContext {
@@ -36,6 +38,15 @@ export interface CallbackOptions {
   readonly backlog?: boolean | undefined;
 }
 
+/** The options of a callback for the events of several users. */
+export interface ManagerCallbackOptions extends CallbackOptions {
+  /** Full user ids of the users whose events to deliver. @default all users of the manager */
+  readonly users?: readonly string[] | undefined;
+}
+
+/** An entry of the option `callbacks`: a callback, or a callback with its options. */
+export type ManagerCallback = ClientCallback | (ManagerCallbackOptions & { readonly callback: ClientCallback });
+
 /** The schemas of {@link CallbackOptions}. */
 export const callbackOptions = {
   types: v.optional(eventTypeList(clientEventTypes)),
@@ -43,23 +54,56 @@ export const callbackOptions = {
   backlog: v.optional(flag),
 };
 
-const callbackSchema = optionsOf<CallbackOptions>(callbackOptions);
+const managerCallbackOptions = { ...callbackOptions, users: v.optional(listOf(userId)) };
 
-/** The options of one registration: which of the user's events the callback gets. */
+const callbackSchema = optionsOf<CallbackOptions>(callbackOptions);
+const managerCallbackSchema = optionsOf<ManagerCallbackOptions>(managerCallbackOptions);
+const callbackWithOptions = optionsOf<Exclude<ManagerCallback, ClientCallback>>({
+  callback: functionOf<ClientCallback>(),
+  ...managerCallbackOptions,
+});
+
+/** The schema of the option `callbacks`. */
+export const managerCallbackList: Schema<ManagerCallback[]> = listOf<ManagerCallback>(
+  v.lazy((entry): Schema<ManagerCallback> => (isObject(entry) ? callbackWithOptions : callbackOnly)),
+);
+
+const callbackOnly = checkedAs<ClientCallback>(
+  'a function, or an object with `callback`',
+  (value) => typeof value === 'function',
+);
+
+/** The options of one registration: which events the callback gets. */
 export class CallbackFilter {
   readonly #types: EventTypes | undefined;
   readonly #rooms: ReadonlySet<string> | undefined;
+  readonly #users: ReadonlySet<string> | undefined;
   readonly wantsBacklog: boolean;
 
-  constructor(options: CallbackOptions = {}) {
-    const { types, rooms, backlog = false } = checkOptions('addCallback()', callbackSchema, options);
+  private constructor({ types, rooms, users, backlog = false }: ManagerCallbackOptions) {
     this.#types = types && new EventTypes(types);
     this.#rooms = rooms && new Set(rooms);
+    this.#users = users && new Set(users);
     this.wantsBacklog = backlog;
+  }
+
+  /** Checks the options of `addCallback()`. Throws `INVALID_OPTIONS`. */
+  static forOneUser(options: CallbackOptions = {}): CallbackFilter {
+    return new CallbackFilter(checkOptions('addCallback()', callbackSchema, options));
+  }
+
+  /** Checks the options of `onEvent()`. Throws `INVALID_OPTIONS`, or `INVALID_USER_ID`. */
+  static forUsers(options: ManagerCallbackOptions = {}): CallbackFilter {
+    return new CallbackFilter(checkOptions('onEvent()', managerCallbackSchema, options));
+  }
+
+  isFor(user: string): boolean {
+    return !this.#users || this.#users.has(user);
   }
 
   matches(event: ClientEvent): boolean {
     if (event.provenance === 'backlog' && !this.wantsBacklog) return false;
+    if (!this.isFor(event.userId)) return false;
     if (this.#rooms && !this.#rooms.has(event.roomId)) return false;
     return (
       !this.#types || this.#types.hasKind(event.type) || ('eventType' in event && this.#types.has(event.eventType))

@@ -121,6 +121,7 @@ export function compose(options: MatrixClientManagerOptions) {
     },
     onAdded: (userId) => users.callbacksChanged(userId),
     onLastRemoved: (userId) => users.callbacksChanged(userId),
+    onManagerCallbacksChanged: () => users.managerCallbacksChanged(),
     onDeadLetter: (...failed) => deadLetters.store(...failed),
   });
 
@@ -148,6 +149,10 @@ export function compose(options: MatrixClientManagerOptions) {
     events,
     lifecycle,
   });
+  for (const entry of settings.callbacks) {
+    const { callback, ...filter } = typeof entry === 'function' ? { callback: entry } : entry;
+    callbacks.addForUsers(callback, filter); // before the outbox, which may start clients
+  }
   const { registry } = users;
   const adminSession = adminHttp?.account.session;
   const calls = new UserCalls({ registry, accounts, adminSession, callbacks, encryption, encryptedRooms, lifecycle });

@@ -15,7 +15,7 @@ import type {
 } from '../account-data/account-data-options.js';
 import { ignoreUsersSchema } from '../account-data/ignored-users.js';
 import type { IgnoreUsersOptions } from '../account-data/ignored-users.js';
-import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
+import type { CallbackOptions, ClientCallback, ManagerCallbackOptions } from '../callbacks/callback.js';
 import { callSchema } from '../core/call-options.js';
 import type { CallOptions } from '../core/call-options.js';
 import type { Credentials } from '../core/credentials.js';
@@ -208,7 +208,19 @@ export class MatrixClientManager implements AsyncDisposable {
     return this.#partsFor(userId).callbacks.add(userId, callback, options);
   }
 
-  /** Removes every registration of the callback for the user. Returns whether there was one. */
+  /**
+   * Registers a callback for the events of every user who has a client, now or later, or of those in `users`. It has the
+   * guarantees of {@link addCallback}, for each user separately. It starts no client. Returns a function that removes
+   * this registration. Register callbacks that must miss nothing after a restart with the option `callbacks`. Throws
+   * `INVALID_OPTIONS`, `INVALID_USER_ID`.
+   */
+  onEvent(callback: ClientCallback, options?: ManagerCallbackOptions): () => void {
+    const { callbacks, lifecycle } = this.#parts;
+    lifecycle.assertOpen();
+    return callbacks.addForUsers(callback, options);
+  }
+
+  /** Removes every registration of the callback for the user by {@link addCallback}. Returns whether there was one. */
   removeCallback(userId: string, callback: ClientCallback): boolean {
     return this.#parts.callbacks.remove(userId, callback);
   }

@@ -1,5 +1,7 @@
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
 import * as v from 'valibot';
+import { managerCallbackList } from '../callbacks/callback.js';
+import type { ManagerCallback } from '../callbacks/callback.js';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { invalidOptions } from '../core/errors.js';
@@ -66,6 +68,11 @@ export interface MatrixClientManagerOptions {
    * @default memoryStorage()
    */
   readonly storage?: Storage;
+  /**
+   * Callbacks for the events of all users, as `onEvent` registers them: functions, or objects with `callback`, `types`,
+   * `rooms`, `users` and `backlog`. They are registered before any client starts. @default none
+   */
+  readonly callbacks?: readonly ManagerCallback[];
   /** The client of a user who is inactive for this long is stopped, in milliseconds. @default 7_200_000 (2 hours) */
   readonly idleTimeoutMs?: number;
   /**
@@ -202,6 +209,7 @@ const optionsSchema = optionsOf<CheckedOptions>({
   storage: v.nullish(withMethods<Storage>('getCredentials', 'loadCheckpoint', 'commit', 'close'), () =>
     memoryStorage(),
   ),
+  callbacks: v.nullish(managerCallbackList, () => []),
   idleTimeoutMs: v.nullish(wholeNumberOrInfinity(1), 7_200_000),
   connectionPolicy: v.optional(withMethods<ConnectionPolicy>('decide')),
   maxHeapBytes: v.nullish(wholeNumberOrInfinity(1), Infinity),

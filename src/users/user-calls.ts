@@ -63,12 +63,12 @@ export class UserCalls {
   }
 
   /**
-   * Runs `use` as the user. With their client, if it runs or the user has callbacks: it is started then. Otherwise with
-   * their session alone, since a client without callbacks would deliver nothing.
+   * Runs `use` as the user. With their client, if it runs or the user has callbacks of their own: it is started then.
+   * Otherwise with their session alone. A callback for the events of several users starts no client.
    */
   runAs<T>(userId: string, use: CallBody<T>, signal?: AbortSignal): Promise<T> {
     const { accounts, callbacks, lifecycle, registry } = this.#options;
-    if (registry.has(userId) || callbacks.count(userId) > 0) {
+    if (registry.has(userId) || callbacks.hasOwn(userId)) {
       const useClient = (userSession: UserSession, combined: AbortSignal): Promise<T> =>
         use({ session: userSession.session, userSession }, combined).catch((error: unknown) => {
           userSession.requestFailed(error);

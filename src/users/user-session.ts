@@ -108,12 +108,12 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
   }
 
   /**
-   * Call this when a callback was registered, or the user's last one was removed. Delivers the events received while no
-   * callback was registered, and the backlog if a callback asks for it.
+   * Call this when a callback for the user's events was registered, or the last one was removed. Delivers the events
+   * received while no callback was registered, and the backlog if a callback asks for it.
    */
   callbacksChanged(): void {
     const { callbacks, credentials } = this.#options;
-    if (callbacks.count(credentials.userId) === 0) return this.#delivery.deferUnhandled();
+    if (!callbacks.hasAny(credentials.userId)) return this.#delivery.deferUnhandled();
     const { hasDeferredEvents, hasDeferredBacklog } = this.#delivery;
     const withBacklog = (this.#hasPendingBacklog || hasDeferredBacklog) && callbacks.wantsBacklog(credentials.userId);
     if (hasDeferredEvents || withBacklog) this.engine.fetchMissedEvents(withBacklog);
@@ -255,7 +255,7 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
     this.#appendToTimelines(batch);
     const { callbacks, credentials } = this.#options;
     // Decrypting the others would cost more than all else that such a client does.
-    if (callbacks.count(credentials.userId) === 0) this.#verifications.takeUnencrypted(batch);
+    if (!callbacks.hasAny(credentials.userId)) this.#verifications.takeUnencrypted(batch);
     return this.#delivery.accept(batch);
   }
 
@@ -286,7 +286,7 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
           throw error;
         }
       },
-      hasCallbacks: () => callbacks.count(userId) > 0,
+      hasCallbacks: () => callbacks.hasAny(userId),
       dispatch: async (event, signal, record) => {
         try {
           this.#assertOwner();

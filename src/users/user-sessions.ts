@@ -93,6 +93,11 @@ export class UserSessions {
     this.#sessions.get(userId)?.callbacksChanged();
   }
 
+  /** Call this when a callback for the events of several users was registered or removed. */
+  managerCallbacksChanged(): void {
+    for (const userSession of this.#sessions.values()) userSession.callbacksChanged();
+  }
+
   /** Stops the user's client; open connections do not restart it. Resolves to whether there was a client. */
   async stop(userId: string): Promise<boolean> {
     try {

@@ -8,7 +8,7 @@ import { messageEvent } from './message-event.js';
 
 const typing: ClientEvent = { type: 'typing', userId: '@a:x', roomId: '!r:x', provenance: 'live', userIds: [] };
 const matches = (options: CallbackOptions | undefined, event: ClientEvent): boolean =>
-  new CallbackFilter(options).matches(event);
+  CallbackFilter.forOneUser(options).matches(event);
 
 describe('a filter', () => {
   it('without options lets everything through but history', () => {
@@ -69,13 +69,13 @@ describe('a filter', () => {
 
   it('does not change with the lists that it was made of', () => {
     const rooms = ['!a:x'];
-    const filter = new CallbackFilter({ rooms });
+    const filter = CallbackFilter.forOneUser({ rooms });
     rooms.push('!b:x');
     expect(filter.matches(messageEvent({ roomId: '!b:x' }))).toBe(false);
   });
 
   it.each(clientEventTypes)('takes the kind %s', (type) => {
-    expect(() => new CallbackFilter({ types: [type] })).not.toThrow();
+    expect(() => CallbackFilter.forOneUser({ types: [type] })).not.toThrow();
   });
 
   it.each([
@@ -101,15 +101,15 @@ describe('a filter', () => {
     [{ backlog: null }, '`backlog`'],
     [{ type: ['message'] }, '`type`'],
   ])('refuses the options %j', async (options, name) => {
-    const error = await rejection(() => new CallbackFilter(options as CallbackOptions));
+    const error = await rejection(() => CallbackFilter.forOneUser(options as CallbackOptions));
     expect(error).toMatchObject({ code: 'INVALID_OPTIONS' });
     expect(error.message).toContain(name);
   });
 
   it('says in its errors which call and which kinds it means', async () => {
-    const unknown = await rejection(() => new CallbackFilter({ type: [] } as unknown as CallbackOptions));
+    const unknown = await rejection(() => CallbackFilter.forOneUser({ type: [] } as unknown as CallbackOptions));
     expect(unknown.message).toContain('addCallback()');
-    const type = await rejection(() => new CallbackFilter({ types: ['*'] }));
+    const type = await rejection(() => CallbackFilter.forOneUser({ types: ['*'] }));
     expect(type.message).toContain('message, ');
   });
 });

@@ -161,7 +161,7 @@ describe('a user who is forgotten', () => {
     first.resolve();
     await clock.advance(0);
     expect(got).toEqual(['one']);
-    expect([registry.size, registry.count(alice)]).toEqual([0, 0]);
+    expect([registry.size, registry.hasOwn(alice)]).toEqual([0, false]);
   });
 });
 

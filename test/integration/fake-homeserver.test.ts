@@ -3,6 +3,7 @@ import { FakeHomeserver } from '../../src/testing/index.js';
 import { applicationRequests } from './application-requests.js';
 import { personalData } from './personal-data.js';
 import { connections } from './connections.js';
+import { managerCallbacks } from './manager-callbacks.js';
 import { roomCalls } from './room-calls.js';
 import { mainJob } from './main-job.js';
 
@@ -15,3 +16,4 @@ connections('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: 
 applicationRequests('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 personalData('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 roomCalls('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
+managerCallbacks('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));

@@ -343,7 +343,7 @@ describe('a connection whose client fails', () => {
     const connection = await connections.open({ userId, callback: () => {} });
     await fail();
     await connection.close();
-    expect(callbacks.count(userId)).toBe(0);
+    expect(callbacks.hasOwn(userId)).toBe(false);
     await clock.advance(HOUR);
     expect(starts).toHaveLength(1);
     expect(registry.info(userId)).toMatchObject({ state: 'failed', connections: 0 });
