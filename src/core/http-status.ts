@@ -1,7 +1,7 @@
 import { isManagerError } from './errors.js';
 import type { ErrorCode } from './errors.js';
 
-/** The status for each code. `docs/reference/errors.md` lists them. */
+/** The status for each code. `docs/reference/errors.md` lists them. @internal */
 export const httpStatusByCode: Readonly<Record<ErrorCode, number>> = {
   INVALID_OPTIONS: 400,
   INVALID_USER_ID: 400,
@@ -39,8 +39,10 @@ export const httpStatusByCode: Readonly<Record<ErrorCode, number>> = {
   MANAGER_CLOSED: 503,
 };
 
+const statuses = new Map<string, number>(Object.entries(httpStatusByCode));
+
 /** Statuses of a refusal that concern the request's content. Others could be mistaken for those of the application. */
-const PASSED_ON: readonly (number | undefined)[] = [400, 409, 413];
+const PASSED_ON = new Set([400, 409, 413]);
 
 /**
  * The HTTP status with which an application answers a request that failed with `error`; 500 if it is no
@@ -53,6 +55,6 @@ const PASSED_ON: readonly (number | undefined)[] = [400, 409, 413];
 export function httpStatus(error: unknown): number {
   if (!isManagerError(error)) return 500;
   const { code, status } = error;
-  if (code === 'REJECTED' && status !== undefined && PASSED_ON.includes(status)) return status;
-  return httpStatusByCode[code];
+  if (code === 'REJECTED' && status !== undefined && PASSED_ON.has(status)) return status;
+  return statuses.get(code) ?? 500;
 }

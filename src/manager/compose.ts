@@ -43,6 +43,7 @@ import { loadPollingEngines } from '../users/session-engine.js';
 import { UserSessions } from '../users/user-sessions.js';
 import { UserCalls } from '../users/user-calls.js';
 import type { CallerSession } from '../users/user-calls.js';
+import { connectionCalls } from './connection-calls.js';
 import { containedSettings } from './contained-settings.js';
 import { DeadLetters } from './dead-letters.js';
 import { EventHub } from './event-hub.js';
@@ -57,6 +58,8 @@ export type Parts = ReturnType<typeof compose>;
 /**
  * Makes the parts of a manager and connects them; the only place that knows them all. Checks the options; throws
  * `INVALID_OPTIONS`. The outbox begins at once to send the durable messages of an earlier process.
+ *
+ * This file is a little long because every part is made and connected here.
  */
 export function compose(options: MatrixClientManagerOptions) {
   const settings = containedSettings(readOptions(options));
@@ -145,6 +148,13 @@ export function compose(options: MatrixClientManagerOptions) {
     loadEngines: () => loadPollingEngines(homeserver, { ...settings, encryptedRooms }),
     accounts,
     callbacks,
+    connectionCalls: connectionCalls({
+      callbacks: () => callbacks,
+      calls: () => calls,
+      pages: () => pages,
+      runAs: () => runAs,
+      lifecycle,
+    }),
     encryption,
     events,
     lifecycle,
@@ -155,7 +165,15 @@ export function compose(options: MatrixClientManagerOptions) {
   }
   const { registry } = users;
   const adminSession = adminHttp?.account.session;
-  const calls = new UserCalls({ registry, accounts, adminSession, callbacks, encryption, encryptedRooms, lifecycle });
+  const calls: UserCalls = new UserCalls({
+    registry,
+    accounts,
+    adminSession,
+    callbacks,
+    encryption,
+    encryptedRooms,
+    lifecycle,
+  });
 
   const typing = new TypingNotifier(homeserver, signal);
   const sendQueue = new SendQueue(context);
@@ -182,7 +200,7 @@ export function compose(options: MatrixClientManagerOptions) {
     sendMessage: (...message) => sending.sendWithFile(...message),
   });
   const accountData = new AccountData(http);
-  const pages = new PageReader(http, (...page) => calls.pageDecryption(...page));
+  const pages: PageReader = new PageReader(http, (...page) => calls.pageDecryption(...page));
 
   const runAs: RunAsActor = (userId, call, callSignal) =>
     calls.readAs(

@@ -10,11 +10,11 @@ import { path } from '../http/path.js';
 import { wasNeverSent } from '../http/request-failure.js';
 import { CREATION_ID } from './create-room.js';
 import type { RoomPlan } from './create-room.js';
+import { joinedRooms } from './joined-rooms.js';
 import { creationPowerLevels } from './power-levels.js';
 import type { Actor } from './room-calls.js';
 
 const roomSchema = v.object({ room_id: v.pipe(v.string(), v.startsWith('!')) });
-const joinedSchema = v.object({ joined_rooms: v.array(v.unknown()) });
 
 /** When to look for a new room whose request got no answer, in milliseconds after the failure and between the attempts. */
 export const LOOK_DELAYS_MS = [500, 2_000, 5_000];
@@ -115,15 +115,11 @@ async function lookSeveralTimes(actor: Actor, plan: RoomPlan, clock: Clock): Pro
  * @param known - the rooms that are known to be others; added to
  */
 async function lookForRoom(actor: Actor, { creationId }: RoomPlan, known: Set<string>): Promise<string | undefined> {
-  const { joined_rooms: joined } = await actor.request(joinedSchema, {
-    operation: 'listing rooms',
-    method: 'GET',
-    path: '/_matrix/client/v3/joined_rooms',
-  });
-  const unknown = joined.filter((roomId): roomId is string => typeof roomId === 'string' && !known.has(roomId));
+  const joined = await joinedRooms(actor);
+  const unknown = joined.filter((roomId) => !known.has(roomId));
   let found: string | undefined;
   await mapConcurrently(unknown.slice(0, MAX_LOOKED_AT), CONCURRENCY, async (roomId) => {
-    if (found !== undefined || !roomId.startsWith('!')) return;
+    if (found !== undefined) return;
     const create = await actor.stateIfAny(roomId, 'm.room.create').catch((error: unknown) => {
       if (isManagerError(error, 'FORBIDDEN')) return undefined; // left meanwhile
       throw error;

@@ -1,7 +1,10 @@
+import type { CallbackOptions, ClientCallback } from '../callbacks/callback.js';
 import type { ClientState } from './client-state.js';
-import type { MatrixClientManagerError } from '../core/errors.js';
+import type { CallOptions } from '../core/call-options.js';
+import { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import { checkListener } from '../core/validation.js';
+import { checkArgument, checkListener, functionOf } from '../core/validation.js';
+import type { GetRoomMessagesOptions, MessagePage } from '../messages/page-reader.js';
 
 /**
  * The state of a connection's client. `failed`: the manager starts it again, except after `OWNED_ELSEWHERE` and
@@ -33,7 +36,16 @@ export interface Connection extends AsyncDisposable {
   readonly error: MatrixClientManagerError | undefined;
   /** Calls `listener` at each change. An error of the listener is logged. Returns a function that removes it. */
   on<Name extends keyof ConnectionEvents>(name: Name, listener: ConnectionEvents[Name]): () => void;
-  /** Removes the connection's callback, and no longer keeps the client running. Idempotent. */
+  /**
+   * Registers a callback for the user's events, as `manager.addCallback()` does, until the connection is closed. Returns a
+   * function that removes it. Throws `ABORTED` if the connection is closed, and `INVALID_OPTIONS`.
+   */
+  addCallback(callback: ClientCallback, options?: CallbackOptions): () => void;
+  /** A page of a room's messages, as `manager.getRoomMessages()` reads it for the connection's user. */
+  getRoomMessages(options: Omit<GetRoomMessagesOptions, 'userId'>): Promise<MessagePage>;
+  /** The ids of the rooms that the user has joined, as the homeserver lists them. */
+  getJoinedRooms(options?: CallOptions): Promise<string[]>;
+  /** Removes the connection's callbacks, and no longer keeps the client running. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -44,18 +56,28 @@ export interface ConnectionStatus {
   error: MatrixClientManagerError | undefined;
 }
 
+/** The calls that a connection makes for its user. */
+export interface ConnectionCalls {
+  addCallback(userId: string, callback: ClientCallback, options?: CallbackOptions): () => void;
+  getRoomMessages(options: GetRoomMessagesOptions & { readonly userId: string }): Promise<MessagePage>;
+  getJoinedRooms(userId: string, options?: CallOptions): Promise<string[]>;
+}
+
 /** A connection as the manager makes it. */
 export class ManagedConnection implements Connection {
   readonly #status: ConnectionStatus;
+  readonly #calls: ConnectionCalls;
   readonly #logger: Logger;
   readonly #release: () => void;
   /** Wrapped in objects, so that a function that is added twice is called twice. */
   readonly #listeners = new Set<{ readonly listener: ConnectionEvents['stateChanged'] }>();
+  readonly #removeCallbacks = new Set<() => void>();
   #isClosed = false;
 
-  /** @param release - removes the callback and the hold on the client; called once, when the connection is closed */
-  constructor(status: ConnectionStatus, logger: Logger, release: () => void) {
+  /** @param release - ends the hold on the client; called once, when the connection is closed */
+  constructor(status: ConnectionStatus, calls: ConnectionCalls, logger: Logger, release: () => void) {
     this.#status = status;
+    this.#calls = calls;
     this.#logger = logger;
     this.#release = release;
   }
@@ -79,10 +101,34 @@ export class ManagedConnection implements Connection {
     return () => this.#listeners.delete(entry);
   }
 
+  addCallback(callback: ClientCallback, options?: CallbackOptions): () => void {
+    checkArgument('callback', functionOf(), callback);
+    if (this.#isClosed) {
+      const { userId } = this;
+      throw new MatrixClientManagerError('ABORTED', 'addCallback() failed: the connection is closed', { userId });
+    }
+    // A new function per call: the registry would merge two registrations of the same function into one.
+    const remove = this.#calls.addCallback(this.userId, (...args) => callback(...args), options);
+    this.#removeCallbacks.add(remove);
+    return () => {
+      if (this.#removeCallbacks.delete(remove)) remove();
+    };
+  }
+
+  async getRoomMessages(options: Omit<GetRoomMessagesOptions, 'userId'>): Promise<MessagePage> {
+    return this.#calls.getRoomMessages({ ...options, userId: this.userId });
+  }
+
+  async getJoinedRooms(options?: CallOptions): Promise<string[]> {
+    return this.#calls.getJoinedRooms(this.userId, options);
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
     const from = this.state;
     this.#isClosed = true;
+    for (const remove of this.#removeCallbacks) remove();
+    this.#removeCallbacks.clear();
     this.#release();
     this.notify({ from, to: 'closed' });
     this.#listeners.clear();

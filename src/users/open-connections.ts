@@ -1,4 +1,3 @@
-import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import type { ClientRegistry } from './client-registry.js';
 import type { ClientState, StopReason } from './client-state.js';
 import type { TimerHandle } from '../core/clock.js';
@@ -7,12 +6,12 @@ import { invalidOptions, isManagerError } from '../core/errors.js';
 import type { MatrixClientManagerError } from '../core/errors.js';
 import { retryDelayMs } from '../http/retry.js';
 import { ManagedConnection } from './connection.js';
-import type { ConnectionState, ConnectionStatus } from './connection.js';
+import type { ConnectionCalls, ConnectionState, ConnectionStatus } from './connection.js';
 import type { ConnectOptions } from './connect-options.js';
 
 export interface OpenConnectionsOptions {
   readonly registry: ClientRegistry;
-  readonly callbacks: CallbackRegistry;
+  readonly calls: ConnectionCalls;
 }
 
 /** Pauses between attempts to restart a failed client. */
@@ -57,18 +56,16 @@ export class OpenConnections {
         '`types`, `rooms` and `backlog` of connect() select events for its `callback`: pass a `callback` too';
       throw invalidOptions(message);
     }
-    const { registry, callbacks } = this.#options;
+    const { registry, calls } = this.#options;
     const { logger } = this.#context;
-    // A new function per connection: the registry would merge two registrations of the same function into one.
-    const removeCallback = callback && callbacks.add(userId, (...args) => callback(...args), filter);
-    registry.connectionOpened(userId);
     const user = this.#connectedUser(userId);
-    const connection: ManagedConnection = new ManagedConnection(user, logger, () => {
-      removeCallback?.();
+    const connection: ManagedConnection = new ManagedConnection(user, calls, logger, () => {
       user.connections.delete(connection);
       if (user.connections.size === 0) this.#removeUser(user);
       registry.connectionClosed(userId);
     });
+    if (callback) connection.addCallback(callback, filter); // removed if the start fails
+    registry.connectionOpened(userId);
     user.connections.add(connection);
     try {
       await registry.start(userId, {}, signal);

@@ -14,6 +14,7 @@ import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { MatrixClient } from '../sdk/matrix-client.js';
 import type { Accounts } from '../provisioning/accounts.js';
+import type { ConnectionCalls } from './connection.js';
 import { OpenConnections } from './open-connections.js';
 import type { Encryption } from './encryption.js';
 import { isLostDevice } from './encryption.js';
@@ -31,6 +32,7 @@ export interface UserSessionsOptions {
   readonly loadEngines: () => Promise<CreateEngine>;
   readonly accounts: Accounts;
   readonly callbacks: CallbackRegistry;
+  readonly connectionCalls: ConnectionCalls;
   readonly encryption: Encryption | undefined;
   readonly events: UserEventSink;
   readonly lifecycle: ManagerLifecycle;
@@ -62,7 +64,7 @@ export class UserSessions {
     this.#context = context;
     this.#options = options;
     this.#takeClaim = options.takeClaim ?? singleProcessClaims();
-    const { settings, events, callbacks } = options;
+    const { settings, events, connectionCalls } = options;
     this.registry = new ClientRegistry(context, {
       ...settings,
       create: (userId, startCredentials, hooks, signal) => this.#create(userId, startCredentials, hooks, signal),
@@ -75,7 +77,7 @@ export class UserSessions {
       onStarted: (userId) => events.emit('clientStarted', { userId }),
       onStopped: (userId, reason, error) => this.#onStopped(userId, reason, error),
     });
-    this.connections = new OpenConnections(context, { registry: this.registry, callbacks });
+    this.connections = new OpenConnections(context, { registry: this.registry, calls: connectionCalls });
   }
 
   /** Registers the callbacks, and starts the user's client. */

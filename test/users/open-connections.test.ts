@@ -4,6 +4,7 @@ import { ClientRegistry } from '../../src/users/client-registry.js';
 import type { ClientHooks } from '../../src/users/client-registry.js';
 import { activityPolicy, MatrixClientManagerError } from '../../src/index.js';
 import type { Connection, MatrixClientManagerOptions } from '../../src/index.js';
+import type { ConnectionCalls } from '../../src/users/connection.js';
 import { OpenConnections } from '../../src/users/open-connections.js';
 import { ManualClock, MemoryUserEngine } from '../../src/testing/index.js';
 import { testContext } from '../support/context.js';
@@ -74,6 +75,33 @@ describe('a connection', () => {
     await connections[1]?.[Symbol.asyncDispose]();
     await clock.advance(3 * HOUR);
     expect(manager.hasClient(userId)).toBe(false);
+  });
+
+  it('has callbacks and reads of its own, and its callbacks end with it', async () => {
+    const { manager, userId, say, roomId, fake, clock } = await setUp();
+    const elsewhere = fake.createRoom({ creator: fake.createUser({ username: 'carol' }).userId });
+    const [connection, other] = [await manager.connect({ userId }), await manager.connect({ userId })];
+    const recorder = new Recorder();
+    const off = connection.addCallback(recorder.callback, { types: ['message'] });
+    other.addCallback(recorder.callback, { rooms: [elsewhere] });
+    await say('one');
+    expect(recorder.bodies()).toEqual(['one']);
+    const reads = Promise.all([connection.getRoomMessages({ roomId, limit: 1 }), connection.getJoinedRooms()]);
+    await clock.advance(SEND_LATE);
+    const [page, rooms] = await reads;
+    expect(page.messages.map(({ content }) => content.body)).toEqual(['one']);
+    expect(rooms).toEqual([roomId]);
+    off();
+    off();
+    await say('two');
+    connection.addCallback(recorder.callback, { types: ['message'] });
+    await connection.close();
+    await say('three');
+    expect(recorder.bodies()).toEqual(['one']);
+    expect(() => connection.addCallback(recorder.callback)).toThrow(expect.objectContaining({ code: 'ABORTED' }));
+    expect(() => other.addCallback('x' as never)).toThrow(expect.objectContaining({ code: 'INVALID_OPTIONS' }));
+    await expect(other.getRoomMessages({ roomId: 'x' })).rejects.toMatchObject({ code: 'INVALID_OPTIONS' });
+    await expect(other.getJoinedRooms({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' });
   });
 
   it('gives its callback what was missed, then the rest, by its filter, and nothing after its end', async () => {
@@ -285,7 +313,13 @@ describe('a connection whose client fails', () => {
       onError: () => {},
       onDeadLetter: async () => {},
     });
-    const connections = new OpenConnections(context, { registry, callbacks });
+    const unused = async (): Promise<never> => Promise.reject(new Error('not expected'));
+    const calls: ConnectionCalls = {
+      addCallback: (...registration) => callbacks.add(...registration),
+      getRoomMessages: unused,
+      getJoinedRooms: unused,
+    };
+    const connections = new OpenConnections(context, { registry, calls });
     const stop = async (): Promise<boolean> => registry.stop(userId).finally(() => connections.stopRequested(userId));
     const fail = async (error = fault): Promise<void> => {
       clients.at(-1)?.onFatal(error);
