@@ -96,7 +96,10 @@ export type {
   RedactionEvent,
   StateEvent,
   TypingEvent,
+  UnreadEvent,
 } from './core/client-event.js';
+export type { UnreadCount } from './core/unread-count.js';
+export type { UnreadTotals } from './users/unread-totals.js';
 export type { Decryption, DecryptionFailureReason, DecryptionSender } from './core/decryption.js';
 export type { Gap } from './delivery/gap-filler.js';
 export type { IdentityChange } from './encryption/identity/identity-change.js';

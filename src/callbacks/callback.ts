@@ -25,7 +25,7 @@ export interface CallbackOptions {
   /**
    * Which events to deliver: kinds (`message`, `typing` ...), event types (`m.room.message`, `order_update` ...), and
    * prefixes of event types (`m.call.*`).
-   * @default all
+   * @default all but `unread`, which comes with nearly every message
    */
   readonly types?: readonly string[] | undefined;
   /** The rooms whose events to deliver. @default all */
@@ -105,8 +105,7 @@ export class CallbackFilter {
     if (event.provenance === 'backlog' && !this.wantsBacklog) return false;
     if (!this.isFor(event.userId)) return false;
     if (this.#rooms && !this.#rooms.has(event.roomId)) return false;
-    return (
-      !this.#types || this.#types.hasKind(event.type) || ('eventType' in event && this.#types.has(event.eventType))
-    );
+    if (!this.#types) return event.type !== 'unread';
+    return this.#types.hasKind(event.type) || ('eventType' in event && this.#types.has(event.eventType));
   }
 }

@@ -79,6 +79,18 @@ export interface ReceiptEvent extends InRoom {
   readonly threadId?: string;
 }
 
+/**
+ * The user's unread count of the room has changed: by a message, or because the user has read the room, on whatever device.
+ * Only for callbacks whose `types` name it. The first report of a room after a first start may repeat its numbers.
+ */
+export interface UnreadEvent extends InRoom {
+  readonly type: 'unread';
+  /** Number of unread events that notify, highlights and events of threads included. */
+  readonly unread: number;
+  /** Number of those that mention the user, or highlight for another reason. In an encrypted room always 0. */
+  readonly highlights: number;
+}
+
 /** The user was invited to a room. */
 export interface InviteEvent extends InRoom {
   readonly type: 'invite';
@@ -99,6 +111,7 @@ export type ClientEvent =
   | StateEvent
   | TypingEvent
   | ReceiptEvent
+  | UnreadEvent
   | InviteEvent;
 
 export type ClientEventType = ClientEvent['type'];
@@ -111,5 +124,6 @@ export const clientEventTypes: readonly ClientEventType[] = [
   'state',
   'typing',
   'receipt',
+  'unread',
   'invite',
 ];

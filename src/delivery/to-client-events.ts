@@ -21,15 +21,16 @@ export function toDeliveredEvent(
   return { ...toTimelineEvent(roomId, raw, memberOf), userId, provenance, ...(isOwn && { transactionId }) };
 }
 
-/** Converts a room's typing notifications and receipts to the events that callbacks get. */
+/** Converts a room's typing notifications, receipts and unread count to the events that callbacks get. */
 export function toEphemeralEvents(userId: string, room: RoomBatch, provenance: Provenance): ClientEvent[] {
-  const { roomId } = room;
-  return room.ephemeral.flatMap(({ type, content }): ClientEvent[] => {
+  const { roomId, unread } = room;
+  const ephemeral = room.ephemeral.flatMap(({ type, content }): ClientEvent[] => {
     if (type === 'm.receipt') return toReceipts(userId, roomId, content, provenance);
     if (type !== 'm.typing' || !Array.isArray(content.user_ids)) return [];
     const userIds = content.user_ids.filter((id): id is string => typeof id === 'string');
     return [{ type: 'typing', userId, roomId, provenance, userIds }];
   });
+  return unread ? [...ephemeral, { type: 'unread', userId, roomId, provenance, ...unread }] : ephemeral;
 }
 
 function toReceipts(userId: string, roomId: string, content: EventContent, provenance: Provenance): ReceiptEvent[] {

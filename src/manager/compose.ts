@@ -40,6 +40,7 @@ import { Telemetry } from '../telemetry/telemetry.js';
 import { Encryption } from '../users/encryption.js';
 import type { EncryptionOptions } from '../users/encryption.js';
 import { loadPollingEngines } from '../users/session-engine.js';
+import { UnreadReader } from '../users/unread-totals.js';
 import { UserSessions } from '../users/user-sessions.js';
 import { UserCalls } from '../users/user-calls.js';
 import type { CallerSession } from '../users/user-calls.js';
@@ -287,6 +288,7 @@ export function compose(options: MatrixClientManagerOptions) {
     accountData,
     ignoredUsers: new IgnoredUsers(accountData),
     receipts: new ReceiptSender(http),
+    unread: new UnreadReader(calls, { http, timeoutMs: startTimeoutMs }),
   };
 }
 

@@ -64,10 +64,13 @@ import { sendMessageSchema } from '../sending/send-message-options.js';
 import type { SendMessageOptions } from '../sending/send-message-options.js';
 import { sendReactionSchema } from '../sending/send-reaction-options.js';
 import type { SendReactionOptions } from '../sending/send-reaction-options.js';
+import { unreadUsers } from '../users/unread-totals.js';
+import type { UnreadTotals } from '../users/unread-totals.js';
 import type { ClientInfo } from '../users/client-state.js';
 import { connectSchema } from '../users/connect-options.js';
 import type { ConnectOptions } from '../users/connect-options.js';
 import type { Connection } from '../users/connection.js';
+import type { CallerSession } from '../users/user-calls.js';
 import { startClientSchema } from '../users/start-client-options.js';
 import type { StartClientOptions } from '../users/start-client-options.js';
 import { sendApplicationRequest } from './application-request.js';
@@ -386,7 +389,23 @@ export class MatrixClientManager implements AsyncDisposable {
   async markRead(options: MarkReadOptions): Promise<void> {
     const read = this.#read('markRead()', markReadSchema, options);
     const { calls, receipts } = this.#parts;
-    await calls.readAs(read.userId, (caller, signal) => receipts.markRead(caller, read, signal), read.signal);
+    const mark = async (caller: CallerSession, signal: AbortSignal): Promise<void> => {
+      await receipts.markRead(caller, read, signal);
+      caller.userSession?.noteRead(read.roomId, read.eventId);
+    };
+    await calls.readAs(read.userId, mark, read.signal);
+  }
+
+  /**
+   * How much each of the users has not read, over all joined rooms: from the user's client if it is live, otherwise with one
+   * request. Starts no client. A failure is told in the result of its user, and rejects nothing.
+   */
+  async unreadCounts(userIds: readonly string[], options: CallOptions = {}): Promise<Map<string, UnreadTotals>> {
+    const { lifecycle, unread } = this.#parts;
+    lifecycle.assertOpen();
+    const users = checkArgument('userIds', unreadUsers, userIds);
+    const { signal } = checkOptions('unreadCounts()', callSchema, options);
+    return unread.totals(users, signal);
   }
 
   /**

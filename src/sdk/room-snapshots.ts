@@ -2,7 +2,9 @@ import type { IInvitedRoom, IJoinedRoom, IStrippedState, MatrixClient, Room } fr
 import type { ISavedSync } from 'matrix-js-sdk/lib/store/index.js';
 import type { EventBatch, ResumeData } from '../core/ports/event-source.js';
 import { isObject } from '../core/raw-event.js';
+import type { UnreadCount } from '../core/unread-count.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';
+import { isRoomKey, readUnreadSnapshots } from './unread-snapshots.js';
 
 /** The stored form of a room: the state that the SDK needs to resume from a sync position. */
 interface RoomSnapshot {
@@ -26,14 +28,16 @@ interface AccountData {
 /**
  * The resume data to store with a batch.
  * @param accountData - also store the account data, and whether rooms are unloaded after the batch
+ * @param unread - the stored form of unread counts
  */
 export function resumeData(
   client: MatrixClient,
   { rooms: changedRooms, invites }: EventBatch,
   roomsToStore: ReadonlySet<string>,
   accountData: AccountData | undefined,
+  unread: ReadonlyMap<string, string | null>,
 ): ResumeData | undefined {
-  const rooms = new Map<string, string | null>();
+  const rooms = new Map(unread);
   for (const roomId of roomsToStore) rooms.set(roomId, snapshot(client.getRoom(roomId), 'join'));
   for (const { roomId, membership } of changedRooms) if (membership === 'leave') rooms.set(roomId, null);
   for (const { roomId } of invites) rooms.set(roomId, snapshot(client.getRoom(roomId), 'invite'));
@@ -52,14 +56,23 @@ export interface ResumeState {
   readonly savedSync: ISavedSync | undefined;
   /** Ids of the stored rooms if the client was stopped before it had loaded all rooms; undefined otherwise. */
   readonly loadedRooms: Iterable<string> | undefined;
+  /** The unread counts of all rooms; undefined if they are not stored. */
+  readonly unread: ReadonlyMap<string, UnreadCount> | undefined;
 }
 
 /** Reads the stored form. */
-export function readCheckpoint({ since, clientSince, rooms, accountData: text }: StoredCheckpoint): ResumeState {
+export function readCheckpoint({
+  since,
+  clientSince,
+  rooms: stored,
+  accountData: text,
+}: StoredCheckpoint): ResumeState {
+  const rooms = new Map([...stored].filter(([key]) => isRoomKey(key)));
   const accountData = text === undefined ? undefined : (JSON.parse(text) as StoredAccountData);
   const loadedRooms = accountData?.growing ? rooms.keys() : undefined;
   const resumesFrom = since === undefined || loadedRooms ? since : (clientSince ?? since);
-  if (resumesFrom === undefined) return { resumesFrom, savedSync: undefined, loadedRooms };
+  if (resumesFrom === undefined) return { resumesFrom, savedSync: undefined, loadedRooms, unread: undefined };
+  const unread = readUnreadSnapshots(stored);
   const join = new Map<string, IJoinedRoom>();
   const invite = new Map<string, IInvitedRoom>();
   for (const [roomId, room] of rooms) {
@@ -69,13 +82,15 @@ export function readCheckpoint({ since, clientSince, rooms, accountData: text }:
       ephemeral: { events: [] },
       account_data: { events: [] },
     };
-    const joined = { summary, state: { events: state }, ...empty, unread_notifications: {} };
+    const count = unread?.get(roomId);
+    const unreadNotifications = count && { notification_count: count.unread, highlight_count: count.highlights };
+    const joined = { summary, state: { events: state }, ...empty, unread_notifications: unreadNotifications ?? {} };
     if (membership === 'join') join.set(roomId, joined as unknown as IJoinedRoom);
     else invite.set(roomId, { invite_state: { events: state as IStrippedState[] } });
   }
   const roomsData = { join: Object.fromEntries(join), invite: Object.fromEntries(invite), leave: {}, knock: {} };
   const events = (accountData?.events ?? []) as ISavedSync['accountData'];
-  return { resumesFrom, savedSync: { nextBatch: resumesFrom, roomsData, accountData: events }, loadedRooms };
+  return { resumesFrom, savedSync: { nextBatch: resumesFrom, roomsData, accountData: events }, loadedRooms, unread };
 }
 
 function snapshot(room: Room | null, membership: RoomSnapshot['membership']): string | null {

@@ -3,6 +3,7 @@ import type { IPushRules, ISyncResponse, MatrixClient, Room } from 'matrix-js-sd
 import type { ISavedSync } from 'matrix-js-sdk/lib/store/index.js';
 import type { KnownTimeline } from '../core/ports/event-source.js';
 import { jsonCopy } from '../core/json-copy.js';
+import type { UnreadCount } from '../core/unread-count.js';
 import { LatestReceipts } from '../sync/receipts.js';
 import { isFitForSdk } from '../sync/response-parts.js';
 import type { SyncContext } from '../sync/sync-context.js';
@@ -153,6 +154,19 @@ export class SdkFeed {
     }
     this.fillTimelines(client.getRooms().map(({ roomId }) => roomId));
     this.#heldRooms.clear();
+  }
+
+  /** Gives the SDK the unread counts of rooms that it has no count of. */
+  showUnread(counts: Iterable<readonly [roomId: string, count: UnreadCount]>): void {
+    for (const [roomId, { unread, highlights }] of counts) {
+      const held = this.#heldRooms.get(roomId);
+      const room = this.#client.getRoom(roomId);
+      if (held) held.unread ??= { notification_count: unread, highlight_count: highlights };
+      else if (room && this.isComplete) {
+        room.setUnreadNotificationCount(NotificationCountType.Total, unread);
+        room.setUnreadNotificationCount(NotificationCountType.Highlight, highlights);
+      }
+    }
   }
 
   /** Account data that was not passed to the SDK. */

@@ -30,9 +30,12 @@ import { initialLimit, syncLimit } from '../sync/sync-query.js';
 import type { SyncContext, SyncSettings } from '../sync/sync-context.js';
 import type { SyncQuery } from '../sync/sync-requests.js';
 import type { SyncResult } from '../sync/sync-poll.js';
+import { UnreadCounts } from '../sync/unread-counts.js';
+import { requestUnreadCounts } from '../sync/unread-request.js';
 import { assertClientSurface } from './private-surface.js';
 import { SdkFeed } from './sdk-feed.js';
 import { SyncStore } from './sync-store.js';
+import { UnreadSnapshots } from './unread-snapshots.js';
 
 /** The user of a client. */
 export interface SyncUser {
@@ -92,6 +95,8 @@ export class SyncClient implements SessionEngine<MatrixClient> {
   readonly #missedEventsSync: MissedEventsSync;
   readonly #deletedRooms: DeletedRoomCheck;
   readonly #feed: SdkFeed;
+  readonly unread: UnreadCounts;
+  readonly #unreadSnapshots: UnreadSnapshots;
   #pending: PendingSync | undefined;
   /** Whether the stored position was saved before all rooms were loaded. */
   #storedWithUnloadedRooms: boolean;
@@ -104,7 +109,9 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     const context = { ...settings, ...homeserver, userId, session, signal: this.#pollAbort.signal, isStarting };
     this.#context = context;
     this.#user = user; // without `stored`, which is large
-    const { resumesFrom, savedSync, loadedRooms } = readCheckpoint(stored);
+    const { resumesFrom, savedSync, loadedRooms, unread } = readCheckpoint(stored);
+    this.unread = new UnreadCounts(unread, () => this.#feed.showUnread(this.unread.entries()));
+    this.#unreadSnapshots = new UnreadSnapshots(this.unread);
     this.resumesFrom = resumesFrom;
     this.#firstSync.promise.catch(() => {}); // start() may not await it any more
     silenceSdkRootLogger();
@@ -186,8 +193,23 @@ export class SyncClient implements SessionEngine<MatrixClient> {
    * and ends the saving of memory and CPU for this user: call it only for the application.
    */
   sdkClientIfMade(): MatrixClient {
+    if (!this.#feed.isComplete && !this.unread.isComplete) void this.#completeUnread();
     this.#feed.passEverything((roomId) => this.#receiver?.timelineOf(roomId));
     return this.#matrixClient;
+  }
+
+  /** Requests the unread counts that sliding sync leaves out, for the SDK's rooms. */
+  async #completeUnread(): Promise<void> {
+    const { http, session, limits, logger, userId } = this.#context;
+    try {
+      const request = { http, session, timeoutMs: limits.startTimeoutMs };
+      this.unread.complete(await requestUnreadCounts(request, this.#requestsAbort.signal));
+    } catch (error) {
+      logger.debug(
+        { userId, err: error },
+        'the unread counts could not be read; the SDK has those of changed rooms only',
+      );
+    }
   }
 
   /** Whether the room's `m.room.encryption` event was received. */
@@ -357,19 +379,29 @@ export class SyncClient implements SessionEngine<MatrixClient> {
         // A sync that was not delivered may have loaded the remaining rooms. Then all rooms have to be stored.
         const hasLoadedAll = this.#storedWithUnloadedRooms && !this.#fastStart.hasUnloadedRooms;
         const joined = hasLoadedAll ? joinedRoomIds(this.#matrixClient) : [];
-        return { ...this.#withResumeData(batch, new Set([...roomsToStore, ...joined]), true), position };
+        for (const room of batch.rooms) this.unread.take(room); // delivered also if a poll has changed it before
+        return { ...this.#withResumeData(batch, new Set([...roomsToStore, ...joined]), true, true), position };
       },
       gapsSince: (since = position) => gapsOfAllRooms(this.#matrixClient, position, since),
     };
   }
 
-  /** Adds the data to resume from the SDK's current state. */
-  #withResumeData(batch: EventBatch, roomsToStore: ReadonlySet<string>, hasAccountData: boolean): EventBatch {
+  /**
+   * Adds the data to resume from the SDK's current state.
+   * @param hasAllCounts - whether the unread counts of all rooms of the batch are stored, and not only changed ones
+   */
+  #withResumeData(
+    batch: EventBatch,
+    roomsToStore: ReadonlySet<string>,
+    hasAccountData: boolean,
+    hasAllCounts: boolean,
+  ): EventBatch {
     const { hasUnloadedRooms } = this.#fastStart;
     const storesAccountData = hasAccountData || hasUnloadedRooms !== this.#storedWithUnloadedRooms;
     this.#storedWithUnloadedRooms = hasUnloadedRooms;
     const accountData = storesAccountData ? { hasUnloadedRooms, held: this.#feed.heldAccountData() } : undefined;
-    const resume = resumeData(this.#matrixClient, batch, roomsToStore, accountData);
+    const unread = this.#unreadSnapshots.changes(batch, hasAllCounts);
+    const resume = resumeData(this.#matrixClient, batch, roomsToStore, accountData, unread);
     return { ...batch, ...(resume && { resume }) };
   }
 
@@ -408,17 +440,18 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     this.#pending = undefined;
     const isPending = (pending?.sync.response as unknown) === data;
     if (!pending || !isPending || this.#phase === 'closing') return;
-    const { batch, roomsToStore } = pending.sync;
+    const { roomsToStore } = pending.sync;
     const { encryption } = this.#user;
     // The keys of this sync are not stored, so its position must not be stored either; the next start repeats the sync.
     if (encryption?.failure) return this.#fail(encryption.failure);
     encryption?.synced(data.device_lists?.changed ?? [], data.to_device?.events?.length ?? 0);
+    const batch = this.unread.takeChanges(pending.sync.batch);
     const roomIds = batch.rooms.map(({ roomId }) => roomId);
     this.#feed.trim(roomIds, roomsToStore);
     try {
       const delivered = pending.trace.run(async () => {
         if (this.#missedEventsSync.blocksDelivery) this.#receiver?.acceptUndelivered(batch);
-        else await this.#receiver?.accept(this.#withResumeData(batch, roomsToStore, pending.hasAccountData));
+        else await this.#receiver?.accept(this.#withResumeData(batch, roomsToStore, pending.hasAccountData, false));
       });
       // The application has asked for the client after parts of this sync were held back.
       if (pending.wasHeldBack && this.#feed.isComplete) this.#feed.fillTimelines(roomIds);

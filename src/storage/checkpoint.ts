@@ -9,7 +9,10 @@ export interface StoredCheckpoint {
   readonly clientSince?: string;
   /** Data that is needed to resume and does not belong to a room (account data, filter ids), as opaque text. */
   readonly accountData?: string;
-  /** Room id to the compact room state needed to resume, as opaque text. */
+  /**
+   * Room id to the compact room state needed to resume, as opaque text. Also has keys that are not ids of rooms, for small
+   * texts that change often.
+   */
   readonly rooms: Map<string, string>;
   readonly lastDelivered: Map<string, DeliveredPosition>;
   /** Handled events that are newer than `since`, in the order in which they were added. */

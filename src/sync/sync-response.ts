@@ -3,6 +3,7 @@ import type { EventBatch, InviteBatch, RoomBatch } from '../core/ports/event-sou
 import { isObject, isRawEvent } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import type { SyncKind } from '../core/diagnostic-messages.js';
+import type { UnreadCount } from '../core/unread-count.js';
 import { invalidResponse } from '../http/response-error.js';
 import { cleanReceipts } from './receipts.js';
 import { isBareEvent, isRoomId, ResponseParts } from './response-parts.js';
@@ -166,6 +167,8 @@ class RoomReader {
     const hasState = before.length + after.length > 0 || events.some((event) => event.state_key !== undefined);
     if (hasState) this.roomsToStore.add(roomId);
     const ephemeral = parts.events(parts.object(room, 'ephemeral'), isBareEvent);
+    const counts = this.#counts(room);
+    const unread = membership === 'join' ? unreadCount(counts) : undefined;
     this.rooms.push({
       roomId,
       membership,
@@ -177,6 +180,7 @@ class RoomReader {
       prevBatch: typeof prevBatch === 'string' && (since !== undefined || limited) ? prevBatch : undefined,
       gapStart: since,
       ephemeral,
+      ...(unread && { unread }),
     });
     return {
       timeline: {
@@ -189,7 +193,7 @@ class RoomReader {
       ...(stateAfter && { [STATE_AFTER]: { events: parts.keepFitForSdk(after) } }),
       ephemeral: { events: parts.keepFitForSdk(ephemeral).map(cleanEphemeral) },
       account_data: { events: parts.keepFitForSdk(parts.events(parts.object(room, 'account_data'), isBareEvent)) },
-      ...this.#counts(room),
+      ...counts,
     };
   }
 
@@ -241,6 +245,22 @@ class RoomReader {
     this.#internedTexts.set(text, known);
     return known;
   }
+}
+
+/**
+ * The unread count in a room of a checked response, with that of its threads; undefined if the homeserver does not report
+ * it.
+ */
+function unreadCount(room: JsonObject): UnreadCount | undefined {
+  const { unread_notifications: outsideThreads, [THREAD_COUNTS]: threads } = room;
+  if (!isObject(outsideThreads)) return undefined;
+  const counts = [outsideThreads, ...(isObject(threads) ? Object.values(threads).filter(isObject) : [])];
+  let [unread, highlights] = [0, 0];
+  for (const { notification_count: all = 0, highlight_count: highlighted = 0 } of counts) {
+    unread += Number(all);
+    highlights += Number(highlighted);
+  }
+  return { unread, highlights };
 }
 
 function cleanEphemeral({ type, content, ...event }: BareEvent): BareEvent {

@@ -3,6 +3,7 @@ import type { Clock, TimerHandle } from '../core/clock.js';
 import type { EventReceiver } from '../core/ports/event-source.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
 import type { MatrixClient } from '../sdk/matrix-client.js';
+import { UnreadCounts } from '../sync/unread-counts.js';
 import { MemoryEventLog } from './memory-event-source.js';
 import type { MemoryEventSource } from './memory-event-source.js';
 
@@ -22,6 +23,7 @@ export class MemoryUserEngine implements SessionEngine<MatrixClient> {
   readonly hasUnloadedRooms = false;
   readonly resumesFrom: string | undefined;
   readonly overdueCallbacks = 0;
+  readonly unread = new UnreadCounts(new Map());
   lastSyncAt: number | undefined;
   readonly #clock: Clock;
   readonly #onReceived: (text: string) => void;

@@ -85,10 +85,11 @@ export class UserCalls {
   /**
    * Runs `use` with the session of the user, and with their client if it runs. Starts no client. Without a `userId` the
    * session is that of the admin.
+   * @param isActivity - whether the call restarts the idle time-out of the client
    */
-  readAs<T>(userId: string | undefined, use: CallBody<T>, signal?: AbortSignal): Promise<T> {
+  readAs<T>(userId: string | undefined, use: CallBody<T>, signal?: AbortSignal, isActivity = true): Promise<T> {
     return this.#options.lifecycle.run(
-      async (combined) => call(await this.#readerFor(userId, combined), use, combined),
+      async (combined) => call(await this.#readerFor(userId, combined, isActivity), use, combined),
       signal,
     );
   }
@@ -129,7 +130,7 @@ export class UserCalls {
     };
   }
 
-  async #readerFor(userId: string | undefined, signal: AbortSignal): Promise<CallerSession> {
+  async #readerFor(userId: string | undefined, signal: AbortSignal, isActivity: boolean): Promise<CallerSession> {
     const { accounts, adminSession, registry } = this.#options;
     if (userId === undefined) {
       if (adminSession) return { session: adminSession };
@@ -139,7 +140,7 @@ export class UserCalls {
     }
     const userSession = registry.get(userId);
     if (!userSession) return { session: await accounts.sessionOf(userId, signal) };
-    registry.touch(userId);
+    if (isActivity) registry.touch(userId);
     return { session: userSession.session, userSession };
   }
 }

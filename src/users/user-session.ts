@@ -156,6 +156,15 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
     this.engine.checkRooms();
   }
 
+  /** Call this when the user has read the room up to the event. */
+  noteRead(roomId: string, eventId: string): void {
+    const events = [...(this.timelines.get(roomId) ?? [])];
+    const index = events.findIndex(({ event_id: id }) => id === eventId);
+    const { userId } = this.#options.credentials;
+    const isLast = index >= 0 && events.slice(index + 1).every(({ sender }) => sender === userId);
+    if (isLast) this.engine.unread.noteRead(roomId);
+  }
+
   /**
    * Whether the room's events have to be encrypted. A missing `m.room.encryption` event in the client proves nothing: a
    * sync can return a room while it is being created, and the homeserver can hide the event. So a room counts as unencrypted

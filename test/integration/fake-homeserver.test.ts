@@ -6,6 +6,7 @@ import { connections } from './connections.js';
 import { managerCallbacks } from './manager-callbacks.js';
 import { roomCalls } from './room-calls.js';
 import { mainJob } from './main-job.js';
+import { unreadRooms } from './unread.js';
 
 const fake = new FakeHomeserver();
 beforeAll(() => fake.listen());
@@ -17,3 +18,4 @@ applicationRequests('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl,
 personalData('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 roomCalls('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 managerCallbacks('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
+unreadRooms('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));

@@ -44,7 +44,7 @@ it('a room that an admin deleted while the client was stopped is gone after the 
   await clock.advance(1_000);
   expect(gaps).toEqual([{ userId: alice, roomId: deleted, reason: 'gone' }]);
   expect(roomsOfSdk()).toEqual([kept]);
-  expect([...(await storage.loadCheckpoint(alice)).rooms.keys()]).toEqual([kept]);
+  expect([...(await storage.loadCheckpoint(alice)).rooms.keys()].filter((key) => key.startsWith('!'))).toEqual([kept]);
   fake.sendMessage(kept, bob, 'still here');
   await got.message('still here');
 });
@@ -108,7 +108,9 @@ it.each([{}, { joined_rooms: null }, { joined_rooms: 'x' }, { joined_rooms: [nul
     await clock.advance(60_000);
     expect(gaps).toEqual([]);
     expect(roomsOfSdk()?.toSorted()).toEqual([deleted, kept].toSorted());
-    expect([...(await storage.loadCheckpoint(alice)).rooms.keys()].toSorted()).toEqual([deleted, kept].toSorted());
+    expect(
+      [...(await storage.loadCheckpoint(alice)).rooms.keys()].filter((key) => key.startsWith('!')).toSorted(),
+    ).toEqual([deleted, kept].toSorted());
     fake.sendMessage(deleted, bob, 'not deleted');
     await got.message('not deleted');
   },

@@ -1,5 +1,6 @@
 import type { Provenance } from '../client-event.js';
 import type { EventContent, RawEvent } from '../raw-event.js';
+import type { UnreadCount } from '../unread-count.js';
 
 /** The events of one room for one user. */
 export interface RoomBatch {
@@ -24,6 +25,8 @@ export interface RoomBatch {
   readonly isGone?: true;
   /** Typing notifications and receipts. */
   readonly ephemeral: readonly { readonly type: string; readonly content: EventContent }[];
+  /** The user's unread count of the room, if it has changed. */
+  readonly unread?: UnreadCount;
 }
 
 /** A received invitation. */

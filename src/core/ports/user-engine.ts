@@ -1,5 +1,6 @@
 import type { MemberProfile } from '../member-profile.js';
 import type { EventSource } from './event-source.js';
+import type { RoomUnread } from './room-unread.js';
 
 /**
  * What receives the events of one user while the user's client is up. Currently this is a matrix-js-sdk client with a
@@ -38,6 +39,8 @@ export interface SessionEngine<SdkClient = unknown> extends UserEngine<SdkClient
   readonly hasUnloadedRooms: boolean;
   /** Whether everything that the homeserver has sent so far was passed on, and the engine is connected. */
   readonly isCurrent: boolean;
+  /** The unread counts of the user's rooms, as of the last batch. */
+  readonly unread: RoomUnread;
   /** Opens the user's encryption, if they have one. Call it before {@link start}. After a rejection, call {@link stop}. */
   openEncryption(): Promise<void>;
   /** Whether the room's `m.room.encryption` event was received. */
