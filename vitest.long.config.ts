@@ -30,5 +30,6 @@ export default defineConfig({
     include: process.env.npm_lifecycle_event === 'test:encryption' ? encryptedLives : longTests,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 20_000 } },
   },
 });

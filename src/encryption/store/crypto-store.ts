@@ -29,6 +29,8 @@ export class CryptoStore implements AsyncDisposable {
   readonly #context: CryptoContext;
   readonly #indexedDb: typeof DatabasesModule;
   readonly #open = new Set<DeviceStore>();
+  /** By user id. A client's stop waits for them with a time limit, so the user's next client may come before the end. */
+  readonly #closing = new Map<string, Promise<void>>();
   #closed = false;
 
   private constructor(context: CryptoContext, keys: KeyStore, indexedDb: typeof DatabasesModule) {
@@ -50,11 +52,13 @@ export class CryptoStore implements AsyncDisposable {
   }
 
   /**
-   * Loads the keys of a user's device, for one client. Rejects like {@link KeyStore.openDevice}, and with `UNSUPPORTED`
+   * Loads the keys of a user's device, for one client. Waits until the store of the user's last client has closed. Rejects like {@link KeyStore.openDevice}, and with `UNSUPPORTED`
    * if the process has another implementation of IndexedDB.
    */
   async openUser({ onFailure, ...options }: OpenUserOptions): Promise<DeviceStore> {
     const { userId } = options;
+    const closing = this.#closing.get(userId);
+    if (closing) await closing;
     try {
       return await this.#openStore(await this.keys.openDevice(options), onFailure);
     } catch (error) {
@@ -89,7 +93,10 @@ export class CryptoStore implements AsyncDisposable {
           'a damaged record begins anew: messages could be repeated once more, or devices without keys not be named';
         this.#context.logger.error({ userId, err: error }, message);
       },
-      onClose: () => this.#open.delete(store),
+      onClose: (closed) => {
+        this.#open.delete(store);
+        this.#noteClosing(userId, closed);
+      },
     });
     try {
       store.connect(await this.#indexedDb.openDatabases(handle.databases, (...change) => store.commit(...change)));
@@ -100,6 +107,14 @@ export class CryptoStore implements AsyncDisposable {
     }
     this.#open.add(store);
     return store;
+  }
+
+  #noteClosing(userId: string, closed: Promise<void>): void {
+    const end = (): void => {
+      if (this.#closing.get(userId) === ended) this.#closing.delete(userId);
+    };
+    const ended = closed.then(end, end);
+    this.#closing.set(userId, ended);
   }
 
   async #commit(handle: DeviceHandle, changes: readonly KeyChange[]): Promise<number> {

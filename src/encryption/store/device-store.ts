@@ -18,8 +18,8 @@ export interface DeviceStoreOptions {
   readonly onFailure: (error: MatrixClientManagerError) => void;
   /** Called for a record of received messages that was altered. It counts as missing. */
   readonly onDamagedRecord: (error: MatrixClientManagerError) => void;
-  /** Called once. */
-  readonly onClose: () => void;
+  /** Called once, when the store begins to close. @param closed - settles as `close()` does */
+  readonly onClose: (closed: Promise<void>) => void;
 }
 
 /**
@@ -162,14 +162,16 @@ export class DeviceStore {
    * the device may be opened again. Stop the client first. Idempotent.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    if (!this.#closing) {
+      this.#closing = this.#close();
+      this.#options.onClose(this.#closing);
+    }
     return this.#closing;
   }
 
   async #close(): Promise<void> {
     this.#databases?.close();
     this.storageKey?.fill(0);
-    this.#options.onClose();
     await Promise.allSettled([this.#lastCommit]);
     await this.#options.handle.release();
   }

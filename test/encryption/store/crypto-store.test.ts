@@ -1,9 +1,10 @@
 import { copyFileSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openCryptoStore } from '../support/crypto-store.js';
+import { cryptoStoreOn, openCryptoStore } from '../support/crypto-store.js';
+import { nextEventLoopTurn } from '../../../src/core/event-loop.js';
 import { ReceivedMessages } from '../../../src/encryption/received-messages.js';
-import { ManualClock, MemoryLogger } from '../../../src/testing/index.js';
+import { ManualClock, MemoryKeys, MemoryLogger } from '../../../src/testing/index.js';
 import { temporaryFolder } from '../../storage/temporary-folder.js';
 import { allBytes, tamper } from '../../storage/sqlite/sqlite-file.js';
 import type { Db } from '../support/indexed-db.js';
@@ -45,6 +46,26 @@ describe('a crypto store', () => {
     await put(db, 'keys', { four: 4 });
     await store.close();
     expect(await read(path)).toEqual({ two: 'y', three: 3, four: 4 });
+  });
+
+  it('opens keys once the client before has closed them, however long that takes', async () => {
+    const keys = await new MemoryKeys().open(secret);
+    const released = Promise.withResolvers<void>();
+    const openDevice = keys.openDevice.bind(keys);
+    keys.openDevice = async (options) => {
+      const handle = await openDevice(options);
+      const release = handle.release.bind(handle);
+      return Object.assign(handle, { release: () => released.promise.then(release) });
+    };
+    await using store = await cryptoStoreOn(keys);
+    const before = await store.openUser(alice);
+    await put(await openDb(before.cryptoDatabasePrefix, upgrade), 'keys', { one: 1 });
+    const closing = before.close();
+    const next = store.openUser(alice);
+    await Promise.race([next, nextEventLoopTurn()]);
+    released.resolve();
+    await closing;
+    expect(await contentOf(await openDb((await next).cryptoDatabasePrefix, upgrade), 'keys')).toEqual({ one: 1 });
   });
 
   it('remembers over a restart that a backup is still to be restored', async () => {
