@@ -21,4 +21,14 @@ export default defineConfig([
   // These are published as ES modules only, which Jest's require() does not take.
   { ...common, format: 'cjs', noExternal: [...bundled, 'ky', 'p-queue'] },
   { ...common, format: ['esm', 'cjs'], dts: { only: true } },
+  // The program of the package uses the library as an application does: by its published names.
+  {
+    entry: { cli: 'demo/cli.ts' },
+    target: 'node22',
+    platform: 'node',
+    format: 'esm',
+    splitting: false,
+    external: [/^matrix-client-manager(\/|$)/],
+    banner: { js: '#!/usr/bin/env node' },
+  },
 ]);

@@ -1,8 +1,8 @@
 /**
- * What tsup cannot do to `dist`: the CommonJS files load matrix-js-sdk in a way that also works under Jest, and the
- * declarations pass with `skipLibCheck: false`.
+ * What tsup cannot do to `dist`: the CommonJS files load matrix-js-sdk in a way that also works under Jest, the
+ * declarations pass with `skipLibCheck: false`, and the page of the demo lies beside its program.
  */
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 const dist = resolve(import.meta.dirname, '../dist');
@@ -58,3 +58,5 @@ for (const file of await readdir(dist)) {
   if (after !== before) await writeFile(join(dist, file), after);
 }
 await writeFile(join(dist, 'sdk-types.d.ts'), sdkTypes);
+await cp(resolve(dist, '../demo/page'), join(dist, 'demo-page'), { recursive: true });
+await chmod(join(dist, 'cli.js'), 0o755);

@@ -17,6 +17,7 @@ export const nav: DefaultTheme.NavItem[] = [
 const guide = [
   'index',
   'getting-started',
+  'demo',
   'preparing-synapse',
   'accounts',
   'client-lifecycle',

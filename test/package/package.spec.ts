@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { codeBlocks } from '../docs/markdown.js';
 import { read } from '../docs/pages.js';
 import { Consumer, devDependencies } from './consumer.js';
+import { TerminalProgram } from './demo-program.js';
 import { nodeOf } from './node-releases.js';
 
 const namesOfMain = [
@@ -47,6 +48,34 @@ for (const major of [22, 24]) {
     });
   });
 }
+
+describe('npx matrix-client-manager', () => {
+  it('demo: serves the page and its API until Ctrl-C', async () => {
+    const demo = new TerminalProgram(
+      'npx',
+      ['matrix-client-manager', 'demo', '--port', '0', '--no-open'],
+      consumer.dir,
+    );
+    try {
+      const [url = ''] = await demo.printed(/http:\/\/127\.0\.0\.1:\d+\/(?=\n)/);
+      const page = await (await fetch(url)).text();
+      const files = [...page.matchAll(/(?:src|href)="([\w-]+\.\w+)"/g)].map(([, file = '']) => file);
+      expect(files).toEqual(expect.arrayContaining(['app.js', 'style.css', 'icon.svg']));
+      for (const file of files) expect((await fetch(new URL(file, url))).status).toBe(200);
+      const { rooms } = (await (await fetch(new URL('api/bob/rooms', url))).json()) as { rooms: { name: string }[] };
+      expect(rooms.map(({ name }) => name)).toContain('Summer picnic');
+      await demo.interrupt();
+      await expect(fetch(url)).rejects.toThrow('fetch failed');
+      expect(demo.output).toMatch(/\nStopping \.\.\.\n$/);
+    } finally {
+      demo.kill();
+    }
+  });
+
+  it.each([['--help'], ['demo', '--help']])('explains itself: %s %s', async (...args) => {
+    expect(await consumer.run('npx', 'matrix-client-manager', ...args)).toMatch(/^Usage: matrix-client-manager demo/);
+  });
+});
 
 describe('the transport on undici, an optional peer', () => {
   it('says which package is missing', async () => {
