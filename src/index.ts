@@ -24,7 +24,7 @@ export type { DownloadFileOptions, OutgoingFile, SendFileOptions, UploadFileOpti
 export type { ForgetUserOptions } from './manager/forget-user.js';
 export type { Health } from './manager/health.js';
 export type { ManagerStats } from './manager/gauges.js';
-export type { GetRoomMessagesOptions } from './messages/page-reader.js';
+export type { GetRoomMessagesOptions } from './messages/get-room-messages-options.js';
 export type { RequestOptions } from './manager/request-options.js';
 export type { GetPresenceOptions, Presence, PresenceState, SetPresenceOptions } from './profiles/presence-options.js';
 export type {
@@ -105,10 +105,10 @@ export type { Gap } from './delivery/gap-filler.js';
 export type { IdentityChange } from './encryption/identity/identity-change.js';
 
 // Messages
-export type { MessagePage } from './messages/page-reader.js';
+export type { MessagePage } from './messages/page-request.js';
 export type { Redacted } from './core/redacted.js';
 export type { MessageFields, MessageMentions } from './core/message-fields.js';
-export type { RoomMessage } from './core/room-message.js';
+export type { MessageReaction, RoomMessage } from './core/room-message.js';
 export type { TimelineFields, TimelineKind } from './core/timeline-event.js';
 export type { MessageBody } from './sending/content.js';
 export type { Mentions, MessageRelations } from './sending/message-relations.js';

@@ -44,7 +44,7 @@ export const mutationAreas: Readonly<Record<string, MutationArea>> = {
     mutate: ['src/messages/*.ts', 'src/core/{message-fields,reply-fallback,room-message,timeline-event}.ts'],
     // Not those through a manager: pages, signals.
     tests: [
-      'test/messages/{cursor,event-types,page-reader,page-reader-sources,room-timeline,room-timelines}.test.ts',
+      'test/messages/{cursor,event-types,page-reader,page-reader-sources,reading-answers,room-timeline,room-timelines}.test.ts',
       'test/core/{message-fields,room-message}.test.ts',
     ],
   },

@@ -7,6 +7,18 @@ import { readRedaction } from './redacted.js';
 import { redactedId, toTimelineEvent } from './timeline-event.js';
 import type { TimelineFields, TimelineKind } from './timeline-event.js';
 
+/** The reactions of one kind to a message. */
+export interface MessageReaction {
+  /** The reaction itself, such as an emoji. */
+  readonly key: string;
+  /** How many users have reacted with it. */
+  readonly count: number;
+  /** Their full user ids, in the order of their reactions. */
+  readonly userIds: readonly string[];
+  /** Id of the reading user's own reaction: `redact()` takes it back. */
+  readonly ownEventId?: string;
+}
+
 /**
  * An event of a page, with later edits and redactions applied: `content` and the fields that are read from it are those of
  * the newest edit, and empty or nearly empty after a redaction. The fields are those that callbacks receive.
@@ -16,6 +28,8 @@ export interface RoomMessage extends TimelineFields, MessageFields {
   readonly type: TimelineKind;
   /** The newest edit, when there is one. */
   readonly edited?: { readonly eventId: string; readonly timestamp: number };
+  /** The reactions to a message, those of the first kind first. Present with the option `reactions`. */
+  readonly reactions?: readonly MessageReaction[];
   /** Of a reaction: id of the event that was reacted to. */
   readonly relatesTo?: string | undefined;
   /** Of a reaction: the reaction itself, such as an emoji. */

@@ -2,7 +2,7 @@ import type { CallbackRegistry } from '../callbacks/callback-registry.js';
 import { callSchema } from '../core/call-options.js';
 import type { ManagerLifecycle } from '../core/lifecycle.js';
 import { checkOptions } from '../core/validation.js';
-import { getRoomMessagesSchema } from '../messages/page-reader.js';
+import { getRoomMessagesSchema } from '../messages/get-room-messages-options.js';
 import type { PageReader } from '../messages/page-reader.js';
 import { joinedRooms } from '../rooms/joined-rooms.js';
 import type { RunAsActor } from '../rooms/room-calls.js';

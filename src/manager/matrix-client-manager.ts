@@ -36,8 +36,9 @@ import type { DownloadedFile, SentFile } from '../files/attachments.js';
 import { closingBodyOnFailure } from '../files/file-body.js';
 import { downloadFileSchema, sendFileSchema, uploadFileSchema } from '../files/file-options.js';
 import type { DownloadFileOptions, SendFileOptions, UploadFileOptions } from '../files/file-options.js';
-import type { MessagePage, GetRoomMessagesOptions } from '../messages/page-reader.js';
-import { getRoomMessagesSchema } from '../messages/page-reader.js';
+import { getRoomMessagesSchema } from '../messages/get-room-messages-options.js';
+import type { GetRoomMessagesOptions } from '../messages/get-room-messages-options.js';
+import type { MessagePage } from '../messages/page-request.js';
 import { getPresence, setPresence } from '../profiles/presence.js';
 import { getPresenceSchema, setPresenceSchema } from '../profiles/presence-options.js';
 import type { GetPresenceOptions, Presence, SetPresenceOptions } from '../profiles/presence-options.js';
@@ -230,7 +231,8 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /**
    * A page of the room's messages, newest first, from the client's memory and, for older messages, from the homeserver.
-   * Pass `end` as `from` to get the next, older page; any process accepts it. `end` is absent on the last page, which
+   * With `after` it reads forwards, oldest first; with `around` an event and its neighbours; with `threadId` a thread.
+   * Pass `end` as `from`, with the other options, to get the next page; any process accepts it. `end` is absent on the last page, which
    * reaches the oldest event that the user may see.
    * Throws `FORBIDDEN`, `NOT_FOUND`, `INVALID_CURSOR`, `CLIENT_NOT_STARTED` (unknown user).
    */

@@ -9,9 +9,13 @@ const kinds: readonly TimelineKind[] = ['message', 'reaction', 'redaction', 'mem
 
 export const pageTypes = eventTypeList(kinds);
 
-/** Selects the events of a page by kind (the same kinds as for callbacks), event type, or prefix of event types. */
+/**
+ * Selects the events of a page by kind (the same kinds as for callbacks), event type, or prefix of event types.
+ * @param listsEdits - whether the kind `message` contains edits, too
+ */
 export function eventTypeFilter(
   types: readonly string[] = ['message'],
+  listsEdits = false,
 ): (event: RawEvent, changes: EditsAndRedactions) => boolean {
   const wanted = new EventTypes(types);
   return (event, changes) => {
@@ -20,6 +24,6 @@ export function eventTypeFilter(
     if (kind !== 'message' || !wanted.hasKind(kind)) return wanted.hasKind(kind);
     // An edit is applied to the message that it changes. A redacted edit is listed as a redacted message, because the
     // homeserver removes its relation, so that REST pages cannot recognise it as an edit.
-    return editTarget(event) === undefined || changes.redactions.has(event.event_id);
+    return listsEdits || editTarget(event) === undefined || changes.redactions.has(event.event_id);
   };
 }

@@ -4,7 +4,8 @@ import type { CallOptions } from '../core/call-options.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { checkArgument, checkListener, functionOf } from '../core/validation.js';
-import type { GetRoomMessagesOptions, MessagePage } from '../messages/page-reader.js';
+import type { GetRoomMessagesOptions } from '../messages/get-room-messages-options.js';
+import type { MessagePage } from '../messages/page-request.js';
 
 /**
  * The state of a connection's client. `failed`: the manager starts it again, except after `OWNED_ELSEWHERE` and

@@ -6,7 +6,7 @@ import { needsDecryption } from '../core/raw-event.js';
 import type { EncryptedRooms } from '../encryption/encrypted-rooms.js';
 import { encryptionFailure } from '../encryption/encryption-failure.js';
 import type { Session } from '../http/session.js';
-import type { PageDecryption } from '../messages/page-reader.js';
+import type { PageDecryption } from '../messages/page-request.js';
 import type { Accounts } from '../provisioning/accounts.js';
 import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { ClientRegistry } from './client-registry.js';

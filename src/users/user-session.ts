@@ -17,7 +17,7 @@ import { Delivery } from '../delivery/delivery.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { Session } from '../http/session.js';
 import { readMessages } from '../messages/history-api.js';
-import type { PageClient } from '../messages/page-reader.js';
+import type { PageClient } from '../messages/page-request.js';
 import type { RoomTimeline } from '../messages/room-timeline.js';
 import type { SendingClient } from '../sending/room-sender.js';
 import type { StoredCheckpoint } from '../storage/checkpoint.js';

@@ -12,26 +12,29 @@ function forged(body: string): string {
 }
 
 describe('a cursor', () => {
-  it.each([{}, { token: 't1' }, { before: '$a' }, { token: 't1', before: '$ä' }])(
+  it.each([{}, { token: 't1' }, { beyond: '$a' }, { token: 't1', beyond: '$ä' }])(
     'gives back its position (%j)',
     (at) => {
-      expect(decodeCursor(roomId, encodeCursor(roomId, at))).toEqual(at);
+      expect(decodeCursor(roomId, encodeCursor(roomId, at), roomId)).toEqual(at);
     },
   );
 
   it('is refused for another room', () => {
-    expect(() => decodeCursor(roomId, encodeCursor('!other:x', { token: 't1' }))).toThrow(invalid);
+    expect(() => decodeCursor(roomId, encodeCursor('!other:x', { token: 't1' }), roomId)).toThrow(invalid);
   });
 
   it('is refused with any character changed, cut or added', () => {
-    const cursor = encodeCursor(roomId, { token: 't1', before: '$a' });
+    const cursor = encodeCursor(roomId, { token: 't1', beyond: '$a' });
     for (let index = 0; index < cursor.length; index++) {
       const other = cursor[index] === 'A' ? 'B' : 'A';
-      expect(() => decodeCursor(roomId, cursor.slice(0, index) + other + cursor.slice(index + 1))).toThrow(invalid);
-      expect(() => decodeCursor(roomId, cursor.slice(0, index))).toThrow(invalid);
+      expect(() => decodeCursor(roomId, cursor.slice(0, index) + other + cursor.slice(index + 1), roomId)).toThrow(
+        invalid,
+      );
+      expect(() => decodeCursor(roomId, cursor.slice(0, index), roomId)).toThrow(invalid);
     }
-    for (const added of ['A', '=', ' ', '\n', '.']) expect(() => decodeCursor(roomId, cursor + added)).toThrow(invalid);
-    expect(() => decodeCursor(roomId, `\n${cursor}`)).toThrow(invalid);
+    for (const added of ['A', '=', ' ', '\n', '.'])
+      expect(() => decodeCursor(roomId, cursor + added, roomId)).toThrow(invalid);
+    expect(() => decodeCursor(roomId, `\n${cursor}`, roomId)).toThrow(invalid);
   });
 
   it('is refused in another spelling of the same bytes', () => {
@@ -41,18 +44,18 @@ describe('a cursor', () => {
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
     const spelling = cursor.slice(0, -1) + alphabet[alphabet.indexOf(cursor.slice(-1)) + 1];
     expect(Buffer.from(spelling, 'base64url')).toEqual(Buffer.from(cursor, 'base64url'));
-    expect(() => decodeCursor(roomId, spelling)).toThrow(invalid);
+    expect(() => decodeCursor(roomId, spelling, roomId)).toThrow(invalid);
   });
 
   it.each([undefined, null, 7, {}, [encodeCursor(roomId, {})], ''])('is refused where it is no text (%j)', (cursor) => {
-    expect(() => decodeCursor(roomId, cursor)).toThrow(invalid);
+    expect(() => decodeCursor(roomId, cursor, roomId)).toThrow(invalid);
   });
 
   it.each(['[2,"t1",null]', '{"token":"t1"}', '{"0":1}', 'null', '"1"'])(
     'of another version is refused (%s)',
     (body) => {
-      expect(() => decodeCursor(roomId, forged(body))).toThrow(invalid);
-      expect(decodeCursor(roomId, forged('[1,"t1",7]'))).toEqual({ token: 't1' });
+      expect(() => decodeCursor(roomId, forged(body), roomId)).toThrow(invalid);
+      expect(decodeCursor(roomId, forged('[1,"t1",7]'), roomId)).toEqual({ token: 't1' });
     },
   );
 });

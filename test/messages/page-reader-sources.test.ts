@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { RawEvent } from '../../src/core/raw-event.js';
 import { PageReader } from '../../src/messages/page-reader.js';
-import type { MessagePage, PageDecryption, GetRoomMessagesOptions } from '../../src/messages/page-reader.js';
+import type { GetRoomMessagesOptions } from '../../src/messages/get-room-messages-options.js';
+import type { MessagePage, PageDecryption } from '../../src/messages/page-request.js';
 import { RoomTimeline } from '../../src/messages/room-timeline.js';
 import { json, matrixError } from '../support/scripted-fetch.js';
 import { rejection } from '../support/rejection.js';

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { RawEvent } from '../../src/core/raw-event.js';
 import { checkOptions } from '../../src/core/validation.js';
-import { getRoomMessagesSchema, PageReader } from '../../src/messages/page-reader.js';
-import type { PageClient, PageDecryption } from '../../src/messages/page-reader.js';
+import { getRoomMessagesSchema } from '../../src/messages/get-room-messages-options.js';
+import { PageReader } from '../../src/messages/page-reader.js';
+import type { PageClient, PageDecryption } from '../../src/messages/page-request.js';
 import { RoomTimeline } from '../../src/messages/room-timeline.js';
 import { rejection } from '../support/rejection.js';
 import { hang, json, matrixError } from '../support/scripted-fetch.js';
