@@ -1,10 +1,11 @@
 import type { Results } from './results.ts';
-import { nameOf, short, summarize, withSpread } from './summary.ts';
+import { nameOf, short, summarize, summarizeNewest, withSpread } from './summary.ts';
 import type { MeasureSummary, ScenarioSummary } from './summary.ts';
 import { verdict } from './table.ts';
 
 /** A ratio to the bare SDK from which on it is told that the library costs more. */
 const NOTICEABLE = 1.05;
+const READING = 'Median of the rounds, in brackets the least and the most; a ratio is taken round by round.';
 
 /** The whole result: targets, then each scenario with its chart and every number. */
 export function markdown(results: Results, name: string): string {
@@ -20,16 +21,31 @@ export function markdown(results: Results, name: string): string {
   return `${[`# Benchmark of ${results.date}`, machine(results), targets(summaries), ...parts].join('\n\n')}\n`;
 }
 
-/** The part of the README that tells the numbers. @param folder - of the results, as seen from the README */
-export function readmeSection(results: Results, name: string, folder: string): string {
-  const summaries = summarize(results);
+/**
+ * The part of the README that tells the numbers: of each scenario those of the last day on which it ran.
+ * @param folder - of the results, as seen from the README
+ */
+export function readmeSection(days: readonly Results[], folder: string): string {
+  const summaries = summarizeNewest(days);
   const parts = summaries.map((summary) =>
-    [`### ${summary.title}`, summary.scenario.how, ...chartLink(summary, name, folder), brief(summary.measures)].join(
-      '\n\n',
-    ),
+    [
+      `### ${summary.title}`,
+      `${summary.scenario.how} (${summary.date})`,
+      ...chartLink(summary, summary.date, folder),
+      brief(summary.measures),
+    ].join('\n\n'),
   );
-  const all = `All numbers, with their spread: [${name}](${folder}/${name}.md).`;
-  return [machine(results), targets(summaries), behind(summaries), ...parts, all].join('\n\n');
+  const used = days.filter(({ date }) => summaries.some((summary) => summary.date === date));
+  const machines = used.map(({ date, machine }) => `- ${date}: ${machine}`).join('\n');
+  const links = used.map(({ date }) => `[${date}](${folder}/${date}.md)`).join(', ');
+  return [
+    `${READING} A scenario has the date of its last run, on one of these machines:`,
+    machines,
+    targets(summaries),
+    behind(summaries),
+    ...parts,
+    `All numbers, with their spread: ${links}.`,
+  ].join('\n\n');
 }
 
 export function chartFile({ result, scenario }: ScenarioSummary, name: string): string {
@@ -43,7 +59,7 @@ function chartLink(summary: ScenarioSummary, name: string, folder: string): stri
 }
 
 function machine({ date, machine }: Results): string {
-  return `Measured on ${date}: ${machine}. Median of the rounds, in brackets the least and the most; a ratio is taken round by round.`;
+  return `Measured on ${date}: ${machine}. ${READING}`;
 }
 
 function targets(summaries: readonly ScenarioSummary[]): string {

@@ -23,6 +23,8 @@ export interface TargetSummary {
 }
 
 export interface ScenarioSummary {
+  /** The day of the measurement. */
+  readonly date: string;
   readonly result: ScenarioResult;
   readonly scenario: Scenario;
   /** The scenario's title, and where it ran. */
@@ -52,13 +54,13 @@ export function nameOf(contender: string): string {
 }
 
 /** In the order of the scenarios; what is not known any more is left out. */
-export function summarize({ scenarios: results }: Results): ScenarioSummary[] {
+export function summarize({ scenarios: results, date }: Results): ScenarioSummary[] {
   return scenarios.flatMap((scenario) =>
-    results.filter((result) => result.scenario === scenario.name).map((result) => summarizeOne(scenario, result)),
+    results.filter((result) => result.scenario === scenario.name).map((result) => summarizeOne(scenario, result, date)),
   );
 }
 
-function summarizeOne(scenario: Scenario, result: ScenarioResult): ScenarioSummary {
+function summarizeOne(scenario: Scenario, result: ScenarioResult, date: string): ScenarioSummary {
   const { values } = result;
   const measures = scenario.measures(result).map((measure) => {
     const byContender = values[measure.id] ?? {};
@@ -71,7 +73,17 @@ function summarizeOne(scenario: Scenario, result: ScenarioResult): ScenarioSumma
   });
   const targets = (scenario.targets?.(result) ?? []).map((target) => check(target, values));
   const title = result.synapse ? `${scenario.title}, on Synapse` : scenario.title;
-  return { result, scenario, title, measures, targets };
+  return { date, result, scenario, title, measures, targets };
+}
+
+/** The newest result of each scenario and homeserver, of several days, in the order of the scenarios. */
+export function summarizeNewest(days: readonly Results[]): ScenarioSummary[] {
+  const newest = new Map<string, ScenarioSummary>();
+  for (const day of days.toSorted((a, b) => a.date.localeCompare(b.date))) {
+    for (const summary of summarize(day)) newest.set(summary.title, summary);
+  }
+  const place = ({ scenario }: ScenarioSummary): number => scenarios.indexOf(scenario);
+  return [...newest.values()].toSorted((a, b) => place(a) - place(b));
 }
 
 function ratios(own: readonly number[], reference: readonly number[] | undefined): Spread | undefined {

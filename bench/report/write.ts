@@ -20,17 +20,17 @@ export function writeReport(folder: string, name: string, results: Results): voi
   }
 }
 
-/** Writes the report of the newest full results again, and its numbers into `bench/README.md`. */
+/** Writes the report of the last day again, and the newest numbers of each scenario into `bench/README.md`. */
 export function writeReadme(): void {
   const names = readdirSync(resultsFolder).filter((file) => /^\d{4}-\d\d-\d\d\.json$/.test(file));
-  const name = names.toSorted().at(-1)?.replace('.json', '');
-  const results = name === undefined ? undefined : load(resultsFolder, name);
-  if (name === undefined || !results) throw new Error(`expected results in ${resultsFolder}: run npm run bench first`);
-  writeReport(resultsFolder, name, results);
+  const days = names.toSorted().flatMap((name) => load(resultsFolder, name.replace('.json', '')) ?? []);
+  const newest = days.at(-1);
+  if (!newest) throw new Error(`expected results in ${resultsFolder}: run npm run bench first`);
+  writeReport(resultsFolder, newest.date, newest);
   const text = readFileSync(readme, 'utf8');
   if (!section.test(text))
     throw new Error(`expected ${readme} to have the marks <!-- numbers --> and <!-- /numbers -->`);
-  const numbers = readmeSection(results, name, 'results');
+  const numbers = readmeSection(days, 'results');
   writeFileSync(
     readme,
     text.replace(section, (_, begin: string, end: string) => `${begin}\n${numbers}\n\n${end}`),

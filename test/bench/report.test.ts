@@ -69,8 +69,25 @@ describe('the report', () => {
   const [summary] = summarize(results('latency', { p50: { ours: [3, 4], raw: [2, 2] }, p99: { raw: [9] } }));
 
   it('tells medians and ratios', () => {
-    const section = readmeSection(results('latency', { p50: { ours: [3, 4], raw: [2, 2] } }), 'name', 'results');
+    const section = readmeSection([results('latency', { p50: { ours: [3, 4], raw: [2, 2] } })], 'results');
     expect(section).toContain('| Latency, p50, ms | 3.50 (1.75 x) | 2.00 |');
+  });
+
+  it('tells of each scenario what its last run gave, with the day', () => {
+    const older = {
+      ...results('latency', { p50: { ours: [3], raw: [2] } }),
+      scenarios: [
+        ...results('latency', { p50: { ours: [3], raw: [2] } }).scenarios,
+        ...results('page', { page: { ours: [20], raw: [10] } }).scenarios,
+      ],
+    };
+    const newer = { ...results('latency', { p50: { ours: [8], raw: [2] } }), date: '2026-01-02', machine: 'another' };
+    const section = readmeSection([older, newer], 'results');
+    expect(section).toContain('- 2026-01-01: a machine\n- 2026-01-02: another');
+    expect(section).toContain('| Latency, p50, ms | 8.00 (4.00 x) | 2.00 |');
+    expect(section).not.toContain('| Latency, p50, ms | 3.00');
+    expect(section).toContain('(results/2026-01-02-latency.svg)');
+    expect(section).toContain('(results/2026-01-01-page.svg)');
   });
 
   it('draws a bar for each contender, ours in a colour of its own', () => {
