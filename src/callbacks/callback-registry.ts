@@ -9,6 +9,8 @@ import { CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback, ManagerCallbackOptions } from './callback.js';
 import { HandledEvents, deduplicationId } from './handled-events.js';
 import { ManagerCallbacks } from './manager-callbacks.js';
+import { OnceCallbacks } from './once-callbacks.js';
+import type { OnceLog } from './once-log.js';
 import { RunningCalls } from './running-calls.js';
 import { Subscription } from './subscription.js';
 
@@ -26,6 +28,7 @@ interface UserCallbacks {
 export interface CallbackRegistryOptions extends CallbackAttemptsOptions {
   /** How long one call may take before it counts as failed, in milliseconds. */
   readonly timeoutMs: number;
+  readonly onceLog: OnceLog;
   /** Called when a callback was registered for the user. @default none */
   readonly onAdded?: (userId: string) => void;
   /** Called when the user's last callback was removed. @default none */
@@ -51,11 +54,14 @@ export class CallbackRegistry {
   readonly #finishedByAll = new HandledEvents();
   readonly #runningCalls: RunningCalls;
   readonly #attempts: CallbackAttempts;
+  /** Callbacks that get each event once for all users. */
+  readonly #onceCallbacks: OnceCallbacks;
 
   constructor(context: Pick<Context, 'clock' | 'diagnostics'>, options: CallbackRegistryOptions) {
     this.#options = options;
     this.#runningCalls = new RunningCalls(context, options.timeoutMs);
     this.#attempts = new CallbackAttempts(context.clock, this.#runningCalls, options);
+    this.#onceCallbacks = new OnceCallbacks(this.#attempts, options.onceLog);
   }
 
   /**
@@ -81,7 +87,8 @@ export class CallbackRegistry {
    */
   addForUsers(callback: ClientCallback, options?: ManagerCallbackOptions): () => void {
     checkArgument('callback', functionOf(), callback);
-    const remove = this.#managerCallbacks.add(callback, CallbackFilter.forUsers(options));
+    const filter = CallbackFilter.forUsers(options);
+    const remove = (filter.once ? this.#onceCallbacks : this.#managerCallbacks).add(callback, filter);
     this.#options.onManagerCallbacksChanged?.();
     return () => {
       if (remove()) this.#options.onManagerCallbacksChanged?.();
@@ -119,23 +126,23 @@ export class CallbackRegistry {
 
   /** Whether there is a callback for the user's events: of the user alone, or for several users. */
   hasAny(userId: string): boolean {
-    return this.hasOwn(userId) || this.#managerCallbacks.isFor(userId);
+    return this.hasOwn(userId) || this.#managerCallbacks.isFor(userId) || this.#onceCallbacks.isFor(userId);
   }
 
   /** Whether a callback asks for the user's backlog. */
   wantsBacklog(userId: string): boolean {
     const own = this.#ownSubscriptions(userId);
     if (own.some(({ filters }) => [...filters].some((filter) => filter.wantsBacklog))) return true;
-    return this.#managerCallbacks.wantsBacklog(userId);
+    return this.#managerCallbacks.wantsBacklog(userId) || this.#onceCallbacks.wantsBacklog(userId);
   }
 
   /** How many calls of registered callbacks still run although the manager no longer waits for them. */
   get overdue(): number {
     const own = [...this.#users.keys()].reduce((sum, userId) => sum + this.#ownOverdue(userId), 0);
-    return own + this.#managerCallbacks.overdue;
+    return own + this.#managerCallbacks.overdue + this.#onceCallbacks.overdue;
   }
 
-  /** Like {@link overdue}, of one user. */
+  /** Like {@link overdue}, of one user. Callbacks with `once` belong to no user. */
   overdueOf(userId: string): number {
     return this.#ownOverdue(userId) + this.#managerCallbacks.overdueOf(userId);
   }
@@ -154,6 +161,7 @@ export class CallbackRegistry {
     this.#attempts.close();
     for (const userId of this.#users.keys()) for (const { filters } of this.#ownSubscriptions(userId)) filters.clear();
     this.#managerCallbacks.clear();
+    this.#onceCallbacks.clear();
     this.#users.clear();
     this.#formerUsers.clear();
     this.#runningCalls.close();
@@ -190,7 +198,8 @@ export class CallbackRegistry {
    */
   async redeliver(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
     const shared = this.#managerCallbacks.use(event);
-    const subscriptions = [...this.#ownSubscriptions(event.userId), ...shared.subscriptions];
+    const once = this.#onceCallbacks.wanting(event);
+    const subscriptions = [...this.#ownSubscriptions(event.userId), ...shared.subscriptions, ...once];
     const id = deduplicationId(event);
     const failed = subscriptions.filter(({ failedIds }) => id !== undefined && failedIds.has(id));
     try {
@@ -223,18 +232,27 @@ export class CallbackRegistry {
     record: () => Promise<void>,
     claim: Claim | undefined,
   ): Promise<boolean> {
-    if (recipients.length === 0) return true;
-    let remaining = recipients.length;
-    const finished = await Promise.all(
-      recipients.map((subscription) => {
-        return subscription.roomQueues.run(event.roomId, async () => {
+    const onceRecipients = this.#onceCallbacks.wanting(event);
+    let remaining = recipients.length + onceRecipients.length;
+    if (remaining === 0) return true;
+    const recordIfLast = async (): Promise<void> => {
+      // The last callback to finish waits for the commit, so that a crash repeats at most one event per room.
+      if (--remaining === 0) await record();
+    };
+    const finished = await Promise.all([
+      ...recipients.map((subscription) =>
+        subscription.roomQueues.run(event.roomId, async () => {
           if (!(await this.#deliver(subscription, event, signal, claim))) return false;
-          // The last callback to finish waits for the commit, so that a crash repeats at most one event per room.
-          if (--remaining === 0) await record();
+          await recordIfLast();
           return true;
-        });
+        }),
+      ),
+      ...onceRecipients.map(async (subscription) => {
+        if (!(await this.#onceCallbacks.deliver(subscription, event, signal, claim))) return false;
+        await recordIfLast(); // outside of the queue, in which other users' events wait
+        return true;
       }),
-    );
+    ]);
     if (!finished.every(Boolean)) return false;
     const id = deduplicationId(event);
     if (id !== undefined) {

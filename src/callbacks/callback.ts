@@ -1,6 +1,7 @@
 import * as v from 'valibot';
-import { clientEventTypes } from '../core/client-event.js';
+import { clientEventTypes, isTimelineEvent, timelineEventTypes } from '../core/client-event.js';
 import type { ClientEvent } from '../core/client-event.js';
+import { invalidOptions } from '../core/errors.js';
 import { eventTypeList, EventTypes } from '../core/event-types.js';
 import { isObject } from '../core/raw-event.js';
 import { checkedAs, checkOptions, flag, functionOf, listOf, optionsOf, roomId, userId } from '../core/validation.js';
@@ -42,6 +43,12 @@ export interface CallbackOptions {
 export interface ManagerCallbackOptions extends CallbackOptions {
   /** Full user ids of the users whose events to deliver. @default all users of the manager */
   readonly users?: readonly string[] | undefined;
+  /**
+   * Whether the callback gets each event of a timeline once, instead of once for each user who sees it. Over crashes it
+   * gets each at least once. It gets no other events: `types` must not name kinds such as `typing`.
+   * @default false
+   */
+  readonly once?: boolean | undefined;
 }
 
 /** An entry of the option `callbacks`: a callback, or a callback with its options. */
@@ -54,14 +61,16 @@ export const callbackOptions = {
   backlog: v.optional(flag),
 };
 
-const managerCallbackOptions = { ...callbackOptions, users: v.optional(listOf(userId)) };
+const managerCallbackOptions = { ...callbackOptions, users: v.optional(listOf(userId)), once: v.optional(flag) };
 
 const callbackSchema = optionsOf<CallbackOptions>(callbackOptions);
-const managerCallbackSchema = optionsOf<ManagerCallbackOptions>(managerCallbackOptions);
-const callbackWithOptions = optionsOf<Exclude<ManagerCallback, ClientCallback>>({
-  callback: functionOf<ClientCallback>(),
-  ...managerCallbackOptions,
-});
+const managerCallbackSchema = withOnceTypes(optionsOf<ManagerCallbackOptions>(managerCallbackOptions));
+const callbackWithOptions = withOnceTypes(
+  optionsOf<Exclude<ManagerCallback, ClientCallback>>({
+    callback: functionOf<ClientCallback>(),
+    ...managerCallbackOptions,
+  }),
+);
 
 /** The schema of the option `callbacks`. */
 export const managerCallbackList: Schema<ManagerCallback[]> = listOf<ManagerCallback>(
@@ -73,14 +82,39 @@ const callbackOnly = checkedAs<ClientCallback>(
   (value) => typeof value === 'function',
 );
 
+/** With `once`, refuses kinds of events that have no id by which a second copy is recognised. */
+function withOnceTypes<T extends ManagerCallbackOptions>(schema: Schema<T>): Schema<T> {
+  return v.pipe(
+    schema,
+    v.transform((options) => {
+      const kind = options.once ? options.types?.find((type) => !canBeOnce(type)) : undefined;
+      if (kind === undefined) return options;
+      throw invalidOptions(`expected \`types\` with \`once\` to name events of timelines, got ${kind}`);
+    }),
+  );
+}
+
+function canBeOnce(type: string): boolean {
+  const kinds: readonly string[] = clientEventTypes;
+  const inTimelines: readonly string[] = timelineEventTypes;
+  return !kinds.includes(type) || inTimelines.includes(type);
+}
+
 /** The options of one registration: which events the callback gets. */
 export class CallbackFilter {
   readonly #types: EventTypes | undefined;
   readonly #rooms: ReadonlySet<string> | undefined;
   readonly #users: ReadonlySet<string> | undefined;
   readonly wantsBacklog: boolean;
+  /** Whether only events of timelines match, each for one user. */
+  readonly once: boolean;
+  /** With `once`: the same for filters of the same options. */
+  readonly key: string | undefined;
 
-  private constructor({ types, rooms, users, backlog = false }: ManagerCallbackOptions) {
+  private constructor(options: ManagerCallbackOptions) {
+    const { types, rooms, users, backlog = false, once = false } = options;
+    this.once = once;
+    this.key = once ? keyOf(options) : undefined;
     this.#types = types && new EventTypes(types);
     this.#rooms = rooms && new Set(rooms);
     this.#users = users && new Set(users);
@@ -104,8 +138,14 @@ export class CallbackFilter {
   matches(event: ClientEvent): boolean {
     if (event.provenance === 'backlog' && !this.wantsBacklog) return false;
     if (!this.isFor(event.userId)) return false;
+    if (this.once && !isTimelineEvent(event)) return false;
     if (this.#rooms && !this.#rooms.has(event.roomId)) return false;
     if (!this.#types) return event.type !== 'unread';
     return this.#types.hasKind(event.type) || ('eventType' in event && this.#types.has(event.eventType));
   }
+}
+
+function keyOf({ types, rooms, users, backlog = false }: ManagerCallbackOptions): string {
+  const lists = [types, rooms, users].map((list) => list && [...new Set(list)].toSorted());
+  return JSON.stringify([...lists, backlog]);
 }

@@ -116,12 +116,18 @@ export type ClientEvent =
 
 export type ClientEventType = ClientEvent['type'];
 
+/** The kinds of events that are in timelines. Each has an `eventId`, the same for all users. */
+export const timelineEventTypes = ['message', 'reaction', 'redaction', 'membership', 'state'] as const;
+
+export function isTimelineEvent(
+  event: ClientEvent,
+): event is Extract<ClientEvent, { type: (typeof timelineEventTypes)[number] }> {
+  const types: readonly string[] = timelineEventTypes;
+  return types.includes(event.type);
+}
+
 export const clientEventTypes: readonly ClientEventType[] = [
-  'message',
-  'reaction',
-  'redaction',
-  'membership',
-  'state',
+  ...timelineEventTypes,
   'typing',
   'receipt',
   'unread',

@@ -1,4 +1,5 @@
 import { CallbackRegistry } from '../callbacks/callback-registry.js';
+import { OnceLog } from '../callbacks/once-log.js';
 import type { Context } from '../core/context.js';
 import { Diagnostics } from '../core/diagnostics.js';
 import { jsonCopy } from '../core/json-copy.js';
@@ -115,7 +116,9 @@ export function compose(options: MatrixClientManagerOptions) {
     lifecycle,
     redeliver: (...redelivery) => callbacks.redeliver(...redelivery),
   });
+  const onceLog = new OnceLog(context, storage);
   const callbacks: CallbackRegistry = new CallbackRegistry(context, {
+    onceLog,
     attempts: settings.callbackAttempts,
     retryDelayMs: settings.callbackRetryDelayMs,
     timeoutMs: settings.callbackTimeoutMs,
@@ -269,6 +272,7 @@ export function compose(options: MatrixClientManagerOptions) {
     accounts,
     forgetUser: forget,
     callbacks,
+    onceLog,
     deadLetters,
     /** Undefined without the option `encryption`. */
     encryption,

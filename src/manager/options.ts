@@ -70,7 +70,7 @@ export interface MatrixClientManagerOptions {
   readonly storage?: Storage;
   /**
    * Callbacks for the events of all users, as `onEvent` registers them: functions, or objects with `callback`, `types`,
-   * `rooms`, `users` and `backlog`. They are registered before any client starts. @default none
+   * `rooms`, `users`, `backlog` and `once`. They are registered before any client starts. @default none
    */
   readonly callbacks?: readonly ManagerCallback[];
   /** The client of a user who is inactive for this long is stopped, in milliseconds. @default 7_200_000 (2 hours) */

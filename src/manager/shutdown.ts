@@ -40,6 +40,7 @@ export async function shutDown(parts: Parts): Promise<void> {
       step('ending requests', nextEventLoopTurn), // aborted requests clear their timers in this turn
       step('closing the transport', () => parts.transport.close()),
       step('closing the crypto store', () => encryption?.close()),
+      step('remembering events of `once`', () => parts.onceLog.settled()),
       step('remembering encrypted rooms', () => parts.encryptedRooms.settled()),
       step('closing the storage', () => storage.close()),
     ],

@@ -32,11 +32,18 @@ const resultChecks: Readonly<Record<Method, (result: unknown) => boolean>> = {
   deleteSend: isBoolean,
   getEncryptedRooms: (result) => types.isMap(result),
   setEncryptedRooms: anyResult,
+  addOnceEvents: anyResult,
+  findOnceEvents: (result) => Array.isArray(result) && result.every((key) => typeof key === 'string'),
   deleteUser: anyResult,
 };
 
 /** Methods that a storage may lack. */
-const optional: ReadonlySet<string> = new Set<Method>(['getEncryptedRooms', 'setEncryptedRooms']);
+const optional: ReadonlySet<string> = new Set<Method>([
+  'getEncryptedRooms',
+  'setEncryptedRooms',
+  'addOnceEvents',
+  'findOnceEvents',
+]);
 
 function hasMethod(storage: Storage, name: string): boolean {
   try {

@@ -37,6 +37,8 @@ const NO_USER = '';
 /** A storage that keeps everything as records of text. Each call copies its arguments before it waits. */
 export class RecordStorage implements Storage {
   readonly #store: RecordStore;
+  /** Counting the records takes time in proportion to their number, so that it is done for one in many. */
+  #onceEventsUntilTrim = 0;
 
   constructor(store: RecordStore) {
     this.#store = store;
@@ -123,6 +125,24 @@ export class RecordStorage implements Storage {
     await this.#store.run(undefined, 'power', (records) => {
       for (const [roomId, text] of copy) records.put(NO_USER, 'encryptedRoom', roomId, text);
     });
+  }
+
+  async addOnceEvents(keys: readonly string[], limit: number): Promise<void> {
+    const copy = [...keys];
+    await this.#store.run(undefined, 'process-later', (records) => {
+      for (const key of copy) records.add(NO_USER, 'onceEvent', key);
+      this.#onceEventsUntilTrim -= copy.length;
+      if (this.#onceEventsUntilTrim > 0) return;
+      records.trim(NO_USER, 'onceEvent', limit);
+      this.#onceEventsUntilTrim = Math.floor(limit / 100);
+    });
+  }
+
+  async findOnceEvents(keys: readonly string[]): Promise<string[]> {
+    const copy = [...keys];
+    return this.#store.run(undefined, 'process', (records) =>
+      copy.filter((key) => records.has(NO_USER, 'onceEvent', key)),
+    );
   }
 
   async deleteUser(userId: string): Promise<void> {

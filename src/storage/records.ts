@@ -11,7 +11,8 @@ export type RecordKind =
   | 'queued'
   | 'failed'
   | 'sent'
-  | 'encryptedRoom';
+  | 'encryptedRoom'
+  | 'onceEvent';
 
 export interface StoredRecord {
   readonly key: string;

@@ -55,6 +55,16 @@ export interface Storage extends AsyncDisposable {
    */
   setEncryptedRooms?(rooms: ReadonlyMap<string, string>): Promise<void>;
 
+  /**
+   * Adds keys of events that callbacks with `once` have handled. They are short, opaque, and belong to no user: not even
+   * `deleteUser()` deletes them. Of many keys the oldest are deleted: at least the `limit` newest stay, and at most a
+   * hundredth more. Optional, together with `findOnceEvents`: without the two, the keys are remembered until the process
+   * ends.
+   */
+  addOnceEvents?(keys: readonly string[], limit: number): Promise<void>;
+  /** Those of these keys that {@link addOnceEvents} has added. */
+  findOnceEvents?(keys: readonly string[]): Promise<readonly string[]>;
+
   /** Deletes all data of the user. */
   deleteUser(userId: string): Promise<void>;
   /** Completes pending calls, then releases files and timers. Idempotent. Every later call of another method rejects. */
@@ -107,13 +117,15 @@ export interface EnqueueResult {
   readonly send: QueuedSend;
 }
 
-/** The maximum number of records per user that a storage keeps. Beyond a limit the oldest records are deleted. */
+/** The maximum number of records that a storage keeps, per user unless stated otherwise. Beyond a limit the oldest records are deleted. */
 export const storageLimits = {
   /** Handled events that are newer than the stored sync token. */
   journalEntries: 10_000,
   deadLetters: 1_000,
   /** Sent and failed sends, each with their own limit, by the time they settled. Queued sends are never deleted. */
   settledSends: 200,
+  /** Events that callbacks with `once` have handled, of all users together. */
+  onceEvents: 200_000,
 } as const;
 
 /** How many dead letters are listed by default. */

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
+import { OnceLog } from '../../src/callbacks/once-log.js';
+import { memoryStorage } from '../../src/storage/memory-storage.js';
 import type { CallbackContext } from '../../src/callbacks/callback.js';
 import type { ClientEvent } from '../../src/core/client-event.js';
 import { ManualClock } from '../../src/testing/manual-clock.js';
@@ -16,6 +18,7 @@ function setUp({ attempts = 3, retryDelayMs = 1_000, timeoutMs = 300_000 } = {})
   const told: string[] = [];
   let storing = Promise.resolve();
   const registry = new CallbackRegistry(testContext({ clock }), {
+    onceLog: new OnceLog(testContext({ clock }), memoryStorage()),
     attempts,
     retryDelayMs,
     timeoutMs,

@@ -1,7 +1,12 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CallbackFilter } from '../../src/callbacks/callback.js';
 import { ManagerCallbacks } from '../../src/callbacks/manager-callbacks.js';
-import type { ClientEvent, ManagerCallbackOptions, MatrixClientManagerOptions } from '../../src/index.js';
+import type {
+  ClientCallback,
+  ClientEvent,
+  ManagerCallbackOptions,
+  MatrixClientManagerOptions,
+} from '../../src/index.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
 import { Recorder } from '../support/recorder.js';
 import { rejection } from '../support/rejection.js';
@@ -211,6 +216,87 @@ describe('a callback of the manager', () => {
     expect(await code(() => make({ callbacks: [{ types: ['message'] } as never] }))).toBe('INVALID_OPTIONS');
     expect(await code(() => make({ callbacks: (() => {}) as never }))).toBe('INVALID_OPTIONS');
     expect(await code(() => make({ callbacks: [{ callback: () => {}, rooms: ['x'] }] }))).toBe('INVALID_OPTIONS');
+  });
+});
+
+describe('a callback of the manager with `once`', () => {
+  const once: ManagerCallbackOptions = { ...messages, once: true };
+
+  it('does not get from a user who was away for days what others have brought', async () => {
+    const { clock, manager, say, start, settle, soon } = setUp({ sweepIntervalMs: 3_600_000 });
+    const [got, own] = [new Recorder(), new Recorder()];
+    manager.onEvent(got.callback, once);
+    manager.addCallback(carol, own.callback, messages);
+    await Promise.all([start(alice), start(carol)]);
+    await soon(manager.stopClient(carol));
+    for (let n = 1; n <= 30; n++) say(String(n));
+    await settle();
+    await soon(manager.stopClient(alice)); // its polls would take long
+    await clock.advance(3 * 86_400_000);
+    await start(carol);
+    await settle();
+    expect(own.bodies()).toHaveLength(30);
+    expect(got.bodies()).toEqual(own.bodies());
+  });
+
+  it('holds the position of every user who has seen an event until it has finished with it', async () => {
+    const { manager, storage, say, start, settle, soon } = setUp({ stopTimeoutMs: 100 });
+    const begun: string[] = [];
+    let fails = true;
+    manager.onEvent(async ({ userId }, { signal }) => {
+      begun.push(userId);
+      if (fails) await new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('ended'))));
+    }, once);
+    await Promise.all([start(alice), start(carol)]);
+    const positions = async (): Promise<unknown[]> =>
+      Promise.all([alice, carol].map(async (user) => (await storage.loadCheckpoint(user)).since));
+    const before = await positions();
+    say('hello');
+    await settle();
+    expect([begun.length, await positions()]).toEqual([1, before]);
+    const [first = ''] = begun;
+    const second = first === alice ? carol : alice;
+    fails = false;
+    await soon(manager.stopClient(first));
+    await settle();
+    expect(begun).toEqual([first, second]);
+    expect((await storage.loadCheckpoint(first)).since).toBe(before[first === alice ? 0 : 1]);
+    await start(first);
+    await settle();
+    expect(begun).toEqual([first, second]);
+    const after = await positions();
+    expect(after.some((since) => before.includes(since))).toBe(false);
+  });
+
+  it('gets an event that a shutdown interrupted in the next process, once', async () => {
+    const got = new Recorder();
+    let hangs = true;
+    const callback: ClientCallback = async (event, context) => {
+      await got.callback(event, context);
+      if (hangs)
+        await new Promise((_, reject) => context.signal.addEventListener('abort', () => reject(new Error('ended'))));
+    };
+    const { make, manager, say, start, settle, soon } = setUp({
+      stopTimeoutMs: 100,
+      callbacks: [{ callback, ...once }],
+    });
+    await Promise.all([start(alice), start(carol)]);
+    say('hello');
+    await settle();
+    await soon(manager.shutdown());
+    const calls = got.events.length; // both clients stop: each may have begun
+    hangs = false;
+    const next = make();
+    onTestFinished(() => soon(next.shutdown()));
+    await Promise.all([start(alice, next), start(carol, next)]);
+    await settle();
+    expect(got.events.length - calls).toBe(1);
+  });
+
+  it('cannot ask for kinds of events without an id', async () => {
+    const { make, manager } = setUp();
+    expect(() => manager.onEvent(() => {}, { once: true, types: ['typing'] })).toThrow(/`types` with `once`/);
+    expect(() => make({ callbacks: [{ callback: () => {}, once: true, types: ['invite'] }] })).toThrow(/`once`/);
   });
 });
 

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
+import { OnceLog } from '../../src/callbacks/once-log.js';
+import { memoryStorage } from '../../src/storage/memory-storage.js';
 import type { ClientEvent, TypingEvent } from '../../src/core/client-event.js';
 import { ManualClock } from '../../src/testing/index.js';
 import { testContext } from '../support/context.js';
@@ -12,6 +14,7 @@ function setUp({ attempts = 1 } = {}) {
   const deadLetters: string[] = [];
   let storingFails = 0;
   const registry = new CallbackRegistry(testContext({ clock }), {
+    onceLog: new OnceLog(testContext({ clock }), memoryStorage()),
     attempts,
     retryDelayMs: 1_000,
     timeoutMs: 60_000,

@@ -1,4 +1,5 @@
 import type { RoomSender } from './room-sender.js';
+import { OnceChronicle } from './once-chronicle.js';
 import type { WorkerLine, WorkerUser } from './worker-protocol.js';
 
 type Line<K extends WorkerLine['kind']> = Extract<WorkerLine, { kind: K }>;
@@ -48,6 +49,7 @@ export interface Tally {
 export class Chronicle {
   readonly violations: string[] = [];
   readonly problems: string[] = [];
+  readonly once = new OnceChronicle((what) => this.#wrong(what));
   readonly tally: Tally = {
     delivered: 0,
     repeatedUnfinished: 0,
@@ -98,6 +100,11 @@ export class Chronicle {
         return;
       case 'begin':
         return this.#begin(line);
+      case 'onceBegin':
+        return this.once.begin(line, this.#life);
+      case 'onceEnd':
+      case 'onceFail':
+        return this.once.settle(line);
       case 'end':
         return this.#end(line);
       case 'fail': {
@@ -140,7 +147,9 @@ export class Chronicle {
           for (let n = from; n < sender.begun; n++) {
             const id = sender.ids[n] ?? '';
             const done = this.#handlings.get(`${userId} ${id}`)?.done.has(callback);
-            if (!done && !this.#inGap(userId, roomId, n)) {
+            if (this.#inGap(userId, roomId, n)) continue;
+            if (done && !this.once.hasEnded(id)) missing.push(`once ${roomId} n${n} ${id}, which ${userId} has got`);
+            if (!done) {
               missing.push(`${userId} callback ${callback} ${roomId} n${n} ${id} ${first.has(n) ? 'unfinished' : ''}`);
             }
           }

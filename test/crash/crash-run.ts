@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Chronicle } from './chronicle.js';
 import type { Tally } from './chronicle.js';
+import type { OnceChronicle } from './once-chronicle.js';
 import type { CrashHomeserver } from './homeserver.js';
 import { Random } from './random.js';
 import { PlainUser, RoomSender } from './room-sender.js';
@@ -26,6 +27,7 @@ export interface CrashResult {
   readonly violations: readonly string[];
   readonly problems: readonly string[];
   readonly tally: Tally;
+  readonly once: OnceChronicle;
   readonly sent: number;
   readonly kills: number;
 }
@@ -85,6 +87,7 @@ export async function crashRun(homeserver: CrashHomeserver, options: CrashRunOpt
     violations: chronicle.violations,
     problems: chronicle.problems,
     tally: chronicle.tally,
+    once: chronicle.once,
     sent,
     kills,
   };

@@ -24,6 +24,7 @@ describe.each([
       process.stdout.write(`${[`--seed ${seed} --rounds ${rounds}`, ...summaryOf(result)].join('\n')}\n`);
       expect(result.violations, `--seed ${seed} --rounds ${rounds}`).toEqual([]);
       expect(result.tally.delivered).toBeGreaterThan(TOO_FEW);
+      expect(result.once.handled).toBeGreaterThan(0);
     },
   );
 });

@@ -1,7 +1,7 @@
 import type { CrashResult } from './crash-run.js';
 
 /** What a run has shown, a few lines of text. */
-export function summaryOf({ tally, violations, problems, sent, kills }: CrashResult): string[] {
+export function summaryOf({ tally, once, violations, problems, sent, kills }: CrashResult): string[] {
   const {
     delivered,
     gapFilled,
@@ -19,6 +19,7 @@ export function summaryOf({ tally, violations, problems, sent, kills }: CrashRes
   return [
     `${kills} kills, ${sent} messages sent, ${delivered} deliveries (${gapFilled} by filling gaps), ${missing} missing`,
     `repeated: ${repeatedUnfinished} whose handling was unfinished, ${repeatedUnrecorded} finished but not yet recorded`,
+    `once for all users: ${once.handled} handled, ${once.repeated} of them repeated, finished but not yet stored`,
     `from handled to recorded: ${at(0.5)} ms at p50, ${at(0.99)} at p99, ${at(0.9999)} at most; ${widest} events of a room at most`,
     `${gaps} gap events for ${inGaps} events beyond the limit (${unfinishedInGaps} of them begun before), ${deadLetters} dead letters`,
     ...[...new Set(problems)].slice(0, 10).map((problem) => `told: ${problem}`),

@@ -8,6 +8,9 @@ export const points = [
   'begin',
   'middle',
   'end',
+  'onceBegin',
+  'onceEnd',
+  'onceStored',
   'commit',
   'committed',
   'login',
@@ -67,6 +70,14 @@ export type WorkerLine =
     }
   | ({ readonly kind: 'end' } & Outcome)
   | ({ readonly kind: 'fail' } & Outcome)
+  | {
+      /** The callback with `once` is called. */
+      readonly kind: 'onceBegin';
+      readonly userId: string;
+      readonly roomId: string;
+      readonly eventId: string;
+    }
+  | { readonly kind: 'onceEnd' | 'onceFail'; readonly eventId: string }
   | { readonly kind: 'dead'; readonly at: number; readonly userId: string; readonly eventId: string }
   | {
       readonly kind: 'gap';

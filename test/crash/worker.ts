@@ -40,6 +40,11 @@ function watchedStorage(): ReturnType<typeof sqliteStorage> {
     print({ kind: 'stored', at: performance.now(), userId, positions, journal });
     pass('committed');
   };
+  const addOnceEvents = storage.addOnceEvents?.bind(storage);
+  storage.addOnceEvents = async (...args) => {
+    await addOnceEvents?.(...args);
+    pass('onceStored');
+  };
   return storage;
 }
 
@@ -83,6 +88,7 @@ const manager = new MatrixClientManager({
   homeserverUrl: spec.homeserverUrl,
   admin: spec.admin,
   storage: watchedStorage(),
+  callbacks: [{ callback: onceCallback(), types: ['message'], once: true }],
   fetch: watchedFetch,
   timelineLimit: spec.timelineLimit,
   gapFillLimit: spec.gapFillLimit,
@@ -121,6 +127,26 @@ function makeCallback(userId: string, callback: number): (event: ClientEvent) =>
       pass('middle');
       finish(eventId, mark);
     });
+  };
+}
+
+/** The callback that gets each event once for all users. */
+function onceCallback(): (event: ClientEvent) => Promise<void> {
+  const failed = new Set<string>();
+  return async (event) => {
+    if (event.type !== 'message') return;
+    const { userId, roomId, eventId, content } = event;
+    const [number, mark] = String(content.body).split(' ');
+    print({ kind: 'onceBegin', userId, roomId, eventId });
+    pass('onceBegin');
+    if (Number(number) % 5 === 0) await sleep(Number(number) % 7);
+    if (mark === 'flaky' && !failed.has(eventId)) {
+      failed.add(eventId);
+      print({ kind: 'onceFail', eventId });
+      throw new Error(`told to fail on ${eventId}`);
+    }
+    print({ kind: 'onceEnd', eventId });
+    pass('onceEnd');
   };
 }
 

@@ -40,5 +40,39 @@ export function managerCallbacks(name: string, homeserver: () => Homeserver): vo
         expect(bodies).toEqual(['to both', 'missed']);
       }
     });
+
+    it('with `once` gets each message once, also those that a user brings later, and after a restart', async () => {
+      const got = new Recorder();
+      const once = { callback: got.callback, types: ['message'], once: true };
+      const options = { storage: memoryStorage(), callbacks: [once] };
+      const manager = makeManager(options);
+      const users = await Promise.all(
+        ['once-alice', 'once-bob', 'once-carol'].map((name) => manager.provisionUser({ username: `${name}-${run}` })),
+      );
+      const [userId = '', ...others] = users.map((user) => user.userId);
+      const [late = ''] = others;
+      await Promise.all([userId, ...others].map((each) => manager.startClient({ userId: each })));
+      const { roomId } = await manager.rooms.create({ userId, invite: others });
+      await Promise.all(others.map((each) => manager.rooms.join({ userId: each, roomId })));
+      await manager.sendMessage({ userId, roomId, text: 'for all' });
+      await got.message('for all');
+      await manager.stopClient(late);
+      await manager.sendMessage({ userId, roomId, text: 'while one is away' });
+      await got.message('while one is away');
+      const own = new Recorder();
+      manager.addCallback(late, own.callback, { types: ['message'] });
+      await manager.startClient({ userId: late });
+      await own.message('while one is away');
+      await manager.sendMessage({ userId, roomId, text: 'after' });
+      await got.message('after');
+      await manager.shutdown();
+      const next = makeManager(options);
+      await next.sendMessage({ userId, roomId, text: 'while down' });
+      await Promise.all([userId, ...others].map((each) => next.startClient({ userId: each })));
+      await next.sendMessage({ userId, roomId, text: 'last' });
+      await got.message('last');
+      await next.shutdown();
+      expect(got.bodies()).toEqual(['for all', 'while one is away', 'after', 'while down', 'last']);
+    });
   });
 }

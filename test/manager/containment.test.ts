@@ -68,6 +68,8 @@ const places: Record<GivenFunction, string> = {
   'storage.deleteUser': here,
   'storage.getEncryptedRooms': here,
   'storage.setEncryptedRooms': here,
+  'storage.addOnceEvents': here,
+  'storage.findOnceEvents': here,
   'storage.close': here,
   'provisioner.ensureUser': here,
   'provisioner.openSession': here,

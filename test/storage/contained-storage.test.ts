@@ -43,9 +43,11 @@ const methods: Readonly<Record<string, { right: readonly unknown[]; wrong: reado
   deleteUser: any,
   getEncryptedRooms: { right: [new Map([['!a:x', '']])], wrong: [null, undefined, {}] },
   setEncryptedRooms: any,
+  addOnceEvents: any,
+  findOnceEvents: { right: [[], ['key']], wrong: [null, undefined, {}, [5]] },
 };
 
-const optional = new Set(['getEncryptedRooms', 'setEncryptedRooms']);
+const optional = new Set(['getEncryptedRooms', 'setEncryptedRooms', 'addOnceEvents', 'findOnceEvents']);
 
 function setUp(name: string, run: () => unknown) {
   const clock = new ManualClock();

@@ -74,6 +74,8 @@ const calls: fc.Arbitrary<Call> = fc.oneof(
   call('getEncryptedRooms', fc.tuple(fc.array(roomId)), async (storage, roomIds) =>
     storage.getEncryptedRooms?.(roomIds),
   ),
+  call('addOnceEvents', fc.tuple(fc.array(id)), async (storage, keys) => storage.addOnceEvents?.(keys, 3)),
+  call('findOnceEvents', fc.tuple(fc.array(id)), async (storage, keys) => storage.findOnceEvents?.(keys)),
   call('deleteUser', fc.tuple(userId), (storage, userId) => storage.deleteUser(userId)),
 );
 

@@ -1,4 +1,5 @@
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
+import { OnceLog } from '../../src/callbacks/once-log.js';
 import { ManagerLifecycle } from '../../src/core/lifecycle.js';
 import { DeadLetters } from '../../src/manager/dead-letters.js';
 import { EventHub } from '../../src/manager/event-hub.js';
@@ -30,6 +31,7 @@ export async function userSessionOnFake({
     redeliver: async () => false,
   });
   const callbacks = new CallbackRegistry(context, {
+    onceLog: new OnceLog(context, memoryStorage()),
     attempts: 1,
     retryDelayMs: 1,
     timeoutMs: Infinity,

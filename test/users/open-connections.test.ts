@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
+import { OnceLog } from '../../src/callbacks/once-log.js';
+import { memoryStorage } from '../../src/storage/memory-storage.js';
 import { ClientRegistry } from '../../src/users/client-registry.js';
 import type { ClientHooks } from '../../src/users/client-registry.js';
 import { activityPolicy, MatrixClientManagerError } from '../../src/index.js';
@@ -307,6 +309,7 @@ describe('a connection whose client fails', () => {
       onStopped: (id, reason, error) => connections.clientStopped(id, reason, error),
     });
     const callbacks = new CallbackRegistry(context, {
+      onceLog: new OnceLog(context, memoryStorage()),
       attempts: 1,
       retryDelayMs: 1,
       timeoutMs: Infinity,

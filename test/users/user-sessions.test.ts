@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CallbackRegistry } from '../../src/callbacks/callback-registry.js';
+import { OnceLog } from '../../src/callbacks/once-log.js';
 import { ManagerLifecycle } from '../../src/core/lifecycle.js';
 import { memoryStorage } from '../../src/index.js';
 import type { MatrixClientManagerError } from '../../src/index.js';
@@ -62,6 +63,7 @@ function starting({ load, close, loadEngines, make, engine: trouble }: Trouble) 
       session: () => new Session(userId, credentials),
     },
     callbacks: new CallbackRegistry(context, {
+      onceLog: new OnceLog(context, memoryStorage()),
       attempts: 1,
       retryDelayMs: 1,
       timeoutMs: Infinity,

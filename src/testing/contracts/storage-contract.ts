@@ -412,6 +412,38 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
     });
   });
 
+  describe('events of `once`, if the storage remembers them', () => {
+    check('are found when they were added, whatever their users', async (storage, look) => {
+      await storage.addOnceEvents?.(['a', 'b'], 100);
+      await storage.addOnceEvents?.(['b', 'c'], 100);
+      await storage.addOnceEvents?.([], 100);
+      await storage.deleteUser(alice);
+      const kept = await look();
+      const found = await kept.findOnceEvents?.(['c', 'x', 'b', 'a']);
+      if (found) expect(found.toSorted()).toEqual(['a', 'b', 'c']);
+      const none = await kept.findOnceEvents?.([]);
+      if (none) expect(none).toEqual([]);
+    });
+
+    check('stay up to the limit, the newest, and at most a hundredth more', async (storage, look) => {
+      const keys = Array.from({ length: 320 }, (_, n) => `key ${n}`);
+      for (const key of keys) await storage.addOnceEvents?.([key], 200);
+      const kept = await look();
+      const found = await kept.findOnceEvents?.(keys);
+      if (!found) return;
+      expect(found.toSorted()).toEqual(keys.slice(-found.length).toSorted());
+      expect(found.length >= 200 && found.length <= 202).toBe(true);
+    });
+
+    check('are added before a commit that was called later', async (storage, look) => {
+      void storage.addOnceEvents?.(['a'], 100);
+      await storage.commit(alice, { since: 's1' });
+      const kept = await look();
+      const found = await kept.findOnceEvents?.(['a']);
+      if (found) expect(found).toEqual(['a']);
+    });
+  });
+
   describe('as a whole', () => {
     check('deletes everything of one user', async (storage, look) => {
       for (const userId of [alice, bob]) {
@@ -491,6 +523,7 @@ export function storageContract({ describe, it, expect }: ContractApi, open: () 
           storage.deleteSend(alice, 't1'),
           storage.deleteUser(alice),
           ...[storage.getEncryptedRooms?.(['!a:x']), storage.setEncryptedRooms?.(new Map())].filter(Boolean),
+          ...[storage.findOnceEvents?.(['a']), storage.addOnceEvents?.(['a'], 100)].filter(Boolean),
         ];
         await Promise.all(after.map((call) => expect(call).rejects.toMatchObject({ code: 'STORAGE' })));
         await Promise.all([before, closed, storage.close(), storage[Symbol.asyncDispose]()]);
