@@ -99,6 +99,7 @@ export type {
   UnreadEvent,
 } from './core/client-event.js';
 export type { UnreadCount } from './core/unread-count.js';
+export type { ListRoomsOptions, RoomSummary, RoomSummaryPage } from './users/room-list-options.js';
 export type { UnreadTotals } from './users/unread-totals.js';
 export type { Decryption, DecryptionFailureReason, DecryptionSender } from './core/decryption.js';
 export type { Gap } from './delivery/gap-filler.js';

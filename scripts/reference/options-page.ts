@@ -26,7 +26,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ListUsersOptions: '`manager.admin.listUsers(options)`',
     DeactivateUserOptions: '`manager.admin.deactivateUser(userId, options)`',
     CallOptions:
-      'The last argument of `closeSession`, `withClient`, `encryptionStatus`, `userVerification`, `verifyUser`, of the steps of a `VerificationRequest`, and of the calls of `manager.admin`',
+      'The last argument of `closeSession`, `withClient`, `unreadCounts`, `encryptionStatus`, `userVerification`, `verifyUser`, of the steps of a `VerificationRequest`, and of the calls of `manager.admin`',
   },
   'Messages and files': {
     GetRoomMessagesOptions: '`manager.getRoomMessages(options)`',
@@ -56,6 +56,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     IgnoreUsersOptions: '`manager.ignoreUsers(options)`',
   },
   'Rooms and other requests': {
+    ListRoomsOptions: '`manager.listRooms(userId, options)`',
     RoomCallOptions: 'Options that most calls of `manager.rooms` have',
     CreateRoomOptions: '`manager.rooms.create(options)`',
     InitialState: 'An item of the option `initialState` of `manager.rooms.create()`',

@@ -41,6 +41,7 @@ import { Telemetry } from '../telemetry/telemetry.js';
 import { Encryption } from '../users/encryption.js';
 import type { EncryptionOptions } from '../users/encryption.js';
 import { loadPollingEngines } from '../users/session-engine.js';
+import { RoomList } from '../users/room-list.js';
 import { UnreadReader } from '../users/unread-totals.js';
 import { UserSessions } from '../users/user-sessions.js';
 import { UserCalls } from '../users/user-calls.js';
@@ -204,6 +205,7 @@ export function compose(options: MatrixClientManagerOptions) {
     sendMessage: (...message) => sending.sendWithFile(...message),
   });
   const accountData = new AccountData(http);
+  const unread = new UnreadReader(calls, { http, timeoutMs: startTimeoutMs });
   const pages: PageReader = new PageReader(http, (...page) => calls.pageDecryption(...page));
 
   const runAs: RunAsActor = (userId, call, callSignal) =>
@@ -292,7 +294,13 @@ export function compose(options: MatrixClientManagerOptions) {
     accountData,
     ignoredUsers: new IgnoredUsers(accountData),
     receipts: new ReceiptSender(http),
-    unread: new UnreadReader(calls, { http, timeoutMs: startTimeoutMs }),
+    unread,
+    roomList: new RoomList(homeserver, {
+      settings: { ...settings, encryptedRooms },
+      encryptedRooms,
+      accountData,
+      unread,
+    }),
   };
 }
 

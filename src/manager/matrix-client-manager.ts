@@ -65,6 +65,8 @@ import { sendMessageSchema } from '../sending/send-message-options.js';
 import type { SendMessageOptions } from '../sending/send-message-options.js';
 import { sendReactionSchema } from '../sending/send-reaction-options.js';
 import type { SendReactionOptions } from '../sending/send-reaction-options.js';
+import { listRoomsSchema } from '../users/room-list-options.js';
+import type { ListRoomsOptions, RoomSummaryPage } from '../users/room-list-options.js';
 import { unreadUsers } from '../users/unread-totals.js';
 import type { UnreadTotals } from '../users/unread-totals.js';
 import type { ClientInfo } from '../users/client-state.js';
@@ -396,6 +398,17 @@ export class MatrixClientManager implements AsyncDisposable {
       caller.userSession?.noteRead(read.roomId, read.eventId);
     };
     await calls.readAs(read.userId, mark, read.signal);
+  }
+
+  /**
+   * A page of the user's rooms, newest activity first, with names, last messages and unread counts: from the user's client
+   * if it has all of that in memory, otherwise from the homeserver. Starts no client. A room whose activity changes between
+   * two pages may be listed twice. Throws `INVALID_CURSOR`, `CLIENT_NOT_STARTED` (unknown user).
+   */
+  async listRooms(userId: string, options: ListRoomsOptions = {}): Promise<RoomSummaryPage> {
+    const { calls, roomList } = this.#partsFor(userId);
+    const read = checkOptions('listRooms()', listRoomsSchema, options);
+    return calls.readAs(userId, (caller, signal) => roomList.read(caller, read, signal), read.signal);
   }
 
   /**

@@ -38,6 +38,7 @@ const clientParts: readonly PartPath[] = [
   'store.removeRoom()',
   'store.storeRoom()',
   'store.accountData.values()',
+  'store.accountData.get()',
   'secretStorage.accountDataAdapter', // replaced by SecretStorageAccess
   'secretStorage.callbacks?', // replaced by SecretStorageAccess
 ];
@@ -54,6 +55,7 @@ const roomParts: readonly PartPath[] = [
   'addReceipt()',
   'setUnreadNotificationCount()',
   'hasEncryptionStateEvent()',
+  'heroes?', // read for the names of rooms
   'findEventById()',
 ];
 

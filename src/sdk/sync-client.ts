@@ -8,6 +8,8 @@ import { readMemberProfile } from '../core/member-profile.js';
 import type { MemberProfile } from '../core/member-profile.js';
 import { runAllSteps } from '../core/run-all-steps.js';
 import type { EventBatch, EventReceiver } from '../core/ports/event-source.js';
+import type { KnownRoom } from '../core/ports/known-room.js';
+import type { EventContent } from '../core/raw-event.js';
 import type { SessionEngine } from '../core/ports/user-engine.js';
 import type { Trace } from '../core/diagnostics.js';
 import type { UserEncryption } from './crypto/user-encryption.js';
@@ -23,6 +25,7 @@ import { interceptSdkRequests } from './intercepted-requests.js';
 import { sdkLogger, silenceSdkRootLogger } from './sdk-logger.js';
 import { readCheckpoint, resumeData } from './room-snapshots.js';
 import { DeletedRoomCheck } from './deleted-room-check.js';
+import { knownRooms } from './known-rooms.js';
 import { MissedEventsSync } from '../sync/missed-events-sync.js';
 import { gapsOfAllRooms } from './gaps-of-all-rooms.js';
 import type { SyncedClient } from '../sync/missed-events-sync.js';
@@ -220,6 +223,14 @@ export class SyncClient implements SessionEngine<MatrixClient> {
   memberOf(roomId: string, userId: string): MemberProfile | undefined {
     const event = this.#matrixClient.getRoom(roomId)?.currentState.getStateEvents('m.room.member', userId);
     return event ? readMemberProfile(event.getContent()) : undefined;
+  }
+
+  rooms(): KnownRoom[] {
+    return knownRooms(this.#matrixClient);
+  }
+
+  accountData(type: string): EventContent | undefined {
+    return this.#matrixClient.store.accountData.get(type)?.getContent();
   }
 
   fetchMissedEvents(backlog: boolean): void {

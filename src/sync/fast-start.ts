@@ -4,7 +4,7 @@ import { retryDelayMs } from '../http/retry.js';
 import type { RoomBatch } from '../core/ports/event-source.js';
 import { withoutLiveEvents, noSections, roomsWithFullState } from './room-sections.js';
 import type { RoomSections } from './room-sections.js';
-import { SLIDING_SYNC_FEATURE, SlidingSync } from './sliding-sync.js';
+import { offersSlidingSync, SlidingSync } from './sliding-sync.js';
 import { initialLimit, NO_ROOMS_FILTER } from './sync-query.js';
 import type { SyncContext } from './sync-context.js';
 import { requestJoinedRooms, syncOnce } from './sync-requests.js';
@@ -194,10 +194,7 @@ export class FastStart {
   }
 
   async #canUseSlidingSync(): Promise<boolean> {
-    const { versions, signal } = this.#context;
-    if (!this.#options.usesSlidingSync || this.#slidingSyncFailed) return false;
-    const supported = await versions.get(signal).catch(() => undefined);
-    return supported?.unstable_features?.[SLIDING_SYNC_FEATURE] === true;
+    return this.#options.usesSlidingSync && !this.#slidingSyncFailed && offersSlidingSync(this.#context);
   }
 
   /** The first window; undefined if sliding sync fails, so that the client starts with a plain sync. */

@@ -11,7 +11,13 @@ import { requestSlidingSync } from './sync-requests.js';
 import type { JoinedRoomBody } from './sync-response.js';
 
 /** The feature flag of simplified sliding sync in the response to `/versions`. */
-export const SLIDING_SYNC_FEATURE = 'org.matrix.simplified_msc3575';
+const SLIDING_SYNC_FEATURE = 'org.matrix.simplified_msc3575';
+
+/** Whether the homeserver offers sliding sync, and the manager may use it. */
+export async function offersSlidingSync({ slidingSync, versions, signal }: SyncContext): Promise<boolean> {
+  const supported = slidingSync ? await versions.get(signal).catch(() => undefined) : undefined;
+  return supported?.unstable_features?.[SLIDING_SYNC_FEATURE] === true;
+}
 
 const CONNECTION_ID = 'matrix-client-manager';
 /** End of the range for invitations, so large that it includes all of them. */
@@ -64,6 +70,8 @@ interface SlidingResponse {
   readonly rooms: ReadonlyMap<string, SlidingRoom>;
   /** The total number of rooms; Infinity if the homeserver does not report it. */
   readonly total: number;
+  /** The ids of the rooms in the list, if the homeserver reports their order. */
+  readonly order: readonly string[];
   /** Name of each extension to its data by room; unchecked. */
   readonly extensions: ReadonlyMap<string, ReadonlyMap<string, unknown>>;
 }
@@ -81,7 +89,19 @@ function readResponse(body: JsonObject, parts: ResponseParts): SlidingResponse |
   const extensions = parts
     .objects(body, 'extensions')
     .map(([name, data]) => [name, new Map(Object.entries(parts.object(data, 'rooms') ?? {}))] as const);
-  return { rooms, total: Number(list?.count ?? Infinity), extensions: new Map(extensions) };
+  const order =
+    (list &&
+      parts
+        .array(list, 'ops')
+        ?.filter(isObject)
+        .flatMap((op) => parts.strings(op, 'room_ids'))) ??
+    [];
+  return {
+    rooms,
+    total: Number(list?.count ?? Infinity),
+    order: order.filter((roomId) => roomId !== undefined),
+    extensions: new Map(extensions),
+  };
 }
 
 /**
@@ -104,6 +124,21 @@ export class SlidingSync {
     const response = await this.#request({ lists });
     const { total, rooms } = response;
     return { sections: await this.#sections(response), isLast: total <= count && rooms.size >= total };
+  }
+
+  /** Loads the rooms, or the invitations, from index `first` to `last`, in the order of activity. */
+  async window(first: number, last: number, isInvite: boolean): Promise<{ sections: RoomSections; hasMore: boolean }> {
+    const parts = isInvite ? { required_state: [], timeline_limit: 0 } : this.#roomConfig();
+    const lists = { rooms: { ...parts, ranges: [[first, last]], filters: { is_invite: isInvite } } };
+    const response = await this.#request({ conn_id: `${CONNECTION_ID}.list`, extensions: {}, lists });
+    const { rooms, order, total } = response;
+    const inOrder = new Set([...order, ...rooms.keys()]);
+    const ordered = [...inOrder].flatMap((roomId) => {
+      const room = rooms.get(roomId);
+      return room ? [[roomId, room] as const] : [];
+    });
+    const sections = await this.#sections({ ...response, rooms: new Map(ordered) });
+    return { sections, hasMore: total > last + 1 && rooms.size > 0 };
   }
 
   /** Loads the given rooms; rooms that the user has not joined are left out. */

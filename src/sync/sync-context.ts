@@ -28,4 +28,6 @@ export interface SyncContext extends HomeserverContext, SyncSettings {
   readonly signal: AbortSignal;
   /** Whether the client is waiting for its first sync. */
   readonly isStarting: () => boolean;
+  /** Whether the requests belong to a call of the application, so that they are repeated as those of other calls. */
+  readonly isCall?: boolean;
 }

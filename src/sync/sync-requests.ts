@@ -74,7 +74,7 @@ export async function requestJoinedRooms(context: SyncContext): Promise<string[]
 }
 
 function send<Schema extends v.GenericSchema>(
-  { userId, http, session, diagnostics, signal, isStarting }: SyncContext,
+  { userId, http, session, diagnostics, signal, isStarting, isCall }: SyncContext,
   schema: Schema,
   method: 'GET' | 'POST',
   path: string,
@@ -88,10 +88,14 @@ function send<Schema extends v.GenericSchema>(
       method,
       path,
       session,
-      priority: 'sync',
-      abortOnOutage: !isStarting(),
-      repeatable: false, // the loop retries, without a limit
-      retry: { attempts: 1 },
+      ...(isCall
+        ? { repeatable: true }
+        : {
+            priority: 'sync',
+            abortOnOutage: !isStarting(),
+            repeatable: false, // the loop retries, without a limit
+            retry: { attempts: 1 },
+          }),
       signal,
       ...more,
     }),

@@ -108,6 +108,12 @@ export class MemoryUserEngine implements SessionEngine<MatrixClient> {
 
   memberOf(): undefined {}
 
+  rooms(): [] {
+    return [];
+  }
+
+  accountData(): undefined {}
+
   checkRooms(): void {}
 
   #receive(): void {

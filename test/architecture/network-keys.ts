@@ -7,7 +7,7 @@ import type { SourceFile } from './source-files.js';
  * by ids that begin with `!` or `@`. Telemetry knows own names only, and what is for tests is not asked.
  */
 const verified: ReadonlySet<string> = new Set([
-  'sync/fast-start.ts: supported?.unstable_features?.[SLIDING_SYNC_FEATURE]',
+  'sync/sliding-sync.ts: supported?.unstable_features?.[SLIDING_SYNC_FEATURE]',
   'users/activity-history.ts: habit.hours[h]',
   'sync/response-parts.ts: parent[name]',
   'sdk/sdk-feed.ts: join?.[roomId]',

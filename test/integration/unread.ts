@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { memoryStorage } from '../../src/index.js';
 import type { ClientEvent, MatrixClientManager, UnreadEvent } from '../../src/index.js';
 import { Recorder } from '../support/recorder.js';
+import { rejection } from '../support/rejection.js';
 import { managersOn } from './managers.js';
 import type { Homeserver } from './managers.js';
 
@@ -37,6 +38,82 @@ export function unreadRooms(name: string, homeserver: () => Homeserver): void {
         .map(({ unread, highlights }) => `${unread}/${highlights}`);
     const unreadIs = (recorder: Recorder, roomId: string, numbers: string): Promise<void> =>
       recorder.until(() => numbersIn(recorder, roomId).at(-1) === numbers);
+
+    it.each([true, false])(
+      'are listed with their rooms, the newest activity first (sliding sync: %s)',
+      async (sliding) => {
+        const { manager, alice, bob, say } = await setUp(sliding);
+        const { rooms } = manager;
+        await manager.setDisplayName({ userId: alice, displayName: 'Alice' });
+        const file = { body: Buffer.from('an image'), name: 'face.png', mimeType: 'image/png' };
+        const avatar = await manager.uploadFile({ userId: alice, file });
+        await manager.setAvatar({ userId: alice, avatarUrl: avatar.contentUri });
+        const { roomId: direct } = await rooms.findOrCreateDirect({ userId: bob, otherUserId: alice });
+        await rooms.join({ userId: alice, roomId: direct });
+        const kitchen = { userId: alice, name: 'Kitchen', topic: 'Food', invite: [bob], encrypted: true };
+        const { roomId: named } = await rooms.create(kitchen);
+        await rooms.join({ userId: bob, roomId: named });
+        const others: string[] = [];
+        for (let index = 0; index < 3; index++) {
+          const { roomId } = await rooms.create({ userId: bob, name: `Other ${index}` });
+          await manager.sendMessage({ userId: bob, roomId, text: `other ${index}` });
+          others.push(roomId);
+        }
+        const last = await say(direct, 'Hello Bob', [bob]);
+        const { roomId: invited } = await rooms.create({ userId: alice, name: 'Cellar', invite: [bob] });
+
+        const check = async (): Promise<void> => {
+          const { rooms: list, next } = await manager.listRooms(bob);
+          expect(next).toBeUndefined();
+          expect(list.map(({ roomId }) => roomId)).toEqual([direct, ...others.toReversed(), named]);
+          expect(list[0]).toMatchObject({
+            name: 'Alice',
+            avatarUrl: avatar.contentUri,
+            isDirect: true,
+            isEncrypted: false,
+            membership: 'join',
+            memberCount: 2,
+            lastMessage: { type: 'message', eventId: last, senderName: 'Alice', text: 'Hello Bob' },
+            unread: 1,
+            highlights: 1,
+          });
+          expect(list[0]?.lastActivityAt).toBe(list[0]?.lastMessage?.timestamp);
+          const { lastMessage, lastActivityAt, ...of } = list.at(-1) ?? {};
+          expect([lastMessage, typeof lastActivityAt]).toEqual([undefined, 'number']);
+          const nothing = { avatarUrl: undefined, isDirect: false, unread: 0, highlights: 0 };
+          const shown = { roomId: named, name: 'Kitchen', topic: 'Food', isEncrypted: true, memberCount: 2 };
+          expect(of).toEqual({ ...nothing, ...shown, membership: 'join' });
+          const paged: string[] = [];
+          for (let from: string | undefined; ;) {
+            const page = await manager.listRooms(bob, { limit: 2, from });
+            paged.push(...page.rooms.map(({ roomId }) => roomId));
+            if ((from = page.next) === undefined) break;
+          }
+          expect(paged).toEqual(list.map(({ roomId }) => roomId));
+          const { rooms: invites } = await manager.listRooms(bob, { membership: 'invite' });
+          expect(invites).toMatchObject([{ roomId: invited, name: 'Cellar', membership: 'invite', unread: 0 }]);
+        };
+        await check();
+        expect(manager.listClients()).toEqual([]);
+        await manager.startClient({ userId: bob });
+        await check();
+        const { next } = await manager.listRooms(bob, { limit: 1 });
+        expect(await rejection(manager.listRooms(alice, { from: next }))).toMatchObject({ code: 'INVALID_CURSOR' });
+      },
+    );
+
+    it('are 0 in the list as soon as the user has read the room', async () => {
+      const { manager, bob, newRoom, say } = await setUp();
+      const roomId = await newRoom();
+      await manager.startClient({ userId: bob });
+      const recorder = new Recorder();
+      manager.addCallback(bob, recorder.callback);
+      const eventId = await say(roomId, 'read this');
+      await recorder.message('read this');
+      expect((await manager.listRooms(bob)).rooms).toMatchObject([{ roomId, unread: 1 }]);
+      await manager.markRead({ userId: bob, roomId, eventId });
+      expect((await manager.listRooms(bob)).rooms).toMatchObject([{ roomId, unread: 0 }]);
+    });
 
     it('are those of all rooms, threads included, without a client', async () => {
       const { manager, alice, bob, newRoom, say } = await setUp();

@@ -1,5 +1,7 @@
 import type { MemberProfile } from '../member-profile.js';
+import type { EventContent } from '../raw-event.js';
 import type { EventSource } from './event-source.js';
+import type { KnownRoom } from './known-room.js';
 import type { RoomUnread } from './room-unread.js';
 
 /**
@@ -39,6 +41,10 @@ export interface SessionEngine<SdkClient = unknown> extends UserEngine<SdkClient
   readonly hasUnloadedRooms: boolean;
   /** Whether everything that the homeserver has sent so far was passed on, and the engine is connected. */
   readonly isCurrent: boolean;
+  /** The user's joined rooms and invitations, as of the last batch. */
+  rooms(): readonly KnownRoom[];
+  /** The content of the user's account data of this type, as of the last batch; undefined if there is none. */
+  accountData(type: string): EventContent | undefined;
   /** The unread counts of the user's rooms, as of the last batch. */
   readonly unread: RoomUnread;
   /** Opens the user's encryption, if they have one. Call it before {@link start}. After a rejection, call {@link stop}. */
