@@ -32,10 +32,12 @@ function updateUnread() {
   let total = 0;
   for (const [key, pane] of panes) {
     total += pane.unread;
-    const badge = buttons.get(key)?.querySelector('.badge');
-    if (!badge) continue;
+    const button = buttons.get(key);
+    if (!button) continue;
+    const badge = button.querySelector('.badge');
     setText(badge, String(pane.unread));
     badge.hidden = pane.unread === 0;
+    setAttribute(button, 'aria-label', pane.unread > 0 ? `${pane.name}, ${pane.unread} unread` : undefined);
   }
   document.title = `${total > 0 ? `(${total}) ` : ''}Two users chat · matrix-client-manager`;
 }

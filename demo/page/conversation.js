@@ -19,6 +19,8 @@ export class Conversation {
   #days = new Map();
   #activeRow;
   #isLoadingOlder = false;
+  /** At the last scrolling. */
+  #wasAtEnd = true;
   #isRendering = false;
   #lastRead;
   #sends = Promise.resolve();
@@ -76,6 +78,10 @@ export class Conversation {
       this.#composer.form,
       this.#announcer,
     );
+    // When the form grows, the newest messages stay in view.
+    new ResizeObserver(() => {
+      if (this.#wasAtEnd) this.scrollToEnd();
+    }).observe(this.#scroller);
     this.#acceptDrops();
     this.setRoom(room);
   }
@@ -214,6 +220,7 @@ export class Conversation {
 
   #scrolled() {
     const isAtEnd = this.#isAtEnd();
+    this.#wasAtEnd = isAtEnd;
     const { newest } = this.#timeline;
     this.#jump.hidden = isAtEnd || !newest || newest.eventId === this.#lastRead || newest.sender === this.#user.userId;
     if (isAtEnd) this.markRead();

@@ -65,6 +65,10 @@ export class Pane {
     }
   }
 
+  get name() {
+    return this.#person.name;
+  }
+
   get unread() {
     return this.#rooms.reduce((sum, { unread }) => sum + unread, 0);
   }

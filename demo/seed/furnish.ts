@@ -31,7 +31,11 @@ export async function furnish({ manager, people, history, signal }: Furnishing):
   await say(alice, direct.roomId, 'Do you have a minute?');
 
   const books = await openRoom('Book club');
-  for (const [index, text] of bookTalk(history).entries()) await say(index % 2 === 0 ? alice : bob, books, text);
+  for (const [index, text] of bookTalk(history).entries()) {
+    const eventId = await say(index % 2 === 0 ? alice : bob, books, text);
+    const isLast = index === history - 1;
+    for (const { userId } of isLast ? [alice, bob] : []) await manager.markRead({ userId, roomId: books, eventId });
+  }
   await say(bob, books, 'The next meeting is on Thursday at seven.');
 
   const picnic = await openRoom('Summer picnic');

@@ -149,10 +149,9 @@ export class ChatApi {
     reply(response, 200, {});
   }
 
-  async #markRead({ request, response, person, roomId, feed }: RoomRequest): Promise<void> {
+  async #markRead({ request, response, person, roomId }: RoomRequest): Promise<void> {
     const eventId = textIn(await readJson(request), 'eventId');
     await this.#manager.markRead({ userId: person.userId, roomId, eventId });
-    feed.unread.reset(roomId);
     reply(response, 200, {});
   }
 

@@ -26,7 +26,7 @@ export async function listRooms(
       const { messages } = await manager.getRoomMessages({ userId, roomId, limit: 1, signal });
       const lastMessage = messages[0] && toMessageView(messages[0]);
       const name = await roomName(manager, userId, roomId, signal);
-      return { roomId, name, membership: 'join', unread: feed.unread.of(roomId), lastMessage };
+      return { roomId, name, membership: 'join', unread: feed.unread.get(roomId) ?? 0, lastMessage };
     }),
   );
   const joinedIds = new Set(answer.joined_rooms);

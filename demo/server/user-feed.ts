@@ -1,14 +1,25 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
-import type { ClientEvent, Connection, MatrixClientManager } from 'matrix-client-manager';
+import type { ClientEvent, ClientEventType, Connection, MatrixClientManager } from 'matrix-client-manager';
 import { EventStream } from './event-stream.js';
 import type { StreamedEvent } from './event-stream.js';
 import { toMessageView } from './message-view.js';
 import { Receipts } from './receipts.js';
-import { UnreadCounts } from './unread-counts.js';
 
 /** Number of events that a page can have missed and still gets in order. A page that has missed more loads its rooms. */
 const MAX_KEPT = 1_000;
+/** What a callback gets; `unread` only if it is named. */
+const eventTypes: readonly ClientEventType[] = [
+  'message',
+  'reaction',
+  'redaction',
+  'membership',
+  'state',
+  'typing',
+  'receipt',
+  'invite',
+  'unread',
+];
 /** How long the user's client is kept live after the last page has gone, in milliseconds. */
 const LINGER_MS = 30_000;
 
@@ -19,7 +30,8 @@ const LINGER_MS = 30_000;
  */
 export class UserFeed {
   readonly receipts = new Receipts();
-  readonly unread = new UnreadCounts((roomId, unread) => this.#publish('unread', { roomId, unread }));
+  /** Unread counts by room, as far as they have been reported. */
+  readonly unread = new Map<string, number>();
   /** Names of the rooms that the user is invited to. */
   readonly invites = new Map<string, string>();
   readonly #manager: MatrixClientManager;
@@ -85,7 +97,7 @@ export class UserFeed {
 
   async #connect(): Promise<Connection> {
     const callback = (event: ClientEvent): void => this.#receive(event);
-    const connection = await this.#manager.connect({ userId: this.#userId, callback });
+    const connection = await this.#manager.connect({ userId: this.#userId, callback, types: eventTypes });
     connection.on('stateChanged', ({ to }) => this.#publish('connection', { state: to }));
     return connection;
   }
@@ -131,7 +143,6 @@ export class UserFeed {
           this.#publish('edit', { roomId, eventId, edits, sender, text });
         } else {
           this.#publish('message', { roomId, message: toMessageView(event) });
-          if (sender !== this.#userId) this.unread.add(roomId);
         }
         return;
       }
@@ -152,9 +163,12 @@ export class UserFeed {
         const { sender, eventId } = event;
         this.receipts.set(roomId, sender, eventId);
         this.#publish('receipt', { roomId, sender, eventId });
-        if (sender === this.#userId) this.unread.reset(roomId);
         return;
       }
+      case 'unread':
+        this.unread.set(roomId, event.unread);
+        this.#publish('unread', { roomId, unread: event.unread });
+        return;
       case 'invite':
         this.invites.set(roomId, event.roomName ?? 'Room');
         this.#publish('rooms', { roomId });
