@@ -95,9 +95,9 @@ export class RoomSender {
   ): Promise<boolean> {
     const { hasEncryption, encryptedRooms } = this.#options;
     const { userId } = session;
-    // The question can wait for minutes, for instance because of a rate limit. A client may see the room encrypted meanwhile.
-    const askHomeserver = async (): Promise<boolean> =>
-      (await this.#askHomeserver(session, roomId, signal)) || encryptedRooms.has(roomId);
+    // The question can wait for minutes, and a client may see the room encrypted meanwhile: each request that sends
+    // something in the clear checks that itself.
+    const askHomeserver = (): Promise<boolean> => this.#askHomeserver(session, roomId, signal);
     // What was seen comes first: a homeserver can hide that a room is encrypted.
     const isEncrypted = userSession
       ? await userSession.isEncrypted(roomId, askHomeserver)

@@ -212,9 +212,9 @@ describe('a room that some user has seen encrypted', () => {
 });
 
 describe('a room that is seen encrypted just before an attempt to send to it', () => {
-  /** Not seen when it is decided, nor after the homeserver was asked. */
+  /** Not seen when it is decided. */
   const seenLate = () => {
-    const answers = [false, false];
+    const answers = [false];
     return { answers: [notEncrypted(), accepted()], wasSeen: () => answers.shift() ?? true };
   };
 

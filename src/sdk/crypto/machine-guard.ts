@@ -1,3 +1,4 @@
+import { abortedError } from '../../core/abort.js';
 import type { TimerHandle } from '../../core/clock.js';
 import type { Context } from '../../core/context.js';
 import { MatrixClientManagerError } from '../../core/errors.js';
@@ -85,7 +86,12 @@ export class MachineGuard {
       const receive = receiveInParts.bind(undefined, method as ReceiveSyncChanges) as (...args: unknown[]) => unknown;
       guarded[name] = (...args) => {
         const progress: Progress = { noteProgress: () => {} };
-        return this.#call(name, () => receive(() => progress.noteProgress(), ...args), progress);
+        const onPart = (): void => {
+          // The call has outlasted the shutdown: the machine may be closed, and must not be called any more.
+          if (this.#ignoresCalls) throw abortedError(`${name} for ${options.userId}`);
+          progress.noteProgress();
+        };
+        return this.#call(name, () => receive(onPart, ...args), progress);
       };
     }
     const close = (machine as { close(): void }).close.bind(machine);

@@ -188,6 +188,22 @@ describe('a call that ends while changes of another one are being stored', () =>
     await vi.waitUntil(() => said.length === 2);
     expect(said).toEqual(['encrypt: sealed', 'settled']);
   });
+
+  it('that has several parts begins no further one once the wait for it is over', async () => {
+    const clock = new ManualClock();
+    const receive = vi.spyOn(Machine.prototype, 'receiveSyncChanges');
+    onTestFinished(() => receive.mockRestore());
+    const { machine, guarded } = startMachine({}, { clock });
+    const messages = [1, 2].map((n) => ({ content: { sender_key: 'same', n } }));
+    const received = machine.receiveSyncChanges(JSON.stringify(messages), new Map());
+    received.catch(() => {});
+    const shutDown = guarded.shutDown(5_000, () => []);
+    await clock.advance(5_000);
+    await shutDown;
+    machine.sync.resolve([]);
+    await expect(received).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(receive).toHaveBeenCalledTimes(1);
+  });
 });
 
 describe('the changes of a call', () => {
