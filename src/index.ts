@@ -24,6 +24,7 @@ export type { DownloadFileOptions, OutgoingFile, SendFileOptions, UploadFileOpti
 export type { ForgetUserOptions } from './manager/forget-user.js';
 export type { Health } from './manager/health.js';
 export type { ManagerStats } from './manager/gauges.js';
+export type { SearchMessagesOptions } from './messages/search-messages.js';
 export type { GetRoomMessagesOptions } from './messages/get-room-messages-options.js';
 export type { RequestOptions } from './manager/request-options.js';
 export type { GetPresenceOptions, Presence, PresenceState, SetPresenceOptions } from './profiles/presence-options.js';
@@ -109,6 +110,7 @@ export type { IdentityChange } from './encryption/identity/identity-change.js';
 export type { MessagePage } from './messages/page-request.js';
 export type { Redacted } from './core/redacted.js';
 export type { MessageFields, MessageMentions } from './core/message-fields.js';
+export type { FoundMessages } from './messages/search-messages.js';
 export type { MessageReaction, RoomMessage } from './core/room-message.js';
 export type { TimelineFields, TimelineKind } from './core/timeline-event.js';
 export type { MessageBody } from './sending/content.js';

@@ -30,6 +30,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   'Messages and files': {
     GetRoomMessagesOptions: '`manager.getRoomMessages(options)`',
+    SearchMessagesOptions: '`manager.searchMessages(options)`',
     SendMessageOptions: '`manager.sendMessage(options)`',
     SendReactionOptions: '`manager.sendReaction(options)`',
     RedactOptions: '`manager.redact(options)`',

@@ -126,6 +126,11 @@ export const errorCodes = [
    * data that was read.
    */
   'FILE_DAMAGED',
+  /**
+   * The room is encrypted, and the homeserver cannot search its messages. Remedy: search it where its messages are
+   * decrypted, for example in an index of the application that a callback fills.
+   */
+  'ENCRYPTED_ROOM',
   /** The cursor `from` is invalid, or belongs to another room. Remedy: start again from the newest page. */
   'INVALID_CURSOR',
   /** The storage failed, or contains unreadable data. Remedy: see `cause`; check the disk and the file. */

@@ -32,6 +32,7 @@ export const httpStatusByCode: Readonly<Record<ErrorCode, number>> = {
   VERIFICATION_ENDED: 409,
   FILE_TOO_LARGE: 413,
   FILE_DAMAGED: 502,
+  ENCRYPTED_ROOM: 409,
   INVALID_CURSOR: 400,
   STORAGE: 500,
   STORAGE_LOCKED: 503,

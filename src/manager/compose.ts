@@ -20,6 +20,7 @@ import { HomeserverHttp } from '../http/homeserver-http.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import { readVersions, ServerVersions } from '../http/server-versions.js';
 import { PageReader } from '../messages/page-reader.js';
+import { MessageSearch } from '../messages/search-messages.js';
 import { Profiles } from '../profiles/profiles.js';
 import { Accounts } from '../provisioning/accounts.js';
 import { AdminApi } from '../provisioning/admin-api.js';
@@ -287,6 +288,7 @@ export function compose(options: MatrixClientManagerOptions) {
     /** Resolves when the durable messages of an earlier process are sent, refused or given up. */
     outboxResumed: outbox.resume(),
     pages,
+    search: new MessageSearch(http, encryptedRooms),
     rooms,
     files,
     typing,

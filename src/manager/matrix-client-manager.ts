@@ -39,6 +39,8 @@ import type { DownloadFileOptions, SendFileOptions, UploadFileOptions } from '..
 import { getRoomMessagesSchema } from '../messages/get-room-messages-options.js';
 import type { GetRoomMessagesOptions } from '../messages/get-room-messages-options.js';
 import type { MessagePage } from '../messages/page-request.js';
+import { searchMessagesSchema } from '../messages/search-messages.js';
+import type { FoundMessages, SearchMessagesOptions } from '../messages/search-messages.js';
 import { getPresence, setPresence } from '../profiles/presence.js';
 import { getPresenceSchema, setPresenceSchema } from '../profiles/presence-options.js';
 import type { GetPresenceOptions, Presence, SetPresenceOptions } from '../profiles/presence-options.js';
@@ -250,6 +252,17 @@ export class MatrixClientManager implements AsyncDisposable {
     const read = this.#read('getRoomMessages()', getRoomMessagesSchema, asked);
     const { calls, pages } = this.#parts;
     return calls.readAs(read.userId, (reader, signal) => pages.read(reader, read, signal), read.signal);
+  }
+
+  /**
+   * Searches the messages of the user's rooms with the search of the homeserver, newest first. Encrypted rooms cannot be
+   * searched: one in `rooms` rejects with `ENCRYPTED_ROOM`; without `rooms` they are left out. Throws `FORBIDDEN` for a room
+   * that the user has not joined, `INVALID_CURSOR`.
+   */
+  async searchMessages(options: SearchMessagesOptions): Promise<FoundMessages> {
+    const read = this.#read('searchMessages()', searchMessagesSchema, options);
+    const { calls, search } = this.#parts;
+    return calls.readAs(read.userId, (reader, signal) => search.search(reader, read, signal), read.signal);
   }
 
   /**

@@ -11,6 +11,7 @@ import { messages } from './homeserver/messages.js';
 import { relations } from './homeserver/relations.js';
 import { roomAdministration } from './homeserver/room-administration.js';
 import { rooms } from './homeserver/rooms.js';
+import { search } from './homeserver/search.js';
 import { sending } from './homeserver/sending.js';
 import { serverInfo } from './homeserver/server-info.js';
 import { sessions } from './homeserver/sessions.js';
@@ -43,6 +44,7 @@ const parts = [
   accountData,
   relations,
   messages,
+  search,
   endToEndKeys,
   crossSigningKeys,
   deviceLists,

@@ -20,6 +20,7 @@ import { presenceEndpoints } from './presence.js';
 import { profileEndpoints } from './profile.js';
 import { relationsEndpoints } from './relations.js';
 import { roomStateEndpoints } from './room-state.js';
+import { searchEndpoints } from './search.js';
 import { sendEndpoints } from './send.js';
 import { serverInfoEndpoints } from './server-info.js';
 import type { SyncBehaviour } from './sync.js';
@@ -47,6 +48,7 @@ export function allEndpoints(world: World, { adminApi, loginLimit, behaviour }: 
     ...slidingSyncEndpoints(world, behaviour),
     ...messagesEndpoints,
     ...relationsEndpoints,
+    ...searchEndpoints,
     ...sendEndpoints,
     ...roomStateEndpoints,
     ...membershipEndpoints,
