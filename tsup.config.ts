@@ -2,7 +2,13 @@ import { defineConfig } from 'tsup';
 import type { Options } from 'tsup';
 
 const common: Options = {
-  entry: { index: 'src/index.ts', testing: 'src/testing/index.ts', undici: 'src/undici/index.ts' },
+  entry: {
+    index: 'src/index.ts',
+    testing: 'src/testing/index.ts',
+    undici: 'src/undici/index.ts',
+    sse: 'src/sse/index.ts',
+    nestjs: 'src/nestjs/index.ts',
+  },
   target: 'node22',
   platform: 'node',
   splitting: true, // the entries share one error class

@@ -12,6 +12,8 @@ export const publishedNames = {
     { find: /^matrix-client-manager$/, replacement: source('src/index.ts') },
     { find: /^matrix-client-manager\/testing$/, replacement: source('src/testing/index.ts') },
     { find: /^matrix-client-manager\/undici$/, replacement: source('src/undici/index.ts') },
+    { find: /^matrix-client-manager\/sse$/, replacement: source('src/sse/index.ts') },
+    { find: /^matrix-client-manager\/nestjs$/, replacement: source('src/nestjs/index.ts') },
   ],
 };
 

@@ -41,7 +41,7 @@ function finishTypes(file: string, types: string): string {
   if (file.endsWith('.d.cts')) {
     // From a CommonJS file only its types can be taken.
     finished = finished.replaceAll(
-      /^import (?:type )?(\{[^}]*\}) from '(matrix-js-sdk[^']*)';/gm,
+      /^import (?:type )?(\{[^}]*\}) from '((?:matrix-js-sdk|@nestjs\/)[^']*)';/gm,
       "import type $1 from '$2' with { 'resolution-mode': 'import' };",
     );
   }

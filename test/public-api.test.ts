@@ -1,6 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import * as main from '../src/index.js';
 import * as testing from '../src/testing/index.js';
+import * as nestjs from '../src/nestjs/index.js';
+import * as sse from '../src/sse/index.js';
 import * as undici from '../src/undici/index.js';
 import { publicNames } from './architecture/public-names.js';
 
@@ -22,6 +24,12 @@ test('the package exports what test/public-api.txt says', async () => {
     '# matrix-client-manager/undici',
     ...publicNames('undici/index.ts'),
     '',
+    '# matrix-client-manager/sse',
+    ...publicNames('sse/index.ts'),
+    '',
+    '# matrix-client-manager/nestjs',
+    ...publicNames('nestjs/index.ts'),
+    '',
   ];
   await expect(listing.join('\n')).toMatchFileSnapshot('public-api.txt');
 });
@@ -30,6 +38,8 @@ test.each([
   ['index.ts', main],
   ['testing/index.ts', testing],
   ['undici/index.ts', undici],
+  ['sse/index.ts', sse],
+  ['nestjs/index.ts', nestjs],
 ] as const)(
   'what the listing of src/%s calls a class, function or const is there at run time, and nothing else',
   (entry, module) => {

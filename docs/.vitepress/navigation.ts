@@ -64,7 +64,13 @@ function pagesIn(folder: string, order: readonly string[]): DefaultTheme.Sidebar
 
 /** What typedoc has made: a folder per entry of the package, in it one per kind. */
 function apiModules(): DefaultTheme.SidebarItem[] {
-  return ['matrix-client-manager', 'matrix-client-manager/testing', 'matrix-client-manager/undici']
+  return [
+    'matrix-client-manager',
+    'matrix-client-manager/testing',
+    'matrix-client-manager/undici',
+    'matrix-client-manager/sse',
+    'matrix-client-manager/nestjs',
+  ]
     .filter((name) => existsSync(join(docs, 'api', name)))
     .map((name) => ({
       text: name,

@@ -19,7 +19,9 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ProvisionUserOptions: '`manager.provisionUser(options)`',
     StartClientOptions: '`manager.startClient(options)`',
     ConnectOptions: '`manager.connect(options)`',
-    CallbackOptions: '`manager.addCallback(userId, callback, options)`',
+    CallbackOptions: '`manager.addCallback(userId, callback, options)`, `connection.addCallback(callback, options)`',
+    SseOptions:
+      '`pipeToSse(connection, response, options)` and `sseResponse(connection, options)` of `matrix-client-manager/sse`',
     ManagerCallbackOptions: '`manager.onEvent(callback, options)`, and the entries of the option `callbacks`',
     OpenSessionOptions: '`manager.openSession(options)`',
     ForgetUserOptions: '`manager.forgetUser(userId, options)`',
@@ -27,6 +29,12 @@ const sections: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     DeactivateUserOptions: '`manager.admin.deactivateUser(userId, options)`',
     CallOptions:
       'The last argument of `closeSession`, `withClient`, `unreadCounts`, `encryptionStatus`, `userVerification`, `verifyUser`, of the steps of a `VerificationRequest`, and of the calls of `manager.admin`',
+  },
+  NestJS: {
+    MatrixModuleOptions:
+      '`MatrixModule.forRoot(options)` of `matrix-client-manager/nestjs`, beside those of the manager',
+    MatrixModuleAsyncOptions: '`MatrixModule.forRootAsync(options)`',
+    OnMatrixEventOptions: '`@OnMatrixEvent(options)`, beside those of `manager.onEvent()`',
   },
   'Messages and files': {
     GetRoomMessagesOptions: '`manager.getRoomMessages(options)`',

@@ -2,7 +2,13 @@ import { resolve } from 'node:path';
 import ts from 'typescript';
 
 const root = resolve(import.meta.dirname, '../..');
-const entries = ['src/index.ts', 'src/testing/index.ts', 'src/undici/index.ts'].map((path) => resolve(root, path));
+const entries = [
+  'src/index.ts',
+  'src/testing/index.ts',
+  'src/undici/index.ts',
+  'src/sse/index.ts',
+  'src/nestjs/index.ts',
+].map((path) => resolve(root, path));
 
 /** A property of an interface or of an object type. */
 export interface Field {

@@ -22,7 +22,7 @@ const layers: readonly (readonly string[])[] = [
   ['appservice', 'cluster'],
   ['users'],
   ['manager'],
-  ['undici'],
+  ['undici', 'sse', 'nestjs'],
 ];
 
 /** Entries: they re-export, and nobody imports them. */

@@ -3,7 +3,7 @@ import ts from 'typescript';
 import { sourceRoot } from './source-files.js';
 
 /** The entries of the package, in the order of their listing. */
-export const entries = ['index.ts', 'testing/index.ts', 'undici/index.ts'] as const;
+export const entries = ['index.ts', 'testing/index.ts', 'undici/index.ts', 'sse/index.ts', 'nestjs/index.ts'] as const;
 
 /** One for all entries: the compiler takes seconds for the whole library. */
 let program: ts.Program | undefined;

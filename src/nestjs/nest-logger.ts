@@ -1,0 +1,33 @@
+import { Logger as NestLogger } from '@nestjs/common';
+import type { LoggerService } from '@nestjs/common';
+import { isManagerError } from '../core/errors.js';
+import { isError } from '../core/is-error.js';
+import type { Logger } from '../core/logger.js';
+
+/**
+ * Makes a logger of Nest usable as the option `logger` of a manager. The text is the message and its context as JSON.
+ * @param logger - by default Nest's, with the context `MatrixClientManager`
+ */
+export function nestLogger(logger: LoggerService = new NestLogger('MatrixClientManager')): Logger {
+  return {
+    debug: (context, message) => logger.debug?.(textOf(context, message)),
+    info: (context, message) => logger.log(textOf(context, message)),
+    warn: (context, message) => logger.warn(textOf(context, message)),
+    error: (context, message) => logger.error(textOf(context, message), stackOf(context)),
+  };
+}
+
+function textOf(context: object, message: string): string {
+  const json = JSON.stringify(context, (_key, value: unknown) => (isError(value) ? describeError(value) : value));
+  return json === '{}' ? message : `${message} ${json}`;
+}
+
+/** Without its `cause`, which may be an error of the application with a secret. */
+function describeError(error: Error): string {
+  return `${isManagerError(error) ? error.code : error.name}: ${error.message}`;
+}
+
+function stackOf(context: object): string | undefined {
+  const err: unknown = 'err' in context ? context.err : undefined;
+  return isError(err) ? err.stack : undefined;
+}
