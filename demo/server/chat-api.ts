@@ -58,7 +58,7 @@ export class ChatApi {
         case 'GET events':
           return feed.stream(response, url.searchParams.get('lastEventId') ?? undefined);
         case 'GET rooms':
-          return reply(response, 200, { rooms: await listRooms(this.#manager, person.userId, feed, gone.signal) });
+          return reply(response, 200, { rooms: await listRooms(this.#manager, person.userId, gone.signal) });
         case 'POST rooms':
           return this.#createRoom(request, response, person);
         default:

@@ -30,10 +30,6 @@ const LINGER_MS = 30_000;
  */
 export class UserFeed {
   readonly receipts = new Receipts();
-  /** Unread counts by room, as far as they have been reported. */
-  readonly unread = new Map<string, number>();
-  /** Names of the rooms that the user is invited to. */
-  readonly invites = new Map<string, string>();
   readonly #manager: MatrixClientManager;
   readonly #userId: string;
   readonly #streams = new Set<EventStream>();
@@ -166,15 +162,10 @@ export class UserFeed {
         return;
       }
       case 'unread':
-        this.unread.set(roomId, event.unread);
         this.#publish('unread', { roomId, unread: event.unread });
         return;
       case 'invite':
-        this.invites.set(roomId, event.roomName ?? 'Room');
-        this.#publish('rooms', { roomId });
-        return;
       case 'membership':
-        if (event.stateKey === this.#userId) this.invites.delete(roomId);
         this.#publish('rooms', { roomId });
         return;
       case 'state':

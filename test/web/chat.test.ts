@@ -44,6 +44,11 @@ test('shows two users with the same room, its picture, reply, edit and reaction'
   await keepScreenshot(page, 'light');
 });
 
+test('counts what was unread before the page was opened', async () => {
+  await alice.root.getByRole('button', { name: /Book club.*, 1 unread/ }).waitFor();
+  await bob.root.getByRole('button', { name: /Alice.*, 1 unread/ }).waitFor();
+});
+
 test('shows a message to both users at once, and that it was seen', async () => {
   await alice.send('Hello from Alice');
   await bob.has('Hello from Alice');
@@ -139,7 +144,7 @@ test('counts unread messages, and no longer when they are read', async () => {
   expect(await page.title()).toMatch(/^\(\d+\) /);
   await bob.openRoom('Summer picnic');
   await bob.messages.last().getByText('Three').waitFor();
-  await eventually(() => bob.root.getByRole('button', { name: /unread/ }).count(), 0);
+  await eventually(() => bob.root.getByRole('button', { name: /Summer picnic.*unread/ }).count(), 0);
   await bob.root.getByRole('separator').filter({ hasText: 'New' }).waitFor();
   await alice.message('Three').getByText('Seen by Bob').waitFor();
 });

@@ -66,5 +66,5 @@ test('two users chat on Synapse: messages, edits, reactions, typing, receipts, f
   demo.server.cutStreams();
   await bob.openRoom('Summer picnic');
   await bob.has('Two');
-  await eventually(() => bob.root.getByRole('button', { name: /unread/ }).count(), 0);
+  await eventually(() => bob.root.getByRole('button', { name: /Summer picnic.*unread/ }).count(), 0);
 });
