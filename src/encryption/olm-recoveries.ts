@@ -38,17 +38,17 @@ const RECORD = 'olm recoveries';
  */
 export class OlmRecoveries {
   readonly #clock: Clock;
-  readonly #store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>;
+  readonly #store: Pick<DeviceStore, 'readSideRecord' | 'writeSideRecord'>;
   readonly #all = new Map<string, OlmRecovery>();
 
-  constructor(clock: Clock, store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>) {
+  constructor(clock: Clock, store: Pick<DeviceStore, 'readSideRecord' | 'writeSideRecord'>) {
     this.#clock = clock;
     this.#store = store;
   }
 
-  /** Adds what an earlier run has stored. Call it once, before anything else. Rejects like `readReceived()`. */
+  /** Adds what an earlier run has stored. Call it once, before anything else. Rejects like `readSideRecord()`. */
   async load(): Promise<void> {
-    const record = await this.#store.readReceived(RECORD);
+    const record = await this.#store.readSideRecord(RECORD);
     for (const recovery of record ? parse(record, this.#clock.now()) : []) this.#all.set(keyOf(recovery), recovery);
   }
 
@@ -141,13 +141,13 @@ export class OlmRecoveries {
     this.#all.delete(keyOf(recovery));
   }
 
-  /** Stores the present state. Rejects like `writeReceived()`. */
+  /** Stores the present state. Rejects like `writeSideRecord()`. */
   save(): Promise<void> {
     const entries = [...this.#all.values()].map((recovery) => {
       const { userId, senderKey, onlyIfMissing, claimedAt = null, endedAt = null, failures, nextAttemptAt } = recovery;
       return [userId, senderKey, onlyIfMissing, claimedAt, endedAt, failures, nextAttemptAt]; // Infinity becomes null
     });
-    return this.#store.writeReceived(RECORD, Buffer.from(JSON.stringify(entries)));
+    return this.#store.writeSideRecord(RECORD, Buffer.from(JSON.stringify(entries)));
   }
 
   #open(): OlmRecovery[] {

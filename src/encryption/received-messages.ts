@@ -36,11 +36,11 @@ interface ReceivedRecord {
  * with the same hash.
  */
 export class ReceivedMessages {
-  readonly #store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>;
+  readonly #store: Pick<DeviceStore, 'readSideRecord' | 'writeSideRecord'>;
   readonly #key: Uint8Array;
   readonly #records = new Map<string, ReceivedRecord>();
 
-  constructor(store: Pick<DeviceStore, 'readReceived' | 'writeReceived' | 'receivedKey'>) {
+  constructor(store: Pick<DeviceStore, 'readSideRecord' | 'writeSideRecord' | 'receivedKey'>) {
     this.#store = store;
     this.#key = store.receivedKey;
   }
@@ -61,7 +61,7 @@ export class ReceivedMessages {
       if (known && !known.equals(mark)) return true;
       if (!known) {
         record.entries = Buffer.concat([record.entries, Buffer.from([index % INDICES_PER_RECORD]), mark]);
-        record.stored = this.#store.writeReceived(name, record.entries);
+        record.stored = this.#store.writeSideRecord(name, record.entries);
       }
       await record.stored;
       return false;
@@ -84,7 +84,7 @@ export class ReceivedMessages {
   #load(name: string): ReceivedRecord {
     const load = async (): Promise<void> => {
       try {
-        record.entries = Buffer.from((await this.#store.readReceived(name)) ?? []);
+        record.entries = Buffer.from((await this.#store.readSideRecord(name)) ?? []);
       } catch (error) {
         this.#records.delete(name);
         throw error;

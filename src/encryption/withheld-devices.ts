@@ -8,7 +8,7 @@ import { deviceOf, isSame, merge, MOST_WITHOUT_OLM, NO_OLM, updateWithoutOlm } f
 import type { DeviceName, Entry, KeyShare, RoomRecord } from './withheld-record.js';
 
 export interface WithheldDevicesOptions {
-  readonly store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>;
+  readonly store: Pick<DeviceStore, 'readSideRecord' | 'writeSideRecord'>;
   /** How many times device lists were fetched. After that a device may be gone. */
   readonly fetchedLists: () => number;
   /** Whether the device still exists. */
@@ -135,7 +135,7 @@ export class WithheldDevices {
   }
 }
 
-/** The names of records of received messages have four parts. */
+/** The names of the side records of received messages have four parts. */
 function nameOf(roomId: string): string {
   return JSON.stringify(['withheld', roomId]);
 }

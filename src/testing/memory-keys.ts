@@ -3,7 +3,7 @@ import { deserialize, serialize } from 'node:v8';
 import { invalidOptions, MatrixClientManagerError } from '../core/errors.js';
 import { nextEventLoopTurn } from '../core/event-loop.js';
 import { ownedElsewhere } from '../core/ports/claim.js';
-import { RECEIVED_RECORDS_KEPT } from '../core/ports/key-store.js';
+import { SIDE_RECORDS_KEPT } from '../core/ports/key-store.js';
 import { RecentMap } from '../core/recent-map.js';
 import type { Claim } from '../core/ports/claim.js';
 import type {
@@ -126,8 +126,8 @@ class MemoryKeyStore implements KeyStore {
           await this.#writing(claim);
           found.restorePending = pending;
         },
-        readReceived: async (name) => found.received.get(name),
-        writeReceived: async (name, record) => {
+        readSideRecord: async (name) => found.received.get(name),
+        writeSideRecord: async (name, record) => {
           const copy = new Uint8Array(record);
           await this.#writing(claim);
           found.received.set(name, copy);
@@ -165,7 +165,7 @@ class MemoryKeyStore implements KeyStore {
     if (noted > (found?.commits ?? 0)) throw rolledBackError(device, found?.commits, noted);
     if (found) return found;
     const key = randomBytes(KEY_BYTES);
-    const received = new RecentMap<Uint8Array>(RECEIVED_RECORDS_KEPT);
+    const received = new RecentMap<Uint8Array>(SIDE_RECORDS_KEPT);
     const created: MemoryDevice = { key, commits: 0, restorePending: false, databases: new Map(), received };
     this.#state.devices.set(userId, devices.set(deviceId, created));
     return created;

@@ -9,12 +9,12 @@ function storage() {
   const store = {
     receivedKey: new Uint8Array(32).fill(7),
     reads: 0,
-    readReceived: async (name: string) => {
+    readSideRecord: async (name: string) => {
       store.reads++;
       await nextEventLoopTurn();
       return records.get(name);
     },
-    writeReceived: async (name: string, record: Uint8Array) => {
+    writeSideRecord: async (name: string, record: Uint8Array) => {
       const copy = new Uint8Array(record);
       await nextEventLoopTurn();
       records.set(name, copy);
@@ -112,16 +112,16 @@ describe('ReceivedMessages', () => {
     let isBroken = true;
     const flaky = {
       ...store,
-      readReceived: async (name: string) => {
+      readSideRecord: async (name: string) => {
         if (isBroken) throw failure;
-        return store.readReceived(name);
+        return store.readSideRecord(name);
       },
     };
     const received = new ReceivedMessages(flaky);
     await expect(received.isReplay(place(0), '$1')).rejects.toBe(failure);
     isBroken = false;
     expect(await received.isReplay(place(0), '$1')).toBe(false);
-    const full = new ReceivedMessages({ ...store, writeReceived: () => Promise.reject(failure) });
+    const full = new ReceivedMessages({ ...store, writeSideRecord: () => Promise.reject(failure) });
     await expect(full.isReplay(place(9), '$1')).rejects.toBe(failure);
     await expect(full.isReplay(place(9), '$1')).rejects.toBe(failure);
   });

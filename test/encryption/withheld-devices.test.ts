@@ -32,11 +32,11 @@ function setUp(options: Partial<WithheldDevicesOptions> = {}) {
   const records = new Map<string, Uint8Array>();
   const calls: string[] = [];
   const store: WithheldDevicesOptions['store'] = {
-    readReceived: async (name) => {
+    readSideRecord: async (name) => {
       calls.push(`read ${name}`);
       return records.get(name);
     },
-    writeReceived: async (name, record) => {
+    writeSideRecord: async (name, record) => {
       calls.push(`write ${name}`);
       records.set(name, record);
     },
@@ -269,7 +269,7 @@ describe('devices that get no keys', () => {
 
   it('do not prevent a send when the store fails', async () => {
     const fails = (): Promise<never> => Promise.reject(new Error('the disk is full'));
-    const { devices } = setUp({ store: { readReceived: fails, writeReceived: fails } });
+    const { devices } = setUp({ store: { readSideRecord: fails, writeSideRecord: fails } });
     const { report } = await share(devices, { told: [told('@a:x', 'A'), told('@b:x', 'B', 'm.no_olm')] });
     expect(report?.count).toBe(2);
     expect(await devices.of(room, 's1')).toMatchObject({ keysWithheldCount: 2 });

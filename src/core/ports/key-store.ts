@@ -46,10 +46,11 @@ export interface StoredDatabase {
 }
 
 /**
- * How many records of received messages a key store keeps of each device. Older ones are deleted. Among them are a few
- * records of devices that get no keys, which have names of their own.
+ * How many side records a key store keeps of each device. Older ones are deleted. A side record is stored beside the keys
+ * of a device, and contains no key: most tell which messages of a session were received, others which devices get no keys
+ * or which identities were reported.
  */
-export const RECEIVED_RECORDS_KEPT = 10_000;
+export const SIDE_RECORDS_KEPT = 10_000;
 
 export interface OpenDeviceOptions extends DeviceId {
   /** The claim of the session that opens the device. @default none: the device belongs to this process */
@@ -78,14 +79,14 @@ export interface DeviceHandle extends DeviceId {
   commit(changes: readonly KeyChange[]): Promise<number>;
   /** Stores whether a restore from the key backup is running. Rejects with `STORAGE` if that cannot be stored. */
   setRestorePending(pending: boolean): Promise<void>;
-  /** The record of received messages with this name, or undefined. Rejects with `ENCRYPTION_STORE_DAMAGED` if it was altered. */
-  readReceived(name: string): Promise<Uint8Array | undefined>;
+  /** The side record with this name, or undefined. Rejects with `ENCRYPTION_STORE_DAMAGED` if it was altered. */
+  readSideRecord(name: string): Promise<Uint8Array | undefined>;
   /**
-   * Replaces the record of received messages with this name. Resolves when a killed process cannot lose it any more; a
-   * power cut may lose the last ones. It is no commit, and changes no key. Keeps at least the `RECEIVED_RECORDS_KEPT`
+   * Replaces the side record with this name. Resolves when a killed process cannot lose it any more; a
+   * power cut may lose the last ones. It is no commit, and changes no key. Keeps at least the `SIDE_RECORDS_KEPT`
    * records of the device that were written last.
    */
-  writeReceived(name: string, record: Uint8Array): Promise<void>;
+  writeSideRecord(name: string, record: Uint8Array): Promise<void>;
   /** Waits for running commits, then lets others open the device. Every later call of another method rejects. Idempotent. */
   release(): Promise<void>;
 }

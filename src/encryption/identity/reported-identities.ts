@@ -29,7 +29,7 @@ export class ReportedIdentities {
   readonly #others = new RecentMap<ReportedIdentity>(MOST_USERS);
   readonly #created = new RecentMap<true>(MOST_CREATED_KEYS);
 
-  constructor(store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>, ownUserId: string) {
+  constructor(store: Pick<DeviceStore, 'readSideRecord' | 'writeSideRecord'>, ownUserId: string) {
     this.#records = new JsonRecords(store);
     this.#ownUserId = ownUserId;
   }

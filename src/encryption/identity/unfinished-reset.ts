@@ -21,7 +21,7 @@ const RECORD = JSON.stringify(['reset']);
 export class UnfinishedReset {
   readonly #records: JsonRecords;
 
-  constructor(store: Pick<DeviceStore, 'readReceived' | 'writeReceived'>) {
+  constructor(store: Pick<DeviceStore, 'readSideRecord' | 'writeSideRecord'>) {
     this.#records = new JsonRecords(store);
   }
 

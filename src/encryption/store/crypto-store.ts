@@ -11,7 +11,7 @@ type CryptoContext = Pick<Context, 'clock' | 'logger' | 'diagnostics'>;
 
 export interface OpenUserOptions extends OpenDeviceOptions {
   /**
-   * Called once when a change could not be stored, or a record of received messages not be read. The client has to be
+   * Called once when a change could not be stored, or a side record not be read. The client has to be
    * stopped and opened again from the store.
    */
   readonly onFailure?: (error: MatrixClientManagerError) => void;

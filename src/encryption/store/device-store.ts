@@ -16,7 +16,7 @@ export interface DeviceStoreOptions {
    * received messages could not be read.
    */
   readonly onFailure: (error: MatrixClientManagerError) => void;
-  /** Called for a record of received messages that was altered. It counts as missing. */
+  /** Called for a side record that was altered. It counts as missing. */
   readonly onDamagedRecord: (error: MatrixClientManagerError) => void;
   /** Called once, when the store begins to close. @param closed - settles as `close()` does */
   readonly onClose: (closed: Promise<void>) => void;
@@ -94,13 +94,13 @@ export class DeviceStore {
   }
 
   /**
-   * Like `readReceived()` of the device's handle, but an altered record counts as missing: otherwise all messages that
+   * Like `readSideRecord()` of the device's handle, but an altered record counts as missing: otherwise all messages that
    * belong to it would be lost. After another failure all further changes are refused, so that the client restarts.
    */
-  async readReceived(name: string): Promise<Uint8Array | undefined> {
+  async readSideRecord(name: string): Promise<Uint8Array | undefined> {
     this.#assertUsable();
     try {
-      return await this.#options.handle.readReceived(name);
+      return await this.#options.handle.readSideRecord(name);
     } catch (error) {
       if (this.#closing) throw error;
       if (!isManagerError(error, 'ENCRYPTION_STORE_DAMAGED'))
@@ -110,11 +110,11 @@ export class DeviceStore {
     }
   }
 
-  /** Like `writeReceived()` of the device's handle. After a failure all further changes are refused. */
-  async writeReceived(name: string, record: Uint8Array): Promise<void> {
+  /** Like `writeSideRecord()` of the device's handle. After a failure all further changes are refused. */
+  async writeSideRecord(name: string, record: Uint8Array): Promise<void> {
     this.#assertUsable();
     try {
-      await this.#options.handle.writeReceived(name, record);
+      await this.#options.handle.writeSideRecord(name, record);
     } catch (error) {
       if (this.#closing) throw error;
       throw this.#fail(storageError(this.userId, 'be stored', error));

@@ -3,22 +3,22 @@ import type { Claim } from '../../core/ports/claim.js';
 import type { DeviceHandle, KeyChange } from '../../core/ports/key-store.js';
 import { DeviceCommits } from './device-commits.js';
 
-export interface HeldDeviceOptions extends Omit<DeviceHandle, 'commit' | 'release' | 'writeReceived'> {
+export interface HeldDeviceOptions extends Omit<DeviceHandle, 'commit' | 'release' | 'writeSideRecord'> {
   readonly claim: Claim | undefined;
   /**
    * Stores the changes in one transaction. Called for one commit at a time. Throws inside the transaction what
    * `assertHeld` throws: the claim may be lost while the commit waits.
    */
   readonly write: (changes: readonly KeyChange[], assertHeld: () => void) => Promise<number>;
-  /** Like `write`, for one record of received messages. */
-  readonly writeReceived: (name: string, record: Uint8Array, assertHeld: () => void) => Promise<void>;
+  /** Like `write`, for one side record. */
+  readonly writeSideRecord: (name: string, record: Uint8Array, assertHeld: () => void) => Promise<void>;
   /** Called once, when nothing of the device runs any more. */
   readonly onReleased: () => void;
 }
 
 /** The handle of a device for the key stores: the order of its commits, and its release. */
 export function heldDevice(options: HeldDeviceOptions): DeviceHandle {
-  const { claim, write, setRestorePending, readReceived, writeReceived, onReleased, ...device } = options;
+  const { claim, write, setRestorePending, readSideRecord, writeSideRecord, onReleased, ...device } = options;
   const { userId } = device;
   const assertClaimed = (): void => claim?.assertHeld();
   const commits = new DeviceCommits(async (changes) => {
@@ -48,11 +48,11 @@ export function heldDevice(options: HeldDeviceOptions): DeviceHandle {
       return commits.commit(changes);
     },
     setRestorePending: async (pending) => writeBesides(() => setRestorePending(pending)),
-    readReceived: async (name) => {
+    readSideRecord: async (name) => {
       assertHeld();
-      return readReceived(name);
+      return readSideRecord(name);
     },
-    writeReceived: async (name, record) => writeBesides(() => writeReceived(name, record, assertClaimed)),
+    writeSideRecord: async (name, record) => writeBesides(() => writeSideRecord(name, record, assertClaimed)),
     release: () => (released ??= release()),
   };
 }

@@ -22,7 +22,7 @@ export interface IdentityChangesOptions {
     /** The public master key that this device has published last. */
     readonly publishedMasterKey: string | undefined;
   };
-  readonly store: Pick<DeviceStore, 'readReceived' | 'writeReceived' | 'wasNew'>;
+  readonly store: Pick<DeviceStore, 'readSideRecord' | 'writeSideRecord' | 'wasNew'>;
   readonly userId: string;
   /** Aborted before the client is stopped. */
   readonly ended: AbortSignal;

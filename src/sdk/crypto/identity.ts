@@ -48,7 +48,7 @@ export interface IdentityOptions extends IdentitySettings {
   /** Makes a call of the crypto library whose changes are stored before its result is used. */
   readonly run: MachineGuard['run'];
   /** Stores whether a restore from the key backup or a reset was started and has not ended: a crash may interrupt it. */
-  readonly device: Pick<DeviceStore, 'restorePending' | 'setRestorePending' | 'readReceived' | 'writeReceived'>;
+  readonly device: Pick<DeviceStore, 'restorePending' | 'setRestorePending' | 'readSideRecord' | 'writeSideRecord'>;
   /** Called when the cross-signing keys are set up. The key backup is set up after that. */
   readonly onIdentityReady?: () => void;
   /** Called with the public master key of new keys before they are published. The homeserver may refuse them. */

@@ -14,7 +14,7 @@ import type { ClientCrypto } from './open-crypto.js';
 export interface OlmSessionRecoveryOptions {
   readonly crypto: CryptoBackend;
   readonly run: ClientCrypto['run'];
-  readonly store: Pick<DeviceStore, 'userId' | 'readReceived' | 'writeReceived'>;
+  readonly store: Pick<DeviceStore, 'userId' | 'readSideRecord' | 'writeSideRecord'>;
   /** Aborted just before the client is stopped. */
   readonly ended: AbortSignal;
 }

@@ -45,7 +45,7 @@ function record(...bytes: number[]): Uint8Array {
 }
 
 async function read(device: DeviceHandle, name: string): Promise<number[] | undefined> {
-  const found = await device.readReceived(name);
+  const found = await device.readSideRecord(name);
   return found && [...found];
 }
 
@@ -265,16 +265,16 @@ export function keyStoreContract(
     }
   });
 
-  describe('records of received messages', () => {
+  describe('side records', () => {
     check('return as they were written last, and are no commits', async ({ keys, reopen }) => {
       const device = await keys.openDevice(alice);
       await device.commit([create('crypto')]);
       expect(await read(device, 'a')).toBe(undefined);
       const bytes = record(1, 2);
-      const writing = device.writeReceived('a', bytes);
+      const writing = device.writeSideRecord('a', bytes);
       bytes.fill(0); // a store that writes later has to copy
-      await Promise.all([writing, device.writeReceived('b', record()), device.writeReceived('c', record(9))]);
-      await device.writeReceived('c', record(3));
+      await Promise.all([writing, device.writeSideRecord('b', record()), device.writeSideRecord('c', record(9))]);
+      await device.writeSideRecord('c', record(3));
       const later = await (await reopen()).openDevice(alice);
       expect([await read(later, 'a'), await read(later, 'b'), await read(later, 'c')]).toEqual([[1, 2], [], [3]]);
       expect([later.commits, await read(later, 'd')]).toEqual([1, undefined]);
@@ -283,7 +283,7 @@ export function keyStoreContract(
     check('belong to one device, and are deleted with its keys', async ({ keys }) => {
       const device = await keys.openDevice(alice);
       const other = await keys.openDevice(bob);
-      await Promise.all([device.writeReceived('a', record(1)), other.writeReceived('a', record(2))]);
+      await Promise.all([device.writeSideRecord('a', record(1)), other.writeSideRecord('a', record(2))]);
       expect([await read(device, 'a'), await read(other, 'a')]).toEqual([[1], [2]]);
       await device.release();
       await keys.forgetDevice(alice.userId, alice.deviceId);
@@ -294,18 +294,18 @@ export function keyStoreContract(
     check('survive a killed process once they are acknowledged', async ({ keys, kill }) => {
       const device = await keys.openDevice(alice);
       await device.commit([create('crypto')]);
-      await device.writeReceived('a', record(1));
+      await device.writeSideRecord('a', record(1));
       const later = await (await kill()).openDevice(alice);
       expect(await read(later, 'a')).toEqual([1]);
     });
 
     check('are stored before a release ends, and not after it', async ({ keys }) => {
       const device = await keys.openDevice(alice);
-      const writing = device.writeReceived('a', record(1));
+      const writing = device.writeSideRecord('a', record(1));
       await device.release();
       await writing;
-      await expect(device.writeReceived('a', record(2))).rejects.toMatchObject({ code: 'ABORTED' });
-      await expect(device.readReceived('a')).rejects.toMatchObject({ code: 'ABORTED' });
+      await expect(device.writeSideRecord('a', record(2))).rejects.toMatchObject({ code: 'ABORTED' });
+      await expect(device.readSideRecord('a')).rejects.toMatchObject({ code: 'ABORTED' });
       expect(await read(await keys.openDevice(alice), 'a')).toEqual([1]);
     });
   });
@@ -364,7 +364,7 @@ export function keyStoreContract(
       for (const k of ['one', 'two']) {
         await expect(device.commit([put('crypto', k, 'too late')])).rejects.toMatchObject(elsewhere);
       }
-      await expect(device.writeReceived('a', new Uint8Array([1]))).rejects.toMatchObject(elsewhere);
+      await expect(device.writeSideRecord('a', new Uint8Array([1]))).rejects.toMatchObject(elsewhere);
       await expect(device.setRestorePending(true)).rejects.toMatchObject(elsewhere);
     }
 

@@ -406,7 +406,7 @@ describe('the keys of a device', () => {
     await expect(read(path)).rejects.toEqual(code('ENCRYPTION_STORE_DAMAGED', { userId: '@alice:x' }));
   });
 
-  it('have records of received messages that begin anew where they were altered, which is logged', async () => {
+  it('have side records that begin anew where they were altered, which is logged', async () => {
     const path = join(temporaryFolder(), 'crypto.sqlite');
     const place = (index: number) => ({ roomId: '!r:x', senderId: '@b:x', sessionId: 's', index });
     const logger = new MemoryLogger();

@@ -32,8 +32,8 @@ function setUp({
       commits: 3,
       restorePending: false,
       setRestorePending: async (value) => void pending.push(value),
-      readReceived: async () => undefined,
-      writeReceived: async () => {},
+      readSideRecord: async () => undefined,
+      writeSideRecord: async () => {},
       commit,
       release: async () => void released++,
       ...handle,
@@ -135,17 +135,17 @@ describe('the store of a device', () => {
     expect([calls, failures, store.failure, store.commits]).toEqual([2, [full], full, 3]);
   });
 
-  it('begins a record of received messages anew where it was altered, and tells', async () => {
+  it('begins a side record anew where it was altered, and tells', async () => {
     const altered = new MatrixClientManagerError('ENCRYPTION_STORE_DAMAGED', 'altered');
     const written: unknown[] = [];
     const { store, failures, damage } = setUp({
       handle: {
-        readReceived: () => Promise.reject(altered),
-        writeReceived: async (...record) => void written.push(record),
+        readSideRecord: () => Promise.reject(altered),
+        writeSideRecord: async (...record) => void written.push(record),
       },
     });
-    expect(await store.readReceived('a')).toBeUndefined();
-    await store.writeReceived('a', new Uint8Array([1]));
+    expect(await store.readSideRecord('a')).toBeUndefined();
+    await store.writeSideRecord('a', new Uint8Array([1]));
     expect([damage, failures, store.failure, written]).toEqual([
       [altered],
       [],
@@ -156,9 +156,9 @@ describe('the store of a device', () => {
 
   it('takes no further change after a record that could not be read, and tells once', async () => {
     const broken = new Error('the disk is broken');
-    const { store, failures, damage } = setUp({ handle: { readReceived: () => Promise.reject(broken) } });
+    const { store, failures, damage } = setUp({ handle: { readSideRecord: () => Promise.reject(broken) } });
     const failure = expect.objectContaining({ code: 'STORAGE', userId: '@alice:hs.test', cause: broken }) as Error;
-    const reads = await Promise.allSettled([store.readReceived('a'), store.readReceived('b')]);
+    const reads = await Promise.allSettled([store.readSideRecord('a'), store.readSideRecord('b')]);
     expect(reads).toEqual(Array.from({ length: 2 }, () => ({ status: 'rejected', reason: failure })));
     expect([failures, damage, store.failure]).toEqual([[failure], [], failure]);
     expect(() => store.commit(...put('a', 1))).toThrow(failure);
@@ -166,8 +166,8 @@ describe('the store of a device', () => {
 
   it('does not fail because a record is read while it is closed', async () => {
     const read = Promise.withResolvers<undefined>();
-    const { store, failures, damage } = setUp({ handle: { readReceived: () => read.promise } });
-    const reading = store.readReceived('a');
+    const { store, failures, damage } = setUp({ handle: { readSideRecord: () => read.promise } });
+    const reading = store.readSideRecord('a');
     const closing = store.close();
     read.reject(new MatrixClientManagerError('ABORTED', 'released'));
     await expect(reading).rejects.toMatchObject({ code: 'ABORTED' });

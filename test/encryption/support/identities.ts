@@ -918,8 +918,8 @@ function deviceInMemory(): IdentityOptions['device'] {
   const records = new Map<string, Uint8Array>();
   const device = {
     restorePending: false,
-    readReceived: async (name: string) => records.get(name),
-    writeReceived: async (name: string, record: Uint8Array) => void records.set(name, record),
+    readSideRecord: async (name: string) => records.get(name),
+    writeSideRecord: async (name: string, record: Uint8Array) => void records.set(name, record),
     setRestorePending: async (pending: boolean): Promise<void> => {
       device.restorePending = pending;
     },

@@ -34,12 +34,12 @@ class MemoryStore {
     this.#records.set('["identities"]', record);
   }
 
-  async readReceived(name: string): Promise<Uint8Array | undefined> {
+  async readSideRecord(name: string): Promise<Uint8Array | undefined> {
     if (this.isBroken) throw new Error('the disk is broken');
     return this.#records.get(name);
   }
 
-  async writeReceived(name: string, record: Uint8Array): Promise<void> {
+  async writeSideRecord(name: string, record: Uint8Array): Promise<void> {
     if (this.isBroken) throw new Error('the disk is broken');
     this.#records.set(name, record);
   }
@@ -285,7 +285,7 @@ describe('IdentityChanges', () => {
 
   it.each(['', '{', 'null', '[]', '0', 'true'])('looks at all users if the mark is %j', async (mark) => {
     const world = await setUp({ [bob]: { key: 'B1' }, [alice]: { key: 'A1' } });
-    await world.store.writeReceived(MARK, Buffer.from(mark));
+    await world.store.writeSideRecord(MARK, Buffer.from(mark));
     const next = await world.restart({ [alice]: { key: 'A2', isPinned: false } });
     expect(next.reported).toHaveLength(1);
   });

@@ -63,8 +63,8 @@ function memoryRecords() {
   const records = new Map<string, Uint8Array>();
   const store = {
     userId: '@me:x',
-    readReceived: async (name: string) => records.get(name),
-    writeReceived: async (name: string, record: Uint8Array) => {
+    readSideRecord: async (name: string) => records.get(name),
+    writeSideRecord: async (name: string, record: Uint8Array) => {
       received.set(store, (received.get(store) ?? 0) + 1);
       records.set(name, record);
     },
@@ -463,7 +463,7 @@ it('is not switched off by strangers, by keys of no device, or by their size', a
   expect(queried.length).toBe(10);
   await sync(undecryptable('@bob:x', 'D1'));
   expect(dummies()).toEqual([{ '@bob:x': { D1: expect.anything() } }]);
-  expect((await store.readReceived('olm recoveries'))?.length).toBeLessThan(500);
+  expect((await store.readSideRecord('olm recoveries'))?.length).toBeLessThan(500);
 });
 
 it('makes a session for a device whose messages are unreadable in the first sync of two starts', async () => {

@@ -15,9 +15,9 @@ const secondProbes = [
 ];
 
 /**
- * Each device has the SDK's `databases`, which have `records`; `received` says which
- * messages it has received. User ids, device ids, `commits` and `restore_pending` are
- * readable. A changed id makes the device's keys unreadable; the other two can be changed without the secret.
+ * Each device has the SDK's `databases`, which have `records`. Its side records are in `received`: the first ones told
+ * which messages it has received. User ids, device ids, `commits` and `restore_pending` are readable. A changed id makes
+ * the device's keys unreadable; the other two can be changed without the secret.
  */
 export const cryptoLayout: Layout = {
   owner: 'CryptoStore',
@@ -133,24 +133,24 @@ export class CryptoFile {
     this.#statements.run('DELETE FROM records WHERE database = ? AND idx = ?', database, idx);
   }
 
-  countReceived(device: number): number {
+  countSideRecords(device: number): number {
     const row = this.#statements.get('SELECT count(*) AS count FROM received WHERE device = ?', device);
     return (row as { readonly count: number }).count;
   }
 
-  findReceived(device: number, idx: Uint8Array): Uint8Array | undefined {
+  findSideRecord(device: number, idx: Uint8Array): Uint8Array | undefined {
     const row = this.#statements.get('SELECT sealed FROM received WHERE device = ? AND idx = ?', device, idx);
     return (row as Pick<SealedRow, 'sealed'> | undefined)?.sealed;
   }
 
   /** Makes the record the newest of its device. @returns whether the device did not have it */
-  putReceived(device: number, idx: Uint8Array, sealed: Uint8Array): boolean {
+  putSideRecord(device: number, idx: Uint8Array, sealed: Uint8Array): boolean {
     const { changes } = this.#statements.run('DELETE FROM received WHERE device = ? AND idx = ?', device, idx);
     this.#statements.run('INSERT INTO received (device, idx, sealed) VALUES (?, ?, ?)', device, idx, sealed);
     return Number(changes) === 0;
   }
 
-  deleteOldestReceived(device: number, count: number): void {
+  deleteOldestSideRecords(device: number, count: number): void {
     const oldest = 'SELECT id FROM received WHERE device = ? ORDER BY id LIMIT ?';
     this.#statements.run(`DELETE FROM received WHERE id IN (${oldest})`, device, count);
   }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
 import { MatrixClientManagerError } from '../../../core/errors.js';
 import { nextEventLoopTurn } from '../../../core/event-loop.js';
-import { RECEIVED_RECORDS_KEPT } from '../../../core/ports/key-store.js';
+import { SIDE_RECORDS_KEPT } from '../../../core/ports/key-store.js';
 import type {
   DatabaseChange,
   DatabaseSchema,
@@ -17,8 +17,8 @@ import type { CryptoFile, SealedRow } from './crypto-file.js';
 const KEY_BYTES = 32;
 /** Number of records that are decrypted in one turn of the event loop; takes about 5 ms. */
 const RECORDS_PER_TURN = 500;
-/** How many of the oldest records of received messages are deleted at a time. */
-const RECEIVED_RECORDS_DELETED = 1_000;
+/** How many of the oldest side records are deleted at a time. */
+const SIDE_RECORDS_DELETED = 1_000;
 
 /** Creates the 32 random bytes that encrypt a device's records, and their encrypted form for the file. */
 export function createDeviceKey(vault: Vault, device: DeviceId): { key: Buffer; sealedKey: Buffer } {
@@ -46,8 +46,8 @@ export class DeviceRecords {
   readonly #device: DeviceId;
   readonly #vault: Vault;
   readonly #databases = new Map<string, number>();
-  /** Number of records of received messages; undefined before the first one is written. */
-  #receivedCount: number | undefined;
+  /** Number of side records; undefined before the first one is written. */
+  #sideRecordCount: number | undefined;
 
   /** @param row - id of the device's row in the file */
   constructor(file: CryptoFile, row: number, device: DeviceId, key: Uint8Array) {
@@ -85,34 +85,34 @@ export class DeviceRecords {
   }
 
   /** Throws `ENCRYPTION_STORE_DAMAGED` if the record was altered. */
-  readReceived(name: string): Uint8Array | undefined {
-    const index = this.#receivedIndex(name);
-    const sealed = this.#file.findReceived(this.#row, index);
+  readSideRecord(name: string): Uint8Array | undefined {
+    const index = this.#sideRecordIndex(name);
+    const sealed = this.#file.findSideRecord(this.#row, index);
     if (!sealed) return undefined;
     const record = this.#vault.unsealBytes({ userId: this.#device.userId, kind: 'received', index }, sealed);
     if (record) return record;
     const { userId, deviceId } = this.#device;
-    const message = `a record of received messages of ${userId} on device ${deviceId} was altered`;
+    const message = `a side record of ${userId} on device ${deviceId} was altered`;
     throw new MatrixClientManagerError('ENCRYPTION_STORE_DAMAGED', message, { userId });
   }
 
   /** Writes the record inside the caller's transaction, and deletes the oldest ones of too many. */
-  writeReceived(name: string, record: Uint8Array): void {
-    const index = this.#receivedIndex(name);
+  writeSideRecord(name: string, record: Uint8Array): void {
+    const index = this.#sideRecordIndex(name);
     const sealed = this.#vault.seal({ userId: this.#device.userId, kind: 'received', index }, record);
-    this.#receivedCount ??= this.#file.countReceived(this.#row);
-    if (this.#file.putReceived(this.#row, index, sealed)) this.#receivedCount++;
-    if (this.#receivedCount <= RECEIVED_RECORDS_KEPT + RECEIVED_RECORDS_DELETED) return;
-    this.#file.deleteOldestReceived(this.#row, RECEIVED_RECORDS_DELETED);
-    this.#receivedCount -= RECEIVED_RECORDS_DELETED;
+    this.#sideRecordCount ??= this.#file.countSideRecords(this.#row);
+    if (this.#file.putSideRecord(this.#row, index, sealed)) this.#sideRecordCount++;
+    if (this.#sideRecordCount <= SIDE_RECORDS_KEPT + SIDE_RECORDS_DELETED) return;
+    this.#file.deleteOldestSideRecords(this.#row, SIDE_RECORDS_DELETED);
+    this.#sideRecordCount -= SIDE_RECORDS_DELETED;
   }
 
   /** Call it after a transaction that was rolled back. */
-  recountReceived(): void {
-    this.#receivedCount = undefined;
+  recountSideRecords(): void {
+    this.#sideRecordCount = undefined;
   }
 
-  #receivedIndex(name: string): Buffer {
+  #sideRecordIndex(name: string): Buffer {
     return this.#vault.index(this.#device.userId, JSON.stringify(['received', name]));
   }
 

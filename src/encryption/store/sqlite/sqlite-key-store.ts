@@ -86,9 +86,9 @@ export class SqliteKeyStore implements KeyStore {
           databases,
           write: (changes, assertHeld) => this.#write(device, records, changes, assertHeld),
           setRestorePending: async (pending) => this.#changeNow(() => this.#file.setRestorePending(row.id, pending)),
-          readReceived: async (name) => this.#runOnFile(() => records.readReceived(name)),
-          writeReceived: (name, record, assertHeld) =>
-            this.#writeReceived(device, records, [name, new Uint8Array(record)], assertHeld),
+          readSideRecord: async (name) => this.#runOnFile(() => records.readSideRecord(name)),
+          writeSideRecord: (name, record, assertHeld) =>
+            this.#writeSideRecord(device, records, [name, new Uint8Array(record)], assertHeld),
         };
       } catch (error) {
         throw this.#closing ? closedError() : storageError('use', this.#opened.path, error);
@@ -158,7 +158,7 @@ export class SqliteKeyStore implements KeyStore {
   }
 
   /** A killed process cannot lose the record, but a power failure can: it is on disk with the next commit. */
-  #writeReceived(
+  #writeSideRecord(
     { userId }: DeviceId,
     records: DeviceRecords,
     record: readonly [name: string, record: Uint8Array],
@@ -167,11 +167,11 @@ export class SqliteKeyStore implements KeyStore {
     let attempts = 0;
     const run = (): void => {
       assertHeld();
-      if (attempts++ > 0) records.recountReceived(); // the first transaction was rolled back
-      records.writeReceived(...record);
+      if (attempts++ > 0) records.recountSideRecords(); // the first transaction was rolled back
+      records.writeSideRecord(...record);
     };
     return this.#queue.add({ userId, durability: 'process', run }).catch((error: unknown) => {
-      records.recountReceived();
+      records.recountSideRecords();
       throw error;
     });
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../../src/core/clock.js';
-import { RECEIVED_RECORDS_KEPT } from '../../../../src/core/ports/key-store.js';
+import { SIDE_RECORDS_KEPT } from '../../../../src/core/ports/key-store.js';
 import type { KeyChange } from '../../../../src/core/ports/key-store.js';
 import { silentLogger } from '../../../../src/core/logger.js';
 import { SqliteKeyStore } from '../../../../src/encryption/store/sqlite/sqlite-key-store.js';
@@ -31,16 +31,16 @@ describe('SqliteKeyStore', () => {
   const alice = { userId: '@alice:example.org', deviceId: 'D' };
   const open = (path = ':memory:') => SqliteKeyStore.open(context, { path, secret: new Uint8Array(32).fill(7) });
 
-  it('deletes the records of received messages that were not written for the longest time', async () => {
+  it('deletes the side records that were not written for the longest time', async () => {
     await using keys = open();
     const device = await keys.openDevice(alice);
     const write = (names: readonly string[]) =>
-      Promise.all(names.map((name) => device.writeReceived(name, new Uint8Array([1]))));
-    const names = Array.from({ length: RECEIVED_RECORDS_KEPT + 1_100 }, (_value, n) => `${n}`);
+      Promise.all(names.map((name) => device.writeSideRecord(name, new Uint8Array([1]))));
+    const names = Array.from({ length: SIDE_RECORDS_KEPT + 1_100 }, (_value, n) => `${n}`);
     await write(names.slice(0, 5_000));
     await write(['0']);
     await write(names.slice(5_000));
-    const kept = async (name: string): Promise<boolean> => (await device.readReceived(name)) !== undefined;
+    const kept = async (name: string): Promise<boolean> => (await device.readSideRecord(name)) !== undefined;
     expect(await Promise.all(['0', '1', '999', '1100', names.at(-1) ?? ''].map(kept))).toEqual([
       true,
       false,
@@ -50,17 +50,17 @@ describe('SqliteKeyStore', () => {
     ]);
   });
 
-  it('reads no record of received messages that was altered', async () => {
+  it('reads no side record that was altered', async () => {
     const path = join(temporaryFolder(), 'keys.sqlite');
     let keys = open(path);
-    await (await keys.openDevice(alice)).writeReceived('a', new Uint8Array([1]));
+    await (await keys.openDevice(alice)).writeSideRecord('a', new Uint8Array([1]));
     await keys.close();
     const database = new DatabaseSync(path);
     database.exec('UPDATE received SET sealed = zeroblob(40)');
     database.close();
     keys = open(path);
     const device = await keys.openDevice(alice);
-    await expect(device.readReceived('a')).rejects.toMatchObject({ code: 'ENCRYPTION_STORE_DAMAGED' });
+    await expect(device.readSideRecord('a')).rejects.toMatchObject({ code: 'ENCRYPTION_STORE_DAMAGED' });
     await keys.close();
   });
 
@@ -76,7 +76,7 @@ describe('SqliteKeyStore', () => {
     keys = open(path);
     const device = await keys.openDevice(alice);
     expect(device.databases.map(({ name }) => name)).toEqual(['crypto']);
-    await device.writeReceived('a', new Uint8Array([1]));
+    await device.writeSideRecord('a', new Uint8Array([1]));
     await keys.close();
   });
 
@@ -110,7 +110,7 @@ describe('SqliteKeyStore', () => {
     const claims = new MemoryClaims();
     const device = await keys.openDevice({ ...alice, claim: await claims.take(alice.userId) });
     await device.commit([put('first')]);
-    const waiting = [device.commit([put('late')]), device.writeReceived('late', new Uint8Array([1]))];
+    const waiting = [device.commit([put('late')]), device.writeSideRecord('late', new Uint8Array([1]))];
     void claims.take(alice.userId);
     for (const { status, reason } of (await Promise.allSettled(waiting)) as PromiseRejectedResult[]) {
       expect([status, reason]).toEqual(['rejected', expect.objectContaining({ code: 'OWNED_ELSEWHERE' })]);
