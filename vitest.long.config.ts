@@ -12,7 +12,7 @@ const encryptedLives = [
 
 /** What takes most of the time, for `npm run test:long`: many clients, many random lives, the main job in another way. */
 const manyLives = [
-  'test/integration/{leaks,random-lives,prototypes,undici-plain-sync}.test.ts',
+  'test/integration/{leaks,random-lives,prototypes,undici-plain-sync,unread-lives}.test.ts',
   'test/resilience/outage.test.ts',
   'test/sync/{fast-start,malformed-answers}.test.ts',
   'test/telemetry/operator.test.ts',

@@ -2,6 +2,15 @@ import { path } from './raw-http.js';
 import type { Suite } from './test-api.js';
 import { bodies, timelineLimit } from './timelines.js';
 
+let filters = 0;
+
+/** A filter that lets no event through, and differs from all others: a homeserver may cache responses. */
+function noEvents(): object {
+  const none = { types: [] };
+  const room = { timeline: { limit: 1, ...none }, state: none, ephemeral: none, account_data: none };
+  return { room, account_data: none, presence: { not_senders: [`@n${++filters}:nonce.invalid`] } };
+}
+
 export function sync({ describe, it, expect, world }: Suite): void {
   describe('initial sync', () => {
     it('has each joined room, with its newest events in order and the state before them', async () => {
@@ -129,6 +138,31 @@ export function sync({ describe, it, expect, world }: Suite): void {
       await bob.sendReceipt(roomId, eventId);
       const read = await bob.syncRoom(roomId, { since: unread.next_batch });
       expect(read.unread_notifications).toMatchObject({ notification_count: 0 });
+    });
+
+    it('counts mentions and threads, leaves out redacted events, and does not take an own message for a receipt', async () => {
+      const [alice, bob] = await (await world()).newUsers();
+      const roomId = await alice.createRoom([bob]);
+      const root = await alice.say(roomId, 'root');
+      const relation = { rel_type: 'm.thread', event_id: root };
+      await alice.send(roomId, { msgtype: 'm.text', body: 'in a thread', 'm.relates_to': relation });
+      const mention = { msgtype: 'm.text', body: 'you', 'm.mentions': { user_ids: [bob.userId] } };
+      const { event_id: mentioned } = (await alice.send(roomId, mention)).body;
+      await bob.say(roomId, 'my own');
+      const counts = async () =>
+        (await bob.syncRoom(roomId, { fullState: true, filter: noEvents() })).unread_notifications;
+      expect(await counts()).toMatchObject({ notification_count: 3, highlight_count: 1 });
+      await alice.redact(roomId, mentioned);
+      expect(await counts()).toMatchObject({ notification_count: 2, highlight_count: 0 });
+    });
+
+    it('tells the counts of all rooms with full_state, also if the filter lets no event through', async () => {
+      const [alice, bob] = await (await world()).newUsers();
+      const [read, unread] = [await alice.createRoom([bob]), await alice.createRoom([bob])];
+      await alice.say(unread, 'one');
+      const { rooms } = await bob.sync({ fullState: true, filter: noEvents() });
+      const of = (roomId: string) => rooms?.join?.[roomId]?.unread_notifications?.['notification_count'];
+      expect([of(read), of(unread)]).toEqual([0, 1]);
     });
   });
 

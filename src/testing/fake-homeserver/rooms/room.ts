@@ -95,6 +95,7 @@ export class Room {
     const target = this.#byId.get(eventId);
     if (!target || target.redactedBecause) return;
     this.relations.remove(target);
+    this.unread.remove(target);
     target.content = pruneContent(target.type, target.content);
     target.redactedBecause = because;
   }

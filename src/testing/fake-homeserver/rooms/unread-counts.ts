@@ -24,11 +24,15 @@ export class UnreadCounts {
 
   add(event: RoomEvent): void {
     if (!isNotifying(event)) return;
-    const relation = relationOf(event.content);
-    const threadId = relation?.relType === 'm.thread' ? relation.eventId : MAIN_TIMELINE;
+    const threadId = threadOf(event);
     const thread = this.#threads.get(threadId) ?? new NotifyingEvents();
     this.#threads.set(threadId, thread);
     thread.add(event);
+  }
+
+  /** As in Synapse, a redacted event no longer counts. Call it before its content is removed. */
+  remove(event: RoomEvent): void {
+    this.#threads.get(threadOf(event))?.remove(event);
   }
 
   /** Unread events of other users after `position`, by thread. Threads without unread events are left out. */
@@ -60,6 +64,17 @@ class NotifyingEvents {
     else this.#bySender.set(event.sender, [event]);
   }
 
+  remove(event: RoomEvent): void {
+    const index = this.#all.indexOf(event);
+    if (index < 0) return;
+    this.#all.splice(index, 1);
+    removeFrom(this.#bySender.get(event.sender) ?? [], event);
+    for (const highlights of this.#highlights.values()) {
+      if (index < highlights.seen) highlights.seen--;
+      removeFrom(highlights.events, event);
+    }
+  }
+
   after(position: number, userId: string, isHighlight: IsHighlight): Unread {
     const highlights = this.#highlights.get(userId) ?? { seen: 0, events: [] };
     this.#highlights.set(userId, highlights);
@@ -72,6 +87,16 @@ class NotifyingEvents {
       highlight_count: countAfter(highlights.events, position),
     };
   }
+}
+
+function removeFrom(events: RoomEvent[], event: RoomEvent): void {
+  const index = events.indexOf(event);
+  if (index >= 0) events.splice(index, 1);
+}
+
+function threadOf({ content }: RoomEvent): string {
+  const relation = relationOf(content);
+  return relation?.relType === 'm.thread' ? relation.eventId : MAIN_TIMELINE;
 }
 
 /** Whether the default push rules notify for the event. */
