@@ -162,7 +162,7 @@ export function encryptedChats(
     const before = texts.slice(0, 9).toReversed();
     expect(await read()).toEqual(['a reply', 'edited (edited)', 'message 10', 'redacted', ...before]);
     const [first] = (await manager.getRoomMessages({ roomId, userId: bob, limit: 1 })).messages;
-    expect(first).toMatchObject({ type: 'm.room.message', encrypted: true, content: { 'm.relates_to': replyTo } });
+    expect(first).toMatchObject({ eventType: 'm.room.message', encrypted: true, content: { 'm.relates_to': replyTo } });
     await manager.stopClient(bob); // pages alone wake nobody but for what is encrypted
     expect(await read()).toEqual(['a reply', 'edited (edited)', 'message 10', 'redacted', ...before]);
   });
