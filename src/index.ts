@@ -109,6 +109,17 @@ export type { IdentityChange } from './encryption/identity/identity-change.js';
 // Messages
 export type { MessagePage } from './messages/page-request.js';
 export type { Redacted } from './core/redacted.js';
+export { readMessageContent } from './core/message-content.js';
+export type {
+  AudioContent,
+  EncryptedFile,
+  FileContent,
+  ImageContent,
+  LocationContent,
+  MessageContent,
+  TextContent,
+  VideoContent,
+} from './core/message-content.js';
 export type { MessageFields, MessageMentions } from './core/message-fields.js';
 export type { FoundMessages } from './messages/search-messages.js';
 export type { MessageReaction, RoomMessage } from './core/room-message.js';

@@ -1,6 +1,7 @@
 import { invalidOptions } from '../core/errors.js';
 import { toContentPart } from '../core/content-part.js';
 import { describe, isEventId } from '../core/ids.js';
+import type { MessageContent } from '../core/message-content.js';
 import type { EventContent } from '../core/raw-event.js';
 import { isEncryptedType } from '../core/unencrypted-types.js';
 import { hasRelations, withRelations } from './message-relations.js';
@@ -12,8 +13,8 @@ export interface MessageBody {
   readonly text?: string | undefined;
   /** `text` as HTML; both are sent. @see https://spec.matrix.org/v1.16/client-server-api/#mroommessage-msgtypes */
   readonly html?: string | undefined;
-  /** Any event content, instead of `text`. */
-  readonly content?: EventContent | undefined;
+  /** Any event content, instead of `text`. `MessageContent` has the types of those that the specification defines. */
+  readonly content?: MessageContent | EventContent | undefined;
 }
 
 /**
