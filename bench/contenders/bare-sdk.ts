@@ -2,6 +2,7 @@ import type { SlidingSync } from 'matrix-js-sdk/lib/sliding-sync.js';
 import type { MatrixClient, MatrixEvent } from 'matrix-js-sdk';
 import type { Logger } from 'matrix-js-sdk/lib/logger.js';
 import type { User } from '../harness/homeserver.ts';
+import { bareRooms } from './bare-rooms.ts';
 import type { MakeContender } from './contender.ts';
 
 const POLL_TIMEOUT_MS = 30_000;
@@ -32,7 +33,7 @@ export async function bare({ sliding, encrypted }: { sliding: boolean; encrypted
   const sdk = await import('matrix-js-sdk');
   const { logger } = await import('matrix-js-sdk/lib/logger.js');
   const { SlidingSync } = await import('matrix-js-sdk/lib/sliding-sync.js');
-  const { ClientEvent, MsgType, MatrixEventEvent, RoomEvent, SyncState, createClient, Filter } = sdk;
+  const { ClientEvent, Direction, MsgType, MatrixEventEvent, RoomEvent, SyncState, createClient, Filter } = sdk;
   (logger as unknown as { setLevel: (level: string, persist: boolean) => void }).setLevel('silent', false);
 
   const windowOf = (client: MatrixClient): SlidingSync => {
@@ -43,9 +44,19 @@ export async function bare({ sliding, encrypted }: { sliding: boolean; encrypted
 
   return ({ homeserverUrl: baseUrl }, onMessage) => {
     const clients = new Map<string, MatrixClient>();
-    const start = async (user: User): Promise<void> => {
-      const client = createClient({ baseUrl, ...user, logger: silentLogger, disableVoip: true });
+    const clientOf = (user: User): MatrixClient => {
+      const client =
+        clients.get(user.userId) ?? createClient({ baseUrl, ...user, logger: silentLogger, disableVoip: true });
       clients.set(user.userId, client);
+      return client;
+    };
+    const sleep = async (userId: string): Promise<void> => {
+      clients.get(userId)?.stopClient();
+      clients.get(userId)?.removeAllListeners();
+      clients.delete(userId);
+    };
+    const start = async (user: User): Promise<void> => {
+      const client = clientOf(user);
       const note = (event: MatrixEvent): void => {
         const isMessage = event.getType() === 'm.room.message' && event.getSender() !== user.userId;
         if (isMessage && client.isInitialSyncComplete()) onMessage(event.getContent().body);
@@ -74,13 +85,13 @@ export async function bare({ sliding, encrypted }: { sliding: boolean; encrypted
     };
     return {
       start,
-      send: async ({ userId }, roomId, body) =>
-        clients.get(userId)?.sendMessage(roomId, { msgtype: MsgType.Text, body }),
-      sleep: async (userId) => {
-        clients.get(userId)?.stopClient();
-        clients.get(userId)?.removeAllListeners();
-        clients.delete(userId);
+      send: (user, roomId, body) => clientOf(user).sendMessage(roomId, { msgtype: MsgType.Text, body }),
+      sleep,
+      readPage: async (user, roomId) => {
+        const { chunk } = await clientOf(user).createMessagesRequest(roomId, null, 50, Direction.Backward);
+        return chunk.length;
       },
+      ...bareRooms({ of: clientOf, start, sleep }),
     };
   };
 }

@@ -2,6 +2,7 @@ import type { About, User } from '../harness/homeserver.ts';
 import { bare } from './bare-sdk.ts';
 import { ours } from './ours.ts';
 import { raw } from './raw-loop.ts';
+import type { RoomCalls } from './room-calls.ts';
 
 /** Who does the work. */
 export type ContenderName =
@@ -11,13 +12,14 @@ export type ContenderName =
   | 'ours-plain'
   | 'ours-rest'
   | 'ours-encrypted'
+  | 'ours-untouched'
   | 'bare'
   | 'bare-encrypted'
   | 'bare-sliding'
   | 'raw';
 
 /** Whoever does the work, as the benchmark sees them. */
-export interface Contender {
+export interface Contender extends Partial<RoomCalls> {
   /** Resolves when the user's first sync is through. */
   readonly start: (user: User) => Promise<unknown>;
   /** Ends the user's client, to be started again later. */

@@ -26,18 +26,24 @@ export async function ours(name: ContenderName): Promise<MakeContender> {
     const callback = (event: ClientEvent): void => {
       if (event.type === 'message' && event.sender !== event.userId) onMessage(event.content.body);
     };
+    const note = ({ userId, accessToken, deviceId }: User): string => {
+      known.set(userId, { userId, accessToken, deviceId });
+      return userId;
+    };
     return {
-      start: ({ userId, accessToken, deviceId }) => {
-        known.set(userId, { userId, accessToken, deviceId });
-        return manager.startClient({ userId, callbacks: [callback] });
-      },
+      start: (user) => manager.startClient({ userId: note(user), callbacks: [callback] }),
       sleep: (userId) => manager.stopClient(userId),
-      send: ({ userId }, roomId, text) => manager.sendMessage({ userId, roomId, text }),
+      send: (user, roomId, text) => manager.sendMessage({ userId: note(user), roomId, text }),
       readPage: async (user, roomId) => {
-        known.set(user.userId, user);
-        const { messages } = await manager.getRoomMessages({ roomId, userId: user.userId, limit: 50 });
+        const { messages } = await manager.getRoomMessages({ roomId, userId: note(user), limit: 50 });
         return messages.length;
       },
+      createRoom: async (user, name) => (await manager.rooms.create({ userId: note(user), name })).roomId,
+      ensureMembers: async (by, roomId, users) => {
+        const results = await manager.rooms.ensureMember({ by: note(by), roomId, userIds: users.map(note) });
+        return results.filter(({ status }) => status !== 'failed').length;
+      },
+      countMembers: async (user, roomId) => (await manager.rooms.members({ userId: note(user), roomId })).total,
       provision: (username) => manager.provisionUser({ username }),
     };
   };

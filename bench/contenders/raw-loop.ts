@@ -1,5 +1,6 @@
 import type { User } from '../harness/homeserver.ts';
 import type { Contender, MakeContender } from './contender.ts';
+import { rawRooms } from './raw-rooms.ts';
 
 interface Sync {
   readonly next_batch: string;
@@ -21,7 +22,7 @@ export const raw: MakeContender = ({ homeserverUrl, admin, serverName }, onMessa
     if (!response.ok) throw new Error(`${path}: ${response.status}`);
     return response.json();
   };
-  const send = async (method: string, path: string, body: object, accessToken?: string): Promise<void> => {
+  const send = async (method: string, path: string, body: object, accessToken?: string): Promise<unknown> => {
     const headers = accessToken === undefined ? {} : { authorization: `Bearer ${accessToken}` };
     const response = await fetch(`${homeserverUrl}${path}`, {
       method,
@@ -29,7 +30,7 @@ export const raw: MakeContender = ({ homeserverUrl, admin, serverName }, onMessa
       body: JSON.stringify(body),
     });
     if (!response.ok) throw new Error(`${path}: ${response.status}`);
-    await response.json();
+    return response.json();
   };
   const sync = async ({ accessToken }: User, since: string | undefined): Promise<Sync> => {
     const query = new URLSearchParams({ filter, timeout: String(since === undefined ? 0 : POLL_TIMEOUT_MS) });
@@ -45,10 +46,16 @@ export const raw: MakeContender = ({ homeserverUrl, admin, serverName }, onMessa
       }
     }
   };
+  let sent = 0;
   return {
+    ...rawRooms({ get, send }),
     start: async (user) => {
       const first = await sync(user, undefined);
       void loop(user, first.next_batch);
+    },
+    send: ({ accessToken }, roomId, body) => {
+      const path = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/send/m.room.message/raw-${sent++}`;
+      return send('PUT', path, { msgtype: 'm.text', body }, accessToken);
     },
     readPage: async ({ accessToken }, roomId) => {
       const path = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/messages?dir=b&limit=50`;

@@ -3,14 +3,27 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import PQueue from 'p-queue';
 import type { Contender, ContenderName, MakeContender } from '../contenders/contender.ts';
 import { loadContender } from '../contenders/contender.ts';
+import type { RoomTotals } from '../contenders/room-calls.ts';
 import { serve } from '../harness/child.ts';
 import type { About, User } from '../harness/homeserver.ts';
 import { now, stamped, timeOf } from '../harness/homeserver.ts';
 import { PerSecond } from '../harness/per-second.ts';
 
+interface UserOfRoom {
+  readonly user: User;
+  readonly roomId: string;
+}
+
 interface Message {
   readonly sender: User;
   readonly roomId: string;
+}
+
+interface RoomLists {
+  readonly user: User;
+  readonly limit: number;
+  readonly times: number;
+  readonly expected: RoomTotals;
 }
 
 /** How long messages may take, in milliseconds. */
@@ -112,6 +125,43 @@ const services = {
     timedEach(messages, concurrency, ({ sender, roomId }) => onlyIf(contender.send)(sender, roomId, stamped())),
   provision: ({ usernames, concurrency }: { usernames: readonly string[]; concurrency: number }) =>
     timedEach(usernames, concurrency, onlyIf(contender.provision)),
+  /** Rooms of these users, one after the other of them, `concurrency` at a time. */
+  createRooms: ({ users, count, concurrency }: { users: readonly User[]; count: number; concurrency: number }) => {
+    const creators = Array.from({ length: count }, (_, index) => users[index % users.length] as User);
+    return timedEach(creators, concurrency, (user) => onlyIf(contender.createRoom)(user, 'A room of the benchmark'));
+  },
+  /** Milliseconds until all of them are in the room. */
+  ensureMembers: ({ by, roomId, users }: { by: User; roomId: string; users: readonly User[] }) =>
+    timed(async () => {
+      const count = await onlyIf(contender.ensureMembers)(by, roomId, users);
+      if (count !== users.length) throw new Error(`expected ${users.length} members, got ${count}`);
+    }),
+  /** Milliseconds for each of `times` lists, all of which come to the same. */
+  listRooms: async ({ user, limit, times, expected }: RoomLists) => {
+    const eachMs: number[] = [];
+    for (let time = 0; time < times; time++) {
+      let totals: RoomTotals | undefined;
+      eachMs.push(
+        await timed(async () => {
+          totals = await onlyIf(contender.listRooms)(user, limit);
+        }),
+      );
+      const { rooms, unread } = totals ?? {};
+      if (rooms !== expected.rooms || unread !== expected.unread) {
+        throw new Error(`expected ${expected.rooms} rooms with ${expected.unread} unread, got ${rooms} with ${unread}`);
+      }
+    }
+    return eachMs;
+  },
+  /** Each of these users makes a room, speaks in it, and reads another: its members and a page, and the list of rooms. */
+  useRooms: ({ users, concurrency }: { users: readonly UserOfRoom[]; concurrency: number }) =>
+    timedEach(users, concurrency, async ({ user, roomId }) => {
+      const own = await onlyIf(contender.createRoom)(user, 'A room of the benchmark');
+      await onlyIf(contender.send)(user, own, 'the only message of this room');
+      await onlyIf(contender.countMembers)(user, roomId);
+      await onlyIf(contender.readPage)(user, roomId);
+      await contender.listRooms?.(user, 50);
+    }),
   /** Milliseconds for each of `times` pages. */
   readPages: async ({ user, roomId, times }: { user: User; roomId: string; times: number }) => {
     const eachMs: number[] = [];

@@ -41,6 +41,7 @@ const names: Readonly<Record<string, string>> = {
   'ours-with-sdk': 'ours and the SDK',
   'ours-rest': 'ours, over REST',
   'ours-encrypted': 'ours, encrypted',
+  'ours-untouched': 'ours, no such calls',
   bare: 'bare SDK',
   'bare-encrypted': 'bare SDK, encrypted in memory',
   'bare-sliding': 'bare SDK, sliding',

@@ -9,6 +9,8 @@ import { coldStart, wake } from './many-rooms.ts';
 import { outage } from './outage.ts';
 import { page } from './page.ts';
 import { provisioning } from './provisioning.ts';
+import { roomCalls } from './room-calls.ts';
+import { roomMemory } from './room-memory.ts';
 import { sweep } from './sweep.ts';
 
 /** In the order of the report. */
@@ -21,6 +23,8 @@ export const scenarios: readonly Scenario[] = [
   coldStart,
   wake,
   page,
+  roomCalls,
+  roomMemory,
   provisioning,
   sweep,
   importTime,
