@@ -44,6 +44,10 @@ export async function ours(name: ContenderName): Promise<MakeContender> {
         return results.filter(({ status }) => status !== 'failed').length;
       },
       countMembers: async (user, roomId) => (await manager.rooms.members({ userId: note(user), roomId })).total,
+      listRooms: async (user, limit) => {
+        const { rooms } = await manager.listRooms(note(user), { limit });
+        return { rooms: rooms.length, unread: rooms.reduce((sum, { unread }) => sum + unread, 0) };
+      },
       provision: (username) => manager.provisionUser({ username }),
     };
   };

@@ -160,7 +160,7 @@ const services = {
       await onlyIf(contender.send)(user, own, 'the only message of this room');
       await onlyIf(contender.countMembers)(user, roomId);
       await onlyIf(contender.readPage)(user, roomId);
-      await contender.listRooms?.(user, 50);
+      await onlyIf(contender.listRooms)(user, 50);
     }),
   /** Milliseconds for each of `times` pages. */
   readPages: async ({ user, roomId, times }: { user: User; roomId: string; times: number }) => {

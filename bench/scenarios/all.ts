@@ -5,6 +5,7 @@ import { growth } from './growth.ts';
 import { idleClients } from './idle-clients.ts';
 import { importTime } from './import.ts';
 import { installSize } from './install.ts';
+import { listRooms } from './list-rooms.ts';
 import { coldStart, wake } from './many-rooms.ts';
 import { outage } from './outage.ts';
 import { page } from './page.ts';
@@ -24,6 +25,7 @@ export const scenarios: readonly Scenario[] = [
   wake,
   page,
   roomCalls,
+  listRooms,
   roomMemory,
   provisioning,
   sweep,
