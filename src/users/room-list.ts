@@ -6,7 +6,7 @@ import type { KnownRoom } from '../core/ports/known-room.js';
 import { isObject, needsDecryption } from '../core/raw-event.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
 import { changesOf, toRoomMessage } from '../core/room-message.js';
-import type { RoomMessage } from '../core/room-message.js';
+import type { EditsAndRedactions, RoomMessage } from '../core/room-message.js';
 import { NOTHING_UNREAD } from '../core/unread-count.js';
 import type { UnreadCount } from '../core/unread-count.js';
 import type { EncryptedRooms } from '../encryption/encrypted-rooms.js';
@@ -22,10 +22,15 @@ import type { UnreadReader } from './unread-totals.js';
 import type { CallerSession } from './user-calls.js';
 import type { UserSession } from './user-session.js';
 
-/** A room, its newest events, oldest first, and its unread count, if that is known. */
+/** A room, what its newest events, oldest first, show, and its unread count, if that is known. */
 interface Candidate {
   readonly room: KnownRoom;
-  readonly timeline: readonly RawEvent[];
+  readonly newest: readonly RawEvent[];
+  readonly changes: EditsAndRedactions;
+  /** The last of the newest events that is a message. */
+  readonly lastMessage: RawEvent | undefined;
+  /** Time of the last message, or else of the newest event; 0 without events. */
+  readonly lastActivityAt: number;
   readonly unread: UnreadCount | undefined;
 }
 
@@ -76,9 +81,7 @@ export class RoomList {
     const direct = known
       ? userSession.engine.accountData('m.direct')
       : this.#options.accountData.getIfPresent(session, { type: 'm.direct' }, signal);
-    const page = known
-      ? sortedPage(known, this.#lastActivity, limit, after)
-      : this.#fromHomeserver(context, membership, limit, after);
+    const page = known ? sortedPage(known, limit, after) : this.#fromHomeserver(context, membership, limit, after);
     const [{ rooms, index, hasMore }, unread, directRooms] = await Promise.all([page, counts, direct]);
     const directIds = idsOf(directRooms);
     const summaries = rooms.map((candidate) => {
@@ -87,7 +90,7 @@ export class RoomList {
     const listed = (await Promise.all(summaries)).toSorted(byActivity);
     const last = rooms.at(-1);
     const recent = [...(after?.recent ?? []), ...rooms.map(({ room }) => room.roomId)].slice(-OVERLAP);
-    const place: Place | undefined = last && { index, at: this.#lastActivity(last), recent };
+    const place: Place | undefined = last && { index, at: last.lastActivityAt, recent };
     return { rooms: listed, ...(hasMore && place && { next: encodeCursorText(scope, place) }) };
   }
 
@@ -99,18 +102,21 @@ export class RoomList {
     for (const room of engine.rooms()) {
       if (room.membership !== membership) continue;
       const timeline = membership === 'join' ? userSession.currentTimeline(room.roomId) : [];
-      const events = [...(timeline ?? [])];
-      if (membership === 'join' && !this.#hasLastMessage(events)) return undefined;
-      rooms.push({ room, timeline: events, unread: undefined });
+      const candidate = this.#candidate(room, [...(timeline ?? [])], undefined);
+      const { newest, lastMessage } = candidate;
+      const isWhole = newest.length >= NEWEST_EVENTS || newest[0]?.type === 'm.room.create';
+      if (membership === 'join' && !isWhole && !lastMessage) return undefined;
+      rooms.push(candidate);
     }
     return rooms;
   }
 
-  /** Whether the events show what the last message is, or that the newest events have none. */
-  #hasLastMessage(events: readonly RawEvent[]): boolean {
-    if (events.length >= NEWEST_EVENTS || events[0]?.type === 'm.room.create') return true;
-    const changes = changesOf(events);
-    return events.some((event) => this.#isMessage(event, changes));
+  #candidate(room: KnownRoom, timeline: readonly RawEvent[], unread: UnreadCount | undefined): Candidate {
+    const newest = timeline.slice(-NEWEST_EVENTS);
+    const changes = changesOf(newest);
+    const lastMessage = newest.findLast((event) => this.#isMessage(event, changes));
+    const { origin_server_ts: lastActivityAt = 0 } = lastMessage ?? newest.at(-1) ?? {};
+    return { room, newest, changes, lastMessage, lastActivityAt, unread };
   }
 
   #syncContext(session: Session, signal: AbortSignal): SyncContext {
@@ -138,12 +144,12 @@ export class RoomList {
     const answer = await requestRoomList(context, { first, last, isMember: membership === 'join' });
     const candidates = answer.rooms
       .filter((room) => room.membership === membership)
-      .map((room): Candidate => ({ room, timeline: room.timeline, unread: room.unread }));
+      .map((room) => this.#candidate(room, room.timeline, room.unread));
     for (const { room } of candidates) {
       const content = room.state('m.room.encryption');
       if (content && membership === 'join') encryptedRooms.note([[room.roomId, content]]);
     }
-    if (answer.hasMore === undefined) return sortedPage(candidates, this.#lastActivity, limit, after);
+    if (answer.hasMore === undefined) return sortedPage(candidates, limit, after);
     const listed = new Set(after?.recent);
     const fresh = candidates.filter(({ room }) => !listed.has(room.roomId));
     const isCut = fresh.length > limit;
@@ -179,32 +185,22 @@ export class RoomList {
       membership,
       memberCount: room.joinedCount,
       lastMessage: await this.#lastMessage(candidate, userSession),
-      lastActivityAt: isInvite ? undefined : this.#lastActivity(candidate) || undefined,
+      lastActivityAt: isInvite ? undefined : candidate.lastActivityAt || undefined,
       ...(count ?? unread ?? NOTHING_UNREAD),
     };
   }
 
-  async #lastMessage(
-    { room, timeline }: Candidate,
-    userSession: UserSession | undefined,
-  ): Promise<RoomMessage | undefined> {
+  async #lastMessage(candidate: Candidate, userSession: UserSession | undefined): Promise<RoomMessage | undefined> {
+    const { room, newest } = candidate;
     const { roomId } = room;
-    let events = timeline.slice(-NEWEST_EVENTS);
+    let { changes, lastMessage } = candidate;
     const encryption = userSession?.encryption;
-    if (encryption && events.some(needsDecryption)) {
-      events = await Promise.all(events.map(async (event) => (await encryption.decrypt(roomId, event)) ?? event));
+    if (encryption && newest.some(needsDecryption)) {
+      const events = await Promise.all(newest.map(async (event) => (await encryption.decrypt(roomId, event)) ?? event));
+      ({ changes, lastMessage } = this.#candidate(room, events, undefined));
     }
-    const changes = changesOf(events);
-    const message = events.findLast((event) => this.#isMessage(event, changes));
-    return message && toRoomMessage(roomId, message, changes, (userId) => profileOf(room, userId));
+    return lastMessage && toRoomMessage(roomId, lastMessage, changes, (userId) => profileOf(room, userId));
   }
-
-  readonly #lastActivity = ({ timeline }: Candidate): number => {
-    const newest = timeline.slice(-NEWEST_EVENTS);
-    const changes = changesOf(newest);
-    const message = newest.findLast((event) => this.#isMessage(event, changes)) ?? newest.at(-1);
-    return message?.origin_server_ts ?? 0;
-  };
 }
 
 interface Page {
@@ -215,15 +211,14 @@ interface Page {
 }
 
 /** The page after `after` of all rooms. */
-function sortedPage(
-  candidates: readonly Candidate[],
-  activityOf: (candidate: Candidate) => number,
-  limit: number,
-  after: Place | undefined,
-): Page {
+function sortedPage(candidates: readonly Candidate[], limit: number, after: Place | undefined): Page {
   const last = after?.recent.at(-1) ?? '';
   const sorted = candidates
-    .map((candidate) => ({ candidate, lastActivityAt: activityOf(candidate), roomId: candidate.room.roomId }))
+    .map((candidate) => ({
+      candidate,
+      lastActivityAt: candidate.lastActivityAt,
+      roomId: candidate.room.roomId,
+    }))
     .toSorted(byActivity);
   const rest = after
     ? sorted.filter((room) => byActivity({ lastActivityAt: after.at, roomId: last }, room) < 0)
