@@ -18,7 +18,7 @@ beforeAll(async () => {
   };
   demo = await Demo.start({ port: 0, env, history: 40 });
   browser = await TestBrowser.launch();
-}, 300_000);
+}, 600_000);
 
 afterAll(async () => {
   await browser?.[Symbol.asyncDispose]();
