@@ -28,6 +28,8 @@ const guide = [
   'profiles-and-account-data',
   'rooms',
   'other-endpoints',
+  'browsers',
+  'nestjs',
   'encryption',
   'storage',
   'outages',

@@ -31,9 +31,9 @@ export class Consumer implements AsyncDisposable {
     return consumer;
   }
 
-  /** Installs another package beside ours, such as an optional peer. */
-  async add(name: string): Promise<void> {
-    await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', name], this.dir);
+  /** Installs other packages beside ours, such as optional peers. */
+  async add(...names: readonly string[]): Promise<void> {
+    await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', ...names], this.dir);
   }
 
   /** Checks one file with TypeScript as a strict Node program would, and gives what tsc says: nothing if all is well. */
