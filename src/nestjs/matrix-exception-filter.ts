@@ -13,7 +13,10 @@ interface ErrorBody {
 
 /**
  * Answers requests that failed with a `MatrixClientManagerError`: the status is that of `httpStatus()`, the body is
- * `{ statusCode, error, message }` with the error's code. Errors from 500 on are logged, and their message is not sent. A waiting time becomes the header `Retry-After`. A gateway's client gets the event `exception`.
+ * `{ statusCode, error, message }` with the error's code. Errors from 500 on are logged, and their message is not sent. A
+ * waiting time becomes the header `Retry-After`. A gateway's client gets the body as the acknowledgement if it asked for
+ * one, and else as the event `exception`, with `status: 'error'`. Nest does not apply filters of `APP_FILTER` to gateways:
+ * use the decorator `@UseFilters(MatrixExceptionFilter)` there.
  *
  * @example
  * providers: [{ provide: APP_FILTER, useClass: MatrixExceptionFilter }]
@@ -27,11 +30,7 @@ export class MatrixExceptionFilter extends BaseExceptionFilter<MatrixClientManag
     if (isOwnFault) this.#logger.error(`${error.code}: ${error.message}`, error.stack);
     const message = isOwnFault ? 'the request could not be completed' : error.message;
     const body: ErrorBody = { statusCode, error: error.code, message };
-    if (host.getType() === 'ws') {
-      const client = host.switchToWs().getClient<{ emit(event: string, data: object): void }>();
-      client.emit('exception', { status: 'error', ...body });
-      return;
-    }
+    if (host.getType() === 'ws') return tellGatewayClient(host, { status: 'error', ...body });
     if (host.getType() !== 'http') throw error;
     const adapter = this.applicationRef ?? this.httpAdapterHost?.httpAdapter;
     const response: unknown = host.switchToHttp().getResponse();
@@ -45,3 +44,21 @@ export class MatrixExceptionFilter extends BaseExceptionFilter<MatrixClientManag
 
 // Decorators by hand, because the library is compiled without support for them.
 Catch(MatrixClientManagerError)(MatrixExceptionFilter);
+
+type Acknowledge = (answer: object) => void;
+
+/** A client of socket.io, or of the package `ws`, whose `emit` would reach only listeners in this process. */
+type GatewayClient =
+  | { readonly readyState: number; send(text: string): void }
+  | { readonly readyState?: undefined; emit(event: string, data: object): void };
+
+/** As Nest does, but a client that waits for an acknowledgement gets the error as one. Otherwise it would wait for ever. */
+function tellGatewayClient(host: ArgumentsHost, failure: object): void {
+  const acknowledge = host.getArgByIndex<Acknowledge | string | undefined>(2);
+  if (typeof acknowledge === 'function') return acknowledge(failure);
+  const ws = host.switchToWs();
+  const data = { ...failure, cause: { pattern: ws.getPattern(), data: ws.getData<unknown>() } };
+  const client = ws.getClient<GatewayClient>();
+  if (client.readyState === undefined) client.emit('exception', data);
+  else client.send(JSON.stringify({ event: 'exception', data }));
+}

@@ -1,4 +1,4 @@
-import { Module } from '@nestjs/common';
+import { Logger, Module } from '@nestjs/common';
 import type { DynamicModule, Provider, Type } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { invalidOptions } from '../core/errors.js';
@@ -45,7 +45,10 @@ function moduleOf(
   const token = getMatrixToken(name);
   const manager: Provider = {
     provide: token,
-    useFactory: (given: MatrixClientManagerOptions) => new MatrixClientManager({ logger: nestLogger(), ...given }),
+    useFactory: (given: MatrixClientManagerOptions) => {
+      const logger = nestLogger(new Logger(['MatrixClientManager', name].filter(Boolean).join(':')));
+      return new MatrixClientManager({ logger, ...given });
+    },
     inject: [optionsToken(name)],
   };
   const hooks: Provider = {

@@ -1,6 +1,7 @@
 import { Controller, Get, Inject, Injectable, Module, Scope } from '@nestjs/common';
 import type { INestApplication, LoggerService, OnModuleInit } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
+import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus';
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -334,18 +335,57 @@ describe('over HTTP', () => {
   });
 });
 
-test('a gateway tells its client', () => {
-  const emitted: unknown[] = [];
-  const host = {
-    getType: () => 'ws',
-    switchToWs: () => ({ getClient: () => ({ emit: (...args: unknown[]) => emitted.push(args) }) }),
-  };
+describe('a gateway', () => {
   const error = new MatrixClientManagerError('NOT_FOUND', 'no such room');
-  new MatrixExceptionFilter().catch(error, host as never);
-  expect(emitted).toEqual([
-    ['exception', { status: 'error', statusCode: 404, error: 'NOT_FOUND', message: 'no such room' }],
-  ]);
-  expect(() => new MatrixExceptionFilter().catch(error, { getType: () => 'rpc' } as never)).toThrow(error);
+  const failure = { status: 'error', statusCode: 404, error: 'NOT_FOUND', message: 'no such room' };
+  const cause = { pattern: 'join', data: { roomId: '!a' } };
+  let told: unknown[][];
+  const tell = (...args: unknown[]): void => void told.push(args);
+  beforeEach(() => (told = []));
+
+  function fail(client: object, acknowledge?: (answer: object) => void): void {
+    const host = new ExecutionContextHost([client, cause.data, acknowledge, cause.pattern]);
+    host.setType('ws');
+    new MatrixExceptionFilter().catch(error, host);
+  }
+
+  test('tells its client by the event of Nest', () => {
+    fail({ emit: tell });
+    expect(told).toEqual([['exception', { ...failure, cause }]]);
+  });
+
+  test('acknowledges a message whose client waits for that', () => {
+    fail({ emit: () => expect.unreachable() }, tell);
+    expect(told).toEqual([[failure]]);
+  });
+
+  test('tells a client of ws, whose emit stays in the process', () => {
+    fail({ readyState: 1, send: tell, emit: () => expect.unreachable() });
+    expect(told).toEqual([[JSON.stringify({ event: 'exception', data: { ...failure, cause } })]]);
+  });
+
+  test('leaves other transports to their own filter', () => {
+    const host = new ExecutionContextHost([]);
+    host.setType('rpc');
+    expect(() => new MatrixExceptionFilter().catch(error, host)).toThrow(error);
+  });
+});
+
+test('log entries name the manager, if it has a name', async () => {
+  const contexts = new Set<unknown>();
+  const collect = (...args: unknown[]): void => void contexts.add(args.at(-1));
+  const matrix = [
+    MatrixModule.forRoot({ name: 'a', ...options() }),
+    MatrixModule.forRoot({ ...options(), storage: memoryStorage() }),
+  ];
+  const app = await start({ imports: matrix });
+  app.useLogger({ log: collect, warn: collect, error: collect, debug: collect });
+  for (const token of [getMatrixToken('a'), getMatrixToken()]) {
+    const manager = app.get<MatrixClientManager>(token);
+    const { userId } = await newChat(manager);
+    await manager.startClient({ userId });
+  }
+  expect([...contexts]).toEqual(['MatrixClientManager:a', 'MatrixClientManager']);
 });
 
 test('the logger adapter writes text, and no cause of an error', () => {
