@@ -5,7 +5,7 @@ export interface Measure {
   readonly id: string;
   readonly title: string;
   readonly unit: 'us' | 'ms' | 'KiB' | 'MiB' | 'per second' | 'count';
-  /** Whom the others are compared with. */
+  /** Whom the others are compared with; nobody if empty. */
   readonly reference: string;
   /** Whether to draw it. */
   readonly chart?: boolean;
