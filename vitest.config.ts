@@ -18,7 +18,7 @@ export const publishedNames = {
 };
 
 const include = ['test/**/*.test.ts', 'examples/**/*.test.ts'];
-const exclude = ['test/synapse/**', 'test/interop/**', ...longTests];
+const exclude = ['test/synapse/**', 'test/interop/**', 'test/web/**', ...longTests];
 
 /** What tests how modules are loaded, or what is done once per process. */
 export const needFreshModules = [

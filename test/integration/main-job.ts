@@ -163,7 +163,7 @@ export function mainJob(name: string, homeserver: () => Homeserver): void {
 
       await manager.stopClient(bobId);
       const rest = await allPages(manager, bobId, roomId, limit, everything);
-      expect(rest.messages).toEqual(mixed.messages);
+      expect(rest.messages.map(withoutUnknownName)).toEqual(mixed.messages.map(withoutUnknownName));
       expect(new Set(rest.sources)).toEqual(new Set(['rest']));
 
       const messages = await allPages(manager, bobId, roomId, limit);
@@ -429,4 +429,9 @@ export function mainJob(name: string, homeserver: () => Homeserver): void {
       await expect(sending).rejects.toMatchObject({ code: 'ENCRYPTION_UNAVAILABLE' });
     });
   });
+}
+
+/** Before the room's first members, the homeserver tells no names; a client that was in the room later knows them. */
+function withoutUnknownName({ senderName, ...message }: RoomMessage): Partial<RoomMessage> {
+  return message.eventType === 'm.room.create' || senderName === undefined ? message : { ...message, senderName };
 }

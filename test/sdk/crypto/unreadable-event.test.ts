@@ -76,7 +76,7 @@ it('an encrypted event costs itself on a page with an unexpected error, and the 
     const { messages } = await manager.getRoomMessages({ roomId, userId, limit: 2 });
     expect(messages).toMatchObject([
       { content: { body: 'whole' }, decryption: { state: 'decrypted' } },
-      { eventId: broken, type: 'm.room.encrypted', decryption: { state: 'failed', reason: 'unreadable' } },
+      { eventId: broken, eventType: 'm.room.encrypted', decryption: { state: 'failed', reason: 'unreadable' } },
     ]);
   }
   const logged = logger.entries.filter(({ message }) => message === 'decrypting an event failed');
