@@ -13,7 +13,7 @@ const help = `npm run bench -- [options]
 
   --only a,b      these scenarios; --list shows them
   --synapse       on a real Synapse too, which is installed and started (Python 3.10)
-  --quick         a small form in under a minute, to see that everything works; its numbers mean little
+  --quick         a small form in a minute or two, to see that everything works; its numbers mean little
   --rounds n      how often every contender has its turn
   --out folder    where results go, as JSON, Markdown and SVG; default bench/results
   --profile path  writes CPU profiles of the contenders
