@@ -115,3 +115,28 @@ test('the socket.io server of the page sends events, what was missed, and messag
   expect(await again.emitWithAck('missed', roomId, 'x')).toEqual({ error: 'INVALID_OPTIONS' });
   expect(await again.emitWithAck('send', roomId, 'three', 'txn')).toEqual({ eventId: expect.stringMatching(/^\$/) });
 });
+
+test('the socket.io server of the page keeps no client live for a browser that has left during the sign-in', async () => {
+  const { serveSockets } = (await import(`${page}/socket-server.ts`)) as {
+    serveSockets: (server: SocketServer, from: MatrixClientManager, userOf: (socket: Socket) => string) => void;
+  };
+  const http = createServer();
+  const server = new SocketServer(http);
+  closing.push(() => server.close());
+  serveSockets(server, manager, () => userId);
+  const { origin } = new URL(await listening(http));
+  const answer = Promise.withResolvers<void>();
+  const { promise: asked, resolve: ask } = Promise.withResolvers<void>();
+  const connect = manager.connect.bind(manager);
+  vi.spyOn(manager, 'connect').mockImplementation(async (options) => {
+    ask();
+    await answer.promise;
+    return connect(options);
+  });
+  const socket = io(origin, { reconnection: false, transports: ['websocket'] });
+  await asked;
+  socket.close();
+  await vi.waitFor(() => expect(server.engine.clientsCount).toBe(0));
+  answer.resolve();
+  await vi.waitFor(() => expect(manager.clientInfo(userId)).toMatchObject({ state: 'live', connections: 0 }));
+});
