@@ -37,7 +37,8 @@ function finishCode(code: string): string {
 }
 
 function finishTypes(file: string, types: string): string {
-  let finished = types;
+  // Imports of nothing, which the bundler leaves where types have moved to a file that several entries share.
+  let finished = types.replaceAll(/^import '[^'.][^']*';\n/gm, '');
   if (file.endsWith('.d.cts')) {
     // From a CommonJS file only its types can be taken.
     finished = finished.replaceAll(
