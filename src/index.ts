@@ -27,7 +27,8 @@ export type { ManagerStats } from './manager/gauges.js';
 export type { SearchMessagesOptions } from './messages/search-messages.js';
 export type { GetRoomMessagesOptions } from './messages/get-room-messages-options.js';
 export type { RequestOptions } from './manager/request-options.js';
-export type { GetPresenceOptions, Presence, PresenceState, SetPresenceOptions } from './profiles/presence-options.js';
+export type { PresenceState } from './core/presence-state.js';
+export type { GetPresenceOptions, Presence, SetPresenceOptions } from './profiles/presence-options.js';
 export type {
   GetProfileOptions,
   Profile,
@@ -91,6 +92,7 @@ export type {
   InviteEvent,
   MembershipEvent,
   MessageEvent,
+  PresenceEvent,
   Provenance,
   ReactionEvent,
   ReceiptEvent,

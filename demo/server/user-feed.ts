@@ -131,6 +131,7 @@ export class UserFeed {
   }
 
   #receive(event: ClientEvent): void {
+    if (event.type === 'presence') return;
     const { roomId } = event;
     switch (event.type) {
       case 'message': {

@@ -70,6 +70,7 @@ const common = (dir: string, logConfig: string): object => ({
   rc_room_creation: unlimited,
   rc_reports: unlimited,
   rc_user_directory: unlimited,
+  rc_presence: { per_user: unlimited },
 });
 
 const secret = (): string => randomBytes(32).toString('base64').replace('=', '');

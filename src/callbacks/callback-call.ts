@@ -11,7 +11,8 @@ export interface CallSource {
 
 interface CallbackCallOptions {
   readonly userId: string;
-  readonly roomId: string;
+  /** Undefined for an event without a room. */
+  readonly roomId: string | undefined;
   readonly clock: Clock;
   /** How long the callback may run, in milliseconds. */
   readonly timeoutMs: number;

@@ -1,3 +1,4 @@
+import { queueKey } from '../core/client-event.js';
 import type { ClientEvent } from '../core/client-event.js';
 import type { Context } from '../core/context.js';
 import type { Claim } from '../core/ports/claim.js';
@@ -41,6 +42,8 @@ export interface CallbackRegistryOptions extends CallbackAttemptsOptions {
  * The callbacks of all users, also of users without a client, and the callbacks for the events of several users. Each
  * callback gets the events of a user's room one after the other. Callbacks do not wait for each other, and rooms do not
  * wait for other rooms.
+ *
+ * This file is a little long because every question is one about the callbacks of a user and about those of all users.
  */
 export class CallbackRegistry {
   readonly #options: CallbackRegistryOptions;
@@ -136,6 +139,13 @@ export class CallbackRegistry {
     return this.#managerCallbacks.wantsBacklog(userId) || this.#onceCallbacks.wantsBacklog(userId);
   }
 
+  /** Whether a callback asks for presence events of the user. */
+  wantsPresence(userId: string): boolean {
+    const own = this.#ownSubscriptions(userId);
+    if (own.some(({ filters }) => [...filters].some((filter) => filter.wantsPresence))) return true;
+    return this.#managerCallbacks.wantsPresence(userId);
+  }
+
   /** How many calls of registered callbacks still run although the manager no longer waits for them. */
   get overdue(): number {
     const own = [...this.#users.keys()].reduce((sum, userId) => sum + this.#ownOverdue(userId), 0);
@@ -205,7 +215,7 @@ export class CallbackRegistry {
     try {
       const outcomes = await Promise.all(
         (failed.length > 0 ? failed : subscriptions).map((subscription) =>
-          subscription.roomQueues.run(event.roomId, () => this.#attempts.run(subscription, event, signal)),
+          subscription.roomQueues.run(queueKey(event), () => this.#attempts.run(subscription, event, signal)),
         ),
       );
       const didFail = outcomes.includes('failed') || outcomes.includes('stopped');
@@ -241,7 +251,7 @@ export class CallbackRegistry {
     };
     const finished = await Promise.all([
       ...recipients.map((subscription) =>
-        subscription.roomQueues.run(event.roomId, async () => {
+        subscription.roomQueues.run(queueKey(event), async () => {
           if (!(await this.#deliver(subscription, event, signal, claim))) return false;
           await recordIfLast();
           return true;

@@ -26,7 +26,7 @@ export interface CallbackOptions {
   /**
    * Which events to deliver: kinds (`message`, `typing` ...), event types (`m.room.message`, `order_update` ...), and
    * prefixes of event types (`m.call.*`).
-   * @default all but `unread`, which comes with nearly every message
+   * @default all but `unread` and `presence`, which come often and cost the homeserver much
    */
   readonly types?: readonly string[] | undefined;
   /** The rooms whose events to deliver. @default all */
@@ -135,12 +135,17 @@ export class CallbackFilter {
     return !this.#users || this.#users.has(user);
   }
 
+  /** Whether presence events match. */
+  get wantsPresence(): boolean {
+    return this.#rooms === undefined && this.#types?.hasKind('presence') === true;
+  }
+
   matches(event: ClientEvent): boolean {
     if (event.provenance === 'backlog' && !this.wantsBacklog) return false;
     if (!this.isFor(event.userId)) return false;
     if (this.once && !isTimelineEvent(event)) return false;
-    if (this.#rooms && !this.#rooms.has(event.roomId)) return false;
-    if (!this.#types) return event.type !== 'unread';
+    if (this.#rooms && (event.roomId === undefined || !this.#rooms.has(event.roomId))) return false;
+    if (!this.#types) return event.type !== 'unread' && event.type !== 'presence';
     return this.#types.hasKind(event.type) || ('eventType' in event && this.#types.has(event.eventType));
   }
 }

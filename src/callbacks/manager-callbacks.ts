@@ -69,6 +69,11 @@ export class ManagerCallbacks {
     return this.#hasFilter((filter) => filter.wantsBacklog && filter.isFor(userId));
   }
 
+  /** Whether one of the callbacks asks for presence events of the user. */
+  wantsPresence(userId: string): boolean {
+    return this.#hasFilter((filter) => filter.wantsPresence && filter.isFor(userId));
+  }
+
   /** The subscriptions that want the event. They are kept until they are released. */
   use(event: ClientEvent): UsedSubscriptions {
     const used: (readonly [ManagerCallback, UserSubscription])[] = [];

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { onAbort } from '../core/abort.js';
+import { queueKey } from '../core/client-event.js';
 import type { ClientEvent } from '../core/client-event.js';
 import type { Claim } from '../core/ports/claim.js';
 import type { CallbackAttempts } from './callback-attempts.js';
@@ -104,7 +105,7 @@ export class OnceCallbacks {
         if (keys.some((each) => subscription.finishedIds.has(each)) || (await wasHandled())) return true;
         return this.#call(subscription, key, event, signal, claim);
       };
-      subscription.roomQueues.run(event.roomId, task).then(resolve, reject);
+      subscription.roomQueues.run(queueKey(event), task).then(resolve, reject);
     });
   }
 

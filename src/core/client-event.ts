@@ -1,4 +1,5 @@
 import type { MessageFields } from './message-fields.js';
+import type { PresenceState } from './presence-state.js';
 import type { TimelineFields } from './timeline-event.js';
 
 /**
@@ -91,6 +92,26 @@ export interface UnreadEvent extends InRoom {
   readonly highlights: number;
 }
 
+/**
+ * The presence of a user who shares a room with the user, or of the user, as the homeserver tells it: its latest state. It
+ * belongs to no room. Only for callbacks whose `types` name it, and without `rooms`.
+ */
+export interface PresenceEvent {
+  readonly type: 'presence';
+  /** The user whose client received the event. */
+  readonly userId: string;
+  readonly roomId?: undefined;
+  readonly provenance: 'live';
+  /** Full user id of the user whose presence it is. */
+  readonly sender: string;
+  readonly presence: PresenceState;
+  /** When that user was last active, in milliseconds since the Unix epoch. Absent if the homeserver does not tell. */
+  readonly lastActiveAt?: number;
+  readonly statusMessage?: string;
+  /** Whether that user is active now. Absent if the homeserver does not tell. */
+  readonly currentlyActive?: boolean;
+}
+
 /** The user was invited to a room. */
 export interface InviteEvent extends InRoom {
   readonly type: 'invite';
@@ -112,6 +133,7 @@ export type ClientEvent =
   | TypingEvent
   | ReceiptEvent
   | UnreadEvent
+  | PresenceEvent
   | InviteEvent;
 
 export type ClientEventType = ClientEvent['type'];
@@ -131,5 +153,11 @@ export const clientEventTypes: readonly ClientEventType[] = [
   'typing',
   'receipt',
   'unread',
+  'presence',
   'invite',
 ];
+
+/** The key of the queue in which the event waits for the ones before it: its room, or the one queue of presence events. */
+export function queueKey(event: ClientEvent): string {
+  return event.roomId ?? event.type;
+}

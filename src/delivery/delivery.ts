@@ -14,7 +14,7 @@ import { CommitQueue } from './commit-queue.js';
 import type { Edge } from './fill-gap.js';
 import { GapFiller } from './gap-filler.js';
 import type { GapFillerContext, GapFillerOptions } from './gap-filler.js';
-import { toDeliveredEvent, toEphemeralEvents, toInvite } from './to-client-events.js';
+import { toDeliveredEvent, toEphemeralEvents, toInvite, toPresence } from './to-client-events.js';
 import { TypingLists } from './typing-lists.js';
 
 export interface DeliveryOptions extends GapFillerOptions {
@@ -133,6 +133,9 @@ export class Delivery {
     const accepted = { ...batch, tracked, isFirst, arrivedAt: this.#context.clock.now() };
     const deliveries = batch.rooms.map((room) => this.#acceptRoom(accepted, room));
     deliveries.push(...batch.invites.map((invite) => this.#acceptInvite(accepted, invite)));
+    for (const update of batch.presence ?? []) {
+      deliveries.push(this.#dispatch(toPresence(this.#options.userId, update, accepted.arrivedAt), async () => {}));
+    }
     this.#hasEarlierBatch = true;
     void this.#completeAfter(tracked, deliveries);
     if (isFirst || batch.scope === 'late-rooms') {

@@ -1,5 +1,5 @@
-import type { ClientEvent, InviteEvent, Provenance, ReceiptEvent } from '../core/client-event.js';
-import type { InviteBatch, RoomBatch } from '../core/ports/event-source.js';
+import type { ClientEvent, InviteEvent, PresenceEvent, Provenance, ReceiptEvent } from '../core/client-event.js';
+import type { InviteBatch, PresenceUpdate, RoomBatch } from '../core/ports/event-source.js';
 import type { MemberOf } from '../core/member-profile.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
 import { readReceipts } from '../core/receipts.js';
@@ -40,6 +40,13 @@ function toReceipts(userId: string, roomId: string, content: EventContent, prove
     const common = { type: 'receipt', userId, roomId, provenance, eventId, sender, receiptType, timestamp } as const;
     return { ...common, ...(typeof threadId === 'string' && { threadId }) };
   });
+}
+
+/** @param arrivedAt - in milliseconds since the Unix epoch */
+export function toPresence(userId: string, update: PresenceUpdate, arrivedAt: number): PresenceEvent {
+  const { lastActiveAgoMs, ...rest } = update;
+  const lastActiveAt = lastActiveAgoMs === undefined ? undefined : arrivedAt - lastActiveAgoMs;
+  return { type: 'presence', userId, provenance: 'live', ...rest, ...(lastActiveAt !== undefined && { lastActiveAt }) };
 }
 
 /** Converts an invitation to the event that callbacks get; undefined if it lacks the user's own membership event. */

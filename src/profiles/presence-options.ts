@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import type { CallOptions } from '../core/call-options.js';
+import { presenceStates } from '../core/presence-state.js';
+import type { PresenceState } from '../core/presence-state.js';
 import { oneOf, optionsOf, signal, text, userId } from '../core/validation.js';
-
-export type PresenceState = 'online' | 'unavailable' | 'offline';
 
 /** Whether a user is there, as the homeserver tells. @see https://spec.matrix.org/v1.16/client-server-api/#presence */
 export interface Presence {
@@ -25,7 +25,7 @@ export interface SetPresenceOptions extends CallOptions {
 
 export const setPresenceSchema = optionsOf<SetPresenceOptions>({
   userId,
-  presence: oneOf('online', 'unavailable', 'offline'),
+  presence: oneOf(...presenceStates),
   statusMessage: v.optional(text),
   signal: v.optional(signal),
 });

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { toPresenceState } from '../core/presence-state.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import { path } from '../http/path.js';
 import { optionalNumber, optionalText } from '../http/response-parts.js';
@@ -6,8 +7,7 @@ import type { Session } from '../http/session.js';
 import type { GetPresenceOptions, Presence, SetPresenceOptions } from './presence-options.js';
 
 const presenceSchema = v.object({
-  // A state of a later specification is that of somebody who is there, but not free.
-  presence: v.fallback(v.picklist(['online', 'unavailable', 'offline']), 'unavailable'),
+  presence: v.pipe(v.fallback(v.string(), ''), v.transform(toPresenceState)),
   last_active_ago: optionalNumber,
   status_msg: optionalText,
   currently_active: v.fallback(v.optional(v.boolean()), undefined),

@@ -48,6 +48,8 @@ export interface SyncUser {
   readonly stored: StoredCheckpoint;
   /** The device's encryption, loaded but not opened. Undefined: the client cannot decrypt. */
   readonly encryption: UserEncryption | undefined;
+  /** Whether a callback asks for presence events. Asked before each sync. @default none does */
+  readonly wantsPresence?: () => boolean;
   /** Called when the connection to the homeserver is lost and when it is back. */
   readonly onReachableChanged: (connected: boolean) => void;
   /** Called once when a running client fails permanently, for example because its session has ended. */
@@ -93,6 +95,8 @@ export class SyncClient implements SessionEngine<MatrixClient> {
   #started: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
   #hasPolled = false;
+  /** Whether the last sync asked for presence. */
+  #asksForPresence = false;
   readonly #poll: SyncPoll;
   readonly #fastStart: FastStart;
   readonly #missedEventsSync: MissedEventsSync;
@@ -109,7 +113,10 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     const { logger } = homeserver;
     const { userId } = credentials;
     const isStarting = (): boolean => this.#phase === 'starting';
-    const context = { ...settings, ...homeserver, userId, session, signal: this.#pollAbort.signal, isStarting };
+    const { signal } = this.#pollAbort;
+    // An application that has asked for the SDK's client may read presence from it.
+    const wantsPresence = (): boolean => (this.#asksForPresence = user.wantsPresence?.() || this.#feed.isComplete);
+    const context = { ...settings, ...homeserver, userId, session, signal, isStarting, wantsPresence };
     this.#context = context;
     this.#user = user; // without `stored`, which is large
     const { resumesFrom, savedSync, loadedRooms, unread } = readCheckpoint(stored);
@@ -235,6 +242,10 @@ export class SyncClient implements SessionEngine<MatrixClient> {
 
   fetchMissedEvents(backlog: boolean): void {
     this.#missedEventsSync.request(backlog);
+  }
+
+  askForPresence(): void {
+    if (!this.#asksForPresence) this.#missedEventsSync.repeatPoll();
   }
 
   /** Checks for deleted rooms before the next poll; call it when the homeserver has refused a request for a room. */
@@ -488,7 +499,7 @@ function joinedRoomIds(client: MatrixClient): string[] {
   return client.getRooms().flatMap((room) => (room.getMyMembership() === 'join' ? [room.roomId] : []));
 }
 
-function sizeOf({ rooms, invites }: EventBatch): { readonly rooms: number; readonly events: number } {
+function sizeOf({ rooms, invites, presence = [] }: EventBatch): { readonly rooms: number; readonly events: number } {
   const events = rooms.reduce((sum, { timeline, ephemeral }) => sum + timeline.length + ephemeral.length, 0);
-  return { rooms: rooms.length, events: events + invites.length };
+  return { rooms: rooms.length, events: events + invites.length + presence.length };
 }

@@ -30,7 +30,7 @@ const timelineKinds: readonly string[] = [
   'state',
 ] satisfies TimelineKind[];
 /** Kinds of events that are in no timeline. */
-const otherKinds: ReadonlySet<string> = new Set(['typing', 'receipt', 'unread', 'invite']);
+const otherKinds: ReadonlySet<string> = new Set(['typing', 'receipt', 'unread', 'presence', 'invite']);
 
 const PAGE_SIZE = 100;
 /** How many rooms are read at the same time. */

@@ -72,6 +72,11 @@ export class MissedEventsSync {
     this.#interrupt.abort();
   }
 
+  /** Aborts the current poll, which is then made again: what it asks for has changed. */
+  repeatPoll(): void {
+    this.#interrupt.abort();
+  }
+
   /**
    * Fetches the missed events if they were requested. Call it before each poll: a failed attempt is repeated by a later
    * call.

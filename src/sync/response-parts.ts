@@ -26,6 +26,19 @@ export class ResponseParts {
     return this.#part(parent, name, (value): value is unknown[] => Array.isArray(value));
   }
 
+  text(parent: JsonObject, name: string): string | undefined {
+    return this.#part(parent, name, (value): value is string => typeof value === 'string');
+  }
+
+  flag(parent: JsonObject, name: string): boolean | undefined {
+    return this.#part(parent, name, (value): value is boolean => typeof value === 'boolean');
+  }
+
+  /** An integer from 0. */
+  count(parent: JsonObject, name: string): number | undefined {
+    return this.#part(parent, name, isCount);
+  }
+
   strings(parent: JsonObject, name: string): string[] | undefined {
     const values = this.array(parent, name);
     return values && this.#keepValid(values, (value): value is string => typeof value === 'string');

@@ -26,6 +26,8 @@ export interface SyncContext extends HomeserverContext, SyncSettings {
   readonly session: Session;
   /** Aborts every sync request. */
   readonly signal: AbortSignal;
+  /** Whether syncs are to have the presence of other users. @default never */
+  readonly wantsPresence?: () => boolean;
   /** Whether the client is waiting for its first sync. */
   readonly isStarting: () => boolean;
   /** Whether the requests belong to a call of the application, so that they are repeated as those of other calls. */

@@ -25,7 +25,16 @@ export const NO_ROOMS_FILTER = JSON.stringify({ room: { rooms: [] } });
  * @param nonce - requests with the same nonce may share a response
  */
 export function uncachedFilter(filter: string, nonce: string = randomUUID()): string {
-  const definition = JSON.parse(filter) as object;
   // The filter is part of Synapse's cache key, and no sender has this id.
-  return JSON.stringify({ ...definition, presence: { not_senders: [`@${nonce}:nonce.invalid`] } });
+  return withPresence(filter, { not_senders: [`@${nonce}:nonce.invalid`] });
+}
+
+/** Makes the filter leave out the presence of other users. */
+export function withoutPresence(filter: string): string {
+  return withPresence(filter, { not_types: ['*'] });
+}
+
+function withPresence(filter: string, conditions: object): string {
+  const definition = JSON.parse(filter) as { readonly presence?: object };
+  return JSON.stringify({ ...definition, presence: { ...definition.presence, ...conditions } });
 }

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { encryptionEvents } from './encryption-events.js';
 import { isRoomId, ResponseParts } from './response-parts.js';
 import type { SyncContext } from './sync-context.js';
-import { initialLimit, syncFilter, syncLimit, uncachedFilter } from './sync-query.js';
+import { initialLimit, syncFilter, syncLimit, uncachedFilter, withoutPresence } from './sync-query.js';
 import { readSyncResponse } from './sync-response.js';
 import type { ParsedSync } from './sync-response.js';
 
@@ -22,7 +22,7 @@ export interface SyncQuery extends Query {
 const JOINED_ROOMS_PATH = '/_matrix/client/v3/joined_rooms';
 
 /**
- * Sends one `/sync`; the caller retries.
+ * Sends one `/sync`; the caller retries. Presence costs the homeserver much, so the filter leaves it out unless it is wanted.
  * @param timeoutMs - deadline of the request
  * @param signal - must fire no later than the signal of the context
  * @see https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync
@@ -33,7 +33,8 @@ export function requestSync(
   timeoutMs: number,
   signal = context.signal,
 ): Promise<unknown> {
-  return send(context, v.unknown(), 'GET', SYNC_PATH, { query, timeoutMs, signal });
+  const filter = context.wantsPresence?.() ? query.filter : withoutPresence(query.filter);
+  return send(context, v.unknown(), 'GET', SYNC_PATH, { query: { ...query, filter }, timeoutMs, signal });
 }
 
 /**

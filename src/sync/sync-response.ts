@@ -6,6 +6,7 @@ import type { SyncKind } from '../core/diagnostic-messages.js';
 import type { UnreadCount } from '../core/unread-count.js';
 import { invalidResponse } from '../http/response-error.js';
 import { cleanReceipts } from './receipts.js';
+import { isPresence, readPresence } from './presence.js';
 import { isBareEvent, isRoomId, ResponseParts } from './response-parts.js';
 import type { BareEvent, JsonObject } from './response-parts.js';
 
@@ -94,13 +95,20 @@ export function readSyncResponse(data: unknown, options: ReadOptions): ParsedSyn
     ...read('invite', (room, roomId) => reader.invite(roomId, room)),
     ...read('knock', (room) => reader.knock(room)),
   };
-  const response: JsonObject = { next_batch: position, rooms, ...readGlobalSections(parts, data) };
+  const presence = parts.keepFitForSdk(parts.events(parts.object(data, 'presence'), isPresence));
+  const response: JsonObject = {
+    next_batch: position,
+    rooms,
+    ...readGlobalSections(parts, data),
+    ...(presence.length > 0 && { presence: { events: presence } }),
+  };
   return {
     batch: {
       position,
       scope: since === undefined ? 'all-rooms' : 'changes',
       rooms: reader.rooms,
       invites: reader.invites,
+      ...(presence.length > 0 && { presence: readPresence(parts, presence) }),
       ...(changesIgnoredUsers(response) && { ignoredUsersChanged: true }),
     },
     kind,
@@ -126,7 +134,6 @@ function readGlobalSections(parts: ResponseParts, data: JsonObject): JsonObject 
   const fallbackKeys = parts.strings(data, FALLBACK_KEYS) ?? parts.strings(data, `org.matrix.msc2732.${FALLBACK_KEYS}`);
   return {
     ...bareEvents('account_data', isBareEvent),
-    ...bareEvents('presence', hasSender),
     ...bareEvents('to_device', hasSender),
     ...(deviceLists && {
       device_lists: {

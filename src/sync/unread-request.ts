@@ -12,6 +12,7 @@ const NONE = { types: [] };
 const FILTER = JSON.stringify({
   room: { timeline: { limit: 1, ...NONE }, state: NONE, ephemeral: NONE, account_data: NONE },
   account_data: NONE,
+  presence: { not_types: ['*'] },
 });
 
 /**

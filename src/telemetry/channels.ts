@@ -41,7 +41,8 @@ export interface DiagnosticsMessages {
   /** A callback was called. */
   'matrix-client-manager:callback': {
     readonly userId: string;
-    readonly roomId: string;
+    /** Absent for presence, which has no room. */
+    readonly roomId?: string;
     /** Absent for events without an id: typing, invitations. */
     readonly eventId?: string;
     readonly type: ClientEventType;
@@ -125,10 +126,11 @@ export function publishOnChannels(diagnostics: Diagnostics, endpoints: EndpointL
   });
   diagnostics.subscribe('callback', ({ event, attempt }, { outcome }, durationMs) =>
     publish('matrix-client-manager:callback', () => {
-      const { userId, roomId, type, provenance } = event;
+      const { userId, type, provenance } = event;
+      const room = event.roomId !== undefined && { roomId: event.roomId };
       const id = 'eventId' in event && { eventId: event.eventId };
       const result = outcome === 'ok' ? 'handled' : 'failed';
-      return { userId, roomId, ...id, type, provenance, attempt, outcome: result, durationMs };
+      return { userId, ...room, ...id, type, provenance, attempt, outcome: result, durationMs };
     }),
   );
   diagnostics.subscribe('request', ({ template, ...request }) =>

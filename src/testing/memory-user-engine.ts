@@ -114,6 +114,8 @@ export class MemoryUserEngine implements SessionEngine<MatrixClient> {
 
   accountData(): undefined {}
 
+  askForPresence(): void {}
+
   checkRooms(): void {}
 
   #receive(): void {

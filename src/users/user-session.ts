@@ -26,7 +26,7 @@ import type { UserSettings } from './user-settings.js';
 import { RoomTimelines } from '../messages/room-timelines.js';
 import { VerificationEvents } from './verification-events.js';
 
-export interface UserSessionOptions extends Omit<SyncUser, 'onReachableChanged'> {
+export interface UserSessionOptions extends Omit<SyncUser, 'onReachableChanged' | 'wantsPresence'> {
   /** Not started yet. The session stops it. */
   readonly engine: SessionEngine<MatrixClient>;
   readonly claim: Claim;
@@ -114,6 +114,7 @@ export class UserSession implements ManagedClient, PageClient, SendingClient {
   callbacksChanged(): void {
     const { callbacks, credentials } = this.#options;
     if (!callbacks.hasAny(credentials.userId)) return this.#delivery.deferUnhandled();
+    if (callbacks.wantsPresence(credentials.userId)) this.engine.askForPresence();
     const { hasDeferredEvents, hasDeferredBacklog } = this.#delivery;
     const withBacklog = (this.#hasPendingBacklog || hasDeferredBacklog) && callbacks.wantsBacklog(credentials.userId);
     if (hasDeferredEvents || withBacklog) this.engine.fetchMissedEvents(withBacklog);

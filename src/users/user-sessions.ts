@@ -172,7 +172,8 @@ export class UserSessions {
     const stored = await orAborted(settings.storage.loadCheckpoint(userId), signal, operation);
     const session = accounts.session(credentials);
     const encryption = await this.#loadEncryption(credentials, claim, signal);
-    const user = { ...hooks, credentials, session, stored, encryption };
+    const wantsPresence = (): boolean => callbacks.wantsPresence(userId);
+    const user = { ...hooks, credentials, session, stored, encryption, wantsPresence };
     const onGap: UserSessionOptions['onGap'] = (gap) => events.emit('gap', gap);
     let engine: SessionEngine<MatrixClient> | undefined;
     let userSession: UserSession;

@@ -4,6 +4,7 @@ import { applicationRequests } from './application-requests.js';
 import { personalData } from './personal-data.js';
 import { connections } from './connections.js';
 import { managerCallbacks } from './manager-callbacks.js';
+import { presenceEvents } from './presence.js';
 import { roomCalls } from './room-calls.js';
 import { mainJob } from './main-job.js';
 import { unreadRooms } from './unread.js';
@@ -19,3 +20,4 @@ personalData('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin:
 roomCalls('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 managerCallbacks('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
 unreadRooms('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));
+presenceEvents('the fake homeserver', () => ({ homeserverUrl: fake.baseUrl, admin: fake.admin }));

@@ -76,6 +76,16 @@ describe('live events', () => {
     expect(typingOnly.browser.log).toEqual(['typing']);
     expect(typingOnly.browser.lastId).toBeUndefined();
   });
+
+  it('have no room if they tell of presence, and no id', async () => {
+    const { watch, manager, bob, clock, leave } = await setUp();
+    const watched = await watch({ types: ['presence'], lastEventId: 'unusable' });
+    const { browser } = watched;
+    await manager.setPresence({ userId: bob.userId, presence: 'online', statusMessage: 'Here' });
+    await clock.advance(100);
+    expect(browser.events.at(-1)).toMatchObject({ event: 'presence', id: undefined, data: { statusMessage: 'Here' } });
+    expect(await leave(watched)).toBeUndefined();
+  });
 });
 
 describe('a browser that returns', () => {

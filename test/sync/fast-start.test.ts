@@ -258,7 +258,7 @@ describe('news beside a fast start', () => {
     });
     await world.clock.advance(0);
     expect(name).toMatch(/^Room [02]$/);
-    expect(events.map(({ type, roomId }) => `${type} ${rooms.indexOf(roomId)}`).toSorted()).toEqual([
+    expect(events.map(({ type, roomId }) => `${type} ${rooms.indexOf(roomId ?? '')}`).toSorted()).toEqual([
       'message 0',
       'message 2',
       'receipt 2',

@@ -1,4 +1,5 @@
 import type { Provenance } from '../client-event.js';
+import type { PresenceState } from '../presence-state.js';
 import type { EventContent, RawEvent } from '../raw-event.js';
 import type { UnreadCount } from '../unread-count.js';
 
@@ -44,6 +45,15 @@ export interface InviteBatch {
   }[];
 }
 
+/** The latest presence of a user. */
+export interface PresenceUpdate {
+  readonly sender: string;
+  readonly presence: PresenceState;
+  readonly lastActiveAgoMs?: number;
+  readonly statusMessage?: string;
+  readonly currentlyActive?: boolean;
+}
+
 /**
  * The rooms of a batch. `all-rooms`: every room, as it is now, because the source began without a position. `first-rooms`:
  * the same of some rooms only; `late-rooms`: of rooms that were loaded later. `changes`: what is new since a position.
@@ -57,6 +67,8 @@ export interface EventBatch {
   readonly scope: BatchScope;
   readonly rooms: readonly RoomBatch[];
   readonly invites: readonly InviteBatch[];
+  /** Absent if nobody's presence has changed. */
+  readonly presence?: readonly PresenceUpdate[];
   /** Set if the user may now ignore other users than before: messages of the past have become hidden, or visible. */
   readonly ignoredUsersChanged?: true;
   /** The data that the source needs to resume from `position`, as far as it has changed. Stored together with it. */

@@ -53,6 +53,8 @@ export interface SessionEngine<SdkClient = unknown> extends UserEngine<SdkClient
   hasEncryptionEvent(roomId: string): boolean;
   /** The profile of a member of the room, if their member event was received. */
   memberOf(roomId: string, userId: string): MemberProfile | undefined;
+  /** Asks for presence at once, if the engine does not do so yet; call it when a callback wants presence events. */
+  askForPresence(): void;
   /** Looks for rooms that the user is no longer in; call it when the homeserver has refused a request for a room. */
   checkRooms(): void;
 }

@@ -16,6 +16,7 @@ export interface SyncFilter {
   readonly ephemeral: EventFilter;
   readonly roomAccountData: EventFilter;
   readonly accountData: EventFilter;
+  readonly presence: EventFilter;
   readonly timelineLimit: number;
   readonly includeLeave: boolean;
   readonly lazyLoadMembers: boolean;
@@ -55,6 +56,7 @@ export function parseSyncFilter(definition: unknown): SyncFilter {
     ephemeral: new EventFilter(objectOrEmpty(room['ephemeral'])),
     roomAccountData: new EventFilter(objectOrEmpty(room['account_data'])),
     accountData: new EventFilter(objectOrEmpty(root['account_data'])),
+    presence: new EventFilter(objectOrEmpty(root['presence'])),
     timelineLimit: readLimit(timeline),
     includeLeave: room['include_leave'] === true,
     lazyLoadMembers: state['lazy_load_members'] === true,

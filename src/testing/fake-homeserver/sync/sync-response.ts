@@ -2,6 +2,7 @@ import type { JsonObject } from '../json.js';
 import type { Room } from '../rooms/room.js';
 import { membershipIn } from '../rooms/room-event.js';
 import { encryptionChanges, encryptionSections, hasEncryptionChanges } from './encryption-changes.js';
+import { presenceEvents } from './presence.js';
 import { pushRules } from './push-rules.js';
 import { invitedEntry, joinedEntry, knockedEntry, leftEntry } from './room-entry.js';
 import type { SyncContext } from './sync-context.js';
@@ -25,14 +26,16 @@ export function syncResponse(context: SyncContext): SyncResponse {
   ].filter((event) => filter.accountData.accepts(event));
   const rooms = roomsOf(context);
   const encryption = encryptionChanges(context);
+  const presence = presenceEvents(context);
   return {
     body: {
       next_batch: world.positions.sync(upTo, encryption.toDevice.upTo),
       ...(accountData.length > 0 && { account_data: { events: accountData } }),
+      ...(presence.length > 0 && { presence: { events: presence } }),
       ...(rooms && { rooms }),
       ...encryptionSections(encryption),
     },
-    isEmpty: accountData.length === 0 && !rooms && !hasEncryptionChanges(encryption),
+    isEmpty: accountData.length === 0 && presence.length === 0 && !rooms && !hasEncryptionChanges(encryption),
   };
 }
 

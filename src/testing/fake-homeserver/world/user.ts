@@ -19,7 +19,13 @@ export class User {
   suspended = false;
   erased = false;
   presence:
-    | { readonly presence: string; readonly statusMessage: string | undefined; readonly setAt: number }
+    | {
+        readonly presence: string;
+        readonly statusMessage: string | undefined;
+        readonly setAt: number;
+        /** The position of the change. */
+        readonly stream: number;
+      }
     | undefined;
   readonly devices = new Map<string, Device>();
   readonly accountData = new AccountData();
