@@ -415,8 +415,8 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /**
    * A page of the user's rooms, newest activity first, with names, last messages and unread counts: from the user's client
-   * if it has all of that in memory, otherwise from the homeserver. Starts no client. A room whose activity changes between
-   * two pages may be listed twice. Throws `INVALID_CURSOR`, `CLIENT_NOT_STARTED` (unknown user).
+   * if it has all of that in memory, otherwise from the homeserver. Starts no client. A room that moves to the top between
+   * two pages is not on the later ones. A page without `next` is the last, whatever its length. Throws `INVALID_CURSOR`, `CLIENT_NOT_STARTED` (unknown user).
    */
   async listRooms(userId: string, options: ListRoomsOptions = {}): Promise<RoomSummaryPage> {
     const { calls, roomList } = this.#partsFor(userId);

@@ -6,6 +6,7 @@ import { failureClass } from '../http/failure-class.js';
 import type { RoomSections } from './room-sections.js';
 import { noSections } from './room-sections.js';
 import { offersSlidingSync, SlidingSync } from './sliding-sync.js';
+import type { ListWindow } from './sliding-sync.js';
 import { initialLimit } from './sync-query.js';
 import type { SyncContext } from './sync-context.js';
 import { syncOnce } from './sync-requests.js';
@@ -20,8 +21,8 @@ export interface ListedRoom extends KnownRoom {
 
 export interface RoomListAnswer {
   readonly rooms: readonly ListedRoom[];
-  /** Set if these are a window of the rooms, in the homeserver's order: whether there are rooms after it. */
-  readonly hasMore?: boolean;
+  /** Set if these are a window of the rooms, in the homeserver's order. */
+  readonly window?: ListWindow;
 }
 
 const NONE = { types: [] };
@@ -53,8 +54,8 @@ export async function requestRoomList(
   ];
   if (await offersSlidingSync(context)) {
     try {
-      const { sections, hasMore } = await new SlidingSync(context).window(first, last, !isMember);
-      return { rooms: toRooms(sections), hasMore };
+      const { sections, window } = await new SlidingSync(context).window(first, last, !isMember);
+      return { rooms: toRooms(sections), window };
     } catch (error) {
       const kind = failureClass(error);
       if (signal.aborted || kind === 'unavailable' || kind === 'rate-limited') throw error;

@@ -65,6 +65,13 @@ const roomSchema = v.object({
 
 type SlidingRoom = v.InferOutput<typeof roomSchema>;
 
+/** What a window of a list has, whether or not the user is in the rooms. */
+export interface ListWindow {
+  readonly roomIds: readonly string[];
+  /** Whether there are rooms after it. */
+  readonly hasMore: boolean;
+}
+
 /** A checked sliding sync response. */
 interface SlidingResponse {
   readonly rooms: ReadonlyMap<string, SlidingRoom>;
@@ -127,18 +134,20 @@ export class SlidingSync {
   }
 
   /** Loads the rooms, or the invitations, from index `first` to `last`, in the order of activity. */
-  async window(first: number, last: number, isInvite: boolean): Promise<{ sections: RoomSections; hasMore: boolean }> {
+  async window(
+    first: number,
+    last: number,
+    isInvite: boolean,
+  ): Promise<{ sections: RoomSections; window: ListWindow }> {
     const parts = isInvite ? { required_state: [], timeline_limit: 0 } : this.#roomConfig();
     const lists = { rooms: { ...parts, ranges: [[first, last]], filters: { is_invite: isInvite } } };
     const response = await this.#request({ conn_id: `${CONNECTION_ID}.list`, extensions: {}, lists });
     const { rooms, order, total } = response;
-    const inOrder = new Set([...order, ...rooms.keys()]);
-    const ordered = [...inOrder].flatMap((roomId) => {
-      const room = rooms.get(roomId);
-      return room ? [[roomId, room] as const] : [];
-    });
+    const inOrder = [...new Set([...order, ...rooms.keys()])].filter((roomId) => rooms.has(roomId));
+    const roomIds = inOrder.slice(0, last - first + 1); // the homeserver may send more than that
+    const ordered = roomIds.map((roomId) => [roomId, rooms.get(roomId) as SlidingRoom] as const);
     const sections = await this.#sections({ ...response, rooms: new Map(ordered) });
-    return { sections, hasMore: total > last + 1 && rooms.size > 0 };
+    return { sections, window: { roomIds, hasMore: total > last + 1 && roomIds.length > 0 } };
   }
 
   /** Loads the given rooms; rooms that the user has not joined are left out. */

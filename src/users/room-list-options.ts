@@ -41,7 +41,7 @@ export interface RoomSummary extends UnreadCount {
 }
 
 export interface RoomSummaryPage {
-  /** Newest activity first. */
+  /** Newest activity first. There can be fewer than asked for, or none, and still a `next`. */
   readonly rooms: RoomSummary[];
   /** Pass it as `from` for the next page. Absent on the last page. */
   readonly next?: string;

@@ -1,9 +1,8 @@
 import type { AccountData } from '../account-data/account-data.js';
-import { MatrixClientManagerError } from '../core/errors.js';
 import { readMemberProfile } from '../core/member-profile.js';
-import { decodeCursorText, encodeCursorText } from '../core/opaque-cursor.js';
+import { encodeCursorText } from '../core/opaque-cursor.js';
 import type { KnownRoom } from '../core/ports/known-room.js';
-import { isObject, needsDecryption } from '../core/raw-event.js';
+import { needsDecryption } from '../core/raw-event.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
 import { changesOf, toRoomMessage } from '../core/room-message.js';
 import type { EditsAndRedactions, RoomMessage } from '../core/room-message.js';
@@ -15,15 +14,19 @@ import type { Session } from '../http/session.js';
 import { eventTypeFilter } from '../messages/event-types.js';
 import { roomName } from '../rooms/room-name.js';
 import { requestRoomList } from '../sync/room-list-request.js';
+import type { ListedRoom } from '../sync/room-list-request.js';
 import { offersSlidingSync } from '../sync/sliding-sync.js';
 import type { SyncContext, SyncSettings } from '../sync/sync-context.js';
 import type { ListRoomsOptions, RoomSummary, RoomSummaryPage } from './room-list-options.js';
+import { BEGINNING, byActivity, placeAfter, readPlace, sortedPage } from './room-pages.js';
+import type { Page, Place } from './room-pages.js';
 import type { UnreadReader } from './unread-totals.js';
 import type { CallerSession } from './user-calls.js';
 import type { UserSession } from './user-session.js';
 
 /** A room, what its newest events, oldest first, show, and its unread count, if that is known. */
 interface Candidate {
+  readonly roomId: string;
   readonly room: KnownRoom;
   readonly newest: readonly RawEvent[];
   readonly changes: EditsAndRedactions;
@@ -34,16 +37,12 @@ interface Candidate {
   readonly unread: UnreadCount | undefined;
 }
 
-/** The last room of a page: its place in the list, and what it is ordered by. */
-interface Place {
-  readonly index: number;
-  readonly at: number;
-  /** Ids of the last rooms that were listed. */
-  readonly recent: readonly string[];
-}
-
 /** The places that a window of the homeserver's list overlaps with the page before, in case a listed room has left it. */
 const OVERLAP = 5;
+/** The most rooms that a window grows to while it has none to list. */
+const MAX_WINDOW = 200;
+/** How many windows a page looks through for a room to list. */
+const MAX_WINDOWS = 10;
 const DEFAULT_LIMIT = 50;
 /** Among how many of a room's newest events the last message is looked for. */
 const NEWEST_EVENTS = 20;
@@ -73,7 +72,7 @@ export class RoomList {
   ): Promise<RoomSummaryPage> {
     const { session, userSession } = caller;
     const scope = `rooms\0${session.userId}\0${membership}`;
-    const after = from === undefined ? undefined : readPlace(scope, from, session.userId);
+    const before = from === undefined ? BEGINNING : readPlace(scope, from, session.userId);
     const known = userSession && this.#fromClient(userSession, membership);
     const context = this.#syncContext(session, signal);
     const needsCounts = membership === 'join' && (known !== undefined || (await offersSlidingSync(context)));
@@ -81,17 +80,14 @@ export class RoomList {
     const direct = known
       ? userSession.engine.accountData('m.direct')
       : this.#options.accountData.getIfPresent(session, { type: 'm.direct' }, signal);
-    const page = known ? sortedPage(known, limit, after) : this.#fromHomeserver(context, membership, limit, after);
-    const [{ rooms, index, hasMore }, unread, directRooms] = await Promise.all([page, counts, direct]);
+    const page = known ? sortedPage(known, limit, before) : this.#fromHomeserver(context, membership, limit, before);
+    const [{ rooms, place, hasMore }, unread, directRooms] = await Promise.all([page, counts, direct]);
     const directIds = idsOf(directRooms);
     const summaries = rooms.map((candidate) => {
       return this.#summary(caller, candidate, directIds, unread.get(candidate.room.roomId));
     });
     const listed = (await Promise.all(summaries)).toSorted(byActivity);
-    const last = rooms.at(-1);
-    const recent = [...(after?.recent ?? []), ...rooms.map(({ room }) => room.roomId)].slice(-OVERLAP);
-    const place: Place | undefined = last && { index, at: last.lastActivityAt, recent };
-    return { rooms: listed, ...(hasMore && place && { next: encodeCursorText(scope, place) }) };
+    return { rooms: listed, ...(hasMore && { next: encodeCursorText(scope, place) }) };
   }
 
   /** The rooms in the client's memory; undefined if it lacks some, or the newest events of some, as after a restart. */
@@ -116,7 +112,7 @@ export class RoomList {
     const changes = changesOf(newest);
     const lastMessage = newest.findLast((event) => this.#isMessage(event, changes));
     const { origin_server_ts: lastActivityAt = 0 } = lastMessage ?? newest.at(-1) ?? {};
-    return { room, newest, changes, lastMessage, lastActivityAt, unread };
+    return { roomId: room.roomId, room, newest, changes, lastMessage, lastActivityAt, unread };
   }
 
   #syncContext(session: Session, signal: AbortSignal): SyncContext {
@@ -136,28 +132,43 @@ export class RoomList {
     context: SyncContext,
     membership: KnownRoom['membership'],
     limit: number,
-    after: Place | undefined,
-  ): Promise<Page> {
-    const { encryptedRooms } = this.#options;
-    const first = Math.max(0, (after?.index ?? 0) - OVERLAP);
-    const last = (after?.index ?? 0) + limit - 1;
-    const answer = await requestRoomList(context, { first, last, isMember: membership === 'join' });
-    const candidates = answer.rooms
-      .filter((room) => room.membership === membership)
-      .map((room) => this.#candidate(room, room.timeline, room.unread));
-    for (const { room } of candidates) {
-      const content = room.state('m.room.encryption');
-      if (content && membership === 'join') encryptedRooms.note([[room.roomId, content]]);
+    before: Place,
+  ): Promise<Page<Candidate>> {
+    const listed = new Set(before.recent);
+    let { index, edges } = before;
+    for (let [windows, size, repeats] = [1, limit, 0]; ; windows++) {
+      const first = Math.max(0, index - OVERLAP);
+      const last = index + size - 1;
+      const answer = await requestRoomList(context, { first, last, isMember: membership === 'join' });
+      const candidates = this.#candidates(answer.rooms, membership);
+      if (!answer.window) return sortedPage(candidates, limit, before);
+      const { roomIds, hasMore } = answer.window;
+      // A homeserver that ignores the indexes answers with the same window for ever.
+      const isRepeated = roomIds[0] === edges?.[0] && roomIds.at(-1) === edges?.[1];
+      repeats = isRepeated ? repeats + 1 : 0;
+      const fresh = isRepeated ? [] : candidates.filter(({ roomId }) => !listed.has(roomId));
+      const rooms = fresh.slice(0, limit);
+      const isCut = fresh.length > rooms.length;
+      const length = isCut ? roomIds.indexOf(rooms.at(-1)?.roomId ?? '') + 1 : roomIds.length;
+      index = first + length;
+      edges = [roomIds[0] ?? '', roomIds[length - 1] ?? ''];
+      const isLast = repeats > 1 || !(hasMore || isCut);
+      // Rooms that the user was removed from are in the window, and are not listed. There may be many of them.
+      if (rooms.length > 0 || isLast || windows === MAX_WINDOWS) {
+        return { rooms, place: placeAfter(rooms, before, index, edges), hasMore: !isLast };
+      }
+      size = Math.min(size * 2, Math.max(size, MAX_WINDOW));
     }
-    if (answer.hasMore === undefined) return sortedPage(candidates, limit, after);
-    const listed = new Set(after?.recent);
-    const fresh = candidates.filter(({ room }) => !listed.has(room.roomId));
-    const isCut = fresh.length > limit;
-    return {
-      rooms: fresh.slice(0, limit),
-      index: last + 1 - Math.max(0, fresh.length - limit),
-      hasMore: answer.hasMore || isCut,
-    };
+  }
+
+  #candidates(rooms: readonly ListedRoom[], membership: KnownRoom['membership']): Candidate[] {
+    const { encryptedRooms } = this.#options;
+    const wanted = rooms.filter((room) => room.membership === membership);
+    for (const room of membership === 'join' ? wanted : []) {
+      const content = room.state('m.room.encryption');
+      if (content) encryptedRooms.note([[room.roomId, content]]);
+    }
+    return wanted.map((room) => this.#candidate(room, room.timeline, room.unread));
   }
 
   async #summary(
@@ -201,51 +212,6 @@ export class RoomList {
     }
     return lastMessage && toRoomMessage(roomId, lastMessage, changes, (userId) => profileOf(room, userId));
   }
-}
-
-interface Page {
-  readonly rooms: readonly Candidate[];
-  /** The index of the first room after the page. */
-  readonly index: number;
-  readonly hasMore: boolean;
-}
-
-/** The page after `after` of all rooms. */
-function sortedPage(candidates: readonly Candidate[], limit: number, after: Place | undefined): Page {
-  const last = after?.recent.at(-1) ?? '';
-  const sorted = candidates
-    .map((candidate) => ({
-      candidate,
-      lastActivityAt: candidate.lastActivityAt,
-      roomId: candidate.room.roomId,
-    }))
-    .toSorted(byActivity);
-  const rest = after
-    ? sorted.filter((room) => byActivity({ lastActivityAt: after.at, roomId: last }, room) < 0)
-    : sorted;
-  const rooms = rest.slice(0, limit).map(({ candidate }) => candidate);
-  return { rooms, index: sorted.length - rest.length + rooms.length, hasMore: rest.length > limit };
-}
-
-type Ordered = Pick<RoomSummary, 'lastActivityAt' | 'roomId'>;
-
-function byActivity(a: Ordered, b: Ordered): number {
-  const newer = (b.lastActivityAt ?? 0) - (a.lastActivityAt ?? 0);
-  return newer === 0 ? (a.roomId < b.roomId ? -1 : Number(a.roomId > b.roomId)) : newer;
-}
-
-function readPlace(scope: string, from: string, userId: string): Place {
-  const place = decodeCursorText(scope, from);
-  if (
-    isObject(place) &&
-    typeof place.index === 'number' &&
-    typeof place.at === 'number' &&
-    Array.isArray(place.recent)
-  ) {
-    return place as unknown as Place;
-  }
-  const message = `expected \`from\` to be the unchanged \`next\` of an earlier page of these rooms of ${userId}. Start again without \`from\``;
-  throw new MatrixClientManagerError('INVALID_CURSOR', message, { userId });
 }
 
 /** The ids of the rooms in the content of `m.direct`. */
