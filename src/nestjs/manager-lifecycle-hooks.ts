@@ -1,4 +1,4 @@
-import type { OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
+import type { OnApplicationShutdown, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import type { ClientCallback } from '../callbacks/callback.js';
 import { invalidOptions } from '../core/errors.js';
@@ -10,7 +10,7 @@ type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 type Methods = Readonly<Record<string, unknown>>;
 
 /** Connects a manager with the life of the application. */
-export class ManagerLifecycleHooks implements OnModuleInit, OnApplicationShutdown {
+export class ManagerLifecycleHooks implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
   readonly #manager: MatrixClientManager;
   readonly #name: string | undefined;
   readonly #discovery: DiscoveryService;
@@ -42,6 +42,15 @@ export class ManagerLifecycleHooks implements OnModuleInit, OnApplicationShutdow
     }
   }
 
+  /**
+   * Ends handlers and streams of events. Nest calls this before it waits for open responses, which a stream would make it do
+   * for ever, and before the application's later hooks close what handlers use.
+   */
+  async onModuleDestroy(): Promise<void> {
+    await this.#manager.shutdown().catch(() => {}); // a failure must not prevent the later hooks
+  }
+
+  /** Reports a failure of the shutdown. */
   async onApplicationShutdown(): Promise<void> {
     await this.#manager.shutdown();
   }

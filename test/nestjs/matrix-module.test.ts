@@ -1,10 +1,11 @@
-import { Controller, Get, Inject, Injectable, Module, Scope } from '@nestjs/common';
-import type { INestApplication, LoggerService, OnModuleInit } from '@nestjs/common';
+import { Controller, Get, Inject, Injectable, Module, Param, Res, Scope } from '@nestjs/common';
+import type { BeforeApplicationShutdown, INestApplication, LoggerService, OnModuleInit } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
 import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus';
 import { Test } from '@nestjs/testing';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ServerResponse } from 'node:http';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { MatrixClientManager, MatrixClientManagerError, memoryStorage } from '../../src/index.js';
 import type { ClientEvent, ErrorCode, MatrixClientManagerOptions, Storage } from '../../src/index.js';
 import {
@@ -17,6 +18,8 @@ import {
   OnMatrixEvent,
 } from '../../src/nestjs/index.js';
 import type { MatrixOptionsFactory } from '../../src/nestjs/index.js';
+import type { ManagerLifecycleHooks } from '../../src/nestjs/manager-lifecycle-hooks.js';
+import { pipeToSse } from '../../src/sse/index.js';
 import { FakeHomeserver } from '../../src/testing/index.js';
 
 let homeserver: FakeHomeserver;
@@ -156,6 +159,49 @@ describe('the manager', () => {
       expect(() => MatrixModule.forRootAsync(given)).toThrow(expect.objectContaining({ code: 'INVALID_OPTIONS' }));
     },
   );
+});
+
+describe('the shutdown of the application', () => {
+  test('ends open streams of events, which would keep it waiting for ever', async () => {
+    @Controller()
+    class Events {
+      constructor(@InjectMatrix() readonly manager: MatrixClientManager) {}
+
+      @Get('/events/:userId')
+      async events(@Param('userId') userId: string, @Res() response: ServerResponse): Promise<void> {
+        await pipeToSse(await this.manager.connect({ userId }), response);
+      }
+    }
+    const app = await start({ imports: [MatrixModule.forRoot(options())], controllers: [Events] });
+    await app.listen(0, '127.0.0.1');
+    const { userId } = await newChat(app.get(MatrixClientManager));
+    const response = await fetch(`${await app.getUrl()}/events/${encodeURIComponent(userId)}`);
+    const [text] = await Promise.all([response.text(), app.close()]);
+    expect(text).toContain('retry: 3000');
+  });
+
+  test('ends handlers before the hooks that close what they use', async () => {
+    let status: Promise<unknown> | undefined;
+    @Injectable()
+    class Database implements BeforeApplicationShutdown {
+      constructor(@InjectMatrix() readonly manager: MatrixClientManager) {}
+
+      beforeApplicationShutdown(): void {
+        status = this.manager.checkHealth().catch(({ code }: MatrixClientManagerError) => code);
+      }
+    }
+    const app = await start({ imports: [MatrixModule.forRoot(options())], providers: [Database] });
+    await app.close();
+    expect(await status).toBe('MANAGER_CLOSED');
+  });
+
+  test('reports a failure of the manager in the last hook, so that no hook is left out', async () => {
+    vi.spyOn(storage, 'close').mockRejectedValue(new Error('the storage fails to close'));
+    const app = await start({ imports: [MatrixModule.forRoot(options())] });
+    const hooks = app.get<ManagerLifecycleHooks>('ManagerLifecycleHooks:');
+    await expect(hooks.onModuleDestroy()).resolves.toBeUndefined();
+    await expect(hooks.onApplicationShutdown()).rejects.toThrow('the storage fails to close');
+  });
 });
 
 describe('@OnMatrixEvent()', () => {

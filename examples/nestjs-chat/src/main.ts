@@ -5,6 +5,6 @@ import { AppModule } from './app.module.js';
 import { config } from './config.js';
 
 const app = await NestFactory.create(AppModule, { logger: ['log', 'warn', 'error', 'fatal'] });
-app.enableShutdownHooks(); // SIGTERM: the HTTP server first, then the managers
+app.enableShutdownHooks(); // SIGTERM: the managers first, then the HTTP server
 await app.listen(config.port);
 new Logger('Main').log(`Listening on ${await app.getUrl()}`);
