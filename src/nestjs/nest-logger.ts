@@ -18,8 +18,26 @@ export function nestLogger(logger: LoggerService = new NestLogger('MatrixClientM
 }
 
 function textOf(context: object, message: string): string {
-  const json = JSON.stringify(context, (_key, value: unknown) => (isError(value) ? describeError(value) : value));
+  const json = jsonOf(context);
   return json === '{}' ? message : `${message} ${json}`;
+}
+
+/** What an application has thrown may be anything: if it is no JSON, it is named only. */
+function jsonOf(context: object): string {
+  try {
+    return JSON.stringify(context, readable);
+  } catch {
+    return JSON.stringify(context, (key, value: unknown) =>
+      key !== '' && (typeof value === 'object' || typeof value === 'bigint') ? `[${typeof value}]` : value,
+    );
+  }
+}
+
+/** A replacer of `JSON.stringify()`. `value` is what `toJSON()` of an error has returned, which may name secrets. */
+function readable(this: Record<string, unknown>, key: string, value: unknown): unknown {
+  const original = this[key];
+  if (isError(original)) return describeError(original);
+  return typeof value === 'bigint' ? String(value) : value;
 }
 
 /** Without its `cause`, which may be an error of the application with a secret. */
