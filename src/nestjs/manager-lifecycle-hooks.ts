@@ -9,6 +9,11 @@ import { matrixEventsOf } from './on-matrix-event.js';
 type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 type Methods = Readonly<Record<string, unknown>>;
 
+/** The token of the hooks of a manager. */
+export function hooksToken(name: string | undefined): string {
+  return `ManagerLifecycleHooks:${name ?? ''}`;
+}
+
 /** Connects a manager with the life of the application. */
 export class ManagerLifecycleHooks implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
   readonly #manager: MatrixClientManager;
@@ -31,6 +36,10 @@ export class ManagerLifecycleHooks implements OnModuleInit, OnModuleDestroy, OnA
   /** Registers the methods with `@OnMatrixEvent()`. Nest calls this before the hooks of the modules that use this one. */
   onModuleInit(): void {
     const providers = this.#discovery.getProviders();
+    if (providers.filter(({ token }) => token === hooksToken(this.#name)).length > 1) {
+      const which = this.#name === undefined ? 'without a name' : `with the name ${JSON.stringify(this.#name)}`;
+      throw invalidOptions(`two MatrixModules ${which}: give each manager a \`name\` of its own`);
+    }
     const tokens = new Set(providers.map(({ token }) => token));
     const seen = new Set<unknown>(); // `useExisting` lists an instance twice
     for (const wrapper of [...providers, ...this.#discovery.getControllers()]) {
@@ -62,9 +71,9 @@ export class ManagerLifecycleHooks implements OnModuleInit, OnModuleDestroy, OnA
         throw invalidOptions(`${where} names the manager ${JSON.stringify(name)}, and no MatrixModule provides it`);
       }
       if (name !== this.#name) continue;
-      if (!wrapper.isDependencyTreeStatic()) {
+      if (wrapper.isTransient || !wrapper.isDependencyTreeStatic()) {
         throw invalidOptions(
-          `${where} needs a provider that exists once, and ${wrapper.name} is made for each request`,
+          `${where} needs a provider that exists once, and ${wrapper.name} is made for each ${wrapper.isTransient ? 'injection' : 'request'}`,
         );
       }
       const instance = wrapper.instance as Methods;

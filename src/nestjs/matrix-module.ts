@@ -5,7 +5,7 @@ import { invalidOptions } from '../core/errors.js';
 import { MatrixClientManager } from '../manager/matrix-client-manager.js';
 import type { MatrixClientManagerOptions } from '../manager/options.js';
 import { getMatrixToken } from './inject-matrix.js';
-import { ManagerLifecycleHooks } from './manager-lifecycle-hooks.js';
+import { hooksToken, ManagerLifecycleHooks } from './manager-lifecycle-hooks.js';
 import { MatrixHealthIndicator } from './matrix-health-indicator.js';
 import type { MatrixModuleAsyncOptions, MatrixModuleOptions, MatrixOptionsFactory } from './matrix-module-options.js';
 import { nestLogger } from './nest-logger.js';
@@ -46,13 +46,14 @@ function moduleOf(
   const manager: Provider = {
     provide: token,
     useFactory: (given: MatrixClientManagerOptions) => {
-      const logger = nestLogger(new Logger(['MatrixClientManager', name].filter(Boolean).join(':')));
-      return new MatrixClientManager({ logger, ...given });
+      const context = ['MatrixClientManager', name].filter(Boolean).join(':');
+      const { logger = nestLogger(new Logger(context)), ...others } = { ...given };
+      return new MatrixClientManager({ ...others, logger });
     },
     inject: [optionsToken(name)],
   };
   const hooks: Provider = {
-    provide: `ManagerLifecycleHooks:${name ?? ''}`,
+    provide: hooksToken(name),
     useFactory: (made: MatrixClientManager, discovery: DiscoveryService, scanner: MetadataScanner) =>
       new ManagerLifecycleHooks(made, name, discovery, scanner),
     inject: [token, DiscoveryService, MetadataScanner],

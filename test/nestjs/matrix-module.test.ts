@@ -1,5 +1,11 @@
 import { Controller, Get, Inject, Injectable, Module, Param, Res, Scope } from '@nestjs/common';
-import type { BeforeApplicationShutdown, INestApplication, LoggerService, OnModuleInit } from '@nestjs/common';
+import type {
+  BeforeApplicationShutdown,
+  DynamicModule,
+  INestApplication,
+  LoggerService,
+  OnModuleInit,
+} from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
 import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus';
@@ -153,6 +159,13 @@ describe('the manager', () => {
     await expect(start({ imports: [ChatModule], providers: [Chat] })).rejects.toThrow(/dependencies/);
   });
 
+  test.each([undefined, 'a'])('is refused if another one has its name: %s', async (name) => {
+    const imports = [MatrixModule.forRoot({ name, ...options() }), MatrixModule.forRoot({ name, ...options() })];
+    await expect(start({ imports })).rejects.toMatchObject({ code: 'INVALID_OPTIONS' });
+    const [twice] = imports as [DynamicModule, DynamicModule];
+    await expect(start({ imports: [twice, twice] })).resolves.toBeDefined();
+  });
+
   test.each([[{}], [{ useFactory: options, useClass: Config }]])(
     'needs exactly one source of options: %o',
     (given: object) => {
@@ -277,6 +290,14 @@ describe('@OnMatrixEvent()', () => {
     const matrix = MatrixModule.forRoot(options());
     await expect(start({ imports: [matrix], providers: [PerRequest] })).rejects.toThrow(
       /@OnMatrixEvent\(\) of PerRequest.onEvent needs a provider that exists once/,
+    );
+    @Injectable({ scope: Scope.TRANSIENT })
+    class PerInjection {
+      @OnMatrixEvent()
+      onEvent(): void {}
+    }
+    await expect(start({ imports: [matrix], providers: [PerInjection] })).rejects.toThrow(
+      /PerInjection is made for each injection/,
     );
     @Injectable()
     class Elsewhere {
@@ -422,7 +443,9 @@ test('log entries name the manager, if it has a name', async () => {
   const collect = (...args: unknown[]): void => void contexts.add(args.at(-1));
   const matrix = [
     MatrixModule.forRoot({ name: 'a', ...options() }),
-    MatrixModule.forRoot({ ...options(), storage: memoryStorage() }),
+    MatrixModule.forRootAsync({
+      useFactory: () => ({ ...options(), storage: memoryStorage(), logger: undefined }) as never,
+    }),
   ];
   const app = await start({ imports: matrix });
   app.useLogger({ log: collect, warn: collect, error: collect, debug: collect });
@@ -452,5 +475,24 @@ test('the logger adapter writes text, and no cause of an error', () => {
     ['log', 'b {"userId":"@a:hs"}'],
     ['warn', 'c {"err":"NETWORK: refused"}'],
     ['error', 'e {"err":"TypeError: d"}', err.stack],
+  ]);
+});
+
+test('the logger adapter writes what an application throws, whatever it is, without secrets', () => {
+  const written: string[] = [];
+  const write = (text: string): void => void written.push(text);
+  const logger = nestLogger({ log: write, warn: write, error: write });
+  class RequestError extends Error {
+    toJSON(): object {
+      return { headers: { authorization: 'secret' } };
+    }
+  }
+  const circular: Record<string, unknown> = {};
+  circular['self'] = circular;
+  for (const err of [new RequestError('refused'), circular, { count: 1n }]) logger.error({ userId: '@a:hs', err }, 'a');
+  expect(written).toEqual([
+    'a {"userId":"@a:hs","err":"Error: refused"}',
+    'a {"userId":"@a:hs","err":"[object]"}',
+    'a {"userId":"@a:hs","err":{"count":"1"}}',
   ]);
 });
