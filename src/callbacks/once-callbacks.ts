@@ -3,21 +3,19 @@ import { onAbort } from '../core/abort.js';
 import { queueKey } from '../core/client-event.js';
 import type { ClientEvent } from '../core/client-event.js';
 import type { Claim } from '../core/ports/claim.js';
-import type { CallbackAttempts } from './callback-attempts.js';
+import type { CallbackAttempts, Outcome } from './callback-attempts.js';
 import type { CallbackFilter, ClientCallback } from './callback.js';
 import { deduplicationId } from './handled-events.js';
 import type { OnceLog } from './once-log.js';
-import { Subscription } from './subscription.js';
+import { OnceProgress } from './once-progress.js';
+import type { EventProgress } from './once-progress.js';
+import { OnceSubscription } from './once-subscription.js';
 
-/** A callback with `once`: it gets the events of all users, each event once. */
-class OnceSubscription extends Subscription {
-  /** The key of its filters, which are all alike. */
-  readonly group: string;
-
-  constructor(callback: ClientCallback, group: string) {
-    super(callback);
-    this.group = group;
-  }
+/** A copy of an event for one group of its callback. */
+interface GroupCopy {
+  readonly progress: EventProgress;
+  /** Whether the event is stored as handled by the group. */
+  readonly wasHandled: () => Promise<boolean>;
 }
 
 /**
@@ -27,15 +25,15 @@ class OnceSubscription extends Subscription {
  * before that, so a crash loses nothing.
  *
  * Functions have no names that survive a restart. What was handled is therefore stored for a group: all callbacks with
- * the same options. An event is stored when every callback of the group has finished it.
+ * the same options. An event is stored when every callback of the group that was given a copy has finished it.
  */
 export class OnceCallbacks {
   readonly #attempts: CallbackAttempts;
   readonly #log: OnceLog;
-  /** Registered callbacks by group. */
-  readonly #groups = new Map<string, Map<ClientCallback, OnceSubscription>>();
+  readonly #registered = new Set<OnceSubscription>();
   /** Removed callbacks, too: a callback that is added again gets back its queues and finished events. */
-  readonly #everRegistered = new WeakMap<ClientCallback, Map<string, OnceSubscription>>();
+  readonly #everRegistered = new WeakMap<ClientCallback, OnceSubscription>();
+  readonly #progress = new OnceProgress();
 
   constructor(attempts: CallbackAttempts, log: OnceLog) {
     this.#attempts = attempts;
@@ -44,18 +42,13 @@ export class OnceCallbacks {
 
   /** Returns a function that undoes this call. */
   add(callback: ClientCallback, filter: CallbackFilter): () => boolean {
-    const { key: group = '' } = filter;
-    const known = this.#everRegistered.get(callback) ?? new Map<string, OnceSubscription>();
-    const subscription = known.get(group) ?? new OnceSubscription(callback, group);
-    this.#everRegistered.set(callback, known.set(group, subscription));
-    const registered = this.#groups.get(group) ?? new Map<ClientCallback, OnceSubscription>();
-    this.#groups.set(group, registered.set(callback, subscription));
+    const subscription = this.#everRegistered.get(callback) ?? new OnceSubscription(callback);
+    this.#everRegistered.set(callback, subscription);
+    this.#registered.add(subscription);
     subscription.filters.add(filter);
     return () => {
       if (!subscription.filters.delete(filter)) return false;
-      if (subscription.filters.size > 0) return true;
-      registered.delete(callback);
-      if (registered.size === 0 && this.#groups.get(group) === registered) this.#groups.delete(group);
+      if (subscription.filters.size === 0) this.#registered.delete(subscription);
       return true;
     };
   }
@@ -72,18 +65,19 @@ export class OnceCallbacks {
 
   /** The callbacks whose filters match the event, whether or not they have had it. */
   wanting(event: ClientEvent): OnceSubscription[] {
-    return [...this.#subscriptions()].filter((subscription) => subscription.wants(event));
+    return [...this.#registered].filter((subscription) => subscription.wants(event));
   }
 
   /** How many calls still run although the manager no longer waits for them. */
   get overdue(): number {
-    return [...this.#subscriptions()].reduce((sum, { overdueCalls }) => sum + overdueCalls, 0);
+    return [...this.#registered].reduce((sum, { overdueCalls }) => sum + overdueCalls, 0);
   }
 
   /** Removes every callback. */
   clear(): void {
-    for (const { filters } of this.#subscriptions()) filters.clear();
-    this.#groups.clear();
+    for (const { filters } of this.#registered) filters.clear();
+    this.#registered.clear();
+    this.#progress.clear(); // calls that the shutdown ends do not count as those of removed callbacks
   }
 
   /**
@@ -91,60 +85,94 @@ export class OnceCallbacks {
    * `signal` fired before, or if the event has to be delivered again.
    */
   deliver(subscription: OnceSubscription, event: ClientEvent, signal: AbortSignal, claim?: Claim): Promise<boolean> {
-    const unreadable = isUnreadable(event);
-    const key = onceKey(subscription.group, event, unreadable);
-    // The copy of a user who can read an event is delivered even after that of a user who cannot, and not vice versa.
-    const keys = unreadable ? [key, onceKey(subscription.group, event, false)] : [key];
-    const wasHandled = this.#log.lookUp(keys, signal);
+    const copies = this.#copiesFor(subscription, event, signal);
     return new Promise((resolve, reject) => {
       // A stopped client must not wait for the call that another user's event has begun.
       const stopListening = onAbort(signal, () => resolve(false));
       const task = async (): Promise<boolean> => {
         stopListening();
-        if (signal.aborted) return false;
-        if (keys.some((each) => subscription.finishedIds.has(each)) || (await wasHandled())) return true;
-        return this.#call(subscription, key, event, signal, claim);
+        return this.#handle(subscription, copies, event, signal, claim);
       };
       subscription.roomQueues.run(queueKey(event), task).then(resolve, reject);
     });
   }
 
-  async #call(
+  /** Must be called for all callbacks that want the event before the first of them is called. */
+  #copiesFor(subscription: OnceSubscription, event: ClientEvent, signal: AbortSignal): GroupCopy[] {
+    const isFinished = hasFinished(subscription, event);
+    return subscription.groupsFor(event).map((group) => {
+      const keys = variantsOf(event).map((unreadable) => onceKey(group, event, unreadable));
+      const progress = this.#progress.begin(keys[0] as string, subscription, isFinished);
+      return { progress, wasHandled: this.#log.lookUp(keys, signal) };
+    });
+  }
+
+  async #handle(
     subscription: OnceSubscription,
-    key: string,
+    copies: readonly GroupCopy[],
     event: ClientEvent,
     signal: AbortSignal,
     claim: Claim | undefined,
   ): Promise<boolean> {
-    const outcome = await this.#attempts.run(subscription, event, signal, claim);
-    if (outcome === 'stopped') return false;
-    if (outcome !== 'unwanted') subscription.finishedIds.add(key);
-    // The room's next event waits for the storage, so that a crash repeats at most one event per room.
-    await this.#storeIfFinished(subscription.group, key);
-    return true;
+    let outcome: Outcome = 'stopped';
+    const open: EventProgress[] = [];
+    try {
+      for (const { progress, wasHandled } of copies) {
+        if (signal.aborted || !(await wasHandled())) open.push(progress);
+        else this.#progress.end(progress);
+      }
+      if (open.length === 0) return true;
+      const isFinished = !signal.aborted && hasFinished(subscription, event);
+      outcome = isFinished ? 'succeeded' : await this.#attempts.run(subscription, event, signal, claim);
+    } finally {
+      // The room's next event waits for the storage, so that a crash repeats at most one event per room.
+      await this.#store(subscription, open, event, outcome);
+    }
+    return outcome !== 'stopped';
   }
 
-  /** Stores that the event was handled, if all callbacks of the group have finished it. */
-  #storeIfFinished(group: string, key: string): Promise<void> | undefined {
-    const subscriptions = [...(this.#groups.get(group)?.values() ?? [])];
-    if (subscriptions.length === 0 || !subscriptions.every(({ finishedIds }) => finishedIds.has(key))) return undefined;
-    for (const { finishedIds } of subscriptions) finishedIds.delete(key);
-    return this.#log.add(key);
+  /** Stores that the event was handled, for each group whose callbacks have all finished it. */
+  async #store(
+    subscription: OnceSubscription,
+    open: readonly EventProgress[],
+    event: ClientEvent,
+    outcome: Outcome,
+  ): Promise<void> {
+    const isFinished = outcome === 'succeeded' || outcome === 'failed';
+    if (isFinished) subscription.finishedIds.add(idOf(event, isUnreadable(event)));
+    const handled = open.filter((progress) => {
+      if (isFinished) return this.#progress.finish(progress, subscription);
+      return this.#progress.giveUp(progress, subscription, outcome === 'stopped');
+    });
+    await Promise.all(handled.map(({ key }) => this.#log.add(key)));
   }
 
   #hasFilter(matches: (filter: CallbackFilter) => boolean): boolean {
-    for (const { filters } of this.#subscriptions()) for (const filter of filters) if (matches(filter)) return true;
+    for (const { filters } of this.#registered) for (const filter of filters) if (matches(filter)) return true;
     return false;
-  }
-
-  *#subscriptions(): Iterable<OnceSubscription> {
-    for (const registered of this.#groups.values()) yield* registered.values();
   }
 }
 
 /** Whether the user's client could not decrypt the event. */
 function isUnreadable(event: ClientEvent): boolean {
   return 'encrypted' in event && event.encrypted && event.decryption?.state !== 'decrypted';
+}
+
+/**
+ * Whether the copy is unreadable; and for an unreadable one, the readable variant, after which it is not delivered. A
+ * readable copy is delivered even after an unreadable one.
+ */
+function variantsOf(event: ClientEvent): boolean[] {
+  return isUnreadable(event) ? [true, false] : [false];
+}
+
+function hasFinished({ finishedIds }: OnceSubscription, event: ClientEvent): boolean {
+  return variantsOf(event).some((unreadable) => finishedIds.has(idOf(event, unreadable)));
+}
+
+/** The id of the event among those that a callback has finished, for whatever group. */
+function idOf(event: ClientEvent, unreadable: boolean): string {
+  return JSON.stringify([event.roomId, deduplicationId(event), unreadable]);
 }
 
 /** A hash, so that the storage gets no ids. */
