@@ -14,6 +14,11 @@ export function assertUserId(userId: unknown): asserts userId is string {
   }
 }
 
+/** Whether a value is a user id as {@link assertUserId} takes it. */
+export function isUserId(value: unknown): value is string {
+  return userIdProblem(value) === undefined;
+}
+
 function userIdProblem(userId: unknown): string | undefined {
   if (typeof userId !== 'string') return `got ${userId === null ? 'null' : typeof userId}`;
   if (!userId.startsWith('@')) return `${quote(userId)} does not start with "@"`;

@@ -1,10 +1,11 @@
+import { isUserId } from './ids.js';
 import { isObject, needsDecryption } from './raw-event.js';
 import type { EventContent, RawEvent } from './raw-event.js';
 import { withoutHtmlReplyFallback, withoutReplyFallback } from './reply-fallback.js';
 
 /** The users whom a message mentions. */
 export interface MessageMentions {
-  /** Full user ids. */
+  /** Full user ids, each once. */
   readonly userIds: readonly string[];
   /** Whether all members of the room are mentioned. */
   readonly room: boolean;
@@ -58,10 +59,14 @@ export function editTarget(event: RawEvent): string | undefined {
   const { 'm.relates_to': relation, 'm.new_content': newContent } = event.content;
   if (!isObject(relation) || relation.rel_type !== 'm.replace') return undefined;
   if (!isObject(newContent) && !needsDecryption(event)) return undefined;
-  return typeof relation.event_id === 'string' ? relation.event_id : undefined;
+  return idIn(relation);
 }
 
-function readText(content: EventContent, hasFallback: boolean): MessageFields {
+/**
+ * Reads what a content says, without its relations.
+ * @param hasFallback - whether the text may begin with the quotation that older clients add to replies
+ */
+export function readText(content: EventContent, hasFallback: boolean): MessageFields {
   const { body, msgtype, format, formatted_body: formatted, 'm.mentions': mentions } = content;
   const html = format === 'org.matrix.custom.html' && typeof formatted === 'string' ? formatted : undefined;
   return {
@@ -74,7 +79,7 @@ function readText(content: EventContent, hasFallback: boolean): MessageFields {
 
 function readMentions({ user_ids: userIds, room }: EventContent): MessageMentions {
   const ids: readonly unknown[] = Array.isArray(userIds) ? userIds : [];
-  return { userIds: ids.filter((id) => typeof id === 'string'), room: room === true };
+  return { userIds: [...new Set(ids.filter(isUserId))], room: room === true };
 }
 
 interface Relation {
@@ -87,10 +92,14 @@ interface Relation {
 /** @see https://spec.matrix.org/v1.16/client-server-api/#threading */
 function readRelation({ 'm.relates_to': relation }: EventContent): Relation {
   if (!isObject(relation)) return { replyTo: undefined, threadId: undefined, hasFallback: false };
-  const { rel_type: type, event_id: eventId, is_falling_back: isFallingBack, 'm.in_reply_to': inReplyTo } = relation;
-  const repliedTo = isObject(inReplyTo) && typeof inReplyTo.event_id === 'string' ? inReplyTo.event_id : undefined;
-  const threadId = type === 'm.thread' && typeof eventId === 'string' ? eventId : undefined;
+  const { rel_type: type, is_falling_back: isFallingBack, 'm.in_reply_to': inReplyTo } = relation;
+  const repliedTo = isObject(inReplyTo) ? idIn(inReplyTo) : undefined;
+  const threadId = type === 'm.thread' ? idIn(relation) : undefined;
   // Clients without threads show a message of a thread as this reply; it is none.
   const isReply = threadId === undefined || isFallingBack !== true;
   return { replyTo: isReply ? repliedTo : undefined, threadId, hasFallback: repliedTo !== undefined };
+}
+
+function idIn({ event_id: id }: EventContent): string | undefined {
+  return typeof id === 'string' && id !== '' ? id : undefined;
 }

@@ -1,6 +1,3 @@
-const HTML_START = '<mx-reply>';
-const HTML_END = '</mx-reply>';
-
 /**
  * The text of a reply without the quotation that clients added to replies before version 1.13 of the specification:
  * `> <@user:example.org> ...`, further lines that begin with `>`, and an empty line. A quotation that names no user is
@@ -10,14 +7,20 @@ const HTML_END = '</mx-reply>';
 export function withoutReplyFallback(text: string): string {
   if (!/^> (?:\* )?<@/.test(text)) return text;
   const lines = text.split('\n');
-  const endIndex = lines.findIndex((line) => !line.startsWith('> ') && line !== '>');
+  const endIndex = lines.findIndex((line) => !/^>(?: |\r?$)/.test(line));
   if (endIndex < 0) return text;
-  return lines.slice(lines[endIndex] === '' ? endIndex + 1 : endIndex).join('\n');
+  return lines.slice(/^\r?$/.test(lines[endIndex] ?? '') ? endIndex + 1 : endIndex).join('\n');
 }
 
-/** The HTML of a reply without the quotation in `<mx-reply>`. */
+/** The HTML of a reply without the quotation in `<mx-reply>`, which may contain the quotation of another reply. */
 export function withoutHtmlReplyFallback(html: string): string {
-  if (!html.startsWith(HTML_START)) return html;
-  const end = html.indexOf(HTML_END);
-  return end < 0 ? html : html.slice(end + HTML_END.length);
+  if (!html.startsWith('<mx-reply>')) return html;
+  let depth = 0;
+  let end = 0;
+  for (const { 0: tag, 1: slash, index } of html.matchAll(/<(\/?)mx-reply>/g)) {
+    depth += slash === '' ? 1 : -1;
+    if (slash !== '') end = index + tag.length;
+    if (depth === 0) break;
+  }
+  return html.slice(end);
 }

@@ -1,5 +1,5 @@
 import type { MemberOf } from './member-profile.js';
-import { editTarget } from './message-fields.js';
+import { editTarget, readText } from './message-fields.js';
 import type { MessageFields } from './message-fields.js';
 import { isEncrypted, isObject, isRawEvent } from './raw-event.js';
 import type { EventContent, RawEvent } from './raw-event.js';
@@ -81,9 +81,12 @@ export function toRoomMessage(
   const edit = newestEdit(event, changes);
   if (!edit) return toTimelineEvent(roomId, event, memberOf);
   const relation = event.content['m.relates_to'];
-  const content = { ...edit.content['m.new_content'], ...(relation !== undefined && { 'm.relates_to': relation }) };
+  const { 'm.relates_to': _, 'm.new_content': __, ...newContent } = edit.content['m.new_content'];
+  const content = { ...newContent, ...(relation !== undefined && { 'm.relates_to': relation }) };
   const edited = { eventId: edit.event_id, timestamp: edit.origin_server_ts };
-  return { ...toTimelineEvent(roomId, { ...event, content }, memberOf), edited };
+  const message = toTimelineEvent(roomId, { ...event, content }, memberOf);
+  // Edits contain no quotation of the event that the message replies to.
+  return { ...message, ...(message.type === 'message' && readText(content, false)), edited };
 }
 
 type Edit = RawEvent & { readonly content: { readonly 'm.new_content': EventContent } };

@@ -87,8 +87,12 @@ function kindFields(raw: RawEvent): KindFields {
   };
 }
 
-/** The id of the event that a redaction redacts. */
+/**
+ * The id of the event that a redaction redacts. It is in the content since room version 11, before beside the content. The
+ * version is not known here and only one of the two was checked, so that two different ids count as none.
+ */
 export function redactedId({ content, redacts }: RawEvent): string | undefined {
-  const id: unknown = content.redacts ?? redacts;
-  return typeof id === 'string' ? id : undefined;
+  const ids: unknown[] = [content.redacts, redacts];
+  const [id, other] = ids.filter((one) => typeof one === 'string');
+  return other === undefined || other === id ? id : undefined;
 }

@@ -24,6 +24,7 @@ describe('the text of a message', () => {
     ['> <@b:x> said\n> more\n>\n> end\n\n> own\n\nhi', '> own\n\nhi'],
     ['> * <@b:x> waves\n\nhi', 'hi'],
     ['> <@b:x> said\nhi', 'hi'],
+    ['> <@b:x> said\r\n>\r\n\r\nhi\r\nthere', 'hi\r\nthere'],
     ['> own quotation\n\nhi', '> own quotation\n\nhi'],
     ['> <@b:x> nothing more', '> <@b:x> nothing more'],
     ['hi\n> <@b:x> said\n\nthere', 'hi\n> <@b:x> said\n\nthere'],
@@ -34,6 +35,9 @@ describe('the text of a message', () => {
 
   it.each([
     ['<mx-reply><blockquote>said</blockquote></mx-reply>hi', 'hi'],
+    ['<mx-reply>a <mx-reply>b</mx-reply> c</mx-reply>hi', 'hi'],
+    ['<mx-reply>a <mx-reply>b</mx-reply>hi', 'hi'],
+    ['<mx-reply>a</mx-reply>hi <mx-reply>b</mx-reply>', 'hi <mx-reply>b</mx-reply>'],
     ['<mx-reply>never closed', '<mx-reply>never closed'],
     ['hi<mx-reply>x</mx-reply>', 'hi<mx-reply>x</mx-reply>'],
   ])('as HTML has no quotation either: %j', (formatted, expected) => {
@@ -56,6 +60,8 @@ describe('what a message refers to', () => {
   it('says whom it mentions', () => {
     const mentions = (value: unknown) => read({ 'm.mentions': value }).mentions;
     expect(mentions({ user_ids: ['@b:x', 7], room: true })).toStrictEqual({ userIds: ['@b:x'], room: true });
+    const ids = ['@b:x', '<img>', '', '@b', '@c:x', '@b:x', `@${'a'.repeat(300)}:x`];
+    expect(mentions({ user_ids: ids })?.userIds).toEqual(['@b:x', '@c:x']);
     expect(mentions({ user_ids: 'all', room: 'yes' })).toStrictEqual({ userIds: [], room: false });
     expect([mentions(undefined), mentions(null), mentions([])]).toEqual([undefined, undefined, undefined]);
   });
@@ -85,6 +91,10 @@ it('a field of a wrong type is left out', () => {
     expect(read({ 'm.relates_to': relation, 'm.new_content': wrong })).toStrictEqual({});
     expect(read({ 'm.relates_to': { rel_type: 'm.replace', event_id: wrong } })).toStrictEqual({});
     expect(readMemberProfile({ displayname: wrong, avatar_url: wrong })).toStrictEqual({});
+  }
+  for (const relation of [{ rel_type: 'm.replace' }, { rel_type: 'm.thread' }, {}]) {
+    const empty = { ...relation, event_id: '', 'm.in_reply_to': { event_id: '' } };
+    expect(read({ 'm.relates_to': empty, 'm.new_content': {} })).toStrictEqual({});
   }
   const hostile = JSON.parse(
     '{"__proto__":{"body":"x","msgtype":"m.text"},"m.relates_to":{"__proto__":{"event_id":"$0"}}}',

@@ -108,6 +108,23 @@ describe('an edited message', () => {
     expect(shown(reply, edit('$2', 'new')).content).toEqual({ body: 'new', 'm.relates_to': relation });
   });
 
+  it('takes no relation and no other edit from the new content', () => {
+    const nested = { 'm.relates_to': { rel_type: 'm.thread', event_id: '$7' }, 'm.new_content': { body: 'nested' } };
+    const change = replacing('$1');
+    const content = { ...change, 'm.new_content': { ...change['m.new_content'], ...nested } };
+    const edited = shown(said, message('$2', content));
+    expect(edited).toMatchObject({ text: 'edited', content: { body: 'edited' } });
+    expect(edited).not.toHaveProperty('threadId');
+    expect(edited.content).toStrictEqual({ body: 'edited' });
+  });
+
+  it('has the text of the edit as callbacks have it, though it looks like the quotation of a reply', () => {
+    const body = '> <@b:x> she said\n\nI agree';
+    const reply = message('$1', { body, 'm.relates_to': { 'm.in_reply_to': { event_id: '$0' } } });
+    expect(shown(reply).text).toBe('I agree');
+    expect(shown(reply, edit('$2', body))).toMatchObject({ text: body, replyTo: '$0' });
+  });
+
   it('shows the edit that the homeserver bundles with it, unless it knows a newer one', () => {
     const bundled = message(
       '$1',
@@ -168,6 +185,14 @@ describe('a message that was taken back', () => {
     expect(shown({ ...said, unsigned: { redacted_because: redaction('$9', '$1') } }).redacted).toBeDefined();
     expect(shown(said, redaction('$9', 7)).redacted).toBeUndefined();
     expect(shown(said, message('$9', { redacts: '$1' })).redacted).toBeUndefined();
+  });
+
+  it('is not taken back by a redaction that names another event as well', () => {
+    const two = { ...redaction('$9', '$other'), redacts: '$1' };
+    expect(shown(said, two).redacted).toBeUndefined();
+    expect(shown(message('$other', { body: 'said' }), two).redacted).toBeUndefined();
+    expect(shown(said, { ...redaction('$9', 7), redacts: '$1' }).redacted).toBeDefined();
+    expect(shown(said, { ...redaction('$9', '$1'), redacts: '$1' }).redacted).toBeDefined();
   });
 
   it('of an invitation by a third party keeps its signed part only', () => {
