@@ -28,7 +28,7 @@ import type { PageCaller } from './page-request.js';
 
 export interface SearchMessagesOptions {
   readonly userId: string;
-  /** The words to search for. How they match is up to the homeserver: Synapse finds messages that have all of them. */
+  /** The words to search for, up to 1,000 characters. How they match is up to the homeserver: Synapse finds messages that have all of them. */
   readonly term: string;
   /**
    * The rooms to search, 1 to 100. A room that was upgraded is searched with its predecessors. Without it: all rooms that
@@ -42,15 +42,21 @@ export interface SearchMessagesOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const MAX_TERM_LENGTH = 1_000;
 const MAX_ROOMS = 100;
 const MAX_RESULTS = 100;
 /** How many requests for the encryption of rooms are under way at a time. */
 const CONCURRENCY = 5;
 
-/** Synapse fails with 500 for a term without a word. */
+/** Synapse fails with 500 for a term without a word, and its database for one with NUL. */
 const term = checkedAs<string>(
-  'a text with a letter or a digit',
-  (value) => typeof value === 'string' && value.isWellFormed() && /[\p{L}\p{N}]/u.test(value),
+  `a text of up to ${MAX_TERM_LENGTH} characters with a letter or a digit, without NUL`,
+  (value) =>
+    typeof value === 'string' &&
+    value.length <= MAX_TERM_LENGTH &&
+    value.isWellFormed() &&
+    !value.includes('\0') &&
+    /[\p{L}\p{N}]/u.test(value),
 );
 const rooms: Schema<readonly string[]> = v.pipe(
   checkedAs<unknown[]>(

@@ -44,6 +44,8 @@ it.each([
   { term: '?!' },
   { term: 7 },
   { term: '\ud800a' },
+  { term: 'a\0b' },
+  { term: 'long '.repeat(201) },
   { rooms: [] },
   { rooms: ['lobby'] },
   { rooms: Array.from({ length: 101 }, () => room) },
