@@ -10,5 +10,6 @@ export async function readAround(request: PageRequest, eventId: string): Promise
   const events = await decrypt([...context.newer.toReversed(), context.event, ...context.older]);
   const wanted = events.filter((event) => isWanted(event, noChanges));
   const messages = wanted.map((event) => toRoomMessage(roomId, event, noChanges, members.of));
-  return { messages, next: { token: context.start }, source: 'rest' };
+  const isStart = (context.older.at(-1) ?? context.event).type === 'm.room.create';
+  return { messages, next: isStart ? undefined : { token: context.start }, source: 'rest' };
 }

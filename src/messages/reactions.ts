@@ -3,11 +3,12 @@ import { isObject } from '../core/raw-event.js';
 import type { RawEvent } from '../core/raw-event.js';
 import type { EditsAndRedactions, MessageReaction, RoomMessage } from '../core/room-message.js';
 import { readRelations } from './history-api.js';
+import { MAX_REQUESTS } from './page-request.js';
 import type { KnownReactions, PageRequest } from './page-request.js';
 
 /** How many requests for reactions are under way at a time. */
 const CONCURRENCY = 5;
-/** How many reactions of a message are counted. It is the most that Synapse returns at once. */
+/** How many reactions of a message are counted, the newest ones. */
 const MAX_REACTIONS = 1_000;
 
 /**
@@ -26,8 +27,8 @@ export function knownReactions(events: readonly RawEvent[], { redactions }: Edit
 }
 
 /**
- * The messages with their reactions. Those that are not known are read from the homeserver, with a request per message:
- * it counts no reactions of redacted events and of ignored users.
+ * The messages with their reactions. Those that are not known are read from the homeserver, with a request per message,
+ * or more if the homeserver returns few at once: it counts no reactions of redacted events and of ignored users.
  */
 export async function withReactions(
   { http, session, roomId, signal }: PageRequest,
@@ -37,9 +38,18 @@ export async function withReactions(
   const failed = new AbortController();
   const ended = AbortSignal.any([signal, failed.signal]);
   const fetchReactions = async (eventId: string): Promise<readonly RawEvent[]> => {
-    const relation = { roomId, eventId, relType: 'm.annotation', eventType: 'm.reaction', limit: MAX_REACTIONS };
+    const relation = { roomId, eventId, relType: 'm.annotation', eventType: 'm.reaction', signal: ended };
+    const reactions: RawEvent[] = [];
     try {
-      return (await readRelations(http, session, { ...relation, signal: ended })).events.toReversed();
+      let from: string | undefined;
+      for (let requests = 0; requests < MAX_REQUESTS && reactions.length < MAX_REACTIONS; requests++) {
+        const limit = MAX_REACTIONS - reactions.length;
+        const { events, next } = await readRelations(http, session, { ...relation, from, limit });
+        reactions.push(...events.slice(0, limit));
+        if (next === undefined || next === from) break;
+        from = next;
+      }
+      return reactions.toReversed();
     } catch (error) {
       failed.abort(); // the page fails as a whole: ends the other requests
       throw error;
