@@ -11,6 +11,11 @@ export interface PagePosition {
    * for this event.
    */
   readonly beyond?: string | undefined;
+  /**
+   * Events that were read already although the homeserver has them after `beyond`, in the order in which they were read.
+   * They are left out. In memory, reading goes on after the last of them.
+   */
+  readonly read?: readonly string[] | undefined;
 }
 
 const VERSION = 1;
@@ -19,18 +24,19 @@ const VERSION = 1;
  * Encodes a position as an opaque string that any process can decode.
  * @param scope - what the position is valid for: the room, and the way of reading
  */
-export function encodeCursor(scope: string, position: PagePosition): string {
-  return encodeCursorText(scope, [VERSION, position.token ?? null, position.beyond ?? null]);
+export function encodeCursor(scope: string, { token, beyond, read }: PagePosition): string {
+  return encodeCursorText(scope, [VERSION, token ?? null, beyond ?? null, ...(read ? [read] : [])]);
 }
 
 /** Decodes a cursor. Throws `INVALID_CURSOR` if it was altered, truncated, or made for another scope. */
 export function decodeCursor(scope: string, cursor: unknown, roomId: string): PagePosition {
   const parsed = decodeCursorText(scope, cursor);
   if (!Array.isArray(parsed) || parsed[0] !== VERSION) throw invalidCursor(roomId);
-  const [, token, beyond] = parsed as unknown[];
+  const [, token, beyond, read] = parsed as unknown[];
   return {
     ...(typeof token === 'string' && { token }),
     ...(typeof beyond === 'string' && { beyond }),
+    ...(Array.isArray(read) && { read: read.filter((id) => typeof id === 'string') }),
   };
 }
 

@@ -42,6 +42,11 @@ export class RoomTimeline {
     return this.#outOfOrder.size === 0;
   }
 
+  /** Whether the event was received after an event with a later timestamp. */
+  isOutOfOrder(eventId: string): boolean {
+    return this.#outOfOrder.has(eventId);
+  }
+
   /** Pagination token of the position before the oldest event; undefined if the homeserver sent none. */
   get prevBatch(): string | undefined {
     return this.#segments[0]?.prevBatch;

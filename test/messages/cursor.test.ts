@@ -12,7 +12,7 @@ function forged(body: string): string {
 }
 
 describe('a cursor', () => {
-  it.each([{}, { token: 't1' }, { beyond: '$a' }, { token: 't1', beyond: '$ä' }])(
+  it.each([{}, { token: 't1' }, { beyond: '$a' }, { token: 't1', beyond: '$ä' }, { beyond: '$a', read: ['$b'] }])(
     'gives back its position (%j)',
     (at) => {
       expect(decodeCursor(roomId, encodeCursor(roomId, at), roomId)).toEqual(at);
@@ -56,6 +56,7 @@ describe('a cursor', () => {
     (body) => {
       expect(() => decodeCursor(roomId, forged(body), roomId)).toThrow(invalid);
       expect(decodeCursor(roomId, forged('[1,"t1",7]'), roomId)).toEqual({ token: 't1' });
+      expect(decodeCursor(roomId, forged('[1,null,"$a",["$b",7]]'), roomId)).toEqual({ beyond: '$a', read: ['$b'] });
     },
   );
 });
