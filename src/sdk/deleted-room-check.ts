@@ -10,7 +10,7 @@ import type { SyncQuery } from '../sync/sync-requests.js';
 /**
  * Finds joined rooms that no longer exist on the homeserver: when an admin deletes a room, Synapse sends no leave event.
  * The check requests `/joined_rooms` right before a sync. A room that is in neither of the two responses was deleted.
- * It runs after a resume, and after the homeserver has refused a request for a room.
+ * It runs after a resume, after a lost position, and after the homeserver has refused a request for a room.
  */
 export class DeletedRoomCheck {
   readonly #client: MatrixClient;

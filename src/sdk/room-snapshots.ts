@@ -72,7 +72,7 @@ export function readCheckpoint({
   const loadedRooms = accountData?.growing ? rooms.keys() : undefined;
   const resumesFrom = since === undefined || loadedRooms ? since : (clientSince ?? since);
   if (resumesFrom === undefined) return { resumesFrom, savedSync: undefined, loadedRooms, unread: undefined };
-  const unread = readUnreadSnapshots(stored);
+  const counts = readUnreadSnapshots(stored);
   const join = new Map<string, IJoinedRoom>();
   const invite = new Map<string, IInvitedRoom>();
   for (const [roomId, room] of rooms) {
@@ -82,12 +82,16 @@ export function readCheckpoint({
       ephemeral: { events: [] },
       account_data: { events: [] },
     };
-    const count = unread?.get(roomId);
+    const count = counts?.get(roomId);
     const unreadNotifications = count && { notification_count: count.unread, highlight_count: count.highlights };
     const joined = { summary, state: { events: state }, ...empty, unread_notifications: unreadNotifications ?? {} };
     if (membership === 'join') join.set(roomId, joined as unknown as IJoinedRoom);
     else invite.set(roomId, { invite_state: { events: state as IStrippedState[] } });
   }
+  // Only a room that the user is in has a count, whatever was stored.
+  const isCurrent = ([roomId]: readonly [string, UnreadCount]): boolean =>
+    loadedRooms !== undefined || join.has(roomId);
+  const unread = counts && new Map([...counts].filter(isCurrent));
   const roomsData = { join: Object.fromEntries(join), invite: Object.fromEntries(invite), leave: {}, knock: {} };
   const events = (accountData?.events ?? []) as ISavedSync['accountData'];
   return { resumesFrom, savedSync: { nextBatch: resumesFrom, roomsData, accountData: events }, loadedRooms, unread };

@@ -468,6 +468,8 @@ export class SyncClient implements SessionEngine<MatrixClient> {
     if (encryption?.failure) return this.#fail(encryption.failure);
     encryption?.synced(data.device_lists?.changed ?? [], data.to_device?.events?.length ?? 0);
     const batch = this.unread.takeChanges(pending.sync.batch);
+    // The position was lost: a room that the user has left meanwhile is absent, and the SDK keeps it.
+    if (batch.scope === 'all-rooms' && this.#phase === 'running') this.#deletedRooms.request();
     const roomIds = batch.rooms.map(({ roomId }) => roomId);
     this.#feed.trim(roomIds, roomsToStore);
     try {

@@ -28,6 +28,7 @@ export class UnreadSnapshots {
   changes({ rooms }: EventBatch, all: boolean): Map<string, string | null> {
     const changes = new Map<string, string | null>();
     if (!this.#counts.isComplete) return changes;
+    for (const roomId of this.#counts.dropped) changes.set(keyOf(roomId), null);
     for (const { roomId, membership, unread } of rooms) {
       if (membership === 'leave') changes.set(keyOf(roomId), null);
       else if (all || unread) changes.set(keyOf(roomId), toText(this.#counts.get(roomId)));

@@ -15,6 +15,8 @@ export class UnreadCounts implements RoomUnread {
   #reported: Set<string> | undefined;
   /** Rooms that the user has read since their last report. */
   readonly #read = new Set<string>();
+  /** Rooms whose count was dropped because the user is no longer in them, until their leave comes. */
+  readonly #dropped = new Set<string>();
 
   readonly #onCompleted: () => void;
 
@@ -32,6 +34,11 @@ export class UnreadCounts implements RoomUnread {
     return this.#reported === undefined;
   }
 
+  /** Rooms that have lost their count without a leave. */
+  get dropped(): Iterable<string> {
+    return this.#dropped;
+  }
+
   get(roomId: string): UnreadCount {
     return (!this.#read.has(roomId) && this.#counts.get(roomId)) || NOTHING_UNREAD;
   }
@@ -40,10 +47,16 @@ export class UnreadCounts implements RoomUnread {
     for (const [roomId, count] of this.#counts) if (!this.#read.has(roomId)) yield [roomId, count];
   }
 
-  /** Takes in the reported counts. Returns the batch with the changed ones only. */
+  /**
+   * Takes in the reported counts. Returns the batch with the changed ones only. A room that the user has left counts as
+   * read.
+   */
   takeChanges(batch: EventBatch): EventBatch {
+    if (batch.scope === 'all-rooms') this.#dropAllBut(batch.rooms);
     const rooms = batch.rooms.map((room) => {
-      if (this.take(room) || room.unread === undefined) return room;
+      const hasChanged = this.take(room);
+      if (hasChanged && room.membership === 'leave') return { ...room, unread: NOTHING_UNREAD };
+      if (hasChanged || room.unread === undefined) return room;
       const { unread: _unchanged, ...rest } = room;
       return rest;
     });
@@ -55,7 +68,11 @@ export class UnreadCounts implements RoomUnread {
 
   /** Takes in the reported count of a room. Returns whether it has changed. */
   take({ roomId, membership, unread }: RoomBatch): boolean {
-    if (membership === 'leave') return this.#set(roomId, NOTHING_UNREAD);
+    const wasDropped = this.#dropped.delete(roomId);
+    if (membership === 'leave') {
+      this.#reported?.add(roomId); // the counts of `complete` may be older
+      return this.#set(roomId, NOTHING_UNREAD) || wasDropped;
+    }
     if (!unread) return false;
     this.#read.delete(roomId);
     const isFirst = this.#reported?.has(roomId) === false;
@@ -72,6 +89,15 @@ export class UnreadCounts implements RoomUnread {
 
   noteRead(roomId: string): void {
     if (this.#counts.has(roomId)) this.#read.add(roomId);
+  }
+
+  /** Drops the counts of rooms that a batch of all rooms lacks: the user has left them while the position was lost. */
+  #dropAllBut(rooms: readonly RoomBatch[]): void {
+    const present = new Set(rooms.map(({ roomId }) => roomId));
+    for (const roomId of [...this.#counts.keys()].filter((known) => !present.has(known))) {
+      this.#dropped.add(roomId);
+      this.#set(roomId, NOTHING_UNREAD);
+    }
   }
 
   /** Returns whether the count has changed. */

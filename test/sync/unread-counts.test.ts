@@ -38,6 +38,31 @@ describe('UnreadCounts', () => {
     expect(counts.get('!a')).toEqual(count(0));
   });
 
+  it('tells that a left room has nothing unread any more, if it had', () => {
+    const counts = new UnreadCounts(new Map([['!a', count(2)]]));
+    const leaves = ['!a', '!b'].map((roomId) => room(roomId, undefined, 'leave'));
+    expect(counts.takeChanges(batch('changes', ...leaves)).rooms.map(({ unread }) => unread)).toEqual([
+      count(0),
+      undefined,
+    ]);
+  });
+
+  it('does not get the count of a left room back from older counts', () => {
+    const counts = new UnreadCounts();
+    changed(counts, room('!a', undefined, 'leave'));
+    counts.complete(new Map([['!a', count(3)]]));
+    expect([...counts.entries()]).toEqual([]);
+  });
+
+  it('drops what a batch of all rooms lacks, and tells so with the leave', () => {
+    const counts = new UnreadCounts(new Map([['!a', count(3)]]));
+    counts.takeChanges(batch('all-rooms', room('!b', 1)));
+    expect([...counts.entries()]).toEqual([['!b', count(1)]]);
+    expect([...counts.dropped]).toEqual(['!a']);
+    expect(changed(counts, room('!a', undefined, 'leave'))).toEqual(['!a']);
+    expect([...counts.dropped]).toEqual([]);
+  });
+
   it('is complete after a batch with the counts of all rooms only', () => {
     const sliding = new UnreadCounts();
     sliding.takeChanges(batch('all-rooms', room('!a'), room('!b')));
