@@ -46,6 +46,12 @@ describe('the guide', () => {
     expect(methods.filter((method) => !new RegExp(String.raw`\b${method}\b`).test(guide))).toEqual([]);
   });
 
+  test('lists every method of the manager on its first page', () => {
+    const methods = membersOf('MatrixClientManager').filter((member) => !member.startsWith('['));
+    const overview = read('docs/guide/index.md');
+    expect(methods.filter((method) => !overview.includes(`\`${method}\``))).toEqual([]);
+  });
+
   test.each(['MatrixClientManagerOptions', 'EncryptionOptions'])('names every option of %s', (name) => {
     expect(membersOf(name).filter((option) => !guide.includes(option))).toEqual([]);
   });
