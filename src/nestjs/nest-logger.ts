@@ -34,8 +34,8 @@ function jsonOf(context: object): string {
 }
 
 /** A replacer of `JSON.stringify()`. `value` is what `toJSON()` of an error has returned, which may name secrets. */
-function readable(this: Record<string, unknown>, key: string, value: unknown): unknown {
-  const original = this[key];
+function readable(this: object, key: string, value: unknown): unknown {
+  const original: unknown = Reflect.get(this, key);
   if (isError(original)) return describeError(original);
   return typeof value === 'bigint' ? String(value) : value;
 }
