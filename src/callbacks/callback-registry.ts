@@ -177,9 +177,13 @@ export class CallbackRegistry {
     this.#runningCalls.close();
   }
 
-  /** Aborts the signals of the user's running calls. The waits go on, and the results count. */
+  /**
+   * Aborts the signals of the user's running calls. The waits go on, and the results count. Only callbacks with `once` go
+   * on with the events of other users.
+   */
   abortCalls(userId: string): void {
     this.#runningCalls.abort(userId);
+    this.#onceCallbacks.release(userId);
   }
 
   /**

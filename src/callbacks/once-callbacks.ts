@@ -34,6 +34,8 @@ export class OnceCallbacks {
   /** Removed callbacks, too: a callback that is added again gets back its queues and finished events. */
   readonly #everRegistered = new WeakMap<ClientCallback, OnceSubscription>();
   readonly #progress = new OnceProgress();
+  /** Per user, what ends the waits for the running calls. */
+  readonly #releases = new Map<string, Set<() => void>>();
 
   constructor(attempts: CallbackAttempts, log: OnceLog) {
     this.#attempts = attempts;
@@ -91,9 +93,32 @@ export class OnceCallbacks {
       const stopListening = onAbort(signal, () => resolve(false));
       const task = async (): Promise<boolean> => {
         stopListening();
-        return this.#handle(subscription, copies, event, signal, claim);
+        return this.#orReleased(event.userId, this.#handle(subscription, copies, event, signal, claim));
       };
       subscription.roomQueues.run(queueKey(event), task).then(resolve, reject);
+    });
+  }
+
+  /**
+   * Ends the waits for the user's running calls, whose events are to be delivered again. Call this when the stop of the
+   * user's client no longer waits for them: the queues go on with the copies of other users. A call that succeeds later
+   * counts all the same.
+   */
+  release(userId: string): void {
+    for (const release of this.#releases.get(userId) ?? []) release();
+  }
+
+  /** Settles as `handling` does, or resolves to false after {@link release}. */
+  #orReleased(userId: string, handling: Promise<boolean>): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const release = (): void => resolve(false);
+      const releases = this.#releases.get(userId) ?? new Set();
+      this.#releases.set(userId, releases.add(release));
+      const forget = (): void => {
+        releases.delete(release);
+        if (releases.size === 0 && this.#releases.get(userId) === releases) this.#releases.delete(userId);
+      };
+      handling.finally(forget).then(resolve, reject);
     });
   }
 

@@ -49,6 +49,40 @@ describe('a callback with `once`', () => {
     expect([got, done]).toEqual([[alice, bob], [`${bob} $1`]]);
   });
 
+  it('goes on with other users when the stop of a client gives up waiting for a call that ignores its signal', async () => {
+    const { registry, deliver, done, stopOf } = setUp();
+    const gate = Promise.withResolvers<void>();
+    const got: string[] = [];
+    registry.addForUsers(async (event) => {
+      got.push(`${event.userId} ${'eventId' in event ? event.eventId : ''}`);
+      if (event.userId === alice) await gate.promise;
+    }, once);
+    const copies = [alice, bob].flatMap((userId) => [deliver(userId, '$1'), deliver(userId, '$2')]);
+    await turn();
+    stopOf(alice).abort();
+    await turn();
+    expect(got).toEqual([`${alice} $1`]); // the stop still waits
+    registry.abortCalls(alice);
+    expect(await Promise.all(copies)).toEqual([false, false, true, true]);
+    expect(got).toEqual([`${alice} $1`, `${bob} $1`, `${bob} $2`]);
+    expect(done).toEqual([`${bob} $1`, `${bob} $2`]);
+  });
+
+  it('does not get an event again that it took after the stop of the client had given up', async () => {
+    const { registry, deliver, stopOf } = setUp();
+    const { got, callback, hold } = recorder();
+    const gate = hold('$1');
+    registry.addForUsers(callback, once);
+    const copy = deliver(alice, '$1');
+    await turn();
+    stopOf(alice).abort();
+    registry.abortCalls(alice);
+    expect(await copy).toBe(false);
+    gate.resolve();
+    await turn();
+    expect([await deliver(bob, '$1'), got]).toEqual([true, ['@alice $1']]);
+  });
+
   it('does not hold up the stop of a user whose copy waits', async () => {
     const { registry, deliver, stopOf } = setUp();
     const { got, callback, hold } = recorder();
