@@ -46,6 +46,11 @@ export class CallbackCall implements CallbackContext {
     return this.#waitEnded.promise;
   }
 
+  /** Whether it is a call of the callback for this room that the manager waits for, so that the room's queue waits. */
+  holdsQueue(source: CallSource, roomId: string | undefined): boolean {
+    return !this.#hasEnded && this.#options.source === source && this.#options.roomId === roomId;
+  }
+
   /** Whether the callback's signal was aborted. */
   get isAborted(): boolean {
     return this.#abortReason !== undefined;

@@ -5,7 +5,7 @@ import type { Claim } from '../core/ports/claim.js';
 import { RecentMap } from '../core/recent-map.js';
 import { checkArgument, functionOf } from '../core/validation.js';
 import { CallbackAttempts } from './callback-attempts.js';
-import type { CallbackAttemptsOptions } from './callback-attempts.js';
+import type { CallbackAttemptsOptions, Outcome } from './callback-attempts.js';
 import { CallbackFilter } from './callback.js';
 import type { CallbackOptions, ClientCallback, ManagerCallbackOptions } from './callback.js';
 import { HandledEvents, deduplicationId } from './handled-events.js';
@@ -208,7 +208,8 @@ export class CallbackRegistry {
 
   /**
    * Delivers an event again to the callbacks that failed on it. If none of them is known, as after a restart of the
-   * process, delivers it to all whose filters match. Resolves to whether at least one handled it and none failed.
+   * process, delivers it to all whose filters match. A callback that waits for this itself, in an event of the same room,
+   * is called at once. Resolves to whether at least one handled it and none failed.
    */
   async redeliver(event: ClientEvent, signal: AbortSignal): Promise<boolean> {
     const shared = this.#managerCallbacks.use(event);
@@ -218,9 +219,11 @@ export class CallbackRegistry {
     const failed = subscriptions.filter(({ failedIds }) => id !== undefined && failedIds.has(id));
     try {
       const outcomes = await Promise.all(
-        (failed.length > 0 ? failed : subscriptions).map((subscription) =>
-          subscription.roomQueues.run(queueKey(event), () => this.#attempts.run(subscription, event, signal)),
-        ),
+        (failed.length > 0 ? failed : subscriptions).map((subscription) => {
+          const run = (): Promise<Outcome> => this.#attempts.run(subscription, event, signal);
+          if (this.#runningCalls.isInsideCallOf(subscription, event)) return run();
+          return subscription.roomQueues.run(queueKey(event), run);
+        }),
       );
       const didFail = outcomes.includes('failed') || outcomes.includes('stopped');
       return outcomes.includes('succeeded') && !didFail;

@@ -54,6 +54,11 @@ export class RunningCalls {
     return call !== undefined && this.#calls.get(userId)?.has(call) === true;
   }
 
+  /** Whether the code runs inside a call of the callback for the event's room. Waiting for its queue would never end. */
+  isInsideCallOf(source: CallSource, { roomId }: ClientEvent): boolean {
+    return this.#currentCall.getStore()?.holdsQueue(source, roomId) ?? false;
+  }
+
   /** Aborts the signals of the user's calls. The waits go on, and the results count. */
   abort(userId: string): void {
     const reason = new MatrixClientManagerError('ABORTED', `the client of ${userId} was stopped`, { userId });

@@ -124,6 +124,51 @@ describe('a dead letter that cannot be stored', () => {
   });
 });
 
+describe('an event that a callback gives again itself', () => {
+  it.each(['one user', 'all users', 'all users, once'])('reaches it in the same room at once (%s)', async (whom) => {
+    const { clock, registry, dispatch, redeliver } = setUp();
+    const calls: string[] = [];
+    let fails = true;
+    const letter = messageEvent({ eventId: '$letter' });
+    const callback = async (event: ClientEvent): Promise<void> => {
+      const isLetter = 'eventId' in event && event.eventId === '$letter';
+      calls.push(isLetter ? 'letter' : 'begin');
+      if (isLetter && fails) throw new Error('no');
+      if (!isLetter) calls.push((await redeliver(letter)) ? 'taken' : 'not taken');
+    };
+    if (whom === 'one user') registry.add(alice, callback);
+    else registry.addForUsers(callback, { once: whom === 'all users, once' });
+    await dispatch(letter);
+    fails = false;
+    const handled = dispatch(messageEvent({ eventId: '$retry' }));
+    for (let turn = 0; turn < 5; turn++) await clock.advance(0);
+    expect(calls).toEqual(['letter', 'begin', 'letter', 'taken']);
+    expect(await handled).toBe(true);
+  });
+
+  it('waits its turn once the call has ended', async () => {
+    const { clock, registry, dispatch, redeliver } = setUp();
+    const calls: string[] = [];
+    const later = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<void>();
+    let retried: Promise<boolean> | undefined;
+    registry.add(alice, async (event) => {
+      const id = 'eventId' in event ? event.eventId : '';
+      calls.push(id);
+      if (id === '$first') retried = later.promise.then(() => redeliver(messageEvent({ eventId: '$letter' })));
+      if (id === '$held') await held.promise;
+    });
+    await dispatch(messageEvent({ eventId: '$first' }));
+    const handled = dispatch(messageEvent({ eventId: '$held' }));
+    await clock.advance(0);
+    later.resolve();
+    await clock.advance(0);
+    expect(calls).toEqual(['$first', '$held']);
+    held.resolve();
+    expect([await handled, await retried, calls]).toEqual([true, true, ['$first', '$held', '$letter']]);
+  });
+});
+
 describe('recording an event', () => {
   it('comes once, after the last callback, and before the room goes on', async () => {
     const { registry, clock, dispatch, add } = setUp();
