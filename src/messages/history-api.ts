@@ -125,14 +125,20 @@ async function requestContext<Body extends v.GenericSchema>(
   });
 }
 
-/** Like {@link fetchEventToken}, for the event of a cursor. Rejects with `INVALID_CURSOR` if the event is unknown. */
+/**
+ * Like {@link fetchEventToken}, for the event of a cursor. Rejects with `INVALID_CURSOR` if the event is unknown, or if the
+ * user may read the room but not the event.
+ */
 export async function fetchCursorToken(...request: Parameters<typeof fetchEventToken>): Promise<string> {
   try {
     return await fetchEventToken(...request);
   } catch (error) {
-    const [, , , { roomId }] = request;
+    const [http, session, , { roomId, signal }] = request;
+    // The user has ignored the sender since, or the room's history became hidden. Rejects if they may not read the room.
+    const isHidden = isManagerError(error, 'FORBIDDEN');
+    if (isHidden) await readMessages(http, session, { roomId, limit: 1, signal });
     // The cursor passed its digest check, so the event was deleted, or the cursor belongs to another user, who may see it.
-    throw isManagerError(error, 'NOT_FOUND') ? invalidCursor(roomId, error) : error;
+    throw isHidden || isManagerError(error, 'NOT_FOUND') ? invalidCursor(roomId, error) : error;
   }
 }
 

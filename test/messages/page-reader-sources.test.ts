@@ -268,8 +268,15 @@ describe('a cursor into the timeline of another process', () => {
     expect(error).toMatchObject({ code: 'INVALID_CURSOR', roomId: room, cause: { code: 'NOT_FOUND' } });
   });
 
-  it('is kept where the homeserver fails otherwise', async () => {
-    const { fetch } = setUp(matrixError(403, 'M_FORBIDDEN'));
+  it('is no cursor of this user where they may read the room, but not the event, such as one of an ignored user', async () => {
+    const { fetch, asked } = setUp(matrixError(403, 'M_FORBIDDEN'), { chunk: [event(9)] });
+    const error = await rejection(fetch({ from: await cursor() }));
+    expect(error).toMatchObject({ code: 'INVALID_CURSOR', roomId: room, cause: { code: 'FORBIDDEN' } });
+    expect(asked()[1]).toMatchObject({ at: 'messages', limit: '1' });
+  });
+
+  it('is kept where they may not read the room', async () => {
+    const { fetch } = setUp(matrixError(403, 'M_FORBIDDEN'), matrixError(403, 'M_FORBIDDEN'));
     expect(await rejection(fetch({ from: await cursor() }))).toMatchObject({
       code: 'FORBIDDEN',
       userId: alice,

@@ -161,6 +161,18 @@ export function reading(
     expect(await reactionsFor(bob)).toEqual([{ key: '👍', count: 1, userIds: [bob], ownEventId: ofBob }, party]);
   });
 
+  it('says that a cursor is invalid if the sender of its event was ignored meanwhile', async () => {
+    const { manager, alice, bob, roomId, say, read } = await setUp();
+    for (const text of ['m0', 'm1', 'm2', 'm3']) await say(text);
+    await startAndCatchUp(manager, bob, roomId, 'm3');
+    const page = await read(bob, { limit: 2 });
+    expect([page.source, textsOf(page)]).toEqual(['synced', ['m3', 'm2']]);
+    await manager.stopClient(bob);
+    await manager.ignoreUsers({ userId: bob, ignore: [alice] });
+    expect(await rejection(read(bob, { limit: 2, from: page.end }))).toMatchObject({ code: 'INVALID_CURSOR', roomId });
+    expect(textsOf(await read(bob, { limit: 2 }))).toEqual([]);
+  });
+
   it('refuses unknown events, events of other rooms, and readers outside of the room', async () => {
     const { deployment, manager, alice, say, read } = await setUp();
     const eventId = await say('here');
