@@ -72,6 +72,8 @@ function hijacked(reply: FastifyReplyLike): NodeResponse {
   return reply.raw;
 }
 
-function isGone(response: ServerResponse): boolean {
-  return response.writableEnded || response.destroyed || response.socket?.destroyed === true;
+function isGone(response: NodeResponse): boolean {
+  if (response.writableEnded || response.socket?.destroyed === true) return true;
+  if (!('stream' in response)) return response.destroyed;
+  return response.stream.destroyed || response.stream.closed; // a response of node:http2 has no `destroyed`
 }

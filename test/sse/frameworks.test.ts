@@ -5,11 +5,13 @@ import { Hono } from 'hono';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { EventSource } from 'undici';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { MatrixClientManager } from '../../src/index.js';
 import { pipeToSse, sseResponse } from '../../src/sse/index.js';
+import type { SseEnd } from '../../src/sse/index.js';
 import { FakeHomeserver } from '../../src/testing/index.js';
 
 let homeserver: FakeHomeserver;
@@ -130,3 +132,24 @@ test.each(Object.entries(servers))(
     await vi.waitFor(() => expect(manager.clientInfo(userId)?.connections).toBe(0));
   },
 );
+
+test('a browser of node:http2 that leaves before the stream begins is noticed', async () => {
+  const ended = Promise.withResolvers<SseEnd>();
+  const server = createHttp2Server(async (_request, response) => {
+    const connection = await manager.connect({ userId });
+    const closed = once(response, 'close');
+    request.close();
+    await closed;
+    pipeToSse(connection, response).then(ended.resolve, ended.reject);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  closing.push(
+    () => server.close(),
+    () => session.destroy(),
+  );
+  const request = session.request();
+  expect(await ended.promise).toEqual({ reason: 'disconnected' });
+  expect(manager.clientInfo(userId)?.connections).toBe(0);
+});
