@@ -1,4 +1,5 @@
 import type { Provenance } from '../core/client-event.js';
+import type { Decryption } from '../core/decryption.js';
 import { mapConcurrently } from '../core/map-concurrently.js';
 import type { TimelineKind } from '../core/timeline-event.js';
 import type { Connection } from '../users/connection.js';
@@ -13,11 +14,14 @@ export interface TimelineEvent {
   readonly roomId: string;
   readonly eventId: string;
   readonly provenance: Provenance;
+  readonly decryption?: Decryption;
 }
 
 export interface CatchUpOptions {
   /** Ends the reading. */
   readonly signal: AbortSignal;
+  /** Called for a room that the browser has a position in. */
+  readonly resumed: (roomId: string) => void;
   /** Sends a missed event. The next one is sent when this resolves. */
   readonly send: (event: TimelineEvent) => Promise<void>;
 }
@@ -56,11 +60,16 @@ export class CatchUp {
     this.#rooms = settings.rooms;
   }
 
+  /** Whether the browser gets events that it can miss. */
+  get concernsTimelines(): boolean {
+    return this.#types.length > 0;
+  }
+
   /**
    * Sends what was missed in each watched room. Resolves to what may still be missing, or undefined. Does not reject.
    */
   async replay(): Promise<{ rooms?: readonly string[]; left?: true } | undefined> {
-    if (this.#types.length === 0) return undefined;
+    if (!this.concernsTimelines) return undefined;
     const { lastEventId, rooms: givenRooms } = this.#settings;
     const last = decodeLastEventId(lastEventId, givenRooms?.length === 1 ? givenRooms[0] : undefined);
     const rooms = await this.#watchedRooms();
@@ -69,6 +78,7 @@ export class CatchUp {
       const position = last.positionOf(roomId);
       if (position === undefined) return [roomId];
       this.#positions.set(roomId, position);
+      this.#options.resumed(roomId);
       return (await this.#replayRoom(roomId, position)) ? [] : [roomId];
     });
     const left = givenRooms === undefined && last.hasOthers(rooms);
@@ -76,17 +86,21 @@ export class CatchUp {
     return missing.length > 0 || left ? { rooms: missing, ...(left && { left }) } : undefined;
   }
 
-  /** Finds the newest event of each watched room that has no position yet. Does not reject. */
-  async readPositions(): Promise<void> {
-    if (this.#types.length === 0) return;
+  /**
+   * Finds the newest event of each watched room that has no position yet. Does not reject.
+   * @param isReadAgain - whether the browser reads these rooms again. Otherwise a newest event that only the homeserver has
+   *   is no position: the client has yet to receive it and those before it.
+   */
+  async readPositions(isReadAgain: boolean): Promise<void> {
+    if (!this.concernsTimelines) return;
     const rooms = (await this.#watchedRooms()) ?? [];
     await mapConcurrently(rooms.slice(0, MAX_POSITIONS), CONCURRENCY, async (roomId) => {
       if (this.#positions.get(roomId) !== undefined) return;
       const { signal } = this.#options;
       try {
-        const { messages } = await this.#connection.getRoomMessages({ roomId, limit: 1, types: timelineKinds, signal });
-        const [newest] = messages;
-        if (newest) this.#positions.setFirst(roomId, newest.eventId);
+        const page = await this.#connection.getRoomMessages({ roomId, limit: 1, types: timelineKinds, signal });
+        const [newest] = page.messages;
+        if (newest && (isReadAgain || page.source === 'synced')) this.#positions.setFirst(roomId, newest.eventId);
       } catch {
         // Without a position, the browser's next connection is told to read the room again.
       }

@@ -2,9 +2,17 @@ import { hash } from 'node:crypto';
 
 /** The most rooms whose positions fit into an id. The header of the browser's next request then has some 3 kB. */
 export const MAX_POSITIONS = 50;
+/** An id that names no room: a browser that returns with it is told to read all rooms again. */
+export const NO_POSITION = '-';
 /** The longest id, in characters. Event ids of room versions before 4 can be long. */
 const MAX_ID_LENGTH = 6_000;
 const MAX_EVENT_ID_LENGTH = 255;
+
+interface Position {
+  /** The short hash of the room. Kept, because each event of a stream names all rooms. */
+  readonly key: string;
+  readonly eventId: string;
+}
 
 /**
  * The last event of each room that the browser has. The id of a server-sent event is the id of its Matrix event; if the
@@ -12,8 +20,8 @@ const MAX_EVENT_ID_LENGTH = 255;
  * rooms are short hashes. A browser sends back only the last id that it has received, so each id must name all positions.
  */
 export class RoomPositions {
-  /** Event ids by room; the rooms that were set last are at the end. */
-  readonly #events = new Map<string, string>();
+  /** Positions by room; the rooms that were set last are at the end. */
+  readonly #positions = new Map<string, Position>();
   readonly #coversOneRoom: boolean;
 
   constructor(coversOneRoom: boolean) {
@@ -21,31 +29,32 @@ export class RoomPositions {
   }
 
   get(roomId: string): string | undefined {
-    return this.#events.get(roomId);
+    return this.#positions.get(roomId)?.eventId;
   }
 
   /** The position of the room is the event from now on. If there are too many rooms, forgets the one set longest ago. */
   set(roomId: string, eventId: string): void {
     if (!isSendable(eventId)) return;
-    this.#events.delete(roomId);
-    this.#events.set(roomId, eventId);
-    if (this.#events.size > MAX_POSITIONS) this.#events.delete(this.#events.keys().next().value as string);
+    const key = this.#positions.get(roomId)?.key ?? roomKey(roomId);
+    this.#positions.delete(roomId);
+    this.#positions.set(roomId, { key, eventId });
+    if (this.#positions.size > MAX_POSITIONS) this.#positions.delete(this.#positions.keys().next().value as string);
   }
 
   /** Sets the position of a room that has none, unless there are too many. */
   setFirst(roomId: string, eventId: string): void {
-    if (this.#events.size < MAX_POSITIONS && !this.#events.has(roomId)) this.set(roomId, eventId);
+    if (this.#positions.size < MAX_POSITIONS && !this.#positions.has(roomId)) this.set(roomId, eventId);
   }
 
   /** The id that names the positions; undefined if there are none. */
   encode(): string | undefined {
-    const [newest, ...others] = [...this.#events].toReversed();
+    const [newest, ...others] = [...this.#positions.values()].toReversed();
     if (!newest) return undefined;
-    const [roomId, eventId] = newest;
-    if (this.#coversOneRoom) return `$${encodeEventId(eventId)}`;
-    let id = `$${encodeEventId(eventId)};${roomKey(roomId)}`;
-    for (const [otherRoom, otherEvent] of others) {
-      const part = `;${roomKey(otherRoom)}=${encodeEventId(otherEvent)}`;
+    const own = `$${encodeEventId(newest.eventId)}`;
+    if (this.#coversOneRoom) return own;
+    let id = `${own};${newest.key}`;
+    for (const { key, eventId } of others) {
+      const part = `;${key}=${encodeEventId(eventId)}`;
       if (id.length + part.length <= MAX_ID_LENGTH) id += part;
     }
     return id;

@@ -21,7 +21,7 @@ export function sseResponse(connection: Connection, options: SseOptions = {}): R
   checkConnection(connection);
   try {
     const settings = readSseOptions('sseResponse()', options);
-    const sink = openWebSink();
+    const sink = openWebSink(settings.maxBufferBytes / 2);
     void new SseStream(connection, sink, settings).run();
     return new Response(sink.body, { headers: { ...sseHeaders } });
   } catch (error) {

@@ -5,7 +5,7 @@ import type { MatrixClientManagerError } from '../core/errors.js';
 import type { Connection, ConnectionState } from '../users/connection.js';
 import { CatchUp } from './catch-up.js';
 import type { TimelineEvent } from './catch-up.js';
-import { RoomPositions } from './room-positions.js';
+import { NO_POSITION, RoomPositions } from './room-positions.js';
 import { formatFrame, HEARTBEAT } from './sse-frame.js';
 import type { SseFrame } from './sse-frame.js';
 import type { SseSettings } from './sse-options.js';
@@ -51,8 +51,10 @@ export class SseStream {
   readonly #ended = Promise.withResolvers<SseEnd>();
   readonly #endedSignal = new AbortController();
   readonly #cleanUps: (() => void)[] = [];
-  /** Missed events that were sent. They may arrive live as well. */
-  readonly #replayedIds = new Set<string>();
+  /** Missed events that were sent, and whether they could not be decrypted. They may arrive live as well. */
+  readonly #replayed = new Map<string, { readonly isUndecrypted: boolean }>();
+  /** Rooms with a position of an earlier stream in which no live event was sent yet. */
+  readonly #resumedRooms = new Set<string>();
   /** Called when the browser has read enough, and at the end. */
   readonly #drainWaiters = new Set<() => void>();
   #phase: Phase = { name: 'catching-up', held: [], heldBytes: 0 };
@@ -101,19 +103,32 @@ export class SseStream {
     if (phase.name === 'live') return this.#sendLive(event);
     if (phase.name === 'ended') return undefined;
     phase.held.push(event);
-    phase.heldBytes += JSON.stringify(event).length;
+    phase.heldBytes += Buffer.byteLength(JSON.stringify(event));
     if (phase.heldBytes > this.#settings.maxBufferBytes) this.#end('slow');
     return undefined;
   }
 
   #sendLive(event: ClientEvent): Promise<void> | undefined {
     if (!isTimelineEvent(event)) this.#write({ event: event.type, data: event });
-    else if (!this.#replayedIds.has(event.eventId)) this.#sendTimelineEvent(event);
+    else this.#sendLiveTimelineEvent(event);
     return this.#whenRead();
   }
 
-  #sendTimelineEvent(event: TimelineEvent): void {
-    this.#positions.set(event.roomId, event.eventId);
+  #sendLiveTimelineEvent(event: TimelineEvent): void {
+    const { eventId, roomId, provenance } = event;
+    const replayed = this.#replayed.get(eventId);
+    if (replayed) {
+      if (!replayed.isUndecrypted || isUndecrypted(event)) return;
+      this.#replayed.set(eventId, { isUndecrypted: false });
+      return this.#sendTimelineEvent(event, false); // its key has arrived
+    }
+    if (provenance === 'live') this.#resumedRooms.delete(roomId);
+    // After a restart, the client gives out older events again. They must not move the position back.
+    this.#sendTimelineEvent(event, !this.#resumedRooms.has(roomId));
+  }
+
+  #sendTimelineEvent(event: TimelineEvent, isNewPosition: boolean): void {
+    if (isNewPosition) this.#positions.set(event.roomId, event.eventId);
     this.#write({ event: event.type, id: this.#positions.encode(), data: event });
   }
 
@@ -121,17 +136,18 @@ export class SseStream {
     const { lastEventId } = this.#settings;
     const catchUp = new CatchUp(this.#connection, this.#settings, this.#positions, {
       signal: this.#endedSignal.signal,
+      resumed: (roomId) => void this.#resumedRooms.add(roomId),
       send: async (event) => {
-        this.#replayedIds.add(event.eventId);
-        this.#sendTimelineEvent(event);
+        this.#replayed.set(event.eventId, { isUndecrypted: isUndecrypted(event) });
+        this.#sendTimelineEvent(event, true);
         await this.#whenRead();
       },
     });
     const isNew = lastEventId === undefined || lastEventId === null || lastEventId.length === 0;
     if (isNew) this.#goLive(); // the positions where the stream begins are not worth a delay
     const reset = isNew ? undefined : await catchUp.replay();
-    await catchUp.readPositions();
-    const id = this.#positions.encode();
+    await catchUp.readPositions(!isNew);
+    const id = this.#positions.encode() ?? (isNew && catchUp.concernsTimelines ? NO_POSITION : undefined);
     if (reset) this.#write({ event: 'reset', id, data: reset satisfies SseReset });
     else if (id !== undefined) this.#write({ id });
     if (!isNew) this.#goLive();
@@ -210,6 +226,10 @@ export class SseStream {
 
 function isTimelineEvent(event: ClientEvent): event is TimelineEvent & ClientEvent {
   return 'eventType' in event;
+}
+
+function isUndecrypted({ decryption }: TimelineEvent): boolean {
+  return decryption?.state === 'failed';
 }
 
 /** Whether the connection gets no further events unless the application intervenes. */

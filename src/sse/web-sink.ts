@@ -5,11 +5,11 @@ export interface WebSink extends SseSink {
   readonly body: ReadableStream<Uint8Array>;
 }
 
-/** How much the stream keeps ready for its reader, in bytes. */
-const HIGH_WATER_MARK = 16_384;
-
-/** Makes a sink that is closed when its reader cancels the body. */
-export function openWebSink(): WebSink {
+/**
+ * Makes a sink that is closed when its reader cancels the body.
+ * @param lowBytes - `onDrain` reports that less than this is pending
+ */
+export function openWebSink(lowBytes: number): WebSink {
   const encoder = new TextEncoder();
   const onDrain = new Set<() => void>();
   const onClose = new Set<() => void>();
@@ -29,12 +29,12 @@ export function openWebSink(): WebSink {
       },
       cancel: () => close(() => {}),
     },
-    new ByteLengthQueuingStrategy({ highWaterMark: HIGH_WATER_MARK }),
+    new ByteLengthQueuingStrategy({ highWaterMark: lowBytes }),
   );
   return {
     body,
     get pendingBytes() {
-      return isOpen ? HIGH_WATER_MARK - (controller.desiredSize ?? HIGH_WATER_MARK) : 0;
+      return isOpen ? lowBytes - (controller.desiredSize ?? lowBytes) : 0;
     },
     write: (text) => {
       if (isOpen) controller.enqueue(encoder.encode(text));

@@ -168,6 +168,68 @@ describe('a browser that returns', () => {
     expect(browser.events.every(({ data }) => data.roomId === roomId)).toBe(true);
   });
 
+  it('gets a missed event that was not decrypted again once it is, and its position stays', async () => {
+    const { watch, leave, say, roomId } = await setUp();
+    const first = await watch({ rooms: [roomId] });
+    await say('one');
+    const lastEventId = await leave(first);
+    const mayRead = Promise.withResolvers<void>();
+    const withoutKeys = (connection: Connection): Connection =>
+      wrapped(connection, {
+        getRoomMessages: async (options) => {
+          await mayRead.promise;
+          const page = await connection.getRoomMessages(options);
+          const decryption = { state: 'failed', reason: 'missing-key' } as const;
+          return { ...page, messages: page.messages.map((message) => ({ ...message, content: {}, decryption })) };
+        },
+      });
+    const { browser } = await watch({ rooms: [roomId], lastEventId }, withoutKeys);
+    await say('secret');
+    const newest = await say('newest');
+    mayRead.resolve();
+    await say('next');
+    expect(browser.log).toEqual([undefined, undefined, 'secret', 'newest', 'next']);
+    expect(browser.events.slice(1, 4).map(({ id }) => id)).toEqual([newest, newest, newest]);
+  });
+
+  it('keeps its position when older events are given out again, until the first live one', async () => {
+    const { watch, leave, say, roomId, clock } = await setUp();
+    const first = await watch({ rooms: [roomId] });
+    const older = await say('one');
+    await say('two');
+    const lastEventId = await leave(first);
+    const callbacks: ((event: ClientEvent) => unknown)[] = [];
+    const { browser } = await watch({ rooms: [roomId], lastEventId }, (connection) =>
+      wrapped(connection, {
+        addCallback: (callback, ...options) => {
+          callbacks.push((event) => callback(event, { signal: new AbortController().signal }));
+          return connection.addCallback(callback, ...options);
+        },
+      }),
+    );
+    const again = first.browser.events.find(({ id }) => id === older)?.data;
+    for (const callback of callbacks) callback({ ...again, provenance: 'gap-fill' } as never);
+    await clock.advance(100);
+    expect([browser.log, browser.lastId]).toEqual([['one'], lastEventId]);
+    const live = await say('three');
+    expect(browser.lastId).toBe(live);
+  });
+
+  it('is told to read again what its client had yet to receive while it was there', async () => {
+    const { watch, leave, say, roomId, fake, clock, manager, soon, userId } = await setUp();
+    await soon(manager.startClient({ userId }));
+    await say('known');
+    fake.faults.status({ endpoint: '/sync' }, { status: 503 });
+    for (const text of ['with the running poll', 'lost 1', 'lost 2']) await say(text);
+    const first = await watch({ rooms: [roomId] });
+    expect(first.browser.log).toEqual([]);
+    const lastEventId = await leave(first);
+    fake.faults.clear();
+    await clock.advance(120_000);
+    const { browser } = await watch({ rooms: [roomId], lastEventId });
+    expect(browser.events.map(({ event, data }) => [event, data])).toEqual([['reset', {}]]);
+  });
+
   it('is told which rooms it has to read again', async () => {
     const { watch, leave, say, newRoom, roomId, fake, manager, soon, userId } = await setUp();
     const gone = newRoom();
@@ -285,6 +347,32 @@ describe('a slow browser', () => {
     const { ended } = await watch({ lastEventId, maxBufferBytes: 4_000 }, never);
     for (const count of [1, 2, 3, 4]) await say(`${count}${big}`);
     expect(await ended).toEqual({ reason: 'slow' });
+  });
+
+  it('has a limit in bytes, whatever the script of the messages', async () => {
+    const { watch, leave, say } = await setUp();
+    const first = await watch();
+    await say('one');
+    const lastEventId = await leave(first);
+    const never = (connection: Connection): Connection =>
+      wrapped(connection, { getJoinedRooms: () => new Promise(() => {}) });
+    const { ended } = await watch({ lastEventId, maxBufferBytes: 4_000 }, never);
+    await say('字'.repeat(1_000));
+    expect(await ended).toEqual({ reason: 'slow' });
+  });
+
+  it('is not one that reads the body of a `Response` steadily', async () => {
+    const { manager, soon, userId, say, clock } = await setUp();
+    const connection = await soon(manager.connect({ userId }));
+    const reader = sseResponse(connection, { clock, types: ['message'], maxBufferBytes: 100_000 }).body?.getReader();
+    for (let count = 0; count < 30; count++) await say(`${count}${big}`);
+    for (let count = 0; count < 25; count++) {
+      await clock.advance(500);
+      await say('further');
+      expect((await reader?.read())?.done).toBe(false);
+    }
+    expect(connection.state).toBe('live');
+    await reader?.cancel();
   });
 });
 
