@@ -21,14 +21,14 @@ const { roomId } = await manager.rooms.create({
 });
 
 // Callbacks may be registered before the client starts; they stay when it stops.
-// 1. Of every room, but neither typing nor receipts. `backlog`: what was there before Bob's very first sync as well,
-//    here the invitation; without it a new user's history is no news.
+// 1. Events of every room, but neither typing nor receipts. `backlog` also delivers what is older than Bob's first sync,
+//    here the invitation.
 manager.addCallback(bob.userId, (event) => console.log(`[log]   ${describe(event)}`), {
   types: ['message', 'reaction', 'membership', 'invite'],
   backlog: true,
 });
 
-// 2. One room only, asynchronous: it is awaited before the next event of that room comes to it.
+// 2. One room only, asynchronous: it is awaited before it gets the next event of that room.
 manager.addCallback(
   bob.userId,
   async (event) => {
@@ -38,11 +38,11 @@ manager.addCallback(
   { types: ['m.room.message'], rooms: [roomId] },
 );
 
-// 3. One that fails. The others do not notice; it gets the event again, up to callbackAttempts times.
+// 3. One that fails. The others are not affected; it gets the event again, up to callbackAttempts times.
 manager.addCallback(
   bob.userId,
   (event) => {
-    if (event.type === 'message' && event.content['body'] === 'poison') throw new Error('cannot handle this');
+    if (event.type === 'message' && event.text === 'poison') throw new Error('cannot handle this');
   },
   { types: ['message'] },
 );
@@ -81,7 +81,7 @@ for (const { event, error, attempts } of await manager.deadLetters(bob.userId)) 
 function describe(event: ClientEvent): string {
   switch (event.type) {
     case 'message':
-      return `message ${JSON.stringify(event.content['body'])} from ${event.sender} (${event.provenance})`;
+      return `message ${JSON.stringify(event.text)} from ${event.sender} (${event.provenance})`;
     case 'reaction':
       return `reaction ${event.key} from ${event.sender}`;
     case 'membership':

@@ -27,7 +27,7 @@ function inbox(name: string) {
   return {
     callback: (event: ClientEvent): void => {
       if (event.type !== 'message') return;
-      const text = String(event.content['body']);
+      const { text = '' } = event; // absent if it could not be decrypted
       console.log(`${name} reads: ${text} (${event.decryption?.state}, ${event.provenance})`);
       texts.add(text);
       waiting.get(text)?.();
@@ -67,6 +67,6 @@ await desk.startClient({ userId: two, callbacks: [atTwo.callback] });
 await atTwo.has('I am looking into it.');
 await desk.sendMessage({ userId: two, roomId, text: 'It comes tomorrow.' });
 const { messages } = await desk.getRoomMessages({ roomId, userId: customer, limit: 10 });
-for (const { content } of messages.toReversed()) console.log(`customer's history: ${String(content['body'])}`);
+for (const { text } of messages.toReversed()) console.log(`customer's history: ${text}`);
 await desk.shutdown();
 await rm(folder, { recursive: true });

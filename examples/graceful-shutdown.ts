@@ -8,7 +8,7 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { json } from 'node:stream/consumers';
 import type { AddressInfo } from 'node:net';
-import { isManagerError, MatrixClientManager } from 'matrix-client-manager';
+import { httpStatus, isManagerError, MatrixClientManager } from 'matrix-client-manager';
 import { openHomeserver } from './homeserver.js';
 
 const homeserver = await openHomeserver();
@@ -23,9 +23,7 @@ await manager.startClient({ userId });
 const server = createServer((request, response) => {
   handle(request, response).catch((error: unknown) => {
     console.error(error);
-    // The codes say what is the caller's fault, what will pass, and what is ours.
-    const status = isManagerError(error, 'INVALID_OPTIONS', 'INVALID_USER_ID', 'INVALID_CURSOR') ? 400 : 502;
-    reply(response, status, { error: isManagerError(error) ? error.code : 'INTERNAL' });
+    reply(response, httpStatus(error), { error: isManagerError(error) ? error.code : 'INTERNAL' });
   });
 });
 

@@ -45,7 +45,7 @@ async function send(text: string, edits?: string): Promise<string> {
 async function readBack(): Promise<void> {
   let from: string | undefined;
   do {
-    const page = await manager.getRoomMessages({ roomId, userId, limit: 3, ...(from !== undefined && { from }) });
+    const page = await manager.getRoomMessages({ roomId, userId, limit: 3, from });
     console.log(`  [${page.source}] ${page.messages.map(show).join(' | ')}`);
     from = page.end; // opaque, and good on any process of yours; absent at the beginning of the room
   } while (from !== undefined);

@@ -49,7 +49,7 @@ export async function readHistory({ manager, alice, bob, roomId }: Stage): Promi
   }
   say('they have exchanged six more messages');
   const read = (limit: number, from?: string): Promise<MessagePage> =>
-    manager.getRoomMessages({ roomId, userId: bob.userId, limit, ...(from !== undefined && { from }) });
+    manager.getRoomMessages({ roomId, userId: bob.userId, limit, from });
   const newest = await read(3);
   show('the newest 3', newest);
   const older = await read(3, newest.end);
@@ -91,7 +91,7 @@ export async function wakeUp({ manager, alice, bob, roomId }: Stage): Promise<vo
   say(`Alice writes ${missed.length} messages while Bob sleeps`);
   await manager.startClient({ userId: bob.userId });
   for (const text of missed) {
-    const event = await bob.inbox.take('message', ({ content }) => content['body'] === text);
+    const event = await bob.inbox.take('message', (event) => event.text === text);
     expectProvenance(event, 'gap-fill');
     say(`Bob's callback: message ${quote(event)} (${event.provenance})`);
   }
@@ -107,6 +107,6 @@ function expectProvenance(event: ClientEvent, provenance: ClientEvent['provenanc
   }
 }
 
-function quote({ content }: { readonly content: Readonly<Record<string, unknown>> }): string {
-  return JSON.stringify(content['body']);
+function quote({ text }: { readonly text?: string | undefined }): string {
+  return JSON.stringify(text);
 }

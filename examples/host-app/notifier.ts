@@ -21,6 +21,6 @@ export class Notifier {
 
   readonly #notify: ClientCallback = async (event) => {
     if (event.type !== 'message' || event.sender === event.userId) return;
-    await this.#push(event.userId, `${event.sender}: ${String(event.content['body'])}`);
+    await this.#push(event.userId, `${event.sender}: ${event.text}`);
   };
 }
