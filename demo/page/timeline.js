@@ -46,7 +46,7 @@ export class Timeline {
 
   edit({ eventId, edits, sender, text }) {
     this.#targets.set(eventId, edits);
-    remember(this.#recentEdits, edits, { sender, text });
+    remember(this.#recentEdits, editKey(edits, sender), { sender, text });
     const message = this.#byId.get(edits);
     if (message) applyEdit(message, { sender, text });
   }
@@ -139,12 +139,17 @@ export class Timeline {
   #adopt(message) {
     const known = this.#byId.get(message.eventId);
     const adopted = known ? Object.assign(known, message) : { ...message };
-    const edit = this.#recentEdits.get(message.eventId);
+    const edit = this.#recentEdits.get(editKey(message.eventId, message.sender));
     if (edit) applyEdit(adopted, edit);
     if (this.#recentRedactions.has(message.eventId)) markDeleted(adopted);
     this.#byId.set(message.eventId, adopted);
     return adopted;
   }
+}
+
+/** An edit by another sender, which counts for nothing, must not take the place of one by the message's sender. */
+function editKey(eventId, sender) {
+  return `${eventId} ${sender}`;
 }
 
 function applyEdit(message, { sender, text }) {

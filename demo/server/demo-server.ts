@@ -63,7 +63,8 @@ export class DemoServer {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value);
     assertSameOrigin(request);
-    const url = new URL(request.url ?? '/', `http://${HOST}`);
+    const url = URL.parse(request.url ?? '/', `http://${HOST}`);
+    if (!url) throw new Refusal(400, 'BAD_REQUEST');
     if (url.pathname.startsWith('/api/')) return this.#api.handle(request, response, url);
     if (request.method !== 'GET' && request.method !== 'HEAD') throw new Refusal(405, 'METHOD_NOT_ALLOWED');
     await sendPageFile(response, url.pathname);
@@ -71,8 +72,9 @@ export class DemoServer {
 }
 
 function fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
-  if (response.headersSent) {
-    response.destroy(); // the client sees that the answer is not complete
+  // Nobody waits for an answer, or the client sees that the answer is not complete.
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
     return;
   }
   const { status, body, retryAfterMs } = answerOf(error);

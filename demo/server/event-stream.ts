@@ -4,7 +4,8 @@ export interface StreamedEvent {
   /** What the page sends as `lastEventId` to continue after this event. */
   readonly id: string;
   readonly type: string;
-  readonly data: unknown;
+  /** JSON. */
+  readonly data: string;
 }
 
 /** The page takes a longer silence for a broken connection. */
@@ -30,7 +31,7 @@ export class EventStream {
   }
 
   send({ id, type, data }: StreamedEvent): void {
-    this.#write(`id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
+    this.#write(`id: ${id}\nevent: ${type}\ndata: ${data}\n\n`);
   }
 
   end(): void {

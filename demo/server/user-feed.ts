@@ -8,6 +8,8 @@ import { Receipts } from './receipts.js';
 
 /** Number of events that a page can have missed and still gets in order. A page that has missed more loads its rooms. */
 const MAX_KEPT = 1_000;
+/** How long the JSON of these events may be, in characters: a stream that resumes can hold all of it. */
+const MAX_KEPT_LENGTH = 256 * 1024;
 /** What a callback gets; `unread` only if it is named. */
 const eventTypes: readonly ClientEventType[] = [
   'message',
@@ -39,6 +41,7 @@ export class UserFeed {
   #epoch = randomUUID();
   #lastNumber = 0;
   #kept: StreamedEvent[] = [];
+  #keptLength = 0;
   #isClosed = false;
 
   constructor(manager: MatrixClientManager, userId: string) {
@@ -65,7 +68,7 @@ export class UserFeed {
     stream.send({
       id,
       type: 'hello',
-      data: { userId: this.#userId, isResumed: missed !== undefined, connection: state },
+      data: JSON.stringify({ userId: this.#userId, isResumed: missed !== undefined, connection: state }),
     });
     for (const event of missed ?? []) stream.send(event);
   }
@@ -110,23 +113,27 @@ export class UserFeed {
     this.#connection = undefined;
     this.#epoch = randomUUID(); // without a connection, events are missed
     this.#kept = [];
+    this.#keptLength = 0;
     await connection?.then((open) => open.close()).catch(() => {});
   }
 
   /** The kept events after this one; undefined if some may be missing. */
   #missedSince(lastEventId: string | undefined): StreamedEvent[] | undefined {
-    const [epoch, number] = lastEventId?.split('.') ?? [];
-    if (epoch !== this.#epoch || number === undefined || !/^\d{1,15}$/.test(number)) return undefined;
+    const [, epoch, number] = /^([\da-f-]+)\.(\d{1,15})$/.exec(lastEventId ?? '') ?? [];
+    if (epoch !== this.#epoch) return undefined;
     const count = this.#lastNumber - Number(number);
     if (count < 0 || count > this.#kept.length) return undefined;
     return count === 0 ? [] : this.#kept.slice(-count);
   }
 
-  #publish(type: string, data: unknown): void {
+  #publish(type: string, body: unknown): void {
     this.#lastNumber += 1;
-    const event = { id: `${this.#epoch}.${this.#lastNumber}`, type, data };
+    const event = { id: `${this.#epoch}.${this.#lastNumber}`, type, data: JSON.stringify(body) };
     this.#kept.push(event);
-    if (this.#kept.length > MAX_KEPT) this.#kept.shift();
+    this.#keptLength += event.data.length;
+    while (this.#kept.length > MAX_KEPT || this.#keptLength > MAX_KEPT_LENGTH) {
+      this.#keptLength -= this.#kept.shift()?.data.length ?? 0;
+    }
     for (const stream of this.#streams) stream.send(event);
   }
 

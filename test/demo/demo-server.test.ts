@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Demo } from '../../demo/demo.js';
 
 let demo: Demo;
@@ -30,6 +30,19 @@ function ask(method: string, path: string, headers: OutgoingHttpHeaders = {}, bo
     outgoing.on('error', reject);
     outgoing.end(body);
   });
+}
+
+/** What a stream of Alice's events sends up to `until`. */
+async function read(lastEventId: string, until: string): Promise<string> {
+  const ending = new AbortController();
+  const response = await fetch(new URL(`/api/alice/events?lastEventId=${lastEventId}`, demo.url), ending);
+  let received = '';
+  for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+    received += chunk;
+    if (received.includes(until)) break;
+  }
+  ending.abort();
+  return received;
 }
 
 const json = { 'content-type': 'application/json' };
@@ -84,6 +97,8 @@ describe('the server of the demo', () => {
     ['GET', '/api/alice/rooms/!unknown:hs.test/files/$x', 404],
     ['DELETE', '/api/alice/rooms', 404],
     ['PUT', '/style.css', 405],
+    ['GET', '//', 400],
+    ['GET', 'http://[', 400],
   ])('%s %s: %i', async (method, path, status) => {
     expect((await ask(method, path)).status).toBe(status);
   });
@@ -115,25 +130,39 @@ describe('the server of the demo', () => {
   });
 
   test('continues a stream after the last event, and says when it cannot', async () => {
-    const read = async (lastEventId: string, until: string): Promise<string> => {
-      const ending = new AbortController();
-      const response = await fetch(new URL(`/api/alice/events?lastEventId=${lastEventId}`, demo.url), ending);
-      let received = '';
-      for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
-        received += chunk;
-        if (received.includes(until)) break;
-      }
-      ending.abort();
-      return received;
-    };
     const first = await read('', 'event: hello\n');
     expect(first).toContain('"isResumed":false');
     const [, id = ''] = /^id: (\S+)$/m.exec(first) ?? [];
     await ask('POST', `${room}/messages`, json, '{"text":"missed"}');
     const second = await read(id, 'missed');
     expect(second).toContain('"isResumed":true');
-    for (const unknown of ['x.1', `${id}999`, id.replace(/\.\d+$/, '.-1')]) {
+    for (const unknown of ['x.1', `${id}999`, id.replace(/\.\d+$/, '.-1'), `${id}.%0Aevent: message`]) {
       expect(await read(unknown, 'event: hello\n')).toContain('"isResumed":false');
     }
+  });
+
+  test('a page that has missed more than a stream may hold is told so, instead of being cut off each time', async () => {
+    const [, id = ''] = /^id: (\S+)$/m.exec(await read('', 'event: hello\n')) ?? [];
+    const last = `last ${'x'.repeat(30_000)}`;
+    for (let count = 0; count < 40; count++) {
+      const text = count < 39 ? 'x'.repeat(30_000) : last;
+      expect((await ask('POST', `${room}/messages`, json, JSON.stringify({ text }))).status).toBe(201);
+    }
+    expect(await read(id, 'event: hello\n')).toContain('"isResumed":false');
+  });
+
+  test('a browser that leaves in the middle of a body is no failure to report', async () => {
+    const written = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    const { hostname, port } = new URL(demo.url);
+    const headers = { ...json, 'content-length': 100 };
+    const outgoing = request({ hostname, port, method: 'POST', path: `${room}/messages`, headers, agent: false });
+    outgoing.on('error', () => {});
+    outgoing.write('{"text":');
+    await ask('GET', '/'); // after the beginning of the body, and then after its end
+    outgoing.destroy();
+    await ask('GET', '/');
+    await ask('GET', '/');
+    expect(written).not.toHaveBeenCalled();
+    written.mockRestore();
   });
 });
