@@ -16,7 +16,8 @@ interface ErrorBody {
  * `{ statusCode, error, message }` with the error's code. Errors from 500 on are logged, and their message is not sent. A
  * waiting time becomes the header `Retry-After`. A gateway's client gets the body as the acknowledgement if it asked for
  * one, and else as the event `exception`, with `status: 'error'`. Nest does not apply filters of `APP_FILTER` to gateways:
- * use the decorator `@UseFilters(MatrixExceptionFilter)` there.
+ * use the decorator `@UseFilters(MatrixExceptionFilter)` there. For other transports the error is thrown again, so a
+ * microservice needs a filter of its own; the guide has one.
  *
  * @example
  * providers: [{ provide: APP_FILTER, useClass: MatrixExceptionFilter }]
