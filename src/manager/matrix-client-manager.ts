@@ -609,7 +609,7 @@ export class MatrixClientManager implements AsyncDisposable {
    * Stops the user's client and deletes everything that the library has stored about the user: session, callbacks,
    * keys, position, dead letters and queued sends. Calls `credentials.delete`. The account itself is unchanged; after
    * another `provisionUser` the user has a new device. A failed step does not prevent the others; repeat the call after
-   * a failure.
+   * a failure. The dead letters include those of callbacks with `once`, which no other user has.
    */
   async forgetUser(userId: string, options: ForgetUserOptions = {}): Promise<void> {
     const { forgetUser, lifecycle } = this.#partsFor(userId);
