@@ -14,6 +14,8 @@ export interface DemoOptions {
   readonly history?: number;
   /** Ends the start. */
   readonly signal?: AbortSignal;
+  /** How long the accounts' deactivation may take at the end, in milliseconds. @default 4_000 */
+  readonly deactivationTimeoutMs?: number;
 }
 
 /** A homeserver, a manager with two users, rooms with messages, and the server of the page. */
@@ -33,7 +35,8 @@ export class Demo implements AsyncDisposable {
     this.#closers = opened.closers;
   }
 
-  static async start({ port, env = {}, history, signal }: DemoOptions): Promise<Demo> {
+  static async start(options: DemoOptions): Promise<Demo> {
+    const { port, env = {}, history, signal, deactivationTimeoutMs = 4_000 } = options;
     const closers: Closer[] = [];
     try {
       const homeserver = await openHomeserver(env);
@@ -41,7 +44,7 @@ export class Demo implements AsyncDisposable {
       const manager = new MatrixClientManager({ homeserverUrl: homeserver.url, admin: homeserver.admin });
       closers.push(() => manager.shutdown());
       const people = await provisionPeople(manager, homeserver, signal);
-      if (!homeserver.embedded) closers.push(() => deactivate(manager, people));
+      if (!homeserver.embedded) closers.push(() => deactivate(manager, people, deactivationTimeoutMs));
       await furnish({ manager, people, history: history ?? (homeserver.embedded ? 150 : 0), signal });
       const { description } = homeserver;
       const server = new DemoServer({ manager, people, description });
@@ -81,9 +84,15 @@ async function closeAll(closers: readonly Closer[]): Promise<void> {
   }
 }
 
-async function deactivate(manager: MatrixClientManager, people: People): Promise<void> {
-  for (const { userId } of people.values()) {
-    await manager.stopClient(userId);
-    await manager.admin.deactivateUser(userId);
-  }
+/** Tries each account. A homeserver that does not answer must not keep the program from its end. */
+async function deactivate(manager: MatrixClientManager, people: People, timeoutMs: number): Promise<void> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  const deactivations = [...people.values()].map(async ({ userId }) => {
+    try {
+      await manager.admin.deactivateUser(userId, { signal });
+    } catch (error) {
+      process.stderr.write(`The account ${userId} was not deactivated: ${String(error)}\n`);
+    }
+  });
+  await Promise.all(deactivations);
 }
