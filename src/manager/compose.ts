@@ -206,7 +206,7 @@ export function compose(options: MatrixClientManagerOptions) {
     sendMessage: (...message) => sending.sendWithFile(...message),
   });
   const accountData = new AccountData(http);
-  const unread = new UnreadReader(calls, { http, timeoutMs: startTimeoutMs });
+  const unread = new UnreadReader(calls, clock, { http, timeoutMs: startTimeoutMs });
   const pages: PageReader = new PageReader(http, (...page) => calls.pageDecryption(...page));
 
   const runAs: RunAsActor = (userId, call, callSignal) =>

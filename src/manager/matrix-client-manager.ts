@@ -416,7 +416,8 @@ export class MatrixClientManager implements AsyncDisposable {
   /**
    * A page of the user's rooms, newest activity first, with names, last messages and unread counts: from the user's client
    * if it has all of that in memory, otherwise from the homeserver. Starts no client. A room that moves to the top between
-   * two pages is not on the later ones. A page without `next` is the last, whatever its length. Throws `INVALID_CURSOR`, `CLIENT_NOT_STARTED` (unknown user).
+   * two pages is not on the later ones. A page without `next` is the last, whatever its length. Throws `INVALID_CURSOR`, `CLIENT_NOT_STARTED` (unknown user), and `TIMEOUT` after
+   * `startTimeoutMs`.
    */
   async listRooms(userId: string, options: ListRoomsOptions = {}): Promise<RoomSummaryPage> {
     const { calls, roomList } = this.#partsFor(userId);
@@ -426,7 +427,8 @@ export class MatrixClientManager implements AsyncDisposable {
 
   /**
    * How much each of the users has not read, over all joined rooms: from the user's client if it is live, otherwise with one
-   * request. Starts no client. A failure is told in the result of its user, and rejects nothing.
+   * request. Starts no client. A failure is told in the result of its user, and rejects nothing; so is `TIMEOUT` after
+   * 60 seconds.
    */
   async unreadCounts(userIds: readonly string[], options: CallOptions = {}): Promise<Map<string, UnreadTotals>> {
     const { lifecycle, unread } = this.#parts;

@@ -107,7 +107,8 @@ function snapshot(room: Room | null, membership: RoomSnapshot['membership']): st
       state.push(raw);
     }
   }
-  const members = room.getMembers().map(({ userId }) => userId);
+  const present = room.getMembers().filter(({ membership: theirs }) => theirs === 'join' || theirs === 'invite');
+  const members = (present.length > 1 ? present : room.getMembers()).map(({ userId }) => userId);
   const heroes = members.filter((userId) => userId !== room.myUserId).slice(0, 5);
   const summary = {
     'm.joined_member_count': room.getJoinedMemberCount(),

@@ -98,13 +98,18 @@ function listedRoom(
   const { 'm.heroes': heroes, 'm.joined_member_count': joined, 'm.invited_member_count': invited } = summary;
   const named = Array.isArray(heroes) ? heroes.filter((id): id is string => typeof id === 'string') : [];
   const isInvite = membership === 'invite';
+  const members = [...state]
+    .filter(([key]) => key.startsWith('m.room.member\0'))
+    .map(([, content]) => content.membership);
+  // An invitation has no summary, and its state may have the user's own membership only.
+  const known = (theirs: string): number => Math.max(1, members.filter((each) => each === theirs).length);
   return {
     roomId,
     membership,
     state: (type, stateKey = '') => state.get(`${type}\0${stateKey}`),
     heroes: isInvite && inviter !== undefined ? [inviter] : named.filter((id) => id !== userId).slice(0, 5),
-    joinedCount: typeof joined === 'number' ? joined : 1,
-    invitedCount: typeof invited === 'number' ? invited : 0,
+    joinedCount: typeof joined === 'number' ? joined : isInvite ? known('join') : 1,
+    invitedCount: typeof invited === 'number' ? invited : isInvite ? known('invite') : 0,
     timeline: (timeline as unknown[]).filter(isRawEvent),
     unread: undefined,
   };

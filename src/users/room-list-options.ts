@@ -34,7 +34,10 @@ export interface RoomSummary extends UnreadCount {
   readonly membership: 'join' | 'invite';
   /** Number of joined members. */
   readonly memberCount: number;
-  /** The last message, if it is among the room's newest 20 events. Read as on pages, but no client is started to decrypt. */
+  /**
+   * The last message, if it is among the room's newest 20 events. Read as on pages, but no client is started to decrypt.
+   * Verifications of devices, answers to polls, and what follows the invitation to a call are no messages here.
+   */
   readonly lastMessage: RoomMessage | undefined;
   /** Time of the last message, or else of the newest event, in milliseconds since the Unix epoch. Undefined for invitations. */
   readonly lastActivityAt: number | undefined;

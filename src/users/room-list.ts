@@ -1,4 +1,6 @@
 import type { AccountData } from '../account-data/account-data.js';
+import { orAborted, throwIfAborted, withDeadline } from '../core/abort.js';
+import { MatrixClientManagerError } from '../core/errors.js';
 import { readMemberProfile } from '../core/member-profile.js';
 import { encodeCursorText } from '../core/opaque-cursor.js';
 import type { KnownRoom } from '../core/ports/known-room.js';
@@ -6,9 +8,11 @@ import { needsDecryption } from '../core/raw-event.js';
 import type { EventContent, RawEvent } from '../core/raw-event.js';
 import { changesOf, toRoomMessage } from '../core/room-message.js';
 import type { EditsAndRedactions, RoomMessage } from '../core/room-message.js';
+import { isSignalling } from '../core/signalling.js';
 import { NOTHING_UNREAD } from '../core/unread-count.js';
 import type { UnreadCount } from '../core/unread-count.js';
 import type { EncryptedRooms } from '../encryption/encrypted-rooms.js';
+import type { UserEncryption } from '../sdk/crypto/user-encryption.js';
 import type { HomeserverContext } from '../http/homeserver-context.js';
 import type { Session } from '../http/session.js';
 import { eventTypeFilter } from '../messages/event-types.js';
@@ -58,14 +62,31 @@ export interface RoomListOptions {
 export class RoomList {
   readonly #context: HomeserverContext;
   readonly #options: RoomListOptions;
-  readonly #isMessage = eventTypeFilter();
+  readonly #isListed = eventTypeFilter();
 
   constructor(context: HomeserverContext, options: RoomListOptions) {
     this.#context = context;
     this.#options = options;
   }
 
-  async read(
+  /** Takes as long as a start may take, retries included; then rejects with `TIMEOUT`. */
+  read(
+    caller: CallerSession,
+    options: Omit<ListRoomsOptions, 'signal'>,
+    signal: AbortSignal,
+  ): Promise<RoomSummaryPage> {
+    const { clock, limits } = this.#context;
+    const { userId } = caller.session;
+    const timeoutMs = limits.startTimeoutMs;
+    const message = `the rooms of ${userId} did not come within ${timeoutMs} ms (startTimeoutMs)`;
+    return withDeadline(
+      { clock, timeoutMs, signal },
+      () => new MatrixClientManagerError('TIMEOUT', message, { userId }),
+      (deadline) => this.#read(caller, options, deadline),
+    );
+  }
+
+  async #read(
     caller: CallerSession,
     { limit = DEFAULT_LIMIT, from, membership = 'join' }: Omit<ListRoomsOptions, 'signal'>,
     signal: AbortSignal,
@@ -84,7 +105,7 @@ export class RoomList {
     const [{ rooms, place, hasMore }, unread, directRooms] = await Promise.all([page, counts, direct]);
     const directIds = idsOf(directRooms);
     const summaries = rooms.map((candidate) => {
-      return this.#summary(caller, candidate, directIds, unread.get(candidate.room.roomId));
+      return this.#summary(caller, candidate, directIds, unread.get(candidate.room.roomId), signal);
     });
     const listed = (await Promise.all(summaries)).toSorted(byActivity);
     return { rooms: listed, ...(hasMore && { next: encodeCursorText(scope, place) }) };
@@ -105,6 +126,10 @@ export class RoomList {
       rooms.push(candidate);
     }
     return rooms;
+  }
+
+  #isMessage(event: RawEvent, changes: EditsAndRedactions): boolean {
+    return this.#isListed(event, changes) && !isSignalling(event);
   }
 
   #candidate(room: KnownRoom, timeline: readonly RawEvent[], unread: UnreadCount | undefined): Candidate {
@@ -176,6 +201,7 @@ export class RoomList {
     candidate: Candidate,
     direct: ReadonlySet<string>,
     count: UnreadCount | undefined,
+    signal: AbortSignal,
   ): Promise<RoomSummary> {
     const { room, unread } = candidate;
     const { roomId, membership } = room;
@@ -195,22 +221,48 @@ export class RoomList {
       isEncrypted,
       membership,
       memberCount: room.joinedCount,
-      lastMessage: await this.#lastMessage(candidate, userSession),
+      lastMessage: await this.#lastMessage(candidate, userSession, signal),
       lastActivityAt: isInvite ? undefined : candidate.lastActivityAt || undefined,
       ...(count ?? unread ?? NOTHING_UNREAD),
     };
   }
 
-  async #lastMessage(candidate: Candidate, userSession: UserSession | undefined): Promise<RoomMessage | undefined> {
+  async #lastMessage(
+    candidate: Candidate,
+    userSession: UserSession | undefined,
+    signal: AbortSignal,
+  ): Promise<RoomMessage | undefined> {
     const { room, newest } = candidate;
     const { roomId } = room;
     let { changes, lastMessage } = candidate;
     const encryption = userSession?.encryption;
     if (encryption && newest.some(needsDecryption)) {
-      const events = await Promise.all(newest.map(async (event) => (await encryption.decrypt(roomId, event)) ?? event));
+      const events = await this.#decrypted(roomId, newest, encryption, signal);
       ({ changes, lastMessage } = this.#candidate(room, events, undefined));
     }
     return lastMessage && toRoomMessage(roomId, lastMessage, changes, (userId) => profileOf(room, userId));
+  }
+
+  /** The events, with the last message and what follows it decrypted. If the client stops meanwhile, the rest is not. */
+  async #decrypted(
+    roomId: string,
+    newest: readonly RawEvent[],
+    encryption: UserEncryption,
+    signal: AbortSignal,
+  ): Promise<RawEvent[]> {
+    const rest = [...newest];
+    const events: RawEvent[] = [];
+    for (let event = rest.pop(); event; event = rest.pop()) {
+      const raw = event;
+      if (needsDecryption(raw)) {
+        const readable = orAborted(encryption.decrypt(roomId, raw), signal, 'listing the rooms');
+        event = await readable.catch(() => raw);
+        throwIfAborted(signal, 'listing the rooms');
+      }
+      events.unshift(event);
+      if (this.#isMessage(event, changesOf(events))) break;
+    }
+    return [...rest, ...events];
   }
 }
 

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { MatrixClientManager } from '../../src/index.js';
 import { managerOnFake } from '../support/manager-on-fake.js';
+import { Recorder } from '../support/recorder.js';
 import { rejection } from '../support/rejection.js';
 
 const managers: MatrixClientManager[] = [];
@@ -48,6 +49,54 @@ describe('listRooms()', () => {
     expect(await rejection(soon(manager.listRooms(alice)))).toMatchObject({ code: 'FORBIDDEN' });
     const { error } = (await soon(manager.unreadCounts([alice]))).get(alice) ?? {};
     expect(error).toMatchObject({ code: 'FORBIDDEN' });
+  });
+
+  it.each([true, false])('names an invitation after the inviter (sliding sync: %s)', async (slidingSync) => {
+    const { manager, alice } = await setUp({ slidingSync });
+    const { userId: carl } = await manager.provisionUser({ username: 'carl', displayName: 'Carl' });
+    await manager.rooms.findOrCreateDirect({ userId: carl, otherUserId: alice });
+    const { rooms } = await manager.listRooms(alice, { membership: 'invite' });
+    expect(rooms).toMatchObject([{ name: 'Carl', memberCount: 1 }]);
+  });
+
+  it('does not name a room after those who have left, also after a restart', async () => {
+    const { manager, make, fake, alice, bob } = await setUp();
+    const carol = fake.createUser({ username: 'carol', displayName: 'Carol' }).userId;
+    const roomId = fake.createRoom({ creator: bob, members: [alice, carol] });
+    fake.sendMessage(roomId, carol, 'bye');
+    const recorder = new Recorder();
+    await manager.startClient({ userId: alice, callbacks: [recorder.callback] });
+    fake.leave(roomId, carol);
+    fake.sendMessage(roomId, bob, 'she left');
+    await recorder.message('she left');
+    await manager.shutdown();
+    const next = make();
+    managers.push(next);
+    await next.startClient({ userId: alice, callbacks: [recorder.callback] });
+    expect(await next.withClient(alice, (client) => client.getRoom(roomId)?.name)).not.toContain('Carol');
+  });
+
+  it.each(['m.call.candidates', 'm.key.verification.done', 'org.matrix.msc3381.poll.response'])(
+    'does not take %s for the last message',
+    async (type) => {
+      const { manager, fake, alice, bob, roomId } = await setUp();
+      fake.sendMessage(roomId, bob, 'hello');
+      fake.sendMessage(roomId, bob, { call_id: '1' }, { type });
+      expect((await manager.listRooms(alice)).rooms).toMatchObject([{ lastMessage: { text: 'hello' } }]);
+    },
+  );
+
+  it('rejects with TIMEOUT where the homeserver does not answer, as do the counts of that user alone', async () => {
+    const { manager, fake, alice, clock, soon } = await setUp();
+    const { userId: carl } = await manager.provisionUser({ username: 'carl' });
+    fake.faults.hang({ endpoint: '/sync', userId: alice });
+    const begun = clock.now();
+    const counts = await soon(manager.unreadCounts([alice, carl]));
+    expect(counts.get(alice)?.error).toMatchObject({ code: 'TIMEOUT' });
+    expect(counts.get(carl)).toMatchObject({ unread: 0 });
+    expect(clock.now() - begun).toBeLessThan(70_000);
+    expect(await rejection(soon(manager.listRooms(alice)))).toMatchObject({ code: 'TIMEOUT' });
+    expect(clock.now() - begun).toBeLessThan(200_000);
   });
 
   const joined = (room: object): string =>
