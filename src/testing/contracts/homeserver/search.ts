@@ -51,7 +51,8 @@ export function search({ describe, it, expect, world }: Suite): void {
       expect(textsOf(await find(bob, 'apples'))).toEqual(['GREEN, apple!', 'apples', 'an Apple', 'green apple tree']);
       const all = await find(alice, 'green apple');
       expect(all.results[0]?.result).toMatchObject({ event_id: hidden, room_id: other });
-      expect(all).toMatchObject({ count: 3, highlights: ['green', 'apple'] });
+      expect(all.count).toBe(3);
+      expect(all.highlights.toSorted()).toEqual(['apple', 'green']); // Synapse returns a set, in any order
       expect(textsOf(await find(alice, 'green apple', { rooms: [other] }))).toEqual(['green apple elsewhere']);
       expect(textsOf(await find(alice, 'nowhere'))).toEqual([]);
     });
