@@ -58,6 +58,11 @@ export type WorkerLine =
   | { readonly kind: 'history'; readonly messages: readonly Read[] }
   | { readonly kind: 'replaced'; readonly code: string }
   /** What the library logs. */
-  | { readonly kind: 'log'; readonly level: 'warn' | 'error'; readonly message: string; readonly error: string };
+  | {
+      readonly kind: 'log';
+      readonly level: 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly error: string;
+    };
 
 export type WorkerCommand = 'meet' | 'send' | 'quiet' | 'back up' | 'secrets' | 'restore' | 'history' | 'finish';

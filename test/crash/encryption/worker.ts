@@ -32,9 +32,15 @@ function setUpBegins(): void {
   begin('set-up');
 }
 
+interface SyncNews {
+  readonly next_batch?: string;
+  readonly rooms?: { readonly join?: object };
+  readonly to_device?: { readonly events?: readonly unknown[] };
+}
+
 /** Tells what the requests are for, as they come and go. */
 const watchedFetch: typeof globalThis.fetch = async (input, init) => {
-  const { pathname } = new URL(input instanceof Request ? input.url : input);
+  const { pathname, searchParams } = new URL(input instanceof Request ? input.url : input);
   const method = init?.method ?? (input instanceof Request ? input.method : 'GET');
   const request = `${method} ${pathname}`;
   if (/^(POST|PUT) .*(device_signing|signatures|room_keys\/version|account_data)/.test(request)) setUpBegins();
@@ -49,8 +55,13 @@ const watchedFetch: typeof globalThis.fetch = async (input, init) => {
   if (state.receiving) end('receive'); // what the sync before brought has been taken in
   state.receiving = false;
   const response = await globalThis.fetch(input, init);
-  const news = (await response.clone().json()) as { rooms?: { join?: object }; to_device?: { events?: unknown[] } };
-  state.receiving = news.rooms?.join !== undefined || (news.to_device?.events?.length ?? 0) > 0;
+  const news = (await response.clone().json()) as SyncNews;
+  const keys = news.to_device?.events?.length ?? 0;
+  if (keys > 0) {
+    const message = `sync from ${searchParams.get('since')} to ${news.next_batch} has ${keys} messages to the device`;
+    print({ kind: 'log', level: 'info', message, error: '' });
+  }
+  state.receiving = news.rooms?.join !== undefined || keys > 0;
   if (state.receiving) begin('receive');
   return response;
 };
@@ -64,14 +75,14 @@ const identity = vault !== undefined && {
 };
 /** The context has ids, and may have more: only its error is told. */
 const logAs =
-  (level: 'warn' | 'error') =>
+  (level: 'info' | 'warn' | 'error') =>
   (context: object, message: string): void =>
     print({ kind: 'log', level, message, error: 'err' in context ? String(context.err) : '' });
 const manager = new MatrixClientManager({
   homeserverUrl,
   admin,
   fetch: watchedFetch,
-  logger: { debug: () => {}, info: () => {}, warn: logAs('warn'), error: logAs('error') },
+  logger: { debug: () => {}, info: logAs('info'), warn: logAs('warn'), error: logAs('error') },
   storage: sqliteStorage({ path: join(folder, 'app.sqlite'), secret }),
   encryption: { path: join(folder, 'keys.sqlite'), secret, decryptionTimeoutMs: 10_000, ...identity },
 });
