@@ -1,3 +1,4 @@
+import { mxcUri } from './mxc-uri.js';
 import { isObject } from './raw-event.js';
 import type { EventContent } from './raw-event.js';
 
@@ -12,10 +13,11 @@ export interface MemberProfile {
 export type MemberOf = (userId: string) => MemberProfile | undefined;
 
 /** Reads the content of a member event, in which anything may be of a wrong type. */
-export function readMemberProfile({ displayname, avatar_url: avatarUrl }: EventContent): MemberProfile {
+export function readMemberProfile({ displayname, avatar_url: avatar }: EventContent): MemberProfile {
+  const avatarUrl = mxcUri(avatar);
   return {
     ...(typeof displayname === 'string' && displayname !== '' && { displayName: displayname }),
-    ...(typeof avatarUrl === 'string' && avatarUrl.startsWith('mxc://') && { avatarUrl }),
+    ...(avatarUrl !== undefined && { avatarUrl }),
   };
 }
 

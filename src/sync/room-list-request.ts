@@ -7,7 +7,7 @@ import type { RoomSections } from './room-sections.js';
 import { noSections } from './room-sections.js';
 import { offersSlidingSync, SlidingSync } from './sliding-sync.js';
 import type { ListWindow } from './sliding-sync.js';
-import { initialLimit } from './sync-query.js';
+import { initialLimit, NO_EVENTS } from './sync-query.js';
 import type { SyncContext } from './sync-context.js';
 import { syncOnce } from './sync-requests.js';
 
@@ -24,8 +24,6 @@ export interface RoomListAnswer {
   /** Set if these are a window of the rooms, in the homeserver's order. */
   readonly window?: ListWindow;
 }
-
-const NONE = { types: [] };
 
 /** The state that a list shows. */
 const STATE_TYPES = [
@@ -64,7 +62,7 @@ export async function requestRoomList(
   }
   const timeline = { limit: initialLimit(context.timelineLimit) };
   const state = { types: STATE_TYPES, lazy_load_members: true };
-  const filter = { room: { timeline, state, ephemeral: NONE, account_data: NONE }, account_data: NONE };
+  const filter = { room: { timeline, state, ephemeral: NO_EVENTS, account_data: NO_EVENTS }, account_data: NO_EVENTS };
   const { response, batch, malformed } = await syncOnce(context, { filter: JSON.stringify(filter), isCatchUp: false });
   context.http.countMalformed(malformed);
   const sections = noSections();

@@ -15,6 +15,9 @@ export function syncFilter(limit: number): string {
   return JSON.stringify({ room: { timeline: { limit }, state: { lazy_load_members: true } } });
 }
 
+/** The part of a filter that lets no event through. */
+export const NO_EVENTS = { types: [] };
+
 /** A filter without rooms: the response has the position, and data outside rooms such as account data. */
 export const NO_ROOMS_FILTER = JSON.stringify({ room: { rooms: [] } });
 

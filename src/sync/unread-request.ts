@@ -2,18 +2,17 @@ import * as v from 'valibot';
 import type { UnreadCount } from '../core/unread-count.js';
 import type { HomeserverHttp } from '../http/homeserver-http.js';
 import type { Session } from '../http/session.js';
-import { uncachedFilter } from './sync-query.js';
+import { NO_EVENTS, uncachedFilter, withoutPresence } from './sync-query.js';
 import { SYNC_PATH } from './sync-requests.js';
 import { readSyncResponse } from './sync-response.js';
 
 /** Lets nothing through. */
-const NONE = { types: [] };
-
-const FILTER = JSON.stringify({
-  room: { timeline: { limit: 1, ...NONE }, state: NONE, ephemeral: NONE, account_data: NONE },
-  account_data: NONE,
-  presence: { not_types: ['*'] },
-});
+const FILTER = withoutPresence(
+  JSON.stringify({
+    room: { timeline: { limit: 1, ...NO_EVENTS }, state: NO_EVENTS, ephemeral: NO_EVENTS, account_data: NO_EVENTS },
+    account_data: NO_EVENTS,
+  }),
+);
 
 /**
  * The unread counts of all joined rooms. The request is a `/sync` without a position, and with a filter that lets no event

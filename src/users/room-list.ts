@@ -2,6 +2,7 @@ import type { AccountData } from '../account-data/account-data.js';
 import { orAborted, throwIfAborted, withDeadline } from '../core/abort.js';
 import { MatrixClientManagerError } from '../core/errors.js';
 import { readMemberProfile } from '../core/member-profile.js';
+import { mxcUri } from '../core/mxc-uri.js';
 import { encodeCursorText } from '../core/opaque-cursor.js';
 import type { KnownRoom } from '../core/ports/known-room.js';
 import { needsDecryption } from '../core/raw-event.js';
@@ -215,7 +216,7 @@ export class RoomList {
     return {
       roomId,
       name: roomName(room),
-      avatarUrl: mxc(room.state('m.room.avatar')?.url) ?? heroAvatar,
+      avatarUrl: mxcUri(room.state('m.room.avatar')?.url) ?? heroAvatar,
       topic: nonEmpty(room.state('m.room.topic')?.topic),
       isDirect,
       isEncrypted,
@@ -279,10 +280,6 @@ function profileOf(room: KnownRoom, userId: string): ReturnType<typeof readMembe
 
 function avatarOf(room: KnownRoom, userId: string): string | undefined {
   return profileOf(room, userId)?.avatarUrl;
-}
-
-function mxc(value: unknown): string | undefined {
-  return typeof value === 'string' && value.startsWith('mxc://') ? value : undefined;
 }
 
 function nonEmpty(value: unknown): string | undefined {
